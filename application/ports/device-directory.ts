@@ -1,0 +1,10 @@
+import type { DeviceStatus } from '../../domain/device/device.ts';
+
+/** What ingest has to know of a device. */
+export type DirectoryEntry = { readonly status: DeviceStatus; readonly tokenHash?: string };
+
+/** Every registered device, as far as the event store knows at this moment. */
+export interface DeviceDirectory {
+  /** The entries of those ids that are registered; the others are absent. Throws `EventStoreUnavailable`. */
+  find(deviceIds: ReadonlySet<string>): Promise<ReadonlyMap<string, DirectoryEntry>>;
+}

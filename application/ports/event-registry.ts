@@ -1,0 +1,26 @@
+import type { DeviceEvent } from '../../domain/device/device.ts';
+import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+import type { RecordedEvent } from './event-store.ts';
+import type { LoggedTelemetry } from './telemetry-log.ts';
+
+/** Knows every event shape ever written and reads each as the newest one. Stored events are never rewritten. */
+export type EventRegistry = {
+  /** The version new events of the type are written with. */
+  currentVersion(type: DeviceEvent['type'] | TelemetryEvent['type']): number;
+  /** Throws `UnknownEventType` or `MalformedEvent`. */
+  deviceEvent(recorded: RecordedEvent): DeviceEvent;
+  /** Throws `UnknownEventType` or `MalformedEvent`. */
+  telemetryEvent(logged: LoggedTelemetry): TelemetryEvent;
+};
+
+export class UnknownEventType extends Error {
+  override readonly name = 'UnknownEventType';
+
+  constructor(type: string, version: number) {
+    super(`No event ${type} of version ${version} is known to this release`);
+  }
+}
+
+export class MalformedEvent extends Error {
+  override readonly name = 'MalformedEvent';
+}

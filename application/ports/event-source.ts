@@ -1,0 +1,46 @@
+import type { Position, SourceName } from './position.ts';
+
+export type Positioned = { readonly position: Position };
+
+/** Consecutive events of one partition, in order, never empty. */
+export type Batch<Event extends Positioned> = {
+  readonly partition: number;
+  /** Where reading stood before the first event: a consumer whose checkpoint lies before it has missed some. */
+  readonly after: Position | null;
+  readonly events: readonly Event[];
+};
+
+export interface BatchConsumer<Event extends Positioned> {
+  /** The last position already consumed in a partition; `null` to start from its first event. */
+  checkpoint(partition: number): Promise<Position | null>;
+
+  /** Resolves when the batch's effects are durable. When it throws, the source starts again at the checkpoint. */
+  consume(batch: Batch<Event>): Promise<void>;
+}
+
+export type RunOptions = {
+  /** Runs of one group share the partitions between them where the source can; another group has its own. */
+  readonly group: string;
+  readonly signal: AbortSignal;
+};
+
+/** An ordered, durable log that can be read from any position, again and again. */
+export interface EventSource<Event extends Positioned> {
+  readonly name: SourceName;
+
+  /**
+   * Hands over batches from each partition's checkpoint on, first the history and then what arrives, one batch of
+   * a partition at a time. Outlives lost connections. Resolves once `signal` is aborted and the batch under way is
+   * done; rejects only when `consume` keeps failing for a reason that is not the source's.
+   */
+  run(consumer: BatchConsumer<Event>, options: RunOptions): Promise<void>;
+
+  /** The position of the last event in each partition, `null` for an empty one. */
+  ends(): Promise<ReadonlyMap<number, Position | null>>;
+
+  /** The earliest position that can still be read in each partition: after the first event once history expires. */
+  beginnings(): Promise<ReadonlyMap<number, Position | null>>;
+
+  /** How many events of a partition follow `position`; a source that cannot count stops at 10,000. */
+  countAfter(partition: number, position: Position | null): Promise<number>;
+}

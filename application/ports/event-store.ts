@@ -1,0 +1,65 @@
+import type { Position } from './position.ts';
+
+/** Who caused an event and why. `$correlationId` and `$causationId` are the store's own convention. */
+export type EventMetadata = {
+  readonly $correlationId: string;
+  readonly $causationId: string;
+  readonly actor: string;
+  /** ISO 8601, UTC, by the clock of the node that decided. */
+  readonly recordedAt: string;
+  readonly schemaVersion: number;
+  /** SHA-256 of the command, so that an Idempotency-Key used for something else is noticed. */
+  readonly commandDigest: string;
+  /** W3C trace context of the request that caused the event. */
+  readonly traceparent?: string;
+};
+
+export type NewEvent = {
+  /** UUIDv5 of the command id and the event's index in its answer: appending again is recognised. */
+  readonly id: string;
+  readonly type: string;
+  readonly data: unknown;
+  readonly metadata: EventMetadata;
+};
+
+export type RecordedEvent = NewEvent & {
+  readonly stream: string;
+  /** Counts from 0 within the stream. */
+  readonly revision: number;
+  readonly position: Position;
+};
+
+/** A stream's last revision; `none` when the stream does not exist yet. */
+export type ExpectedRevision = number | 'none';
+
+/** Keeps each stream's events in order and refuses to fork a stream. */
+export interface EventStore {
+  /** The stream's events in order, `[]` when it does not exist. Throws `EventStoreUnavailable`. */
+  read(stream: string): Promise<readonly RecordedEvent[]>;
+
+  /**
+   * All or nothing, and on disk before it resolves, with the events as they now stand in the stream. Appending
+   * the same event ids at the same expected revision again changes nothing and answers the same. Throws
+   * `RevisionConflict` when the stream is elsewhere, `EventStoreUnavailable` when the outcome cannot be learnt.
+   */
+  append(
+    stream: string,
+    events: readonly NewEvent[],
+    expected: ExpectedRevision,
+  ): Promise<readonly RecordedEvent[]>;
+}
+
+export class RevisionConflict extends Error {
+  override readonly name = 'RevisionConflict';
+  readonly stream: string;
+
+  constructor(stream: string) {
+    super(`Stream ${stream} was changed by someone else`);
+    this.stream = stream;
+  }
+}
+
+/** The store cannot be reached or did not answer in time; the same call may be made again. */
+export class EventStoreUnavailable extends Error {
+  override readonly name = 'EventStoreUnavailable';
+}

@@ -1,0 +1,109 @@
+import type { DeviceStatus } from '../../domain/device/device.ts';
+import type { MetricValue } from '../../domain/telemetry/reading.ts';
+import type { RollupLevel, RollupStats } from '../../domain/telemetry/rollup.ts';
+import type { PartitionPosition } from './position.ts';
+import type { DeviceHistoryRow, DeviceRow } from './read-models.ts';
+
+export type DeviceFilter = {
+  readonly status?: DeviceStatus;
+  readonly type?: string;
+  /** Every one of them must match. */
+  readonly labels?: readonly { readonly key: string; readonly value: string }[];
+  /** Part of the id or the name, whatever its case. */
+  readonly text?: string;
+};
+
+/** What analysts and operators ask of the device read models. Every call throws `ReadModelsUnavailable`. */
+export interface DeviceQueries {
+  /** In order of device id, those after `after`. */
+  list(
+    filter: DeviceFilter,
+    page: { readonly limit: number; readonly after?: string },
+  ): Promise<readonly DeviceRow[]>;
+  /** In order of revision. */
+  history(
+    deviceId: string,
+    page: { readonly limit: number; readonly after?: number },
+  ): Promise<readonly Omit<DeviceHistoryRow, 'state'>[]>;
+}
+
+/** Whose telemetry: one device's, or that of every device the filter matches. */
+export type TelemetryScope = { readonly deviceId: string } | { readonly devices: DeviceFilter };
+
+/** Epoch milliseconds, `from` inclusive, `to` exclusive. */
+export type TimeRange = { readonly from: number; readonly to: number };
+
+export type Point = {
+  readonly deviceId: string;
+  /** Epoch milliseconds. */
+  readonly timestamp: number;
+  readonly metric: string;
+  readonly value: MetricValue;
+};
+
+/** The key of the last point already seen: by device, then time, then metric name. */
+export type PointKey = Pick<Point, 'deviceId' | 'timestamp' | 'metric'>;
+
+export type PointQuery = {
+  readonly scope: TelemetryScope;
+  /** Every metric when absent. */
+  readonly metrics?: readonly string[];
+  readonly range: TimeRange;
+  readonly order: 'asc' | 'desc';
+  readonly limit: number;
+  readonly after?: PointKey;
+};
+
+export type RollupQuery = {
+  readonly scope: TelemetryScope;
+  readonly metrics?: readonly string[];
+  readonly range: TimeRange;
+  readonly order: 'asc' | 'desc';
+};
+
+/** One metric of one device over one bucket of `level`, or one single point told as a bucket when `level` is null. */
+export type RollupSlice = {
+  readonly deviceId: string;
+  readonly metric: string;
+  readonly bucket: number;
+  readonly stats: RollupStats;
+};
+
+/** What analysts ask of the telemetry read models. Streams come in chunks and hold no more than one in memory. */
+export interface TelemetryQueries {
+  /** By device id ascending; each device's points in `order` of time, metrics by name within a moment. */
+  points(query: PointQuery): AsyncIterable<readonly Point[]>;
+
+  /** Stored rollups whose bucket starts in the range, by device, each in `order` of time. */
+  rollups(level: RollupLevel, query: RollupQuery): AsyncIterable<readonly RollupSlice[]>;
+
+  /** The newest value of each metric; `after` is the last device id already seen. */
+  latest(
+    scope: TelemetryScope,
+    page: { readonly metrics?: readonly string[]; readonly limit: number; readonly after?: string },
+  ): Promise<readonly { readonly deviceId: string; readonly points: readonly Omit<Point, 'deviceId'>[] }[]>;
+}
+
+export type ProjectionProgress = {
+  readonly projection: string;
+  readonly generation: number;
+  readonly version: number;
+  readonly checkpoints: readonly PartitionPosition[];
+};
+
+/** How far the active generations have come. */
+export interface ProgressQueries {
+  progress(): Promise<readonly ProjectionProgress[]>;
+  /** Dead letters waiting, by projection and cause. */
+  deadLetterCounts(): Promise<
+    readonly { readonly projection: string; readonly cause: string; readonly count: number }[]
+  >;
+  /** Sums over the ledger: what became of every reading the active telemetry generation has consumed. */
+  ledgerTotals(): Promise<{
+    readonly stored: number;
+    readonly duplicate: number;
+    readonly corrected: number;
+    readonly deadLettered: number;
+    readonly retracted: number;
+  }>;
+}

@@ -1,0 +1,189 @@
+import type { Labels, RegisteredDevice } from '../../domain/device/device.ts';
+import type { Metrics } from '../../domain/telemetry/reading.ts';
+import type { RollupLevel, RollupStats } from '../../domain/telemetry/rollup.ts';
+import type { Position } from './position.ts';
+
+/** One built copy of a projection's tables. Readers use the active one; a rebuild fills the next beside it. */
+export type Generation = { readonly projection: string; readonly generation: number };
+
+/** The write side of the read models: what a projector changes, and nothing a query needs. */
+export interface ReadModels {
+  /** The checkpoint of a generation in a partition, `null` before its first event. */
+  checkpoint(of: Generation, partition: number): Promise<Position | null>;
+
+  /**
+   * Runs `work` in one transaction with the partition's checkpoint row locked, then stores the position it answers
+   * as the new checkpoint. Nothing is kept when it throws. A transaction lost to a deadlock or a broken connection
+   * is run again as a whole, so `work` must not change anything but what it is given.
+   */
+  transact(
+    of: Generation,
+    partition: number,
+    work: (tables: ProjectionTables, locked: LockedCheckpoint) => Promise<Position | null>,
+  ): Promise<void>;
+}
+
+export type LockedCheckpoint = {
+  readonly position: Position | null;
+  /** Grows whenever the tables were changed other than by consuming the log: what was cached is then stale. */
+  readonly epoch: number;
+};
+
+/** The tables of one generation, inside one transaction. */
+export interface ProjectionTables {
+  readonly devices: DeviceTable;
+  readonly history: DeviceHistoryTable;
+  readonly telemetry: TelemetryTables;
+  readonly deadLetters: DeadLetterTable;
+}
+
+export type DeviceRow = RegisteredDevice & {
+  readonly deviceId: string;
+  readonly revision: number;
+  /** ISO 8601. */
+  readonly registeredAt: string;
+  /** ISO 8601. */
+  readonly updatedAt: string;
+};
+
+export interface DeviceTable {
+  find(deviceIds: readonly string[]): Promise<ReadonlyMap<string, DeviceRow>>;
+  /** Inserts or replaces whole rows. */
+  put(rows: readonly DeviceRow[]): Promise<void>;
+}
+
+export type FieldChange = {
+  readonly field: 'name' | 'type' | 'labels' | 'status';
+  readonly from: string | Labels | null;
+  readonly to: string | Labels;
+};
+
+export type DeviceHistoryRow = {
+  readonly deviceId: string;
+  readonly revision: number;
+  readonly event: string;
+  readonly changes: readonly FieldChange[];
+  readonly reason: string | null;
+  readonly actor: string;
+  /** ISO 8601. */
+  readonly at: string;
+  readonly correlationId: string;
+  readonly causationId: string;
+  readonly eventId: string;
+  /** The device after the event: what the next row's changes are told against. */
+  readonly state: RegisteredDevice;
+};
+
+export interface DeviceHistoryTable {
+  /** The last row of each device. */
+  latest(deviceIds: readonly string[]): Promise<ReadonlyMap<string, DeviceHistoryRow>>;
+  put(rows: readonly DeviceHistoryRow[]): Promise<void>;
+}
+
+/** One row a reading: a device at a moment of its own time, with all it measured then. */
+export type ReadingRow = {
+  readonly deviceId: string;
+  /** Epoch milliseconds, the device's time. */
+  readonly timestamp: number;
+  readonly metrics: Metrics;
+  /** Epoch milliseconds, the API's time, of the first reading that brought this row. */
+  readonly receivedAt: number;
+  readonly correlationId: string;
+  readonly position: Position;
+  /** The correlation id of the last reading that changed the row, `null` when none did. */
+  readonly correctedBy: string | null;
+};
+
+export type ReadingKey = { readonly deviceId: string; readonly timestamp: number };
+
+/** By metric: the value of the greatest timestamp and that timestamp. */
+export type LatestMetrics = ReadonlyMap<string, readonly [value: Metrics[string], timestamp: number]>;
+
+export type LatestRow = {
+  readonly deviceId: string;
+  /** The greatest timestamp of any reading row of the device. */
+  readonly timestamp: number;
+  readonly metrics: LatestMetrics;
+};
+
+export type RollupKey = { readonly deviceId: string; readonly level: RollupLevel; readonly bucket: number };
+export type RollupRow = RollupKey & { readonly metrics: ReadonlyMap<string, RollupStats> };
+
+/**
+ * What became of the readings received on one UTC day: each is counted once, as one of these. A reading that
+ * changes or adds a metric of a row already there is `corrected`; one that changes nothing is a `duplicate`.
+ */
+export type LedgerCounts = {
+  readonly stored: number;
+  readonly duplicate: number;
+  readonly corrected: number;
+  readonly deadLettered: number;
+  /** Rows that a retraction emptied, of those counted as stored. */
+  readonly retracted: number;
+};
+
+/** `day` is epoch milliseconds of its first instant. */
+export type LedgerKey = { readonly deviceId: string; readonly day: number };
+export type LedgerRow = LedgerKey & LedgerCounts;
+
+export type TelemetryChanges = {
+  /** Rows known to be new. */
+  readonly inserted: readonly ReadingRow[];
+  readonly replaced: readonly ReadingRow[];
+  readonly removed: readonly ReadingKey[];
+  readonly latest: readonly LatestRow[];
+  /** Devices that no longer have any reading. */
+  readonly forgotten: readonly string[];
+  readonly rollups: readonly RollupRow[];
+  readonly emptied: readonly RollupKey[];
+  readonly ledger: readonly LedgerRow[];
+};
+
+export interface TelemetryTables {
+  latest(deviceIds: readonly string[]): Promise<readonly LatestRow[]>;
+  readings(keys: readonly ReadingKey[]): Promise<readonly ReadingRow[]>;
+  /** In order of time, `from` inclusive, `to` exclusive. */
+  readingsBetween(deviceId: string, from: number, to: number): Promise<readonly ReadingRow[]>;
+  /** The last reading before `before` that has the metric. */
+  lastReadingWith(deviceId: string, metric: string, before: number): Promise<ReadingRow | undefined>;
+  rollups(keys: readonly RollupKey[]): Promise<readonly RollupRow[]>;
+  rollupsBetween(
+    level: RollupLevel,
+    deviceId: string,
+    from: number,
+    to: number,
+  ): Promise<readonly RollupRow[]>;
+  ledger(keys: readonly LedgerKey[]): Promise<readonly LedgerRow[]>;
+  write(changes: TelemetryChanges): Promise<void>;
+}
+
+/** Why an event was parked: its own fault, or standing behind one of its stream that was. */
+export type DeadLetterCause = 'malformed' | 'unknown-type' | 'unknown-device' | 'failed' | 'behind';
+
+export type DeadLetter = {
+  readonly partition: number;
+  readonly position: Position;
+  readonly stream: string;
+  readonly eventId: string;
+  readonly eventType: string;
+  readonly cause: DeadLetterCause;
+  readonly error: string;
+  readonly stack: string | null;
+  readonly correlationId: string;
+  /** The event as the source gave it. */
+  readonly event: unknown;
+  /** Epoch milliseconds. */
+  readonly parkedAt: number;
+};
+
+export interface DeadLetterTable {
+  /** Those of the streams that have dead letters waiting. */
+  parkedStreams(streams: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Adds letters; one already there at the same partition and position stays as it is. */
+  park(letters: readonly DeadLetter[]): Promise<void>;
+}
+
+/** The read models cannot be reached now; the same call may be made again. */
+export class ReadModelsUnavailable extends Error {
+  override readonly name = 'ReadModelsUnavailable';
+}

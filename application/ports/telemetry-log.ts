@@ -1,0 +1,49 @@
+import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+import type { PartitionPosition, Position } from './position.ts';
+
+/** Events of one request, published together; each is a domain event of its own once in the log. */
+export type TelemetryPublication = {
+  /** UUID; the event at `index` is known as `<id>/<index>`. */
+  readonly id: string;
+  readonly type: TelemetryEvent['type'];
+  readonly schemaVersion: number;
+  /** Epoch milliseconds when the API took the request. */
+  readonly receivedAt: number;
+  readonly correlationId: string;
+  readonly actor: string;
+  readonly traceparent?: string;
+  /** A device's events keep their order: they share a partition. */
+  readonly events: readonly TelemetryEvent['data'][];
+};
+
+/** One event as it stands in the log. `data` is what was published, not yet trusted by those who read it. */
+export type LoggedTelemetry = {
+  readonly id: string;
+  readonly type: string;
+  readonly schemaVersion: number;
+  readonly position: Position;
+  readonly receivedAt: number;
+  readonly correlationId: string;
+  readonly actor: string;
+  readonly traceparent?: string;
+  readonly data: unknown;
+};
+
+export interface TelemetryLog {
+  /**
+   * Resolves when every event is durable, with the position of the last one in each partition written to.
+   * Throws `TelemetryLogUnavailable` when that cannot be promised; nothing may be assumed stored then.
+   */
+  publish(publication: TelemetryPublication): Promise<readonly PartitionPosition[]>;
+}
+
+/** The log cannot take or keep what it was given now; the caller may try again after `retryAfter` seconds. */
+export class TelemetryLogUnavailable extends Error {
+  override readonly name = 'TelemetryLogUnavailable';
+  readonly retryAfter: number;
+
+  constructor(message: string, retryAfter = 1, options?: ErrorOptions) {
+    super(message, options);
+    this.retryAfter = retryAfter;
+  }
+}

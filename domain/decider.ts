@@ -1,0 +1,7 @@
+/** The whole shape of an aggregate: pure data in, pure data out. */
+export type Decider<State, Command, Event> = {
+  readonly initial: State;
+  /** Events the command causes; `[]` when it is already satisfied. Throws a `Rejection` when a rule forbids it. */
+  readonly decide: (command: Command, state: State) => readonly Event[];
+  readonly evolve: (state: State, event: Event) => State;
+};

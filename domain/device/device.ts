@@ -1,0 +1,128 @@
+import type { Decider } from '../decider.ts';
+import { Rejection } from '../rejection.ts';
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** What an operator may say of a device and change later. */
+export type DeviceDetails = { readonly name: string; readonly type: string; readonly labels: Labels };
+
+// Type names and field names below are stored for ever. Add; never rename.
+export type DeviceEvent =
+  | { readonly type: 'DeviceRegistered'; readonly data: { readonly deviceId: string } & DeviceDetails }
+  | {
+      readonly type: 'DeviceDetailsChanged';
+      readonly data: { readonly deviceId: string } & Partial<DeviceDetails>;
+    }
+  | {
+      readonly type: 'DeviceSuspended';
+      readonly data: { readonly deviceId: string; readonly reason: string };
+    }
+  | { readonly type: 'DeviceReinstated'; readonly data: { readonly deviceId: string } }
+  | {
+      readonly type: 'DeviceDecommissioned';
+      readonly data: { readonly deviceId: string; readonly reason: string };
+    };
+
+export type DeviceCommand =
+  | ({ readonly type: 'RegisterDevice'; readonly deviceId: string } & DeviceDetails)
+  | {
+      readonly type: 'ChangeDeviceDetails';
+      readonly deviceId: string;
+      readonly changes: Partial<DeviceDetails>;
+    }
+  | { readonly type: 'SuspendDevice'; readonly deviceId: string; readonly reason: string }
+  | { readonly type: 'ReinstateDevice'; readonly deviceId: string }
+  | { readonly type: 'DecommissionDevice'; readonly deviceId: string; readonly reason: string };
+
+export type DeviceStatus = 'active' | 'suspended' | 'decommissioned';
+
+export type RegisteredDevice = DeviceDetails & { readonly status: DeviceStatus };
+
+export type Device = { readonly status: 'unregistered' } | RegisteredDevice;
+
+/** A device's life: registered once, suspended and reinstated at will, decommissioned for good. */
+export const deviceDecider: Decider<Device, DeviceCommand, DeviceEvent> = {
+  initial: { status: 'unregistered' },
+  decide,
+  evolve,
+};
+
+export const deviceStream = (deviceId: string): string => `device-${deviceId}`;
+
+function decide(command: DeviceCommand, device: Device): readonly DeviceEvent[] {
+  const { deviceId } = command;
+  switch (command.type) {
+    case 'RegisterDevice': {
+      if (device.status !== 'unregistered')
+        throw new Rejection('DeviceAlreadyRegistered', `Device ${deviceId} is already registered`);
+      const { name, type, labels } = command;
+      return [{ type: 'DeviceRegistered', data: { deviceId, name, type, labels } }];
+    }
+
+    case 'ChangeDeviceDetails': {
+      const changes = realChanges(inService(device, deviceId), command.changes);
+      if (Object.keys(changes).length === 0) return [];
+      return [{ type: 'DeviceDetailsChanged', data: { deviceId, ...changes } }];
+    }
+
+    case 'SuspendDevice': {
+      if (inService(device, deviceId).status === 'suspended') return [];
+      return [{ type: 'DeviceSuspended', data: { deviceId, reason: command.reason } }];
+    }
+
+    case 'ReinstateDevice': {
+      if (inService(device, deviceId).status === 'active') return [];
+      return [{ type: 'DeviceReinstated', data: { deviceId } }];
+    }
+
+    case 'DecommissionDevice': {
+      if (device.status === 'decommissioned') return [];
+      inService(device, deviceId);
+      return [{ type: 'DeviceDecommissioned', data: { deviceId, reason: command.reason } }];
+    }
+  }
+}
+
+function evolve(device: Device, event: DeviceEvent): Device {
+  if (event.type === 'DeviceRegistered') {
+    const { name, type, labels } = event.data;
+    return { status: 'active', name, type, labels };
+  }
+  if (device.status === 'unregistered')
+    throw new Error(`${event.type} of device ${event.data.deviceId} comes before its registration`);
+  switch (event.type) {
+    case 'DeviceDetailsChanged': {
+      const { deviceId: _, ...changes } = event.data;
+      return { ...device, ...changes };
+    }
+    case 'DeviceSuspended':
+      return { ...device, status: 'suspended' };
+    case 'DeviceReinstated':
+      return { ...device, status: 'active' };
+    case 'DeviceDecommissioned':
+      return { ...device, status: 'decommissioned' };
+  }
+}
+
+/** The device's state when it is registered and not decommissioned; the rule that forbids otherwise. */
+function inService(device: Device, deviceId: string): RegisteredDevice {
+  if (device.status === 'unregistered')
+    throw new Rejection('DeviceNotRegistered', `Device ${deviceId} is not registered`);
+  if (device.status === 'decommissioned')
+    throw new Rejection('DeviceIsDecommissioned', `Device ${deviceId} is decommissioned, which is final`);
+  return device;
+}
+
+function realChanges(device: DeviceDetails, wanted: Partial<DeviceDetails>): Partial<DeviceDetails> {
+  return {
+    ...(wanted.name !== undefined && wanted.name !== device.name && { name: wanted.name }),
+    ...(wanted.type !== undefined && wanted.type !== device.type && { type: wanted.type }),
+    ...(wanted.labels !== undefined &&
+      !sameLabels(wanted.labels, device.labels) && { labels: wanted.labels }),
+  };
+}
+
+function sameLabels(a: Labels, b: Labels): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}

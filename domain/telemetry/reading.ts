@@ -1,0 +1,56 @@
+export type MetricValue = number | boolean | string;
+export type Metrics = Readonly<Record<string, MetricValue>>;
+
+/**
+ * What a device measured at one moment: a fact, not an aggregate.
+ * `timestamp` is the device's own time in whole milliseconds since 1970-01-01T00:00:00Z, negative before it.
+ */
+export type Reading = { readonly deviceId: string; readonly timestamp: number; readonly metrics: Metrics };
+
+export const readingLimits = {
+  metrics: 64,
+  nameLength: 128,
+  textLength: 512,
+  /** 0001-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z: what ISO 8601 and both SQL engines can show. */
+  earliest: -62_135_596_800_000,
+  latest: 253_402_300_799_999,
+} as const;
+
+const deviceIdForm = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
+const metricNameForm = /^[A-Za-z_][A-Za-z0-9_.:/-]*$/;
+
+/** Letters, digits and `. _ : -`, starting with a letter or digit, at most 128. */
+export const isDeviceId = (value: unknown): value is string =>
+  typeof value === 'string' && deviceIdForm.test(value);
+
+export const isMetricName = (name: string): boolean =>
+  name.length <= readingLimits.nameLength && metricNameForm.test(name) && name !== '__proto__';
+
+export const isMetricValue = (value: unknown): value is MetricValue =>
+  typeof value === 'number'
+    ? Number.isFinite(value)
+    : typeof value === 'boolean' ||
+      (typeof value === 'string' && value.length <= readingLimits.textLength && value.isWellFormed());
+
+export const isTimestamp = (value: unknown): value is number =>
+  Number.isInteger(value) &&
+  (value as number) >= readingLimits.earliest &&
+  (value as number) <= readingLimits.latest;
+
+/** One to 64 well-formed metrics in a plain object. */
+export function isMetrics(value: unknown): value is Metrics {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  let count = 0;
+  for (const name in value) {
+    if (!isMetricName(name) || !isMetricValue((value as Record<string, unknown>)[name])) return false;
+    count += 1;
+  }
+  return count >= 1 && count <= readingLimits.metrics;
+}
+
+/** The whole check, written for the hot path: the projector runs it on every reading it takes from the log. */
+export function isReading(value: unknown): value is Reading {
+  if (typeof value !== 'object' || value === null) return false;
+  const reading = value as Partial<Reading>;
+  return isDeviceId(reading.deviceId) && isTimestamp(reading.timestamp) && isMetrics(reading.metrics);
+}

@@ -1,0 +1,36 @@
+export type SqlValue = string | number | bigint | null;
+
+/**
+ * The little that both engines of the read models can do alike. Statements are plain SQL that MySQL, MariaDB and
+ * SQLite all run, with `?` for parameters; where they differ, `dialect` decides. Every call throws
+ * `ReadModelsUnavailable` when the engine cannot be reached.
+ */
+export interface Sql {
+  readonly dialect: 'sqlite' | 'mysql';
+
+  all<Row>(text: string, params?: readonly SqlValue[]): Promise<Row[]>;
+
+  /** Answers with the number of rows changed. */
+  run(text: string, params?: readonly SqlValue[]): Promise<number>;
+
+  /** Rows as arrays of their columns, in chunks; no more than a few chunks are held in memory. */
+  stream<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): AsyncIterable<Row[]>;
+
+  /** The engine's fastest way to write many rows. `insert` is for keys known to be new; `replace` overwrites whole rows. */
+  write(
+    mode: 'insert' | 'replace',
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly SqlValue[])[],
+  ): Promise<void>;
+}
+
+export interface SqlDatabase extends Sql {
+  /**
+   * Runs `work` in one transaction, alone on its connection; rolls back when it throws. When the engine ends the
+   * transaction for a deadlock or loses the connection, `work` runs again from the start.
+   */
+  transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T>;
+
+  close(): Promise<void>;
+}
