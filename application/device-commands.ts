@@ -1,0 +1,140 @@
+import {
+  type DeviceCommand,
+  type DeviceEvent,
+  deviceDecider,
+  deviceStream,
+} from '../domain/device/device.ts';
+import { type DeviceSnapshot, foldDevice, lastPosition } from './device-history.ts';
+import type { Clock } from './ports/clock.ts';
+import type { EventRegistry } from './ports/event-registry.ts';
+import { type EventStore, type NewEvent, type RecordedEvent, RevisionConflict } from './ports/event-store.ts';
+import type { Ids } from './ports/ids.ts';
+import type { Position } from './ports/position.ts';
+
+/** Who asks, and under which conditions. */
+export type CommandContext = {
+  readonly correlationId: string;
+  readonly actor: string;
+  readonly traceparent?: string;
+  /** The same key gives the same answer, for ever. */
+  readonly idempotencyKey?: string;
+  /** Refuse with `StaleRevision` unless the device stands here. */
+  readonly expectedRevision?: number;
+};
+
+/** The device as the command left it, and where its last event stands. */
+export type CommandAnswer = { readonly device: DeviceSnapshot; readonly position: Position };
+
+export type DeviceCommands = {
+  /**
+   * Load, fold, decide, append; again when another writer got there first and the caller named no revision.
+   * Throws `Rejection`, `StaleRevision`, `IdempotencyKeyReused`, `EventStoreUnavailable`.
+   */
+  handle(command: DeviceCommand, context: CommandContext): Promise<CommandAnswer>;
+};
+
+export class StaleRevision extends Error {
+  override readonly name = 'StaleRevision';
+  readonly current: number;
+
+  constructor(deviceId: string, expected: number, current: number) {
+    super(`Device ${deviceId} is at revision ${current}, not ${expected}`);
+    this.current = current;
+  }
+}
+
+export class IdempotencyKeyReused extends Error {
+  override readonly name = 'IdempotencyKeyReused';
+
+  constructor() {
+    super('This Idempotency-Key was already used for a different request');
+  }
+}
+
+const attempts = 8;
+
+export function deviceCommands(
+  eventStore: EventStore,
+  registry: EventRegistry,
+  ids: Ids,
+  clock: Clock,
+  changed: (deviceId: string) => void,
+): DeviceCommands {
+  return { handle };
+
+  async function handle(command: DeviceCommand, context: CommandContext): Promise<CommandAnswer> {
+    const stream = deviceStream(command.deviceId);
+    const commandId =
+      context.idempotencyKey === undefined ? ids.fresh() : ids.derived(stream, context.idempotencyKey);
+    const commandDigest = ids.digest(JSON.stringify(command));
+
+    for (let attempt = 1; ; attempt += 1) {
+      const history = await eventStore.read(stream);
+      const answered =
+        context.idempotencyKey !== undefined && answeredBefore(history, commandId, commandDigest);
+      if (answered) return answer(command.deviceId, answered);
+      checkRevision(command.deviceId, history, context.expectedRevision);
+
+      const state = foldDevice(command.deviceId, history, registry);
+      const events = deviceDecider.decide(command, state ?? deviceDecider.initial);
+      if (events.length === 0) return answer(command.deviceId, history);
+
+      try {
+        const appended = await eventStore.append(
+          stream,
+          events.map((event, index) => newEvent(event, ids.derived(commandId, index))),
+          history.at(-1)?.revision ?? 'none',
+        );
+        changed(command.deviceId);
+        return answer(command.deviceId, [...history, ...appended]);
+      } catch (error) {
+        if (!(error instanceof RevisionConflict) || attempt === attempts) throw error;
+      }
+    }
+
+    function newEvent(event: DeviceEvent, id: string): NewEvent {
+      return {
+        id,
+        type: event.type,
+        data: event.data,
+        metadata: {
+          $correlationId: context.correlationId,
+          $causationId: commandId,
+          actor: context.actor,
+          recordedAt: new Date(clock.now()).toISOString(),
+          schemaVersion: registry.currentVersion(event.type),
+          commandDigest,
+          ...(context.traceparent !== undefined && { traceparent: context.traceparent }),
+        },
+      };
+    }
+  }
+
+  function answer(deviceId: string, history: readonly RecordedEvent[]): CommandAnswer {
+    const device = foldDevice(deviceId, history, registry);
+    if (device === undefined) throw new Error(`Device ${deviceId} has an empty stream after a command`);
+    return { device, position: lastPosition(history) };
+  }
+
+  /** The stream as it stood right after this very command was handled, if it was. */
+  function answeredBefore(
+    history: readonly RecordedEvent[],
+    commandId: string,
+    digest: string,
+  ): readonly RecordedEvent[] | undefined {
+    const last = history.findLastIndex((event) => event.metadata.$causationId === commandId);
+    if (last === -1) return undefined;
+    if (history[last]?.metadata.commandDigest !== digest) throw new IdempotencyKeyReused();
+    return history.slice(0, last + 1);
+  }
+}
+
+function checkRevision(
+  deviceId: string,
+  history: readonly RecordedEvent[],
+  expected: number | undefined,
+): void {
+  const current = history.at(-1)?.revision;
+  if (expected === undefined || current === undefined) return;
+  if (current !== expected) throw new StaleRevision(deviceId, expected, current);
+}

@@ -1,0 +1,72 @@
+import { deviceDecider, deviceStream, type RegisteredDevice } from '../domain/device/device.ts';
+import type { EventRegistry } from './ports/event-registry.ts';
+import type { EventStore, RecordedEvent } from './ports/event-store.ts';
+import type { Position } from './ports/position.ts';
+
+/** A device as its stream tells it at one revision. */
+export type DeviceSnapshot = RegisteredDevice & {
+  readonly deviceId: string;
+  readonly revision: number;
+  /** ISO 8601. */
+  readonly registeredAt: string;
+  /** ISO 8601. */
+  readonly updatedAt: string;
+};
+
+/** A moment of a stream: its newest event, a revision, or the last event recorded at or before a time (epoch ms). */
+export type Moment = 'now' | { readonly revision: number } | { readonly time: number };
+
+export type DeviceHistory = {
+  /**
+   * The device at that moment and the position of the event that made it so; `undefined` when it was not
+   * registered then. Always as new as the event store itself. Throws `EventStoreUnavailable`.
+   */
+  deviceAt(
+    deviceId: string,
+    moment: Moment,
+  ): Promise<{ readonly device: DeviceSnapshot; readonly position: Position } | undefined>;
+};
+
+export function deviceHistory(eventStore: EventStore, registry: EventRegistry): DeviceHistory {
+  return {
+    async deviceAt(deviceId, moment) {
+      const events = until(await eventStore.read(deviceStream(deviceId)), moment);
+      const device = foldDevice(deviceId, events, registry);
+      return device && { device, position: lastPosition(events) };
+    },
+  };
+}
+
+/** `undefined` for a device that was never registered. */
+export function foldDevice(
+  deviceId: string,
+  events: readonly RecordedEvent[],
+  registry: EventRegistry,
+): DeviceSnapshot | undefined {
+  const device = events.reduce(
+    (state, event) => deviceDecider.evolve(state, registry.deviceEvent(event)),
+    deviceDecider.initial,
+  );
+  const first = events[0];
+  const last = events.at(-1);
+  if (device.status === 'unregistered' || !first || !last) return undefined;
+  return {
+    ...device,
+    deviceId,
+    revision: last.revision,
+    registeredAt: first.metadata.recordedAt,
+    updatedAt: last.metadata.recordedAt,
+  };
+}
+
+export function lastPosition(events: readonly RecordedEvent[]): Position {
+  const last = events.at(-1);
+  if (!last) throw new Error('An empty stream has no position');
+  return last.position;
+}
+
+function until(events: readonly RecordedEvent[], moment: Moment): readonly RecordedEvent[] {
+  if (moment === 'now') return events;
+  if ('revision' in moment) return events.filter((event) => event.revision <= moment.revision);
+  return events.filter((event) => Date.parse(event.metadata.recordedAt) <= moment.time);
+}

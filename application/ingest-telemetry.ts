@@ -1,0 +1,99 @@
+import type { Metrics, Reading } from '../domain/telemetry/reading.ts';
+import type { Clock } from './ports/clock.ts';
+import type { DeviceDirectory, DirectoryEntry } from './ports/device-directory.ts';
+import type { EventRegistry } from './ports/event-registry.ts';
+import type { Ids } from './ports/ids.ts';
+import type { PartitionPosition } from './ports/position.ts';
+import type { TelemetryLog } from './ports/telemetry-log.ts';
+
+/** A well-formed reading as it was sent; `index` is its place in the request. */
+export type SubmittedReading = {
+  readonly index: number;
+  readonly deviceId: string;
+  /** Epoch milliseconds; the time of arrival when absent. */
+  readonly timestamp?: number | undefined;
+  readonly metrics: Metrics;
+};
+
+export type RefusalReason = 'unknown-device' | 'device-suspended' | 'device-decommissioned';
+
+export type Refusal = { readonly index: number; readonly reason: RefusalReason; readonly deviceId: string };
+
+export type IngestAnswer = {
+  readonly accepted: number;
+  readonly refused: readonly Refusal[];
+  /** The last position written in each partition; empty when nothing was accepted. */
+  readonly positions: readonly PartitionPosition[];
+};
+
+export type IngestContext = {
+  readonly correlationId: string;
+  readonly actor: string;
+  readonly traceparent?: string;
+};
+
+/**
+ * Checks each reading's device and publishes those that may send, all as one publication. Resolves when they are
+ * durable. Throws `TelemetryLogUnavailable` or `EventStoreUnavailable` with nothing accepted.
+ */
+export type IngestTelemetry = (
+  readings: readonly SubmittedReading[],
+  context: IngestContext,
+) => Promise<IngestAnswer>;
+
+const refusalOf: Record<Exclude<DirectoryEntry['status'], 'active'>, RefusalReason> = {
+  suspended: 'device-suspended',
+  decommissioned: 'device-decommissioned',
+};
+
+export function ingestTelemetry(
+  directory: DeviceDirectory,
+  log: TelemetryLog,
+  registry: EventRegistry,
+  ids: Ids,
+  clock: Clock,
+): IngestTelemetry {
+  const arrivalTime = arrivalTimes();
+
+  return async (readings, context) => {
+    const devices = await directory.find(new Set(readings.map(({ deviceId }) => deviceId)));
+    const receivedAt = clock.now();
+    const events: Reading[] = [];
+    const refused: Refusal[] = [];
+    for (const { index, deviceId, timestamp, metrics } of readings) {
+      const status = devices.get(deviceId)?.status;
+      if (status === 'active')
+        events.push({ deviceId, timestamp: timestamp ?? arrivalTime(deviceId, receivedAt), metrics });
+      else refused.push({ index, deviceId, reason: status ? refusalOf[status] : 'unknown-device' });
+    }
+    if (events.length === 0) return { accepted: 0, refused, positions: [] };
+
+    const positions = await log.publish({
+      id: ids.fresh(),
+      type: 'TelemetryRecorded',
+      schemaVersion: registry.currentVersion('TelemetryRecorded'),
+      receivedAt,
+      ...context,
+      events,
+    });
+    return { accepted: events.length, refused, positions };
+  };
+}
+
+/**
+ * Times of arrival that differ for each reading of a device: two that came within one millisecond must not look
+ * like one point measured twice. Forgets, once a second, the devices whose last time has passed.
+ */
+function arrivalTimes(): (deviceId: string, now: number) => number {
+  const lastOf = new Map<string, number>();
+  let swept = 0;
+  return (deviceId, now) => {
+    if (now - swept >= 1000) {
+      swept = now;
+      for (const [id, last] of lastOf) if (last < now) lastOf.delete(id);
+    }
+    const time = Math.max(now, (lastOf.get(deviceId) ?? Number.NEGATIVE_INFINITY) + 1);
+    lastOf.set(deviceId, time);
+    return time;
+  };
+}
