@@ -1,25 +1,22 @@
 /**
  * A sum of doubles without rounding error, as parts that add up to it: the greatest first, each smaller one what
  * the ones before it leave over. One real number has one such form, so the order in which values came, were taken
- * back or were grouped never shows. The first part is the sum as a double; `[]` is zero.
+ * back or were grouped never shows. The first part is the sum as a double.
  * Method: Shewchuk, "Adaptive Precision Floating-Point Arithmetic" (1997), grow-expansion.
  */
-export type ExactSum = readonly number[];
+export type ExactSum = readonly [number, ...number[]];
+
+export const zero: ExactSum = [0];
 
 /** `sum + value`. Answers with a part that is not finite when the sum leaves the range of a double. */
 export function addExactly(sum: ExactSum, value: number): ExactSum {
-  if (sum.length === 0) return value === 0 ? sum : [value];
-  const first = sum[0] as number;
-  if (sum.length === 1) {
-    const total = first + value;
-    const rest = roundingError(first, value, total);
-    if (rest === 0) return total === 0 ? [] : [total];
-    return [total, rest];
-  }
-  return normalised(grown(sum, value));
+  if (sum.length > 1) return normalised(grown(sum, value));
+  const total = sum[0] + value;
+  const rest = roundingError(sum[0], value, total);
+  return rest === 0 || !Number.isFinite(total) ? [total + 0] : [total, rest];
 }
 
-export const mergeExactly = (a: ExactSum, b: ExactSum): ExactSum => b.reduce(addExactly, a);
+export const mergeExactly = (a: ExactSum, b: ExactSum): ExactSum => b.reduce<ExactSum>(addExactly, a);
 
 function roundingError(a: number, b: number, total: number): number {
   const bRounded = total - a;
@@ -27,7 +24,7 @@ function roundingError(a: number, b: number, total: number): number {
 }
 
 /** The parts, smallest first and not overlapping, of `sum + value`. */
-function grown(sum: ExactSum, value: number): number[] {
+function grown(sum: readonly number[], value: number): number[] {
   const parts: number[] = [];
   let carry = value;
   for (let i = sum.length - 1; i >= 0; i -= 1) {
@@ -43,13 +40,13 @@ function grown(sum: ExactSum, value: number): number[] {
 
 /** Peels off the correctly rounded sum of what is left, again and again, until nothing is left. */
 function normalised(smallestFirst: number[]): ExactSum {
-  const result: number[] = [];
+  const [...result] = zero;
   let parts = smallestFirst;
-  while (parts.length > 0) {
+  for (let i = 0; parts.length > 0; i += 1) {
     const rounded = roundedSum(parts);
-    result.push(rounded);
-    if (!Number.isFinite(rounded)) return result;
-    parts = grown([...parts].reverse(), -rounded);
+    result[i] = rounded;
+    if (!Number.isFinite(rounded)) break;
+    parts = grown(parts.toReversed(), -rounded);
   }
   return result;
 }

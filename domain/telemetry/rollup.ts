@@ -1,4 +1,4 @@
-import { addExactly, type ExactSum, mergeExactly } from './exact-sum.ts';
+import { addExactly, type ExactSum, mergeExactly, zero } from './exact-sum.ts';
 import type { MetricValue } from './reading.ts';
 
 export type RollupLevel = '1m' | '1h' | '1d';
@@ -37,7 +37,7 @@ export function addPoint(stats: RollupStats | undefined, value: MetricValue, tim
     return {
       count: 1,
       numbers: number === null ? 0 : 1,
-      sum: number === null ? [] : addExactly([], number),
+      sum: number === null ? zero : [number],
       min: number,
       max: number,
       first: value,

@@ -1,0 +1,203 @@
+import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
+import { rollupLevels } from '../../domain/telemetry/rollup.ts';
+import { StartupError } from '../startup-error.ts';
+import type { Sql, SqlDatabase } from './sql.ts';
+import { viewsOf } from './views.ts';
+
+/** Grows with every change below; a database that says more was written by a newer release. */
+const schemaVersion = 1;
+
+/** A table of one generation: `telemetry_g2`. */
+export const tableOf = (base: string, generation: number): string => `${base}_g${generation}`;
+
+/** Brings the read-model tables up to this release, from nothing or from any older one. */
+export async function migrateReadModels(db: SqlDatabase, now: number): Promise<void> {
+  await db.run(
+    `CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`,
+  );
+  await db.transaction(async (tx) => {
+    const [row] = await tx.all<{ version: number | null }>(
+      'SELECT MAX(version) AS version FROM schema_migrations',
+    );
+    const found = row?.version ?? 0;
+    if (found > schemaVersion)
+      throw new StartupError(
+        `The read models have schema ${found}, this release knows ${schemaVersion}: start the newer release that wrote them`,
+      );
+    if (found === schemaVersion) return;
+    for (const statement of controlTables(tx.dialect)) await tx.run(statement);
+    for (const name of projectionNames) {
+      await createGeneration(tx, name, 1);
+      await tx.write('replace', 'projections', ['name', 'active'], [[name, 1]]);
+      await tx.write(
+        'replace',
+        'generations',
+        ['projection', 'generation', 'version', 'status', 'created_at'],
+        [[name, 1, 1, 'active', now]],
+      );
+      await publishViews(tx, name, 1);
+    }
+    await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
+  });
+}
+
+function controlTables(dialect: Sql['dialect']): readonly string[] {
+  const sequence =
+    dialect === 'sqlite' ? 'INTEGER PRIMARY KEY AUTOINCREMENT' : 'BIGINT AUTO_INCREMENT PRIMARY KEY';
+  return [
+    table(dialect, 'projections', ['name VARCHAR(32) NOT NULL PRIMARY KEY', 'active INTEGER NOT NULL']),
+    table(dialect, 'generations', [
+      'projection VARCHAR(32) NOT NULL',
+      'generation INTEGER NOT NULL',
+      'version INTEGER NOT NULL',
+      'status VARCHAR(16) NOT NULL',
+      'created_at BIGINT NOT NULL',
+      'PRIMARY KEY (projection, generation)',
+    ]),
+    table(dialect, 'checkpoints', [
+      'projection VARCHAR(32) NOT NULL',
+      'generation INTEGER NOT NULL',
+      'part INTEGER NOT NULL',
+      'position VARCHAR(64)',
+      'epoch BIGINT NOT NULL',
+      'updated_at BIGINT NOT NULL',
+      'PRIMARY KEY (projection, generation, part)',
+    ]),
+    table(dialect, 'dead_letters', [
+      `id ${sequence}`,
+      'projection VARCHAR(32) NOT NULL',
+      'generation INTEGER NOT NULL',
+      'part INTEGER NOT NULL',
+      'position VARCHAR(64) NOT NULL',
+      'stream VARCHAR(160) NOT NULL',
+      'event_id VARCHAR(160) NOT NULL',
+      'event_type VARCHAR(160) NOT NULL',
+      'cause VARCHAR(32) NOT NULL',
+      'error MEDIUMTEXT NOT NULL',
+      'stack MEDIUMTEXT',
+      'correlation_id VARCHAR(160) NOT NULL',
+      'event MEDIUMTEXT NOT NULL',
+      'parked_at BIGINT NOT NULL',
+      'UNIQUE (projection, generation, part, position)',
+    ]),
+    'CREATE INDEX dead_letters_by_stream ON dead_letters (projection, generation, stream)',
+  ];
+}
+
+/** The tables a projection's generation is kept in, by their base names. */
+export function tablesOf(projection: ProjectionName): readonly string[] {
+  return Object.keys(generationTables[projection]);
+}
+
+export async function createGeneration(
+  sql: Sql,
+  projection: ProjectionName,
+  generation: number,
+): Promise<void> {
+  for (const [base, columns] of Object.entries(generationTables[projection]))
+    await sql.run(table(sql.dialect, tableOf(base, generation), columns, 'clustered'));
+}
+
+/** Points what analysts select from at a generation. */
+export async function publishViews(sql: Sql, projection: ProjectionName, generation: number): Promise<void> {
+  for (const [name, select] of Object.entries(viewsOf(projection, sql.dialect, generation))) {
+    if (sql.dialect === 'mysql') await sql.run(`CREATE OR REPLACE VIEW ${name} AS ${select}`);
+    else {
+      await sql.run(`DROP VIEW IF EXISTS ${name}`);
+      await sql.run(`CREATE VIEW ${name} AS ${select}`);
+    }
+  }
+}
+
+const rollupColumns = [
+  'device_id VARCHAR(128) NOT NULL',
+  'bucket BIGINT NOT NULL',
+  'metrics MEDIUMTEXT NOT NULL',
+  'PRIMARY KEY (device_id, bucket)',
+];
+
+/** Times are epoch milliseconds; documents are JSON. */
+const generationTables: Record<ProjectionName, Record<string, readonly string[]>> = {
+  devices: {
+    devices: [
+      'device_id VARCHAR(128) NOT NULL PRIMARY KEY',
+      'name VARCHAR(200) NOT NULL',
+      'type VARCHAR(64) NOT NULL',
+      'status VARCHAR(16) NOT NULL',
+      'labels MEDIUMTEXT NOT NULL',
+      'search MEDIUMTEXT NOT NULL',
+      'revision BIGINT NOT NULL',
+      'registered_at VARCHAR(32) NOT NULL',
+      'updated_at VARCHAR(32) NOT NULL',
+    ],
+    device_labels: [
+      'device_id VARCHAR(128) NOT NULL',
+      'label VARCHAR(64) NOT NULL',
+      'value VARCHAR(256) NOT NULL',
+      'PRIMARY KEY (label, value, device_id)',
+    ],
+  },
+  device_history: {
+    device_history: [
+      'device_id VARCHAR(128) NOT NULL',
+      'revision BIGINT NOT NULL',
+      'event VARCHAR(64) NOT NULL',
+      'changes MEDIUMTEXT NOT NULL',
+      'reason MEDIUMTEXT',
+      'actor VARCHAR(160) NOT NULL',
+      'at VARCHAR(32) NOT NULL',
+      'correlation_id VARCHAR(160) NOT NULL',
+      'causation_id VARCHAR(160) NOT NULL',
+      'event_id VARCHAR(64) NOT NULL',
+      'state MEDIUMTEXT NOT NULL',
+      'PRIMARY KEY (device_id, revision)',
+    ],
+  },
+  telemetry: {
+    telemetry: [
+      'device_id VARCHAR(128) NOT NULL',
+      'ts BIGINT NOT NULL',
+      'metrics MEDIUMTEXT NOT NULL',
+      'received_at BIGINT NOT NULL',
+      'correlation_id VARCHAR(160) NOT NULL',
+      'position VARCHAR(64) NOT NULL',
+      'corrected_by VARCHAR(160)',
+      'PRIMARY KEY (device_id, ts)',
+    ],
+    telemetry_latest: [
+      'device_id VARCHAR(128) NOT NULL PRIMARY KEY',
+      'ts BIGINT NOT NULL',
+      'metrics MEDIUMTEXT NOT NULL',
+    ],
+    ...Object.fromEntries(rollupLevels.map((level) => [`telemetry_${level}`, rollupColumns])),
+    telemetry_ledger: [
+      'device_id VARCHAR(128) NOT NULL',
+      'day BIGINT NOT NULL',
+      'stored BIGINT NOT NULL',
+      'duplicate BIGINT NOT NULL',
+      'corrected BIGINT NOT NULL',
+      'dead_lettered BIGINT NOT NULL',
+      'retracted BIGINT NOT NULL',
+      'PRIMARY KEY (device_id, day)',
+    ],
+  },
+};
+
+/**
+ * MySQL compares text without regard to case unless told otherwise; ids must not. A clustered SQLite table keeps
+ * rows in the order of their key, as InnoDB does, so that a device's range is read in one sweep.
+ */
+function table(
+  dialect: Sql['dialect'],
+  name: string,
+  columns: readonly string[],
+  kind?: 'clustered',
+): string {
+  const suffix =
+    dialect === 'mysql'
+      ? ' ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin'
+      : kind === 'clustered'
+        ? ' WITHOUT ROWID'
+        : '';
+  return `CREATE TABLE IF NOT EXISTS ${name} (${columns.join(', ')})${suffix}`;
+}
