@@ -47,7 +47,7 @@ export function freshness(
   queries: ProgressQueries,
   sources: Readonly<Record<SourceName, EventSource<Positioned>>>,
 ): Freshness {
-  const lags = new Map<SourceName, { readonly until: number; readonly lag: Promise<number> }>();
+  const lags = new Map<string, { readonly until: number; readonly lag: Promise<number> }>();
   return { status, waitFor };
 
   async function status(projections: readonly ProjectionName[]): Promise<ProjectionStatus> {
@@ -80,12 +80,11 @@ export function freshness(
 
   /** Asking a broker how far its log goes costs a round trip, so the answer serves every query of a moment. */
   function lagOf(progress: ProjectionProgress): Promise<number> {
-    const source = sourceOf(progress.projection);
-    const known = lags.get(source);
+    const known = lags.get(progress.projection);
     if (known && known.until > Date.now()) return known.lag;
-    const lag = countLag(sources[source], progress.checkpoints);
-    lags.set(source, { until: Date.now() + lagKnownForMilliseconds, lag });
-    lag.catch(() => lags.delete(source));
+    const lag = countLag(sources[sourceOf(progress.projection)], progress.checkpoints);
+    lags.set(progress.projection, { until: Date.now() + lagKnownForMilliseconds, lag });
+    lag.catch(() => lags.delete(progress.projection));
     return lag;
   }
 }

@@ -144,8 +144,8 @@ export interface TelemetryTables {
   readings(keys: readonly ReadingKey[]): Promise<readonly ReadingRow[]>;
   /** In order of time, `from` inclusive, `to` exclusive. */
   readingsBetween(deviceId: string, from: number, to: number): Promise<readonly ReadingRow[]>;
-  /** The last reading before `before` that has the metric. */
-  lastReadingWith(deviceId: string, metric: string, before: number): Promise<ReadingRow | undefined>;
+  /** The last reading before `before` that has the metric, or any when `null`. */
+  lastReading(deviceId: string, metric: string | null, before: number): Promise<ReadingRow | undefined>;
   rollups(keys: readonly RollupKey[]): Promise<readonly RollupRow[]>;
   rollupsBetween(
     level: RollupLevel,
@@ -154,7 +154,7 @@ export interface TelemetryTables {
     to: number,
   ): Promise<readonly RollupRow[]>;
   ledger(keys: readonly LedgerKey[]): Promise<readonly LedgerRow[]>;
-  write(changes: TelemetryChanges): Promise<void>;
+  write(changes: Partial<TelemetryChanges>): Promise<void>;
 }
 
 /** Why an event was parked: its own fault, or standing behind one of its stream that was. */
@@ -177,8 +177,8 @@ export type DeadLetter = {
 };
 
 export interface DeadLetterTable {
-  /** Those of the streams that have dead letters waiting. */
-  parkedStreams(streams: readonly string[]): Promise<ReadonlySet<string>>;
+  /** The streams of a partition that have dead letters waiting. */
+  parkedStreams(partition: number): Promise<ReadonlySet<string>>;
   /** Adds letters; one already there at the same partition and position stays as it is. */
   park(letters: readonly DeadLetter[]): Promise<void>;
 }

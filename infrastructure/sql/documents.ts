@@ -37,6 +37,16 @@ export function readRollup(text: string): Map<string, RollupStats> {
   return metrics;
 }
 
-function readStats([count, numbers, sum, min, max, firstAt, first, lastAt, last]: StatsDocument): RollupStats {
+function readStats([
+  count,
+  numbers,
+  sum,
+  min,
+  max,
+  firstAt,
+  first,
+  lastAt,
+  last,
+]: StatsDocument): RollupStats {
   return { count, numbers, sum, min, max, firstAt, first, lastAt, last };
 }

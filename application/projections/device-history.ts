@@ -1,0 +1,57 @@
+import type { RegisteredDevice } from '../../domain/device/device.ts';
+import type { EventRegistry } from '../ports/event-registry.ts';
+import type { RecordedEvent } from '../ports/event-store.ts';
+import type { DeviceHistoryRow, FieldChange } from '../ports/read-models.ts';
+import { type DeviceFact, describeDeviceEvent, evolveRegistered } from './devices.ts';
+import type { Projection } from './projection.ts';
+
+/** Who changed what of a device, from what to what, when and why. */
+export function deviceHistoryProjection(registry: EventRegistry): Projection<RecordedEvent, DeviceFact> {
+  return {
+    name: 'device_history',
+    version: 1,
+    describe: describeDeviceEvent,
+    decode: (recorded) => ({ recorded, event: registry.deviceEvent(recorded) }),
+    open: () => ({
+      async apply(facts, { history }) {
+        const ids = [...new Set(facts.map(({ event }) => event.data.deviceId))];
+        const newest = new Map(await history.latest(ids));
+        const rows: DeviceHistoryRow[] = [];
+        for (const fact of facts) {
+          const row = historyRow(newest.get(fact.event.data.deviceId)?.state, fact);
+          newest.set(row.deviceId, row);
+          rows.push(row);
+        }
+        await history.put(rows);
+      },
+      reset: () => {},
+    }),
+  };
+}
+
+function historyRow(before: RegisteredDevice | undefined, { recorded, event }: DeviceFact): DeviceHistoryRow {
+  const { metadata } = recorded;
+  const state = evolveRegistered(before, event);
+  return {
+    deviceId: event.data.deviceId,
+    revision: recorded.revision,
+    event: event.type,
+    changes: changesBetween(before, state),
+    reason: 'reason' in event.data ? event.data.reason : null,
+    actor: metadata.actor,
+    at: metadata.recordedAt,
+    correlationId: metadata.$correlationId,
+    causationId: metadata.$causationId,
+    eventId: recorded.id,
+    state,
+  };
+}
+
+function changesBetween(
+  before: RegisteredDevice | undefined,
+  after: RegisteredDevice,
+): readonly FieldChange[] {
+  return (['name', 'type', 'labels', 'status'] as const)
+    .map((field) => ({ field, from: before?.[field] ?? null, to: after[field] }))
+    .filter(({ from, to }) => JSON.stringify(from) !== JSON.stringify(to));
+}

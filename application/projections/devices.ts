@@ -1,0 +1,55 @@
+import { type DeviceEvent, deviceDecider, type RegisteredDevice } from '../../domain/device/device.ts';
+import type { EventRegistry } from '../ports/event-registry.ts';
+import type { RecordedEvent } from '../ports/event-store.ts';
+import type { DeviceRow } from '../ports/read-models.ts';
+import type { EventDescription, Projection } from './projection.ts';
+
+/** A checked event of a device with what the store says of it. */
+export type DeviceFact = { readonly recorded: RecordedEvent; readonly event: DeviceEvent };
+
+/** Each device as it is now. */
+export function devicesProjection(registry: EventRegistry): Projection<RecordedEvent, DeviceFact> {
+  return {
+    name: 'devices',
+    version: 1,
+    describe: describeDeviceEvent,
+    decode: (recorded) => ({ recorded, event: registry.deviceEvent(recorded) }),
+    open: () => ({
+      async apply(facts, { devices }) {
+        const rows = new Map(await devices.find([...new Set(facts.map(({ event }) => event.data.deviceId))]));
+        for (const fact of facts) {
+          const { deviceId } = fact.event.data;
+          rows.set(deviceId, next(rows.get(deviceId), fact));
+        }
+        await devices.put([...rows.values()]);
+      },
+      reset: () => {},
+    }),
+  };
+}
+
+function next(row: DeviceRow | undefined, { recorded, event }: DeviceFact): DeviceRow {
+  const at = recorded.metadata.recordedAt;
+  return {
+    ...evolveRegistered(row, event),
+    deviceId: event.data.deviceId,
+    revision: recorded.revision,
+    registeredAt: row?.registeredAt ?? at,
+    updatedAt: at,
+  };
+}
+
+/** The device after the event; throws when the event comes before its registration. */
+export function evolveRegistered(before: RegisteredDevice | undefined, event: DeviceEvent): RegisteredDevice {
+  const after = deviceDecider.evolve(before ?? deviceDecider.initial, event);
+  if (after.status === 'unregistered') throw new Error(`${event.type} leaves the device unregistered`);
+  const { status, name, type, labels } = after;
+  return { status, name, type, labels };
+}
+
+export const describeDeviceEvent = ({ id, type, stream, metadata }: RecordedEvent): EventDescription => ({
+  id,
+  type,
+  stream,
+  correlationId: metadata?.$correlationId ?? '',
+});

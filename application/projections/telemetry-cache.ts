@@ -1,0 +1,66 @@
+import { bucketOf, type RollupLevel, type RollupStats, rollupLevels } from '../../domain/telemetry/rollup.ts';
+import type { LatestRow, LedgerCounts } from '../ports/read-models.ts';
+
+/** What the tables hold of one device, as far as it was needed. */
+export type CachedDevice = {
+  readonly deviceId: string;
+  /** The greatest timestamp of any of its rows, minus infinity when there is none. */
+  lastAt: number;
+  readonly latest: Map<string, LatestRow['metrics'] extends ReadonlyMap<string, infer Value> ? Value : never>;
+  readonly buckets: Record<RollupLevel, Map<number, Map<string, RollupStats>>>;
+  /** By UTC day. */
+  readonly ledger: Map<number, LedgerCounts>;
+};
+
+const devicesKept = 20_000;
+
+/**
+ * What the projector of one partition knows of the tables without asking: it alone writes a device's rows, so what
+ * it wrote last is what they hold, for as long as the checkpoint is the one it left.
+ */
+export class TelemetryCache {
+  readonly #devices = new Map<string, CachedDevice>();
+
+  get(deviceId: string): CachedDevice | undefined {
+    return this.#devices.get(deviceId);
+  }
+
+  add(deviceId: string, row: LatestRow | undefined): CachedDevice {
+    const device: CachedDevice = {
+      deviceId,
+      lastAt: row?.timestamp ?? Number.NEGATIVE_INFINITY,
+      latest: new Map(row?.metrics),
+      buckets: { '1m': new Map(), '1h': new Map(), '1d': new Map() },
+      ledger: new Map(),
+    };
+    this.#devices.set(deviceId, device);
+    return device;
+  }
+
+  forget(deviceId: string): void {
+    this.#devices.delete(deviceId);
+  }
+
+  /** Keeps of each device only the buckets still being filled, and no more devices than fit. */
+  trim(): void {
+    for (const { lastAt, buckets, ledger } of this.#devices.values()) {
+      for (const level of rollupLevels) {
+        if (buckets[level].size <= 1) continue;
+        const open = bucketOf(level, lastAt);
+        for (const bucket of buckets[level].keys()) if (bucket !== open) buckets[level].delete(bucket);
+      }
+      if (ledger.size > 1) {
+        const today = Math.max(...ledger.keys());
+        for (const day of ledger.keys()) if (day !== today) ledger.delete(day);
+      }
+    }
+    for (const deviceId of this.#devices.keys()) {
+      if (this.#devices.size <= devicesKept) break;
+      this.#devices.delete(deviceId);
+    }
+  }
+
+  clear(): void {
+    this.#devices.clear();
+  }
+}

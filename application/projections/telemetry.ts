@@ -1,0 +1,85 @@
+import type { Reading } from '../../domain/telemetry/reading.ts';
+import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+import type { DeviceDirectory } from '../ports/device-directory.ts';
+import type { EventRegistry } from '../ports/event-registry.ts';
+import type { ProjectionTables, TelemetryTables } from '../ports/read-models.ts';
+import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import type { EventDescription, Projection, ProjectionWorker, Refused } from './projection.ts';
+import { TelemetryCache } from './telemetry-cache.ts';
+import { countLedger, recordReadings } from './telemetry-recording.ts';
+import { retract } from './telemetry-retraction.ts';
+
+/** A checked event of the telemetry log with what the log says of it. */
+export type TelemetryFact = { readonly logged: LoggedTelemetry; readonly event: TelemetryEvent };
+export type ReadingFact = { readonly logged: LoggedTelemetry; readonly reading: Reading };
+
+/** Points, newest values, rollups and the conservation ledger, all of one device in one partition. */
+export function telemetryProjection(
+  registry: EventRegistry,
+  directory: DeviceDirectory,
+): Projection<LoggedTelemetry, TelemetryFact> {
+  return {
+    name: 'telemetry',
+    version: 1,
+    describe,
+    decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }),
+    open: () => telemetryWorker(directory),
+  };
+}
+
+function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTelemetry, TelemetryFact> {
+  const cache = new TelemetryCache();
+  return {
+    async refuse(facts) {
+      const known = await directory.find(new Set(facts.map(({ event }) => event.data.deviceId)));
+      const refused = new Map<TelemetryFact, Refused>();
+      for (const fact of facts) {
+        const { deviceId } = fact.event.data;
+        if (!known.has(deviceId))
+          refused.set(fact, { cause: 'unknown-device', error: `Device ${deviceId} is not registered` });
+      }
+      return refused;
+    },
+
+    apply: async (facts, { telemetry }) => {
+      let readings: ReadingFact[] = [];
+      for (const { logged, event } of facts) {
+        if (event.type === 'TelemetryRecorded') {
+          readings.push({ logged, reading: event.data });
+          continue;
+        }
+        await record(readings, telemetry);
+        readings = [];
+        await retract(event.data, cache, telemetry);
+      }
+      await record(readings, telemetry);
+      cache.trim();
+    },
+
+    parked: (events: readonly LoggedTelemetry[], { telemetry }: ProjectionTables) =>
+      countLedger(
+        events
+          .filter((event) => event.type !== 'TelemetryRetracted')
+          .map(({ receivedAt, data }) => ({ deviceId: deviceIdOf(data), receivedAt, as: 'deadLettered' })),
+        cache,
+        telemetry,
+      ),
+
+    reset: () => cache.clear(),
+  };
+
+  async function record(readings: readonly ReadingFact[], tables: TelemetryTables): Promise<void> {
+    if (readings.length > 0) await recordReadings(readings, cache, tables);
+  }
+}
+
+function describe({ id, type, correlationId, data }: LoggedTelemetry): EventDescription {
+  const deviceId = deviceIdOf(data);
+  return { id, type, correlationId, stream: deviceId === '' ? `event-${id}` : `device-${deviceId}` };
+}
+
+/** The device an event speaks of, as far as it can be told before the event is checked; `''` when it cannot. */
+function deviceIdOf(data: unknown): string {
+  const id = typeof data === 'object' && data !== null && 'deviceId' in data ? data.deviceId : undefined;
+  return typeof id === 'string' && id.length <= 128 ? id : '';
+}

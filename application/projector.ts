@@ -1,0 +1,239 @@
+import type { Clock } from './ports/clock.ts';
+import { MalformedEvent, UnknownEventType } from './ports/event-registry.ts';
+import type { Batch, BatchConsumer, Positioned } from './ports/event-source.ts';
+import { EventStoreUnavailable } from './ports/event-store.ts';
+import type { Log } from './ports/log.ts';
+import { comparePositions } from './ports/position.ts';
+import {
+  type DeadLetter,
+  type DeadLetterCause,
+  type Generation,
+  type LockedCheckpoint,
+  type ProjectionTables,
+  type ReadModels,
+  ReadModelsUnavailable,
+} from './ports/read-models.ts';
+import type { Projection, ProjectionWorker } from './projections/projection.ts';
+
+/** Told of every batch once its effects are durable. */
+export type ProjectorObserver<Event> = {
+  consumed(events: readonly Event[], parked: readonly DeadLetter[], seconds: number): void;
+  failed(error: unknown): void;
+};
+
+/** The source did not start at the checkpoint: it must, or events between would be lost. */
+export class MissedEvents extends Error {
+  override readonly name = 'MissedEvents';
+}
+
+type Checked<Event, Decoded> = {
+  readonly good: readonly { readonly event: Event; readonly decoded: Decoded }[];
+  readonly bad: ReadonlyMap<Event, { readonly cause: DeadLetterCause; readonly error: Error | string }>;
+};
+
+/**
+ * Consumes a log into one generation of a projection. Rows, checkpoint and ledger change in one transaction, so an
+ * event's effect is there exactly once, however often the event is delivered. An event that cannot be applied is
+ * parked with those of its stream that follow it; all others go on.
+ */
+export function projector<Event extends Positioned, Decoded>(
+  projection: Projection<Event, Decoded>,
+  generation: Generation,
+  readModels: ReadModels,
+  clock: Clock,
+  log: Log,
+  observer: ProjectorObserver<Event>,
+): BatchConsumer<Event> {
+  const partitions = new Map<number, PartitionState<Event, Decoded>>();
+
+  return {
+    checkpoint: (partition) => readModels.checkpoint(generation, partition),
+
+    async consume(batch) {
+      const started = clock.now();
+      const state = partitionState(batch.partition);
+      try {
+        const { consumed, parked } = await consumeBatch(batch, state);
+        observer.consumed(consumed, parked, (clock.now() - started) / 1000);
+      } catch (error) {
+        state.trusted = undefined;
+        observer.failed(error);
+        throw error;
+      }
+    },
+  };
+
+  function partitionState(partition: number): PartitionState<Event, Decoded> {
+    const known = partitions.get(partition);
+    if (known) return known;
+    const state = { worker: projection.open(), parkedStreams: new Set<string>(), trusted: undefined };
+    partitions.set(partition, state);
+    return state;
+  }
+
+  async function consumeBatch(batch: Batch<Event>, state: PartitionState<Event, Decoded>) {
+    const checked = await check(batch.events, state.worker);
+    try {
+      return await inTransaction(batch, checked, state);
+    } catch (error) {
+      if (isPassing(error) || error instanceof MissedEvents) throw error;
+      log.warn(
+        { projection: projection.name, partition: batch.partition, err: error },
+        'batch failed, trying one by one',
+      );
+      return await oneByOne(batch, state);
+    }
+  }
+
+  /** Finds the event that a batch fails on: every other one is applied as if it had come alone. */
+  async function oneByOne(batch: Batch<Event>, state: PartitionState<Event, Decoded>) {
+    const parked: DeadLetter[] = [];
+    const consumed: Event[] = [];
+    let after = batch.after;
+    for (const event of batch.events) {
+      const single = { ...batch, after, events: [event] };
+      const result = await inTransaction(single, await check([event], state.worker), state).catch((error) => {
+        if (isPassing(error) || error instanceof MissedEvents) throw error;
+        const bad = new Map([[event, { cause: 'failed' as const, error: asError(error) }]]);
+        return inTransaction(single, { good: [], bad }, state);
+      });
+      parked.push(...result.parked);
+      consumed.push(...result.consumed);
+      after = event.position;
+    }
+    return { consumed, parked };
+  }
+
+  /** Decides, before any transaction is open, which events can be applied. */
+  async function check(
+    events: readonly Event[],
+    worker: ProjectionWorker<Event, Decoded>,
+  ): Promise<Checked<Event, Decoded>> {
+    const good: { event: Event; decoded: Decoded }[] = [];
+    const bad = new Map<Event, { cause: DeadLetterCause; error: Error | string }>();
+    for (const event of events) {
+      try {
+        good.push({ event, decoded: projection.decode(event) });
+      } catch (error) {
+        bad.set(event, { cause: causeOf(error), error: asError(error) });
+      }
+    }
+    if (!worker.refuse || good.length === 0) return { good, bad };
+    const refused = await worker.refuse(good.map(({ decoded }) => decoded));
+    if (refused.size === 0) return { good, bad };
+    for (const { event, decoded } of good) {
+      const refusal = refused.get(decoded);
+      if (refusal) bad.set(event, refusal);
+    }
+    return { good: good.filter(({ event }) => !bad.has(event)), bad };
+  }
+
+  async function inTransaction(
+    batch: Batch<Event>,
+    checked: Checked<Event, Decoded>,
+    state: PartitionState<Event, Decoded>,
+  ): Promise<{ consumed: readonly Event[]; parked: readonly DeadLetter[] }> {
+    let consumed: readonly Event[] = [];
+    let parked: readonly DeadLetter[] = [];
+    let reached: LockedCheckpoint | undefined;
+    await readModels.transact(generation, batch.partition, async (tables, locked) => {
+      if (comparePositions(locked.position, batch.after) < 0)
+        throw new MissedEvents(
+          `${projection.name} stands at ${locked.position} in partition ${batch.partition}, not at ${batch.after}`,
+        );
+      await trust(state, locked, batch.partition, tables);
+      // What follows changes the caches; they hold only if this transaction does.
+      state.trusted = undefined;
+      const isNew = (event: Event) => comparePositions(event.position, locked.position) > 0;
+      consumed = batch.events.filter(isNew);
+      const last = consumed.at(-1);
+      if (!last) {
+        reached = locked;
+        return locked.position;
+      }
+      const { applied, letters } = separate(consumed, checked, state.parkedStreams, batch.partition);
+      if (applied.length > 0) await state.worker.apply(applied, tables);
+      if (letters.size > 0) {
+        await tables.deadLetters.park([...letters.values()]);
+        await state.worker.parked?.([...letters.keys()], tables);
+      }
+      parked = [...letters.values()];
+      reached = { position: last.position, epoch: locked.epoch };
+      return last.position;
+    });
+    state.trusted = reached;
+    return { consumed, parked };
+  }
+
+  /** Starts afresh from the tables unless they are as this worker left them. */
+  async function trust(
+    state: PartitionState<Event, Decoded>,
+    locked: LockedCheckpoint,
+    partition: number,
+    tables: ProjectionTables,
+  ): Promise<void> {
+    if (state.trusted && state.trusted.position === locked.position && state.trusted.epoch === locked.epoch)
+      return;
+    state.worker.reset();
+    state.parkedStreams = new Set(await tables.deadLetters.parkedStreams(partition));
+  }
+
+  function separate(
+    events: readonly Event[],
+    { good, bad }: Checked<Event, Decoded>,
+    parkedStreams: Set<string>,
+    partition: number,
+  ): { applied: readonly Decoded[]; letters: ReadonlyMap<Event, DeadLetter> } {
+    const decodedOf = new Map(good.map(({ event, decoded }) => [event, decoded]));
+    const applied: Decoded[] = [];
+    const letters = new Map<Event, DeadLetter>();
+    for (const event of events) {
+      const fault = bad.get(event);
+      const decoded = decodedOf.get(event);
+      if (!fault && parkedStreams.size === 0 && decoded !== undefined) {
+        applied.push(decoded);
+        continue;
+      }
+      const { id, type, stream, correlationId } = projection.describe(event);
+      const behind = parkedStreams.has(stream);
+      if (!fault && !behind && decoded !== undefined) {
+        applied.push(decoded);
+        continue;
+      }
+      parkedStreams.add(stream);
+      const error = fault?.error ?? 'An earlier event of this stream is parked';
+      letters.set(event, {
+        partition,
+        position: event.position,
+        stream,
+        eventId: id,
+        eventType: type,
+        cause: fault?.cause ?? 'behind',
+        error: error instanceof Error ? error.message : error,
+        stack: error instanceof Error ? (error.stack ?? null) : null,
+        correlationId,
+        event,
+        parkedAt: clock.now(),
+      });
+    }
+    return { applied, letters };
+  }
+}
+
+type PartitionState<Event, Decoded> = {
+  readonly worker: ProjectionWorker<Event, Decoded>;
+  parkedStreams: Set<string>;
+  /** The checkpoint at which the caches hold what the tables hold; none when they may not. */
+  trusted: LockedCheckpoint | undefined;
+};
+
+/** Not the event's fault: the same batch will do later. */
+const isPassing = (error: unknown): boolean =>
+  error instanceof ReadModelsUnavailable || error instanceof EventStoreUnavailable;
+
+function causeOf(error: unknown): DeadLetterCause {
+  if (error instanceof UnknownEventType) return 'unknown-type';
+  return error instanceof MalformedEvent ? 'malformed' : 'failed';
+}
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import {
+  type EventRegistry,
+  MalformedEvent,
+  UnknownEventType,
+} from '../../application/ports/event-registry.ts';
+import type { DeviceEvent } from '../../domain/device/device.ts';
+import { isDeviceId, isMetricName, isReading, isTimestamp } from '../../domain/telemetry/reading.ts';
+import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+
+/**
+ * Every event shape ever written, by type, oldest version first. To change a shape, add a version with its schema
+ * and, to the one before it, an `upcast` that makes the new shape of the old; then grow nothing else. Stored
+ * events are never rewritten.
+ */
+type Shape = { readonly accepts: (data: unknown) => unknown; readonly upcast?: (data: unknown) => unknown };
+type Shapes = readonly [Shape, ...Shape[]];
+
+const deviceId = z.string().refine(isDeviceId, 'is not a device id');
+const labels = z.record(z.string(), z.string());
+const details = { name: z.string(), type: z.string(), labels };
+
+const shapes: Readonly<Record<DeviceEvent['type'] | TelemetryEvent['type'], Shapes>> = {
+  DeviceRegistered: [shape(z.object({ deviceId, ...details }))],
+  DeviceDetailsChanged: [
+    shape(z.object({ deviceId, ...details }).partial({ name: true, type: true, labels: true })),
+  ],
+  DeviceSuspended: [shape(z.object({ deviceId, reason: z.string() }))],
+  DeviceReinstated: [shape(z.object({ deviceId }))],
+  DeviceDecommissioned: [shape(z.object({ deviceId, reason: z.string() }))],
+  // The check of every single reading: by hand, since a schema costs several times as much.
+  TelemetryRecorded: [{ accepts: (data) => (isReading(data) ? data : malformed('is not a reading')) }],
+  TelemetryRetracted: [
+    shape(
+      z.object({
+        deviceId,
+        metric: z.string().refine(isMetricName, 'is not a metric name').optional(),
+        from: z.number().refine(isTimestamp, 'is not a time'),
+        to: z.number().refine(isTimestamp, 'is not a time'),
+        reason: z.string(),
+      }),
+    ),
+  ],
+};
+
+export const eventRegistry: EventRegistry = {
+  currentVersion: (type) => shapes[type].length,
+  deviceEvent: ({ type, data, metadata }) =>
+    ({ type, data: newest(type, metadata?.schemaVersion, data) }) as DeviceEvent,
+  telemetryEvent: ({ type, schemaVersion, data }) =>
+    ({ type, data: newest(type, schemaVersion, data) }) as TelemetryEvent,
+};
+
+function newest(type: string, version: number, data: unknown): unknown {
+  const known = Object.hasOwn(shapes, type) ? shapes[type as keyof typeof shapes] : [];
+  const found = known[version - 1];
+  if (!found) throw new UnknownEventType(type, version);
+  let value = found.accepts(data);
+  for (const older of known.slice(version - 1, -1)) value = older.upcast?.(value);
+  return value;
+}
+
+function shape(schema: z.ZodType): Shape {
+  return {
+    accepts(data) {
+      const result = schema.safeParse(data);
+      return result.success ? result.data : malformed(z.prettifyError(result.error));
+    },
+  };
+}
+
+function malformed(what: string): never {
+  throw new MalformedEvent(`The event's data ${what}`);
+}
