@@ -1,0 +1,108 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { z } from 'zod';
+import { StartupError } from '../startup-error.ts';
+
+const wholeNumber = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
+const url = (...schemes: string[]) =>
+  z.string().refine((value) => schemes.some((scheme) => value.startsWith(`${scheme}://`)), {
+    error: `must start with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
+  });
+
+/** Every variable Fieldlog reads, from the environment or the file `FIELDLOG_CONFIG` names. */
+export const configSchema = z.object({
+  PORT: wholeNumber(0, 65_535).default(8080).describe('port of the HTTP API'),
+  HOST: z.string().min(1).default('127.0.0.1').describe('address the HTTP API listens on'),
+  WORKER_PORT: wholeNumber(0, 65_535)
+    .default(8081)
+    .describe('port of the projectors, for health and metrics'),
+  DATA_DIR: z.string().min(1).default('./data').describe('folder of the embedded files'),
+
+  EVENTSTORE_URL: url('esdb', 'esdb+discover', 'kurrentdb', 'kurrentdb+discover')
+    .optional()
+    .describe('EventStoreDB; the embedded event store when absent'),
+  KAFKA_BROKERS: z
+    .string()
+    .regex(/^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$/, 'must be host:port[,host:port…]')
+    .optional()
+    .describe('Kafka brokers; the embedded telemetry log when absent'),
+  KAFKA_TOPIC: z
+    .string()
+    .regex(/^[\w.-]{1,249}$/)
+    .default('iot-telemetry')
+    .describe('topic of the telemetry log'),
+  KAFKA_GROUP: z
+    .string()
+    .min(1)
+    .default('iot-telemetry-group')
+    .describe('consumer group of the live generation'),
+  KAFKA_PARTITIONS: wholeNumber(1, 10_000).default(12).describe('partitions of a topic made at start'),
+  KAFKA_REPLICATION: wholeNumber(1, 10).default(1).describe('replicas of a topic made at start'),
+  KAFKA_MIN_INSYNC: wholeNumber(1, 10)
+    .default(1)
+    .describe('replicas that must have a batch before it is acknowledged'),
+  KAFKA_RETENTION_MS: z.coerce
+    .number()
+    .int()
+    .min(-1)
+    .default(-1)
+    .describe('how long a topic made at start keeps history, -1 for ever'),
+  KAFKA_COMPRESSION: z.enum(['none', 'gzip', 'zstd']).default('zstd').describe('how batches are compressed'),
+  KAFKA_LINGER_MS: wholeNumber(0, 1000)
+    .default(3)
+    .describe('how long concurrent requests are gathered into a batch'),
+  CONCURRENCY: wholeNumber(1, 256).default(4).describe('partitions a telemetry projector handles at once'),
+  MYSQL_URL: url('mysql', 'mariadb')
+    .optional()
+    .describe('MySQL or MariaDB; embedded read models when absent'),
+  MYSQL_REPLICA_URL: url('mysql', 'mariadb').optional().describe('where queries read; MYSQL_URL when absent'),
+  MYSQL_POOL_SIZE: wholeNumber(1, 500).default(10).describe('connections of a process to the database'),
+
+  BATCH_SIZE: wholeNumber(1, 100_000)
+    .default(10_000)
+    .describe('events a projector takes in one transaction at most'),
+  MAX_BODY_BYTES: wholeNumber(1024, 1_000_000_000).default(10_485_760).describe('greatest request body'),
+  DIRECTORY_SIZE: wholeNumber(100, 10_000_000).default(100_000).describe('devices an API node remembers'),
+  SHUTDOWN_MS: wholeNumber(0, 600_000)
+    .default(10_000)
+    .describe('how long requests under way may take at shutdown'),
+  LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe('least level logged'),
+});
+
+export type Config = Readonly<z.infer<typeof configSchema>>;
+
+/** Reads and checks the configuration; throws a `StartupError` that names every variable that is wrong. */
+export function configFrom(env: Readonly<Record<string, string | undefined>>): Config {
+  const known = Object.keys(configSchema.shape);
+  const given = { ...fileOf(env['FIELDLOG_CONFIG']), ...env };
+  const set = known.filter((name) => given[name] !== undefined && given[name] !== '');
+  const result = configSchema.safeParse(Object.fromEntries(set.map((name) => [name, given[name]])));
+  if (result.success) return result.data;
+  const faults = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  throw new StartupError(
+    `Wrong configuration: ${faults.join('; ')}. \`fieldlog config --help\` lists every variable.`,
+  );
+}
+
+/** As it is in force, with passwords left out. */
+export function maskedConfig(config: Config): Record<string, string | number> {
+  return Object.fromEntries(
+    Object.entries(config).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? value.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:***@') : value,
+    ]),
+  );
+}
+
+function fileOf(path: string | undefined): Record<string, string | undefined> {
+  if (path === undefined || path === '') return {};
+  if (!existsSync(path)) throw new StartupError(`FIELDLOG_CONFIG names ${path}, which does not exist`);
+  const values = parseEnv(readFileSync(path, 'utf8'));
+  const unknown = Object.keys(values).filter((name) => !Object.hasOwn(configSchema.shape, name));
+  if (unknown.length > 0)
+    throw new StartupError(`${path} sets ${unknown.join(', ')}, which Fieldlog does not know`);
+  return values;
+}

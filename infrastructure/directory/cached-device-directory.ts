@@ -1,0 +1,92 @@
+import { LRUCache } from 'lru-cache';
+import { foldDevice } from '../../application/device-history.ts';
+import type { DeviceDirectory, DirectoryEntry } from '../../application/ports/device-directory.ts';
+import type { EventRegistry } from '../../application/ports/event-registry.ts';
+import type { EventSource } from '../../application/ports/event-source.ts';
+import type { EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
+import { deviceStream } from '../../domain/device/device.ts';
+
+/** Streams read at once when many devices are asked for that are not remembered. */
+const readsAtOnce = 64;
+
+/**
+ * Remembers the devices asked for last and reads the others from their streams, so that start-up does not grow with
+ * the fleet. What is not registered is never remembered: a device may register on another node at any moment.
+ */
+export class CachedDeviceDirectory implements DeviceDirectory {
+  readonly #entries: LRUCache<string, DirectoryEntry>;
+  readonly #reading = new Map<string, Promise<DirectoryEntry | undefined>>();
+  readonly #eventStore: EventStore;
+  readonly #registry: EventRegistry;
+
+  constructor(eventStore: EventStore, registry: EventRegistry, size: number) {
+    this.#eventStore = eventStore;
+    this.#registry = registry;
+    this.#entries = new LRUCache({ max: size });
+  }
+
+  async find(deviceIds: ReadonlySet<string>): Promise<ReadonlyMap<string, DirectoryEntry>> {
+    const found = new Map<string, DirectoryEntry>();
+    const missing: string[] = [];
+    for (const id of deviceIds) {
+      const entry = this.#entries.get(id);
+      if (entry) found.set(id, entry);
+      else missing.push(id);
+    }
+    for (let from = 0; from < missing.length; from += readsAtOnce)
+      await Promise.all(
+        missing.slice(from, from + readsAtOnce).map(async (id) => {
+          const entry = await this.#read(id);
+          if (entry) found.set(id, entry);
+        }),
+      );
+    return found;
+  }
+
+  /** The device's stream has grown: what is remembered, or being read at this moment, may be old. */
+  forget(deviceId: string): void {
+    this.#entries.delete(deviceId);
+    this.#reading.delete(deviceId);
+  }
+
+  /** Keeps what is remembered fresh with what any node appends from now on, until `signal` is aborted. */
+  async follow(source: EventSource<RecordedEvent>, group: string, signal: AbortSignal): Promise<void> {
+    const checkpoints = new Map(await source.ends());
+    await source.run(
+      {
+        checkpoint: async (partition) => checkpoints.get(partition) ?? null,
+        consume: async ({ partition, events }) => {
+          for (const { stream, position } of events) {
+            this.forget(stream.slice(deviceStream('').length));
+            checkpoints.set(partition, position);
+          }
+        },
+      },
+      { group, signal },
+    );
+  }
+
+  #read(deviceId: string): Promise<DirectoryEntry | undefined> {
+    const under = this.#reading.get(deviceId);
+    if (under) return under;
+    const reading = this.#load(deviceId).then(
+      (entry) => {
+        if (this.#reading.get(deviceId) !== reading) return entry;
+        this.#reading.delete(deviceId);
+        if (entry) this.#entries.set(deviceId, entry);
+        return entry;
+      },
+      (error) => {
+        if (this.#reading.get(deviceId) === reading) this.#reading.delete(deviceId);
+        throw error;
+      },
+    );
+    this.#reading.set(deviceId, reading);
+    return reading;
+  }
+
+  async #load(deviceId: string): Promise<DirectoryEntry | undefined> {
+    const device = foldDevice(deviceId, await this.#eventStore.read(deviceStream(deviceId)), this.#registry);
+    return device && { status: device.status };
+  }
+}
