@@ -8,9 +8,11 @@ import type {
   RollupKey,
   TelemetryTables,
 } from '../ports/read-models.ts';
-import type { ReadingFact } from './telemetry.ts';
+import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
 import type { CachedDevice, TelemetryCache } from './telemetry-cache.ts';
 import { rebuildRollups } from './telemetry-rollups.ts';
+
+export type ReadingFact = { readonly logged: LoggedTelemetry; readonly reading: Reading };
 
 type RowInHand = { row: ReadingRow; isNew: boolean; changed: boolean };
 

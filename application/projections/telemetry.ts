@@ -1,4 +1,3 @@
-import type { Reading } from '../../domain/telemetry/reading.ts';
 import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
@@ -6,12 +5,11 @@ import type { ProjectionTables, TelemetryTables } from '../ports/read-models.ts'
 import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
 import type { EventDescription, Projection, ProjectionWorker, Refused } from './projection.ts';
 import { TelemetryCache } from './telemetry-cache.ts';
-import { countLedger, recordReadings } from './telemetry-recording.ts';
+import { countLedger, type ReadingFact, recordReadings } from './telemetry-recording.ts';
 import { retract } from './telemetry-retraction.ts';
 
 /** A checked event of the telemetry log with what the log says of it. */
 export type TelemetryFact = { readonly logged: LoggedTelemetry; readonly event: TelemetryEvent };
-export type ReadingFact = { readonly logged: LoggedTelemetry; readonly reading: Reading };
 
 /** Points, newest values, rollups and the conservation ledger, all of one device in one partition. */
 export function telemetryProjection(

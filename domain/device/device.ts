@@ -24,7 +24,7 @@ export type DeviceEvent =
     };
 
 export type DeviceCommand =
-  | ({ readonly type: 'RegisterDevice'; readonly deviceId: string } & DeviceDetails)
+  | { readonly type: 'RegisterDevice'; readonly deviceId: string; readonly details: DeviceDetails }
   | {
       readonly type: 'ChangeDeviceDetails';
       readonly deviceId: string;
@@ -55,7 +55,7 @@ function decide(command: DeviceCommand, device: Device): readonly DeviceEvent[] 
     case 'RegisterDevice': {
       if (device.status !== 'unregistered')
         throw new Rejection('DeviceAlreadyRegistered', `Device ${deviceId} is already registered`);
-      const { name, type, labels } = command;
+      const { name, type, labels } = command.details;
       return [{ type: 'DeviceRegistered', data: { deviceId, name, type, labels } }];
     }
 

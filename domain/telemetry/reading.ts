@@ -16,8 +16,8 @@ export const readingLimits = {
   latest: 253_402_300_799_999,
 } as const;
 
-const deviceIdForm = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
-const metricNameForm = /^[A-Za-z_][A-Za-z0-9_.:/-]*$/;
+export const deviceIdForm = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
+export const metricNameForm = /^[A-Za-z_][A-Za-z0-9_.:/-]*$/;
 
 /** Letters, digits and `. _ : -`, starting with a letter or digit, at most 128. */
 export const isDeviceId = (value: unknown): value is string =>

@@ -77,7 +77,7 @@ export type Config = Readonly<z.infer<typeof configSchema>>;
 /** Reads and checks the configuration; throws a `StartupError` that names every variable that is wrong. */
 export function configFrom(env: Readonly<Record<string, string | undefined>>): Config {
   const known = Object.keys(configSchema.shape);
-  const given = { ...fileOf(env['FIELDLOG_CONFIG']), ...env };
+  const given = { ...fileOf(env.FIELDLOG_CONFIG), ...env };
   const set = known.filter((name) => given[name] !== undefined && given[name] !== '');
   const result = configSchema.safeParse(Object.fromEntries(set.map((name) => [name, given[name]])));
   if (result.success) return result.data;
@@ -88,7 +88,7 @@ export function configFrom(env: Readonly<Record<string, string | undefined>>): C
 }
 
 /** As it is in force, with passwords left out. */
-export function maskedConfig(config: Config): Record<string, string | number> {
+export function maskedConfig(config: Config): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(config).map(([name, value]) => [
       name,

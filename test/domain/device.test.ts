@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { type DeviceCommand, type DeviceEvent, deviceDecider } from '../../domain/device/device.ts';
+import { Rejection } from '../../domain/rejection.ts';
+import { deciderSpec } from '../support/decider-spec.ts';
+
+const given = deciderSpec(deviceDecider);
+const deviceId = 'boiler-1';
+const details = { name: 'Boiler', type: 'heater', labels: { site: 'north' } };
+const register = { type: 'RegisterDevice', deviceId, details } as const;
+const registered: DeviceEvent = { type: 'DeviceRegistered', data: { deviceId, ...details } };
+const suspend = { type: 'SuspendDevice', deviceId, reason: 'noisy' } as const;
+const suspended: DeviceEvent = { type: 'DeviceSuspended', data: { deviceId, reason: 'noisy' } };
+const reinstate = { type: 'ReinstateDevice', deviceId } as const;
+const reinstated: DeviceEvent = { type: 'DeviceReinstated', data: { deviceId } };
+const decommission = { type: 'DecommissionDevice', deviceId, reason: 'scrapped' } as const;
+const decommissioned: DeviceEvent = { type: 'DeviceDecommissioned', data: { deviceId, reason: 'scrapped' } };
+const change = (changes: Partial<typeof details>) =>
+  ({ type: 'ChangeDeviceDetails', deviceId, changes }) as const;
+
+describe('Device', () => {
+  describe('register', () => {
+    it('registers an unknown device', () => given().when(register).thenEvents(registered));
+    it('refuses an id that is taken, even with the same details', () =>
+      given(registered).when(register).thenRejected('DeviceAlreadyRegistered'));
+    it('refuses the id of a decommissioned device', () =>
+      given(registered, decommissioned).when(register).thenRejected('DeviceAlreadyRegistered'));
+  });
+
+  describe('change details', () => {
+    it('tells only what is different', () =>
+      given(registered)
+        .when(change({ ...details, name: 'Boiler 2' }))
+        .thenEvents({ type: 'DeviceDetailsChanged', data: { deviceId, name: 'Boiler 2' } }));
+    it('replaces the labels as a whole', () =>
+      given(registered)
+        .when(change({ labels: { site: 'south' } }))
+        .thenEvents({ type: 'DeviceDetailsChanged', data: { deviceId, labels: { site: 'south' } } }));
+    it('has nothing to do when nothing is different', () =>
+      given(registered).when(change(details)).thenNothing());
+    it('may change a suspended device', () =>
+      given(registered, suspended)
+        .when(change({ type: 'burner' }))
+        .thenEvents({ type: 'DeviceDetailsChanged', data: { deviceId, type: 'burner' } }));
+    it('refuses an unknown device', () =>
+      given()
+        .when(change({ name: 'x' }))
+        .thenRejected('DeviceNotRegistered'));
+    it('refuses a decommissioned device', () =>
+      given(registered, decommissioned)
+        .when(change({ name: 'x' }))
+        .thenRejected('DeviceIsDecommissioned'));
+  });
+
+  describe('suspend and reinstate', () => {
+    it('suspends an active device', () => given(registered).when(suspend).thenEvents(suspended));
+    it('has nothing to do when suspended already', () =>
+      given(registered, suspended).when(suspend).thenNothing());
+    it('reinstates a suspended device', () =>
+      given(registered, suspended).when(reinstate).thenEvents(reinstated));
+    it('has nothing to reinstate when active', () => given(registered).when(reinstate).thenNothing());
+    it('suspends again after reinstatement', () =>
+      given(registered, suspended, reinstated).when(suspend).thenEvents(suspended));
+    it('refuses an unknown device', () => given().when(suspend).thenRejected('DeviceNotRegistered'));
+    it('refuses to reinstate a decommissioned device', () =>
+      given(registered, decommissioned).when(reinstate).thenRejected('DeviceIsDecommissioned'));
+  });
+
+  describe('decommission', () => {
+    it('decommissions an active device', () =>
+      given(registered).when(decommission).thenEvents(decommissioned));
+    it('decommissions a suspended device', () =>
+      given(registered, suspended).when(decommission).thenEvents(decommissioned));
+    it('has nothing to do when decommissioned already', () =>
+      given(registered, decommissioned).when(decommission).thenNothing());
+    it('refuses an unknown device', () => given().when(decommission).thenRejected('DeviceNotRegistered'));
+  });
+
+  it('lets every command but registration be sent again at will, and never leaves decommissioned', () => {
+    const commands = fc.constantFrom<DeviceCommand>(
+      register,
+      suspend,
+      reinstate,
+      decommission,
+      change({ name: 'a' }),
+      change({ labels: {} }),
+    );
+    fc.assert(
+      fc.property(fc.array(commands, { maxLength: 30 }), (sequence) => {
+        let state = deviceDecider.initial;
+        for (const command of sequence) {
+          const before = state;
+          let events: readonly DeviceEvent[];
+          try {
+            events = deviceDecider.decide(command, state);
+          } catch (error) {
+            assert.ok(error instanceof Rejection);
+            continue;
+          }
+          state = events.reduce(deviceDecider.evolve, state);
+          if (before.status === 'decommissioned') assert.deepEqual(state, before);
+          if (command.type !== 'RegisterDevice') assert.deepEqual(deviceDecider.decide(command, state), []);
+        }
+      }),
+    );
+  });
+});
