@@ -1,0 +1,116 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { countLag } from '../../application/freshness.ts';
+import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
+import type { ProgressQueries } from '../../application/ports/queries.ts';
+import { sourceOf } from '../../application/projections/projection.ts';
+import type { ProjectorObserver } from '../../application/projector.ts';
+
+/** When the API took an event, epoch milliseconds; `undefined` when the event does not say. */
+export type TakenAt<Event> = (event: Event) => number | undefined;
+
+/** Counts what the projectors of this process do. One per registry. */
+export class ProjectorMetrics {
+  readonly #events: Counter<'projection'>;
+  readonly #batches: Counter<'projection'>;
+  readonly #errors: Counter<'projection'>;
+  readonly #parked: Counter<'projection' | 'cause'>;
+  readonly #seconds: Histogram<'projection'>;
+  readonly #delay: Histogram<'projection'>;
+  readonly #progress: Gauge<'projection'>;
+
+  constructor(registry: Registry) {
+    const registers = [registry];
+    const labelNames = ['projection'] as const;
+    this.#events = new Counter({
+      name: 'fieldlog_projection_events_total',
+      help: 'Events consumed, those parked included',
+      labelNames,
+      registers,
+    });
+    this.#batches = new Counter({
+      name: 'fieldlog_projection_batches_total',
+      help: 'Transactions committed',
+      labelNames,
+      registers,
+    });
+    this.#errors = new Counter({
+      name: 'fieldlog_projection_errors_total',
+      help: 'Batches that failed and were tried again',
+      labelNames,
+      registers,
+    });
+    this.#parked = new Counter({
+      name: 'fieldlog_projection_dead_letters_total',
+      help: 'Events parked',
+      labelNames: ['projection', 'cause'],
+      registers,
+    });
+    this.#seconds = new Histogram({
+      name: 'fieldlog_projection_batch_seconds',
+      help: 'Time a batch took, from its arrival to its commit',
+      labelNames,
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+      registers,
+    });
+    this.#delay = new Histogram({
+      name: 'fieldlog_ingestion_to_storage_seconds',
+      help: 'Time from the request that brought an event to the commit of its rows',
+      labelNames,
+      buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
+      registers,
+    });
+    this.#progress = new Gauge({
+      name: 'fieldlog_projection_last_progress_timestamp_seconds',
+      help: 'When a batch was last committed, Unix time',
+      labelNames,
+      registers,
+    });
+  }
+
+  observer<Event>(projection: string, takenAt: TakenAt<Event>): ProjectorObserver<Event> {
+    return {
+      consumed: (events, parked, seconds) => {
+        const now = Date.now();
+        this.#batches.inc({ projection });
+        this.#events.inc({ projection }, events.length);
+        this.#seconds.observe({ projection }, seconds);
+        this.#progress.set({ projection }, now / 1000);
+        for (const letter of parked) this.#parked.inc({ projection, cause: letter.cause });
+        for (const event of events) {
+          const taken = takenAt(event);
+          if (taken !== undefined) this.#delay.observe({ projection }, Math.max(0, now - taken) / 1000);
+        }
+      },
+      failed: () => this.#errors.inc({ projection }),
+    };
+  }
+}
+
+/** Measures, whenever the metrics are read, how far the active generations are behind their logs. */
+export function measureLag(
+  registry: Registry,
+  queries: ProgressQueries,
+  sources: Readonly<Record<'devices' | 'telemetry', EventSource<Positioned>>>,
+): void {
+  new Gauge({
+    name: 'fieldlog_projection_lag_events',
+    help: 'Events in the log that the active generation has not consumed',
+    labelNames: ['projection'],
+    registers: [registry],
+    async collect() {
+      for (const { projection, checkpoints } of await queries.progress())
+        this.set({ projection }, await countLag(sources[sourceOf(projection)], checkpoints));
+    },
+  });
+  new Gauge({
+    name: 'fieldlog_dead_letters',
+    help: 'Dead letters waiting',
+    labelNames: ['projection', 'cause'],
+    registers: [registry],
+    async collect() {
+      this.reset();
+      for (const { projection, cause, count } of await queries.deadLetterCounts())
+        this.set({ projection, cause }, count);
+    },
+  });
+}

@@ -1,0 +1,53 @@
+import { ContainerModule } from 'inversify';
+import { Registry } from 'prom-client';
+import { deviceCommands } from '../../application/device-commands.ts';
+import { deviceHistory } from '../../application/device-history.ts';
+import { freshness } from '../../application/freshness.ts';
+import { ingestTelemetry } from '../../application/ingest-telemetry.ts';
+import type { Log } from '../../application/ports/log.ts';
+import { telemetryBuckets } from '../../application/telemetry-buckets.ts';
+import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
+import type { Config } from '../../infrastructure/config/config.ts';
+import { CachedDeviceDirectory } from '../../infrastructure/directory/cached-device-directory.ts';
+import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
+import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
+import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import { sqlDeviceQueries } from '../../infrastructure/sql/sql-device-queries.ts';
+import { sqlProgressQueries } from '../../infrastructure/sql/sql-progress-queries.ts';
+import { SqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
+import { sqlTelemetryQueries } from '../../infrastructure/sql/sql-telemetry-queries.ts';
+import { services as s } from './services.ts';
+
+/** The application over its ports; which adapters stand behind them is decided in `adapters.ts`. */
+export const applicationModule = (config: Config, log: Log): ContainerModule =>
+  new ContainerModule(({ bind }) => {
+    bind(s.config).toConstantValue(config);
+    bind(s.log).toConstantValue(log);
+    bind(s.clock).toConstantValue({ now: Date.now });
+    bind(s.ids).toConstantValue(uuidIds);
+    bind(s.registry).toConstantValue(eventRegistry);
+    bind(s.metrics).toConstantValue(new Registry());
+    bind(s.projectorMetrics).toResolvedValue((metrics) => new ProjectorMetrics(metrics), [s.metrics]);
+
+    bind(s.readModels).toResolvedValue((db, clock) => new SqlReadModels(db, clock), [s.database, s.clock]);
+    bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [s.queryDatabase]);
+    bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [s.queryDatabase]);
+    bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [s.queryDatabase]);
+    bind(s.directory).toResolvedValue(
+      (eventStore, registry) => new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE),
+      [s.eventStore, s.registry],
+    );
+
+    bind(s.commands).toResolvedValue(
+      (eventStore, registry, ids, clock, directory) =>
+        deviceCommands(eventStore, registry, ids, clock, (deviceId) => directory.forget(deviceId)),
+      [s.eventStore, s.registry, s.ids, s.clock, s.directory],
+    );
+    bind(s.history).toResolvedValue(deviceHistory, [s.eventStore, s.registry]);
+    bind(s.ingest).toResolvedValue(ingestTelemetry, [s.directory, s.telemetryLog, s.registry, s.ids, s.clock]);
+    bind(s.buckets).toResolvedValue((queries) => telemetryBuckets(queries, luxonCalendar), [s.telemetryQueries]);
+    bind(s.freshness).toResolvedValue(
+      (queries, devices, telemetry) => freshness(queries, { devices, telemetry }),
+      [s.progressQueries, s.deviceSource, s.telemetrySource],
+    );
+  });

@@ -1,0 +1,56 @@
+import type { ServiceIdentifier } from 'inversify';
+import type { Registry } from 'prom-client';
+import type { DeviceCommands } from '../../application/device-commands.ts';
+import type { DeviceHistory } from '../../application/device-history.ts';
+import type { Freshness } from '../../application/freshness.ts';
+import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
+import type { Clock } from '../../application/ports/clock.ts';
+import type { EventRegistry } from '../../application/ports/event-registry.ts';
+import type { EventSource } from '../../application/ports/event-source.ts';
+import type { EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
+import type { Ids } from '../../application/ports/ids.ts';
+import type { Log } from '../../application/ports/log.ts';
+import type { DeviceQueries, ProgressQueries, TelemetryQueries } from '../../application/ports/queries.ts';
+import type { ReadModels } from '../../application/ports/read-models.ts';
+import type { LoggedTelemetry, TelemetryLog } from '../../application/ports/telemetry-log.ts';
+import type { TelemetryBuckets } from '../../application/telemetry-buckets.ts';
+import type { Config } from '../../infrastructure/config/config.ts';
+import type { CachedDeviceDirectory } from '../../infrastructure/directory/cached-device-directory.ts';
+import type { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
+
+const id = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
+
+/** Everything the container can give, by the role it plays. */
+export const services = {
+  config: id<Config>('Config'),
+  log: id<Log>('Log'),
+  clock: id<Clock>('Clock'),
+  ids: id<Ids>('Ids'),
+  registry: id<EventRegistry>('EventRegistry'),
+  metrics: id<Registry>('Metrics'),
+  projectorMetrics: id<ProjectorMetrics>('ProjectorMetrics'),
+
+  eventStore: id<EventStore>('EventStore'),
+  deviceSource: id<EventSource<RecordedEvent>>('DeviceSource'),
+  telemetryLog: id<TelemetryLog>('TelemetryLog'),
+  telemetrySource: id<EventSource<LoggedTelemetry>>('TelemetrySource'),
+  /** Where projectors write. */
+  database: id<SqlDatabase>('Database'),
+  /** Where queries read. */
+  queryDatabase: id<SqlDatabase>('QueryDatabase'),
+
+  readModels: id<ReadModels>('ReadModels'),
+  deviceQueries: id<DeviceQueries>('DeviceQueries'),
+  telemetryQueries: id<TelemetryQueries>('TelemetryQueries'),
+  progressQueries: id<ProgressQueries>('ProgressQueries'),
+  directory: id<CachedDeviceDirectory>('DeviceDirectory'),
+
+  commands: id<DeviceCommands>('DeviceCommands'),
+  history: id<DeviceHistory>('DeviceHistory'),
+  ingest: id<IngestTelemetry>('IngestTelemetry'),
+  buckets: id<TelemetryBuckets>('TelemetryBuckets'),
+  freshness: id<Freshness>('Freshness'),
+  /** Dependencies by name; each call rejects when it cannot be used. */
+  checks: id<Readonly<Record<string, () => Promise<void>>>>('Checks'),
+} as const;
