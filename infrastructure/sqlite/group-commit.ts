@@ -1,0 +1,75 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+
+type Waiting<Job, Answer> = {
+  readonly job: Job;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+};
+
+type Work<Job, Answer> = {
+  /** Runs inside the transaction: for each job its answer, or the error it alone is refused with. */
+  readonly perform: (jobs: readonly Job[]) => readonly (Answer | Error)[];
+  /** Runs after each commit. */
+  readonly committed: () => void;
+  /** What callers are told when the transaction failed as a whole. */
+  readonly failure: (error: unknown) => unknown;
+};
+
+/**
+ * Makes one transaction, and so one wait for the disk, of all jobs handed over in the same turn of the event loop.
+ * Each job is answered once it is on disk.
+ */
+export class GroupCommit<Job, Answer> {
+  readonly #db: DatabaseSync;
+  readonly #work: Work<Job, Answer>;
+  readonly #begin: StatementSync;
+  readonly #commit: StatementSync;
+  #waiting: Waiting<Job, Answer>[] = [];
+
+  constructor(db: DatabaseSync, work: Work<Job, Answer>) {
+    this.#db = db;
+    this.#work = work;
+    // Positions are given out inside the transaction: another process may have written since the last one.
+    this.#begin = db.prepare('BEGIN IMMEDIATE');
+    this.#commit = db.prepare('COMMIT');
+  }
+
+  submit(job: Job): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      if (this.#waiting.push({ job, resolve, reject }) === 1) setImmediate(() => this.flush());
+    });
+  }
+
+  /** Commits what is waiting now. */
+  flush(): void {
+    const group = this.#waiting;
+    if (group.length === 0) return;
+    this.#waiting = [];
+    let outcomes: readonly (Answer | Error)[];
+    try {
+      outcomes = this.#inTransaction(group.map(({ job }) => job));
+    } catch (error) {
+      const failure = this.#work.failure(error);
+      for (const { reject } of group) reject(failure);
+      return;
+    }
+    this.#work.committed();
+    for (const [i, { resolve, reject }] of group.entries()) {
+      const outcome = outcomes[i] as Answer | Error;
+      if (outcome instanceof Error) reject(outcome);
+      else resolve(outcome);
+    }
+  }
+
+  #inTransaction(jobs: readonly Job[]): readonly (Answer | Error)[] {
+    this.#begin.run();
+    try {
+      const outcomes = this.#work.perform(jobs);
+      this.#commit.run();
+      return outcomes;
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import { basename } from 'node:path';
+import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
+import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { StartupError } from '../startup-error.ts';
+
+/** Primary result codes (https://www.sqlite.org/rescode.html) for which the file, not the statement, is at fault. */
+const outages = new Map([
+  [5, 'another process keeps it locked'],
+  [6, 'another connection keeps it locked'],
+  [7, 'memory is exhausted'],
+  [8, 'it cannot be written to'],
+  [10, 'reading or writing the disk failed'],
+  [11, 'it is damaged'],
+  [13, 'the disk is full'],
+  [14, 'it cannot be opened'],
+  [15, 'its locks do not work on this file system'],
+  [26, 'it is not a SQLite database'],
+]);
+
+const primaryCode = (error: unknown): number | undefined => {
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
+  return code === 'ERR_SQLITE_ERROR' && typeof errcode === 'number' ? errcode & 0xff : undefined;
+};
+
+export const isBusy = (error: unknown): boolean => primaryCode(error) === 5;
+
+/** Why the file at `path` cannot be used now; nothing when `error` has another cause. */
+function outage(error: unknown, path: string): string | undefined {
+  if ((error as { code?: unknown }).code === 'ERR_INVALID_STATE') return `${basename(path)} is closed`;
+  const reason = outages.get(primaryCode(error) ?? 0);
+  return reason && `${basename(path)}: ${reason} (${(error as Error).message})`;
+}
+
+export function eventStoreError(error: unknown, path: string): unknown {
+  const message = outage(error, path);
+  return message ? new EventStoreUnavailable(message, { cause: error }) : error;
+}
+
+export function telemetryLogError(error: unknown, path: string): unknown {
+  const message = outage(error, path);
+  return message ? new TelemetryLogUnavailable(message, 1, { cause: error }) : error;
+}
+
+export function readModelsError(error: unknown, path: string): unknown {
+  const message = outage(error, path);
+  return message ? new ReadModelsUnavailable(message, { cause: error }) : error;
+}
+
+export function openingError(error: unknown, path: string): unknown {
+  const message = outage(error, path);
+  return message
+    ? new StartupError(`Cannot open ${path}: ${message}. Check DATA_DIR`, { cause: error })
+    : error;
+}

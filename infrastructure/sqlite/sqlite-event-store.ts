@@ -1,0 +1,146 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import {
+  type EventMetadata,
+  type EventStore,
+  EventStoreUnavailable,
+  type ExpectedRevision,
+  type NewEvent,
+  type RecordedEvent,
+  RevisionConflict,
+} from '../../application/ports/event-store.ts';
+import { CommitSignal } from './commit-signal.ts';
+import { GroupCommit } from './group-commit.ts';
+import { eventStoreError } from './sqlite-errors.ts';
+import { openSqliteFile, type SqliteFile } from './sqlite-file.ts';
+
+/** Positions count from 1 without a gap: rows are only added, by one transaction at a time. */
+export const eventsFile = (path: string): SqliteFile => ({
+  path,
+  synchronous: 'FULL',
+  checkpointPages: 2000,
+  migrations: [
+    `CREATE TABLE events (
+       position INTEGER PRIMARY KEY,
+       stream TEXT NOT NULL,
+       revision INTEGER NOT NULL,
+       id TEXT NOT NULL,
+       type TEXT NOT NULL,
+       data TEXT NOT NULL,
+       metadata TEXT NOT NULL
+     ) STRICT;
+     CREATE UNIQUE INDEX events_by_stream ON events (stream, revision);`,
+  ],
+});
+
+type Append = {
+  readonly stream: string;
+  readonly expected: ExpectedRevision;
+  readonly events: readonly NewEvent[];
+  /** Data and metadata of each event as JSON. */
+  readonly encoded: readonly (readonly [data: string, metadata: string])[];
+};
+
+type Row = [position: number, revision: number, id: string, type: string, data: string, metadata: string];
+
+/** An EventStore in one SQLite file, which several processes may have open. */
+export class SqliteEventStore implements EventStore {
+  readonly #path: string;
+  readonly #db: DatabaseSync;
+  readonly #signal: CommitSignal;
+  readonly #commits: GroupCommit<Append, readonly RecordedEvent[]>;
+  readonly #insert: StatementSync;
+  readonly #lastRevision: StatementSync;
+  readonly #between: StatementSync;
+
+  /** Throws `StartupError`. */
+  constructor(path: string) {
+    this.#path = path;
+    this.#db = openSqliteFile(eventsFile(path));
+    this.#signal = new CommitSignal(path);
+    this.#insert = this.#db.prepare(
+      'INSERT INTO events (stream, revision, id, type, data, metadata) VALUES (?, ?, ?, ?, ?, ?)',
+    );
+    this.#lastRevision = this.#prepareForArrays(
+      'SELECT revision FROM events WHERE stream = ? ORDER BY revision DESC LIMIT 1',
+    );
+    this.#between = this.#prepareForArrays(
+      `SELECT position, revision, id, type, data, metadata FROM events
+       WHERE stream = ? AND revision BETWEEN ? AND ? ORDER BY revision`,
+    );
+    this.#commits = new GroupCommit(this.#db, {
+      perform: (appends) => appends.map((append) => this.#perform(append)),
+      committed: () => this.#signal.announce(),
+      failure: (error) => eventStoreError(error, path),
+    });
+  }
+
+  async read(stream: string): Promise<readonly RecordedEvent[]> {
+    try {
+      return this.#events(stream, 0, Number.MAX_SAFE_INTEGER);
+    } catch (error) {
+      throw eventStoreError(error, this.#path);
+    }
+  }
+
+  async append(
+    stream: string,
+    events: readonly NewEvent[],
+    expected: ExpectedRevision,
+  ): Promise<readonly RecordedEvent[]> {
+    if (!this.#db.isOpen) throw new EventStoreUnavailable('The event store is closed');
+    const encoded = events.map(({ data, metadata }) => [json(data), json(metadata)] as const);
+    return this.#commits.submit({ stream, expected, events, encoded });
+  }
+
+  /** What was handed over before is committed first. */
+  async close(): Promise<void> {
+    if (!this.#db.isOpen) return;
+    this.#commits.flush();
+    this.#signal.close();
+    this.#db.close();
+  }
+
+  #perform(append: Append): readonly RecordedEvent[] | RevisionConflict {
+    const { stream, expected, events } = append;
+    const first = expected === 'none' ? 0 : expected + 1;
+    const [last] = (this.#lastRevision.get(stream) ?? [-1]) as unknown as [number];
+    if (last === first - 1) return this.#add(append, first);
+    const there = last < first ? [] : this.#events(stream, first, first + events.length - 1);
+    const repeated = there.length === events.length && there.every(({ id }, i) => id === events[i]?.id);
+    return repeated ? there : new RevisionConflict(stream);
+  }
+
+  #add({ stream, events, encoded }: Append, first: number): readonly RecordedEvent[] {
+    return events.map((event, i) => {
+      const [data, metadata] = encoded[i] as Append['encoded'][number];
+      const revision = first + i;
+      const { lastInsertRowid } = this.#insert.run(stream, revision, event.id, event.type, data, metadata);
+      return { ...event, stream, revision, position: String(lastInsertRowid) };
+    });
+  }
+
+  #events(stream: string, first: number, last: number): readonly RecordedEvent[] {
+    const rows = this.#between.all(stream, first, last) as unknown as Row[];
+    return rows.map(([position, revision, id, type, data, metadata]) => ({
+      id,
+      type,
+      data: JSON.parse(data) as unknown,
+      metadata: JSON.parse(metadata) as EventMetadata,
+      stream,
+      revision,
+      position: String(position),
+    }));
+  }
+
+  #prepareForArrays(text: string): StatementSync {
+    const statement = this.#db.prepare(text);
+    statement.setReturnArrays(true);
+    return statement;
+  }
+}
+
+function json(value: unknown): string {
+  const text = JSON.stringify(value);
+  if (text === undefined) throw new TypeError(`An event's data must be a JSON value, not ${typeof value}`);
+  return text;
+}

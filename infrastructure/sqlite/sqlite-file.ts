@@ -1,0 +1,97 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { StartupError } from '../startup-error.ts';
+import { isBusy, openingError } from './sqlite-errors.ts';
+
+export type SqliteFile = {
+  readonly path: string;
+  /** `FULL`: what was committed survives a power failure. `NORMAL`: it survives the end of the process. */
+  readonly synchronous: 'FULL' | 'NORMAL';
+  /** Pages of 4 KiB in the write-ahead log before they are moved to the file. */
+  readonly checkpointPages: number;
+  /** What brings the schema from version n to n + 1, at index n. Once released, a migration is never changed. */
+  readonly migrations: readonly string[];
+};
+
+/** How long a statement waits for another process. Blocks this one, so no transaction may take long. */
+const busyTimeout = 5000;
+
+/** Where each of the three files lies, the directory made if need be. Three, so that the writers never contend. */
+export function dataFiles(dataDir: string): { events: string; telemetry: string; readModels: string } {
+  try {
+    mkdirSync(dataDir, { recursive: true });
+  } catch (error) {
+    throw new StartupError(`Cannot make the data directory ${dataDir}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  return {
+    events: join(dataDir, 'events.db'),
+    telemetry: join(dataDir, 'telemetry.db'),
+    readModels: join(dataDir, 'read-models.db'),
+  };
+}
+
+/** Opens the file, new or not, and brings its schema up to this release. Throws `StartupError`. */
+export function openSqliteFile(file: SqliteFile): DatabaseSync {
+  try {
+    const db = new DatabaseSync(file.path, { timeout: busyTimeout });
+    try {
+      useWriteAheadLog(db);
+      db.exec(`PRAGMA synchronous = ${file.synchronous}; PRAGMA wal_autocheckpoint = ${file.checkpointPages};
+        PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384`);
+      migrate(db, file);
+      return db;
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  } catch (error) {
+    throw openingError(error, file.path);
+  }
+}
+
+/** A connection that cannot change anything. The file must have been opened for writing before, once. */
+export function openForReading(path: string): DatabaseSync {
+  try {
+    return new DatabaseSync(path, { readOnly: true, timeout: busyTimeout });
+  } catch (error) {
+    throw openingError(error, path);
+  }
+}
+
+/** Two connections that open a new file at once may each be told that it is busy, without the usual wait. */
+function useWriteAheadLog(db: DatabaseSync): void {
+  const deadline = Date.now() + busyTimeout;
+  for (;;) {
+    try {
+      db.exec('PRAGMA journal_mode = WAL');
+      return;
+    } catch (error) {
+      if (!isBusy(error) || Date.now() > deadline) throw error;
+    }
+  }
+}
+
+function migrate(db: DatabaseSync, { path, migrations }: SqliteFile): void {
+  const found = versionOf(db);
+  if (found === migrations.length) return;
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    const version = versionOf(db);
+    if (version > migrations.length)
+      throw new StartupError(
+        `${path} has schema ${version}, this release knows ${migrations.length}: start the newer release that wrote it, or set DATA_DIR to another directory`,
+      );
+    for (const migration of migrations.slice(version)) db.exec(migration);
+    db.exec(`PRAGMA user_version = ${migrations.length}`);
+    db.exec('COMMIT');
+  } catch (error) {
+    if (db.isTransaction) db.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+const versionOf = (db: DatabaseSync): number =>
+  (db.prepare('PRAGMA user_version').get() as { user_version: number }).user_version;

@@ -1,0 +1,149 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type {
+  BatchConsumer,
+  EventSource,
+  Positioned,
+  RunOptions,
+} from '../../application/ports/event-source.ts';
+import type { Position, SourceName } from '../../application/ports/position.ts';
+import { CommitSignal, pause } from './commit-signal.ts';
+
+/** Reads a log whose positions count from 1 without a gap. */
+export type LogReader<Event extends Positioned> = {
+  readonly name: SourceName;
+  readonly path: string;
+  /** The events behind `position`, at most a batch of them. */
+  after(position: number): readonly Event[];
+  /** Positions of the first and the last event, `null` when there is none. */
+  range(): { readonly first: number; readonly last: number } | null;
+  close(): void;
+};
+
+export type SourceOptions = {
+  /** How many events a batch may have. */
+  readonly batchEvents: number;
+  /** How much stored text; the row that goes beyond it is still in the batch. */
+  readonly batchBytes: number;
+  /** Milliseconds before a batch is tried again, one for each time; after the last the consumer's error ends the run. */
+  readonly retryPauses: readonly number[];
+};
+
+export const sourceDefaults: SourceOptions = {
+  batchEvents: 10_000,
+  batchBytes: 16 * 1024 * 1024,
+  retryPauses: [20, 100, 500, 2000, 5000],
+};
+
+/** Other processes cannot be heard: their commits are seen at the latest after this many milliseconds. */
+const pollInterval = 250;
+
+const partition = 0;
+
+/** Reads a SQLite file as an EventSource of one partition. Groups do not share: each run gets every event. */
+export class SqliteSource<Event extends Positioned> implements EventSource<Event> {
+  readonly name: SourceName;
+  readonly #reader: LogReader<Event>;
+  readonly #signal: CommitSignal;
+  readonly #closing = new AbortController();
+  readonly #runs = new Set<Promise<void>>();
+  readonly #retryPauses: readonly number[];
+
+  constructor(reader: LogReader<Event>, { retryPauses }: SourceOptions) {
+    this.name = reader.name;
+    this.#reader = reader;
+    this.#retryPauses = retryPauses;
+    this.#signal = new CommitSignal(reader.path);
+  }
+
+  run(consumer: BatchConsumer<Event>, { signal }: RunOptions): Promise<void> {
+    const run = this.#run(consumer, AbortSignal.any([signal, this.#closing.signal]));
+    const ended = run.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#runs.add(ended);
+    ended.then(() => this.#runs.delete(ended));
+    return run;
+  }
+
+  async ends(): Promise<ReadonlyMap<number, Position | null>> {
+    const range = this.#reader.range();
+    return new Map([[partition, range && String(range.last)]]);
+  }
+
+  async beginnings(): Promise<ReadonlyMap<number, Position | null>> {
+    const range = this.#reader.range();
+    return new Map([[partition, range && String(range.first)]]);
+  }
+
+  async countAfter(_partition: number, position: Position | null): Promise<number> {
+    const range = this.#reader.range();
+    return range ? Math.max(0, range.last - Math.max(numberOf(position), range.first - 1)) : 0;
+  }
+
+  /** Stops what runs, once the batch under way is done. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    await Promise.all(this.#runs);
+    this.#signal.close();
+    this.#reader.close();
+  }
+
+  async #run(consumer: BatchConsumer<Event>, signal: AbortSignal): Promise<void> {
+    let failures = 0;
+    let at: number | undefined;
+    while (!signal.aborted) {
+      try {
+        at ??= this.#known(await consumer.checkpoint(partition));
+        at = await this.#step(consumer, at, signal);
+        failures = 0;
+      } catch (error) {
+        const wait = this.#retryPauses[failures];
+        if (wait === undefined || error instanceof CheckpointBeyondEnd) throw error;
+        failures += 1;
+        at = undefined;
+        await pause(wait, signal);
+      }
+    }
+  }
+
+  /** Hands over the next batch, or waits until there may be one. Answers where reading then stands. */
+  async #step(consumer: BatchConsumer<Event>, at: number, signal: AbortSignal): Promise<number> {
+    const events = this.#reader.after(at);
+    const [first, last] = [events[0], events.at(-1)];
+    if (!first || !last) {
+      await this.#signal.next(pollInterval, signal);
+      return at;
+    }
+    const before = numberOf(first.position) - 1;
+    await consumer.consume({ partition, after: before === 0 ? null : String(before), events });
+    // A consumer that never waits for anything would otherwise keep timers and signals from being seen.
+    await nextTurn();
+    return numberOf(last.position);
+  }
+
+  #known(checkpoint: Position | null): number {
+    const at = numberOf(checkpoint);
+    const end = this.#reader.range()?.last ?? 0;
+    if (at > end) throw new CheckpointBeyondEnd(this.#reader.path, at, end);
+    return at;
+  }
+}
+
+/** The consumer has seen events that the log does not have: the two do not belong together. */
+export class CheckpointBeyondEnd extends Error {
+  override readonly name = 'CheckpointBeyondEnd';
+
+  constructor(path: string, checkpoint: number, end: number) {
+    super(
+      `${path} ends at ${end}, but its reader has got to ${checkpoint}: put back the log the read models were made from, or rebuild them`,
+    );
+  }
+}
+
+function numberOf(position: Position | null): number {
+  if (position === null) return 0;
+  if (!/^\d{1,15}$/.test(position)) throw new RangeError(`${position} is not a position of a SQLite log`);
+  return Number(position);
+}

@@ -1,0 +1,86 @@
+import type { LoggedTelemetry, TelemetryPublication } from '../../application/ports/telemetry-log.ts';
+import { openSqliteFile } from './sqlite-file.ts';
+import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './sqlite-source.ts';
+import { lastBatch, telemetryFile } from './sqlite-telemetry-log.ts';
+
+type Row = [firstOffset: number, count: number, body: string];
+
+/** All events of a `SqliteTelemetryLog`'s file. Throws `StartupError`. */
+export function sqliteTelemetrySource(
+  path: string,
+  options: Partial<SourceOptions> = {},
+): SqliteSource<LoggedTelemetry> {
+  const settings = { ...sourceDefaults, ...options };
+  return new SqliteSource(telemetryReader(path, settings), settings);
+}
+
+function telemetryReader(
+  path: string,
+  { batchEvents, batchBytes }: SourceOptions,
+): LogReader<LoggedTelemetry> {
+  const db = openSqliteFile(telemetryFile(path));
+  const from = db.prepare(
+    `SELECT first_offset, count, body FROM batches
+     WHERE first_offset >= ifnull((SELECT max(first_offset) FROM batches WHERE first_offset <= ?), 0)
+     ORDER BY first_offset`,
+  );
+  from.setReturnArrays(true);
+  const first = db.prepare('SELECT min(first_offset) FROM batches');
+  first.setReturnArrays(true);
+  const last = db.prepare(lastBatch);
+  last.setReturnArrays(true);
+
+  return {
+    name: 'telemetry',
+    path,
+    after(position) {
+      const events: LoggedTelemetry[] = [];
+      let bytes = 0;
+      for (const row of from.iterate(position + 1) as unknown as Iterable<Row>) {
+        const skip = Math.max(0, position + 1 - row[0]);
+        for (const event of logged(row, skip, batchEvents - events.length)) events.push(event);
+        bytes += row[2].length;
+        if (events.length >= batchEvents || bytes >= batchBytes) break;
+      }
+      return events;
+    },
+    range() {
+      const end = last.get() as unknown as [number, number] | undefined;
+      if (!end) return null;
+      return { first: (first.get() as unknown as [number])[0], last: end[0] + end[1] - 1 };
+    },
+    close: () => db.close(),
+  };
+}
+
+/** The row's events but for the first `skip`, at most `atMost`. */
+function logged([firstOffset, count, body]: Row, skip: number, atMost: number): LoggedTelemetry[] {
+  const { events, id, ...said } = publicationIn(body, count) ?? unreadable(firstOffset, count, body);
+  const end = Math.min(count, skip + atMost);
+  const found: LoggedTelemetry[] = [];
+  for (let i = skip; i < end; i += 1)
+    found.push({ ...said, id: `${id}/${i}`, position: String(firstOffset + i), data: events[i] });
+  return found;
+}
+
+function publicationIn(body: string, count: number): TelemetryPublication | undefined {
+  try {
+    const publication = JSON.parse(body) as Partial<TelemetryPublication> | null;
+    if (Array.isArray(publication?.events) && publication.events.length === count)
+      return publication as TelemetryPublication;
+  } catch {
+    // Told by the answer: a body that is no JSON is as unreadable as one of another shape.
+  }
+  return undefined;
+}
+
+/** As many events as the row counts, so that no position is missing: the projector parks each of them. */
+const unreadable = (firstOffset: number, count: number, body: string) => ({
+  id: `unreadable-${firstOffset}`,
+  type: 'Unreadable',
+  schemaVersion: 0,
+  receivedAt: 0,
+  correlationId: 'unknown',
+  actor: 'unknown',
+  events: Array.from({ length: count }, () => body as unknown),
+});
