@@ -18,6 +18,7 @@ export const eventsFile = (path: string): SqliteFile => ({
   path,
   synchronous: 'FULL',
   checkpointPages: 2000,
+  cache: 8192,
   migrations: [
     `CREATE TABLE events (
        position INTEGER PRIMARY KEY,
@@ -67,7 +68,7 @@ export class SqliteEventStore implements EventStore {
       `SELECT position, revision, id, type, data, metadata FROM events
        WHERE stream = ? AND revision BETWEEN ? AND ? ORDER BY revision`,
     );
-    this.#commits = new GroupCommit(this.#db, {
+    this.#commits = new GroupCommit<Append, readonly RecordedEvent[]>(this.#db, {
       perform: (appends) => appends.map((append) => this.#perform(append)),
       committed: () => this.#signal.announce(),
       failure: (error) => eventStoreError(error, path),

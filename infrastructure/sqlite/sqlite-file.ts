@@ -10,6 +10,8 @@ export type SqliteFile = {
   readonly synchronous: 'FULL' | 'NORMAL';
   /** Pages of 4 KiB in the write-ahead log before they are moved to the file. */
   readonly checkpointPages: number;
+  /** Memory for pages of the file, in KiB. */
+  readonly cache: number;
   /** What brings the schema from version n to n + 1, at index n. Once released, a migration is never changed. */
   readonly migrations: readonly string[];
 };
@@ -40,7 +42,7 @@ export function openSqliteFile(file: SqliteFile): DatabaseSync {
     try {
       useWriteAheadLog(db);
       db.exec(`PRAGMA synchronous = ${file.synchronous}; PRAGMA wal_autocheckpoint = ${file.checkpointPages};
-        PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384`);
+        PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -${file.cache}`);
       migrate(db, file);
       return db;
     } catch (error) {

@@ -18,6 +18,7 @@ export const telemetryFile = (path: string): SqliteFile => ({
   path,
   synchronous: 'FULL',
   checkpointPages: 4000,
+  cache: 8192,
   migrations: [
     `CREATE TABLE batches (
        first_offset INTEGER PRIMARY KEY,

@@ -1,0 +1,123 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Sql, SqlValue } from '../sql/sql.ts';
+import { readModelsError } from './sqlite-errors.ts';
+
+/** Rows of a stream between two turns of the event loop: some milliseconds of work. */
+const chunkRows = 1000;
+
+/** Rows an INSERT writes at once; more in one statement are not faster. */
+const rowsPerInsert = 32;
+
+/** Statements kept prepared; lists of parameters of any length would otherwise make them ever more. */
+const statementsKept = 200;
+
+/** One connection to a file of read models, its statements kept prepared. */
+export class SqliteConnection implements Sql {
+  readonly dialect = 'sqlite';
+  readonly #db: DatabaseSync;
+  readonly #path: string;
+  readonly #statements = new Map<string, StatementSync>();
+
+  constructor(db: DatabaseSync, path: string) {
+    this.#db = db;
+    this.#path = path;
+  }
+
+  async all<Row>(text: string, params: readonly SqlValue[] = []): Promise<Row[]> {
+    return this.#tell(() => this.#statement(text).all(...params) as Row[]);
+  }
+
+  async run(text: string, params: readonly SqlValue[] = []): Promise<number> {
+    return this.#tell(() => Number(this.#statement(text).run(...params).changes));
+  }
+
+  /** Holds a snapshot of the file until it is read to the end or left. */
+  async *stream<Row extends readonly unknown[]>(
+    text: string,
+    params: readonly SqlValue[] = [],
+  ): AsyncGenerator<Row[], void> {
+    // Not a kept statement: the same one may be read by another stream.
+    const rows = this.#tell(() => {
+      const statement = this.#db.prepare(text);
+      statement.setReturnArrays(true);
+      return statement.iterate(...params) as unknown as Iterator<Row>;
+    });
+    try {
+      for (;;) {
+        const chunk = this.#tell(() => nextRows(rows, chunkRows));
+        if (chunk.length > 0) yield chunk;
+        if (chunk.length < chunkRows) return;
+        await nextTurn();
+      }
+    } finally {
+      rows.return?.();
+    }
+  }
+
+  async write(
+    mode: 'insert' | 'replace',
+    table: string,
+    columns: readonly string[],
+    rows: readonly (readonly SqlValue[])[],
+  ): Promise<void> {
+    const into = `${mode === 'insert' ? 'INSERT' : 'REPLACE'} INTO ${table} (${columns.join(', ')}) VALUES `;
+    const row = `(${columns.map(() => '?').join(', ')})`;
+    this.#tell(() => {
+      let done = 0;
+      if (rows.length >= rowsPerInsert) {
+        const many = this.#statement(into + Array.from({ length: rowsPerInsert }, () => row).join(', '));
+        for (; done + rowsPerInsert <= rows.length; done += rowsPerInsert)
+          many.run(...rows.slice(done, done + rowsPerInsert).flat());
+      }
+      if (done === rows.length) return;
+      const one = this.#statement(into + row);
+      for (; done < rows.length; done += 1) one.run(...(rows[done] as readonly SqlValue[]));
+    });
+  }
+
+  begin(): void {
+    this.#tell(() => this.#statement('BEGIN IMMEDIATE').run());
+  }
+
+  commit(): void {
+    this.#tell(() => this.#statement('COMMIT').run());
+  }
+
+  /** Does nothing when SQLite has already given the transaction up, as it does when the disk is full. */
+  rollback(): void {
+    if (this.#db.isTransaction) this.#tell(() => this.#statement('ROLLBACK').run());
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #statement(text: string): StatementSync {
+    const statement = this.#statements.get(text) ?? this.#db.prepare(text);
+    this.#statements.delete(text);
+    this.#statements.set(text, statement);
+    if (this.#statements.size > statementsKept)
+      this.#statements.delete(this.#statements.keys().next().value as string);
+    return statement;
+  }
+
+  #tell<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw readModelsError(error, this.#path);
+    }
+  }
+}
+
+/** Unlike `Iterator.prototype.take`, leaves the rest to be read. */
+function nextRows<Row>(rows: Iterator<Row>, atMost: number): Row[] {
+  const chunk: Row[] = [];
+  while (chunk.length < atMost) {
+    const next = rows.next();
+    if (next.done) break;
+    chunk.push(next.value);
+  }
+  return chunk;
+}

@@ -1,0 +1,132 @@
+import { resolve } from 'node:path';
+import { locks } from 'node:worker_threads';
+import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import type { Sql, SqlDatabase, SqlValue } from '../sql/sql.ts';
+import { SqliteConnection } from './sqlite-connection.ts';
+import { openForReading, openSqliteFile, type SqliteFile } from './sqlite-file.ts';
+
+/**
+ * Not `FULL`: rows and the checkpoint they reach to are one transaction, so what a power failure takes back is
+ * consumed from the log again. The tables themselves are the business of `infrastructure/sql/schema.ts`.
+ */
+const readModelsFile = (path: string): SqliteFile => ({
+  path,
+  synchronous: 'NORMAL',
+  checkpointPages: 20_000,
+  cache: 65_536,
+  migrations: [],
+});
+
+/** Connections kept for the next stream; more are opened when more are read at once. */
+const idleConnections = 4;
+
+/**
+ * A SqlDatabase in one file. One connection writes, in one transaction at a time; others read what is committed,
+ * and never wait for it. Inside a transaction's work only its own handle may write: any other waits for its end.
+ */
+export class SqliteSql implements SqlDatabase {
+  readonly dialect = 'sqlite';
+  readonly #path: string;
+  readonly #lock: string;
+  readonly #writer: SqliteConnection | undefined;
+  readonly #reader: SqliteConnection;
+  readonly #idle: SqliteConnection[] = [];
+  #closed = false;
+
+  /** `readOnly` needs a file that is there already. Throws `StartupError`. */
+  constructor(path: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
+    this.#path = path;
+    this.#lock = `fieldlog writes ${resolve(path)}`;
+    if (!readOnly) this.#writer = new SqliteConnection(openSqliteFile(readModelsFile(path)), path);
+    this.#reader = this.#connect();
+  }
+
+  async all<Row>(text: string, params?: readonly SqlValue[]): Promise<Row[]> {
+    return this.#reader.all<Row>(text, params);
+  }
+
+  run(text: string, params?: readonly SqlValue[]): Promise<number> {
+    return this.#alone((writer) => writer.run(text, params));
+  }
+
+  /** On a connection of its own: beside its snapshot, other queries on that connection would not see newer rows. */
+  async *stream<Row extends readonly unknown[]>(
+    text: string,
+    params?: readonly SqlValue[],
+  ): AsyncGenerator<Row[], void> {
+    if (this.#closed) throw new ReadModelsUnavailable(`${this.#path} is closed`);
+    const connection = this.#idle.pop() ?? this.#connect();
+    try {
+      yield* connection.stream<Row>(text, params);
+    } finally {
+      if (this.#closed || this.#idle.length >= idleConnections) connection.close();
+      else this.#idle.push(connection);
+    }
+  }
+
+  write(...args: Parameters<Sql['write']>): Promise<void> {
+    return this.transaction((tx) => tx.write(...args));
+  }
+
+  transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+    return this.#alone(async (writer) => {
+      const { tx, end } = handleOf(writer);
+      writer.begin();
+      try {
+        const result = await work(tx);
+        writer.commit();
+        return result;
+      } catch (error) {
+        writer.rollback();
+        throw error;
+      } finally {
+        end();
+      }
+    });
+  }
+
+  /** Waits for transactions under way. Streams still being read end when they are left. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#writer) await locks.request(this.#lock, async () => this.#writer?.close());
+    for (const connection of [this.#reader, ...this.#idle]) connection.close();
+  }
+
+  /**
+   * SQLite itself lets one connection write at a time, but those that wait block their thread and are served in no
+   * order. This lock is asked for first: it holds for all threads of the process, and is given in turn.
+   */
+  #alone<T>(work: (writer: SqliteConnection) => Promise<T>): Promise<T> {
+    return locks.request(this.#lock, async () => {
+      if (this.#closed) throw new ReadModelsUnavailable(`${this.#path} is closed`);
+      if (!this.#writer) throw new Error(`${this.#path} was opened for reading only`);
+      return work(this.#writer);
+    });
+  }
+
+  #connect(): SqliteConnection {
+    return new SqliteConnection(openForReading(this.#path), this.#path);
+  }
+}
+
+/** `connection` for the time of one transaction: what is kept and used after `end` is refused. */
+function handleOf(connection: SqliteConnection): { readonly tx: Sql; end(): void } {
+  let over = false;
+  const live = (): SqliteConnection => {
+    if (over) throw new Error('This transaction is over');
+    return connection;
+  };
+  return {
+    tx: {
+      dialect: connection.dialect,
+      all: async (...args) => live().all(...args),
+      run: async (...args) => live().run(...args),
+      stream: (...args) => live().stream(...args),
+      write: async (...args) => live().write(...args),
+    },
+    end() {
+      over = true;
+    },
+  };
+}
