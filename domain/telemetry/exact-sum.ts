@@ -8,12 +8,12 @@ export type ExactSum = readonly [number, ...number[]];
 
 export const zero: ExactSum = [0];
 
-/** `sum + value`. Answers with a part that is not finite when the sum leaves the range of a double. */
+/** `sum + value`, as long as neither leaves the range of a double. */
 export function addExactly(sum: ExactSum, value: number): ExactSum {
   if (sum.length > 1) return normalised(grown(sum, value));
   const total = sum[0] + value;
   const rest = roundingError(sum[0], value, total);
-  return rest === 0 || !Number.isFinite(total) ? [total + 0] : [total, rest];
+  return rest === 0 ? [total + 0] : [total, rest];
 }
 
 export const mergeExactly = (a: ExactSum, b: ExactSum): ExactSum => b.reduce<ExactSum>(addExactly, a);
@@ -45,7 +45,6 @@ function normalised(smallestFirst: number[]): ExactSum {
   for (let i = 0; parts.length > 0; i += 1) {
     const rounded = roundedSum(parts);
     result[i] = rounded;
-    if (!Number.isFinite(rounded)) break;
     parts = grown(parts.toReversed(), -rounded);
   }
   return result;

@@ -11,6 +11,8 @@ export const readingLimits = {
   metrics: 64,
   nameLength: 128,
   textLength: 512,
+  /** Greatest magnitude of a number: so many fit a day's sum that it cannot leave the range of a double. */
+  magnitude: 1e300,
   /** 0001-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z: what ISO 8601 and both SQL engines can show. */
   earliest: -62_135_596_800_000,
   latest: 253_402_300_799_999,
@@ -28,7 +30,7 @@ export const isMetricName = (name: string): boolean =>
 
 export const isMetricValue = (value: unknown): value is MetricValue =>
   typeof value === 'number'
-    ? Number.isFinite(value)
+    ? value >= -readingLimits.magnitude && value <= readingLimits.magnitude
     : typeof value === 'boolean' ||
       (typeof value === 'string' && value.length <= readingLimits.textLength && value.isWellFormed());
 

@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import fc from 'fast-check';
+import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
+import { telemetryProjection } from '../../application/projections/telemetry.ts';
+import { projector } from '../../application/projector.ts';
+import type { MetricValue, Reading } from '../../domain/telemetry/reading.ts';
+import { addPoint, bucketOf, type RollupStats, rollupLevels } from '../../domain/telemetry/rollup.ts';
+import type { Retraction } from '../../domain/telemetry/telemetry-event.ts';
+import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
+import { readLatest, readMetrics, readRollup } from '../../infrastructure/sql/documents.ts';
+import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
+import { SqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
+import { SqliteSql } from '../../infrastructure/sqlite/sqlite-sql.ts';
+
+type Said =
+  | { readonly type: 'TelemetryRecorded'; readonly data: Reading }
+  | { readonly type: 'TelemetryRetracted'; readonly data: Retraction };
+
+const clock = { now: () => 1_760_000_000_000 };
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+const devices = ['a', 'b', 'constructor'];
+const everyDevice = {
+  find: async (ids: ReadonlySet<string>) =>
+    new Map([...ids].map((id) => [id, { status: 'active' as const }])),
+};
+const day = 86_400_000;
+
+// Few moments and few values, so that duplicates, corrections and late readings are the rule.
+const moments = fc.constantFrom(
+  -day,
+  -1,
+  0,
+  1,
+  59_999,
+  60_000,
+  60_001,
+  3_599_999,
+  3_600_000,
+  7_200_000,
+  day,
+  3 * day,
+);
+const value = fc.constantFrom<MetricValue>(0.1, 0.2, 0.3, -7, 1e300, 3, true, 'ok');
+const metrics = fc.dictionary(fc.constantFrom('temp', 'hum', 'toString'), value, {
+  minKeys: 1,
+  maxKeys: 3,
+  noNullPrototype: true,
+});
+const reading = fc
+  .record({ deviceId: fc.constantFrom(...devices), timestamp: moments, metrics })
+  .map((data): Said => ({ type: 'TelemetryRecorded', data }));
+const retraction = fc
+  .record({
+    deviceId: fc.constantFrom(...devices),
+    from: moments,
+    length: fc.constantFrom(1, 60_000, day, 5 * day),
+    metric: fc.option(fc.constantFrom('temp', 'hum'), { nil: undefined }),
+  })
+  .map(
+    ({ deviceId, from, length, metric }): Said => ({
+      type: 'TelemetryRetracted',
+      data: { deviceId, from, to: from + length, reason: 'wrong', ...(metric !== undefined && { metric }) },
+    }),
+  );
+
+const logged = (said: Said, i: number): LoggedTelemetry => ({
+  id: `p/${i}`,
+  schemaVersion: 1,
+  position: String(i + 1),
+  receivedAt: 1_760_000_000_000 + (i % 3) * day,
+  correlationId: `c${i}`,
+  actor: 'test',
+  ...said,
+});
+
+describe('Telemetry projection', function () {
+  this.timeout(60_000);
+  let folder: string;
+  let files = 0;
+
+  before(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-projection-'));
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  /** A fresh database and a projector over it; `restart` forgets what the projector remembers. */
+  async function open() {
+    files += 1;
+    const db = new SqliteSql(path.join(folder, `${files}.db`));
+    await migrateReadModels(db, 0);
+    const readModels = new SqlReadModels(db, clock);
+    const generation = { projection: 'telemetry', generation: 1 };
+    const start = () =>
+      projector(telemetryProjection(eventRegistry, everyDevice), generation, readModels, clock, quiet, {
+        consumed() {},
+        failed() {},
+      });
+    let consumer = start();
+    return {
+      db,
+      restart: () => {
+        consumer = start();
+      },
+      consume: (events: readonly LoggedTelemetry[], after: string | null) =>
+        consumer.consume({ partition: 0, after, events }),
+    };
+  }
+
+  async function tables(db: SqliteSql) {
+    const rows = async <Row extends object>(text: string) =>
+      (await db.all<Row>(text)).map((row): Row => ({ ...row }));
+    const documents = (text: string) =>
+      Object.fromEntries([...readRollup(text)].sort(([a], [b]) => (a < b ? -1 : 1)));
+    return {
+      readings: (await rows<{ metrics: string }>('SELECT * FROM telemetry_g1 ORDER BY device_id, ts')).map(
+        (row) => ({
+          ...row,
+          metrics: readMetrics(row.metrics),
+        }),
+      ),
+      latest: (await rows<{ metrics: string }>('SELECT * FROM telemetry_latest_g1 ORDER BY device_id')).map(
+        (row) => ({
+          ...row,
+          metrics: Object.fromEntries(readLatest(row.metrics)),
+        }),
+      ),
+      rollups: await Promise.all(
+        rollupLevels.map(async (level) =>
+          (
+            await rows<{ device_id: string; bucket: number; metrics: string }>(
+              `SELECT * FROM telemetry_${level}_g1 ORDER BY device_id, bucket`,
+            )
+          ).map((row) => ({ ...row, metrics: documents(row.metrics) })),
+        ),
+      ),
+      ledger: await rows('SELECT * FROM telemetry_ledger_g1 ORDER BY device_id, day'),
+      deadLetters: await rows('SELECT stream, position, cause FROM dead_letters ORDER BY id'),
+    };
+  }
+
+  async function afterOnePass(events: readonly LoggedTelemetry[]) {
+    const { db, consume } = await open();
+    if (events.length > 0) await consume(events, null);
+    const result = await tables(db);
+    await db.close();
+    return result;
+  }
+
+  it('says the same of one log however it is cut, delivered again and interrupted', async () => {
+    const cuts = fc.array(
+      fc.record({ size: fc.integer({ min: 1, max: 6 }), again: fc.nat({ max: 4 }), restart: fc.boolean() }),
+      { minLength: 1 },
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.oneof({ weight: 8, arbitrary: reading }, { weight: 1, arbitrary: retraction }), {
+          maxLength: 40,
+        }),
+        cuts,
+        async (said, plan) => {
+          const events = said.map(logged);
+          const { db, consume, restart } = await open();
+          for (let from = 0, i = 0; from < events.length; i += 1) {
+            const { size, again, restart: interrupted } = plan[i % plan.length]!;
+            if (interrupted) restart();
+            const start = Math.max(0, from - again);
+            await consume(events.slice(start, from + size), start === 0 ? null : String(start));
+            from += size;
+          }
+          const pieces = await tables(db);
+          await db.close();
+          assert.deepEqual(pieces, await afterOnePass(events));
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('says of a set of points what its points say, in whatever order they come', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(reading, { maxLength: 30 }),
+        fc.infiniteStream(fc.nat()),
+        async (said, random) => {
+          const distinct = [
+            ...new Map(
+              said.map((one) => [`${one.data.deviceId} ${(one.data as Reading).timestamp}`, one]),
+            ).values(),
+          ];
+          const shuffled = distinct
+            .map((one) => ({ one, key: random.next().value as number }))
+            .sort((a, b) => a.key - b.key)
+            .map(({ one }) => one);
+          const result = await afterOnePass(shuffled.map(logged));
+          const expected = new Map<string, RollupStats>();
+          for (const { data } of distinct.sort(
+            (a, b) => (a.data as Reading).timestamp - (b.data as Reading).timestamp,
+          )) {
+            const { deviceId, timestamp, metrics: measured } = data as Reading;
+            for (const [name, v] of Object.entries(measured))
+              for (const level of rollupLevels) {
+                const key = JSON.stringify([level, deviceId, bucketOf(level, timestamp), name]);
+                expected.set(key, addPoint(expected.get(key), v, timestamp));
+              }
+          }
+          const found = result.rollups.flatMap((rows, i) =>
+            rows.flatMap(({ device_id, bucket, metrics: stats }) =>
+              Object.entries(stats).map(
+                ([name, s]) => [JSON.stringify([rollupLevels[i], device_id, bucket, name]), s] as const,
+              ),
+            ),
+          );
+          assert.deepEqual(new Map(found), expected);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('keeps accepted equal to stored, duplicate, corrected and dead-lettered', async () => {
+    const { db, consume } = await open();
+    const at = (deviceId: string, timestamp: number, temp: number): Said => ({
+      type: 'TelemetryRecorded',
+      data: { deviceId, timestamp, metrics: { temp } },
+    });
+    const said: unknown[] = [
+      at('a', 1, 1),
+      at('a', 1, 1),
+      at('a', 1, 2),
+      at('b', 1, 1),
+      {
+        type: 'TelemetryRecorded',
+        data: { deviceId: 'b', timestamp: 2, metrics: { temp: 'x'.repeat(600) } },
+      },
+      at('b', 3, 1),
+      at('a', 2, 1),
+    ];
+    await consume(
+      (said as Said[]).map(logged).map((event) => ({ ...event, receivedAt: 0 })),
+      null,
+    );
+    const { ledger, deadLetters } = await tables(db);
+    await db.close();
+    assert.deepEqual(ledger, [
+      { device_id: 'a', day: 0, stored: 2, duplicate: 1, corrected: 1, dead_lettered: 0, retracted: 0 },
+      { device_id: 'b', day: 0, stored: 1, duplicate: 0, corrected: 0, dead_lettered: 2, retracted: 0 },
+    ]);
+    assert.deepEqual(deadLetters, [
+      { stream: 'device-b', position: '5', cause: 'malformed' },
+      { stream: 'device-b', position: '6', cause: 'behind' },
+    ]);
+  });
+});
