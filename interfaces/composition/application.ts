@@ -44,8 +44,17 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
       [s.eventStore, s.registry, s.ids, s.clock, s.directory],
     );
     bind(s.history).toResolvedValue(deviceHistory, [s.eventStore, s.registry]);
-    bind(s.ingest).toResolvedValue(ingestTelemetry, [s.directory, s.telemetryLog, s.registry, s.ids, s.clock]);
-    bind(s.buckets).toResolvedValue((queries) => telemetryBuckets(queries, luxonCalendar), [s.telemetryQueries]);
+    bind(s.ingest).toResolvedValue(ingestTelemetry, [
+      s.directory,
+      s.telemetryLog,
+      s.registry,
+      s.ids,
+      s.clock,
+    ]);
+    bind(s.buckets).toResolvedValue(
+      (queries) => telemetryBuckets(queries, luxonCalendar),
+      [s.telemetryQueries],
+    );
     bind(s.freshness).toResolvedValue(
       (queries, devices, telemetry) => freshness(queries, { devices, telemetry }),
       [s.progressQueries, s.deviceSource, s.telemetrySource],

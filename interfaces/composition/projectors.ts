@@ -2,11 +2,15 @@ import type { Container } from 'inversify';
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
 import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
-import { projector } from '../../application/projector.ts';
 import { deviceHistoryProjection } from '../../application/projections/device-history.ts';
 import { devicesProjection } from '../../application/projections/devices.ts';
-import { isProjectionName, type Projection, type ProjectionName } from '../../application/projections/projection.ts';
+import {
+  isProjectionName,
+  type Projection,
+  type ProjectionName,
+} from '../../application/projections/projection.ts';
 import { telemetryProjection } from '../../application/projections/telemetry.ts';
+import { projector } from '../../application/projector.ts';
 import type { ProjectorRun } from '../workers/run-projectors.ts';
 import { services as s } from './services.ts';
 
@@ -68,11 +72,7 @@ export async function projectorRuns(
     const of = { projection: projection.name, generation };
     const observer = metrics.observer(projection.name, takenAt);
     const consumer = projector(projection, of, readModels, clock, log, observer);
-    return {
-      generation: of,
-      group: generation === 1 ? group : `${group}-g${generation}`,
-      source,
-      consumer,
-    } as unknown as ProjectorRun;
+    const sharedGroup = generation === 1 ? group : `${group}-g${generation}`;
+    return { generation: of, run: (signal) => source.run(consumer, { group: sharedGroup, signal }) };
   }
 }

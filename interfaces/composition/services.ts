@@ -4,6 +4,7 @@ import type { DeviceCommands } from '../../application/device-commands.ts';
 import type { DeviceHistory } from '../../application/device-history.ts';
 import type { Freshness } from '../../application/freshness.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
+import type { Calendar } from '../../application/ports/calendar.ts';
 import type { Clock } from '../../application/ports/clock.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource } from '../../application/ports/event-source.ts';
@@ -49,8 +50,9 @@ export const services = {
   commands: id<DeviceCommands>('DeviceCommands'),
   history: id<DeviceHistory>('DeviceHistory'),
   ingest: id<IngestTelemetry>('IngestTelemetry'),
+  calendar: id<Calendar>('Calendar'),
   buckets: id<TelemetryBuckets>('TelemetryBuckets'),
   freshness: id<Freshness>('Freshness'),
-  /** Dependencies by name; each call rejects when it cannot be used. */
-  checks: id<Readonly<Record<string, () => Promise<void>>>>('Checks'),
+  /** One for each dependency; the call rejects when it cannot be used. */
+  check: id<{ readonly name: string; check(): Promise<void> }>('Check'),
 } as const;

@@ -1,14 +1,10 @@
-import type { BatchConsumer, EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/log.ts';
 import type { Generation } from '../../application/ports/read-models.ts';
 
-/** One generation of one projection, consuming its log. */
-export type ProjectorRun<Event extends Positioned = Positioned> = {
+/** One generation of one projection; `run` consumes its log until `signal` is aborted. */
+export type ProjectorRun = {
   readonly generation: Generation;
-  /** Runs of one group share the partitions. */
-  readonly group: string;
-  readonly source: EventSource<Event>;
-  readonly consumer: BatchConsumer<Event>;
+  run(signal: AbortSignal): Promise<void>;
 };
 
 const longestPauseMilliseconds = 10_000;
@@ -22,12 +18,11 @@ export async function runProjectors(
   await Promise.all(runs.map((run) => keepRunning(run, signal, log)));
 }
 
-async function keepRunning(run: ProjectorRun, signal: AbortSignal, log: Log): Promise<void> {
-  const { generation, group, source, consumer } = run;
+async function keepRunning({ generation, run }: ProjectorRun, signal: AbortSignal, log: Log): Promise<void> {
   for (let failures = 0; !signal.aborted; ) {
     const started = Date.now();
     try {
-      await source.run(consumer, { group, signal });
+      await run(signal);
     } catch (error) {
       failures = Date.now() - started > longestPauseMilliseconds ? 1 : failures + 1;
       log.error({ ...generation, err: error }, 'projector failed and starts again');

@@ -1,0 +1,67 @@
+import type { Container } from 'inversify';
+import packageJson from '../../package.json' with { type: 'json' };
+import { httpServer } from '../http/server.ts';
+import { services as s } from './services.ts';
+
+export type Api = {
+  readonly url: string;
+  /** Stops taking requests, lets those under way finish, and stops following the event store. */
+  close(): Promise<void>;
+};
+
+/** The HTTP API and the device directory it asks. `moreMetrics` are those of other threads of the process. */
+export async function startApi(
+  container: Container,
+  moreMetrics: readonly (() => Promise<string>)[] = [],
+): Promise<Api> {
+  const [config, log, metrics, ids, commands, history, ingest, devices, telemetry, calendar, buckets, fresh] =
+    await Promise.all([
+      container.getAsync(s.config),
+      container.getAsync(s.log),
+      container.getAsync(s.metrics),
+      container.getAsync(s.ids),
+      container.getAsync(s.commands),
+      container.getAsync(s.history),
+      container.getAsync(s.ingest),
+      container.getAsync(s.deviceQueries),
+      container.getAsync(s.telemetryQueries),
+      container.getAsync(s.calendar),
+      container.getAsync(s.buckets),
+      container.getAsync(s.freshness),
+    ]);
+  const checks = await container.getAllAsync(s.check);
+  const directory = await container.getAsync(s.directory);
+  const source = await container.getAsync(s.deviceSource);
+
+  const server = httpServer(
+    {
+      commands,
+      history,
+      ingest,
+      devices,
+      telemetry,
+      calendar,
+      buckets,
+      freshness: fresh,
+      ids,
+      log,
+      metrics,
+      moreMetrics,
+      checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
+    },
+    { version: packageJson.version, maxBodyBytes: config.MAX_BODY_BYTES },
+  );
+  const stopped = new AbortController();
+  const following = directory.follow(source, `directory-${ids.fresh()}`, stopped.signal);
+  following.catch((err) => log.error({ err }, 'the device directory no longer follows the event store'));
+  const { port } = await server.listen(config.PORT, config.HOST);
+
+  return {
+    url: `http://${config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST}:${port}`,
+    async close() {
+      await server.close(config.SHUTDOWN_MS);
+      stopped.abort();
+      await following.catch(() => {});
+    },
+  };
+}

@@ -1,0 +1,30 @@
+import { Container } from 'inversify';
+import type { Log } from '../../application/ports/log.ts';
+import type { Config } from '../../infrastructure/config/config.ts';
+import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
+import { applicationModule } from './application.ts';
+import { eventStoreDb, kafka, mysql } from './distributed.ts';
+import { embeddedEventStore, embeddedReadModels, embeddedTelemetryLog } from './embedded.ts';
+import { services as s } from './services.ts';
+
+/**
+ * The object graph for a configuration, its read models brought up to this release. Each port is chosen by itself:
+ * the server its variable names, or the embedded file. `unbindAllAsync` closes what was opened.
+ */
+export async function openContainer(config: Config, log: Log): Promise<Container> {
+  const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL } = config;
+  const container = new Container({ defaultScope: 'Singleton' });
+  container.load(
+    applicationModule(config, log),
+    EVENTSTORE_URL === undefined ? embeddedEventStore(config) : eventStoreDb(EVENTSTORE_URL, log),
+    KAFKA_BROKERS === undefined ? embeddedTelemetryLog(config) : kafka(KAFKA_BROKERS, config, log),
+    MYSQL_URL === undefined ? embeddedReadModels(config) : mysql(MYSQL_URL, config, log),
+  );
+  try {
+    await migrateReadModels(container.get(s.database), Date.now());
+    return container;
+  } catch (error) {
+    await container.unbindAllAsync();
+    throw error;
+  }
+}

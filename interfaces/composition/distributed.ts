@@ -1,0 +1,112 @@
+import { ContainerModule, type ServiceIdentifier } from 'inversify';
+import type { Kafka } from 'kafkajs';
+import type { Log } from '../../application/ports/log.ts';
+import type { Config } from '../../infrastructure/config/config.ts';
+import { EventStoreDbConnection } from '../../infrastructure/eventstoredb/eventstoredb-connection.ts';
+import { EventStoreDbEventSource } from '../../infrastructure/eventstoredb/eventstoredb-event-source.ts';
+import { EventStoreDbEventStore } from '../../infrastructure/eventstoredb/eventstoredb-event-store.ts';
+import { AcknowledgingProducer } from '../../infrastructure/kafka/acknowledging-producer.ts';
+import { kafkaClient } from '../../infrastructure/kafka/kafka-client.ts';
+import { KafkaTelemetryLog } from '../../infrastructure/kafka/kafka-telemetry-log.ts';
+import { KafkaTelemetrySource } from '../../infrastructure/kafka/kafka-telemetry-source.ts';
+import { KafkaTopicReader } from '../../infrastructure/kafka/kafka-topic-reader.ts';
+import { ensureTopic } from '../../infrastructure/kafka/kafka-topics.ts';
+import { MysqlSql } from '../../infrastructure/mysql/mysql-sql.ts';
+import { closed } from './closing.ts';
+import { services as s } from './services.ts';
+
+const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
+const connectionId = own<EventStoreDbConnection>('EventStoreDbConnection');
+const kafkaId = own<Kafka>('Kafka');
+const readerId = own<KafkaTopicReader>('KafkaTopicReader');
+
+export const eventStoreDb = (url: string, log: Log): ContainerModule =>
+  new ContainerModule(({ bind }) => {
+    bind(connectionId)
+      .toDynamicValue(() => new EventStoreDbConnection(url))
+      .onDeactivation(closed);
+    bind(s.eventStore).toResolvedValue(
+      (connection) => new EventStoreDbEventStore(connection),
+      [connectionId],
+    );
+    bind(s.deviceSource).toResolvedValue(
+      (connection) => new EventStoreDbEventSource(connection, log),
+      [connectionId],
+    );
+    bind(s.check).toResolvedValue(
+      (store) => ({ name: 'eventStore', check: () => (store as EventStoreDbEventStore).check() }),
+      [s.eventStore],
+    );
+  });
+
+export const kafka = (brokers: string, config: Config, log: Log): ContainerModule =>
+  new ContainerModule(({ bind }) => {
+    const newClient = () => kafkaClient({ brokers: brokers.split(',') }, log);
+    bind(kafkaId).toDynamicValue(async () => {
+      const client = newClient();
+      await ensureTopic(
+        client,
+        {
+          topic: config.KAFKA_TOPIC,
+          partitions: config.KAFKA_PARTITIONS,
+          replication: config.KAFKA_REPLICATION,
+          minInSync: config.KAFKA_MIN_INSYNC,
+          retention: config.KAFKA_RETENTION_MS,
+        },
+        log,
+      );
+      return client;
+    });
+    bind(readerId)
+      .toResolvedValue((client) => new KafkaTopicReader(client, config.KAFKA_TOPIC), [kafkaId])
+      .onDeactivation(closed);
+    bind(s.telemetryLog)
+      .toResolvedValue(
+        (client, reader) =>
+          new KafkaTelemetryLog(
+            new AcknowledgingProducer(client, config.KAFKA_TOPIC, config.KAFKA_COMPRESSION),
+            reader,
+            { linger: config.KAFKA_LINGER_MS, deadline: 10_000, bufferBytes: 64 * 1024 * 1024 },
+            log,
+          ),
+        [kafkaId, readerId],
+      )
+      .onDeactivation(closed);
+    bind(s.telemetrySource).toResolvedValue(
+      (reader) =>
+        new KafkaTelemetrySource(
+          newClient,
+          reader,
+          {
+            concurrency: config.CONCURRENCY,
+            batchSize: config.BATCH_SIZE,
+            sessionTimeout: 10_000,
+            stallAfter: 30_000,
+          },
+          log,
+        ),
+      [readerId],
+    );
+    bind(s.check).toResolvedValue(
+      (reader) => ({ name: 'telemetryLog', check: () => reader.check() }),
+      [readerId],
+    );
+  });
+
+export const mysql = (url: string, config: Config, log: Log): ContainerModule =>
+  new ContainerModule(({ bind }) => {
+    const connections = config.MYSQL_POOL_SIZE;
+    bind(s.database)
+      .toDynamicValue(() => new MysqlSql({ url, connections }, log))
+      .onDeactivation(closed);
+    const replica = config.MYSQL_REPLICA_URL;
+    if (replica === undefined) bind(s.queryDatabase).toService(s.database);
+    else
+      bind(s.queryDatabase)
+        .toDynamicValue(() => new MysqlSql({ url: replica, connections }, log))
+        .onDeactivation(closed);
+    bind(s.check).toResolvedValue(
+      (db) => ({ name: 'readModels', check: () => (db as MysqlSql).check() }),
+      [s.database],
+    );
+  });

@@ -1,0 +1,55 @@
+import { ContainerModule } from 'inversify';
+import type { Config } from '../../infrastructure/config/config.ts';
+import { sqliteEventSource } from '../../infrastructure/sqlite/sqlite-event-source.ts';
+import { SqliteEventStore } from '../../infrastructure/sqlite/sqlite-event-store.ts';
+import { dataFiles } from '../../infrastructure/sqlite/sqlite-file.ts';
+import { SqliteSql } from '../../infrastructure/sqlite/sqlite-sql.ts';
+import { SqliteTelemetryLog } from '../../infrastructure/sqlite/sqlite-telemetry-log.ts';
+import { sqliteTelemetrySource } from '../../infrastructure/sqlite/sqlite-telemetry-source.ts';
+import { closed } from './closing.ts';
+import { services as s } from './services.ts';
+
+export const embeddedEventStore = (config: Config): ContainerModule =>
+  new ContainerModule(({ bind }) => {
+    const { events } = dataFiles(config.DATA_DIR);
+    bind(s.eventStore)
+      .toDynamicValue(() => new SqliteEventStore(events))
+      .onDeactivation(closed);
+    bind(s.deviceSource)
+      .toDynamicValue(() => sqliteEventSource(events, { batchEvents: config.BATCH_SIZE }))
+      .onDeactivation(closed);
+    bind(s.check).toResolvedValue(
+      (source) => ({ name: 'eventStore', check: async () => void (await source.ends()) }),
+      [s.deviceSource],
+    );
+  });
+
+export const embeddedTelemetryLog = (config: Config): ContainerModule =>
+  new ContainerModule(({ bind }) => {
+    const { telemetry } = dataFiles(config.DATA_DIR);
+    bind(s.telemetryLog)
+      .toDynamicValue(() => new SqliteTelemetryLog(telemetry))
+      .onDeactivation(closed);
+    bind(s.telemetrySource)
+      .toDynamicValue(() => sqliteTelemetrySource(telemetry, { batchEvents: config.BATCH_SIZE }))
+      .onDeactivation(closed);
+    bind(s.check).toResolvedValue(
+      (source) => ({ name: 'telemetryLog', check: async () => void (await source.ends()) }),
+      [s.telemetrySource],
+    );
+  });
+
+export const embeddedReadModels = (config: Config): ContainerModule =>
+  new ContainerModule(({ bind }) => {
+    const { readModels } = dataFiles(config.DATA_DIR);
+    bind(s.database)
+      .toDynamicValue(() => new SqliteSql(readModels))
+      .onDeactivation(closed);
+    bind(s.queryDatabase)
+      .toResolvedValue(() => new SqliteSql(readModels, { readOnly: true }), [])
+      .onDeactivation(closed);
+    bind(s.check).toResolvedValue(
+      (db) => ({ name: 'readModels', check: async () => void (await db.all('SELECT 1')) }),
+      [s.queryDatabase],
+    );
+  });

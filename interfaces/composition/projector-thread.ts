@@ -1,0 +1,32 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { projectionNames } from '../../application/projections/projection.ts';
+import type { Config } from '../../infrastructure/config/config.ts';
+import { pinoLog } from '../../infrastructure/logging/pino-log.ts';
+import { runProjectors } from '../workers/run-projectors.ts';
+import { openContainer } from './container.ts';
+import { projectorRuns } from './projectors.ts';
+import { services as s } from './services.ts';
+
+/** What the thread is asked, and what it answers to a question for its metrics. */
+export type Request = { readonly ask: 'stop' } | { readonly ask: 'metrics'; readonly id: number };
+export type Answer = { readonly id: number; readonly metrics: string };
+
+if (!parentPort) throw new Error('The projector thread is started by serve, not by hand');
+const port = parentPort;
+const config = workerData as Config;
+const log = pinoLog(config.LOG_LEVEL, 'projector');
+const container = await openContainer(config, log);
+const metrics = container.get(s.metrics);
+const stopped = new AbortController();
+
+port.on('message', (request: Request) => {
+  if (request.ask === 'stop') stopped.abort();
+  else
+    void metrics
+      .metrics()
+      .then((text) => port.postMessage({ id: request.id, metrics: text } satisfies Answer));
+});
+
+await runProjectors(await projectorRuns(container, projectionNames), stopped.signal, log);
+await container.unbindAllAsync();
+port.close();

@@ -1,0 +1,71 @@
+import type { DeviceCommands } from '../../application/device-commands.ts';
+import type { Freshness } from '../../application/freshness.ts';
+import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
+import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
+import type { Ids } from '../../application/ports/ids.ts';
+import type { Log } from '../../application/ports/log.ts';
+import type { Position } from '../../application/ports/position.ts';
+import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
+import { type ProjectionName, projectionNames, sourceOf } from '../../application/projections/projection.ts';
+import type { Config } from '../../infrastructure/config/config.ts';
+import { runProjectors } from '../workers/run-projectors.ts';
+import { openContainer } from './container.ts';
+import { projectorRuns } from './projectors.ts';
+import { services as s } from './services.ts';
+
+/** The application without its API, for commands that work on the configured stores directly. */
+export type Session = {
+  readonly commands: DeviceCommands;
+  readonly ingest: IngestTelemetry;
+  readonly devices: DeviceQueries;
+  readonly progress: ProgressQueries;
+  readonly freshness: Freshness;
+  readonly ids: Ids;
+  /** Runs the projectors here until they have consumed all that is in the logs now. */
+  catchUp(): Promise<void>;
+  close(): Promise<void>;
+};
+
+const farEnough = 24 * 3600 * 1000;
+
+export async function openSession(config: Config, log: Log): Promise<Session> {
+  const container = await openContainer(config, log);
+  const [commands, ingest, devices, progress, freshness, ids] = await Promise.all([
+    container.getAsync(s.commands),
+    container.getAsync(s.ingest),
+    container.getAsync(s.deviceQueries),
+    container.getAsync(s.progressQueries),
+    container.getAsync(s.freshness),
+    container.getAsync(s.ids),
+  ]);
+
+  return {
+    commands,
+    ingest,
+    devices,
+    progress,
+    freshness,
+    ids,
+    async catchUp() {
+      const stopped = new AbortController();
+      const running = runProjectors(await projectorRuns(container, projectionNames), stopped.signal, log);
+      try {
+        for (const name of projectionNames) await freshness.waitFor([name], await endsOf(name), farEnough);
+      } finally {
+        stopped.abort();
+        await running;
+      }
+    },
+    close: () => container.unbindAllAsync(),
+  };
+
+  async function endsOf(name: ProjectionName) {
+    const source = sourceOf(name);
+    const log: EventSource<Positioned> = await container.getAsync(
+      source === 'devices' ? s.deviceSource : s.telemetrySource,
+    );
+    return [...(await log.ends())]
+      .filter((end): end is [number, Position] => end[1] !== null)
+      .map(([partition, position]) => ({ source, partition, position }));
+  }
+}
