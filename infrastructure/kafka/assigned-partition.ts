@@ -1,0 +1,191 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import kafkajs, { type Consumer, type EachBatchPayload } from 'kafkajs';
+import type { Batch, BatchConsumer } from '../../application/ports/event-source.ts';
+import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
+import type { Log } from '../../application/ports/log.ts';
+import type { Position } from '../../application/ports/position.ts';
+import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import { type LoggedTelemetry, TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { type KafkaPosition, parsePosition } from './kafka-position.ts';
+import type { Bounds, KafkaTopicReader } from './kafka-topic-reader.ts';
+import { telemetryChunks } from './telemetry-chunks.ts';
+
+/** What the partitions of one consumer have in common. */
+export type PartitionHost = {
+  readonly kafkaConsumer: Consumer;
+  readonly consumer: BatchConsumer<LoggedTelemetry>;
+  readonly reader: KafkaTopicReader;
+  /** Attempts in a row that failed, by partition; outlives the consumer of Kafka. */
+  readonly failures: Map<number, number>;
+  /** Events of one `consume` call at most. */
+  readonly batchSize: number;
+  /** Milliseconds between heartbeats. */
+  readonly heartbeat: number;
+  /** Milliseconds after which a `consume` call under way no longer keeps the partition for this member. */
+  readonly patience: number;
+  readonly onHistoryLost: ((partition: number, messages: number) => void) | undefined;
+  readonly log: Log;
+  /** Called with what the batch consumer keeps failing with. */
+  giveUp(error: unknown): void;
+};
+
+const attempts = 6;
+const firstBackoff = 100;
+const passingBackoff = 1000;
+
+/** A partition from its assignment to this consumer until the next assignment, read from the checkpoint on. */
+export class AssignedPartition {
+  readonly partition: number;
+  readonly #host: PartitionHost;
+  #released = false;
+  /** What comes next; unknown while the checkpoint is being asked for. */
+  #next: KafkaPosition | undefined;
+  /** The last position consumed. */
+  #after: Position | null = null;
+  #underWay: { readonly since: number; readonly done: Promise<void> } | undefined;
+
+  constructor(partition: number, host: PartitionHost) {
+    this.partition = partition;
+    this.#host = host;
+  }
+
+  /** What comes next, `undefined` until the checkpoint is known. */
+  get next(): KafkaPosition | undefined {
+    return this.#next;
+  }
+
+  /** The `consume` call that has not come back. */
+  get underWay(): { readonly since: number; readonly done: Promise<void> } | undefined {
+    return this.#underWay;
+  }
+
+  /** Belongs to this consumer no longer, as far as it knows: takes nothing any more. */
+  release(): void {
+    this.#released = true;
+  }
+
+  /** Starts at the checkpoint, as soon as it can be learnt. */
+  async place(backoff = 0): Promise<void> {
+    const { kafkaConsumer, consumer, reader } = this.#host;
+    const where = { topic: reader.topic, partitions: [this.partition] };
+    this.#next = undefined;
+    try {
+      kafkaConsumer.pause([where]);
+      if (backoff > 0) await pause(backoff, undefined, { ref: false });
+      if (this.#released) return;
+      const [checkpoint, bounds] = await Promise.all([consumer.checkpoint(this.partition), reader.bounds()]);
+      if (this.#released) return;
+      const start = this.#within(bounds.get(this.partition), checkpoint);
+      this.#next = start;
+      this.#after = checkpoint;
+      kafkaConsumer.seek({ topic: reader.topic, partition: this.partition, offset: String(start.offset) });
+      kafkaConsumer.resume([where]);
+    } catch (error) {
+      this.#falter(error);
+    }
+  }
+
+  async read({ batch, resolveOffset, heartbeat, isRunning, isStale }: EachBatchPayload): Promise<void> {
+    const { reader, batchSize, failures } = this.#host;
+    const first = batch.messages[0]?.offset;
+    if (!this.#next || first === undefined) return;
+    if (BigInt(first) !== this.#next.offset && !(await this.#bridged(BigInt(first)))) return;
+    const origin = { topic: reader.topic, partition: this.partition };
+    for (const events of telemetryChunks(batch.messages, origin, this.#next, batchSize)) {
+      if (this.#released || !this.#next || !isRunning() || isStale()) return;
+      try {
+        await this.#consume({ partition: this.partition, after: this.#after, events }, heartbeat);
+      } catch (error) {
+        this.#falter(error);
+        return;
+      }
+      failures.delete(this.partition);
+      this.#after = events.at(-1)?.position ?? this.#after;
+      this.#next = parsePosition(this.#after);
+      resolveOffset(String(this.#next.offset - 1n));
+      await heartbeat();
+    }
+  }
+
+  /** Heartbeats go on meanwhile, so that a slow batch does not cost the membership. */
+  async #consume(batch: Batch<LoggedTelemetry>, heartbeat: () => Promise<void>): Promise<void> {
+    const { consumer, heartbeat: interval, patience } = this.#host;
+    const since = Date.now();
+    const done = (async () => consumer.consume(batch))();
+    this.#underWay = { since, done };
+    const beat = setInterval(() => {
+      // What is wrong with the group is told again by the heartbeat that follows the batch.
+      if (Date.now() - since < patience) heartbeat().catch(() => undefined);
+    }, interval);
+    try {
+      await done;
+    } finally {
+      clearInterval(beat);
+      this.#underWay = undefined;
+    }
+  }
+
+  /** Where reading begins, given a checkpoint and what the topic still has. */
+  #within(bounds: Bounds | undefined, checkpoint: Position | null): KafkaPosition {
+    const start = parsePosition(checkpoint);
+    const { low, high } = bounds ?? { low: 0n, high: 0n };
+    if (start.offset > high)
+      throw new TelemetryLogUnavailable(
+        `Partition ${this.partition} of ${this.#host.reader.topic} ends at ${high}, before the checkpoint ${checkpoint}: ` +
+          'if the topic was made anew, the projection has to be rebuilt',
+      );
+    if (start.offset >= low) return start;
+    if (checkpoint !== null) this.#tellOfLoss(start.offset, low);
+    return { offset: low, events: 0 };
+  }
+
+  /** Whether a batch that begins elsewhere than expected may be taken. */
+  async #bridged(first: bigint): Promise<boolean> {
+    const expected = this.#next as KafkaPosition;
+    if (first < expected.offset) {
+      // kafkajs went to the beginning, as it does when the offset it asked for is not there.
+      void this.place();
+      return false;
+    }
+    const low = (await this.#host.reader.bounds()).get(this.partition)?.low ?? 0n;
+    if (low > expected.offset) this.#tellOfLoss(expected.offset, low);
+    this.#next = { offset: first, events: 0 };
+    return true;
+  }
+
+  #tellOfLoss(from: bigint, to: bigint): void {
+    const { reader, log, onHistoryLost } = this.#host;
+    log.error(
+      { topic: reader.topic, partition: this.partition, from: String(from), to: String(to) },
+      'messages expired before they were consumed: retention is shorter than the lag was',
+    );
+    onHistoryLost?.(this.partition, Number(to - from));
+  }
+
+  #falter(error: unknown): void {
+    if (this.#released) return;
+    const { failures, log, giveUp } = this.#host;
+    let backoff = passingBackoff;
+    if (!isPassing(error)) {
+      const failed = (failures.get(this.partition) ?? 0) + 1;
+      failures.set(this.partition, failed);
+      if (failed >= attempts) {
+        giveUp(error);
+        return;
+      }
+      backoff = firstBackoff * 2 ** (failed - 1);
+    }
+    log.warn(
+      { err: error, partition: this.partition, backoff },
+      'a batch was not consumed, starting again at the checkpoint',
+    );
+    void this.place(backoff);
+  }
+}
+
+/** Will be over some time, without anyone's doing. */
+const isPassing = (error: unknown): boolean =>
+  error instanceof ReadModelsUnavailable ||
+  error instanceof EventStoreUnavailable ||
+  error instanceof TelemetryLogUnavailable ||
+  error instanceof kafkajs.KafkaJSError;

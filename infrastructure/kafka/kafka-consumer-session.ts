@@ -1,0 +1,203 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
+import type { BatchConsumer } from '../../application/ports/event-source.ts';
+import type { Log } from '../../application/ports/log.ts';
+import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
+import { AssignedPartition, type PartitionHost } from './assigned-partition.ts';
+import { metadataMaxAge, retries } from './kafka-client.ts';
+import type { KafkaTopicReader } from './kafka-topic-reader.ts';
+
+export type SessionOptions = {
+  /** Partitions consumed at once. */
+  readonly concurrency: number;
+  /** Events of one `consume` call at most. */
+  readonly batchSize: number;
+  /** Milliseconds without a sign of a member after which its partitions go to others. */
+  readonly sessionTimeout: number;
+  /** Milliseconds without progress, though there is lag, after which the consumer is built anew. */
+  readonly stallAfter: number;
+  /** Told when messages expired before they were consumed. */
+  readonly onHistoryLost?: (partition: number, messages: number) => void;
+  /** Told when a consumer is given up for a new one. */
+  readonly onRebuilt?: () => void;
+};
+
+/** The batch consumer keeps failing; `cause` is what with. */
+export class ConsumerFailed extends Error {
+  override readonly name = 'ConsumerFailed';
+}
+
+/** Also the longest a fetch is held open, and so how long a stop or a newly placed partition waits for one. */
+const fetchWait = 200;
+const leaveTime = 5000;
+const tick = 5000;
+
+/** One consumer of kafkajs from its making to its loss: it is never mended, only replaced. */
+export class KafkaConsumerSession {
+  readonly #kafkaConsumer: Consumer;
+  readonly #reader: KafkaTopicReader;
+  readonly #options: SessionOptions;
+  readonly #log: Log;
+  readonly #host: PartitionHost;
+  readonly #over = Promise.withResolvers<void>();
+  #partitions = new Map<number, AssignedPartition>();
+  #joined = false;
+  #lastSign = Date.now();
+  /** By partition: the offset last committed, and a lag that stands still. */
+  #committed = new Map<number, bigint>();
+  #standing = new Map<number, { readonly at: string; readonly since: number }>();
+
+  constructor(
+    kafka: Kafka,
+    group: string,
+    consumer: BatchConsumer<LoggedTelemetry>,
+    reader: KafkaTopicReader,
+    failures: Map<number, number>,
+    options: SessionOptions,
+    log: Log,
+  ) {
+    this.#reader = reader;
+    this.#options = options;
+    this.#log = log;
+    const heartbeat = Math.min(1000, options.sessionTimeout / 3);
+    this.#kafkaConsumer = kafka.consumer({
+      groupId: group,
+      sessionTimeout: options.sessionTimeout,
+      rebalanceTimeout: 60_000,
+      heartbeatInterval: heartbeat,
+      maxWaitTimeInMs: fetchWait,
+      minBytes: 1,
+      maxBytesPerPartition: 524_288,
+      maxBytes: 4_194_304,
+      metadataMaxAge,
+      allowAutoTopicCreation: false,
+      readUncommitted: false,
+      retry: { ...retries, restartOnFailure: async () => false },
+    });
+    this.#host = {
+      kafkaConsumer: this.#kafkaConsumer,
+      consumer,
+      reader,
+      failures,
+      batchSize: options.batchSize,
+      heartbeat,
+      patience: options.stallAfter,
+      onHistoryLost: options.onHistoryLost,
+      log,
+      giveUp: (cause) => this.#over.reject(new ConsumerFailed('The batch consumer keeps failing', { cause })),
+    };
+  }
+
+  /** Whether it ever became a member of its group. */
+  get hasJoined(): boolean {
+    return this.#joined;
+  }
+
+  /** Resolves when `signal` is aborted and the batches under way are done; rejects when the consumer is lost. */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = () => this.#over.resolve();
+    signal.addEventListener('abort', stop, { once: true });
+    const started = this.#start();
+    started.catch(this.#over.reject);
+    const watch = setInterval(() => void this.#tick(), Math.min(tick, this.#options.stallAfter / 3));
+    try {
+      await this.#over.promise;
+    } finally {
+      clearInterval(watch);
+      signal.removeEventListener('abort', stop);
+      const underWay = [...this.#partitions.values()].map((partition) => partition.underWay?.done);
+      this.#assign([]);
+      // A consumer that hangs is left behind: it has no partition to hand batches to any more.
+      const left = started.catch(() => undefined).then(() => this.#kafkaConsumer.disconnect());
+      await Promise.race([left.catch(() => undefined), pause(leaveTime, undefined, { ref: false })]);
+      await Promise.allSettled(underWay);
+    }
+  }
+
+  async #start(): Promise<void> {
+    const { topic } = this.#reader;
+    const consumer = this.#kafkaConsumer;
+    consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+      this.#joined = true;
+      this.#lastSign = Date.now();
+      this.#assign(payload.memberAssignment[topic] ?? []);
+    });
+    consumer.on(consumer.events.FETCH, () => {
+      this.#lastSign = Date.now();
+    });
+    consumer.on(consumer.events.CRASH, ({ payload }) => this.#over.reject(payload.error));
+    await consumer.connect();
+    await consumer.subscribe({ topics: [topic], fromBeginning: true });
+    await consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      partitionsConsumedConcurrently: this.#options.concurrency,
+      eachBatch: (payload) => this.#eachBatch(payload),
+    });
+  }
+
+  /** Called before anything of the new assignment is fetched. */
+  #assign(partitions: readonly number[]): void {
+    for (const partition of this.#partitions.values()) partition.release();
+    this.#committed.clear();
+    this.#standing.clear();
+    this.#partitions = new Map(
+      partitions.map((partition) => [partition, new AssignedPartition(partition, this.#host)]),
+    );
+    for (const partition of this.#partitions.values()) void partition.place();
+  }
+
+  async #eachBatch(payload: EachBatchPayload): Promise<void> {
+    await this.#partitions.get(payload.batch.partition)?.read(payload);
+  }
+
+  async #tick(): Promise<void> {
+    await this.#commit();
+    await this.#watch();
+  }
+
+  async #commit(): Promise<void> {
+    const { topic } = this.#reader;
+    const due = [...this.#partitions.values()].flatMap(({ partition, next }) =>
+      next && next.offset !== this.#committed.get(partition) ? [{ partition, offset: next.offset }] : [],
+    );
+    if (due.length === 0) return;
+    try {
+      await this.#kafkaConsumer.commitOffsets(
+        due.map(({ partition, offset }) => ({ topic, partition, offset: String(offset) })),
+      );
+      for (const { partition, offset } of due) this.#committed.set(partition, offset);
+    } catch (error) {
+      this.#log.debug({ err: error }, 'offsets were not committed to Kafka, where only lag tools miss them');
+    }
+  }
+
+  /** kafkajs can stop fetching, one partition or all, without a word. */
+  async #watch(): Promise<void> {
+    const { stallAfter } = this.#options;
+    const now = Date.now();
+    const partitions = [...this.#partitions.values()];
+    const running = partitions.flatMap(({ underWay }) => underWay?.since ?? []);
+    if (running.length === 0 && now - this.#lastSign > stallAfter)
+      return this.#over.reject(
+        new Error(`The Kafka consumer has done nothing for ${now - this.#lastSign} ms`),
+      );
+    // Others may have to wait for a batch that takes so long; that is no fault of the Kafka consumer.
+    if (running.some((since) => now - since > stallAfter)) return;
+    const bounds = await this.#reader.bounds().catch(() => undefined);
+    for (const { partition, next } of partitions) {
+      const high = bounds?.get(partition)?.high;
+      if (!next || high === undefined || high <= next.offset) {
+        this.#standing.delete(partition);
+        continue;
+      }
+      const at = `${next.offset}-${next.events}`;
+      const standing = this.#standing.get(partition);
+      if (standing?.at !== at) this.#standing.set(partition, { at, since: now });
+      else if (now - standing.since > stallAfter)
+        this.#over.reject(
+          new Error(`Partition ${partition} stands still at ${at} although it goes on to ${high}`),
+        );
+    }
+  }
+}

@@ -1,0 +1,160 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Log } from '../../application/ports/log.ts';
+import type { PartitionPosition } from '../../application/ports/position.ts';
+import {
+  type TelemetryLog,
+  TelemetryLogUnavailable,
+  type TelemetryPublication,
+} from '../../application/ports/telemetry-log.ts';
+import type { AcknowledgingProducer } from './acknowledging-producer.ts';
+import type { KafkaTopicReader } from './kafka-topic-reader.ts';
+import { PublicationBatch, type QueuedPublication } from './publication-batch.ts';
+import { encodeEvents } from './telemetry-encoding.ts';
+
+export type KafkaTelemetryLogOptions = {
+  /** Milliseconds that a publication waits for others to share its batch. */
+  readonly linger: number;
+  /** Milliseconds after which a publication that is not acknowledged is refused. */
+  readonly deadline: number;
+  /** JSON not yet acknowledged, beyond which publications are refused at once. */
+  readonly bufferBytes: number;
+};
+
+const batchBytes = 4_194_304;
+const firstBackoff = 100;
+const longestBackoff = 1000;
+
+/**
+ * Gathers publications and sends them as one batch, while the next one gathers. What the brokers do not
+ * acknowledge is sent again until the deadline of those who wait for it. A refused publication may still be in the
+ * log, so its caller's second try can be a duplicate.
+ */
+export class KafkaTelemetryLog implements TelemetryLog {
+  readonly #producer: AcknowledgingProducer;
+  readonly #reader: KafkaTopicReader;
+  readonly #options: KafkaTelemetryLogOptions;
+  readonly #log: Log;
+  #queue: QueuedPublication[] = [];
+  #sending: PublicationBatch | undefined;
+  #bytes = 0;
+  #partitions: number | undefined;
+  #pump: Promise<void> | undefined;
+  #expiry: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(
+    producer: AcknowledgingProducer,
+    reader: KafkaTopicReader,
+    options: KafkaTelemetryLogOptions,
+    log: Log,
+  ) {
+    this.#producer = producer;
+    this.#reader = reader;
+    this.#options = options;
+    this.#log = log;
+  }
+
+  /** Bytes of JSON waiting to be acknowledged, a character counted as one. */
+  get buffered(): number {
+    return this.#bytes;
+  }
+
+  async publish(publication: TelemetryPublication): Promise<readonly PartitionPosition[]> {
+    if (this.#closed) throw new TelemetryLogUnavailable('This node is shutting down');
+    const events = encodeEvents(publication.events);
+    const bytes = events.reduce((sum, { json }) => sum + json.length, 0);
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#options.bufferBytes)
+      throw new TelemetryLogUnavailable(
+        'Kafka takes readings more slowly than they arrive, and the buffer is full',
+      );
+    const { promise, resolve, reject } = Promise.withResolvers<readonly PartitionPosition[]>();
+    const since = Date.now();
+    this.#queue.push({ publication, events, bytes, since, resolve, reject });
+    this.#bytes += bytes;
+    this.#expiry ??= setTimeout(() => this.#expire(), this.#options.deadline);
+    this.#pump ??= this.#sendQueued();
+    return promise;
+  }
+
+  /** Resolves when the brokers answer and every partition has a leader. Throws `TelemetryLogUnavailable`. */
+  check(): Promise<void> {
+    return this.#reader.check();
+  }
+
+  /** Sends what is queued, as far as its deadline allows, and takes no more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#pump;
+    clearTimeout(this.#expiry);
+    await this.#producer.close();
+  }
+
+  async #sendQueued(): Promise<void> {
+    for (let first = this.#queue[0]; first; first = this.#queue[0]) {
+      const wait = first.since + this.#options.linger - Date.now();
+      if (wait > 0 && this.#bytes < batchBytes) await pause(wait);
+      const batch = new PublicationBatch(this.#takeQueued());
+      this.#sending = batch;
+      await this.#send(batch);
+      this.#sending = undefined;
+      this.#bytes -= batch.bytes;
+    }
+    this.#pump = undefined;
+  }
+
+  #takeQueued(): readonly QueuedPublication[] {
+    let bytes = 0;
+    const full = this.#queue.findIndex((queued, i) => {
+      bytes += queued.bytes;
+      return i > 0 && bytes > batchBytes;
+    });
+    return this.#queue.splice(0, full < 0 ? this.#queue.length : full);
+  }
+
+  async #send(batch: PublicationBatch): Promise<void> {
+    let backoff = firstBackoff;
+    while (!batch.settled) {
+      try {
+        batch.divide(await this.#partitionCount());
+        for (let round = batch.nextRound(); round.length > 0; round = batch.nextRound())
+          batch.acknowledge(await this.#producer.send(round, batch.abandoned));
+        return;
+      } catch (error) {
+        if (batch.settled) return;
+        this.#log.warn({ err: error, backoff }, 'telemetry was not acknowledged by Kafka, trying again');
+        await pause(backoff);
+        backoff = Math.min(2 * backoff, longestBackoff);
+      }
+    }
+  }
+
+  /** Grows when the topic does. The last known is good enough while the brokers do not answer. */
+  async #partitionCount(): Promise<number> {
+    try {
+      this.#partitions = await this.#reader.partitions();
+    } catch (error) {
+      if (this.#partitions === undefined) throw error;
+    }
+    return this.#partitions;
+  }
+
+  #expire(): void {
+    const last = Date.now() - this.#options.deadline;
+    const isLate = ({ since }: QueuedPublication) => since <= last;
+    const late = this.#queue.filter(isLate);
+    this.#queue = this.#queue.filter((queued) => !isLate(queued));
+    for (const { bytes, reject } of late) {
+      this.#bytes -= bytes;
+      reject(unavailable());
+    }
+    this.#sending?.refuse(isLate, unavailable());
+    const oldest = this.#sending?.oldest ?? this.#queue[0]?.since;
+    this.#expiry = oldest === undefined ? undefined : setTimeout(() => this.#expire(), oldest - last);
+  }
+}
+
+const unavailable = () =>
+  new TelemetryLogUnavailable(
+    'Kafka has not acknowledged the readings in time; they may or may not be stored',
+    5,
+  );
