@@ -1,7 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Sql, SqlValue } from '../sql/sql.ts';
-import { readModelsError } from './sqlite-errors.ts';
+import { isBusy, readModelsError } from './sqlite-errors.ts';
 
 /** Rows of a stream between two turns of the event loop: some milliseconds of work. */
 const chunkRows = 1000;
@@ -76,8 +76,17 @@ export class SqliteConnection implements Sql {
     });
   }
 
-  begin(): void {
-    this.#tell(() => this.#statement('BEGIN IMMEDIATE').run());
+  /** Answers with whether the file was free to be written to. */
+  tryBegin(): boolean {
+    return this.#tell(() => {
+      try {
+        this.#statement('BEGIN IMMEDIATE').run();
+        return true;
+      } catch (error) {
+        if (isBusy(error)) return false;
+        throw error;
+      }
+    });
   }
 
   commit(): void {

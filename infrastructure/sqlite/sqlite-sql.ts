@@ -1,5 +1,4 @@
-import { resolve } from 'node:path';
-import { locks } from 'node:worker_threads';
+import { setTimeout as pause } from 'node:timers/promises';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Sql, SqlDatabase, SqlValue } from '../sql/sql.ts';
 import { SqliteConnection } from './sqlite-connection.ts';
@@ -17,6 +16,12 @@ const readModelsFile = (path: string): SqliteFile => ({
   migrations: [],
 });
 
+/**
+ * Milliseconds between two tries to begin a transaction while another thread or process has one, and for how long to
+ * try. SQLite's own waiting would block this thread, and sleep through the moments in which the file is free.
+ */
+const beginRetry = { every: 2, within: 30_000 };
+
 /** Connections kept for the next stream; more are opened when more are read at once. */
 const idleConnections = 4;
 
@@ -27,17 +32,16 @@ const idleConnections = 4;
 export class SqliteSql implements SqlDatabase {
   readonly dialect = 'sqlite';
   readonly #path: string;
-  readonly #lock: string;
   readonly #writer: SqliteConnection | undefined;
   readonly #reader: SqliteConnection;
   readonly #idle: SqliteConnection[] = [];
+  #lastTurn: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   /** `readOnly` needs a file that is there already. Throws `StartupError`. */
   constructor(path: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
     this.#path = path;
-    this.#lock = `fieldlog writes ${resolve(path)}`;
-    if (!readOnly) this.#writer = new SqliteConnection(openSqliteFile(readModelsFile(path)), path);
+    if (!readOnly) this.#writer = writerOf(path);
     this.#reader = this.#connect();
   }
 
@@ -46,7 +50,7 @@ export class SqliteSql implements SqlDatabase {
   }
 
   run(text: string, params?: readonly SqlValue[]): Promise<number> {
-    return this.#alone((writer) => writer.run(text, params));
+    return this.transaction((tx) => tx.run(text, params));
   }
 
   /** On a connection of its own: beside its snapshot, other queries on that connection would not see newer rows. */
@@ -69,44 +73,48 @@ export class SqliteSql implements SqlDatabase {
   }
 
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
-    return this.#alone(async (writer) => {
-      const { tx, end } = handleOf(writer);
-      writer.begin();
-      try {
-        const result = await work(tx);
-        writer.commit();
-        return result;
-      } catch (error) {
-        writer.rollback();
-        throw error;
-      } finally {
-        end();
-      }
-    });
+    if (this.#closed) return Promise.reject(new ReadModelsUnavailable(`${this.#path} is closed`));
+    const writer = this.#writer;
+    if (!writer) return Promise.reject(new Error(`${this.#path} was opened for reading only`));
+    const turn = this.#lastTurn.then(() => transact(writer, work));
+    this.#lastTurn = turn.catch(() => undefined);
+    return turn;
   }
 
-  /** Waits for transactions under way. Streams still being read end when they are left. */
+  /** Waits for transactions asked for before. Streams still being read end when they are left. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#writer) await locks.request(this.#lock, async () => this.#writer?.close());
-    for (const connection of [this.#reader, ...this.#idle]) connection.close();
-  }
-
-  /**
-   * SQLite itself lets one connection write at a time, but those that wait block their thread and are served in no
-   * order. This lock is asked for first: it holds for all threads of the process, and is given in turn.
-   */
-  #alone<T>(work: (writer: SqliteConnection) => Promise<T>): Promise<T> {
-    return locks.request(this.#lock, async () => {
-      if (this.#closed) throw new ReadModelsUnavailable(`${this.#path} is closed`);
-      if (!this.#writer) throw new Error(`${this.#path} was opened for reading only`);
-      return work(this.#writer);
-    });
+    await this.#lastTurn;
+    for (const connection of [this.#writer, this.#reader, ...this.#idle]) connection?.close();
   }
 
   #connect(): SqliteConnection {
     return new SqliteConnection(openForReading(this.#path), this.#path);
+  }
+}
+
+function writerOf(path: string): SqliteConnection {
+  const db = openSqliteFile(readModelsFile(path));
+  db.exec('PRAGMA busy_timeout = 0');
+  return new SqliteConnection(db, path);
+}
+
+async function transact<T>(writer: SqliteConnection, work: (tx: Sql) => Promise<T>): Promise<T> {
+  for (const deadline = Date.now() + beginRetry.within; !writer.tryBegin(); ) {
+    if (Date.now() > deadline) throw new ReadModelsUnavailable('Others keep writing to the read models');
+    await pause(beginRetry.every);
+  }
+  const { tx, end } = handleOf(writer);
+  try {
+    const result = await work(tx);
+    writer.commit();
+    return result;
+  } catch (error) {
+    writer.rollback();
+    throw error;
+  } finally {
+    end();
   }
 }
 
