@@ -50,6 +50,7 @@ broker.session.timeout.ms=4000
 controller.quorum.election.timeout.ms=1000
 controller.quorum.fetch.timeout.ms=2000
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=500
 PROPERTIES
 }
 

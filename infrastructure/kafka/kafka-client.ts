@@ -38,15 +38,9 @@ export function kafkaClient({ brokers, ...security }: KafkaClientOptions, log: L
   });
 }
 
-/**
- * What kafkajs calls an error is an attempt that failed, and it tries again; what becomes of it in the end is told
- * by the adapters. So its errors are warnings here, and the rest is for those who look closely.
- */
+/** kafkajs speaks of single attempts, which it makes again; what becomes of them in the end is told by the adapters. */
 const bridgeTo =
   (log: Log): logCreator =>
   () =>
-  ({ level, namespace, log: { message, timestamp: _, logger: __, stack: ___, ...fields } }: LogEntry) => {
-    const said = { ...fields, component: namespace, detail: message };
-    if (level === kafkajs.logLevel.ERROR) log.warn(said, 'the Kafka client failed at something');
-    else log.debug(said, 'the Kafka client says');
-  };
+  ({ label, namespace, log: { message, timestamp: _, logger: __, stack: ___, ...fields } }: LogEntry) =>
+    log.debug({ ...fields, severity: label, component: namespace, detail: message }, 'the Kafka client says');

@@ -20,6 +20,9 @@ export type KafkaTelemetryLogOptions = {
   readonly bufferBytes: number;
 };
 
+type Producer = Pick<AcknowledgingProducer, 'send' | 'close'>;
+type Reader = Pick<KafkaTopicReader, 'partitions'>;
+
 const batchBytes = 4_194_304;
 const firstBackoff = 100;
 const longestBackoff = 1000;
@@ -30,8 +33,8 @@ const longestBackoff = 1000;
  * log, so its caller's second try can be a duplicate.
  */
 export class KafkaTelemetryLog implements TelemetryLog {
-  readonly #producer: AcknowledgingProducer;
-  readonly #reader: KafkaTopicReader;
+  readonly #producer: Producer;
+  readonly #reader: Reader;
   readonly #options: KafkaTelemetryLogOptions;
   readonly #log: Log;
   #queue: QueuedPublication[] = [];
@@ -42,12 +45,7 @@ export class KafkaTelemetryLog implements TelemetryLog {
   #expiry: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(
-    producer: AcknowledgingProducer,
-    reader: KafkaTopicReader,
-    options: KafkaTelemetryLogOptions,
-    log: Log,
-  ) {
+  constructor(producer: Producer, reader: Reader, options: KafkaTelemetryLogOptions, log: Log) {
     this.#producer = producer;
     this.#reader = reader;
     this.#options = options;
@@ -74,11 +72,6 @@ export class KafkaTelemetryLog implements TelemetryLog {
     this.#expiry ??= setTimeout(() => this.#expire(), this.#options.deadline);
     this.#pump ??= this.#sendQueued();
     return promise;
-  }
-
-  /** Resolves when the brokers answer and every partition has a leader. Throws `TelemetryLogUnavailable`. */
-  check(): Promise<void> {
-    return this.#reader.check();
   }
 
   /** Sends what is queued, as far as its deadline allows, and takes no more. */
