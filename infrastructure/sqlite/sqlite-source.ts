@@ -77,8 +77,9 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
   }
 
   async countAfter(_partition: number, position: Position | null): Promise<number> {
+    const at = this.#numberOf(position);
     const range = this.#reader.range();
-    return range ? Math.max(0, range.last - Math.max(numberOf(position), range.first - 1)) : 0;
+    return range ? Math.max(0, range.last - Math.max(at, range.first - 1)) : 0;
   }
 
   /** Stops what runs, once the batch under way is done. */
@@ -100,7 +101,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
         failures = 0;
       } catch (error) {
         const wait = this.#retryPauses[failures];
-        if (wait === undefined || error instanceof CheckpointBeyondEnd) throw error;
+        if (wait === undefined || error instanceof CheckpointOfAnotherLog) throw error;
         failures += 1;
         at = undefined;
         await pause(wait, signal);
@@ -116,34 +117,35 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
       await this.#signal.next(pollInterval, signal);
       return at;
     }
-    const before = numberOf(first.position) - 1;
+    const before = this.#numberOf(first.position) - 1;
     await consumer.consume({ partition, after: before === 0 ? null : String(before), events });
     // A consumer that never waits for anything would otherwise keep timers and signals from being seen.
     await nextTurn();
-    return numberOf(last.position);
+    return this.#numberOf(last.position);
   }
 
   #known(checkpoint: Position | null): number {
-    const at = numberOf(checkpoint);
+    const at = this.#numberOf(checkpoint);
     const end = this.#reader.range()?.last ?? 0;
-    if (at > end) throw new CheckpointBeyondEnd(this.#reader.path, at, end);
+    if (at > end) throw new CheckpointOfAnotherLog(`${this.#reader.path} ends at ${end}`, String(at));
     return at;
   }
-}
 
-/** The consumer has seen events that the log does not have: the two do not belong together. */
-export class CheckpointBeyondEnd extends Error {
-  override readonly name = 'CheckpointBeyondEnd';
-
-  constructor(path: string, checkpoint: number, end: number) {
-    super(
-      `${path} ends at ${end}, but its reader has got to ${checkpoint}: put back the log the read models were made from, or rebuild them`,
-    );
+  #numberOf(position: Position | null): number {
+    if (position === null) return 0;
+    if (!/^\d{1,15}$/.test(position))
+      throw new CheckpointOfAnotherLog(`${this.#reader.path} counts its events`, position);
+    return Number(position);
   }
 }
 
-function numberOf(position: Position | null): number {
-  if (position === null) return 0;
-  if (!/^\d{1,15}$/.test(position)) throw new RangeError(`${position} is not a position of a SQLite log`);
-  return Number(position);
+/** Going on there would leave events out or wait for ever. */
+export class CheckpointOfAnotherLog extends Error {
+  override readonly name = 'CheckpointOfAnotherLog';
+
+  constructor(fact: string, checkpoint: Position) {
+    super(
+      `${fact}, and cannot be read behind ${checkpoint}: put back the log that the read models were made from, or make them anew`,
+    );
+  }
 }

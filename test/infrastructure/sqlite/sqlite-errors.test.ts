@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { EventStoreUnavailable } from '../../../application/ports/event-store.ts';
+import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
+import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
+import {
+  eventStoreError,
+  readModelsError,
+  telemetryLogError,
+} from '../../../infrastructure/sqlite/sqlite-errors.ts';
+import { temporaryDirectory } from './temporary-directory.ts';
+
+describe('What SQLite throws', () => {
+  let directory: ReturnType<typeof temporaryDirectory>;
+  let db: DatabaseSync;
+  let path: string;
+  beforeEach(() => {
+    directory = temporaryDirectory();
+    path = join(directory.path, 'events.db');
+    db = new DatabaseSync(path);
+    db.exec('CREATE TABLE t (a TEXT NOT NULL)');
+  });
+  afterEach(() => {
+    if (db.isOpen) db.close();
+    directory.remove();
+  });
+
+  const thrownBy = (work: () => unknown): unknown => {
+    try {
+      work();
+    } catch (error) {
+      return error;
+    }
+    return assert.fail('nothing was thrown');
+  };
+  const assertOutage = (error: unknown, reason: RegExp) => {
+    const told = [eventStoreError(error, path), telemetryLogError(error, path), readModelsError(error, path)];
+    for (const [i, kind] of [
+      EventStoreUnavailable,
+      TelemetryLogUnavailable,
+      ReadModelsUnavailable,
+    ].entries()) {
+      assert.ok(told[i] instanceof kind);
+      assert.match(told[i].message, reason);
+      assert.equal(told[i].cause, error);
+    }
+  };
+
+  it('is an outage when another process holds the file', () => {
+    const other = new DatabaseSync(path, { timeout: 0 });
+    db.exec('BEGIN IMMEDIATE');
+    assertOutage(
+      thrownBy(() => other.exec('BEGIN IMMEDIATE')),
+      /events\.db: another process keeps it locked/,
+    );
+    other.close();
+  });
+
+  it('is an outage when the disk is full', () => {
+    db.exec('PRAGMA max_page_count = 2');
+    const insert = db.prepare('INSERT INTO t VALUES (?)');
+    assertOutage(
+      thrownBy(() => insert.run('x'.repeat(100_000))),
+      /events\.db: the disk is full/,
+    );
+  });
+
+  it('is an outage when the file was closed', () => {
+    db.close();
+    assertOutage(
+      thrownBy(() => db.exec('SELECT 1')),
+      /events\.db is closed/,
+    );
+  });
+
+  it('stays what it is when the statement is at fault', () => {
+    for (const error of [
+      thrownBy(() => db.exec('SELEKT')),
+      thrownBy(() => db.exec('INSERT INTO t VALUES (NULL)')),
+    ])
+      assert.deepEqual(
+        [eventStoreError(error, path), telemetryLogError(error, path), readModelsError(error, path)],
+        [error, error, error],
+      );
+  });
+});
