@@ -1,6 +1,7 @@
 import type { ProgressQueries, ProjectionProgress } from '../../application/ports/queries.ts';
 import type { Sql } from './sql.ts';
 
+type Totals = Awaited<ReturnType<ProgressQueries['ledgerTotals']>>;
 type ProgressRow = {
   projection: string;
   generation: number;
@@ -43,13 +44,21 @@ export function sqlProgressQueries(sql: Sql): ProgressQueries {
       const [active] = await sql.all<{ active: number }>(
         "SELECT active FROM projections WHERE name = 'telemetry'",
       );
-      const [totals] = await sql.all<Awaited<ReturnType<ProgressQueries['ledgerTotals']>>>(
+      const [totals] = await sql.all<Record<keyof Totals, number | string>>(
         `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(duplicate), 0) AS duplicate,
          COALESCE(SUM(corrected), 0) AS corrected, COALESCE(SUM(dead_lettered), 0) AS deadLettered,
          COALESCE(SUM(retracted), 0) AS retracted FROM telemetry_ledger_g${active?.active ?? 1}`,
       );
       if (!totals) throw new Error('The sums of a ledger are one row');
-      return totals;
+      // MySQL sums to a DECIMAL, which its driver gives as text.
+      const { stored, duplicate, corrected, deadLettered, retracted } = totals;
+      return {
+        stored: Number(stored),
+        duplicate: Number(duplicate),
+        corrected: Number(corrected),
+        deadLettered: Number(deadLettered),
+        retracted: Number(retracted),
+      };
     },
   };
 }
