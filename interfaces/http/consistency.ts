@@ -1,0 +1,64 @@
+import { z } from 'zod';
+import type { Awaited, Freshness } from '../../application/freshness.ts';
+import type { SourceName } from '../../application/ports/position.ts';
+import type { ProjectionName } from '../../application/projections/projection.ts';
+import { list, text } from './query-parameters.ts';
+
+const whole = '(?:0|[1-9]\\d{0,19})';
+const positionForm = new RegExp(`^(devices|telemetry):(\\d{1,9}):(${whole}(?:-${whole}){0,3})$`);
+const positionError = 'must be a position as commands and ingest answer it, such as telemetry:0:42';
+const longest = 30_000;
+const timeoutError = `must be a time up to ${longest / 1000} s, in milliseconds or such as 5s`;
+
+/** What every query takes, so that a caller can ask for the effects of what it did before. */
+export const consistencyParameters = z.strictObject({
+  waitFor: list(
+    z.string().regex(positionForm, { error: positionError }).transform(awaitedOf),
+    'must be at most 100 positions',
+  )
+    .optional()
+    .meta({
+      description:
+        'Answer only once these positions are in the read model, or 503 when `timeout` has passed.',
+      examples: [['telemetry:0:42']],
+    }),
+  timeout: text(timeoutError)
+    .transform((given, context) => {
+      const [, number, unit] = /^(\d{1,6})(ms|s)?$/.exec(given) ?? [];
+      const milliseconds = Number(number) * (unit === 's' ? 1000 : 1);
+      if (milliseconds <= longest) return milliseconds;
+      context.addIssue({ code: 'custom', message: timeoutError, input: given });
+      return z.NEVER;
+    })
+    .default(5000)
+    .meta({
+      description: `How long to wait for \`waitFor\`: milliseconds, or such as \`5s\`; at most 30 s.`,
+    }),
+});
+
+export type Consistency = z.output<typeof consistencyParameters>;
+
+export const consistencyHeaders = {
+  'Fieldlog-Position':
+    'How far the read models of this answer had come, one position a partition, with commas.',
+  'Fieldlog-Lag': 'Events that were in the log but not yet in the read models.',
+} as const;
+
+/**
+ * Waits for what the caller wants to see and tells where the read models stand: the answer may hold more than the
+ * headers promise, never less.
+ */
+export async function consistent(
+  freshness: Freshness,
+  projections: readonly ProjectionName[],
+  { waitFor, timeout }: Consistency,
+): Promise<Record<keyof typeof consistencyHeaders, string>> {
+  if (waitFor !== undefined) await freshness.waitFor(projections, waitFor, timeout);
+  const { positions, lag } = await freshness.status(projections);
+  return { 'Fieldlog-Position': positions.join(','), 'Fieldlog-Lag': String(lag) };
+}
+
+function awaitedOf(token: string): Awaited {
+  const [source, partition, position] = token.split(':') as [SourceName, string, string];
+  return { source, partition: Number(partition), position };
+}

@@ -1,0 +1,70 @@
+import type { z } from 'zod';
+import type { Ids } from '../../application/ports/ids.ts';
+import { invalidRequest } from './problems.ts';
+import { text } from './query-parameters.ts';
+
+export const cursorParameter = text('must be a cursor')
+  .optional()
+  .meta({ description: 'Where to go on: `next` of the page before, with all other parameters unchanged.' });
+
+export type Cursors<Key> = {
+  write(key: Key): string;
+  /** Throws a problem for text that `write` did not answer to the same question. */
+  read(cursor: string | undefined): Key | undefined;
+};
+
+/**
+ * Opaque cursors into the answer to one question, which is told by whatever decides what the answer holds. A
+ * digest notices a cursor that was changed or comes from another question; it keeps nothing secret.
+ */
+export function cursors<Schema extends z.ZodType>(
+  ids: Ids,
+  question: unknown,
+  key: Schema,
+): Cursors<z.output<Schema>> {
+  const asked = JSON.stringify(question);
+  return { write, read };
+
+  function write(value: z.output<Schema>): string {
+    const keyText = JSON.stringify(value);
+    return Buffer.from(checkOf(keyText) + keyText).toString('base64url');
+  }
+
+  function read(cursor: string | undefined): z.output<Schema> | undefined {
+    if (cursor === undefined) return undefined;
+    const decoded = Buffer.from(cursor, 'base64url').toString();
+    const keyText = decoded.slice(checkLength);
+    if (decoded.slice(0, checkLength) !== checkOf(keyText))
+      throw invalidRequest([
+        { in: 'query', path: '/cursor', detail: 'must be `next` of an answer to the same query' },
+      ]);
+    return key.parse(JSON.parse(keyText));
+  }
+
+  function checkOf(keyText: string): string {
+    return ids.digest(`${keyText} of ${asked}`).slice(0, checkLength);
+  }
+}
+
+const checkLength = 16;
+
+/** One more than `limit` was asked for, so that a page knows whether another follows. */
+export function pageOf<Row, Key>(
+  rows: readonly Row[],
+  limit: number,
+  keyOf: (row: Row) => Key,
+  { write }: Cursors<Key>,
+): { readonly rows: readonly Row[]; readonly next: string | null } {
+  const page = rows.slice(0, limit);
+  const last = page.at(-1);
+  return { rows: page, next: rows.length > limit && last !== undefined ? write(keyOf(last)) : null };
+}
+
+/** `Link` of RFC 8288 to the page after the one asked for by `url`. */
+export function nextLink(url: string, next: string | null): Record<string, string> {
+  if (next === null) return {};
+  const [path = '', query = ''] = url.split('?', 2);
+  const parameters = new URLSearchParams(query);
+  parameters.set('cursor', next);
+  return { Link: `<${path}?${parameters}>; rel="next"` };
+}

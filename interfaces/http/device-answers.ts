@@ -1,0 +1,87 @@
+import { z } from 'zod';
+import type { CommandAnswer } from '../../application/device-commands.ts';
+import { positionToken } from '../../application/ports/position.ts';
+import type { Answer, AnswerSpec } from './route.ts';
+import { deviceId } from './text-schemas.ts';
+
+const isoTime = (description: string) =>
+  z.iso.datetime().meta({ description: `${description}, ISO 8601, UTC.` });
+
+export const deviceStatus = z.enum(['active', 'suspended', 'decommissioned'], {
+  error: 'must be active, suspended or decommissioned',
+});
+
+export const device = z
+  .strictObject({
+    deviceId,
+    name: z.string(),
+    type: z.string(),
+    labels: z.record(z.string(), z.string()),
+    status: deviceStatus,
+    revision: z.int().min(0).meta({ description: 'Counts the changes since registration, which is 0.' }),
+    registeredAt: isoTime('When it was registered'),
+    updatedAt: isoTime('When it last changed'),
+  })
+  .meta({ id: 'Device' });
+
+export const positionedDevice = device
+  .extend({
+    position: z.string().meta({
+      description: 'Where the last change stands in the log; hand it to `waitFor` of a query.',
+      examples: ['devices:0:42'],
+    }),
+  })
+  .meta({ id: 'PositionedDevice' });
+
+export const historyEntry = z
+  .strictObject({
+    deviceId,
+    revision: z.int().min(0),
+    event: z.string().meta({ examples: ['DeviceSuspended'] }),
+    changes: z.array(
+      z.strictObject({
+        field: z.enum(['name', 'type', 'labels', 'status']),
+        from: z.unknown().meta({ description: 'Text, labels, or null where there was nothing.' }),
+        to: z.unknown().meta({ description: 'Text or labels.' }),
+      }),
+    ),
+    reason: z.string().nullable(),
+    actor: z.string().meta({ description: 'Who did it.' }),
+    at: isoTime('When it was done'),
+    correlationId: z.string(),
+    causationId: z.string().meta({ description: 'The command that did it.' }),
+    eventId: z.string(),
+  })
+  .meta({ id: 'HistoryEntry' });
+
+export const next = z
+  .string()
+  .nullable()
+  .meta({ description: 'Hand it to `cursor` for the next page; null on the last.' });
+
+export const deviceAnswer = (description: string, headers: Record<string, string> = {}): AnswerSpec => ({
+  description,
+  content: { 'application/json': positionedDevice },
+  headers: { ETag: 'The revision of the device, in quotes.', ...headers },
+});
+
+/** The store of devices is one log whatever holds it. */
+export const devicePosition = (position: string): string =>
+  positionToken('devices', { partition: 0, position });
+
+export const answerDevice = ({ device, position }: CommandAnswer): Answer => ({
+  status: 200,
+  headers: { ETag: etag(device.revision) },
+  json: { ...device, position: devicePosition(position) },
+});
+
+export const etag = (revision: number): string => `"${revision}"`;
+
+export function answerRegistered(answer: CommandAnswer): Answer {
+  const { headers, json } = answerDevice(answer);
+  const Location = deviceAddress(answer.device.deviceId);
+  return { status: 201, headers: { ...headers, Location }, json };
+}
+
+/** A device id has no character that an address would have to escape. */
+export const deviceAddress = (deviceId: string): string => `/api/v1/devices/${deviceId}`;

@@ -1,0 +1,132 @@
+import { z } from 'zod';
+import type { DeviceCommands } from '../../application/device-commands.ts';
+import type { Ids } from '../../application/ports/ids.ts';
+import type { DeviceDetails } from '../../domain/device/device.ts';
+import { devicePosition, positionedDevice } from './device-answers.ts';
+import { newDeviceId, registration, registrationHeaders } from './device-schemas.ts';
+import { MalformedLine, readItems } from './json-body.ts';
+import { type Fault, HttpProblem, invalidRequest, problemKinds, problemOf, problemType } from './problems.ts';
+import type { RequestContext } from './request-context.ts';
+import { type Route, route } from './route.ts';
+import { explain } from './validation.ts';
+
+/** Enough for the event store to write many in one go. */
+const atOnce = 64;
+
+const outcome = z
+  .strictObject({
+    index: z.int().min(0).meta({ description: 'Place in the request, from 0.' }),
+    status: z
+      .int()
+      .meta({ description: 'The HTTP status the item would have got by itself: 201, 400, 409, 422, 503.' }),
+    deviceId: z.string().optional(),
+    device: positionedDevice.optional(),
+    type: z.string().optional().meta({ description: 'The type of the problem.' }),
+    detail: z.string().optional(),
+    errors: z.array(z.object({ in: z.string(), path: z.string(), detail: z.string() })).optional(),
+  })
+  .meta({ id: 'BulkOutcome' });
+type Outcome = z.output<typeof outcome>;
+
+type Item = { readonly index: number; readonly deviceId: string; readonly details: DeviceDetails };
+
+export function deviceBulkRoute(
+  commands: DeviceCommands,
+  ids: Ids,
+  limits: { readonly bytes: number; readonly items: number },
+): Route {
+  return route({
+    method: 'post',
+    path: '/api/v1/devices/bulk',
+    tag: 'Devices',
+    summary: 'Register many devices',
+    description: 'Each item stands or falls by itself. Of two with one id the later is told 409.',
+    headers: registrationHeaders,
+    body: {
+      as: 'items',
+      item: registration,
+      alone: false,
+      description: `Up to ${limits.items} devices.`,
+      types: ['application/json', 'application/x-ndjson'],
+    },
+    answers: {
+      200: {
+        description: 'One outcome an item, in their order.',
+        content: { 'application/json': z.strictObject({ outcomes: z.array(outcome) }) },
+      },
+    },
+    problems: ['too-many-items'],
+    async handle({ req, headers, context }) {
+      const { items, alone } = await readItems(req, limits);
+      if (alone || items.length === 0)
+        throw invalidRequest([{ in: 'body', path: '', detail: 'must be an array of at least one device' }]);
+      const key = headers['idempotency-key'];
+      return { status: 200, json: { outcomes: await registerAll(items, context, key) } };
+    },
+  });
+
+  async function registerAll(
+    values: readonly unknown[],
+    context: RequestContext,
+    idempotencyKey: string | undefined,
+  ): Promise<readonly Outcome[]> {
+    const outcomes: Outcome[] = [];
+    const byDevice = new Map<string, Item[]>();
+    for (const [index, value] of values.entries()) {
+      const item = itemOf(value, index, keyOf(index));
+      if ('outcome' in item) outcomes[index] = item.outcome;
+      else byDevice.set(item.deviceId, [...(byDevice.get(item.deviceId) ?? []), item]);
+    }
+    const waiting = byDevice.values();
+    await Promise.all(Array.from({ length: atOnce }, registerWaiting));
+    return outcomes;
+
+    /** Items of one device keep their order: the first of them is the one to be registered. */
+    async function registerWaiting(): Promise<void> {
+      for (const items of waiting)
+        for (const item of items) outcomes[item.index] = await register(item, context, keyOf(item.index));
+    }
+
+    function keyOf(index: number): string | undefined {
+      return idempotencyKey && `${idempotencyKey}/${index}`;
+    }
+  }
+
+  function itemOf(value: unknown, index: number, key: string | undefined): Item | { outcome: Outcome } {
+    if (value instanceof MalformedLine)
+      return { outcome: refused(index, new HttpProblem('malformed-json', value.detail)) };
+    const result = registration.safeParse(value);
+    if (!result.success) {
+      const errors: readonly Fault[] = explain(registration, value, [index]);
+      return { outcome: refused(index, invalidRequest(errors)) };
+    }
+    const { deviceId = newDeviceId(ids, key), ...details } = result.data;
+    return { index, deviceId, details };
+  }
+
+  async function register(
+    { index, deviceId, details }: Item,
+    { caller }: RequestContext,
+    idempotencyKey: string | undefined,
+  ): Promise<Outcome> {
+    try {
+      const { device, position } = await commands.handle(
+        { type: 'RegisterDevice', deviceId, details },
+        { ...caller, ...(idempotencyKey !== undefined && { idempotencyKey }) },
+      );
+      return { index, status: 201, deviceId, device: { ...device, position: devicePosition(position) } };
+    } catch (error) {
+      const problem = problemOf(error);
+      if (problem.kind === 'internal-error') throw error;
+      return { ...refused(index, problem), deviceId };
+    }
+  }
+}
+
+const refused = (index: number, { kind, message, extras }: HttpProblem): Outcome => ({
+  index,
+  status: problemKinds[kind].status,
+  type: problemType(kind),
+  detail: message,
+  ...(extras.members as Pick<Outcome, 'errors'>),
+});

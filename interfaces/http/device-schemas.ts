@@ -1,0 +1,75 @@
+import { z } from 'zod';
+import type { Ids } from '../../application/ports/ids.ts';
+import { deviceId, text } from './text-schemas.ts';
+import { nameMap } from './validation.ts';
+
+const labelKeyError =
+  'must be a label key: letters, digits and . _ - , starting with a small letter or digit, at most 63';
+export const labelKey = z.string().regex(/^[a-z0-9][a-zA-Z0-9._-]{0,62}$/, { error: labelKeyError });
+
+const most = 32;
+const labels = nameMap(labelKey, text(256), {
+  most,
+  keyError: labelKeyError,
+  countError: `must have at most ${most} labels`,
+}).meta({
+  description: `Up to ${most} labels: keys of up to 63 characters, values of up to 256.`,
+  examples: [{ site: 'basement' }],
+  maxProperties: most,
+});
+
+const details = {
+  name: text(200).meta({ description: 'What people call the device.', examples: ['Boiler 7'] }),
+  type: text(64).meta({ description: 'What kind of device it is.', examples: ['boiler'] }),
+};
+
+export const registration = z.strictObject({
+  deviceId: deviceId.optional().meta({
+    description: 'Made by the server when absent: a UUID, the same for the same `Idempotency-Key`.',
+  }),
+  ...details,
+  labels: labels.default({}),
+});
+
+/** The same key stands for the same request, so it must make the same device. */
+export const newDeviceId = (ids: Ids, idempotencyKey: string | undefined): string =>
+  idempotencyKey === undefined ? ids.fresh() : ids.derived('device', idempotencyKey);
+
+export const changes = z
+  .strictObject({
+    name: details.name.optional(),
+    type: details.type.optional(),
+    labels: labels.optional().meta({ description: 'Replaces all labels there were.' }),
+  })
+  .refine((given) => Object.keys(given).length > 0, { error: 'must have at least one of name, type, labels' })
+  .meta({ minProperties: 1 });
+
+export const reason = z.strictObject({
+  reason: text(500).meta({
+    description: 'Why, for those who read the history.',
+    examples: ['Sensor drifts'],
+  }),
+});
+
+export const deviceParams = z.strictObject({
+  deviceId: deviceId.meta({ description: 'The id the device was registered with.' }),
+});
+
+export const registrationHeaders = z.object({
+  'idempotency-key': z
+    .string()
+    .regex(/^[\x20-\x7e]{1,255}$/, { error: 'must be 1 to 255 printable ASCII characters' })
+    .optional()
+    .meta({ description: 'The same key with the same request gives the same answer again, for ever.' }),
+});
+
+const ifMatchError = 'must be * or the one ETag the device is expected to have, such as "3"';
+
+export const commandHeaders = registrationHeaders.extend({
+  'if-match': z
+    .string()
+    .regex(/^(\*|"(0|[1-9]\d{0,14})")$/, { error: ifMatchError })
+    .transform((given) => (given === '*' ? undefined : Number(given.slice(1, -1))))
+    .optional()
+    .meta({ description: 'Refuse with 412 unless the device has this `ETag`.', examples: ['"3"'] }),
+});

@@ -1,0 +1,172 @@
+import { z } from 'zod';
+import { type ProblemKind, problemKinds, problemType } from './problems.ts';
+import { correlationHeader } from './request-context.ts';
+import type { AnswerSpec, Route } from './route.ts';
+
+type Json = Record<string, unknown>;
+
+const problem = z
+  .object({
+    type: z.string().meta({ description: 'Which problem it is; stable. See docs/api-problems.md.' }),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    instance: z.string().meta({ description: 'The address that was called.' }),
+    correlationId: z.string().meta({ description: 'Finds the request in the logs.' }),
+    errors: z
+      .array(
+        z.object({
+          in: z.enum(['body', 'path', 'query', 'header']),
+          path: z.string().meta({ description: 'JSON Pointer into that part of the request.' }),
+          detail: z.string(),
+        }),
+      )
+      .optional()
+      .meta({ description: 'Everything that is not valid.' }),
+  })
+  .meta({ id: 'Problem', description: 'RFC 9457.' });
+
+/** OpenAPI 3.1 of the routes, made of the very schemas that check requests. */
+export function openApi(routes: readonly Route[], version: string): Json {
+  const components: Record<string, unknown> = {};
+  const paths: Record<string, Json> = {};
+  for (const route of routes) {
+    const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
+    paths[path] = { ...paths[path], [route.method]: operation(route) };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Fieldlog',
+      version,
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      description: 'Event-sourced devices and their telemetry.',
+    },
+    tags: ['Devices', 'Telemetry', 'Operation'].map((name) => ({ name })),
+    paths,
+    components: { schemas: components },
+  };
+
+  function operation(route: Route): Json {
+    const { tag, summary, description, body } = route;
+    return {
+      operationId: operationId(route),
+      tags: [tag],
+      summary,
+      ...(description !== undefined && { description }),
+      parameters: [
+        ...parameters('path', route.params),
+        ...parameters('query', route.query),
+        ...parameters('header', route.headers),
+      ],
+      ...(body && { requestBody: requestBody(body) }),
+      responses: {
+        ...Object.fromEntries(Object.entries(route.answers).map(([status, spec]) => [status, answer(spec)])),
+        ...problemAnswers(route),
+      },
+    };
+  }
+
+  function parameters(where: 'path' | 'query' | 'header', schema: z.ZodObject | undefined): Json[] {
+    if (!schema) return [];
+    const { properties = {}, required = [] } = jsonSchema(schema) as {
+      properties?: Record<string, Json>;
+      required?: string[];
+    };
+    return Object.entries(properties).map(([name, { description, ...rest }]) => ({
+      name: where === 'header' ? headerName(name) : name,
+      in: where,
+      required: required.includes(name),
+      ...(description !== undefined && { description }),
+      schema: rest,
+    }));
+  }
+
+  function requestBody(body: NonNullable<Route['body']>): Json {
+    if (body.as === 'json')
+      return {
+        required: !body.optional,
+        content: { 'application/json': { schema: jsonSchema(body.schema) } },
+      };
+    const item = jsonSchema(body.item);
+    const items = { type: 'array', items: item, minItems: 1 };
+    const schemaOf = {
+      'application/json': body.alone ? { anyOf: [item, items] } : items,
+      'application/x-ndjson': item,
+    };
+    const content = body.types.map((type) => [type, { schema: schemaOf[type] }]);
+    return { required: true, description: body.description, content: Object.fromEntries(content) };
+  }
+
+  function answer({ description, content = {}, headers = {} }: AnswerSpec): Json {
+    const told = { ...headers, [correlationHeader]: 'The id of the request in the logs.' };
+    return {
+      description,
+      headers: Object.fromEntries(
+        Object.entries(told).map(([name, description]) => [
+          name,
+          { description, schema: { type: 'string' } },
+        ]),
+      ),
+      content: Object.fromEntries(
+        Object.entries(content).map(([type, schema]) => [type, { schema: jsonSchema(schema) }]),
+      ),
+    };
+  }
+
+  function problemAnswers(route: Route): Record<string, Json> {
+    const kinds = Map.groupBy(problemsOf(route), (kind) => problemKinds[kind].status);
+    const entries = [...kinds].map(([status, of]) => [
+      status,
+      {
+        description: of.map((kind) => `${problemKinds[kind].title}: \`${problemType(kind)}\`.`).join(' '),
+        content: { 'application/problem+json': { schema: jsonSchema(problem) } },
+      },
+    ]);
+    return Object.fromEntries(entries);
+  }
+
+  /** Schemas that have a name are told once, among the components. */
+  function jsonSchema(schema: z.ZodType): Json {
+    const {
+      $schema: _,
+      $defs = {},
+      ...root
+    } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+    Object.assign(components, JSON.parse(toComponents(JSON.stringify($defs))));
+    const { id } = z.globalRegistry.get(schema) ?? {};
+    const own = JSON.parse(toComponents(JSON.stringify(root)));
+    if (id === undefined) return own;
+    components[id] = own;
+    return { $ref: `#/components/schemas/${id}` };
+  }
+}
+
+const toComponents = (json: string): string => json.replaceAll('"#/$defs/', '"#/components/schemas/');
+
+/** What a route declares, and what follows from the form it has. */
+function problemsOf({ params, query, headers, body, problems = [] }: Route): readonly ProblemKind[] {
+  const ofBody = [
+    'malformed-json',
+    'malformed-encoding',
+    'body-too-large',
+    'unsupported-media-type',
+  ] as const;
+  const takesInput = params ?? query ?? headers ?? body;
+  return [
+    ...new Set<ProblemKind>([
+      ...(takesInput ? (['invalid-request', 'dependency-unavailable'] as const) : []),
+      ...(body ? ofBody : []),
+      ...problems,
+      'internal-error',
+    ]),
+  ];
+}
+
+const operationId = ({ method, path }: Route): string =>
+  [method, ...path.split('/').filter((part) => part !== 'api' && part !== 'v1' && part !== '')]
+    .map((part) => part.replaceAll(/\W/g, ''))
+    .map((part, i) => (i === 0 ? part : part.charAt(0).toUpperCase() + part.slice(1)))
+    .join('');
+
+const headerName = (name: string): string => name.replaceAll(/(^|-)[a-z]/g, (start) => start.toUpperCase());

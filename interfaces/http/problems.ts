@@ -1,0 +1,156 @@
+import type { ErrorRequestHandler, Response } from 'express';
+import { IdempotencyKeyReused, StaleRevision } from '../../application/device-commands.ts';
+import { NotYetProjected } from '../../application/freshness.ts';
+import { EventStoreUnavailable, RevisionConflict } from '../../application/ports/event-store.ts';
+import type { Log } from '../../application/ports/log.ts';
+import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { InvalidInterval, InvalidTimeZone } from '../../application/telemetry-buckets.ts';
+import { Rejection, type RejectionCode } from '../../domain/rejection.ts';
+import { contextOf } from './request-context.ts';
+
+/** Every way this API says no. The names are part of its contract and described in docs/api-problems.md. */
+export const problemKinds = {
+  'invalid-request': { status: 400, title: 'The request is not valid' },
+  'malformed-json': { status: 400, title: 'The body is not JSON' },
+  'malformed-encoding': { status: 400, title: 'The body cannot be decoded' },
+  'device-not-registered': { status: 404, title: 'The device is not registered' },
+  'not-found': { status: 404, title: 'There is nothing at this address' },
+  'method-not-allowed': { status: 405, title: 'The address does not know this method' },
+  'not-acceptable': { status: 406, title: 'The answer has none of the accepted forms' },
+  'device-already-registered': { status: 409, title: 'The device is already registered' },
+  'device-suspended': { status: 409, title: 'The device is suspended' },
+  'device-decommissioned': { status: 409, title: 'The device is decommissioned' },
+  'readings-refused': { status: 409, title: 'No reading was accepted' },
+  'concurrent-changes': { status: 409, title: 'Others keep changing the device' },
+  'stale-revision': { status: 412, title: 'The device has changed since' },
+  'body-too-large': { status: 413, title: 'The body is too large' },
+  'too-many-items': { status: 413, title: 'The body has too many items' },
+  'unsupported-media-type': { status: 415, title: 'The body has a form that is not known here' },
+  'idempotency-key-reused': { status: 422, title: 'The Idempotency-Key belongs to another request' },
+  'internal-error': { status: 500, title: 'Something went wrong on our side' },
+  'not-yet-projected': { status: 503, title: 'The read model is not that far yet' },
+  'dependency-unavailable': { status: 503, title: 'A server this one depends on is unavailable' },
+  'not-ready': { status: 503, title: 'This server is not ready' },
+} as const satisfies Record<string, { status: number; title: string }>;
+
+export type ProblemKind = keyof typeof problemKinds;
+
+/** What is wrong with one value; `path` is a JSON Pointer into the part of the request that `in` names. */
+export type Fault = {
+  readonly in: 'body' | 'path' | 'query' | 'header';
+  readonly path: string;
+  readonly detail: string;
+};
+
+type Extras = {
+  /** Further members of the answer. */
+  readonly members?: Readonly<Record<string, unknown>>;
+  readonly headers?: Readonly<Record<string, string>>;
+};
+
+/** An answer that the interface itself decides on; what the layers below throw is translated by `problemOf`. */
+export class HttpProblem extends Error {
+  override readonly name = 'HttpProblem';
+  readonly kind: ProblemKind;
+  readonly extras: Extras;
+
+  constructor(kind: ProblemKind, detail: string, extras: Extras = {}) {
+    super(detail);
+    this.kind = kind;
+    this.extras = extras;
+  }
+}
+
+/** The caller went away; there is nobody left to answer. */
+export class RequestAborted extends Error {
+  override readonly name = 'RequestAborted';
+}
+
+/** Who made more mistakes than this will find the pattern. */
+export const faultsTold = 100;
+
+export function invalidRequest(faults: readonly Fault[]): HttpProblem {
+  const told = faults.slice(0, faultsTold);
+  const [first] = told;
+  const where = first && `${first.in}${first.path}`;
+  const more = faults.length > 1 ? ` (and ${faults.length - 1} more)` : '';
+  return new HttpProblem('invalid-request', `${where}: ${first?.detail}${more}`, {
+    members: { errors: told },
+  });
+}
+
+export const problemType = (kind: ProblemKind): string => `https://fieldlog.dev/problems/${kind}`;
+
+const rejections: Record<RejectionCode, ProblemKind> = {
+  DeviceAlreadyRegistered: 'device-already-registered',
+  DeviceNotRegistered: 'device-not-registered',
+  DeviceIsSuspended: 'device-suspended',
+  DeviceIsDecommissioned: 'device-decommissioned',
+};
+
+/** The one place where an error becomes what the caller is told. */
+export function problemOf(error: unknown): HttpProblem {
+  if (error instanceof HttpProblem) return error;
+  if (error instanceof Rejection) return new HttpProblem(rejections[error.code], error.message);
+  if (error instanceof StaleRevision)
+    return new HttpProblem('stale-revision', error.message, { members: { revision: error.current } });
+  if (error instanceof IdempotencyKeyReused) return new HttpProblem('idempotency-key-reused', error.message);
+  if (error instanceof RevisionConflict) return new HttpProblem('concurrent-changes', error.message);
+  if (error instanceof InvalidInterval || error instanceof InvalidTimeZone) {
+    const path = error instanceof InvalidInterval ? '/interval' : '/tz';
+    return invalidRequest([{ in: 'query', path, detail: error.message }]);
+  }
+  if (error instanceof NotYetProjected)
+    return new HttpProblem('not-yet-projected', error.message, {
+      members: { lag: error.lag },
+      headers: { 'Retry-After': '1' },
+    });
+  if (error instanceof TelemetryLogUnavailable)
+    return unavailable('The telemetry log', Math.ceil(error.retryAfter));
+  if (error instanceof EventStoreUnavailable) return unavailable('The event store', 1);
+  if (error instanceof ReadModelsUnavailable) return unavailable('The read model', 1);
+  if (error instanceof URIError)
+    return invalidRequest([{ in: 'path', path: '', detail: 'must be valid percent-encoding of UTF-8' }]);
+  return new HttpProblem('internal-error', 'The request failed; the log says why under its correlation id');
+}
+
+function unavailable(what: string, retryAfter: number): HttpProblem {
+  return new HttpProblem('dependency-unavailable', `${what} cannot be reached now; try again`, {
+    headers: { 'Retry-After': String(retryAfter) },
+  });
+}
+
+export function sendProblem(res: Response, { kind, message, extras }: HttpProblem): void {
+  const { status, title } = problemKinds[kind];
+  const { correlationId } = contextOf(res).caller;
+  res.status(status).set(extras.headers ?? {});
+  res.type('application/problem+json');
+  res.end(
+    JSON.stringify({
+      type: problemType(kind),
+      title,
+      status,
+      detail: message,
+      instance: res.req.originalUrl.split('?', 1)[0],
+      correlationId,
+      ...extras.members,
+    }),
+  );
+}
+
+/** Express's error handler, known to it by its four parameters. */
+export function problems(log: Log): ErrorRequestHandler {
+  return (error, req, res, _next) => {
+    if (error instanceof RequestAborted) return;
+    const problem = problemOf(error);
+    const { caller, route } = contextOf(res);
+    const fields = { correlationId: caller.correlationId, method: req.method, route, err: error };
+    if (problem.kind === 'internal-error') log.error(fields, 'A request failed unexpectedly');
+    else if (res.headersSent) log.warn(fields, 'An answer broke off');
+    else if (problemKinds[problem.kind].status === 503) log.warn(fields, 'A request could not be served now');
+    if (!res.headersSent) return sendProblem(res, problem);
+    // Half an answer must not look like a whole one.
+    res.destroy();
+  };
+}

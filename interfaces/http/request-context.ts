@@ -1,0 +1,44 @@
+import type { IncomingMessage } from 'node:http';
+import type { Response } from 'express';
+import type { Ids } from '../../application/ports/ids.ts';
+
+/** What is known of a request whatever its route. */
+export type RequestContext = {
+  /** Who asks and on whose behalf: handed on to every use case. */
+  readonly caller: {
+    readonly correlationId: string;
+    readonly actor: string;
+    readonly traceparent?: string;
+  };
+  /** By `performance.now()`. */
+  readonly startedAt: number;
+  /** The template of the route that answers, such as `/api/v1/devices/:deviceId`. */
+  route: string;
+};
+
+export const correlationHeader = 'X-Correlation-Id';
+
+const correlationForm = /^[A-Za-z0-9._:/+=-]{1,128}$/;
+/** W3C Trace Context, version 00: no trace id and no parent id of zeros alone. */
+const traceparentForm = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/** A correlation id or trace context in another form than ours is as good as none: neither fails a request. */
+export function openContext(req: IncomingMessage, res: Response, ids: Ids): RequestContext {
+  const { 'x-correlation-id': wanted, traceparent } = req.headers;
+  const context: RequestContext = {
+    caller: {
+      correlationId: typeof wanted === 'string' && correlationForm.test(wanted) ? wanted : ids.fresh(),
+      actor: actorOf(req),
+      ...(typeof traceparent === 'string' && traceparentForm.test(traceparent) && { traceparent }),
+    },
+    startedAt: performance.now(),
+    route: 'unmatched',
+  };
+  res.locals.context = context;
+  return context;
+}
+
+export const contextOf = (res: Response): RequestContext => res.locals.context;
+
+/** The one place that says who a request comes from. */
+const actorOf = (_req: IncomingMessage): string => 'anonymous';

@@ -1,0 +1,81 @@
+import type { Request, Response } from 'express';
+import type { z } from 'zod';
+import type { BodyType } from './json-body.ts';
+import type { ProblemKind } from './problems.ts';
+import type { RequestContext } from './request-context.ts';
+
+/** What a route answers with; one that writes its answer itself resolves with nothing. */
+export type Answer = {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly json?: unknown;
+};
+
+export type AnswerSpec = {
+  readonly description: string;
+  /** By media type; a text stands for itself, such as a page. */
+  readonly content?: Readonly<Record<string, z.ZodType>>;
+  /** By name, what they say. */
+  readonly headers?: Readonly<Record<string, string>>;
+};
+
+/** `json` is read and checked before the route is called; of `items` only the form is told, the route reads them. */
+export type BodySpec<Schema extends z.ZodType> =
+  | { readonly as: 'json'; readonly schema: Schema; readonly optional?: boolean }
+  | {
+      readonly as: 'items';
+      readonly item: z.ZodType;
+      /** Whether one item may come by itself. */
+      readonly alone: boolean;
+      readonly description: string;
+      readonly types: readonly BodyType[];
+    };
+
+export type Exchange<Params, Query, Headers, Body> = {
+  readonly req: Request;
+  readonly res: Response;
+  readonly context: RequestContext;
+  readonly params: Params;
+  readonly query: Query;
+  readonly headers: Headers;
+  readonly body: Body;
+};
+
+type RouteOf<
+  Params extends z.ZodType,
+  Query extends z.ZodType,
+  Headers extends z.ZodType,
+  Body extends z.ZodType,
+> = {
+  readonly method: 'get' | 'post' | 'patch';
+  /** As Express wants it, such as `/api/v1/devices/:deviceId`. */
+  readonly path: string;
+  readonly tag: 'Devices' | 'Telemetry' | 'Operation';
+  readonly summary: string;
+  readonly description?: string;
+  readonly params?: Params;
+  readonly query?: Query;
+  /** By lower-case name. Those not named here are not looked at. */
+  readonly headers?: Headers;
+  readonly body?: BodySpec<Body>;
+  /** By status, every way the route succeeds. */
+  readonly answers: Readonly<Record<number, AnswerSpec>>;
+  /** What can go wrong beyond what can go wrong with every route of this form. */
+  readonly problems?: readonly ProblemKind[];
+  handle(
+    exchange: Exchange<z.output<Params>, z.output<Query>, z.output<Headers>, z.output<Body>>,
+  ): Promise<Answer | undefined>;
+};
+
+/** All there is to say of one call of the API: the router and the OpenAPI document are both made from it. */
+export type Route = RouteOf<z.ZodObject, z.ZodObject, z.ZodObject, z.ZodType>;
+
+/** Ties a route's handler to the types its schemas give, which a list of routes then no longer tells. */
+export function route<
+  Params extends z.ZodObject = z.ZodObject<Record<never, never>>,
+  Query extends z.ZodObject = z.ZodObject<Record<never, never>>,
+  Headers extends z.ZodObject = z.ZodObject<Record<never, never>>,
+  Body extends z.ZodType = z.ZodUndefined,
+>(definition: RouteOf<Params, Query, Headers, Body>): Route {
+  return definition as unknown as Route;
+}

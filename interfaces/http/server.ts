@@ -1,0 +1,89 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { Registry } from 'prom-client';
+import type { DeviceCommands } from '../../application/device-commands.ts';
+import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
+import type { Log } from '../../application/ports/log.ts';
+import type { DeviceQueries } from '../../application/ports/queries.ts';
+import { httpApp } from './app.ts';
+import { deviceBulkRoute } from './device-bulk-route.ts';
+import { deviceCommandRoutes } from './device-command-routes.ts';
+import { deviceQueryRoutes } from './device-query-routes.ts';
+import { documentationRoutes } from './documentation-routes.ts';
+import { expressServer } from './express-server.ts';
+import { readingMetrics, requestMetrics } from './http-metrics.ts';
+import { type Checks, operationRoutes } from './operation-routes.ts';
+import type { Route } from './route.ts';
+import { shutdown } from './shutdown.ts';
+import { telemetryIngestRoute } from './telemetry-ingest-route.ts';
+import { telemetryLatestRoutes } from './telemetry-latest-routes.ts';
+import { type SeriesServices, telemetrySeriesRoutes } from './telemetry-series-routes.ts';
+
+export type HttpServices = SeriesServices & {
+  readonly commands: DeviceCommands;
+  readonly ingest: IngestTelemetry;
+  readonly devices: DeviceQueries;
+  readonly log: Log;
+  readonly metrics: Registry;
+  /** Metrics of other threads of the process, in the text format of Prometheus. */
+  readonly moreMetrics?: readonly (() => Promise<string>)[];
+  readonly checks: Checks;
+};
+
+export type HttpOptions = {
+  readonly version: string;
+  /** Of a request body, before and after it is inflated; 10 MiB when absent. */
+  readonly maxBodyBytes?: number;
+  /** Readings in one request; 5000 when absent. */
+  readonly maxReadings?: number;
+  /** Devices in one bulk registration; 1000 when absent. */
+  readonly maxBulk?: number;
+};
+
+export type HttpServer = {
+  /** Every call there is. */
+  readonly routes: readonly Route[];
+  /** Resolves with the address once connections are accepted; port 0 is any that is free. */
+  listen(port: number, host: string): Promise<AddressInfo>;
+  /**
+   * Not ready from now on; after `lead` milliseconds no connection is accepted any more, and requests under way may
+   * go on for `drain` milliseconds, after which what is left is cut off.
+   */
+  close(drain: number, lead?: number): Promise<void>;
+};
+
+export function httpServer(services: HttpServices, options: HttpOptions): HttpServer {
+  const stopping = shutdown();
+  const { version, maxBodyBytes = 10 * 1024 * 1024, maxReadings = 5000, maxBulk = 1000 } = options;
+  const { commands, ingest, ids, log, metrics, history, devices, freshness } = services;
+
+  const hot = [
+    telemetryIngestRoute(ingest, readingMetrics(metrics), { bytes: maxBodyBytes, items: maxReadings }),
+  ];
+  const api = [
+    ...deviceCommandRoutes(commands, ids),
+    deviceBulkRoute(commands, ids, { bytes: maxBodyBytes, items: maxBulk }),
+    ...deviceQueryRoutes(history, devices, freshness, ids),
+    ...telemetryLatestRoutes(services),
+    ...telemetrySeriesRoutes(services),
+    ...operationRoutes({ moreMetrics: [], ...services, version, closing: stopping.begun }),
+  ];
+  const routes = [...api, ...documentationRoutes([...hot, ...api], version)];
+  const requests = requestMetrics(metrics);
+  const server = expressServer(httpApp(hot, routes, { ids, log, requests, maxBodyBytes }));
+  stopping.watch(server);
+  // Longer than load balancers and devices keep an idle connection, so that it is they who close it.
+  server.keepAliveTimeout = 75_000;
+
+  return {
+    routes: [...hot, ...routes],
+
+    async listen(port, host) {
+      server.listen(port, host);
+      await once(server, 'listening');
+      return server.address() as AddressInfo;
+    },
+
+    close: (drain, lead = 0) => stopping.close(server, drain, lead),
+  };
+}

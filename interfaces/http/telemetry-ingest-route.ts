@@ -1,0 +1,165 @@
+import { z } from 'zod';
+import type {
+  IngestAnswer,
+  IngestTelemetry,
+  Refusal,
+  SubmittedReading,
+} from '../../application/ingest-telemetry.ts';
+import { positionToken } from '../../application/ports/position.ts';
+import type { ReadingMetrics } from './http-metrics.ts';
+import { MalformedLine, readItems } from './json-body.ts';
+import { HttpProblem, invalidRequest, type ProblemKind, problemType } from './problems.ts';
+import { readingSchema, submittedReading } from './reading-schema.ts';
+import { type Route, route } from './route.ts';
+import { explain } from './validation.ts';
+
+/** One rejected reading. */
+type Rejected = {
+  readonly index: number;
+  readonly kind: ProblemKind;
+  readonly path: string;
+  readonly detail: string;
+  readonly otherFaults?: readonly { readonly path: string; readonly detail: string }[];
+};
+
+const fault = {
+  path: z.string().meta({ description: 'JSON Pointer into the body.', examples: ['/3/metrics/temp'] }),
+  detail: z.string(),
+};
+
+const ingestAnswer = z
+  .strictObject({
+    accepted: z.int().meta({ description: 'Readings that are durable in the log.' }),
+    rejected: z.int(),
+    errors: z
+      .array(
+        z.strictObject({
+          index: z.int().meta({ description: 'Place in the request, from 0; blank lines do not count.' }),
+          type: z.string().meta({ description: 'The type of the problem.' }),
+          ...fault,
+          otherFaults: z.array(z.strictObject(fault)).optional(),
+        }),
+      )
+      .meta({ description: 'One for each rejected reading.' }),
+    positions: z
+      .array(z.string())
+      .meta({ description: 'Hand them to `waitFor` of a query.', examples: [['telemetry:0:42']] }),
+  })
+  .meta({ id: 'IngestAnswer' });
+
+export function telemetryIngestRoute(
+  ingest: IngestTelemetry,
+  metrics: ReadingMetrics,
+  limits: { readonly bytes: number; readonly items: number },
+): Route {
+  return route({
+    method: 'post',
+    path: '/api/v1/telemetry',
+    tag: 'Telemetry',
+    summary: 'Send readings',
+    description:
+      'Answered once all accepted readings are durable. Each reading stands or falls by itself; when none is accepted the answer is the problem all of them have, 400 when any is invalid, or 409 when devices refuse for several reasons.',
+    body: {
+      as: 'items',
+      item: readingSchema,
+      alone: true,
+      description: `One reading, or up to ${limits.items}. May be compressed: \`Content-Encoding: gzip\`.`,
+      types: ['application/json', 'application/x-ndjson'],
+    },
+    answers: {
+      202: {
+        description: 'At least one reading was accepted.',
+        content: { 'application/json': ingestAnswer },
+      },
+    },
+    problems: [
+      'malformed-encoding',
+      'too-many-items',
+      'device-not-registered',
+      'device-suspended',
+      'device-decommissioned',
+      'readings-refused',
+    ],
+    async handle({ req, res, context }) {
+      const { items, alone } = await readItems(req, limits);
+      const readings: SubmittedReading[] = [];
+      const rejected: Rejected[] = [];
+      for (let index = 0; index < items.length; index += 1) {
+        const reading = submittedReading(items[index], index);
+        if (reading) readings.push(reading);
+        else rejected.push(explained(items[index], index, alone));
+      }
+      const answer = readings.length > 0 ? await ingest(readings, context.caller) : nothing;
+      if (answer.refused.length > 0)
+        rejected.push(...answer.refused.map((refusal) => refused(refusal, alone)));
+      count(metrics, answer.accepted, rejected);
+      if (answer.accepted === 0) throw noneAccepted(rejected, alone);
+      res.statusCode = 202;
+      res.setHeader('Content-Type', 'application/json');
+      res.end(answerText(answer, rejected));
+      return undefined;
+    },
+  });
+}
+
+const nothing: IngestAnswer = { accepted: 0, refused: [], positions: [] };
+
+/** `rejected` is empty most of the time, and the rest is two numbers and text that needs no escapes. */
+function answerText({ accepted, positions }: IngestAnswer, rejected: readonly Rejected[]): string {
+  const errors = rejected.length === 0 ? '[]' : JSON.stringify(inOrder(rejected).map(told));
+  const tokens = positions.map((position) => `"${positionToken('telemetry', position)}"`);
+  return `{"accepted":${accepted},"rejected":${rejected.length},"errors":${errors},"positions":[${tokens}]}`;
+}
+
+function explained(value: unknown, index: number, alone: boolean): Rejected {
+  const at = alone ? [] : [index];
+  if (value instanceof MalformedLine)
+    return { index, kind: 'malformed-json', path: `/${index}`, detail: value.detail };
+  const [first, ...others] = explain(readingSchema, value, at);
+  if (!first) throw new Error('A reading was refused that its schema allows');
+  const otherFaults = others.slice(0, 9).map(({ path, detail }) => ({ path, detail }));
+  const { path, detail } = first;
+  return { index, kind: 'invalid-request', path, detail, ...(otherFaults.length > 0 && { otherFaults }) };
+}
+
+const refusals: Record<Refusal['reason'], { readonly kind: ProblemKind; readonly is: string }> = {
+  'unknown-device': { kind: 'device-not-registered', is: 'is not registered' },
+  'device-suspended': { kind: 'device-suspended', is: 'is suspended' },
+  'device-decommissioned': { kind: 'device-decommissioned', is: 'is decommissioned' },
+};
+
+function refused({ index, reason, deviceId }: Refusal, alone: boolean): Rejected {
+  const { kind, is } = refusals[reason];
+  return {
+    index,
+    kind,
+    path: alone ? '/deviceId' : `/${index}/deviceId`,
+    detail: `Device ${deviceId} ${is}`,
+  };
+}
+
+function noneAccepted(rejected: readonly Rejected[], alone: boolean): HttpProblem {
+  const [first] = inOrder(rejected);
+  if (!first) return invalidRequest([{ in: 'body', path: '', detail: 'must have at least one reading' }]);
+  const kinds = new Set(rejected.map(({ kind }) => kind));
+  const faults = alone
+    ? [first, ...(first.otherFaults ?? [])].map(({ path, detail }) => ({ path, detail }))
+    : undefined;
+  const errors = (faults ?? inOrder(rejected).map(told)).map((one) => ({ in: 'body', ...one }));
+  const members = { accepted: 0, rejected: rejected.length, errors };
+  const invalid = kinds.has('invalid-request') || kinds.has('malformed-json');
+  const kind = kinds.size === 1 ? first.kind : invalid ? 'invalid-request' : 'readings-refused';
+  const detail = alone
+    ? `body${first.path}: ${first.detail}`
+    : `No reading was accepted; the first: ${first.path}: ${first.detail}`;
+  return new HttpProblem(kind, detail, { members });
+}
+
+const inOrder = (rejected: readonly Rejected[]) => rejected.toSorted((a, b) => a.index - b.index);
+
+const told = ({ kind, ...rest }: Rejected) => ({ ...rest, type: problemType(kind) });
+
+function count(metrics: ReadingMetrics, accepted: number, rejected: readonly Rejected[]): void {
+  if (accepted > 0) metrics.accepted(accepted);
+  for (const { kind } of rejected) metrics.rejected(kind, 1);
+}

@@ -1,0 +1,109 @@
+import { Registry } from 'prom-client';
+import { deviceCommands } from '../../application/device-commands.ts';
+import { deviceHistory, foldDevice } from '../../application/device-history.ts';
+import { ingestTelemetry } from '../../application/ingest-telemetry.ts';
+import {
+  type EventStore,
+  type RecordedEvent,
+  RevisionConflict,
+} from '../../application/ports/event-store.ts';
+import type { Point, TelemetryQueries } from '../../application/ports/queries.ts';
+import type { DeviceRow } from '../../application/ports/read-models.ts';
+import type { TelemetryPublication } from '../../application/ports/telemetry-log.ts';
+import { telemetryBuckets } from '../../application/telemetry-buckets.ts';
+import { deviceStream } from '../../domain/device/device.ts';
+import type { Reading } from '../../domain/telemetry/reading.ts';
+import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
+import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
+import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
+import { type HttpOptions, type HttpServices, httpServer } from '../../interfaces/http/server.ts';
+import { inMemoryTelemetry } from './in-memory-telemetry.ts';
+
+/** What the log was told, one entry a line. */
+export type Logged = { level: string; fields: Record<string, unknown>; message: string };
+
+/** The use cases over memory, for tests of the HTTP interface itself; what matters to a test it replaces. */
+export function httpServices(replaced: Partial<HttpServices> = {}) {
+  const published: TelemetryPublication[] = [];
+  const logged: Logged[] = [];
+  const eventStore = inMemoryEventStore();
+  const history = deviceHistory(eventStore, eventRegistry);
+  const directory = {
+    async find(deviceIds: ReadonlySet<string>) {
+      const found = await Promise.all([...deviceIds].map((id) => history.deviceAt(id, 'now')));
+      return new Map(found.flatMap((one) => (one ? [[one.device.deviceId, one.device] as const] : [])));
+    },
+  };
+  const telemetryLog = {
+    async publish(publication: TelemetryPublication) {
+      published.push(publication);
+      return [{ partition: 0, position: String(points().length) }];
+    },
+  };
+  const points = (): Point[] =>
+    published.flatMap(({ events }) =>
+      (events as Reading[]).flatMap(({ deviceId, timestamp, metrics }) =>
+        Object.entries(metrics).map(([metric, value]) => ({ deviceId, timestamp, metric, value })),
+      ),
+    );
+  const clock = { now: Date.now };
+  const telemetry: TelemetryQueries = {
+    points: (query) => inMemoryTelemetry(points()).queries.points(query),
+    rollups: (level, query) => inMemoryTelemetry(points()).queries.rollups(level, query),
+    latest: async () => [],
+  };
+  const write = (level: string) => (fields: object, message: string) =>
+    void logged.push({ level, fields: { ...fields }, message });
+
+  const services: HttpServices = {
+    commands: deviceCommands(eventStore, eventRegistry, uuidIds, clock, () => {}),
+    history,
+    ingest: ingestTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
+    devices: {
+      list: async (_, { limit, after = '' }) =>
+        (await eventStore.devices()).filter(({ deviceId }) => deviceId > after).slice(0, limit),
+      history: async () => [],
+    },
+    telemetry,
+    buckets: telemetryBuckets(telemetry, luxonCalendar()),
+    calendar: luxonCalendar(),
+    freshness: { status: async () => ({ positions: ['devices:0:7'], lag: 0 }), waitFor: async () => {} },
+    ids: uuidIds,
+    log: { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') },
+    metrics: new Registry(),
+    checks: {},
+    ...replaced,
+  };
+  return { services, published, logged };
+}
+
+/** Serves on a free port of the loopback interface. */
+export async function serveHttp(services: HttpServices, options: Partial<HttpOptions> = {}) {
+  const server = httpServer(services, { version: '0.0.0-test', ...options });
+  const { port } = await server.listen(0, '127.0.0.1');
+  return { url: `http://127.0.0.1:${port}`, server, close: () => server.close(1000) };
+}
+
+function inMemoryEventStore(): EventStore & { devices(): Promise<readonly DeviceRow[]> } {
+  const streams = new Map<string, readonly RecordedEvent[]>();
+  let count = 0;
+  return {
+    read: async (stream) => streams.get(stream) ?? [],
+    async append(stream, events, expected) {
+      const before = streams.get(stream) ?? [];
+      if ((before.at(-1)?.revision ?? 'none') !== expected) throw new RevisionConflict(stream);
+      const appended = events.map((event, i) => {
+        count += 1;
+        return { ...event, stream, revision: before.length + i, position: String(count) };
+      });
+      streams.set(stream, [...before, ...appended]);
+      return appended;
+    },
+    async devices() {
+      const rows = [...streams].map(([stream, events]) =>
+        foldDevice(stream.slice(deviceStream('').length), events, eventRegistry),
+      );
+      return rows.filter((row) => row !== undefined).sort((a, b) => (a.deviceId < b.deviceId ? -1 : 1));
+    },
+  };
+}
