@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomFillSync } from 'node:crypto';
 import { v5, v7 } from 'uuid';
 import type { Ids } from '../../application/ports/ids.ts';
 
@@ -6,8 +6,34 @@ import type { Ids } from '../../application/ports/ids.ts';
 const namespace = '6f1c3f0e-7f6d-4f0a-9a35-2b1d6f0c8e21';
 
 export const uuidIds: Ids = {
-  fresh: () => v7(),
+  fresh: freshIds(),
   // JSON keeps ('a', 'bc') and ('ab', 'c') apart.
   derived: (...parts) => v5(JSON.stringify(parts), namespace),
   digest: (text) => createHash('sha256').update(text).digest('hex'),
 };
+
+/**
+ * UUIDv7, each greater than the one before. Random bytes are fetched for many at once: a system call for each id
+ * was a third of what a small request cost.
+ */
+function freshIds(): () => string {
+  const random = new Uint8Array(16 * 256);
+  let used = random.length;
+  let msecs = 0;
+  let seq = 0;
+  return () => {
+    if (used === random.length) {
+      randomFillSync(random);
+      used = 0;
+    }
+    const bytes = random.subarray(used, used + 16);
+    used += 16;
+    const now = Date.now();
+    if (now > msecs) {
+      msecs = now;
+      // Of its 32 bits one stays free, so that counting on within the millisecond never overflows.
+      seq = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) >>> 1;
+    } else seq += 1;
+    return v7({ random: bytes, msecs, seq });
+  };
+}
