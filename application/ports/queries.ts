@@ -50,6 +50,7 @@ export type PointQuery = {
   readonly metrics?: readonly string[];
   readonly range: TimeRange;
   readonly order: 'asc' | 'desc';
+  /** `Infinity` for all. */
   readonly limit: number;
   readonly after?: PointKey;
 };
@@ -59,9 +60,11 @@ export type RollupQuery = {
   readonly metrics?: readonly string[];
   readonly range: TimeRange;
   readonly order: 'asc' | 'desc';
+  /** The last device id already read. */
+  readonly after?: string;
 };
 
-/** One metric of one device over one bucket of `level`, or one single point told as a bucket when `level` is null. */
+/** One metric of one device over one bucket of a level. */
 export type RollupSlice = {
   readonly deviceId: string;
   readonly metric: string;
@@ -69,15 +72,24 @@ export type RollupSlice = {
   readonly stats: RollupStats;
 };
 
-/** What analysts ask of the telemetry read models. Streams come in chunks and hold no more than one in memory. */
+/**
+ * What analysts ask of the telemetry read models. Streams come in chunks, none empty, and hold no more than a few in
+ * memory. Every call throws `ReadModelsUnavailable`.
+ */
 export interface TelemetryQueries {
   /** By device id ascending; each device's points in `order` of time, metrics by name within a moment. */
   points(query: PointQuery): AsyncIterable<readonly Point[]>;
 
-  /** Stored rollups whose bucket starts in the range, by device, each in `order` of time. */
+  /**
+   * Stored rollups whose bucket starts in the range, by device, each in `order` of time. All metrics of a device's
+   * bucket come in one chunk.
+   */
   rollups(level: RollupLevel, query: RollupQuery): AsyncIterable<readonly RollupSlice[]>;
 
-  /** The newest value of each metric; `after` is the last device id already seen. */
+  /**
+   * The newest value of each metric, metrics by name, of devices in order of id that have any; `after` is the last
+   * device id already seen.
+   */
   latest(
     scope: TelemetryScope,
     page: { readonly metrics?: readonly string[]; readonly limit: number; readonly after?: string },
