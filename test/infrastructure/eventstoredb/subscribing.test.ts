@@ -1,0 +1,345 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { status } from '@grpc/grpc-js';
+import type { Batch } from '../../../application/ports/event-source.ts';
+import type { RecordedEvent } from '../../../application/ports/event-store.ts';
+import type { Position } from '../../../application/ports/position.ts';
+import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
+import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/eventstoredb-connection.ts';
+import {
+  EventStoreDbEventSource,
+  type SourceOptions,
+} from '../../../infrastructure/eventstoredb/eventstoredb-event-source.ts';
+import { newStream } from '../../contracts/event-store.contract.ts';
+import type { ProposedEvent } from '../../support/eventstoredb/event-log.ts';
+import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';
+import { silentLog } from '../../support/eventstoredb/silent-log.ts';
+import { eventually } from '../../support/eventually.ts';
+import { RecordingConsumer, runUntil } from '../../support/recording-consumer.ts';
+import { failOnUnhandledRejections } from '../../support/unhandled-rejections.ts';
+
+const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, i) => from + i);
+
+const numbered = (n: number, padding = ''): ProposedEvent => ({
+  id: randomUUID(),
+  type: 'DeviceDetailsChanged',
+  contentType: 'application/json',
+  data: new TextEncoder().encode(JSON.stringify({ n, padding })),
+  metadata: new TextEncoder().encode('{}'),
+});
+
+const numbersIn = (events: readonly RecordedEvent[]) => events.map(({ data }) => (data as { n: number }).n);
+
+describe('Following EventStoreDB', () => {
+  let server: EventStoreDbDouble;
+  let connection: EventStoreDbConnection;
+  let stream: string;
+  let warnings: string[];
+
+  beforeEach(async () => {
+    server = await EventStoreDbDouble.start();
+    connection = new EventStoreDbConnection(server.url, { deadlineMs: 300, longestPauseMs: 20 });
+    stream = newStream();
+    warnings = [];
+  });
+  afterEach(async () => {
+    await connection.close();
+    await server.stop();
+  });
+  failOnUnhandledRejections();
+
+  const sourceWith = (options?: SourceOptions) =>
+    new EventStoreDbEventSource(
+      connection,
+      { ...silentLog, warn: ({ err }) => warnings.push(String(err)) },
+      options,
+    );
+
+  const write = (...ns: readonly number[]) =>
+    server.log.append(
+      stream,
+      'any',
+      ns.map((n) => numbered(n)),
+    );
+  const writeForeign = (count: number) =>
+    server.log.append(
+      '$stats-2113',
+      'any',
+      numbers(count).map((n) => numbered(n)),
+    );
+
+  const arrived = (consumer: RecordingConsumer<RecordedEvent>, expected: readonly number[]) =>
+    eventually(() => assert.deepEqual(numbersIn(consumer.events), expected));
+
+  const subscriptions = (count: number) =>
+    eventually(() => assert.equal(server.traffic.subscriptions.size, count));
+
+  /** Runs a consumer that must see exactly 0 to `total - 1`, while `meanwhile` happens to the server. */
+  async function follow(
+    total: number,
+    meanwhile: (consumer: RecordingConsumer<RecordedEvent>) => Promise<unknown>,
+    source = sourceWith(),
+  ) {
+    const consumer = new RecordingConsumer<RecordedEvent>();
+    await runUntil(source, consumer, 'test', async () => {
+      await meanwhile(consumer);
+      await arrived(consumer, numbers(total));
+    });
+    consumer.verdict();
+    await subscriptions(0);
+    return consumer;
+  }
+
+  describe('when the subscription breaks', () => {
+    const breaks: Record<string, () => Promise<void>> = {
+      'the connection is lost': async () => server.dropConnections(),
+      'the server is killed and comes back': async () => {
+        await server.kill();
+        write(2, 3);
+        await server.listen();
+      },
+      'the server cancels it': async () => server.dropSubscriptions(status.CANCELLED, 'Call cancelled'),
+      'the server is shutting down': async () =>
+        server.dropSubscriptions(status.UNAVAILABLE, 'Server is not ready'),
+      'the consumer was too slow': async () => server.dropSubscriptions(),
+      'the server fails': async () => server.dropSubscriptions(status.UNKNOWN, 'Unexpected error'),
+    };
+    for (const [what, breakIt] of Object.entries(breaks))
+      it(`goes on where it stood after ${what}`, async () => {
+        write(0, 1);
+        await follow(6, async (consumer) => {
+          await arrived(consumer, [0, 1]);
+          await breakIt();
+          if (server.log.stream(stream)?.length === 2) write(2, 3);
+          await arrived(consumer, [0, 1, 2, 3]);
+          await subscriptions(1);
+          write(4, 5);
+        });
+        assert.ok(warnings.length > 0);
+      });
+
+    it('goes on however often it breaks', async () => {
+      await follow(40, async (consumer) => {
+        for (const n of numbers(20)) {
+          write(2 * n);
+          await subscriptions(1);
+          server.dropSubscriptions();
+          write(2 * n + 1);
+          await arrived(consumer, numbers(2 * n + 2));
+        }
+      });
+    });
+  });
+
+  it('waits for a server that is not there at first', async () => {
+    await server.kill();
+    write(0);
+    await follow(1, async () => {
+      await eventually(() => assert.ok(warnings.length >= 2));
+      await server.listen();
+    });
+  });
+
+  it('subscribes again when the server takes the subscription and never confirms it', async () => {
+    server.faults.silent = true;
+    write(0);
+    await follow(1, async () => {
+      await eventually(() => assert.match(warnings.join(), /not confirmed within 300 ms/));
+      server.faults.silent = false;
+    });
+  });
+
+  it('keeps on while what the consumer needs is away, and ends when it is the consumer that fails', async () => {
+    write(0);
+    let calls = 0;
+    const failing = (error: Error, upTo: number) => ({
+      checkpoint: async () => null,
+      async consume() {
+        calls += 1;
+        if (calls <= upTo) throw error;
+      },
+    });
+    const passing = failing(new ReadModelsUnavailable('the database restarts'), 12);
+    await runUntil(sourceWith(), passing, 'test', () => eventually(() => assert.equal(calls, 13)));
+
+    const broken = new Error('the consumer is broken');
+    const { signal } = new AbortController();
+    const run = sourceWith().run(failing(broken, Number.POSITIVE_INFINITY), { group: 'test', signal });
+    await assert.rejects(run, broken);
+  });
+
+  it('reads no further than its buffers while a batch is consumed, and takes what has come as one batch', async () => {
+    const batchSize = 50;
+    const total = 5_000;
+    server.log.append(
+      stream,
+      'any',
+      numbers(total).map((n) => numbered(n, 'x'.repeat(1_000))),
+    );
+    const gate = Promise.withResolvers<void>();
+    const stop = new AbortController();
+    const batches: Batch<RecordedEvent>[] = [];
+    const run = sourceWith({ batchSize }).run(
+      {
+        checkpoint: async () => null,
+        async consume(batch) {
+          batches.push(batch);
+          await gate.promise;
+          if (numbersIn(batch.events).at(-1) === total - 1) stop.abort();
+        },
+      },
+      { group: 'test', signal: stop.signal },
+    );
+    let sent = -1;
+    let unchanged = 0;
+    await eventually(() => {
+      unchanged = sent === server.traffic.eventsSent ? unchanged + 1 : 0;
+      sent = server.traffic.eventsSent;
+      assert.ok(
+        server.traffic.heldBack === 1 && batches.length === 1 && unchanged === 10,
+        `${sent} events sent`,
+      );
+    });
+    assert.ok(sent < total / 2, `${sent} events were sent while the first batch was consumed`);
+    gate.resolve();
+    await run;
+    assert.deepEqual(numbersIn(batches.flatMap(({ events }) => events)), numbers(total));
+    assert.ok(batches.every(({ events }) => events.length <= batchSize));
+    assert.ok(batches.length < total / 5, `${batches.length} batches`);
+  });
+
+  it('has the server pick the events, and takes no position from its checkpoints', async () => {
+    write(0);
+    writeForeign(200);
+    const consumer = await follow(2, async (consumer) => {
+      await arrived(consumer, [0]);
+      writeForeign(200);
+      write(1);
+    });
+    assert.equal(server.traffic.eventsSent, 2);
+    const positions = server.log
+      .stream(stream)
+      ?.map(({ position }) => `${position.commit}-${position.prepare}`);
+    assert.deepEqual(
+      consumer.batches.map(({ after, events }) => [after, events[0]?.position]),
+      [
+        [null, positions?.[0]],
+        [positions?.[0], positions?.[1]],
+      ],
+    );
+  });
+
+  it('tells events of one transaction apart by their prepare position', async () => {
+    server.log.appendTransaction(stream, [numbered(0), numbered(1), numbered(2)]);
+    const consumer = new RecordingConsumer<RecordedEvent>();
+    const faltering = {
+      checkpoint: (partition: number) => consumer.checkpoint(partition),
+      async consume(batch: Batch<RecordedEvent>) {
+        await consumer.consume({ ...batch, events: batch.events.slice(0, 1) });
+        if (batch.events.length > 1) throw new Error('only one at a time');
+      },
+    };
+    await runUntil(sourceWith(), faltering, 'test', () => arrived(consumer, [0, 1, 2]));
+    consumer.verdict();
+    const commits = new Set(consumer.events.map(({ position }) => position.split('-')[0]));
+    assert.equal(commits.size, 1);
+  });
+
+  it('takes no batch once it was stopped, whenever that is', async () => {
+    for (const turns of numbers(20)) {
+      const stop = new AbortController();
+      let begunAfterStop = false;
+      const consumer = {
+        checkpoint: async () => null,
+        async consume() {
+          begunAfterStop ||= stop.signal.aborted;
+        },
+      };
+      const run = sourceWith().run(consumer, { group: 'test', signal: stop.signal });
+      await subscriptions(1);
+      write(turns);
+      for (const _ of numbers(turns)) await nextTurn();
+      stop.abort();
+      await run;
+      await subscriptions(0);
+      assert.equal(begunAfterStop, false, `stopped after ${turns} turns`);
+    }
+  });
+
+  it('stops when the connection is closed', async () => {
+    write(0);
+    const consumer = new RecordingConsumer<RecordedEvent>();
+    const run = sourceWith().run(consumer, { group: 'test', signal: new AbortController().signal });
+    await arrived(consumer, [0]);
+    await connection.close();
+    await run;
+  });
+
+  it('refuses a checkpoint of another store with a word about its form', async () => {
+    const foreign = { checkpoint: async () => '42', consume: async () => undefined };
+    await runUntil(sourceWith(), foreign, 'test', () =>
+      eventually(() => assert.match(warnings.join(), /"42" is not a position of EventStoreDB/)),
+    );
+  });
+
+  describe('how far the log goes', () => {
+    const end = async (source: EventStoreDbEventSource) => (await source.ends()).get(0);
+    const positionOf = (n: number): Position | undefined => {
+      const found = server.log.stream(stream)?.[n]?.position;
+      return found && `${found.commit}-${found.prepare}`;
+    };
+
+    it('is the last event of ours, whatever stands behind it', async () => {
+      const source = sourceWith();
+      assert.equal(await end(source), null);
+      writeForeign(100);
+      assert.equal(await end(source), null);
+      write(0, 1);
+      assert.equal(await end(source), positionOf(1));
+      writeForeign(300);
+      assert.equal(await end(source), positionOf(1));
+      write(2);
+      assert.equal(await end(source), positionOf(2));
+    });
+
+    it('is searched for only in what was written since', async () => {
+      const source = sourceWith();
+      write(0);
+      writeForeign(2_000);
+      await source.ends();
+      const searched = server.traffic.eventsSent;
+      assert.ok(searched >= 2_000);
+      await source.ends();
+      assert.ok(server.traffic.eventsSent - searched < 1_000, 'searched all of it once more');
+    });
+
+    it('counts events of ours, and stops at 10,000', async () => {
+      const source = sourceWith();
+      assert.equal(await source.countAfter(0, null), 0);
+      write(...numbers(5));
+      writeForeign(100);
+      assert.equal(await source.countAfter(0, null), 5);
+      assert.equal(await source.countAfter(0, positionOf(2) as Position), 2);
+      assert.equal(await source.countAfter(0, positionOf(4) as Position), 0);
+      write(...numbers(10_100));
+      assert.equal(await source.countAfter(0, null), 10_000);
+      await subscriptions(0);
+    });
+
+    it('counts on while the server says that it is still searching', async () => {
+      writeForeign(10 * 32);
+      write(0);
+      server.faults.searchMs = 60;
+      assert.equal(await sourceWith().countAfter(0, null), 1);
+    });
+
+    it('is not waited for when the server does not answer', async () => {
+      write(0);
+      server.faults.silent = true;
+      await assert.rejects(sourceWith().ends(), { name: 'EventStoreUnavailable' });
+      await server.kill();
+      await assert.rejects(sourceWith().countAfter(0, null), { name: 'EventStoreUnavailable' });
+    });
+  });
+});

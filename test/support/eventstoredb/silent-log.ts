@@ -1,0 +1,5 @@
+import type { Log } from '../../../application/ports/log.ts';
+
+const say = () => undefined;
+
+export const silentLog: Log = { debug: say, info: say, warn: say, error: say };
