@@ -38,8 +38,8 @@ export interface EventSource<Event extends Positioned> {
   /** The position of the last event in each partition, `null` for an empty one. */
   ends(): Promise<ReadonlyMap<number, Position | null>>;
 
-  /** The earliest position that can still be read in each partition: after the first event once history expires. */
-  beginnings(): Promise<ReadonlyMap<number, Position | null>>;
+  /** The position up to which each partition's events can no longer be read, `null` where none has expired. */
+  expired(): Promise<ReadonlyMap<number, Position | null>>;
 
   /** How many events of a partition follow `position`; a source that cannot count stops at 10,000. */
   countAfter(partition: number, position: Position | null): Promise<number>;

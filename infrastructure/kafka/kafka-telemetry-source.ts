@@ -62,7 +62,7 @@ export class KafkaTelemetrySource implements EventSource<LoggedTelemetry> {
   }
 
   /** Throws `TelemetryLogUnavailable`. */
-  async beginnings(): Promise<ReadonlyMap<number, Position | null>> {
+  async expired(): Promise<ReadonlyMap<number, Position | null>> {
     return this.#positions(({ low }) => low);
   }
 

@@ -1,4 +1,4 @@
-import type { Connection, ResultSetHeader } from 'mysql2';
+import type { Connection, QueryOptions, ResultSetHeader } from 'mysql2';
 import type { Sql, SqlValue } from '../sql/sql.ts';
 import { type BulkWrite, insertRows, loadRows } from './bulk-write.ts';
 import { faultOf, refusesLocalInfile } from './mysql-faults.ts';
@@ -36,6 +36,10 @@ export class MysqlSession implements Sql {
 
   async all<Row>(text: string, params: readonly SqlValue[] = []): Promise<Row[]> {
     return (await this.#query(text, params)) as Row[];
+  }
+
+  async rows<Row extends readonly unknown[]>(text: string, params: readonly SqlValue[] = []): Promise<Row[]> {
+    return (await this.#query(text, params, { rowsAsArray: true })) as unknown as Row[];
   }
 
   async run(text: string, params: readonly SqlValue[] = []): Promise<number> {
@@ -85,10 +89,15 @@ export class MysqlSession implements Sql {
     }
   }
 
-  async #query(text: string, params: readonly SqlValue[]): Promise<Result> {
+  async #query(text: string, params: readonly SqlValue[], options: QueryOptions = {}): Promise<Result> {
     this.#assertUsable();
     try {
-      return await query(this.#connection, { sql: text, values: [...params], timeout: this.#timeout });
+      return await query(this.#connection, {
+        ...options,
+        sql: text,
+        values: [...params],
+        timeout: this.#timeout,
+      });
     } catch (error) {
       throw this.#noted(error);
     }

@@ -51,7 +51,11 @@ export class MysqlSql implements SqlDatabase {
     return this.#persistently((session) => session.all<Row>(text, params), ['rolled-back', 'lost']);
   }
 
-  /** Unlike a transaction, not run again when its connection is lost: it may have been done. */
+  rows<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): Promise<Row[]> {
+    return this.#persistently((session) => session.rows<Row>(text, params), ['rolled-back', 'lost']);
+  }
+
+  /** Like `write`, not run again when its connection is lost: it may have been done, and cannot tell. */
   run(text: string, params?: readonly SqlValue[]): Promise<number> {
     return this.#persistently((session) => session.run(text, params), ['rolled-back']);
   }
@@ -74,7 +78,7 @@ export class MysqlSql implements SqlDatabase {
   }
 
   write(...write: Parameters<Sql['write']>): Promise<void> {
-    return this.transaction((tx) => tx.write(...write));
+    return this.#transaction((tx) => tx.write(...write), ['rolled-back']);
   }
 
   /**
@@ -83,11 +87,15 @@ export class MysqlSql implements SqlDatabase {
    * drops what lies at or below it, which makes the second run do nothing when the first was kept.
    */
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+    return this.#transaction(work, ['rolled-back', 'lost']);
+  }
+
+  snapshot<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     return this.#persistently(
       async (session) => {
-        await session.run('START TRANSACTION');
+        await session.run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+        await session.run('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY');
         const answer = await work(session);
-        if (session.failure !== undefined) throw session.failure;
         await session.run('COMMIT');
         return answer;
       },
@@ -97,6 +105,16 @@ export class MysqlSql implements SqlDatabase {
 
   close(): Promise<void> {
     return this.#pool.close();
+  }
+
+  #transaction<T>(work: (tx: Sql) => Promise<T>, again: readonly Fault[]): Promise<T> {
+    return this.#persistently(async (session) => {
+      await session.run('START TRANSACTION');
+      const answer = await work(session);
+      if (session.failure !== undefined) throw session.failure;
+      await session.run('COMMIT');
+      return answer;
+    }, again);
   }
 
   async #persistently<T>(work: (session: MysqlSession) => Promise<T>, again: readonly Fault[]): Promise<T> {

@@ -28,7 +28,7 @@ export async function migrateReadModels(db: SqlDatabase, now: number): Promise<v
     for (const statement of controlTables(tx.dialect)) await tx.run(statement);
     for (const name of projectionNames) {
       await createGeneration(tx, name, 1);
-      await tx.write('replace', 'projections', ['name', 'active'], [[name, 1]]);
+      await tx.write('replace', 'projections', ['name', 'active', 'paused'], [[name, 1, 0]]);
       await tx.write(
         'replace',
         'generations',
@@ -45,12 +45,19 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
   const sequence =
     dialect === 'sqlite' ? 'INTEGER PRIMARY KEY AUTOINCREMENT' : 'BIGINT AUTO_INCREMENT PRIMARY KEY';
   return [
-    table(dialect, 'projections', ['name VARCHAR(32) NOT NULL PRIMARY KEY', 'active INTEGER NOT NULL']),
+    table(dialect, 'projections', [
+      'name VARCHAR(32) NOT NULL PRIMARY KEY',
+      'active INTEGER NOT NULL',
+      'paused INTEGER NOT NULL',
+    ]),
     table(dialect, 'generations', [
       'projection VARCHAR(32) NOT NULL',
       'generation INTEGER NOT NULL',
       'version INTEGER NOT NULL',
       'status VARCHAR(16) NOT NULL',
+      'phase VARCHAR(16)',
+      'runner VARCHAR(160)',
+      'heard_at BIGINT',
       'created_at BIGINT NOT NULL',
       'PRIMARY KEY (projection, generation)',
     ]),
@@ -84,9 +91,16 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
   ];
 }
 
-/** The tables a projection's generation is kept in, by their base names. */
-export function tablesOf(projection: ProjectionName): readonly string[] {
-  return Object.keys(generationTables[projection]);
+/** The tables a projection's generation is kept in, by their base names, and their columns. */
+export function tablesOf(
+  projection: ProjectionName,
+): readonly { base: string; columns: readonly string[] }[] {
+  return Object.entries(generationTables[projection]).map(([base, definitions]) => ({
+    base,
+    columns: definitions
+      .filter((text) => !text.startsWith('PRIMARY'))
+      .map((text) => text.split(' ')[0] as string),
+  }));
 }
 
 export async function createGeneration(
@@ -96,6 +110,15 @@ export async function createGeneration(
 ): Promise<void> {
   for (const [base, columns] of Object.entries(generationTables[projection]))
     await sql.run(table(sql.dialect, tableOf(base, generation), columns, 'clustered'));
+}
+
+export async function dropGeneration(
+  sql: Sql,
+  projection: ProjectionName,
+  generation: number,
+): Promise<void> {
+  for (const { base } of tablesOf(projection))
+    await sql.run(`DROP TABLE IF EXISTS ${tableOf(base, generation)}`);
 }
 
 /** Points what analysts select from at a generation. */

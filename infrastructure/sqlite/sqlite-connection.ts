@@ -28,6 +28,10 @@ export class SqliteConnection implements Sql {
     return this.#tell(() => this.#statement(text).all(...params) as Row[]);
   }
 
+  async rows<Row extends readonly unknown[]>(text: string, params: readonly SqlValue[] = []): Promise<Row[]> {
+    return this.#tell(() => this.#statement(text, 'arrays').all(...params) as unknown as Row[]);
+  }
+
   async run(text: string, params: readonly SqlValue[] = []): Promise<number> {
     return this.#tell(() => Number(this.#statement(text).run(...params).changes));
   }
@@ -102,10 +106,12 @@ export class SqliteConnection implements Sql {
     this.#db.close();
   }
 
-  #statement(text: string): StatementSync {
-    const statement = this.#statements.get(text) ?? this.#db.prepare(text);
-    this.#statements.delete(text);
-    this.#statements.set(text, statement);
+  #statement(text: string, rowsAs: 'objects' | 'arrays' = 'objects'): StatementSync {
+    const key = `${rowsAs} ${text}`;
+    const statement = this.#statements.get(key) ?? this.#db.prepare(text);
+    statement.setReturnArrays(rowsAs === 'arrays');
+    this.#statements.delete(key);
+    this.#statements.set(key, statement);
     if (this.#statements.size > statementsKept)
       this.#statements.delete(this.#statements.keys().next().value as string);
     return statement;

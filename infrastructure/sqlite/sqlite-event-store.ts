@@ -17,7 +17,7 @@ import { openSqliteFile, type SqliteFile } from './sqlite-file.ts';
 export const eventsFile = (path: string): SqliteFile => ({
   path,
   synchronous: 'FULL',
-  checkpointPages: 2000,
+  checkpointPages: 1000,
   cache: 8192,
   migrations: [
     `CREATE TABLE events (

@@ -71,9 +71,9 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     return new Map([[partition, range && String(range.last)]]);
   }
 
-  async beginnings(): Promise<ReadonlyMap<number, Position | null>> {
-    const range = this.#reader.range();
-    return new Map([[partition, range && String(range.first)]]);
+  /** The file keeps everything for ever. */
+  async expired(): Promise<ReadonlyMap<number, Position | null>> {
+    return new Map([[partition, null]]);
   }
 
   async countAfter(_partition: number, position: Position | null): Promise<number> {

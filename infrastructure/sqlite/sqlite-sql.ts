@@ -49,6 +49,10 @@ export class SqliteSql implements SqlDatabase {
     return this.#reader.all<Row>(text, params);
   }
 
+  async rows<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): Promise<Row[]> {
+    return this.#reader.rows<Row>(text, params);
+  }
+
   run(text: string, params?: readonly SqlValue[]): Promise<number> {
     return this.transaction((tx) => tx.run(text, params));
   }
@@ -79,6 +83,21 @@ export class SqliteSql implements SqlDatabase {
     const turn = this.#lastTurn.then(() => transact(writer, work));
     this.#lastTurn = turn.catch(() => undefined);
     return turn;
+  }
+
+  async snapshot<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new ReadModelsUnavailable(`${this.#path} is closed`);
+    const connection = this.#idle.pop() ?? this.#connect();
+    const { tx, end } = handleOf(connection);
+    try {
+      await connection.run('BEGIN');
+      return await work(tx);
+    } finally {
+      end();
+      connection.rollback();
+      if (this.#closed || this.#idle.length >= idleConnections) connection.close();
+      else this.#idle.push(connection);
+    }
   }
 
   /** Waits for transactions asked for before. Streams still being read end when they are left. */
@@ -129,6 +148,7 @@ function handleOf(connection: SqliteConnection): { readonly tx: Sql; end(): void
     tx: {
       dialect: connection.dialect,
       all: async (...args) => live().all(...args),
+      rows: async (...args) => live().rows(...args),
       run: async (...args) => live().run(...args),
       stream: (...args) => live().stream(...args),
       write: async (...args) => live().write(...args),

@@ -17,7 +17,7 @@ import { openSqliteFile, type SqliteFile } from './sqlite-file.ts';
 export const telemetryFile = (path: string): SqliteFile => ({
   path,
   synchronous: 'FULL',
-  checkpointPages: 4000,
+  checkpointPages: 2000,
   cache: 8192,
   migrations: [
     `CREATE TABLE batches (

@@ -306,6 +306,18 @@ export function sqlContract(
       });
     });
 
+    it('shows a snapshot nothing that is committed while it lasts', async () => {
+      await insert([1, 'a', 0]);
+      await db.snapshot(async (sql) => {
+        const names = async () =>
+          (await sql.all<{ name: string }>(`SELECT name FROM ${table}`)).map((r) => r.name);
+        const before = await names();
+        await db.run(`UPDATE ${table} SET name = 'b'`);
+        assert.deepEqual(await names(), before);
+      });
+      assert.deepEqual(await stored(), [[1, 'b', 0]]);
+    });
+
     it('keeps what was committed when opened anew', async function () {
       if (!opened.reopen) return this.skip();
       await db.transaction((tx) => tx.write('insert', table, columns, rowsUpTo(10)));

@@ -78,13 +78,12 @@ describe('SqliteSource', () => {
       ['1', '2'],
     );
     assert.deepEqual(await telemetry().ends(), new Map([[0, '5']]));
-    assert.deepEqual(await events().beginnings(), new Map([[0, '1']]));
   });
 
   it('is empty at first', async () => {
     for (const source of [telemetry(), events()]) {
       assert.deepEqual(await source.ends(), new Map([[0, null]]));
-      assert.deepEqual(await source.beginnings(), new Map([[0, null]]));
+      assert.deepEqual(await source.expired(), new Map([[0, null]]));
       assert.equal(await source.countAfter(0, null), 0);
     }
   });
