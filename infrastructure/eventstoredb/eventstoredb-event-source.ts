@@ -107,7 +107,7 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
   }
 
   /** The store keeps device streams for ever. */
-  async beginnings(): Promise<ReadonlyMap<number, Position | null>> {
+  async expired(): Promise<ReadonlyMap<number, Position | null>> {
     return new Map([[partition, null]]);
   }
 

@@ -14,7 +14,7 @@ import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/sql-device-queries.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/sql-progress-queries.ts';
-import { SqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
+import { sqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
 import { sqlTelemetryQueries } from '../../infrastructure/sql/sql-telemetry-queries.ts';
 import { services as s } from './services.ts';
 
@@ -29,7 +29,7 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.metrics).toConstantValue(new Registry());
     bind(s.projectorMetrics).toResolvedValue((metrics) => new ProjectorMetrics(metrics), [s.metrics]);
 
-    bind(s.readModels).toResolvedValue((db, clock) => new SqlReadModels(db, clock), [s.database, s.clock]);
+    bind(s.readModels).toResolvedValue(sqlReadModels, [s.database, s.clock]);
     bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [s.queryDatabase]);
     bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [s.queryDatabase]);
     bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [s.queryDatabase]);
@@ -51,10 +51,8 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
       s.ids,
       s.clock,
     ]);
-    bind(s.buckets).toResolvedValue(
-      (queries) => telemetryBuckets(queries, luxonCalendar),
-      [s.telemetryQueries],
-    );
+    bind(s.calendar).toDynamicValue(() => luxonCalendar());
+    bind(s.buckets).toResolvedValue(telemetryBuckets, [s.telemetryQueries, s.calendar]);
     bind(s.freshness).toResolvedValue(
       (queries, devices, telemetry) => freshness(queries, { devices, telemetry }),
       [s.progressQueries, s.deviceSource, s.telemetrySource],

@@ -61,10 +61,11 @@ export async function openSession(config: Config, log: Log): Promise<Session> {
 
   async function endsOf(name: ProjectionName) {
     const source = sourceOf(name);
-    const log: EventSource<Positioned> = await container.getAsync(
-      source === 'devices' ? s.deviceSource : s.telemetrySource,
-    );
-    return [...(await log.ends())]
+    const events: EventSource<Positioned> =
+      source === 'devices'
+        ? await container.getAsync(s.deviceSource)
+        : await container.getAsync(s.telemetrySource);
+    return [...(await events.ends())]
       .filter((end): end is [number, Position] => end[1] !== null)
       .map(([partition, position]) => ({ source, partition, position }));
   }

@@ -12,7 +12,7 @@ import type { Retraction } from '../../domain/telemetry/telemetry-event.ts';
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { readLatest, readMetrics, readRollup } from '../../infrastructure/sql/documents.ts';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
-import { SqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
+import { sqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
 import { SqliteSql } from '../../infrastructure/sqlite/sqlite-sql.ts';
 
 type Said =
@@ -91,7 +91,7 @@ describe('Telemetry projection', function () {
     files += 1;
     const db = new SqliteSql(path.join(folder, `${files}.db`));
     await migrateReadModels(db, 0);
-    const readModels = new SqlReadModels(db, clock);
+    const readModels = sqlReadModels(db, clock);
     const generation = { projection: 'telemetry', generation: 1 };
     const start = () =>
       projector(telemetryProjection(eventRegistry, everyDevice), generation, readModels, clock, quiet, {

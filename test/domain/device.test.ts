@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { type DeviceCommand, type DeviceEvent, deviceDecider } from '../../domain/device/device.ts';
+import {
+  type DeviceCommand,
+  type DeviceDetails,
+  type DeviceEvent,
+  deviceDecider,
+} from '../../domain/device/device.ts';
 import { Rejection } from '../../domain/rejection.ts';
 import { deciderSpec } from '../support/decider-spec.ts';
 
@@ -15,7 +20,7 @@ const reinstate = { type: 'ReinstateDevice', deviceId } as const;
 const reinstated: DeviceEvent = { type: 'DeviceReinstated', data: { deviceId } };
 const decommission = { type: 'DecommissionDevice', deviceId, reason: 'scrapped' } as const;
 const decommissioned: DeviceEvent = { type: 'DeviceDecommissioned', data: { deviceId, reason: 'scrapped' } };
-const change = (changes: Partial<typeof details>) =>
+const change = (changes: Partial<DeviceDetails>) =>
   ({ type: 'ChangeDeviceDetails', deviceId, changes }) as const;
 
 describe('Device', () => {
