@@ -7,12 +7,12 @@ import { deviceId } from './text-schemas.ts';
 import { nameMap } from './validation.ts';
 
 const timestampError = `must be ISO 8601, ${isoTimeForm}, or whole epoch milliseconds, of the years 0001 to 9999`;
-const valueError = `must be a finite number, true, false, or well-formed text of up to ${readingLimits.textLength} characters`;
+const valueError = `must be a number of at most ${readingLimits.magnitude} either way, true, false, or well-formed text of up to ${readingLimits.textLength} characters`;
 const metricsError = `must have 1 to ${readingLimits.metrics} metrics`;
 
 const value = z.union(
   [
-    z.number(),
+    z.number().min(-readingLimits.magnitude).max(readingLimits.magnitude),
     z.boolean(),
     z
       .string()

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import type { Express } from 'express';
 import type { Registry } from 'prom-client';
 import type { DeviceCommands } from '../../application/device-commands.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
@@ -13,7 +14,6 @@ import { documentationRoutes } from './documentation-routes.ts';
 import { expressServer } from './express-server.ts';
 import { readingMetrics, requestMetrics } from './http-metrics.ts';
 import { type Checks, operationRoutes } from './operation-routes.ts';
-import type { Route } from './route.ts';
 import { shutdown } from './shutdown.ts';
 import { telemetryIngestRoute } from './telemetry-ingest-route.ts';
 import { telemetryLatestRoutes } from './telemetry-latest-routes.ts';
@@ -41,8 +41,7 @@ export type HttpOptions = {
 };
 
 export type HttpServer = {
-  /** Every call there is. */
-  readonly routes: readonly Route[];
+  readonly app: Express;
   /** Resolves with the address once connections are accepted; port 0 is any that is free. */
   listen(port: number, host: string): Promise<AddressInfo>;
   /**
@@ -70,13 +69,14 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
   ];
   const routes = [...api, ...documentationRoutes([...hot, ...api], version)];
   const requests = requestMetrics(metrics);
-  const server = expressServer(httpApp(hot, routes, { ids, log, requests, maxBodyBytes }));
+  const app = httpApp(hot, routes, { ids, log, requests, maxBodyBytes });
+  const server = expressServer(app);
   stopping.watch(server);
   // Longer than load balancers and devices keep an idle connection, so that it is they who close it.
   server.keepAliveTimeout = 75_000;
 
   return {
-    routes: [...hot, ...routes],
+    app,
 
     async listen(port, host) {
       server.listen(port, host);
