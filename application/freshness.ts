@@ -91,7 +91,7 @@ export function freshness(
 
 /** Events of every partition of the source that the checkpoints have not passed. */
 export async function countLag(
-  source: EventSource<Positioned>,
+  source: Pick<EventSource<Positioned>, 'ends' | 'countAfter'>,
   checkpoints: readonly PartitionPosition[],
 ): Promise<number> {
   const at = new Map<number, Position>(checkpoints.map(({ partition, position }) => [partition, position]));

@@ -45,10 +45,10 @@ export type RebuildOutcome = {
 export type Rebuildable = {
   readonly name: string;
   readonly version: number;
-  readonly source: EventSource<Positioned>;
   consumer(of: Generation, readModels: ReadModels): BatchConsumer<Positioned>;
-  group(of: Generation): string;
-};
+  /** Has the log consumed until `signal` is aborted, beside those that consume it into other generations. */
+  run(consumer: BatchConsumer<Positioned>, of: Generation, signal: AbortSignal): Promise<void>;
+} & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter'>;
 
 /** History no longer reaches back to the first event: the rebuilt tables would hold less than the live ones. */
 export class HistoryExpired extends Error {
@@ -127,7 +127,7 @@ async function startBuild(
     done += events;
   });
   const throttled = throttle === undefined ? gate : throttledConsumer(gate, throttle, clock, either);
-  const running = what.source.run(throttled, { group: what.group(next), signal: either });
+  const running = what.run(throttled, next, either);
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {});
   running.catch((error) => {
@@ -147,7 +147,7 @@ async function startBuild(
     caughtUp: () =>
       orFailure(async () => {
         for (let lag = Number.POSITIVE_INFINITY; lag > 0; ) {
-          const ends = definedEntries(await what.source.ends());
+          const ends = definedEntries(await what.ends());
           total = Math.max(total, done + (await lagNow()));
           tell();
           await gate.untilReached(ends);
@@ -220,7 +220,7 @@ async function startBuild(
 
   async function lagNow(): Promise<number> {
     const checkpoints = [...gate.reached].map(([partition, position]) => ({ partition, position }));
-    return countLag(what.source, checkpoints);
+    return countLag(what, checkpoints);
   }
 
   function tell(): void {
@@ -263,8 +263,8 @@ function throttledConsumer(
   };
 }
 
-async function refuseExpired({ name, source }: Rebuildable): Promise<void> {
-  const lost = [...(await source.expired())].filter(([, upTo]) => upTo !== null);
+async function refuseExpired({ name, expired }: Rebuildable): Promise<void> {
+  const lost = [...(await expired())].filter(([, upTo]) => upTo !== null);
   if (lost.length === 0) return;
   const where = lost.map(([partition, upTo]) => `up to ${upTo} in partition ${partition}`).join(', ');
   throw new HistoryExpired(

@@ -14,6 +14,7 @@ import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/sql-device-queries.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/sql-progress-queries.ts';
+import { sqlProjectionControl } from '../../infrastructure/sql/sql-projection-control.ts';
 import { sqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
 import { sqlTelemetryQueries } from '../../infrastructure/sql/sql-telemetry-queries.ts';
 import { services as s } from './services.ts';
@@ -30,6 +31,7 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.projectorMetrics).toResolvedValue((metrics) => new ProjectorMetrics(metrics), [s.metrics]);
 
     bind(s.readModels).toResolvedValue(sqlReadModels, [s.database, s.clock]);
+    bind(s.control).toResolvedValue(sqlProjectionControl, [s.database, s.clock]);
     bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [s.queryDatabase]);
     bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [s.queryDatabase]);
     bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [s.queryDatabase]);

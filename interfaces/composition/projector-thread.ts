@@ -2,9 +2,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { pinoLog } from '../../infrastructure/logging/pino-log.ts';
-import { runProjectors } from '../workers/run-projectors.ts';
+import { superviseProjectors } from '../workers/projector-supervisor.ts';
 import { openContainer } from './container.ts';
-import { projectorRuns } from './projectors.ts';
+import { supervisedProjections } from './projectors.ts';
 import { services as s } from './services.ts';
 
 /** What the thread is asked, and what it answers to a question for its metrics. */
@@ -27,6 +27,11 @@ port.on('message', (request: Request) => {
       .then((text) => port.postMessage({ id: request.id, metrics: text } satisfies Answer));
 });
 
-await runProjectors(await projectorRuns(container, projectionNames), stopped.signal, log);
+await superviseProjectors(
+  await supervisedProjections(container, projectionNames),
+  await container.getAsync(s.control),
+  stopped.signal,
+  log,
+);
 await container.unbindAllAsync();
 port.close();

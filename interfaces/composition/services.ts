@@ -11,6 +11,7 @@ import type { EventSource } from '../../application/ports/event-source.ts';
 import type { EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
 import type { Ids } from '../../application/ports/ids.ts';
 import type { Log } from '../../application/ports/log.ts';
+import type { ProjectionControl } from '../../application/ports/projection-control.ts';
 import type { DeviceQueries, ProgressQueries, TelemetryQueries } from '../../application/ports/queries.ts';
 import type { ReadModels } from '../../application/ports/read-models.ts';
 import type { LoggedTelemetry, TelemetryLog } from '../../application/ports/telemetry-log.ts';
@@ -53,6 +54,7 @@ export const services = {
   calendar: id<Calendar>('Calendar'),
   buckets: id<TelemetryBuckets>('TelemetryBuckets'),
   freshness: id<Freshness>('Freshness'),
+  control: id<ProjectionControl>('ProjectionControl'),
   /** One for each dependency; the call rejects when it cannot be used. */
   check: id<{ readonly name: string; check(): Promise<void> }>('Check'),
 } as const;

@@ -8,9 +8,9 @@ import type { Position } from '../../application/ports/position.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import { type ProjectionName, projectionNames, sourceOf } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { runProjectors } from '../workers/run-projectors.ts';
+import { superviseProjectors } from '../workers/projector-supervisor.ts';
 import { openContainer } from './container.ts';
-import { projectorRuns } from './projectors.ts';
+import { supervisedProjections } from './projectors.ts';
 import { services as s } from './services.ts';
 
 /** The application without its API, for commands that work on the configured stores directly. */
@@ -48,7 +48,12 @@ export async function openSession(config: Config, log: Log): Promise<Session> {
     ids,
     async catchUp() {
       const stopped = new AbortController();
-      const running = runProjectors(await projectorRuns(container, projectionNames), stopped.signal, log);
+      const running = superviseProjectors(
+        await supervisedProjections(container, projectionNames),
+        await container.getAsync(s.control),
+        stopped.signal,
+        log,
+      );
       try {
         for (const name of projectionNames) await freshness.waitFor([name], await endsOf(name), farEnough);
       } finally {

@@ -1,0 +1,132 @@
+import type { Log } from '../../application/ports/log.ts';
+import type { ProjectionControl, ProjectionState } from '../../application/ports/projection-control.ts';
+import type { Generation } from '../../application/ports/read-models.ts';
+
+/** A projection this process can project, by its name. */
+export type Supervised = {
+  readonly name: string;
+  /** Of the code in this release. */
+  readonly version: number;
+  /** Consumes the projection's log into a generation until `signal` is aborted. */
+  run(of: Generation, signal: AbortSignal): Promise<void>;
+  /** Builds a generation of this release's version beside the live one and switches to it. */
+  upgrade(signal: AbortSignal): Promise<void>;
+};
+
+const lookEveryMilliseconds = 500;
+const longestPauseMilliseconds = 10_000;
+
+/**
+ * Keeps the active generation of each projection consumed by this process until `signal` is aborted: starts, stops
+ * and changes over as operators rebuild, pause and switch. A generation filled by another version of the code is
+ * left to the nodes that have it; one that is older than this release is built anew beside it.
+ */
+export async function superviseProjectors(
+  supervised: readonly Supervised[],
+  control: ProjectionControl,
+  signal: AbortSignal,
+  log: Log,
+): Promise<void> {
+  await Promise.all(supervised.map((one) => supervise(one, control, signal, log)));
+}
+
+async function supervise(
+  one: Supervised,
+  control: ProjectionControl,
+  signal: AbortSignal,
+  log: Log,
+): Promise<void> {
+  let running: Running | undefined;
+  let upgrading: Running | undefined;
+  while (!signal.aborted) {
+    const state = await stateOf(one.name, control, log);
+    if (state) {
+      const wanted = generationToRun(one, state);
+      if (running && running.key !== wanted?.generation) {
+        await running.stop();
+        running = undefined;
+      }
+      if (!running && wanted)
+        running = start(wanted.generation, (stop) => one.run(wanted, stop), one, signal, log);
+      if (!upgrading && isOutdated(one, state)) upgrading = start(0, one.upgrade, one, signal, log);
+      if (upgrading && !isOutdated(one, state)) {
+        await upgrading.stop();
+        upgrading = undefined;
+      }
+    }
+    await pause(lookEveryMilliseconds, signal);
+  }
+  await Promise.all([running?.stop(), upgrading?.stop()]);
+}
+
+async function stateOf(
+  name: string,
+  control: ProjectionControl,
+  log: Log,
+): Promise<ProjectionState | undefined> {
+  try {
+    return (await control.states()).find(({ projection }) => projection === name);
+  } catch (err) {
+    // What runs goes on and waits for the database by itself.
+    log.warn({ projection: name, err }, 'cannot read which generation is active');
+    return undefined;
+  }
+}
+
+function generationToRun({ version }: Supervised, state: ProjectionState): Generation | undefined {
+  if (state.paused) return undefined;
+  return state.generations.find((one) => one.generation === state.active && one.version === version);
+}
+
+function isOutdated({ version }: Supervised, state: ProjectionState): boolean {
+  const active = state.generations.find((one) => one.generation === state.active);
+  return !state.paused && active !== undefined && active.version < version;
+}
+
+type Running = { readonly key: number; stop(): Promise<void> };
+
+/** Runs `work` again and again, after a longer pause each time it fails, until it is stopped. */
+function start(
+  key: number,
+  work: (signal: AbortSignal) => Promise<void>,
+  { name }: Supervised,
+  signal: AbortSignal,
+  log: Log,
+): Running {
+  const stopped = new AbortController();
+  const either = AbortSignal.any([signal, stopped.signal]);
+  const over = (async () => {
+    for (let failures = 0; !either.aborted; ) {
+      const started = Date.now();
+      try {
+        await work(either);
+        failures = 0;
+      } catch (err) {
+        if (either.aborted) return;
+        failures = Date.now() - started > longestPauseMilliseconds ? 1 : failures + 1;
+        log.error({ projection: name, generation: key, err }, 'projector failed and starts again');
+      }
+      await pause(Math.min(longestPauseMilliseconds, 100 * 2 ** failures), either);
+    }
+  })();
+  return {
+    key,
+    async stop() {
+      stopped.abort();
+      await over;
+    },
+  };
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener('abort', done);
+  });
+}
