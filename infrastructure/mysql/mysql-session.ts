@@ -89,7 +89,11 @@ export class MysqlSession implements Sql {
     }
   }
 
-  async #query(text: string, params: readonly SqlValue[], options: QueryOptions = {}): Promise<Result> {
+  async #query(
+    text: string,
+    params: readonly SqlValue[],
+    options: Omit<QueryOptions, 'sql'> = {},
+  ): Promise<Result> {
     this.#assertUsable();
     try {
       return await query(this.#connection, {

@@ -1,15 +1,21 @@
 import type {
   DeadLetter,
   DeadLetterTable,
-  DeviceHistoryRow,
   DeviceHistoryTable,
-  DeviceRow,
   DeviceTable,
   Generation,
   ProjectionTables,
 } from '../../application/ports/read-models.ts';
-import type { Labels, RegisteredDevice } from '../../domain/device/device.ts';
+import type { RegisteredDevice } from '../../domain/device/device.ts';
 import { chunks, inChunks, placeholders } from './chunks.ts';
+import {
+  deviceColumns,
+  deviceRow,
+  historyColumns,
+  historyEntry,
+  type StoredDevice,
+  type StoredHistory,
+} from './device-rows.ts';
 import { tableOf } from './schema.ts';
 import type { Sql, SqlValue } from './sql.ts';
 import { sqlTelemetryTables } from './sql-telemetry-tables.ts';
@@ -24,8 +30,6 @@ export function sqlProjectionTables(sql: Sql, of: Generation): ProjectionTables 
   };
 }
 
-type StoredDevice = Omit<DeviceRow, 'labels'> & { labels: string };
-
 function deviceTable(sql: Sql, generation: number): DeviceTable {
   const devices = tableOf('devices', generation);
   const labels = tableOf('device_labels', generation);
@@ -33,12 +37,11 @@ function deviceTable(sql: Sql, generation: number): DeviceTable {
     async find(deviceIds) {
       const rows = await inChunks(deviceIds, (ids) =>
         sql.all<StoredDevice>(
-          `SELECT device_id AS deviceId, name, type, status, labels, revision, registered_at AS registeredAt,
-           updated_at AS updatedAt FROM ${devices} WHERE device_id IN (${placeholders(ids)})`,
+          `SELECT ${deviceColumns} FROM ${devices} d WHERE device_id IN (${placeholders(ids)})`,
           ids,
         ),
       );
-      return new Map(rows.map((row) => [row.deviceId, { ...row, labels: JSON.parse(row.labels) as Labels }]));
+      return new Map(rows.map((row) => [row.deviceId, deviceRow(row)]));
     },
 
     async put(rows) {
@@ -82,16 +85,13 @@ function deviceTable(sql: Sql, generation: number): DeviceTable {
   };
 }
 
-type StoredHistory = Omit<DeviceHistoryRow, 'changes' | 'state'> & { changes: string; state: string };
-
 function historyTable(sql: Sql, generation: number): DeviceHistoryTable {
   const history = tableOf('device_history', generation);
   return {
     async latest(deviceIds) {
       const rows = await inChunks(deviceIds, (ids) =>
-        sql.all<StoredHistory>(
-          `SELECT device_id AS deviceId, revision, event, changes, reason, actor, at,
-           correlation_id AS correlationId, causation_id AS causationId, event_id AS eventId, state
+        sql.all<StoredHistory & { state: string }>(
+          `SELECT ${historyColumns}, state
            FROM ${history} h WHERE device_id IN (${placeholders(ids)})
            AND revision = (SELECT MAX(revision) FROM ${history} WHERE device_id = h.device_id)`,
           ids,
@@ -100,11 +100,7 @@ function historyTable(sql: Sql, generation: number): DeviceHistoryTable {
       return new Map(
         rows.map((row) => [
           row.deviceId,
-          {
-            ...row,
-            changes: JSON.parse(row.changes) as DeviceHistoryRow['changes'],
-            state: JSON.parse(row.state) as RegisteredDevice,
-          },
+          { ...historyEntry(row), state: JSON.parse(row.state) as RegisteredDevice },
         ]),
       );
     },

@@ -60,6 +60,22 @@ export function sqlContract(
         );
       });
 
+      it('answers with rows as arrays of their columns', async () => {
+        assert.deepEqual(await db.rows(`SELECT id FROM ${table}`), []);
+        await insert([1, 'a', 0.5], [2, null, null]);
+        const select = `SELECT name, id, value FROM ${table} WHERE id >= ? ORDER BY id`;
+        const arrays = [
+          ['a', 1, 0.5],
+          [null, 2, null],
+        ];
+        assert.deepEqual(await db.rows(select, [1]), arrays);
+        assert.deepEqual(
+          (await db.all(select, [2])).map((row) => ({ ...(row as object) })),
+          [{ name: null, id: 2, value: null }],
+        );
+        assert.deepEqual(await db.transaction((tx) => tx.rows(select, [1])), arrays);
+      });
+
       it('runs one statement again and again with other parameters', async () => {
         for (let id = 0; id < 30; id += 1)
           assert.equal(
@@ -91,6 +107,7 @@ export function sqlContract(
 
       it('rejects what is not SQL or breaks a rule, and works on', async () => {
         await assert.rejects(db.all('SELEKT 1'));
+        await assert.rejects(db.rows('SELEKT 1'));
         await assert.rejects(db.run(`INSERT INTO ${table}_missing (id) VALUES (1)`));
         await assert.rejects(collect(`SELECT nothing FROM ${table}`));
         await insert([1, 'a', null]);

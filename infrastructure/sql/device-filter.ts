@@ -1,0 +1,36 @@
+import type { DeviceFilter } from '../../application/ports/queries.ts';
+import { tableOf } from './schema.ts';
+import type { SqlValue } from './sql.ts';
+
+/** `FROM from WHERE where` are the devices that match, known as `d`; `id` is the column to order and page them by. */
+export type MatchingDevices = {
+  readonly from: string;
+  readonly where: string;
+  readonly id: string;
+  readonly params: readonly SqlValue[];
+};
+
+export function matchingDevices(filter: DeviceFilter, generation: number): MatchingDevices {
+  const devices = `${tableOf('devices', generation)} d`;
+  const labels = tableOf('device_labels', generation);
+  const [first, ...others] = filter.labels ?? [];
+  const conditions: [condition: string, ...params: SqlValue[]][] = [];
+  if (first)
+    conditions.push(['l.label = ? AND l.value = ? AND d.device_id = l.device_id', first.key, first.value]);
+  for (const { key, value } of others)
+    conditions.push([
+      `EXISTS (SELECT 1 FROM ${labels} o WHERE o.label = ? AND o.value = ? AND o.device_id = d.device_id)`,
+      key,
+      value,
+    ]);
+  if (filter.status !== undefined) conditions.push(['d.status = ?', filter.status]);
+  if (filter.type !== undefined) conditions.push(['d.type = ?', filter.type]);
+  if (filter.text !== undefined) conditions.push(['INSTR(d.search, ?) > 0', filter.text.toLowerCase()]);
+  return {
+    // The key of labels leads to the few devices that have one, in order of their id.
+    from: first ? `${labels} l, ${devices}` : devices,
+    id: first ? 'l.device_id' : 'd.device_id',
+    where: conditions.map(([condition]) => condition).join(' AND ') || '1 = 1',
+    params: conditions.flatMap(([, ...params]) => params),
+  };
+}

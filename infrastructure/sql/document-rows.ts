@@ -1,0 +1,106 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { TelemetryScope, TimeRange } from '../../application/ports/queries.ts';
+import { onActive } from './active-generations.ts';
+import { placeholders } from './chunks.ts';
+import { matchingDevices } from './device-filter.ts';
+import { tableOf } from './schema.ts';
+import type { Sql } from './sql.ts';
+
+/** A table with one JSON document for a device and a time. */
+export type DocumentTable = { readonly base: string; readonly time: 'ts' | 'bucket' };
+
+export type DocumentRow = readonly [deviceId: string, time: number, metrics: string];
+
+export type DocumentQuery = {
+  readonly scope: TelemetryScope;
+  readonly range: TimeRange;
+  readonly order: 'asc' | 'desc';
+  /** As many rows as can be wanted. */
+  readonly limit: number;
+  /** The last device already read to the end. */
+  readonly after?: string | undefined;
+  /** Of the first device, known to be in the scope, only this range is left to be read. */
+  readonly first?: { readonly deviceId: string; readonly range: TimeRange } | undefined;
+};
+
+/** Rows of one page: enough to make the cost of a query small, few enough to hold a page in memory many times. */
+const page = { first: 256, least: 16, most: 2048, characters: 1_000_000 };
+const devicesAtOnce = 256;
+
+/**
+ * Rows by device, each device's in order of time, page after page. No statement stays open between two pages: however
+ * slowly they are taken, no connection and no old snapshot of the tables is held, and any page may be the first of
+ * a newly activated generation.
+ */
+export async function* documentRows(
+  sql: Sql,
+  { base, time }: DocumentTable,
+  { scope, range, order, limit, after, first }: DocumentQuery,
+): AsyncGenerator<readonly DocumentRow[]> {
+  const only = 'deviceId' in scope ? scope.deviceId : undefined;
+  let waiting = [only ?? first?.deviceId].filter((deviceId) => deviceId !== undefined);
+  let lastKnown = first?.deviceId ?? after ?? '';
+  let more = only === undefined;
+  let rest = first?.range;
+  let left = limit;
+  let size = page.first;
+  // Devices without many rows are read together; once one fills a page, the next are tried alone again.
+  let together = 1;
+
+  while (left > 0) {
+    if (more && waiting.length < together) {
+      const found = await devicesAfter(lastKnown);
+      waiting.push(...found);
+      lastKnown = found.at(-1) ?? lastKnown;
+      more = found.length === devicesAtOnce;
+    }
+    const devices = waiting.slice(0, rest ? 1 : together);
+    if (devices.length === 0) return;
+    const atMost = Math.min(size, left);
+    const rows = await rowsOf(devices, rest ?? range, atMost);
+    const [lastDevice, lastTime] = rows.at(-1) ?? [];
+    if (rows.length > 0) yield rows;
+    left -= rows.length;
+    if (rows.length === atMost && lastDevice !== undefined && lastTime !== undefined) {
+      waiting = waiting.slice(waiting.indexOf(lastDevice));
+      rest = order === 'asc' ? { from: lastTime + 1, to: range.to } : { from: range.from, to: lastTime };
+      together = 1;
+    } else {
+      waiting = waiting.slice(devices.length);
+      rest = undefined;
+      together = Math.min(together * 2, devicesAtOnce);
+    }
+    size = nextSize(size, rows);
+  }
+
+  async function rowsOf(devices: readonly string[], { from, to }: TimeRange, atMost: number) {
+    // SQLite answers within the same turn: without this, a large result would keep all others waiting.
+    await nextTurn();
+    return onActive(sql, ({ telemetry }) =>
+      sql.rows<DocumentRow>(
+        `SELECT device_id, ${time}, metrics FROM ${tableOf(base, telemetry)}
+         WHERE device_id IN (${placeholders(devices)}) AND ${time} >= ? AND ${time} < ?
+         ORDER BY device_id, ${time} ${order} LIMIT ?`,
+        [...devices, from, to, atMost],
+      ),
+    );
+  }
+
+  async function devicesAfter(deviceId: string): Promise<string[]> {
+    if (!('devices' in scope)) return [];
+    const rows = await onActive(sql, (active) => {
+      const { from, where, id, params } = matchingDevices(scope.devices, active.devices);
+      return sql.rows<[string]>(
+        `SELECT ${id} FROM ${from} WHERE ${where} AND ${id} > ? ORDER BY ${id} LIMIT ?`,
+        [...params, deviceId, devicesAtOnce],
+      );
+    });
+    return rows.map(([found]) => found);
+  }
+}
+
+function nextSize(size: number, rows: readonly DocumentRow[]): number {
+  let characters = 0;
+  for (const [, , metrics] of rows) characters += metrics.length;
+  return characters > page.characters ? Math.max(page.least, size / 2) : Math.min(page.most, size * 2);
+}
