@@ -15,8 +15,8 @@ export type Awaited = PartitionPosition & { readonly source: SourceName };
 export type ProjectionStatus = {
   /** `telemetry:0:42`, one for each partition consumed so far. */
   readonly positions: readonly string[];
-  /** Events of the source not yet consumed. */
-  readonly lag: number;
+  /** Events of the source not yet consumed; `null` while the source cannot be asked. */
+  readonly lag: number | null;
 };
 
 export type Freshness = {
@@ -32,10 +32,12 @@ export type Freshness = {
 
 export class NotYetProjected extends Error {
   override readonly name = 'NotYetProjected';
-  readonly lag: number;
+  readonly lag: number | null;
 
-  constructor(lag: number) {
-    super(`The read model has not reached the awaited position yet; it is ${lag} events behind`);
+  constructor(lag: number | null) {
+    super(
+      `The read model has not reached the awaited position yet; it is ${lag ?? 'an unknown number of'} events behind`,
+    );
     this.lag = lag;
   }
 }
@@ -47,16 +49,19 @@ export function freshness(
   queries: ProgressQueries,
   sources: Readonly<Record<SourceName, EventSource<Positioned>>>,
 ): Freshness {
-  const lags = new Map<string, { readonly until: number; readonly lag: Promise<number> }>();
+  const lags = new Map<string, { readonly until: number; readonly lag: Promise<number | null> }>();
   return { status, waitFor };
 
   async function status(projections: readonly ProjectionName[]): Promise<ProjectionStatus> {
     const progress = await progressOf(projections);
-    const lag = await Promise.all(progress.map((one) => lagOf(one)));
+    const behind = await Promise.all(progress.map((one) => lagOf(one)));
     const positions = progress.flatMap(({ projection, checkpoints }) =>
       checkpoints.map((at) => positionToken(sourceOf(projection), at)),
     );
-    return { positions: [...new Set(positions)], lag: Math.max(0, ...lag) };
+    return {
+      positions: [...new Set(positions)],
+      lag: behind.includes(null) ? null : Math.max(0, ...behind.map(Number)),
+    };
   }
 
   async function waitFor(
@@ -79,12 +84,12 @@ export function freshness(
   }
 
   /** Asking a broker how far its log goes costs a round trip, so the answer serves every query of a moment. */
-  function lagOf(progress: ProjectionProgress): Promise<number> {
+  function lagOf(progress: ProjectionProgress): Promise<number | null> {
     const known = lags.get(progress.projection);
     if (known && known.until > Date.now()) return known.lag;
-    const lag = countLag(sources[sourceOf(progress.projection)], progress.checkpoints);
+    // Rows can be read while their log is away; only how far they are behind cannot be told.
+    const lag = countLag(sources[sourceOf(progress.projection)], progress.checkpoints).catch(() => null);
     lags.set(progress.projection, { until: Date.now() + lagKnownForMilliseconds, lag });
-    lag.catch(() => lags.delete(progress.projection));
     return lag;
   }
 }

@@ -55,7 +55,7 @@ export async function consistent(
 ): Promise<Record<keyof typeof consistencyHeaders, string>> {
   if (waitFor !== undefined) await freshness.waitFor(projections, waitFor, timeout);
   const { positions, lag } = await freshness.status(projections);
-  return { 'Fieldlog-Position': positions.join(','), 'Fieldlog-Lag': String(lag) };
+  return { 'Fieldlog-Position': positions.join(','), 'Fieldlog-Lag': String(lag ?? 'unknown') };
 }
 
 function awaitedOf(token: string): Awaited {
