@@ -32,8 +32,8 @@ function eventReader(path: string, { batchEvents, batchBytes }: SourceOptions): 
      WHERE position > ? ORDER BY position LIMIT ?`,
   );
   page.setReturnArrays(true);
-  const range = db.prepare('SELECT (SELECT min(position) FROM events), (SELECT max(position) FROM events)');
-  range.setReturnArrays(true);
+  const end = db.prepare('SELECT ifnull(max(position), 0) FROM events');
+  end.setReturnArrays(true);
 
   return {
     name: 'devices',
@@ -53,10 +53,7 @@ function eventReader(path: string, { batchEvents, batchBytes }: SourceOptions): 
       }
       return events;
     },
-    range() {
-      const [first, last] = range.get() as unknown as [number | null, number | null];
-      return first === null || last === null ? null : { first, last };
-    },
+    end: () => (end.get() as unknown as [number])[0],
     close: () => db.close(),
   };
 }

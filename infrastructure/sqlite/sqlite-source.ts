@@ -14,8 +14,8 @@ export type LogReader<Event extends Positioned> = {
   readonly path: string;
   /** The events behind `position`, at most a batch of them. */
   after(position: number): readonly Event[];
-  /** Positions of the first and the last event, `null` when there is none. */
-  range(): { readonly first: number; readonly last: number } | null;
+  /** The position of the last event, 0 when there is none. */
+  end(): number;
   close(): void;
 };
 
@@ -67,8 +67,8 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
   }
 
   async ends(): Promise<ReadonlyMap<number, Position | null>> {
-    const range = this.#reader.range();
-    return new Map([[partition, range && String(range.last)]]);
+    const end = this.#reader.end();
+    return new Map([[partition, end === 0 ? null : String(end)]]);
   }
 
   /** The file keeps everything for ever. */
@@ -77,9 +77,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
   }
 
   async countAfter(_partition: number, position: Position | null): Promise<number> {
-    const at = this.#numberOf(position);
-    const range = this.#reader.range();
-    return range ? Math.max(0, range.last - Math.max(at, range.first - 1)) : 0;
+    return Math.max(0, this.#reader.end() - this.#numberOf(position));
   }
 
   /** Stops what runs, once the batch under way is done. */
@@ -126,7 +124,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
 
   #known(checkpoint: Position | null): number {
     const at = this.#numberOf(checkpoint);
-    const end = this.#reader.range()?.last ?? 0;
+    const end = this.#reader.end();
     if (at > end) throw new CheckpointOfAnotherLog(`${this.#reader.path} ends at ${end}`, String(at));
     return at;
   }

@@ -22,7 +22,7 @@ const readModelsFile = (path: string): SqliteFile => ({
  */
 const beginRetry = { every: 2, within: 30_000 };
 
-/** Connections kept for the next stream; more are opened when more are read at once. */
+/** Connections kept for the next stream or snapshot; more are opened when more are read at once. */
 const idleConnections = 4;
 
 /**
@@ -62,13 +62,11 @@ export class SqliteSql implements SqlDatabase {
     text: string,
     params?: readonly SqlValue[],
   ): AsyncGenerator<Row[], void> {
-    if (this.#closed) throw new ReadModelsUnavailable(`${this.#path} is closed`);
-    const connection = this.#idle.pop() ?? this.#connect();
+    const connection = this.#borrow();
     try {
       yield* connection.stream<Row>(text, params);
     } finally {
-      if (this.#closed || this.#idle.length >= idleConnections) connection.close();
-      else this.#idle.push(connection);
+      this.#giveBack(connection);
     }
   }
 
@@ -86,8 +84,7 @@ export class SqliteSql implements SqlDatabase {
   }
 
   async snapshot<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
-    if (this.#closed) throw new ReadModelsUnavailable(`${this.#path} is closed`);
-    const connection = this.#idle.pop() ?? this.#connect();
+    const connection = this.#borrow();
     const { tx, end } = handleOf(connection);
     try {
       await connection.run('BEGIN');
@@ -95,17 +92,27 @@ export class SqliteSql implements SqlDatabase {
     } finally {
       end();
       connection.rollback();
-      if (this.#closed || this.#idle.length >= idleConnections) connection.close();
-      else this.#idle.push(connection);
+      this.#giveBack(connection);
     }
   }
 
-  /** Waits for transactions asked for before. Streams still being read end when they are left. */
+  /** Waits for transactions asked for before. Streams and snapshots still read end when they are left. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     await this.#lastTurn;
     for (const connection of [this.#writer, this.#reader, ...this.#idle]) connection?.close();
+  }
+
+  /** A connection for one who reads for longer than a call. */
+  #borrow(): SqliteConnection {
+    if (this.#closed) throw new ReadModelsUnavailable(`${this.#path} is closed`);
+    return this.#idle.pop() ?? this.#connect();
+  }
+
+  #giveBack(connection: SqliteConnection): void {
+    if (this.#closed || this.#idle.length >= idleConnections) connection.close();
+    else this.#idle.push(connection);
   }
 
   #connect(): SqliteConnection {

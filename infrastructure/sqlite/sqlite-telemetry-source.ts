@@ -25,8 +25,6 @@ function telemetryReader(
      ORDER BY first_offset`,
   );
   from.setReturnArrays(true);
-  const first = db.prepare('SELECT min(first_offset) FROM batches');
-  first.setReturnArrays(true);
   const last = db.prepare(lastBatch);
   last.setReturnArrays(true);
 
@@ -44,10 +42,9 @@ function telemetryReader(
       }
       return events;
     },
-    range() {
-      const end = last.get() as unknown as [number, number] | undefined;
-      if (!end) return null;
-      return { first: (first.get() as unknown as [number])[0], last: end[0] + end[1] - 1 };
+    end() {
+      const [first, count] = (last.get() ?? [1, 0]) as unknown as [number, number];
+      return first + count - 1;
     },
     close: () => db.close(),
   };
