@@ -1,4 +1,6 @@
 import type { ProgressQueries, ProjectionProgress } from '../../application/ports/queries.ts';
+import { onActive } from './active-generations.ts';
+import { tableOf } from './schema.ts';
 import type { Sql } from './sql.ts';
 
 type Totals = Awaited<ReturnType<ProgressQueries['ledgerTotals']>>;
@@ -41,13 +43,12 @@ export function sqlProgressQueries(sql: Sql): ProgressQueries {
       ),
 
     async ledgerTotals() {
-      const [active] = await sql.all<{ active: number }>(
-        "SELECT active FROM projections WHERE name = 'telemetry'",
-      );
-      const [totals] = await sql.all<Record<keyof Totals, number | string>>(
-        `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(duplicate), 0) AS duplicate,
-         COALESCE(SUM(corrected), 0) AS corrected, COALESCE(SUM(dead_lettered), 0) AS deadLettered,
-         COALESCE(SUM(retracted), 0) AS retracted FROM telemetry_ledger_g${active?.active ?? 1}`,
+      const [totals] = await onActive(sql, ({ telemetry }) =>
+        sql.all<Record<keyof Totals, number | string>>(
+          `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(duplicate), 0) AS duplicate,
+           COALESCE(SUM(corrected), 0) AS corrected, COALESCE(SUM(dead_lettered), 0) AS deadLettered,
+           COALESCE(SUM(retracted), 0) AS retracted FROM ${tableOf('telemetry_ledger', telemetry)}`,
+        ),
       );
       if (!totals) throw new Error('The sums of a ledger are one row');
       // MySQL sums to a DECIMAL, which its driver gives as text.
