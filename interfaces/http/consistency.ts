@@ -20,7 +20,6 @@ export const consistencyParameters = z.strictObject({
     .meta({
       description:
         'Answer only once these positions are in the read model, or 503 when `timeout` has passed.',
-      examples: [['telemetry:0:42']],
     }),
   timeout: text(timeoutError)
     .transform((given, context) => {
@@ -32,7 +31,7 @@ export const consistencyParameters = z.strictObject({
     })
     .default(5000)
     .meta({
-      description: `How long to wait for \`waitFor\`: milliseconds, or such as \`5s\`; at most 30 s.`,
+      description: `How long to wait for \`waitFor\`: milliseconds, or such as \`5s\`; 5 s when absent, 30 s at most.`,
     }),
 });
 

@@ -22,7 +22,7 @@ import { type Route, route } from './route.ts';
 import { notRegistered, requireRegistered } from './telemetry-scope.ts';
 
 const page = z.strictObject({
-  limit: integer(1, 1000).default(100).meta({ description: 'How many at most.', default: 100 }),
+  limit: integer(1, 1000).default(100).meta({ description: 'How many at most; 100 when absent.' }),
   cursor: cursorParameter,
 });
 
@@ -40,8 +40,7 @@ const at = text(atError)
   })
   .optional()
   .meta({
-    description: 'The device as it was then: a revision, or a time, ISO 8601 with its offset.',
-    examples: ['2026-03-29T01:00:00Z', '3'],
+    description: 'The device as it was then: a revision such as 3, or a time such as 2026-03-29T01:00:00Z.',
   });
 
 export function deviceQueryRoutes(

@@ -133,16 +133,13 @@ export function openApi(routes: readonly Route[], version: string): Json {
       $defs = {},
       ...root
     } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
-    Object.assign(components, JSON.parse(toComponents(JSON.stringify($defs))));
-    const { id } = z.globalRegistry.get(schema) ?? {};
-    const own = JSON.parse(toComponents(JSON.stringify(root)));
-    if (id === undefined) return own;
-    components[id] = own;
-    return { $ref: `#/components/schemas/${id}` };
+    Object.assign(components, toComponents($defs));
+    return toComponents(root);
   }
 }
 
-const toComponents = (json: string): string => json.replaceAll('"#/$defs/', '"#/components/schemas/');
+const toComponents = (schema: Json): Json =>
+  JSON.parse(JSON.stringify(schema).replaceAll('"#/$defs/', '"#/components/schemas/'));
 
 /** What a route declares, and what follows from the form it has. */
 function problemsOf({ params, query, headers, body, problems = [] }: Route): readonly ProblemKind[] {

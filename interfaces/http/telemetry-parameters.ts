@@ -30,8 +30,8 @@ export const seriesParameters = {
   order: z
     .enum(['asc', 'desc'], { error: 'must be asc or desc' })
     .default('asc')
-    .meta({ description: 'By time.', default: 'asc' }),
-  limit: integer(1, 10_000_000).default(1000).meta({ description: 'Rows at most.', default: 1000 }),
+    .meta({ description: 'By time.' }),
+  limit: integer(1, 10_000_000).default(1000).meta({ description: 'Rows at most; 1000 when absent.' }),
   cursor: cursorParameter,
   interval: text(intervalError)
     .optional()
@@ -69,6 +69,6 @@ export function checkSeries(series: Series, context: z.core.$RefinementCtx): voi
 }
 
 export const devicePageParameters = {
-  limit: integer(1, 1000).default(100).meta({ description: 'Devices at most.', default: 100 }),
+  limit: integer(1, 1000).default(100).meta({ description: 'Devices at most; 100 when absent.' }),
   cursor: cursorParameter,
 };

@@ -24,7 +24,7 @@ export function httpClient(url: string) {
       ...(sent !== undefined && { body: sent }),
     });
     const text = await response.text();
-    const isJson = /json$/.test(response.headers.get('Content-Type')?.split(';')[0] ?? '');
+    const isJson = /[/+]json$/.test(response.headers.get('Content-Type')?.split(';')[0] ?? '');
     return {
       status: response.status,
       headers: response.headers,

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import type { Express } from 'express';
+import { type HttpClient, httpClient } from '../../support/http-client.ts';
+import { httpServices, serveHttp } from '../../support/http-services.ts';
+
+describe('Operating the API', () => {
+  let served: Awaited<ReturnType<typeof serveHttp>>;
+  let call: HttpClient;
+  let failing: boolean;
+  let logged: ReturnType<typeof httpServices>['logged'];
+
+  before(async () => {
+    const made = httpServices({
+      checks: {
+        eventStore: async () => {},
+        readModels: async () => {
+          if (failing) throw new Error('database password wrong');
+        },
+      },
+      moreMetrics: [async () => 'fieldlog_elsewhere 7\n'],
+    });
+    logged = made.logged;
+    served = await serveHttp(made.services);
+    call = httpClient(served.url);
+  });
+  after(() => served.close());
+  beforeEach(() => {
+    failing = false;
+  });
+
+  it('tells life from readiness, and which dependency is missing', async () => {
+    assert.deepEqual((await call('GET', '/health/live')).json, { status: 'live', version: '0.0.0-test' });
+    assert.deepEqual((await call('GET', '/health/ready')).json, {
+      status: 'ready',
+      checks: { eventStore: 'ok', readModels: 'ok' },
+    });
+    failing = true;
+    const { status, json, text } = await call('GET', '/health/ready');
+    assert.deepEqual([status, json.checks], [503, { eventStore: 'ok', readModels: 'failed' }]);
+    assert.doesNotMatch(text, /password/);
+    assert.match(String(logged.find(({ level }) => level === 'warn')?.fields.err), /password/);
+    assert.equal((await call('GET', '/health/live')).status, 200);
+  });
+
+  it('counts requests by the form of their address, and readings by what became of them', async () => {
+    await call('POST', '/api/v1/devices', { json: { deviceId: 'counted', name: 'C', type: 'test' } });
+    const reading = { deviceId: 'counted', metrics: { a: 1 } };
+    await call('POST', '/api/v1/telemetry', {
+      json: [reading, reading, {}, { ...reading, deviceId: 'other' }],
+    });
+    await call('GET', '/api/v1/devices/one');
+    await call('GET', '/api/v1/devices/two');
+    await call('GET', '/somewhere/else');
+    const { text, headers } = await call('GET', '/metrics');
+    assert.match(headers.get('Content-Type') ?? '', /^text\/plain; version=0\.0\.4/);
+    const line = (name: string) =>
+      text
+        .split('\n')
+        .find((one) => one.startsWith(name))
+        ?.split(' ')
+        .at(-1);
+    const requests = 'fieldlog_http_request_duration_seconds_count';
+    assert.equal(line(`${requests}{method="GET",route="/api/v1/devices/:deviceId",status="404"}`), '2');
+    assert.equal(line(`${requests}{method="GET",route="unmatched",status="404"}`), '1');
+    assert.equal(line(`${requests}{method="POST",route="/api/v1/telemetry",status="202"}`), '1');
+    assert.equal(line('fieldlog_readings_accepted_total'), '2');
+    assert.equal(line('fieldlog_readings_rejected_total{reason="invalid-request"}'), '1');
+    assert.equal(line('fieldlog_readings_rejected_total{reason="device-not-registered"}'), '1');
+    assert.equal(line('fieldlog_elsewhere'), '7');
+    assert.doesNotMatch(text, /one|somewhere/);
+  });
+
+  it('writes the correlation id of a request into its line of the log', async () => {
+    await call('GET', '/api/v1/devices', { headers: { 'X-Correlation-Id': 'one-story' } });
+    const told = logged.find(({ fields }) => fields.correlationId === 'one-story');
+    assert.deepEqual([told?.message, told?.fields.status], ['Request answered', 200]);
+  });
+
+  it('hands correlation id and trace on to what the request causes', async () => {
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    const contexts: unknown[] = [];
+    const { services } = httpServices({
+      async ingest(readings, context) {
+        contexts.push(context);
+        return { accepted: readings.length, refused: [], positions: [] };
+      },
+    });
+    const other = await serveHttp(services);
+    const send = (headers: Record<string, string>) =>
+      httpClient(other.url)('POST', '/api/v1/telemetry', {
+        json: { deviceId: 'd', metrics: { a: 1 } },
+        headers,
+      });
+    await send({ 'X-Correlation-Id': 'c-1', traceparent });
+    await send({ 'X-Correlation-Id': 'c-2', traceparent: traceparent.replace('4bf9', 'zzzz') });
+    await other.close();
+    assert.deepEqual(contexts, [
+      { correlationId: 'c-1', actor: 'anonymous', traceparent },
+      { correlationId: 'c-2', actor: 'anonymous' },
+    ]);
+  });
+});
+
+describe('The documentation of the API', () => {
+  let served: Awaited<ReturnType<typeof serveHttp>>;
+  let call: HttpClient;
+  // biome-ignore lint/suspicious/noExplicitAny: a document to be looked into.
+  let document: any;
+
+  before(async () => {
+    served = await serveHttp(httpServices().services);
+    call = httpClient(served.url);
+    document = (await call('GET', '/openapi.json')).json;
+  });
+  after(() => served.close());
+
+  it('has every route there is, and no other', () => {
+    const told = Object.entries<object>(document.paths).flatMap(([path, operations]) =>
+      Object.keys(operations).map((method) => `${method} ${path}`),
+    );
+    assert.deepEqual(told.sort(), routesOf(served.server.app).sort());
+    assert.ok(told.length >= 19);
+  });
+
+  it('describes every parameter and every field that can be sent', () => {
+    for (const [path, operations] of Object.entries<Record<string, { parameters: object[] }>>(document.paths))
+      for (const { parameters } of Object.values(operations))
+        for (const one of parameters as { name: string; description?: string; schema: object }[])
+          assert.ok(one.description || path.startsWith('/docs'), `${path} ${one.name}`);
+    const bodies = Object.values<Record<string, { requestBody?: { content: object } }>>(document.paths)
+      .flatMap((operations) => Object.values(operations))
+      .flatMap(({ requestBody }) => Object.values(requestBody?.content ?? {}))
+      .map(({ schema }) => schema.anyOf?.[0] ?? schema.items ?? schema)
+      .map((schema) => (schema.$ref ? document.components.schemas[schema.$ref.split('/').at(-1)] : schema));
+    assert.ok(bodies.length >= 8);
+    for (const { properties = {} } of bodies)
+      for (const [name, field] of Object.entries<{ description?: string }>(properties))
+        assert.ok(field.description, name);
+  });
+
+  it('refers to nothing that it does not have', () => {
+    const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)];
+    assert.ok(references.length > 20);
+    for (const [, name = ''] of references) assert.ok(document.components.schemas[name], name);
+    for (const [name, schema] of Object.entries<{ $ref?: string }>(document.components.schemas))
+      assert.equal(schema.$ref, undefined, name);
+  });
+
+  it('can be read in a browser without any other host, under a policy that allows none', async () => {
+    const page = await call('GET', '/docs');
+    const policy = page.headers.get('Content-Security-Policy') ?? '';
+    assert.match(policy, /default-src 'none'/);
+    assert.doesNotMatch(policy, /unsafe|https?:|\*/);
+    const addresses = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, address]) => address ?? '');
+    assert.ok(addresses.length >= 4);
+    const types = await Promise.all(
+      addresses.map(async (address) => {
+        assert.match(address, /^\/docs\//);
+        const { status, headers } = await call('GET', address);
+        assert.equal(status, 200, address);
+        return headers.get('Content-Type')?.split(';')[0];
+      }),
+    );
+    assert.deepEqual(types, ['text/css', 'image/png', 'text/javascript', 'text/javascript']);
+    assert.doesNotMatch(page.text, /<script>|<style|style=|onload=/);
+    for (const outside of ['/docs/..%2fpackage.json', '/docs/package.json', '/docs/index.html'])
+      assert.equal((await call('GET', outside)).status, 404, outside);
+  });
+});
+
+/** What the router itself would answer, in the words of OpenAPI. */
+function routesOf(app: Express): string[] {
+  return app.router.stack.flatMap(({ route }) =>
+    route ? route.stack.map(({ method }) => `${method} ${route.path.replaceAll(/:(\w+)/g, '{$1}')}`) : [],
+  );
+}

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { Agent, request } from 'node:http';
+import { eventually } from '../../support/eventually.ts';
+import { httpServices, serveHttp } from '../../support/http-services.ts';
+
+const body = JSON.stringify({ deviceId: 'd-1', metrics: { a: 1 } });
+
+describe('Shutting down', () => {
+  let release: () => void;
+  let started: Promise<void>;
+  let served: Awaited<ReturnType<typeof serveHttp>>;
+  let agent: Agent;
+
+  beforeEach(async () => {
+    const held = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    release = held.resolve;
+    started = begun.promise;
+    const { services } = httpServices({
+      async ingest(readings) {
+        begun.resolve();
+        await held.promise;
+        return { accepted: readings.length, refused: [], positions: [] };
+      },
+    });
+    served = await serveHttp(services);
+    agent = new Agent({ keepAlive: true });
+  });
+  afterEach(() => agent.destroy());
+
+  const call = (method: string, path: string) =>
+    new Promise<{ status: number | undefined; connection: string | undefined }>((resolve, reject) => {
+      const options = { method, agent, headers: { 'Content-Type': 'application/json' } };
+      const sent = request(served.url + path, options, (response) => {
+        response
+          .resume()
+          .on('end', () => resolve({ status: response.statusCode, connection: response.headers.connection }));
+      });
+      sent.on('error', reject).end(method === 'POST' ? body : undefined);
+    });
+
+  const refusesConnections = () =>
+    eventually(() => assert.rejects(fetch(`${served.url}/health/live`), { name: 'TypeError' }));
+
+  it('finishes the requests under way, gives up their connections and takes no others', async () => {
+    await call('GET', '/health/live');
+    const underWay = call('POST', '/api/v1/telemetry');
+    await started;
+    const closed = served.server.close(10_000);
+    await refusesConnections();
+    release();
+    assert.deepEqual(await underWay, { status: 202, connection: 'close' });
+    await closed;
+  });
+
+  it('cuts off what is not finished when its time is up', async () => {
+    const underWay = call('POST', '/api/v1/telemetry');
+    await started;
+    await Promise.all([served.server.close(50), assert.rejects(underWay, { code: 'ECONNRESET' })]);
+    release();
+  });
+
+  it('is over at once when nothing is under way, whatever connections are kept', async () => {
+    await Promise.all([call('GET', '/health/live'), call('GET', '/docs')]);
+    const begun = performance.now();
+    await served.server.close(60_000);
+    assert.ok(performance.now() - begun < 30_000);
+  });
+
+  it('is announced as not ready before connections are refused', async () => {
+    assert.deepEqual(await call('GET', '/health/ready'), { status: 200, connection: 'keep-alive' });
+    const closed = served.server.close(10_000, 1500);
+    assert.deepEqual(await call('GET', '/health/ready'), { status: 503, connection: 'close' });
+    assert.equal((await call('GET', '/health/live')).status, 200);
+    await closed;
+    await refusesConnections();
+  });
+});
