@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { SqliteSql } from '../../infrastructure/sqlite/sqlite-sql.ts';
+import { sqliteTelemetrySource } from '../../infrastructure/sqlite/sqlite-telemetry-source.ts';
+import { eventually } from '../support/eventually.ts';
+import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
+
+const kills = 20;
+const devices = 10;
+const senders = 4;
+const batch = 25;
+
+type Sent = {
+  readonly deviceId: string;
+  readonly timestamp: number;
+  readonly metrics: { readonly n: number };
+};
+
+describe('A server killed under load', function () {
+  this.timeout(240_000);
+  let folder: string;
+  let server: FieldlogProcess | undefined;
+  let url = '';
+
+  before(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-kill-'));
+  });
+
+  after(async () => {
+    await server?.end('SIGKILL');
+    await rm(folder, { recursive: true });
+  });
+
+  async function start(): Promise<void> {
+    server = fieldlog(['serve'], { DATA_DIR: folder, PORT: '0' });
+    [, url = ''] = await server.says(/(http:\/\/\S+)/);
+  }
+
+  const post = (to: string, body: unknown): Promise<Response> =>
+    fetch(url + to, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+
+  it(`${kills} times over still has every reading it acknowledged, once`, async () => {
+    const sent: Sent[] = [];
+    let unanswered: (readonly Sent[])[] = [];
+    let registered = 0;
+    await start();
+
+    for (let kill = 0; kill < kills; kill += 1) {
+      let killed = false;
+      const load = Array.from({ length: senders }, async () => {
+        const again = unanswered;
+        unanswered = [];
+        for (const readings of again) await send(readings);
+        while (!killed) await send(nextBatch());
+      });
+      const fresh = `device-${kill}`;
+      const registration = register(fresh);
+      await new Promise((resolve) => setTimeout(resolve, 50 + Math.random() * 300));
+      await server?.end('SIGKILL').finally(() => {
+        killed = true;
+      });
+      await Promise.all([...load, registration]);
+      await start();
+      await eventually(async () => assert.ok((await register(fresh)) !== undefined));
+      registered += 1;
+    }
+    for (const readings of unanswered) assert.ok(await send(readings));
+
+    function nextBatch(): readonly Sent[] {
+      const readings = Array.from({ length: batch }, (_, i): Sent => {
+        const n = sent.length + i;
+        return {
+          deviceId: `device-${n % Math.max(1, Math.min(devices, registered))}`,
+          timestamp: n,
+          metrics: { n },
+        };
+      });
+      sent.push(...readings);
+      return readings;
+    }
+
+    /** As firmware does: what was not answered is sent again later. */
+    async function send(readings: readonly Sent[]): Promise<boolean> {
+      const answer = await post('/api/v1/telemetry', readings).catch(() => undefined);
+      if (answer?.status === 202) return true;
+      if (answer) assert.equal(answer.status, 404, await answer.text());
+      unanswered.push(readings);
+      if (answer) await new Promise((resolve) => setTimeout(resolve, 10));
+      return false;
+    }
+
+    function register(deviceId: string): Promise<number | undefined> {
+      return fetch(`${url}/api/v1/devices`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json', 'Idempotency-Key': deviceId },
+        body: JSON.stringify({ deviceId, name: deviceId, type: 'test' }),
+      }).then(
+        ({ status }) => {
+          assert.equal(status, 201);
+          return status;
+        },
+        () => undefined,
+      );
+    }
+
+    const source = sqliteTelemetrySource(path.join(folder, 'telemetry.db'));
+    const inLog = await source.countAfter(0, null);
+    const db = new SqliteSql(path.join(folder, 'read-models.db'), { readOnly: true });
+    const one = async (text: string) =>
+      Number(Object.values((await db.all<Record<string, number>>(text))[0] ?? {})[0]);
+    await eventually(
+      async () =>
+        assert.equal(
+          await one('SELECT SUM(stored + duplicate + corrected + dead_lettered) FROM telemetry_ledger'),
+          inLog,
+        ),
+      { within: 60_000 },
+    );
+
+    assert.ok(sent.length > kills * batch, `only ${sent.length} readings were sent`);
+    assert.equal(await one('SELECT COUNT(*) FROM telemetry'), sent.length);
+    assert.equal(await one('SELECT COUNT(*) FROM telemetry WHERE value = ts'), sent.length);
+    assert.equal(await one('SELECT SUM(stored) FROM telemetry_ledger'), sent.length);
+    assert.equal(await one('SELECT SUM(corrected + dead_lettered) FROM telemetry_ledger'), 0);
+    assert.equal(await one('SELECT COUNT(*) FROM devices'), kills);
+    assert.equal(await one('SELECT COUNT(*) FROM device_history'), kills);
+    assert.equal(await one("SELECT SUM(json_extract(metrics, '$.n[0]')) FROM telemetry_1d_g1"), sent.length);
+    await db.close();
+    await source.close();
+  });
+});
