@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Awaited, Freshness } from '../../application/freshness.ts';
 import type { SourceName } from '../../application/ports/position.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
-import { list, text } from './query-parameters.ts';
+import { list, single } from './query-parameters.ts';
 
 const whole = '(?:0|[1-9]\\d{0,19})';
 const positionForm = new RegExp(`^(devices|telemetry):(\\d{1,9}):(${whole}(?:-${whole}){0,3})$`);
@@ -21,7 +21,7 @@ export const consistencyParameters = z.strictObject({
       description:
         'Answer only once these positions are in the read model, or 503 when `timeout` has passed.',
     }),
-  timeout: text(timeoutError)
+  timeout: single(timeoutError)
     .transform((given, context) => {
       const [, number, unit] = /^(\d{1,6})(ms|s)?$/.exec(given) ?? [];
       const milliseconds = Number(number) * (unit === 's' ? 1000 : 1);

@@ -1,11 +1,16 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { Ids } from '../../application/ports/ids.ts';
 import { invalidRequest } from './problems.ts';
-import { text } from './query-parameters.ts';
+import { single } from './query-parameters.ts';
 
-export const cursorParameter = text('must be a cursor')
+export const cursorParameter = single('must be a cursor')
   .optional()
   .meta({ description: 'Where to go on: `next` of the page before, with all other parameters unchanged.' });
+
+export const next = z
+  .string()
+  .nullable()
+  .meta({ description: 'Hand it to `cursor` for the next page; null on the last.' });
 
 export type Cursors<Key> = {
   write(key: Key): string;

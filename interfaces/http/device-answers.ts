@@ -54,11 +54,6 @@ export const historyEntry = z
   })
   .meta({ id: 'HistoryEntry' });
 
-export const next = z
-  .string()
-  .nullable()
-  .meta({ description: 'Hand it to `cursor` for the next page; null on the last.' });
-
 export const deviceAnswer = (description: string, headers: Record<string, string> = {}): AnswerSpec => ({
   description,
   content: { 'application/json': positionedDevice },
@@ -69,10 +64,15 @@ export const deviceAnswer = (description: string, headers: Record<string, string
 export const devicePosition = (position: string): string =>
   positionToken('devices', { partition: 0, position });
 
-export const answerDevice = ({ device, position }: CommandAnswer): Answer => ({
+export function positioned({ device, position }: CommandAnswer): z.output<typeof positionedDevice> {
+  const { deviceId, ...others } = device;
+  return { deviceId, ...others, position: devicePosition(position) };
+}
+
+export const answerDevice = (answer: CommandAnswer): Answer => ({
   status: 200,
-  headers: { ETag: etag(device.revision) },
-  json: { ...device, position: devicePosition(position) },
+  headers: { ETag: etag(answer.device.revision) },
+  json: positioned(answer),
 });
 
 export const etag = (revision: number): string => `"${revision}"`;

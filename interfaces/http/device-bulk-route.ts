@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { DeviceCommands } from '../../application/device-commands.ts';
 import type { Ids } from '../../application/ports/ids.ts';
 import type { DeviceDetails } from '../../domain/device/device.ts';
-import { devicePosition, positionedDevice } from './device-answers.ts';
+import { positioned, positionedDevice } from './device-answers.ts';
 import { newDeviceId, registration, registrationHeaders } from './device-schemas.ts';
 import { MalformedLine, readItems } from './json-body.ts';
 import { type Fault, HttpProblem, invalidRequest, problemKinds, problemOf, problemType } from './problems.ts';
@@ -110,11 +110,11 @@ export function deviceBulkRoute(
     idempotencyKey: string | undefined,
   ): Promise<Outcome> {
     try {
-      const { device, position } = await commands.handle(
+      const answer = await commands.handle(
         { type: 'RegisterDevice', deviceId, details },
         { ...caller, ...(idempotencyKey !== undefined && { idempotencyKey }) },
       );
-      return { index, status: 201, deviceId, device: { ...device, position: devicePosition(position) } };
+      return { index, status: 201, deviceId, device: positioned(answer) };
     } catch (error) {
       const problem = problemOf(error);
       if (problem.kind === 'internal-error') throw error;

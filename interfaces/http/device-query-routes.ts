@@ -4,22 +4,14 @@ import type { Freshness } from '../../application/freshness.ts';
 import type { Ids } from '../../application/ports/ids.ts';
 import type { DeviceQueries } from '../../application/ports/queries.ts';
 import { consistencyHeaders, consistencyParameters, consistent } from './consistency.ts';
-import { cursorParameter, cursors, nextLink, pageOf } from './cursor.ts';
-import {
-  answerDevice,
-  device,
-  deviceAnswer,
-  devicePosition,
-  etag,
-  historyEntry,
-  next,
-} from './device-answers.ts';
+import { cursorParameter, cursors, next, nextLink, pageOf } from './cursor.ts';
+import { answerDevice, device, deviceAnswer, devicePosition, etag, historyEntry } from './device-answers.ts';
 import { deviceFilterOf, deviceFilterParameters } from './device-filter.ts';
 import { deviceParams } from './device-schemas.ts';
-import { isoTimeForm, parseIsoTime } from './iso-time.ts';
-import { integer, text } from './query-parameters.ts';
+import { isoTimeForm } from './iso-time.ts';
+import { integer, isoTime, single } from './query-parameters.ts';
+import { notRegistered, requireRegistered } from './registered.ts';
 import { type Route, route } from './route.ts';
-import { notRegistered, requireRegistered } from './telemetry-scope.ts';
 
 const page = z.strictObject({
   limit: integer(1, 1000).default(100).meta({ description: 'How many at most; 100 when absent.' }),
@@ -30,10 +22,10 @@ const pageHeaders = { ...consistencyHeaders, Link: 'The next page, `rel="next"`,
 
 const atError = `must be a revision, or a time in ISO 8601: ${isoTimeForm}`;
 
-const at = text(atError)
+const at = single(atError)
   .transform((given, context): Moment => {
     if (/^\d{1,15}$/.test(given)) return { revision: Number(given) };
-    const time = parseIsoTime(given.replace(' ', '+'));
+    const time = isoTime(given);
     if (time !== undefined) return { time };
     context.addIssue({ code: 'custom', message: atError, input: given });
     return z.NEVER;

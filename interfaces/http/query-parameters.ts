@@ -46,14 +46,17 @@ const splitAtCommas = (given: unknown): unknown => (typeof given === 'string' ? 
 export const repeated = <Item extends z.ZodType>(item: Item, error: string) =>
   z.preprocess((given) => [given].flat(), z.array(item).max(100, { error }));
 
-export const text = (error: string) => z.string({ error: `${error}, given once` });
+/** Given once: a parameter that is repeated comes as an array. */
+export const single = (error: string) => z.string({ error: `${error}, given once` });
+
+/** In a query a plus sign stands for a space unless it is percent-encoded, which is easily forgotten. */
+export const isoTime = (given: string): number | undefined => parseIsoTime(given.replace(' ', '+'));
 
 const timeError = `must be epoch milliseconds, or ISO 8601: ${isoTimeForm}`;
 
 /** Epoch milliseconds from either way of writing a time. */
-export const time = text(timeError).transform((given, context) => {
-  // In a query a plus sign stands for a space unless it is percent-encoded, which is easily forgotten.
-  const epoch = /^-?\d{1,15}$/.test(given) ? Number(given) : parseIsoTime(given.replace(' ', '+'));
+export const time = single(timeError).transform((given, context) => {
+  const epoch = /^-?\d{1,15}$/.test(given) ? Number(given) : isoTime(given);
   if (epoch === undefined || !isTimestamp(epoch)) {
     context.addIssue({ code: 'custom', message: timeError, input: given });
     return z.NEVER;

@@ -17,9 +17,10 @@ import { type Checks, operationRoutes } from './operation-routes.ts';
 import { shutdown } from './shutdown.ts';
 import { telemetryIngestRoute } from './telemetry-ingest-route.ts';
 import { telemetryLatestRoutes } from './telemetry-latest-routes.ts';
-import { type SeriesServices, telemetrySeriesRoutes } from './telemetry-series-routes.ts';
+import type { TelemetryQueryServices } from './telemetry-query-services.ts';
+import { telemetrySeriesRoutes } from './telemetry-series-routes.ts';
 
-export type HttpServices = SeriesServices & {
+export type HttpServices = TelemetryQueryServices & {
   readonly commands: DeviceCommands;
   readonly ingest: IngestTelemetry;
   readonly devices: DeviceQueries;

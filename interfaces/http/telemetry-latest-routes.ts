@@ -4,12 +4,12 @@ import { consistencyParameters, consistent } from './consistency.ts';
 import { cursors, pageOf } from './cursor.ts';
 import { deviceFilterOf, deviceFilterParameters } from './device-filter.ts';
 import { deviceParams } from './device-schemas.ts';
+import { requireRegistered } from './registered.ts';
 import { type Exchange, type Route, route } from './route.ts';
 import { formatFor } from './row-format.ts';
 import { streamRows } from './row-stream.ts';
 import { devicePageParameters, metricParameter } from './telemetry-parameters.ts';
-import { projectionsOf, requireRegistered } from './telemetry-scope.ts';
-import type { SeriesServices } from './telemetry-series-routes.ts';
+import { projectionsOf, type TelemetryQueryServices } from './telemetry-query-services.ts';
 import { pointShape, pointsAnswer, rowsAnswer } from './telemetry-shapes.ts';
 
 const parameters = consistencyParameters.extend({ metric: metricParameter });
@@ -24,7 +24,7 @@ export function telemetryLatestRoutes({
   telemetry,
   freshness,
   ids,
-}: Pick<SeriesServices, 'history' | 'telemetry' | 'freshness' | 'ids'>): readonly Route[] {
+}: Pick<TelemetryQueryServices, 'history' | 'telemetry' | 'freshness' | 'ids'>): readonly Route[] {
   return [
     route({
       method: 'get',

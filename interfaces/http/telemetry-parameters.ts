@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isMetricName, metricNameForm, readingLimits } from '../../domain/telemetry/reading.ts';
 import { cursorParameter } from './cursor.ts';
-import { integer, list, text, time } from './query-parameters.ts';
+import { integer, list, single, time } from './query-parameters.ts';
 import { aggregates } from './telemetry-shapes.ts';
 
 export const metricError =
@@ -33,14 +33,14 @@ export const seriesParameters = {
     .meta({ description: 'By time.' }),
   limit: integer(1, 10_000_000).default(1000).meta({ description: 'Rows at most; 1000 when absent.' }),
   cursor: cursorParameter,
-  interval: text(intervalError)
+  interval: single(intervalError)
     .optional()
     .meta({
       description:
         'Answer with buckets of this length, aligned to the calendar of `tz`: a number and m, h, d, w, mo or y.',
       examples: ['15m', '1d'],
     }),
-  tz: text(tzError)
+  tz: single(tzError)
     .optional()
     .meta({ description: 'IANA time zone of the buckets; UTC when absent.', examples: ['Europe/Berlin'] }),
   aggregate: list(z.enum(aggregates, { error: aggregateError }), aggregateError)

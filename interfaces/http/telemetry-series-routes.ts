@@ -1,30 +1,18 @@
 import { z } from 'zod';
-import type { DeviceHistory } from '../../application/device-history.ts';
-import type { Freshness } from '../../application/freshness.ts';
-import type { Calendar } from '../../application/ports/calendar.ts';
-import type { Ids } from '../../application/ports/ids.ts';
-import type { Point, TelemetryQueries, TelemetryScope } from '../../application/ports/queries.ts';
-import type { Bucket, TelemetryBuckets } from '../../application/telemetry-buckets.ts';
+import type { Point, TelemetryScope } from '../../application/ports/queries.ts';
+import type { Bucket } from '../../application/telemetry-buckets.ts';
 import { readingLimits } from '../../domain/telemetry/reading.ts';
 import { consistencyParameters, consistent } from './consistency.ts';
 import { cursors } from './cursor.ts';
 import { deviceFilterOf, deviceFilterParameters } from './device-filter.ts';
 import { deviceParams } from './device-schemas.ts';
+import { requireRegistered } from './registered.ts';
 import { type Exchange, type Route, route } from './route.ts';
 import { formatFor } from './row-format.ts';
 import { limited, type RowPage, streamRows, untilFull } from './row-stream.ts';
 import { checkSeries, seriesParameters } from './telemetry-parameters.ts';
-import { projectionsOf, requireRegistered } from './telemetry-scope.ts';
+import { projectionsOf, type TelemetryQueryServices } from './telemetry-query-services.ts';
 import { bucketShape, bucketsAnswer, pointShape, pointsAnswer, rowsAnswer } from './telemetry-shapes.ts';
-
-export type SeriesServices = {
-  readonly history: DeviceHistory;
-  readonly telemetry: TelemetryQueries;
-  readonly buckets: TelemetryBuckets;
-  readonly calendar: Calendar;
-  readonly freshness: Freshness;
-  readonly ids: Ids;
-};
 
 const parameters = consistencyParameters.extend(seriesParameters);
 type Query = z.output<typeof parameters>;
@@ -40,7 +28,7 @@ export function telemetrySeriesRoutes({
   calendar,
   freshness,
   ids,
-}: SeriesServices): readonly Route[] {
+}: TelemetryQueryServices): readonly Route[] {
   return [
     route({
       method: 'get',

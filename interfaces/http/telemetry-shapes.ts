@@ -5,7 +5,7 @@ import type { Bucket } from '../../application/telemetry-buckets.ts';
 import type { MetricValue } from '../../domain/telemetry/reading.ts';
 import type { RollupStats } from '../../domain/telemetry/rollup.ts';
 import { consistencyHeaders } from './consistency.ts';
-import { next } from './device-answers.ts';
+import { next } from './cursor.ts';
 import { isoTimes, zonedIsoTimes } from './iso-time.ts';
 import type { AnswerSpec } from './route.ts';
 import { csvValue, jsonValue, type RowShape } from './row-format.ts';

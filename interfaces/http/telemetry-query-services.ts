@@ -1,0 +1,23 @@
+import type { DeviceHistory } from '../../application/device-history.ts';
+import type { Freshness } from '../../application/freshness.ts';
+import type { Calendar } from '../../application/ports/calendar.ts';
+import type { Ids } from '../../application/ports/ids.ts';
+import type { TelemetryQueries, TelemetryScope } from '../../application/ports/queries.ts';
+import type { ProjectionName } from '../../application/projections/projection.ts';
+import type { TelemetryBuckets } from '../../application/telemetry-buckets.ts';
+
+/** What queries of telemetry are answered with. */
+export type TelemetryQueryServices = {
+  readonly history: DeviceHistory;
+  readonly telemetry: TelemetryQueries;
+  readonly buckets: TelemetryBuckets;
+  readonly calendar: Calendar;
+  readonly freshness: Freshness;
+  readonly ids: Ids;
+};
+
+/** The read models an answer about the scope is made of. */
+export function projectionsOf(scope: TelemetryScope): readonly ProjectionName[] {
+  const filtered = 'devices' in scope && Object.keys(scope.devices).length > 0;
+  return filtered ? ['telemetry', 'devices'] : ['telemetry'];
+}

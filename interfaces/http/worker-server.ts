@@ -1,0 +1,24 @@
+import type { Registry } from 'prom-client';
+import type { Ids } from '../../application/ports/ids.ts';
+import type { Log } from '../../application/ports/log.ts';
+import { httpApp } from './app.ts';
+import { requestMetrics } from './http-metrics.ts';
+import { type Checks, operationRoutes } from './operation-routes.ts';
+import { type HttpServer, serving } from './serving.ts';
+import { shutdown } from './shutdown.ts';
+
+export type WorkerServices = {
+  readonly ids: Ids;
+  readonly log: Log;
+  readonly metrics: Registry;
+  readonly checks: Checks;
+  readonly version: string;
+};
+
+/** What a worker answers over HTTP: whether it lives, whether it is ready, and its metrics. */
+export function workerServer(services: WorkerServices): HttpServer {
+  const stopping = shutdown();
+  const routes = operationRoutes({ ...services, moreMetrics: [], closing: stopping.begun });
+  const requests = requestMetrics(services.metrics);
+  return serving(httpApp([], routes, { ...services, requests, maxBodyBytes: 1024 }), stopping);
+}
