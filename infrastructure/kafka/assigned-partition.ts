@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import kafkajs, { type Consumer, type EachBatchPayload } from 'kafkajs';
 import type { Batch, BatchConsumer } from '../../application/ports/event-source.ts';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
@@ -65,23 +64,31 @@ export class AssignedPartition {
   }
 
   /** Starts at the checkpoint, as soon as it can be learnt. */
-  async place(backoff = 0): Promise<void> {
+  async place(): Promise<void> {
+    if (this.#released) return;
     const { kafkaConsumer, consumer, reader } = this.#host;
-    const where = { topic: reader.topic, partitions: [this.partition] };
-    this.#next = undefined;
+    this.#hold();
     try {
-      kafkaConsumer.pause([where]);
-      if (backoff > 0) await pause(backoff, undefined, { ref: false });
-      if (this.#released) return;
       const [checkpoint, bounds] = await Promise.all([consumer.checkpoint(this.partition), reader.bounds()]);
       if (this.#released) return;
       const start = this.#within(bounds.get(this.partition), checkpoint);
       this.#next = start;
       this.#after = checkpoint;
       kafkaConsumer.seek({ topic: reader.topic, partition: this.partition, offset: String(start.offset) });
-      kafkaConsumer.resume([where]);
+      kafkaConsumer.resume([{ topic: reader.topic, partitions: [this.partition] }]);
     } catch (error) {
       this.#falter(error);
+    }
+  }
+
+  /** Nothing is fetched of it from here on until it is placed. */
+  #hold(): void {
+    this.#next = undefined;
+    try {
+      this.#host.kafkaConsumer.pause([{ topic: this.#host.reader.topic, partitions: [this.partition] }]);
+    } catch (error) {
+      // A consumer that has ended by itself fetches nothing either.
+      if (!(error instanceof kafkajs.KafkaJSNonRetriableError)) throw error;
     }
   }
 
@@ -179,7 +186,8 @@ export class AssignedPartition {
       { err: error, partition: this.partition, backoff },
       'a batch was not consumed, starting again at the checkpoint',
     );
-    void this.place(backoff);
+    this.#hold();
+    setTimeout(() => void this.place(), backoff).unref();
   }
 }
 

@@ -1,9 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs';
+import type { Cluster, Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import type { BatchConsumer } from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/log.ts';
 import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
 import { AssignedPartition, type PartitionHost } from './assigned-partition.ts';
+import { assignerTelling } from './cluster-capture.ts';
 import { metadataMaxAge, retries } from './kafka-client.ts';
 import type { KafkaTopicReader } from './kafka-topic-reader.ts';
 
@@ -41,7 +42,9 @@ export class KafkaConsumerSession {
   readonly #host: PartitionHost;
   readonly #over = Promise.withResolvers<void>();
   #partitions = new Map<number, AssignedPartition>();
+  #cluster: Cluster | undefined;
   #joined = false;
+  #ended = false;
   #lastSign = Date.now();
   /** By partition: the offset last committed, and a lag that stands still. */
   #committed = new Map<number, bigint>();
@@ -73,6 +76,11 @@ export class KafkaConsumerSession {
       allowAutoTopicCreation: false,
       readUncommitted: false,
       retry: { ...retries, restartOnFailure: async () => false },
+      partitionAssigners: [
+        assignerTelling((cluster) => {
+          this.#cluster = cluster;
+        }),
+      ],
     });
     this.#host = {
       kafkaConsumer: this.#kafkaConsumer,
@@ -105,11 +113,10 @@ export class KafkaConsumerSession {
     } finally {
       clearInterval(watch);
       signal.removeEventListener('abort', stop);
+      this.#ended = true;
       const underWay = [...this.#partitions.values()].map((partition) => partition.underWay?.done);
       this.#assign([]);
-      // A consumer that hangs is left behind: it has no partition to hand batches to any more.
-      const left = started.catch(() => undefined).then(() => this.#kafkaConsumer.disconnect());
-      await Promise.race([left.catch(() => undefined), pause(leaveTime, undefined, { ref: false })]);
+      await this.#leave(started);
       await Promise.allSettled(underWay);
     }
   }
@@ -120,7 +127,7 @@ export class KafkaConsumerSession {
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       this.#joined = true;
       this.#lastSign = Date.now();
-      this.#assign(payload.memberAssignment[topic] ?? []);
+      this.#assign(this.#ended ? [] : (payload.memberAssignment[topic] ?? []));
     });
     consumer.on(consumer.events.FETCH, () => {
       this.#lastSign = Date.now();
@@ -134,6 +141,16 @@ export class KafkaConsumerSession {
       partitionsConsumedConcurrently: this.#options.concurrency,
       eachBatch: (payload) => this.#eachBatch(payload),
     });
+  }
+
+  /** A consumer that hangs is left behind without its connections; it has no partition to hand batches to. */
+  async #leave(started: Promise<void>): Promise<void> {
+    const left = started.catch(() => undefined).then(() => this.#kafkaConsumer.disconnect());
+    const outcome = await Promise.race([
+      left.catch(() => undefined),
+      pause(leaveTime, 'hanging', { ref: false }),
+    ]);
+    if (outcome === 'hanging') this.#cluster?.disconnect().catch(() => undefined);
   }
 
   /** Called before anything of the new assignment is fetched. */

@@ -47,7 +47,9 @@ export class KafkaTelemetrySource implements EventSource<LoggedTelemetry> {
         await session.run(signal);
       } catch (error) {
         if (error instanceof ConsumerFailed) throw error.cause;
-        this.#log.warn({ err: error, group, backoff }, 'the Kafka consumer was lost and is built anew');
+        // Brokers that have just started cannot let anyone join yet.
+        const write = session.hasJoined || backoff > firstBackoff ? this.#log.warn : this.#log.info;
+        write({ err: error, group, backoff }, 'the Kafka consumer was lost and is built anew');
         this.#options.onRebuilt?.();
         if (session.hasJoined) backoff = firstBackoff;
         await pause(backoff, undefined, { signal }).catch(() => undefined);

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import kafkajs, { type Cluster, type Kafka, type KafkaMessage } from 'kafkajs';
+import type { Cluster, Kafka, KafkaMessage } from 'kafkajs';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { assignerTelling } from './cluster-capture.ts';
 import { metadataMaxAge } from './kafka-client.ts';
 import type { KafkaPosition } from './kafka-position.ts';
 import { eventsIn } from './telemetry-decoding.ts';
@@ -151,22 +152,14 @@ export class KafkaTopicReader {
   }
 }
 
-/**
- * The admin client neither fetches nor keeps to one connection. A consumer hands its cluster to its assigners when
- * it is made, which is the one public way to have a cluster; the consumer itself never runs.
- */
+/** The admin client neither fetches nor keeps to one connection. The consumer that this is of never runs. */
 function clusterOf(kafka: Kafka): Cluster {
   let cluster: Cluster | undefined;
   kafka.consumer({
     groupId: 'fieldlog-reader',
     metadataMaxAge,
     allowAutoTopicCreation: false,
-    partitionAssigners: [
-      (config) => {
-        cluster = config.cluster;
-        return kafkajs.PartitionAssigners.roundRobin(config);
-      },
-    ],
+    partitionAssigners: [assignerTelling((found) => (cluster = found))],
   });
-  return cluster as Cluster;
+  return cluster as unknown as Cluster;
 }

@@ -1,0 +1,322 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { createRequire } from 'node:module';
+import { setTimeout as pause } from 'node:timers/promises';
+import kafkajs from 'kafkajs';
+import type { Batch, BatchConsumer } from '../../../application/ports/event-source.ts';
+import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
+import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
+import { eventually } from '../../support/eventually.ts';
+import { runUntil } from '../../support/recording-consumer.ts';
+import { needs } from '../../support/servers.ts';
+import { FencedConsumer } from './fenced-consumer.ts';
+import { type Fixture, kafkaFixture } from './kafka-fixture.ts';
+
+type KafkaConsumerGroup = { prototype: { fetch(nodeId: string): Promise<unknown[]> } };
+const ConsumerGroup: KafkaConsumerGroup = createRequire(import.meta.url)(
+  'kafkajs/src/consumer/consumerGroup',
+);
+
+needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
+  this.timeout(60_000);
+  let kafka: Fixture;
+  let group: string;
+  let consumer: FencedConsumer;
+
+  const open = async (options: Parameters<typeof kafkaFixture>[1] = {}) => {
+    kafka = await kafkaFixture(brokers, options);
+    group = randomUUID();
+    consumer = new FencedConsumer();
+  };
+  afterEach(() => kafka.close());
+
+  const publish = async (count: number, device = newDevice()) => {
+    const publication = newPublication(Array.from({ length: count }, (_, n) => reading(device, n)));
+    const [position] = await kafka.log.publish(publication);
+    assert.ok(position);
+    return { ids: publication.events.map((_, i) => `${publication.id}/${i}`), ...position };
+  };
+  const consumedOnce = (ids: readonly string[]) =>
+    assert.deepEqual(
+      new Map(ids.map((id) => [id, consumer.effects.get(id)])),
+      new Map(ids.map((id) => [id, 1])),
+    );
+  const run = (
+    until: () => Promise<unknown>,
+    source = kafka.source,
+    by: BatchConsumer<LoggedTelemetry> = consumer,
+  ) => runUntil(source, by, group, until);
+  const runUntilConsumed = (ids: readonly string[]) =>
+    run(() => eventually(() => consumedOnce(ids), { within: 40_000 }));
+  const said = (message: RegExp) => kafka.lines.filter((line) => message.test(line.message));
+
+  describe('a batch that fails', () => {
+    it('with an error that kafkajs gives up for is tried again by the same source', async () => {
+      await open();
+      const { ids } = await publish(3);
+      const errors = [new TypeError('a'), new RangeError('b'), new ReferenceError('c'), new SyntaxError('d')];
+      const faltering: BatchConsumer<LoggedTelemetry> = {
+        checkpoint: (partition) => consumer.checkpoint(partition),
+        async consume(batch) {
+          const error = errors.shift();
+          if (error) throw error;
+          await consumer.consume(batch);
+        },
+      };
+      await run(() => eventually(() => consumedOnce(ids)), kafka.source, faltering);
+      assert.deepEqual(errors, []);
+    });
+
+    it('holds up its own partition only', async () => {
+      await open();
+      const [one, other] = [await publish(1), await publish(1)];
+      let third = await publish(1);
+      while (third.partition === one.partition) third = await publish(1);
+      const failing: BatchConsumer<LoggedTelemetry> = {
+        checkpoint: (partition) => consumer.checkpoint(partition),
+        consume: (batch) =>
+          batch.partition === one.partition ? Promise.reject(new Error('poison')) : consumer.consume(batch),
+      };
+      const source = kafka.source.run(failing, { group, signal: new AbortController().signal });
+      source.catch(() => undefined);
+      await eventually(() => consumedOnce(third.ids));
+      await assert.rejects(source, /poison/);
+      assert.ok(other.ids.length > 0);
+    });
+  });
+
+  it('keeps its partitions through a batch that takes longer than the session', async () => {
+    await open({ topic: { partitions: 1 }, session: { sessionTimeout: 3000 } });
+    const { ids } = await publish(2);
+    const gate = Promise.withResolvers<void>();
+    const batches: Batch<LoggedTelemetry>[] = [];
+    const slow: BatchConsumer<LoggedTelemetry> = {
+      checkpoint: (partition) => consumer.checkpoint(partition),
+      async consume(batch) {
+        batches.push(batch);
+        if (batches.length === 1) await gate.promise;
+        await consumer.consume(batch);
+      },
+    };
+    await run(
+      async () => {
+        await eventually(() => assert.equal(batches.length, 1));
+        const waiting = await kafka.reopen();
+        await runUntil(waiting.source, slow, group, async () => {
+          // More than two sessions, in which the member that works must not be taken for dead.
+          await pause(7000);
+          assert.equal(batches.length, 1);
+          gate.resolve();
+          await eventually(() => consumedOnce(ids));
+          const more = await publish(1);
+          await eventually(() => consumedOnce(more.ids), { within: 20_000 });
+        });
+      },
+      kafka.source,
+      slow,
+    );
+    assert.equal(consumer.delivered.length, 3);
+  });
+
+  it('starts at the checkpoint, whatever offsets the group has committed to Kafka', async () => {
+    await open();
+    const { ids, partition } = await publish(4);
+    const admin = kafka.newClient().admin();
+    await admin.connect();
+    await admin.setOffsets({ groupId: group, topic: kafka.topic, partitions: [{ partition, offset: '1' }] });
+    await admin.disconnect();
+    await runUntilConsumed(ids);
+  });
+
+  it('commits its offsets to Kafka too, for those who look at the lag there', async () => {
+    await open({ session: { stallAfter: 600 } });
+    const { ids, partition } = await publish(4);
+    const admin = kafka.newClient().admin();
+    await admin.connect();
+    await run(async () => {
+      await eventually(() => consumedOnce(ids));
+      await eventually(async () => {
+        const [committed] = await admin.fetchOffsets({ groupId: group, topics: [kafka.topic] });
+        assert.equal(committed?.partitions.find((one) => one.partition === partition)?.offset, '1');
+      });
+    });
+    await admin.disconnect();
+  });
+
+  it('neither loses nor doubles while members come and go', async function () {
+    const seconds = Number(process.env.STORM_SECONDS ?? 8);
+    this.timeout((seconds + 90) * 1000);
+    await open({ topic: { partitions: 6 }, session: { batchSize: 50 } });
+    const devices = Array.from({ length: 30 }, newDevice);
+    const stop = new AbortController();
+    const members: Promise<void>[] = [];
+    const join = async (signal: AbortSignal) => {
+      const { source } = await kafka.reopen();
+      members.push(source.run(consumer, { group, signal }));
+    };
+    const ids: string[] = [];
+    const publishing = (async () => {
+      while (!stop.signal.aborted)
+        ids.push(
+          ...(await Promise.all(devices.map((device) => publish(5, device)))).flatMap((one) => one.ids),
+        );
+    })();
+
+    await join(stop.signal);
+    for (let second = 0; second < seconds; second += 1) {
+      const leaves = new AbortController();
+      await join(leaves.signal);
+      await pause(1000);
+      leaves.abort();
+    }
+    stop.abort();
+    await Promise.all([publishing, ...members]);
+    const during = consumer.effects.size;
+    await runUntilConsumed(ids);
+    assert.equal(consumer.effects.size, ids.length);
+    for (const device of devices) {
+      // Repeated deliveries aside, a device's events arrive in the order they were published in.
+      const firsts = new Set(
+        consumer.delivered
+          .filter(({ data }) => (data as { deviceId: string }).deviceId === device)
+          .map(({ id }) => id),
+      );
+      const published = ids.filter((id) => firsts.has(id));
+      assert.deepEqual([...firsts], published);
+    }
+    assert.ok(during > 0, 'nothing was consumed while members came and went');
+  });
+
+  describe('when the topic has changed', () => {
+    const deleteUpTo = async (partition: number, offset: string) => {
+      const admin = kafka.newClient().admin();
+      await admin.connect();
+      // kafkajs deletes only in a topic that it has looked at.
+      await admin.fetchTopicOffsets(kafka.topic);
+      await admin.deleteTopicRecords({ topic: kafka.topic, partitions: [{ partition, offset }] });
+      await admin.disconnect();
+    };
+
+    it('goes on at what is left when messages expired before they were consumed, and tells of it', async () => {
+      const lost: [number, number][] = [];
+      await open({
+        topic: { partitions: 1 },
+        session: { onHistoryLost: (partition, messages) => lost.push([partition, messages]) },
+      });
+      const first = await publish(1);
+      await runUntilConsumed(first.ids);
+      await publish(1);
+      await publish(1);
+      const left = await publish(2);
+      await deleteUpTo(0, '3');
+      await runUntilConsumed(left.ids);
+      assert.deepEqual(lost, [[0, 2]]);
+      const [line] = said(/expired/);
+      assert.equal(line?.level, 'error');
+      assert.deepEqual([line?.fields.from, line?.fields.to], ['1', '3']);
+      assert.deepEqual(await kafka.source.expired(), new Map([[0, '3']]));
+      assert.equal(await kafka.source.countAfter(0, null), 2);
+    });
+
+    it('starts at what is left without a checkpoint, and knows the end of what is wholly expired', async () => {
+      await open({ topic: { partitions: 1 } });
+      await publish(1);
+      await deleteUpTo(0, '1');
+      assert.deepEqual(await kafka.source.ends(), new Map([[0, '1']]));
+      const { ids } = await publish(1);
+      await runUntilConsumed(ids);
+      assert.deepEqual(said(/expired/), []);
+    });
+
+    it('takes nothing, and says why, while the topic ends before the checkpoint', async () => {
+      await open({ topic: { partitions: 1 } });
+      consumer.checkpoints.set(0, '2');
+      await publish(1);
+      await run(async () => {
+        await eventually(() =>
+          assert.match(String(said(/not consumed/)[0]?.fields.err), /ends at 1, before the checkpoint 2/),
+        );
+        const { ids } = await publish(1);
+        const next = await publish(1);
+        await eventually(() => consumedOnce(next.ids));
+        assert.equal(consumer.effects.has(ids[0] as string), false, 'it lies before the checkpoint');
+      });
+    });
+  });
+
+  describe('when kafkajs fails', () => {
+    const { fetch } = ConsumerGroup.prototype;
+    afterEach(() => {
+      ConsumerGroup.prototype.fetch = fetch;
+    });
+    const failOnce = (how: () => Promise<unknown[]>) => {
+      ConsumerGroup.prototype.fetch = () => {
+        ConsumerGroup.prototype.fetch = fetch;
+        return how();
+      };
+    };
+
+    it('goes on with a new consumer after a crash that kafkajs does not come back from', async () => {
+      let rebuilt = 0;
+      await open({ session: { onRebuilt: () => (rebuilt += 1) } });
+      const { ids } = await publish(2);
+      failOnce(() => Promise.reject(new kafkajs.KafkaJSNonRetriableError('out of order')));
+      await runUntilConsumed(ids);
+      assert.equal(rebuilt, 1);
+    });
+
+    it('goes on with a new consumer when fetching stopped without a word', async () => {
+      await open({ session: { stallAfter: 1500 } });
+      const { ids } = await publish(2);
+      failOnce(() => new Promise(() => {}));
+      await runUntilConsumed(ids);
+      assert.match(String(said(/built anew/)[0]?.fields.err), /has done nothing/);
+    });
+
+    it('goes on with a new consumer when one partition stands still although it goes on', async () => {
+      await open({ topic: { partitions: 1 }, session: { stallAfter: 1500 } });
+      ConsumerGroup.prototype.fetch = async () => {
+        await pause(50);
+        return [];
+      };
+      const { ids } = await publish(2);
+      await run(async () => {
+        await eventually(() =>
+          assert.match(String(said(/built anew/)[0]?.fields.err), /stands still at 0-0/),
+        );
+        ConsumerGroup.prototype.fetch = fetch;
+        await eventually(() => consumedOnce(ids));
+      });
+    });
+  });
+
+  it('counts the events of many messages nearly', async () => {
+    await open({ topic: { partitions: 1 } });
+    await Promise.all(Array.from({ length: 3000 }, (_, n) => publish(1 + (n % 3))));
+    const { position } = await publish(1);
+    const count = await kafka.source.countAfter(0, null);
+    assert.ok(Math.abs(count - 6001) < 300, `${count} of 6001`);
+    assert.equal(await kafka.source.countAfter(0, position), 0);
+  });
+
+  it('is nearly asleep while nothing happens', async () => {
+    await open();
+    const { ids } = await publish(1);
+    const { setTimeout: original } = globalThis;
+    let timers = 0;
+    await run(async () => {
+      await eventually(() => consumedOnce(ids));
+      globalThis.setTimeout = ((...timer: Parameters<typeof original>) => {
+        timers += 1;
+        return original(...timer);
+      }) as typeof original;
+      try {
+        await pause(1000);
+      } finally {
+        globalThis.setTimeout = original;
+      }
+    });
+    // The queue of an idle connection alone set more than a thousand before it was repaired.
+    assert.ok(timers < 100, `${timers} timers in a second`);
+  });
+});
