@@ -19,7 +19,7 @@ export type DocumentQuery = {
   readonly limit: number;
   /** The last device already read to the end. */
   readonly after?: string | undefined;
-  /** Of the first device, known to be in the scope, only this range is left to be read. */
+  /** A device of the scope to begin with, of which only this range is left to be read. */
   readonly first?: { readonly deviceId: string; readonly range: TimeRange } | undefined;
 };
 
@@ -44,7 +44,7 @@ export async function* documentRows(
   let rest = first?.range;
   let left = limit;
   let size = page.first;
-  // Devices without many rows are read together; once one fills a page, the next are tried alone again.
+  // Devices without many rows are read together; one that fills a page goes on alone, with the `rest` of its range.
   let together = 1;
 
   while (left > 0) {
@@ -54,7 +54,7 @@ export async function* documentRows(
       lastKnown = found.at(-1) ?? lastKnown;
       more = found.length === devicesAtOnce;
     }
-    const devices = waiting.slice(0, rest ? 1 : together);
+    const devices = waiting.slice(0, together);
     if (devices.length === 0) return;
     const atMost = Math.min(size, left);
     const rows = await rowsOf(devices, rest ?? range, atMost);
