@@ -1,6 +1,7 @@
 import type { Container } from 'inversify';
 import packageJson from '../../package.json' with { type: 'json' };
 import { httpServer } from '../http/server.ts';
+import { listen, refuseOpenAddress } from './listening.ts';
 import { services as s } from './services.ts';
 
 export type Api = {
@@ -29,6 +30,7 @@ export async function startApi(
       container.getAsync(s.buckets),
       container.getAsync(s.freshness),
     ]);
+  refuseOpenAddress(config);
   const checks = await container.getAllAsync(s.check);
   const directory = await container.getAsync(s.directory);
   const source = await container.getAsync(s.deviceSource);
@@ -51,13 +53,13 @@ export async function startApi(
     },
     { version: packageJson.version, maxBodyBytes: config.MAX_BODY_BYTES },
   );
+  const url = await listen(server, config.PORT, config.HOST);
   const stopped = new AbortController();
   const following = directory.follow(source, `directory-${ids.fresh()}`, stopped.signal);
   following.catch((err) => log.error({ err }, 'the device directory no longer follows the event store'));
-  const { port } = await server.listen(config.PORT, config.HOST);
 
   return {
-    url: `http://${config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST}:${port}`,
+    url,
     async close() {
       await server.close(config.SHUTDOWN_MS);
       stopped.abort();

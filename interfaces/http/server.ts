@@ -1,6 +1,3 @@
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import type { Express } from 'express';
 import type { Registry } from 'prom-client';
 import type { DeviceCommands } from '../../application/device-commands.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
@@ -11,9 +8,9 @@ import { deviceBulkRoute } from './device-bulk-route.ts';
 import { deviceCommandRoutes } from './device-command-routes.ts';
 import { deviceQueryRoutes } from './device-query-routes.ts';
 import { documentationRoutes } from './documentation-routes.ts';
-import { expressServer } from './express-server.ts';
 import { readingMetrics, requestMetrics } from './http-metrics.ts';
 import { type Checks, operationRoutes } from './operation-routes.ts';
+import { type HttpServer, serving } from './serving.ts';
 import { shutdown } from './shutdown.ts';
 import { telemetryIngestRoute } from './telemetry-ingest-route.ts';
 import { telemetryLatestRoutes } from './telemetry-latest-routes.ts';
@@ -41,17 +38,6 @@ export type HttpOptions = {
   readonly maxBulk?: number;
 };
 
-export type HttpServer = {
-  readonly app: Express;
-  /** Resolves with the address once connections are accepted; port 0 is any that is free. */
-  listen(port: number, host: string): Promise<AddressInfo>;
-  /**
-   * Not ready from now on; after `lead` milliseconds no connection is accepted any more, and requests under way may
-   * go on for `drain` milliseconds, after which what is left is cut off.
-   */
-  close(drain: number, lead?: number): Promise<void>;
-};
-
 export function httpServer(services: HttpServices, options: HttpOptions): HttpServer {
   const stopping = shutdown();
   const { version, maxBodyBytes = 10 * 1024 * 1024, maxReadings = 5000, maxBulk = 1000 } = options;
@@ -70,21 +56,5 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
   ];
   const routes = [...api, ...documentationRoutes([...hot, ...api], version)];
   const requests = requestMetrics(metrics);
-  const app = httpApp(hot, routes, { ids, log, requests, maxBodyBytes });
-  const server = expressServer(app);
-  stopping.watch(server);
-  // Longer than load balancers and devices keep an idle connection, so that it is they who close it.
-  server.keepAliveTimeout = 75_000;
-
-  return {
-    app,
-
-    async listen(port, host) {
-      server.listen(port, host);
-      await once(server, 'listening');
-      return server.address() as AddressInfo;
-    },
-
-    close: (drain, lead = 0) => stopping.close(server, drain, lead),
-  };
+  return serving(httpApp(hot, routes, { ids, log, requests, maxBodyBytes }), stopping);
 }
