@@ -40,7 +40,8 @@ export type Consistency = z.output<typeof consistencyParameters>;
 export const consistencyHeaders = {
   'Fieldlog-Position':
     'How far the read models of this answer had come, one position a partition, with commas.',
-  'Fieldlog-Lag': 'Events that were in the log but not yet in the read models.',
+  'Fieldlog-Lag':
+    'Events that were in the log but not yet in the read models; `unknown` while the log cannot be asked.',
 } as const;
 
 /**

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { eventually } from '../support/eventually.ts';
-import type { Reply } from '../support/http-client.ts';
+import { problemOf, type Reply } from '../support/http-client.ts';
 import type { HttpSubject } from './http.contract.ts';
-
-const problem = ({ status, json }: Reply) => [status, json.type.split('/').at(-1)];
 
 /** Once the clock shows another millisecond than the one the device was last changed in. */
 async function inAnotherMoment(last: Pick<Reply, 'json'>, change: () => Promise<Reply>): Promise<Reply> {
@@ -51,7 +49,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
       const again = await call('POST', '/api/v1/devices', {
         json: { deviceId, name: 'Boiler', type: 'boiler' },
       });
-      assert.deepEqual(problem(again), [409, 'device-already-registered']);
+      assert.deepEqual(problemOf(again), [409, 'device-already-registered']);
     });
 
     it('is told the first answer again under the same key, with or without an id, whatever came after', async () => {
@@ -66,7 +64,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
         assert.deepEqual([again.status, again.json], [201, first.json]);
         assert.equal(again.headers.get('Location'), first.headers.get('Location'));
         const other = await call('POST', '/api/v1/devices', { ...keyed, json: { ...json, name: 'Other' } });
-        assert.deepEqual(problem(other), [422, 'idempotency-key-reused']);
+        assert.deepEqual(problemOf(other), [422, 'idempotency-key-reused']);
       }
     });
 
@@ -87,7 +85,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
       const same = await call('PATCH', `/api/v1/devices/${deviceId}`, { json });
       assert.deepEqual([same.status, same.json.revision], [200, 1]);
       const none = await call('PATCH', `/api/v1/devices/${deviceId}`, { json: {} });
-      assert.deepEqual(problem(none), [400, 'invalid-request']);
+      assert.deepEqual(problemOf(none), [400, 'invalid-request']);
     });
 
     it('is suspended, reinstated and decommissioned, the last for good', async () => {
@@ -97,7 +95,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
       assert.equal((await act('suspend', { reason: 'drifts' })).json.status, 'suspended');
       assert.equal((await act('reinstate')).json.status, 'active');
       assert.equal((await act('decommission', { reason: 'worn out' })).json.status, 'decommissioned');
-      assert.deepEqual(problem(await act('reinstate')), [409, 'device-decommissioned']);
+      assert.deepEqual(problemOf(await act('reinstate')), [409, 'device-decommissioned']);
       assert.equal((await act('decommission', { reason: 'again' })).status, 200);
     });
 
@@ -107,7 +105,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
         call('PATCH', `/api/v1/devices/${deviceId}`, { json: { name }, headers: { 'If-Match': match } });
       assert.equal((await change('Two', '"0"')).json.revision, 1);
       const stale = await change('Three', '"0"');
-      assert.deepEqual([...problem(stale), stale.json.revision], [412, 'stale-revision', 1]);
+      assert.deepEqual([...problemOf(stale), stale.json.revision], [412, 'stale-revision', 1]);
       assert.equal((await change('Four', '*')).json.revision, 2);
       for (const wrong of ['W/"2"', '2', '"2", "3"', '"x"'])
         assert.deepEqual((await change('Five', wrong)).json.errors[0].path, '/if-match', wrong);
@@ -126,7 +124,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
         call('POST', `${path}/decommission`, { json: { reason: 'x' } }),
       ];
       for (const answer of await Promise.all(calls))
-        assert.deepEqual(problem(answer), [404, 'device-not-registered']);
+        assert.deepEqual(problemOf(answer), [404, 'device-not-registered']);
     });
 
     it('is sent again only when it has changed', async () => {
@@ -154,7 +152,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
       }
       assert.deepEqual([second.name, second.status, third.status], ['Second', 'active', 'suspended']);
       const before = await call('GET', `/api/v1/devices/${deviceId}?at=2000-01-01T00:00Z`);
-      assert.deepEqual(problem(before), [404, 'device-not-registered']);
+      assert.deepEqual(problemOf(before), [404, 'device-not-registered']);
     });
   });
 
@@ -207,7 +205,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
 
     it('are refused as a whole when they are none or no list', async () => {
       for (const body of ['[]', '{"name":"x","type":"y"}', 'null'])
-        assert.deepEqual(problem(await bulk(body)), [400, 'invalid-request'], body);
+        assert.deepEqual(problemOf(await bulk(body)), [400, 'invalid-request'], body);
     });
   });
 }

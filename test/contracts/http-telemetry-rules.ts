@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
-import type { Reply } from '../support/http-client.ts';
+import { problemOf, type Reply } from '../support/http-client.ts';
 import type { HttpSubject } from './http.contract.ts';
 
 const typeOf = ({ type }: { readonly type: string }) => type.split('/').at(-1);
-const problem = ({ status, json }: Reply) => [status, typeOf(json)];
-
 export function httpTelemetryRules({ call, fresh }: HttpSubject): void {
   const send = (json: unknown) => call('POST', '/api/v1/telemetry', { json });
 
@@ -99,13 +97,13 @@ export function httpTelemetryRules({ call, fresh }: HttpSubject): void {
       const reading = (of: string) => ({ deviceId: of, metrics: { a: 1 } });
       const unknown = reading(fresh('never'));
       const invalid = { deviceId, metrics: {} };
-      assert.deepEqual(problem(await send(unknown)), [404, 'device-not-registered']);
-      assert.deepEqual(problem(await send([unknown, unknown])), [404, 'device-not-registered']);
-      assert.deepEqual(problem(await send(reading(gone))), [409, 'device-decommissioned']);
-      assert.deepEqual(problem(await send([reading(gone), unknown])), [409, 'readings-refused']);
-      assert.deepEqual(problem(await send(invalid)), [400, 'invalid-request']);
-      assert.deepEqual(problem(await send([unknown, invalid])), [400, 'invalid-request']);
-      assert.deepEqual(problem(await send([])), [400, 'invalid-request']);
+      assert.deepEqual(problemOf(await send(unknown)), [404, 'device-not-registered']);
+      assert.deepEqual(problemOf(await send([unknown, unknown])), [404, 'device-not-registered']);
+      assert.deepEqual(problemOf(await send(reading(gone))), [409, 'device-decommissioned']);
+      assert.deepEqual(problemOf(await send([reading(gone), unknown])), [409, 'readings-refused']);
+      assert.deepEqual(problemOf(await send(invalid)), [400, 'invalid-request']);
+      assert.deepEqual(problemOf(await send([unknown, invalid])), [400, 'invalid-request']);
+      assert.deepEqual(problemOf(await send([])), [400, 'invalid-request']);
     });
 
     it('of one device are refused from the moment it is suspended, and taken again once it is reinstated', async () => {
@@ -113,7 +111,7 @@ export function httpTelemetryRules({ call, fresh }: HttpSubject): void {
       const reading = { deviceId, metrics: { a: 1 } };
       assert.equal((await send(reading)).status, 202);
       await call('POST', `/api/v1/devices/${deviceId}/suspend`, { json: { reason: 'test' } });
-      assert.deepEqual(problem(await send(reading)), [409, 'device-suspended']);
+      assert.deepEqual(problemOf(await send(reading)), [409, 'device-suspended']);
       await call('POST', `/api/v1/devices/${deviceId}/reinstate`);
       assert.equal((await send(reading)).status, 202);
     });

@@ -1,13 +1,19 @@
+import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { checkedClient } from '../support/checked-client.ts';
-import type { HttpClient } from '../support/http-client.ts';
+import { type HttpClient, httpClient, type Reply } from '../support/http-client.ts';
+import { httpDeviceQueryRules } from './http-device-query-rules.ts';
 import { httpDeviceRules } from './http-device-rules.ts';
-import { httpQueryRules } from './http-query-rules.ts';
+import { httpInputRules } from './http-input-rules.ts';
+import { httpTelemetryQueryRules } from './http-telemetry-query-rules.ts';
 import { httpTelemetryRules } from './http-telemetry-rules.ts';
 
 export type HttpSubject = {
   readonly call: HttpClient;
-  readonly url: string;
+  /** Without a look into the OpenAPI document. */
+  readonly unchecked: HttpClient;
+  /** All pages of a list, by `next`; `name` is the member of the answer that holds it. */
+  readonly pages: (path: string, name: string) => Promise<Record<string, unknown>[][]>;
   /** A name nothing else in the stores has: the suite may run against stores that others use as well. */
   readonly fresh: (what: string) => string;
 };
@@ -26,9 +32,8 @@ export function httpContract(
     let call: HttpClient;
     const subject: HttpSubject = {
       call: (...args) => call(...args),
-      get url() {
-        return served.url;
-      },
+      unchecked: (...args) => httpClient(served.url)(...args),
+      pages,
       fresh: (what) => `${what}-${randomUUID().slice(0, 8)}`,
     };
 
@@ -40,6 +45,19 @@ export function httpContract(
 
     httpDeviceRules(subject);
     httpTelemetryRules(subject);
-    httpQueryRules(subject);
+    httpDeviceQueryRules(subject);
+    httpTelemetryQueryRules(subject);
+    httpInputRules(subject);
+
+    async function pages(path: string, name: string): Promise<Record<string, unknown>[][]> {
+      const found: Record<string, unknown>[][] = [];
+      for (let next: string | null = ''; next !== null; ) {
+        const answer: Reply = await call('GET', `${path}${next && `&cursor=${next}`}`);
+        assert.equal(answer.status, 200, answer.text);
+        found.push(answer.json[name]);
+        next = answer.json.next;
+      }
+      return found;
+    }
   });
 }

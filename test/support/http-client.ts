@@ -35,3 +35,6 @@ export function httpClient(url: string) {
 }
 
 export type HttpClient = ReturnType<typeof httpClient>;
+
+/** Status and name of a problem. */
+export const problemOf = ({ status, json }: Reply): [number, string] => [status, json.type.split('/').at(-1)];
