@@ -1,0 +1,139 @@
+import { Refused, ServerUnavailable } from './exit-codes.ts';
+import { pause } from './pause.ts';
+
+export type Query = Readonly<Record<string, string | number | readonly string[] | undefined>>;
+
+/** A running server's API. Every call throws `ApiRefusal`, `ServerUnavailable` or the reason of the signal. */
+export type ApiClient = {
+  readonly url: string;
+  get<Answer>(path: string, query?: Query): Promise<Answer>;
+  send<Answer>(
+    method: 'POST' | 'PATCH',
+    path: string,
+    body: unknown,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<Answer>;
+  /** Rows of an answer of any length, one after the other. */
+  rows<Row>(path: string, query?: Query): AsyncGenerator<Row>;
+};
+
+/** The server says no: an answer of 4xx. */
+export class ApiRefusal extends Refused {
+  readonly status: number;
+  /** As the server told it, RFC 9457. */
+  readonly problem: Readonly<Record<string, unknown>>;
+
+  constructor(status: number, problem: Readonly<Record<string, unknown>>) {
+    super(detailOf(status, problem));
+    this.status = status;
+    this.problem = problem;
+  }
+}
+
+export type ClientOptions = {
+  /** Ends what is under way, or with `finish` only what has not been sent yet. */
+  readonly signal: AbortSignal;
+  readonly finish?: boolean;
+  /** For how long a request is repeated while the server cannot serve it; not at all when absent. */
+  readonly retryMilliseconds?: number;
+  /** Told of a request that was sent and may or may not have had its effect, before it is repeated. */
+  readonly onUncertain?: () => void;
+};
+
+const answerWithin = 60_000;
+const pauses = { first: 200, longest: 2000 };
+const passing = new Set([429, 502, 503, 504]);
+
+/** Not this time: the same request may be answered later. */
+class NotNow extends ServerUnavailable {
+  readonly retryAfter: number | undefined;
+
+  constructor(message: string, retryAfter?: number) {
+    super(message);
+    this.retryAfter = retryAfter;
+  }
+}
+
+export function apiClient(url: string, options: ClientOptions): ApiClient {
+  const { signal, finish = false, retryMilliseconds = 0, onUncertain } = options;
+  return {
+    url,
+
+    async get(path, query) {
+      const response = await answered(path, query, { headers: { Accept: 'application/json' } });
+      return response.json() as never;
+    },
+
+    async send(method, path, body, headers) {
+      const response = await answered(path, undefined, {
+        method,
+        headers: { 'Content-Type': 'application/json', ...headers },
+        body: JSON.stringify(body),
+      });
+      return response.json() as never;
+    },
+
+    async *rows(path, query) {
+      const { body } = await answered(path, query, { headers: { Accept: 'application/x-ndjson' } });
+      const decoder = new TextDecoder();
+      let rest = '';
+      for await (const bytes of body ?? []) {
+        const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) yield JSON.parse(line);
+      }
+    },
+  };
+
+  async function answered(path: string, query: Query | undefined, init: RequestInit): Promise<Response> {
+    const deadline = Date.now() + retryMilliseconds;
+    for (let wait = pauses.first; ; wait = Math.min(wait * 2, pauses.longest)) {
+      try {
+        return await attempt(new URL(path + queryText(query), url), init);
+      } catch (error) {
+        if (!(error instanceof NotNow)) throw error;
+        const milliseconds = error.retryAfter ?? wait;
+        if (Date.now() + milliseconds > deadline) throw error;
+        await pause(milliseconds, signal);
+      }
+    }
+  }
+
+  async function attempt(address: URL, init: RequestInit): Promise<Response> {
+    signal.throwIfAborted();
+    const timeout = AbortSignal.timeout(answerWithin);
+    const ended = finish ? timeout : AbortSignal.any([signal, timeout]);
+    const response = await fetch(address, { ...init, signal: ended }).catch((error) => {
+      signal.throwIfAborted();
+      if (error.cause?.code === 'ECONNREFUSED')
+        throw new NotNow(
+          `no server answers at ${url}: start one with \`fieldlog serve\` or name it with --url`,
+        );
+      onUncertain?.();
+      throw new NotNow(
+        timeout.aborted
+          ? `${url} gave no answer within ${answerWithin / 1000} s`
+          : `the connection to ${url} broke: ${error.cause?.code ?? error.cause?.message ?? error.message}`,
+      );
+    });
+    if (response.ok) return response;
+    const { status } = response;
+    const problem = (await response.json().catch(() => ({}))) as Record<string, unknown>;
+    if (status < 500 && !passing.has(status)) throw new ApiRefusal(status, problem);
+    const message = `${url} cannot serve this now: ${detailOf(status, problem)}`;
+    if (!passing.has(status)) throw new ServerUnavailable(message);
+    const seconds = Number(response.headers.get('Retry-After') ?? Number.NaN);
+    throw new NotNow(message, Number.isFinite(seconds) ? seconds * 1000 : undefined);
+  }
+}
+
+function detailOf(status: number, { detail }: Readonly<Record<string, unknown>>): string {
+  return typeof detail === 'string' ? detail : `it answered ${status}`;
+}
+
+function queryText(query: Query = {}): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query))
+    for (const one of [value].flat()) if (one !== undefined) parameters.append(name, String(one));
+  return parameters.size > 0 ? `?${parameters}` : '';
+}

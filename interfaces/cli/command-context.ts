@@ -1,0 +1,43 @@
+import type { Log } from '../../application/ports/log.ts';
+import { type Config, configFrom } from '../../infrastructure/config/config.ts';
+import type { Role } from '../composition/roles.ts';
+import type { Served } from '../composition/serve.ts';
+import type { Session } from '../composition/session.ts';
+import type { Terminal } from './terminal.ts';
+
+/** What a command is given to work with. */
+export type CommandContext = {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly terminal: Terminal;
+  /** Aborted when the command is to stop; the reason is an `Interrupted`. */
+  readonly signal: AbortSignal;
+  readonly parts: Parts;
+  /** What the process ends with when the command itself does not fail. */
+  exitCode: number;
+};
+
+/** The rest of Fieldlog, loaded only by the commands that need it. */
+export type Parts = {
+  log(level: string, role: string): Promise<Log>;
+  start(role: Role, config: Config, log: Log): Promise<Served>;
+  openSession(config: Config, log: Log): Promise<Session>;
+};
+
+/** Works on the configured stores directly and closes them again. Only warnings are logged unless more is asked for. */
+export async function withSession<Result>(
+  { env, parts }: CommandContext,
+  role: string,
+  work: (session: Session, config: Config) => Promise<Result>,
+): Promise<Result> {
+  const config = configFrom(env);
+  const log = await parts.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', role);
+  const session = await parts.openSession(config, log);
+  try {
+    return await work(session, config);
+  } finally {
+    await session.close();
+  }
+}
+
+/** The server on this machine that the configuration makes. */
+export const localUrl = ({ env }: CommandContext): string => `http://127.0.0.1:${configFrom(env).PORT}`;

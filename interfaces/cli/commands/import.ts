@@ -1,0 +1,181 @@
+import { type Command, Option } from 'commander';
+import { registration } from '../../http/device-schemas.ts';
+import { apiClient } from '../api-client.ts';
+import { type CommandContext, withSession } from '../command-context.ts';
+import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
+import { counted } from '../format.ts';
+import { type MetricColumn, metricColumn } from '../import/columns.ts';
+import { type ImportOptions, importFile } from '../import/import-file.ts';
+import { importProgress, importReport, importSummary } from '../import/import-summary.ts';
+import { type InputFile, type InputFormat, inputFormats, openInput } from '../import/input-file.ts';
+import type { ReadingSink } from '../import/reading-sink.ts';
+import { noRejects, openRejects } from '../import/rejects-file.ts';
+import { serverSink } from '../import/server-sink.ts';
+import { sessionSink } from '../import/session-sink.ts';
+import { newTally, totals } from '../import/tally.ts';
+import { timeReader } from '../import/timestamps.ts';
+import { each, jsonOption, urlOption, whole } from '../options.ts';
+import { showProgress } from '../progress-line.ts';
+import { whereDataIs } from '../where-data-is.ts';
+
+type Options = {
+  readonly device?: string;
+  readonly deviceColumn?: string;
+  readonly timeColumn?: string;
+  readonly timeFormat: string;
+  readonly tz: string;
+  readonly metric?: readonly MetricColumn[];
+  readonly text?: readonly MetricColumn[];
+  readonly null?: readonly string[];
+  readonly register: boolean;
+  readonly name?: string;
+  readonly type: string;
+  readonly format: InputFormat;
+  readonly delimiter?: string;
+  readonly batch: number;
+  readonly url?: string;
+  readonly retry: number;
+  readonly rejects?: string;
+  readonly show: number;
+  readonly json?: boolean;
+};
+
+const help = `
+Lines that cannot be read are told with line, column and reason, and all others are imported. Importing a file again
+changes nothing: what is there already counts as a duplicate.
+
+CSV has a line of column names. Where no option says so, the device is in a column such as deviceId, the time in one
+such as timestamp or date, and every other column that holds numbers (or true and false) is a metric of its name.
+NDJSON, and one JSON array, may have columns as well, or be readings as the API takes them:
+  {"deviceId": "boiler-7", "timestamp": "2026-03-29T01:00:00Z", "metrics": {"temperature": 20.5}}
+
+Examples:
+  fieldlog import seattle-weather.csv --device seattle --name "Seattle weather" --type weather-station
+  fieldlog import fleet.csv --device-column station --time-column measured --tz Europe/Berlin --metric "temp °C=temperature"
+  fieldlog import old.csv --device mill --time-format "dd.MM.yyyy HH:mm" --text state --rejects refused.ndjson
+  gunzip -c backup.ndjson.gz | fieldlog import - --url http://127.0.0.1:8080
+`;
+
+/** The read models follow within moments; this is for a server with much else to catch up with. */
+const projectedWithin = 600_000;
+
+export function importCommand(program: Command, context: CommandContext): void {
+  program
+    .command('import')
+    .description('Bring in the history of one device or many from CSV or JSON')
+    .argument('<file...>', 'files to import in this order, - for standard input')
+    .option('--device <id>', 'the device all lines are of')
+    .option('--device-column <name>', 'the column that holds the device')
+    .option('--time-column <name>', 'the column that holds the time')
+    .option('--time-format <form>', 'auto, iso, epoch-ms, epoch-s, or such as dd.MM.yyyy HH:mm', 'auto')
+    .option('--tz <zone>', 'whose clocks show the times that come without an offset', 'UTC')
+    .option(
+      '--metric <column[=metric]>',
+      'a column to import; repeat it; only those then',
+      each(metricColumn),
+    )
+    .option('--text <column[=metric]>', 'a column to import as text; repeat it', each(metricColumn))
+    .option('--null <text>', 'cells that stand for nothing, as empty ones do; repeat it', each(String))
+    .option('--no-register', 'refuse devices that are not registered, instead of registering them')
+    .option('--name <name>', 'name of the device where it is registered (default: its id)')
+    .option('--type <type>', 'type of devices that are registered', 'imported')
+    .addOption(new Option('--format <format>', 'what the files are').choices(inputFormats).default('auto'))
+    .option('--delimiter <char>', 'what separates columns (default: a comma; a tab in .tsv)', delimiter)
+    .option('--batch <readings>', 'readings sent at a time', whole(1, 5000), 5000)
+    .addOption(urlOption('send to the server there (default: work on the configured stores directly)'))
+    .option('--retry <seconds>', 'how long to go on asking a server that cannot serve', whole(0, 86_400), 60)
+    .option('--rejects <file>', 'write every refused line there, as NDJSON')
+    .option('--show <lines>', 'refused lines in the report', whole(0, 100_000), 10)
+    .addOption(jsonOption())
+    .addHelpText('after', help + exitCodesHelp)
+    .action((files: readonly string[], options: Options) => importInto(files, options, context));
+}
+
+async function importInto(
+  files: readonly string[],
+  options: Options,
+  context: CommandContext,
+): Promise<void> {
+  const prepared = importOptions(options);
+  const { signal } = context;
+  const { format, delimiter } = options;
+  const inputs = await Promise.all(files.map((file) => openInput(file, format, delimiter, signal)));
+  if (options.url === undefined)
+    return withSession(context, 'import', (session, config) =>
+      importFiles(inputs, options, prepared, sessionSink(session, whereDataIs(config)), context),
+    );
+  await apiClient(options.url, { signal }).get('/health/live');
+  const client = apiClient(options.url, { signal, finish: true, retryMilliseconds: options.retry * 1000 });
+  const patient = apiClient(options.url, { signal, retryMilliseconds: projectedWithin });
+  return importFiles(inputs, options, prepared, serverSink(client, patient), context);
+}
+
+async function importFiles(
+  inputs: readonly InputFile[],
+  options: Options,
+  prepared: ImportOptions,
+  sink: ReadingSink,
+  context: CommandContext,
+): Promise<void> {
+  const { terminal, signal } = context;
+  const started = performance.now();
+  const tally = newTally();
+  const rejects = options.rejects === undefined ? noRejects : await openRejects(options.rejects);
+  let sent = 0;
+  let projected = false;
+  const hideProgress = showProgress(terminal, () =>
+    sent > 0
+      ? `${counted(sent, 'line')} sent, waiting until all of it can be queried`
+      : importProgress(inputs, tally, performance.now() - started),
+  );
+  try {
+    for (const input of inputs)
+      if (!signal.aborted) await importFile(input, sink, tally, rejects, prepared, signal);
+    signal.throwIfAborted();
+    sent = totals(tally.files).lines;
+    await sink.settle();
+    projected = true;
+  } finally {
+    hideProgress();
+    await rejects.close();
+    const report = importReport(tally, sink.name, performance.now() - started, projected);
+    if (report.complete || report.lines > 0)
+      await terminal.out(
+        options.json ? `${JSON.stringify(report)}\n` : importSummary(report, options.rejects),
+      );
+    if (report.refused > 0) context.exitCode = exitCodes.refused;
+  }
+}
+
+/** Throws `UsageError` for what makes no sense before anything is read. */
+function importOptions({ device, deviceColumn, timeColumn, name, type, ...options }: Options): ImportOptions {
+  if (device !== undefined && deviceColumn !== undefined)
+    throw new UsageError(
+      '--device says that all lines are of one device, and --device-column that they are not',
+    );
+  if (name !== undefined && device === undefined)
+    throw new UsageError('--name is for one device: name it with --device');
+  const { error } = registration.safeParse({ name: name ?? 'any', type });
+  const fault = error?.issues[0];
+  if (fault) throw new UsageError(`--${fault.path.join('.')} ${fault.message}`);
+  return {
+    columns: {
+      ...(device !== undefined && { device }),
+      ...(deviceColumn !== undefined && { deviceColumn }),
+      ...(timeColumn !== undefined && { timeColumn }),
+      metrics: options.metric ?? [],
+      texts: options.text ?? [],
+      nulls: new Set(options.null),
+    },
+    time: timeReader(options.timeFormat, options.tz),
+    batch: options.batch,
+    register: options.register ? { ...(name !== undefined && { name }), type } : undefined,
+    shown: options.show,
+  };
+}
+
+function delimiter(text: string): string {
+  const char = text === '\\t' || text.toLowerCase() === 'tab' ? '\t' : text;
+  if (char.length === 1 && !/["\r\n]/.test(char)) return char;
+  throw new UsageError('--delimiter must be one character, or tab');
+}

@@ -1,0 +1,60 @@
+import type { Command } from 'commander';
+import { configFrom } from '../../../infrastructure/config/config.ts';
+import type { Role } from '../../composition/roles.ts';
+import type { CommandContext } from '../command-context.ts';
+import { exitCodesHelp } from '../exit-codes.ts';
+import { whereDataIs } from '../where-data-is.ts';
+
+const roles: Record<Role, { readonly description: string; readonly example: string }> = {
+  serve: {
+    description: 'Run everything in one process: the HTTP API and the projectors',
+    example: 'PORT=9000 DATA_DIR=/var/lib/fieldlog fieldlog serve',
+  },
+  api: {
+    description: 'Run the HTTP API alone, one of any number, on shared servers',
+    example:
+      'EVENTSTORE_URL=esdb://db:2113 KAFKA_BROKERS=kafka:9092 MYSQL_URL=mysql://user:password@db/iotdatabase fieldlog api',
+  },
+  'device-projector': {
+    description: 'Run the projectors of devices alone, on shared servers',
+    example: 'FIELDLOG_CONFIG=/etc/fieldlog.env fieldlog device-projector',
+  },
+  'telemetry-projector': {
+    description: 'Run a projector of telemetry alone, one of any number, on shared servers',
+    example: 'FIELDLOG_CONFIG=/etc/fieldlog.env CONCURRENCY=8 fieldlog telemetry-projector',
+  },
+};
+
+const help = `
+Stops on Ctrl-C or SIGTERM once what is under way is done; a second signal stops it at once.
+\`fieldlog config --help\` lists the variables that configure it.
+`;
+
+/** One command for each role a process can have. */
+export function roleCommands(program: Command, context: CommandContext): void {
+  for (const [role, { description, example }] of Object.entries(roles))
+    program
+      .command(role)
+      .description(description)
+      .addHelpText('after', `${help}\nExample:\n  ${example}\n${exitCodesHelp}`)
+      .action(() => runUntilStopped(role as Role, context));
+}
+
+async function runUntilStopped(role: Role, { env, parts, terminal, signal }: CommandContext): Promise<void> {
+  const config = configFrom(env);
+  const running = await parts.start(role, config, await parts.log(config.LOG_LEVEL, role));
+  try {
+    const what = role === 'serve' ? 'Fieldlog' : `Fieldlog ${role}`;
+    await terminal.out(`${what}: ${running.url} (${whereDataIs(config)})\n`);
+    await Promise.race([aborted(signal), running.failed]);
+  } finally {
+    await running.close();
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve());
+  });
+}

@@ -1,0 +1,67 @@
+import { existsSync } from 'node:fs';
+import type { Command } from 'commander';
+import { type SystemStatus, systemStatus } from '../../../application/system-status.ts';
+import { configFrom } from '../../../infrastructure/config/config.ts';
+import { apiClient } from '../api-client.ts';
+import { type CommandContext, localUrl, withSession } from '../command-context.ts';
+import { exitCodesHelp, ServerUnavailable } from '../exit-codes.ts';
+import { count, table } from '../format.ts';
+import { jsonOption, urlOption } from '../options.ts';
+
+const help = `
+Asks the server at --url. Without --url it asks the one on this machine, and where none answers it reads the
+configured stores directly.
+
+Lag is how many events of the log a projection has not consumed yet. The ledger counts each reading once: as stored,
+as a duplicate of one that was there, as a correction of one that was there, or as dead-lettered.
+
+Examples:
+  fieldlog status
+  fieldlog status --url http://127.0.0.1:9000 --json
+`;
+
+export function statusCommand(program: Command, context: CommandContext): void {
+  program
+    .command('status')
+    .description('Show how far the projections have come, dead letters and the ledger')
+    .addOption(urlOption('the server to ask'))
+    .addOption(jsonOption())
+    .addHelpText('after', help + exitCodesHelp)
+    .action(async ({ url, json }: { url?: string; json?: boolean }) => {
+      const status = await (url === undefined ? nearestStatus(context) : serverStatus(url, context));
+      await context.terminal.out(json ? `${JSON.stringify(status)}\n` : statusText(status));
+    });
+}
+
+const serverStatus = (url: string, { signal }: CommandContext): Promise<SystemStatus> =>
+  apiClient(url, { signal }).get('/api/v1/status');
+
+async function nearestStatus(context: CommandContext): Promise<SystemStatus> {
+  try {
+    return await serverStatus(localUrl(context), context);
+  } catch (error) {
+    if (!(error instanceof ServerUnavailable)) throw error;
+    const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL, DATA_DIR } = configFrom(context.env);
+    const isEmbedded = !EVENTSTORE_URL && !KAFKA_BROKERS && !MYSQL_URL;
+    if (isEmbedded && !existsSync(DATA_DIR))
+      throw new ServerUnavailable(`${error.message}; and there is no data in ${DATA_DIR} yet`);
+  }
+  return withSession(context, 'status', ({ progress, freshness }) => systemStatus(progress, freshness));
+}
+
+function statusText({ projections, ledger }: SystemStatus): string {
+  const rows = projections.map(({ projection, generation, positions, lag, deadLetters }) => [
+    projection,
+    String(generation),
+    positions.join(' ') || '-',
+    lag === null ? 'unknown' : count(lag),
+    Object.entries(deadLetters)
+      .map(([cause, letters]) => `${count(letters)} ${cause}`)
+      .join(', ') || '0',
+  ]);
+  const { stored, duplicate, corrected, deadLettered, retracted } = ledger;
+  const lines = { stored, duplicate, corrected, 'dead-lettered': deadLettered, retracted };
+  const columns = ['projection', 'generation', 'consumed up to', 'lag', 'dead letters'];
+  const ledgerRows = Object.entries(lines).map(([what, readings]) => [what, count(readings)]);
+  return `${table(columns, rows, ['lag'])}\n${table(['ledger', 'readings'], ledgerRows, ['readings'])}`;
+}

@@ -1,0 +1,66 @@
+import { CommanderError } from 'commander';
+import { NotYetProjected } from '../../application/freshness.ts';
+import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
+import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { Rejection } from '../../domain/rejection.ts';
+import { StartupError } from '../../infrastructure/startup-error.ts';
+
+export const exitCodes = { ok: 0, refused: 1, usage: 2, unavailable: 3, unexpected: 4 } as const;
+
+export const exitCodesHelp = `
+Exit codes:
+  0  done
+  1  refused, in whole or in part, or something does not add up
+  2  wrong use or configuration
+  3  the server, or one it depends on, is unavailable
+  4  unexpected: a fault of Fieldlog's own
+  128 + n  stopped by signal n: 130 for Ctrl-C, 143 for SIGTERM`;
+
+/** The command line asks for something that makes no sense; the message says what would. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** No server answers, or it cannot serve now. */
+export class ServerUnavailable extends Error {
+  override readonly name = 'ServerUnavailable';
+}
+
+/** The server says no, for a reason that asking again does not change. */
+export class Refused extends Error {
+  override readonly name = 'Refused';
+}
+
+/** A signal asked the command to stop. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+  readonly exitCode: number;
+
+  constructor(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP') {
+    super(`stopped by ${signal}`);
+    this.exitCode = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }[signal];
+  }
+}
+
+const kinds = [
+  [exitCodes.refused, [Refused, Rejection]],
+  [exitCodes.usage, [UsageError, StartupError]],
+  [
+    exitCodes.unavailable,
+    [
+      ServerUnavailable,
+      EventStoreUnavailable,
+      ReadModelsUnavailable,
+      TelemetryLogUnavailable,
+      NotYetProjected,
+    ],
+  ],
+] as const;
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof Interrupted) return error.exitCode;
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  const kind = kinds.find(([, classes]) => classes.some((one) => error instanceof one));
+  return kind ? kind[0] : exitCodes.unexpected;
+}

@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+// Plain JavaScript that an old Node can run too: it hands over to the newer one that npm has installed.
+import { spawn, spawnSync } from 'node:child_process';
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+/** The first Node 24 that calls neither its TypeScript support nor `node:sqlite` experimental on every start. */
+const needed = [24, 15];
+
+if (isNewEnough(process.versions.node)) await import('./main.ts');
+else handOver(fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url)));
+
+function isNewEnough(version) {
+  const [major, minor] = version.split('.').map(Number);
+  return major > needed[0] || (major === needed[0] && minor >= needed[1]);
+}
+
+function handOver(node) {
+  const { status, stdout } = spawnSync(node, ['--version'], { encoding: 'utf8' });
+  if (status !== 0 || !isNewEnough(stdout.slice(1))) {
+    const project = fileURLToPath(new URL('../..', import.meta.url));
+    console.error(
+      `fieldlog: needs Node ${needed.join('.')} or newer and this is ${process.versions.node}: ` +
+        `run \`npm ci\` in ${project}, which brings one along, or install it`,
+    );
+    process.exitCode = 2;
+    return;
+  }
+  const child = spawn(node, [...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit' });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
+}

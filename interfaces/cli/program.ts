@@ -1,0 +1,62 @@
+import { Command, CommanderError } from 'commander';
+import packageJson from '../../package.json' with { type: 'json' };
+import type { CommandContext } from './command-context.ts';
+import { configCommand } from './commands/config.ts';
+import { devicesCommand } from './commands/devices.ts';
+import { importCommand } from './commands/import.ts';
+import { roleCommands } from './commands/serve.ts';
+import { simulateCommand } from './commands/simulate.ts';
+import { statusCommand } from './commands/status.ts';
+import { exitCodeOf, exitCodesHelp } from './exit-codes.ts';
+
+const examples = `
+Examples:
+  fieldlog serve
+  fieldlog devices register boiler-7 --name "Boiler 7" --type boiler
+  fieldlog import seattle-weather.csv --device seattle
+  fieldlog simulate --devices 200 --seconds 30
+  fieldlog status
+
+Configuration comes from environment variables: \`fieldlog config --help\` lists them.
+`;
+
+/** Runs one command line and resolves with what the process should end with; errors are one line each. */
+export async function run(args: readonly string[], context: CommandContext): Promise<number> {
+  const { terminal, env } = context;
+  try {
+    await program(context).parseAsync(args, { from: 'user' });
+    return context.exitCode;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) terminal.note(`fieldlog: ${messageOf(error)}`);
+    if (env.LOG_LEVEL === 'debug' && error instanceof Error) terminal.note(error.stack ?? '');
+    return exitCodeOf(error);
+  }
+}
+
+function program(context: CommandContext): Command {
+  const { terminal } = context;
+  const root = new Command('fieldlog')
+    .description('Event-sourced IoT backend: devices and their telemetry, kept as events, queried as tables')
+    .version(packageJson.version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void terminal.out(text),
+      writeErr: (text) => terminal.note(text.trimEnd()),
+      outputError: (text, write) => write(text.replace(/^error: /, 'fieldlog: ')),
+    })
+    .addHelpText('after', examples + exitCodesHelp);
+  for (const add of [
+    roleCommands,
+    importCommand,
+    simulateCommand,
+    devicesCommand,
+    statusCommand,
+    configCommand,
+  ])
+    add(root, context);
+  return root;
+}
+
+/** On one line, whatever the error brought along. */
+const messageOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, ' ');

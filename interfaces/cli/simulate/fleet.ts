@@ -1,0 +1,115 @@
+import type { Reading } from '../../../domain/telemetry/reading.ts';
+import type { NewDevice } from '../register-devices.ts';
+import { randomNumbers } from './random.ts';
+
+export type FleetPlan = {
+  readonly devices: number;
+  /** Readings of the whole fleet, each counted once however often it is sent. */
+  readonly readings: number;
+  /** Of the whole fleet. */
+  readonly readingsPerSecond: number;
+  readonly seed: number;
+  /** Epoch milliseconds of the first readings. */
+  readonly start: number;
+  /** How many of the readings are sent twice, and how many come later than others made after them. */
+  readonly duplicates: number;
+  readonly late: number;
+};
+
+/** One reading to be sent; a duplicate is the very same object again. */
+export type FleetReading = { readonly reading: Reading; readonly device: number; isAccepted: boolean };
+
+export type Fleet = {
+  readonly devices: readonly NewDevice[];
+  /** From the first timestamp to before `to`. */
+  readonly range: { readonly from: number; readonly to: number };
+  readonly sentLate: number;
+  readonly sentTwice: number;
+  /** The next that are to be sent, about `count` of them; none when all were. */
+  take(count: number): readonly FleetReading[];
+};
+
+/** How much later a late reading comes, in seconds at most. */
+const latest = 2;
+const day = 86_400_000;
+
+/** Stations that measure their room: the same plan always gives the same readings in the same order. */
+export function fleet(plan: FleetPlan): Fleet {
+  const random = randomNumbers(plan.seed);
+  const rooms = Array.from({ length: plan.devices }, () => ({
+    warmth: 18 + 6 * random(),
+    phase: 2 * Math.PI * random(),
+    drift: 0,
+    battery: 80 + 20 * random(),
+  }));
+  const everyMilliseconds = Math.max(1, Math.floor((plan.devices * 1000) / plan.readingsPerSecond));
+  const rounds = Math.ceil(plan.readings / plan.devices);
+  const held: { readonly until: number; readonly late: FleetReading }[] = [];
+  let made = 0;
+  let sentLate = 0;
+  let sentTwice = 0;
+
+  return {
+    devices: rooms.map((_, device) => ({
+      deviceId: deviceId(device),
+      name: `Simulated station ${device + 1}`,
+      type: 'simulated',
+    })),
+    range: { from: plan.start, to: plan.start + rounds * everyMilliseconds },
+    get sentLate() {
+      return sentLate;
+    },
+    get sentTwice() {
+      return sentTwice;
+    },
+    take,
+  };
+
+  function take(count: number): readonly FleetReading[] {
+    const taken: FleetReading[] = [];
+    for (const end = Math.min(made + count, plan.readings); made < end; made += 1) {
+      const next = { device: made % plan.devices, reading: readingOf(made), isAccepted: false };
+      const isLate = random() < plan.late;
+      const lateness = Math.ceil(random() * latest * plan.readingsPerSecond);
+      if (isLate) held.push({ until: made + lateness, late: next });
+      else taken.push(next);
+      if (random() < plan.duplicates) {
+        sentTwice += 1;
+        taken.push(next);
+      }
+    }
+    for (let i = 0; i < held.length; ) {
+      const { until, late } = held[i] as (typeof held)[number];
+      if (until > made && made < plan.readings) i += 1;
+      else {
+        held.splice(i, 1);
+        taken.push(late);
+        sentLate += 1;
+      }
+    }
+    return taken;
+  }
+
+  function readingOf(index: number): Reading {
+    const device = index % plan.devices;
+    const room = rooms[device] as (typeof rooms)[number];
+    const timestamp =
+      plan.start + Math.floor(index / plan.devices) * everyMilliseconds + (device % everyMilliseconds);
+    room.drift = 0.99 * room.drift + 0.2 * (random() - 0.5);
+    room.battery = Math.max(0, room.battery - 0.001 * random());
+    const temperature = room.warmth + 4 * Math.sin((2 * Math.PI * timestamp) / day + room.phase) + room.drift;
+    const metrics = {
+      temperature: rounded(temperature, 2),
+      humidity: rounded(90 - 2 * temperature + 3 * random(), 1),
+      battery: rounded(room.battery, 2),
+      windowOpen: room.drift > 0.3,
+    };
+    return { deviceId: deviceId(device), timestamp, metrics };
+  }
+
+  function deviceId(device: number): string {
+    return `sim-${plan.seed}-${String(device + 1).padStart(4, '0')}`;
+  }
+}
+
+const rounded = (value: number, digits: number): number => Math.round(value * 10 ** digits) / 10 ** digits;

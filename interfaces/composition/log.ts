@@ -1,0 +1,1 @@
+export { pinoLog as openLog } from '../../infrastructure/logging/pino-log.ts';
