@@ -1,0 +1,17 @@
+import { ingestEmbedded } from './figures/ingest-embedded.ts';
+import type { Bench } from './harness/bench.ts';
+import type { Pending, Row } from './harness/row.ts';
+
+type Figure = {
+  readonly part: string;
+  readonly file: string;
+  /** Taken in the distributed profile only. */
+  readonly needsServers?: true;
+  readonly measure: (bench: Bench) => Promise<readonly (Row | Pending)[]>;
+};
+
+export const figures: readonly Figure[] = [
+  { part: 'ingest', file: 'ingest-embedded', measure: ingestEmbedded },
+];
+
+export const parts: readonly string[] = [...new Set(figures.map(({ part }) => part))];

@@ -1,0 +1,29 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const local = path.resolve(import.meta.dirname, '../../deploy/local');
+
+/** Kafka and MariaDB: those the environment names, or new ones that are gone afterwards. */
+export async function servers(): Promise<{
+  readonly urls: { readonly kafka: string; readonly mysql: string };
+  close(): Promise<void>;
+}> {
+  const { KAFKA_BROKERS, MYSQL_URL } = process.env;
+  if (KAFKA_BROKERS && MYSQL_URL)
+    return { urls: { kafka: KAFKA_BROKERS, mysql: MYSQL_URL }, close: async () => {} };
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'fieldlog-bench-servers-'));
+  const env = { ...process.env, FIELDLOG_LOCAL: folder };
+  const { stdout } = await run(path.join(local, 'up'), { env });
+  const found = (name: string) => stdout.match(`${name}=['"]?([^'"\\s]+)`)?.[1] ?? '';
+  return {
+    urls: { kafka: found('KAFKA_BROKERS'), mysql: found('MYSQL_URL') },
+    async close() {
+      await run(path.join(local, 'down'), { env });
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
