@@ -34,6 +34,7 @@ export async function startApi(
   const checks = await container.getAllAsync(s.check);
   const directory = await container.getAsync(s.directory);
   const source = await container.getAsync(s.deviceSource);
+  const progress = await container.getAsync(s.progressQueries);
 
   const server = httpServer(
     {
@@ -41,6 +42,7 @@ export async function startApi(
       history,
       ingest,
       devices,
+      progress,
       telemetry,
       calendar,
       buckets,

@@ -2,7 +2,7 @@ import type { Registry } from 'prom-client';
 import type { DeviceCommands } from '../../application/device-commands.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
 import type { Log } from '../../application/ports/log.ts';
-import type { DeviceQueries } from '../../application/ports/queries.ts';
+import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import { httpApp } from './app.ts';
 import { deviceBulkRoute } from './device-bulk-route.ts';
 import { deviceCommandRoutes } from './device-command-routes.ts';
@@ -12,6 +12,7 @@ import { readingMetrics, requestMetrics } from './http-metrics.ts';
 import { type Checks, operationRoutes } from './operation-routes.ts';
 import { type HttpServer, serving } from './serving.ts';
 import { shutdown } from './shutdown.ts';
+import { statusRoute } from './status-route.ts';
 import { telemetryIngestRoute } from './telemetry-ingest-route.ts';
 import { telemetryLatestRoutes } from './telemetry-latest-routes.ts';
 import type { TelemetryQueryServices } from './telemetry-query-services.ts';
@@ -21,6 +22,7 @@ export type HttpServices = TelemetryQueryServices & {
   readonly commands: DeviceCommands;
   readonly ingest: IngestTelemetry;
   readonly devices: DeviceQueries;
+  readonly progress: ProgressQueries;
   readonly log: Log;
   readonly metrics: Registry;
   /** Metrics of other threads of the process, in the text format of Prometheus. */
@@ -41,7 +43,7 @@ export type HttpOptions = {
 export function httpServer(services: HttpServices, options: HttpOptions): HttpServer {
   const stopping = shutdown();
   const { version, maxBodyBytes = 10 * 1024 * 1024, maxReadings = 5000, maxBulk = 1000 } = options;
-  const { commands, ingest, ids, log, metrics, history, devices, freshness } = services;
+  const { commands, ingest, ids, log, metrics, history, devices, progress, freshness } = services;
 
   const hot = [
     telemetryIngestRoute(ingest, readingMetrics(metrics), { bytes: maxBodyBytes, items: maxReadings }),
@@ -52,6 +54,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...deviceQueryRoutes(history, devices, freshness, ids),
     ...telemetryLatestRoutes(services),
     ...telemetrySeriesRoutes(services),
+    statusRoute(progress, freshness),
     ...operationRoutes({ moreMetrics: [], ...services, version, closing: stopping.begun }),
   ];
   const routes = [...api, ...documentationRoutes([...hot, ...api], version)];

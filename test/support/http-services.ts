@@ -64,6 +64,11 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
         (await eventStore.devices()).filter(({ deviceId }) => deviceId > after).slice(0, limit),
       history: async () => [],
     },
+    progress: {
+      progress: async () => [],
+      deadLetterCounts: async () => [],
+      ledgerTotals: async () => ({ stored: 0, duplicate: 0, corrected: 0, deadLettered: 0, retracted: 0 }),
+    },
     telemetry,
     buckets: telemetryBuckets(telemetry, luxonCalendar()),
     calendar: luxonCalendar(),
