@@ -25,14 +25,18 @@ export class AcknowledgingProducer {
    * What is not in the answer, and everything when it throws, may or may not be in the log. Aborting leaves it so.
    */
   async send(messages: readonly Message[], signal: AbortSignal): Promise<ReadonlyMap<number, bigint>> {
+    signal.throwIfAborted();
     this.#connected ??= this.#connect();
     const connected = this.#connected;
+    const sent = this.#sendWith(connected, messages);
     try {
-      return await unlessAborted(signal, this.#sendWith(connected, messages));
+      const offsets = await unlessAborted(signal, sent);
+      // When a leader moves while kafkajs tries again, it can leave a partition out and call that a success.
+      if (!messages.every(({ partition }) => partition === undefined || offsets.has(partition)))
+        this.#discard(connected, sent);
+      return offsets;
     } catch (error) {
-      if (this.#connected === connected) this.#connected = undefined;
-      // Its requests may take their time to fail; nothing waits for it.
-      void connected.then((producer) => producer.disconnect()).catch(() => undefined);
+      this.#discard(connected, sent);
       throw error;
     }
   }
@@ -56,6 +60,14 @@ export class AcknowledgingProducer {
     return producer;
   }
 
+  /** Nothing waits for it. kafkajs connects again as long as it tries to send, so it is cut off when done, too. */
+  #discard(connected: Promise<Producer>, sent: Promise<unknown>): void {
+    if (this.#connected === connected) this.#connected = undefined;
+    const disconnect = () => connected.then((producer) => producer.disconnect()).catch(() => undefined);
+    void disconnect();
+    void sent.catch(() => undefined).then(disconnect);
+  }
+
   async #sendWith(
     connected: Promise<Producer>,
     messages: readonly Message[],
@@ -67,7 +79,6 @@ export class AcknowledgingProducer {
       compression: this.#compression,
       topicMessages: [{ topic: this.#topic, messages: [...messages] }],
     });
-    // When a leader moves while kafkajs tries again, it can leave a partition out and call that a success.
     return new Map(
       answers.flatMap(({ partition, errorCode, baseOffset }) =>
         errorCode === 0 && baseOffset !== undefined ? [[partition, BigInt(baseOffset)] as const] : [],
@@ -79,7 +90,6 @@ export class AcknowledgingProducer {
 function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const abort = () => reject(signal.reason);
-  if (signal.aborted) abort();
   signal.addEventListener('abort', abort, { once: true });
   return Promise.race([work, aborted]).finally(() => signal.removeEventListener('abort', abort));
 }

@@ -3,7 +3,7 @@ import type { Log } from '../../application/ports/log.ts';
 import './request-queue-repair.ts';
 import './compression.ts';
 
-export type KafkaClientOptions = Pick<KafkaConfig, 'ssl' | 'sasl'> & {
+export type KafkaClientOptions = Pick<KafkaConfig, 'ssl' | 'sasl' | 'socketFactory'> & {
   /** `host:port`. */
   readonly brokers: readonly string[];
 };
@@ -23,9 +23,9 @@ export const retries = {
 export const requestTimeout = 10_000;
 export const metadataMaxAge = 60_000;
 
-export function kafkaClient({ brokers, ...security }: KafkaClientOptions, log: Log): kafkajs.Kafka {
+export function kafkaClient({ brokers, ...connection }: KafkaClientOptions, log: Log): kafkajs.Kafka {
   return new kafkajs.Kafka({
-    ...security,
+    ...connection,
     brokers: [...brokers],
     clientId: 'fieldlog',
     connectionTimeout: 3000,

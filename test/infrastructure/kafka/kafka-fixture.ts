@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Log } from '../../../application/ports/log.ts';
 import { AcknowledgingProducer } from '../../../infrastructure/kafka/acknowledging-producer.ts';
-import { kafkaClient } from '../../../infrastructure/kafka/kafka-client.ts';
+import type { Compression } from '../../../infrastructure/kafka/compression.ts';
+import { type KafkaClientOptions, kafkaClient } from '../../../infrastructure/kafka/kafka-client.ts';
 import type { SessionOptions } from '../../../infrastructure/kafka/kafka-consumer-session.ts';
 import {
   KafkaTelemetryLog,
@@ -26,10 +27,14 @@ export async function kafkaFixture(
     topic = {},
     log: logOptions = {},
     session = {},
+    client = {},
+    compression = 'zstd',
   }: {
     topic?: Partial<TopicSettings>;
     log?: Partial<KafkaTelemetryLogOptions>;
     session?: Partial<SessionOptions>;
+    client?: Partial<KafkaClientOptions>;
+    compression?: Compression;
   } = {},
 ) {
   const lines: LogLine[] = [];
@@ -37,7 +42,7 @@ export async function kafkaFixture(
     lines.push({ level, fields, message });
   };
   const log: Log = { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
-  const newClient = () => kafkaClient({ brokers: brokers.split(',') }, log);
+  const newClient = () => kafkaClient({ brokers: brokers.split(','), ...client }, log);
   const settings: TopicSettings = {
     topic: `test-${randomUUID()}`,
     partitions: 3,
@@ -51,7 +56,7 @@ export async function kafkaFixture(
   const opened: { close(): Promise<void> }[] = [];
   const open = () => {
     const reader = new KafkaTopicReader(newClient(), settings.topic);
-    const producer = new AcknowledgingProducer(newClient(), settings.topic, 'zstd');
+    const producer = new AcknowledgingProducer(newClient(), settings.topic, compression);
     const options = { linger: 3, deadline: 10_000, bufferBytes: 67_108_864, ...logOptions };
     const telemetryLog = new KafkaTelemetryLog(producer, reader, options, log);
     const sessionOptions = {
