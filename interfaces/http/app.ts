@@ -8,7 +8,7 @@ import { correlationHeader, openContext } from './request-context.ts';
 import type { Route } from './route.ts';
 import { routeHandler } from './route-handler.ts';
 
-export type AppParts = {
+type AppParts = {
   readonly ids: Ids;
   readonly log: Log;
   readonly requests: RequestMetrics;

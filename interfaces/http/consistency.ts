@@ -35,7 +35,7 @@ export const consistencyParameters = z.strictObject({
     }),
 });
 
-export type Consistency = z.output<typeof consistencyParameters>;
+type Consistency = z.output<typeof consistencyParameters>;
 
 export const consistencyHeaders = {
   'Fieldlog-Position':

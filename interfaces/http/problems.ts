@@ -121,7 +121,7 @@ function unavailable(what: string, retryAfter: number): HttpProblem {
   });
 }
 
-export function sendProblem(res: Response, { kind, message, extras }: HttpProblem): void {
+function sendProblem(res: Response, { kind, message, extras }: HttpProblem): void {
   const { status, title } = problemKinds[kind];
   const { correlationId } = contextOf(res).caller;
   res.status(status).set(extras.headers ?? {});

@@ -48,7 +48,7 @@ const csv: RowFormat = {
 };
 
 const formats = [json, ndjson, csv] as const;
-export const rowTypes = formats.map(({ type }) => type);
+const rowTypes = formats.map(({ type }) => type);
 
 /** The form the caller likes best; throws a problem when it likes none. */
 export function formatFor(req: Request): RowFormat {
