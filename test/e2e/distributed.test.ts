@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { createConnection } from 'mysql2/promise';
+import { MysqlSql } from '../../infrastructure/mysql/mysql-sql.ts';
+import { EventStoreDbDouble } from '../support/eventstoredb/eventstoredb-double.ts';
+import { eventually } from '../support/eventually.ts';
+import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
+import { needs } from '../support/servers.ts';
+
+const local = path.resolve(import.meta.dirname, '../../deploy/local');
+const run = promisify(execFile);
+const total = 200_000;
+const devices = 1000;
+const batch = 100;
+const senders = 4;
+/** Readings a second at most, so that every fault comes while readings do. */
+const pace = 2000;
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+
+needs('KAFKA_BROKERS', 'The distributed profile', (brokers) =>
+  needs('MYSQL_URL', 'under faults', function (mysqlUrl) {
+    this.timeout(600_000);
+    const database = `iotdatabase_e2e_${randomUUID().slice(0, 8)}`;
+    const mysql = new URL(mysqlUrl);
+    mysql.pathname = `/${database}`;
+    let events: EventStoreDbDouble;
+    let env: Record<string, string>;
+    const processes = new Map<string, FieldlogProcess>();
+
+    before(async () => {
+      events = await EventStoreDbDouble.start();
+      const connection = await createConnection(mysqlUrl);
+      await connection.query(`CREATE DATABASE ${database}`);
+      await connection.end();
+      env = {
+        EVENTSTORE_URL: events.url,
+        KAFKA_BROKERS: brokers,
+        MYSQL_URL: mysql.href,
+        KAFKA_TOPIC: `e2e-${database}`,
+        KAFKA_GROUP: `e2e-${database}`,
+        KAFKA_PARTITIONS: '12',
+        WORKER_PORT: '0',
+        LOG_LEVEL: 'warn',
+      };
+    });
+
+    after(async () => {
+      await Promise.all([...processes.values()].map((one) => one.end('SIGKILL')));
+      await events?.stop();
+      const connection = await createConnection(mysqlUrl);
+      await connection.query(`DROP DATABASE ${database}`);
+      await connection.end();
+    });
+
+    async function start(name: string, role: string, port = '0'): Promise<string> {
+      const started = fieldlog([role], { ...env, PORT: port });
+      processes.set(name, started);
+      const [, url = ''] = await started.says(/(http:\/\/\S+)/, 60_000);
+      return url;
+    }
+
+    it(`stores each of ${total} readings once, whatever is killed or stopped meanwhile`, async () => {
+      const url = await start('api', 'api');
+      const { port } = new URL(url);
+      const workers = [
+        ...['device-projector-1', 'device-projector-2'],
+        ...['telemetry-projector-1', 'telemetry-projector-2', 'telemetry-projector-3'],
+      ];
+      const roleOf = (worker: string) => worker.slice(0, -2);
+      await Promise.all(workers.map((worker) => start(worker, roleOf(worker))));
+      const db = new MysqlSql({ url: mysql.href }, quiet);
+
+      const post = (to: string, body: unknown, method = 'POST') =>
+        fetch(url + to, {
+          method,
+          headers: { 'Content-Type': 'application/json' },
+          body: JSON.stringify(body),
+          signal: AbortSignal.timeout(20_000),
+        });
+      const id = (n: number) => `e2e-${n}`;
+      const registered = await post(
+        '/api/v1/devices/bulk',
+        Array.from({ length: devices }, (_, n) => ({ deviceId: id(n), name: `Device ${n}`, type: 'test' })),
+      );
+      assert.equal(registered.status, 200);
+      await registered.arrayBuffer();
+
+      let next = 0;
+      let accepted = 0;
+      let failed: unknown;
+      const began = Date.now();
+      const load = Array.from({ length: senders }, async () => {
+        while (next < total && failed === undefined) {
+          const from = next;
+          next += batch;
+          await new Promise((resolve) =>
+            setTimeout(resolve, Math.max(0, began + (from / pace) * 1000 - Date.now())),
+          );
+          const readings = Array.from({ length: batch }, (_, i) => ({
+            deviceId: id((from + i) % devices),
+            timestamp: 1_700_000_000_000 + from + i,
+            metrics: { n: from + i },
+          }));
+          await untilAccepted(readings);
+          accepted += batch;
+        }
+      });
+      const sending = Promise.all(load).catch((error) => {
+        failed = error;
+      });
+
+      /** As firmware does: what was not answered, or was told to wait, is sent again. */
+      async function untilAccepted(readings: unknown): Promise<void> {
+        for (;;) {
+          const answer = await post('/api/v1/telemetry', readings).catch(() => undefined);
+          const text = await answer?.text().catch(() => '');
+          if (answer?.status === 202) return;
+          if (answer) assert.equal(answer.status, 503, text);
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+      }
+
+      const consumed = async () => {
+        const [row] = await db.all<{ n: string | null }>(
+          'SELECT SUM(stored + duplicate + corrected + dead_lettered) AS n FROM telemetry_ledger',
+        );
+        return Number(row?.n ?? 0);
+      };
+
+      const errors = () =>
+        [...processes].map(([name, one]) => `${name}: ${one.errors().slice(-2000)}`).join('\n');
+
+      /** Does the fault and tells how long it took until readings sent after it are in the tables. */
+      async function recoversFrom(fault: string, act: () => Promise<unknown>): Promise<void> {
+        assert.ok(next < total, `all readings were sent before this fault: ${fault}`);
+        const at = Date.now();
+        await act();
+        const before = accepted;
+        await eventually(
+          async () => {
+            const stored = await consumed();
+            assert.ok(
+              accepted > before && stored >= before + batch,
+              `${accepted - before} readings were accepted since, ${before + batch - stored} are not in the tables: ${errors()}`,
+            );
+          },
+          { within: 120_000, every: 100 },
+        );
+        console.log(`      ${fault}: ${((Date.now() - at) / 1000).toFixed(1)} s until readings flow again`);
+      }
+
+      for (const worker of workers)
+        await recoversFrom(`${worker} killed and started again`, async () => {
+          await processes.get(worker)?.end('SIGKILL');
+          await start(worker, roleOf(worker));
+        });
+      await recoversFrom('the API killed and started again', async () => {
+        await processes.get('api')?.end('SIGKILL');
+        await start('api', 'api', port);
+      });
+      await recoversFrom('the broker stopped and started again', async () => {
+        await run(`${local}/kafka.sh`, ['stop', '1']);
+        await run(`${local}/kafka.sh`, ['start', '1']);
+      });
+      await recoversFrom('the database stopped and started again', async () => {
+        await run(`${local}/mariadb.sh`, ['stop']);
+        await run(`${local}/mariadb.sh`, ['start']);
+      });
+      const renamed = await post(`/api/v1/devices/${id(0)}`, { name: 'Renamed' }, 'PATCH');
+      assert.equal(renamed.status, 200);
+
+      await sending;
+      assert.equal(failed, undefined);
+      assert.equal(accepted, total);
+      const one = async (text: string) =>
+        Number(Object.values((await db.all<Record<string, string>>(text))[0] ?? {})[0]);
+      await eventually(
+        async () => assert.equal(await one('SELECT SUM(stored) FROM telemetry_ledger'), total),
+        {
+          within: 120_000,
+          every: 200,
+        },
+      );
+      assert.equal(await one('SELECT COUNT(*) FROM telemetry_g1'), total);
+      assert.equal(await one('SELECT SUM(corrected + dead_lettered) FROM telemetry_ledger'), 0);
+      assert.equal(await one('SELECT COUNT(*) FROM dead_letters'), 0);
+      assert.equal(await one("SELECT SUM(JSON_EXTRACT(metrics, '$.n[0]')) FROM telemetry_1d_g1"), total);
+      await eventually(async () =>
+        assert.equal(await one('SELECT COUNT(*) FROM device_history'), devices + 1),
+      );
+      assert.equal(await one("SELECT COUNT(*) FROM devices WHERE name = 'Renamed'"), 1);
+      console.log(
+        `      sent again and counted as duplicates: ${await one('SELECT SUM(duplicate) FROM telemetry_ledger')}`,
+      );
+      await db.close();
+    });
+  }),
+);
