@@ -23,8 +23,8 @@ export type DocumentQuery = {
   readonly first?: { readonly deviceId: string; readonly range: TimeRange } | undefined;
 };
 
-/** Rows of one page: enough to make the cost of a query small, few enough to hold a page in memory many times. */
-const page = { first: 256, least: 16, most: 2048, characters: 1_000_000 };
+/** Rows of a page: as many as make the cost of a query small and whose documents are still cheap to hold. */
+const page = { first: 256, least: 16, most: 4096, characters: 150_000 };
 const devicesAtOnce = 256;
 
 /**
@@ -59,7 +59,10 @@ export async function* documentRows(
     const atMost = Math.min(size, left);
     const rows = await rowsOf(devices, rest ?? range, atMost);
     const [lastDevice, lastTime] = rows.at(-1) ?? [];
-    if (rows.length > 0) yield rows;
+    if (rows.length > 0) {
+      yield rows;
+      size = sizeAfter(rows);
+    }
     left -= rows.length;
     if (rows.length === atMost && lastDevice !== undefined && lastTime !== undefined) {
       waiting = waiting.slice(waiting.indexOf(lastDevice));
@@ -70,7 +73,6 @@ export async function* documentRows(
       rest = undefined;
       together = Math.min(together * 2, devicesAtOnce);
     }
-    size = nextSize(size, rows);
   }
 
   async function rowsOf(devices: readonly string[], { from, to }: TimeRange, atMost: number) {
@@ -99,8 +101,10 @@ export async function* documentRows(
   }
 }
 
-function nextSize(size: number, rows: readonly DocumentRow[]): number {
+/** So that the documents of the next page, if they are as long, come to `page.characters`. */
+function sizeAfter(rows: readonly DocumentRow[]): number {
   let characters = 0;
   for (const [, , metrics] of rows) characters += metrics.length;
-  return characters > page.characters ? Math.max(page.least, size / 2) : Math.min(page.most, size * 2);
+  const size = Math.floor((page.characters * rows.length) / characters);
+  return Math.max(page.least, Math.min(page.most, size));
 }
