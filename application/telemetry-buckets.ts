@@ -15,7 +15,11 @@ export type BucketQuery = {
   readonly metrics?: readonly string[];
   /** Epoch milliseconds, `from` inclusive, `to` exclusive; all there is when absent. */
   readonly range: { readonly from?: number; readonly to?: number };
-  /** `15m`, `6h`, `1d`, `1w`, `3mo`, `1y`. */
+  /**
+   * `15m`, `6h`, `1d`, `1w`, `3mo`, `1y`. Days and longer follow the calendar, so a day has 23 or 25 hours when clocks
+   * change. Minutes and hours follow the clock: the hour that comes twice is two buckets of `1h`, and the bucket of
+   * `6h` around a change lasts 5 or 7 hours.
+   */
   readonly interval: string;
   /** IANA name of the time zone whose clocks and calendar the buckets follow. */
   readonly tz: string;
