@@ -1,8 +1,4 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import { countLag } from '../../application/freshness.ts';
-import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
-import type { ProgressQueries } from '../../application/ports/queries.ts';
-import { sourceOf } from '../../application/projections/projection.ts';
 import type { ProjectorObserver } from '../../application/projector.ts';
 
 /** When the API took an event, epoch milliseconds; `undefined` when the event does not say. */
@@ -84,33 +80,4 @@ export class ProjectorMetrics {
       failed: () => this.#errors.inc({ projection }),
     };
   }
-}
-
-/** Measures, whenever the metrics are read, how far the active generations are behind their logs. */
-export function measureLag(
-  registry: Registry,
-  queries: ProgressQueries,
-  sources: Readonly<Record<'devices' | 'telemetry', EventSource<Positioned>>>,
-): void {
-  new Gauge({
-    name: 'fieldlog_projection_lag_events',
-    help: 'Events in the log that the active generation has not consumed',
-    labelNames: ['projection'],
-    registers: [registry],
-    async collect() {
-      for (const { projection, checkpoints } of await queries.progress())
-        this.set({ projection }, await countLag(sources[sourceOf(projection)], checkpoints));
-    },
-  });
-  new Gauge({
-    name: 'fieldlog_dead_letters',
-    help: 'Dead letters waiting',
-    labelNames: ['projection', 'cause'],
-    registers: [registry],
-    async collect() {
-      this.reset();
-      for (const { projection, cause, count } of await queries.deadLetterCounts())
-        this.set({ projection, cause }, count);
-    },
-  });
 }

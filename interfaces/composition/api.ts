@@ -2,6 +2,7 @@ import type { Container } from 'inversify';
 import packageJson from '../../package.json' with { type: 'json' };
 import { httpServer } from '../http/server.ts';
 import { listen, refuseOpenAddress } from './listening.ts';
+import { measure } from './measurements.ts';
 import { services as s } from './services.ts';
 
 export type Api = {
@@ -31,6 +32,7 @@ export async function startApi(
       container.getAsync(s.freshness),
     ]);
   refuseOpenAddress(config);
+  await measure(container);
   const checks = await container.getAllAsync(s.check);
   const directory = await container.getAsync(s.directory);
   const source = await container.getAsync(s.deviceSource);

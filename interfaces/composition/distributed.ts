@@ -101,10 +101,19 @@ export const mysql = (url: string, config: Config, log: Log): ContainerModule =>
       .onDeactivation(closed);
     const replica = config.MYSQL_REPLICA_URL;
     if (replica === undefined) bind(s.queryDatabase).toService(s.database);
-    else
+    else {
       bind(s.queryDatabase)
         .toDynamicValue(() => new MysqlSql({ url: replica, connections }, log))
         .onDeactivation(closed);
+      bind(s.connections).toResolvedValue(
+        (db) => ({ name: 'replica', connections: () => (db as MysqlSql).connections }),
+        [s.queryDatabase],
+      );
+    }
+    bind(s.connections).toResolvedValue(
+      (db) => ({ name: 'readModels', connections: () => (db as MysqlSql).connections }),
+      [s.database],
+    );
     bind(s.check).toResolvedValue(
       (db) => ({ name: 'readModels', check: () => (db as MysqlSql).check() }),
       [s.database],

@@ -8,6 +8,7 @@ import { superviseProjectors } from '../workers/projector-supervisor.ts';
 import { startApi } from './api.ts';
 import { openContainer } from './container.ts';
 import { listen } from './listening.ts';
+import { measure } from './measurements.ts';
 import { supervisedProjections } from './projectors.ts';
 import { type Served, serve } from './serve.ts';
 import { services as s } from './services.ts';
@@ -60,6 +61,7 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
       container.getAllAsync(s.check),
       container.getAsync(s.control),
     ]);
+    await measure(container);
     const server = workerServer({
       ids,
       log,

@@ -18,6 +18,7 @@ import type { LoggedTelemetry, TelemetryLog } from '../../application/ports/tele
 import type { TelemetryBuckets } from '../../application/telemetry-buckets.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import type { CachedDeviceDirectory } from '../../infrastructure/directory/cached-device-directory.ts';
+import type { Connections, Dependency } from '../../infrastructure/metrics/dependency-metrics.ts';
 import type { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
 import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
 
@@ -56,5 +57,7 @@ export const services = {
   freshness: id<Freshness>('Freshness'),
   control: id<ProjectionControl>('ProjectionControl'),
   /** One for each dependency; the call rejects when it cannot be used. */
-  check: id<{ readonly name: string; check(): Promise<void> }>('Check'),
+  check: id<Dependency>('Check'),
+  /** One for each database that this process has connections to; none when it has files. */
+  connections: id<{ readonly name: string; connections(): Connections }>('Connections'),
 } as const;

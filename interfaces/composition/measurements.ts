@@ -1,0 +1,20 @@
+import type { Container } from 'inversify';
+import { measureConnections, measureDependencies } from '../../infrastructure/metrics/dependency-metrics.ts';
+import { measureProcess } from '../../infrastructure/metrics/process-metrics.ts';
+import { measureProgress } from '../../infrastructure/metrics/progress-metrics.ts';
+import { services as s } from './services.ts';
+
+/** Has the metrics of a process tell of itself, of what it depends on and of how far the projections have come. */
+export async function measure(container: Container): Promise<void> {
+  const registry = await container.getAsync(s.metrics);
+  measureProcess(registry);
+  measureDependencies(registry, await container.getAllAsync(s.check));
+  measureConnections(
+    registry,
+    container.isBound(s.connections) ? await container.getAllAsync(s.connections) : [],
+  );
+  measureProgress(registry, await container.getAsync(s.progressQueries), {
+    devices: await container.getAsync(s.deviceSource),
+    telemetry: await container.getAsync(s.telemetrySource),
+  });
+}
