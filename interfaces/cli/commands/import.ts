@@ -1,44 +1,22 @@
 import { type Command, Option } from 'commander';
-import { registration } from '../../http/device-schemas.ts';
 import { apiClient } from '../api-client.ts';
 import { type CommandContext, withSession } from '../command-context.ts';
-import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
+import { exitCodes, exitCodesHelp } from '../exit-codes.ts';
 import { counted } from '../format.ts';
-import { type MetricColumn, metricColumn } from '../import/columns.ts';
-import { type ImportOptions, importFile } from '../import/import-file.ts';
+import { metricColumn } from '../import/columns.ts';
+import { type HistoryFile, openHistory } from '../import/history-file.ts';
+import { importFile, type SendingOptions } from '../import/import-file.ts';
+import { delimiter, historyOptions, type ImportOptions, sendingOptions } from '../import/import-options.ts';
 import { importProgress, importReport, importSummary } from '../import/import-summary.ts';
-import { type InputFile, type InputFormat, inputFormats, openInput } from '../import/input-file.ts';
+import { inputFormats } from '../import/input-file.ts';
 import type { ReadingSink } from '../import/reading-sink.ts';
-import { noRejects, openRejects } from '../import/rejects-file.ts';
+import { noRejects, openRejects, type Rejects } from '../import/rejects-file.ts';
 import { serverSink } from '../import/server-sink.ts';
 import { sessionSink } from '../import/session-sink.ts';
 import { newTally, totals } from '../import/tally.ts';
-import { timeReader } from '../import/timestamps.ts';
 import { each, jsonOption, urlOption, whole } from '../options.ts';
 import { showProgress } from '../progress-line.ts';
 import { whereDataIs } from '../where-data-is.ts';
-
-type Options = {
-  readonly device?: string;
-  readonly deviceColumn?: string;
-  readonly timeColumn?: string;
-  readonly timeFormat: string;
-  readonly tz: string;
-  readonly metric?: readonly MetricColumn[];
-  readonly text?: readonly MetricColumn[];
-  readonly null?: readonly string[];
-  readonly register: boolean;
-  readonly name?: string;
-  readonly type: string;
-  readonly format: InputFormat;
-  readonly delimiter?: string;
-  readonly batch: number;
-  readonly url?: string;
-  readonly retry: number;
-  readonly rejects?: string;
-  readonly show: number;
-  readonly json?: boolean;
-};
 
 const help = `
 Lines that cannot be read are told with line, column and reason, and all others are imported. Importing a file again
@@ -88,49 +66,50 @@ export function importCommand(program: Command, context: CommandContext): void {
     .option('--show <lines>', 'refused lines in the report', whole(0, 100_000), 10)
     .addOption(jsonOption())
     .addHelpText('after', help + exitCodesHelp)
-    .action((files: readonly string[], options: Options) => importInto(files, options, context));
+    .action((files: readonly string[], options: ImportOptions) => importInto(files, options, context));
 }
 
 async function importInto(
   files: readonly string[],
-  options: Options,
+  options: ImportOptions,
   context: CommandContext,
 ): Promise<void> {
-  const prepared = importOptions(options);
+  const sending = sendingOptions(options);
   const { signal } = context;
-  const { format, delimiter } = options;
-  const inputs = await Promise.all(files.map((file) => openInput(file, format, delimiter, signal)));
+  const reading = historyOptions(options);
+  const histories = await Promise.all(files.map((file) => openHistory(file, reading, signal)));
+  const rejects = options.rejects === undefined ? noRejects : await openRejects(options.rejects);
   if (options.url === undefined)
     return withSession(context, 'import', (session, config) =>
-      importFiles(inputs, options, prepared, sessionSink(session, whereDataIs(config)), context),
+      importFiles(histories, options, sending, sessionSink(session, whereDataIs(config)), rejects, context),
     );
   await apiClient(options.url, { signal }).get('/health/live');
   const client = apiClient(options.url, { signal, finish: true, retryMilliseconds: options.retry * 1000 });
   const patient = apiClient(options.url, { signal, retryMilliseconds: projectedWithin });
-  return importFiles(inputs, options, prepared, serverSink(client, patient), context);
+  return importFiles(histories, options, sending, serverSink(client, patient), rejects, context);
 }
 
 async function importFiles(
-  inputs: readonly InputFile[],
-  options: Options,
-  prepared: ImportOptions,
+  histories: readonly HistoryFile[],
+  options: ImportOptions,
+  sending: SendingOptions,
   sink: ReadingSink,
+  rejects: Rejects,
   context: CommandContext,
 ): Promise<void> {
   const { terminal, signal } = context;
   const started = performance.now();
   const tally = newTally();
-  const rejects = options.rejects === undefined ? noRejects : await openRejects(options.rejects);
   let sent = 0;
   let projected = false;
   const hideProgress = showProgress(terminal, () =>
     sent > 0
       ? `${counted(sent, 'line')} sent, waiting until all of it can be queried`
-      : importProgress(inputs, tally, performance.now() - started),
+      : importProgress(histories, tally, performance.now() - started),
   );
   try {
-    for (const input of inputs)
-      if (!signal.aborted) await importFile(input, sink, tally, rejects, prepared, signal);
+    for (const history of histories)
+      if (!signal.aborted) await importFile(history, sink, tally, rejects, sending, signal);
     signal.throwIfAborted();
     sent = totals(tally.files).lines;
     await sink.settle();
@@ -145,37 +124,4 @@ async function importFiles(
       );
     if (report.refused > 0) context.exitCode = exitCodes.refused;
   }
-}
-
-/** Throws `UsageError` for what makes no sense before anything is read. */
-function importOptions({ device, deviceColumn, timeColumn, name, type, ...options }: Options): ImportOptions {
-  if (device !== undefined && deviceColumn !== undefined)
-    throw new UsageError(
-      '--device says that all lines are of one device, and --device-column that they are not',
-    );
-  if (name !== undefined && device === undefined)
-    throw new UsageError('--name is for one device: name it with --device');
-  const { error } = registration.safeParse({ name: name ?? 'any', type });
-  const fault = error?.issues[0];
-  if (fault) throw new UsageError(`--${fault.path.join('.')} ${fault.message}`);
-  return {
-    columns: {
-      ...(device !== undefined && { device }),
-      ...(deviceColumn !== undefined && { deviceColumn }),
-      ...(timeColumn !== undefined && { timeColumn }),
-      metrics: options.metric ?? [],
-      texts: options.text ?? [],
-      nulls: new Set(options.null),
-    },
-    time: timeReader(options.timeFormat, options.tz),
-    batch: options.batch,
-    register: options.register ? { ...(name !== undefined && { name }), type } : undefined,
-    shown: options.show,
-  };
-}
-
-function delimiter(text: string): string {
-  const char = text === '\\t' || text.toLowerCase() === 'tab' ? '\t' : text;
-  if (char.length === 1 && !/["\r\n]/.test(char)) return char;
-  throw new UsageError('--delimiter must be one character, or tab');
 }

@@ -6,15 +6,10 @@ import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
 import { fraction, jsonOption, urlOption, whole } from '../options.ts';
 import { showProgress } from '../progress-line.ts';
 import { registerDevices } from '../register-devices.ts';
-import { differingDevices, gained, type Ledger, ledgerFault, ledgerOf } from '../simulate/check-fleet.ts';
-import { type Fleet, fleet } from '../simulate/fleet.ts';
-import { nothingSent, type Sent, sendFleet } from '../simulate/send-fleet.ts';
-import {
-  type SimulationReport,
-  simulationProgress,
-  simulationReport,
-  simulationSummary,
-} from '../simulate/simulate-summary.ts';
+import { type Checked, checkFleet, settledLedger } from '../simulate/check-fleet.ts';
+import { fleet } from '../simulate/fleet.ts';
+import { nothingSent, sendFleet } from '../simulate/send-fleet.ts';
+import { simulationProgress, simulationReport, simulationSummary } from '../simulate/simulate-summary.ts';
 
 type Options = {
   readonly devices: number;
@@ -90,14 +85,15 @@ async function simulate(options: Options, context: CommandContext): Promise<void
   const start = options.start ?? Date.now();
   const stations = fleet({ ...options, readings: planned, readingsPerSecond: rate, start });
   await registerDevices(client, stations.devices);
-  const before = options.check ? await ledgerOf(client) : undefined;
+  const patient = apiClient(url, { signal, retryMilliseconds: projectedWithin });
+  const before = options.check ? await settledLedger(patient, signal) : undefined;
 
   const sent = nothingSent(options.devices);
   const pace = { readingsPerSecond: rate, batch, connections, milliseconds: 1100 * options.seconds + 1000 };
   const started = performance.now();
   const hideProgress = showProgress(terminal, () => simulationProgress(sent, performance.now() - started));
   let took = 0;
-  let checked: Checked = {};
+  let checked: Partial<Checked> = {};
   try {
     await sendFleet(stations, client, pace, sent, signal).finally(() => {
       took = performance.now() - started;
@@ -105,7 +101,7 @@ async function simulate(options: Options, context: CommandContext): Promise<void
     });
     signal.throwIfAborted();
     terminal.status('Waiting until all of it can be queried, then comparing …');
-    if (options.check) checked = await check(stations, sent, before, uncertain, url, signal);
+    if (before) checked = await checkFleet(stations, sent, before, uncertain, patient);
   } finally {
     const report = simulationReport({ url, seed, planned }, stations, sent, took, checked);
     await terminal.out(options.json ? `${JSON.stringify(report)}\n` : simulationSummary(report));
@@ -120,26 +116,6 @@ function checkBounds(url: string, planned: number, { remote }: Options): void {
     throw new UsageError(`${url} is not on this machine: --remote allows it`);
   if (planned > mostReadings)
     throw new UsageError(`--rate times --seconds must be at most ${mostReadings}, not ${planned}`);
-}
-
-type Checked = Pick<SimulationReport, 'ledger' | 'differences'>;
-
-async function check(
-  stations: Fleet,
-  sent: Sent,
-  before: Ledger | undefined,
-  uncertain: number,
-  url: string,
-  signal: AbortSignal,
-): Promise<Checked> {
-  const patient = apiClient(url, { signal, retryMilliseconds: projectedWithin });
-  await sent.positions.untilProjected(patient);
-  const differences = await differingDevices(stations, sent, patient);
-  const after = before && (await ledgerOf(patient));
-  if (!before || !after) return { differences };
-  const ledger = gained(before, after);
-  const fault = ledgerFault(ledger, sent.accepted, uncertain);
-  return { ledger, differences: fault === undefined ? differences : [...differences, fault] };
 }
 
 function startTime(text: string): number {

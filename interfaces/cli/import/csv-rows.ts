@@ -32,18 +32,18 @@ async function* namedRows(
   }
 }
 
-/** Records as they are written; those that break the rules of quoting come as broken ones, in their place. */
+/** Records as they are written. What cannot be one ends them: a quote that is never closed holds all that follows. */
 async function* csvRecords(
   text: AsyncIterable<string>,
   delimiter: string,
 ): AsyncGenerator<Cells | BrokenRow, undefined> {
-  const broken: BrokenRow[] = [];
-  let lastBroken = 0;
-  let endless: number | undefined;
+  let last: BrokenRow | undefined;
   const parser = parse({
     delimiter,
     info: true,
     relax_column_count: true,
+    // Else one stray quote would swallow the lines up to the next one.
+    relax_quotes: true,
     skip_empty_lines: true,
     skip_records_with_error: true,
     max_record_size: greatestRecord,
@@ -52,33 +52,25 @@ async function* csvRecords(
   source.on('error', (error) => parser.destroy(error));
   source.pipe(parser);
   parser.on('skip', ({ code, message }: CsvError) => {
-    const { lines: line } = parser.info;
-    // One line can be complained of many times; one without end is complained of at every further character.
-    if (endless !== undefined || line === lastBroken) return;
-    lastBroken = line;
-    broken.push({ line, fault: faults[code as keyof typeof faults] ?? message });
-    if (code !== 'CSV_MAX_RECORD_SIZE') return;
-    endless = line;
+    // One without end is complained of at every further character.
+    if (last) return;
+    last = { line: parser.info.lines, fault: faults[code as keyof typeof faults] ?? message };
     source.unpipe(parser).destroy();
     parser.end();
   });
   try {
     for await (const { info, record } of parser as AsyncIterable<{ info: Info; record: string[] }>) {
-      // The parser is ahead of what has been taken from it.
-      while (broken[0] && broken[0].line < info.lines) yield broken.shift() as BrokenRow;
-      if (endless !== undefined && info.lines >= endless) break;
+      if (last && info.lines >= last.line) break;
       yield { line: info.lines, cells: record };
     }
-    yield* broken;
+    if (last) yield last;
   } finally {
     source.destroy();
   }
 }
 
+const unclosed = 'a quote that was opened before is never closed, so nothing after it was read';
 const faults = {
-  CSV_INVALID_CLOSING_QUOTE: 'has text after a closing quote',
-  CSV_NON_TRIMABLE_CHAR_AFTER_CLOSING_QUOTE: 'has text after a closing quote',
-  INVALID_OPENING_QUOTE: 'has a quote inside text that is not quoted',
-  CSV_QUOTE_NOT_CLOSED: 'ends the file inside a quote that was opened before and never closed',
-  CSV_MAX_RECORD_SIZE: `makes a record of more than ${greatestRecord} characters, perhaps after a quote that is never closed: nothing after it was read`,
+  CSV_QUOTE_NOT_CLOSED: `ends the file, but ${unclosed}`,
+  CSV_MAX_RECORD_SIZE: `ends a record of more than ${greatestRecord} characters; perhaps ${unclosed}`,
 } as const;

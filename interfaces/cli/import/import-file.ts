@@ -1,16 +1,11 @@
 import type { Reading } from '../../../domain/telemetry/reading.ts';
-import type { ColumnOptions } from './columns.ts';
-import { type InputFile, ofFile } from './input-file.ts';
+import type { HistoryFile } from './history-file.ts';
 import type { ReadingSink } from './reading-sink.ts';
 import type { Rejects } from './rejects-file.ts';
-import { rowMapping } from './row-mapping.ts';
 import { type BrokenRow, isBroken, type Row } from './rows.ts';
 import { newFileTally, type RefusedLine, type Tally } from './tally.ts';
-import type { TimeReader } from './timestamps.ts';
 
-export type ImportOptions = {
-  readonly columns: ColumnOptions;
-  readonly time: TimeReader;
+export type SendingOptions = {
   readonly batch: number;
   /** What to say of devices that are not registered yet; they are refused when absent. */
   readonly register: { readonly name?: string; readonly type: string } | undefined;
@@ -20,42 +15,34 @@ export type ImportOptions = {
 
 type Sent = { readonly row: Row; readonly reading: Reading };
 
-/** Rows by whose cells it is decided what a column holds. */
-const sampleSize = 1000;
-
 /**
  * Sends the readings of one file, a batch at a time while the next is being read. Stops between rows when `signal`
- * is aborted; whatever the tally then counts is durable or refused. Throws `UsageError` before the first reading is
- * sent, and what the sink throws.
+ * is aborted; whatever the tally then counts is durable or refused. Throws what the sink throws.
  */
 export async function importFile(
-  input: InputFile,
+  history: HistoryFile,
   sink: ReadingSink,
   tally: Tally,
   rejects: Rejects,
-  { columns, time, batch: batchSize, register, shown }: ImportOptions,
+  { batch: batchSize, register, shown }: SendingOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const file = newFileTally(input.name);
+  const file = newFileTally(history.name);
   tally.files.push(file);
-  const rows = input.rows[Symbol.asyncIterator]();
-  const sample = await firstOf(rows, sampleSize);
-  const whole = sample.filter((row): row is Row => !isBroken(row));
-  const mapping = ofFile(input.name, () => rowMapping(input.header, whole, columns, time));
 
   let batch: Sent[] = [];
   let sending = Promise.resolve();
-  for await (const row of joined(sample, rows)) {
+  for await (const row of history.rows) {
     if (signal.aborted) break;
     await take(row);
   }
   if (!signal.aborted) await flush();
   await sending;
-  file.leftOut = mapping.leftOut();
+  file.leftOut = history.mapping.leftOut();
 
   async function take(row: Row | BrokenRow): Promise<void> {
     if (isBroken(row)) return refuse(row, { reason: row.fault });
-    const mapped = mapping.map(row);
+    const mapped = history.mapping.map(row);
     if (mapped === 'empty') file.empty += 1;
     else if ('refusal' in mapped) await refuse(row, mapped.refusal);
     else {
@@ -93,28 +80,9 @@ export async function importFile(
   }
 
   async function refuse(row: Row | BrokenRow, fault: Pick<RefusedLine, 'column' | 'reason'>): Promise<void> {
-    const refused = { file: input.name, line: row.line, ...fault };
+    const refused = { file: history.name, line: row.line, ...fault };
     file.refused += 1;
     if (tally.refusals.length < shown) tally.refusals.push(refused);
     await rejects.write(refused, isBroken(row) ? undefined : row.values);
-  }
-}
-
-async function firstOf<Item>(items: AsyncIterator<Item>, count: number): Promise<Item[]> {
-  const first: Item[] = [];
-  while (first.length < count) {
-    const next = await items.next();
-    if (next.done) break;
-    first.push(next.value);
-  }
-  return first;
-}
-
-async function* joined<Item>(first: readonly Item[], rest: AsyncIterator<Item>): AsyncGenerator<Item> {
-  try {
-    yield* first;
-    for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
-  } finally {
-    await rest.return?.();
   }
 }

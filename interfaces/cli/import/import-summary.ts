@@ -1,5 +1,5 @@
 import { count, counted, perSecond, printable, seconds } from '../format.ts';
-import type { InputFile } from './input-file.ts';
+import type { HistoryFile } from './history-file.ts';
 import { type RefusedLine, type Tally, type Totals, totals } from './tally.ts';
 
 export type ImportReport = Totals & {
@@ -59,10 +59,14 @@ function refusalLines({ refusals, refused }: ImportReport, rejects: string | und
   return lines;
 }
 
-export function importProgress(inputs: readonly InputFile[], tally: Tally, milliseconds: number): string {
+export function importProgress(
+  histories: readonly HistoryFile[],
+  tally: Tally,
+  milliseconds: number,
+): string {
   const { lines, refused } = totals(tally.files);
-  const size = inputs.reduce((total, input) => total + (input.size ?? Number.NaN), 0);
-  const read = inputs.reduce((total, input) => total + input.bytesRead(), 0);
+  const size = histories.reduce((total, history) => total + (history.size ?? Number.NaN), 0);
+  const read = histories.reduce((total, history) => total + history.bytesRead(), 0);
   const share = size > 0 ? `, ${Math.floor((read / size) * 100)} % of the files` : '';
   const problems = refused > 0 ? `, ${count(refused)} refused` : '';
   return `${counted(lines, 'line')}, ${perSecond(lines, milliseconds)}${share}${problems}`;

@@ -21,12 +21,13 @@ export async function* ndjsonRows(text: AsyncIterable<string>): AsyncGenerator<R
 /** The elements of one JSON array, each read as soon as it is whole. */
 export async function* jsonArrayRows(text: AsyncIterable<string>): AsyncGenerator<Row | BrokenRow> {
   const mark = /["\\[\]{},\n]/g;
+  let place: 'before' | 'inside' | 'after' = 'before';
   let line = 1;
   let depth = 0;
   let inText = false;
-  let skipped = 0;
   let element = '';
   let elementLine: number | undefined;
+  let skipped = 0;
 
   for await (const chunk of text) {
     let start = 0;
@@ -42,26 +43,31 @@ export async function* jsonArrayRows(text: AsyncIterable<string>): AsyncGenerato
           skipped = 1;
           break;
         }
-      } else if (char === ',' || (depth === 1 && char === ']')) {
-        if (depth !== 1) continue;
+      } else if (place === 'before') {
+        if (char !== '[' || joined(element, chunk.slice(start, found.index)).trim() !== '') continue;
+        place = 'inside';
+        start = mark.lastIndex;
+        element = '';
+      } else if (place === 'inside' && depth === 0 && (char === ',' || char === ']')) {
         element = joined(element, chunk.slice(start, found.index));
         if (element.trim() !== '') yield rowOf(element, elementLine ?? line);
         else if (char === ',') yield { line, fault: 'has a comma with nothing before it' };
+        start = mark.lastIndex;
         element = '';
         elementLine = undefined;
-        start = mark.lastIndex;
-        if (char === ']') depth = 0;
-      } else {
-        if (depth === 0 && char === '[') start = mark.lastIndex;
-        else if (char !== ']' && char !== '}') elementLine ??= line;
+        if (char === ']') place = 'after';
+      } else if (place === 'inside') {
+        elementLine ??= line;
         if (char === '"') inText = true;
-        else depth += char === '[' || char === '{' ? 1 : -1;
+        else if (char === '[' || char === '{') depth += 1;
+        else if (char !== ',') depth = Math.max(0, depth - 1);
       }
     }
     element = joined(element, chunk.slice(start));
   }
-  if (depth > 0) yield { line, fault: 'ends the file before the array ends' };
-  else if (element.trim() !== '') yield { line, fault: 'has something after the end of the array' };
+  if (place === 'before') yield { line, fault: 'ends the file without an array' };
+  else if (place === 'inside') yield { line, fault: 'ends the file before the array ends' };
+  else if (element.trim() !== '') yield { line, fault: 'comes after the end of the array' };
 }
 
 /** What is cut off here is too long in any case, and is refused as that. */

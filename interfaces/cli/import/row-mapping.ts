@@ -31,22 +31,19 @@ export function rowMapping(
   options: ColumnOptions,
   time: TimeReader,
 ): RowMapping {
-  const namesColumns = options.deviceColumn ?? options.timeColumn ?? options.metrics[0] ?? options.texts[0];
-  const isOwnForm = ({ values }: Row) => namesColumns === undefined && isObject(values.metrics);
-  const flat = sample.filter((row) => !isOwnForm(row));
-  const names = header ?? [...new Set(flat.flatMap(({ values }) => Object.keys(values)))];
-  const columns = header || flat.length > 0 ? columnsOf(names, flat, options) : undefined;
+  const { device, deviceColumn, timeColumn, metrics, texts, nulls } = options;
+  const columnsAreNamed = deviceColumn ?? timeColumn ?? metrics[0] ?? texts[0];
+  if (columnsAreNamed === undefined && sample.some(({ values }) => isObject(values.metrics)))
+    return { leftOut: () => [], map: (row) => ofOwnForm(row, device, time) };
 
-  return {
-    leftOut: () => columns?.leftOut() ?? [],
-    map(row) {
-      if (isOwnForm(row)) return ofOwnForm(row, options.device, time);
-      if (!columns)
-        return { refusal: { column: 'metrics', reason: 'must be an object, as in the lines before' } };
-      return ofColumns(row, columns, options.nulls, time);
-    },
-  };
+  const names = header ?? [...new Set(sample.flatMap(({ values }) => Object.keys(values)))];
+  if (names.length === 0) return { leftOut: () => [], map: () => unexpected };
+  const columns = columnsOf(names, sample, options);
+  return { leftOut: columns.leftOut, map: (row) => ofColumns(row, columns, nulls, time) };
 }
+
+/** Of a file that is not empty, but of whose first records none could be read. */
+const unexpected: Mapped = { refusal: { reason: 'cannot be understood without any good record before it' } };
 
 /** The form the API takes readings in; a history needs the time that the API can do without. */
 function ofOwnForm({ values }: Row, device: string | undefined, time: TimeReader): Mapped {

@@ -1,7 +1,8 @@
 import type { SystemStatus } from '../../../application/system-status.ts';
 import type { MetricValue } from '../../../domain/telemetry/reading.ts';
-import { type ApiClient, ApiRefusal } from '../api-client.ts';
+import type { ApiClient } from '../api-client.ts';
 import { counted } from '../format.ts';
+import { pause } from '../pause.ts';
 import type { Fleet } from './fleet.ts';
 import { addPoint, isSameSum, noPoints, type PointSum } from './point-sum.ts';
 import type { Sent } from './send-fleet.ts';
@@ -9,15 +10,46 @@ import type { Sent } from './send-fleet.ts';
 type Point = { readonly timestamp: string; readonly metric: string; readonly value: MetricValue };
 export type Ledger = SystemStatus['ledger'];
 
+export type Checked = {
+  /** What the ledger has gained. */
+  readonly ledger: Ledger;
+  /** What does not add up, one line each. */
+  readonly differences: readonly string[];
+};
+
 const atOnce = 4;
 const mostPoints = 10_000_000;
 
-/** What a query finds differently from what was accepted, one line a device. */
-export async function differingDevices(
+/**
+ * Compares what was accepted with what queries find and with what the ledger has gained since `before`. `uncertain`
+ * readings may have been accepted although their answer was lost.
+ */
+export async function checkFleet(
   fleet: Fleet,
   sent: Sent,
+  before: Ledger,
+  uncertain: number,
   client: ApiClient,
-): Promise<readonly string[]> {
+): Promise<Checked> {
+  await sent.positions.untilProjected(client);
+  const differences = await differingDevices(fleet, sent, client);
+  const { ledger: after } = await client.get<SystemStatus>('/api/v1/status');
+  const ledger = gained(before, after);
+  const fault = ledgerFault(ledger, sent.accepted, uncertain);
+  return { ledger, differences: fault === undefined ? differences : [...differences, fault] };
+}
+
+/** The ledger once all that is in the log has been consumed. */
+export async function settledLedger(client: ApiClient, signal: AbortSignal): Promise<Ledger> {
+  for (;;) {
+    const { projections, ledger } = await client.get<SystemStatus>('/api/v1/status');
+    if (projections.every(({ lag }) => lag === 0)) return ledger;
+    await pause(100, signal);
+  }
+}
+
+/** What a query finds differently from what was accepted, one line a device. */
+async function differingDevices(fleet: Fleet, sent: Sent, client: ApiClient): Promise<readonly string[]> {
   const differing: string[] = [];
   const waiting = fleet.devices.entries();
   await Promise.all(
@@ -49,18 +81,7 @@ function difference(deviceId: string, accepted: PointSum, found: PointSum): stri
   return `${deviceId}: accepted ${counted(accepted.readings, 'reading')}, found ${found.readings} with ${counted(found.points, 'point')}`;
 }
 
-/** The ledger as it is now; `undefined` from a server that does not tell. */
-export async function ledgerOf(client: ApiClient): Promise<Ledger | undefined> {
-  try {
-    return (await client.get<SystemStatus>('/api/v1/status')).ledger;
-  } catch (error) {
-    if (error instanceof ApiRefusal && error.status === 404) return undefined;
-    throw error;
-  }
-}
-
-/** What the ledger has gained from one moment to another. */
-export const gained = (before: Ledger, after: Ledger): Ledger => ({
+const gained = (before: Ledger, after: Ledger): Ledger => ({
   stored: after.stored - before.stored,
   duplicate: after.duplicate - before.duplicate,
   corrected: after.corrected - before.corrected,
@@ -68,8 +89,8 @@ export const gained = (before: Ledger, after: Ledger): Ledger => ({
   retracted: after.retracted - before.retracted,
 });
 
-/** Every accepted reading was consumed and counted once; `uncertain` may have been accepted without an answer. */
-export function ledgerFault(ledger: Ledger, accepted: number, uncertain: number): string | undefined {
+/** Every accepted reading was consumed and counted once. */
+function ledgerFault(ledger: Ledger, accepted: number, uncertain: number): string | undefined {
   const consumed = ledger.stored + ledger.duplicate + ledger.corrected + ledger.deadLettered;
   if (ledger.deadLettered > 0) return `${counted(ledger.deadLettered, 'reading')} became dead letters`;
   if (consumed < accepted)

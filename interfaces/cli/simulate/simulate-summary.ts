@@ -1,8 +1,9 @@
 import { count, counted, perSecond, seconds } from '../format.ts';
-import type { Ledger } from './check-fleet.ts';
+import type { Checked } from './check-fleet.ts';
 import type { Fleet } from './fleet.ts';
 import type { Sent } from './send-fleet.ts';
 
+/** Without what was checked where nothing was. */
 export type SimulationReport = {
   readonly url: string;
   readonly seed: number;
@@ -18,18 +19,14 @@ export type SimulationReport = {
   readonly sentLate: number;
   readonly requests: number;
   readonly milliseconds: Readonly<Record<'p50' | 'p95' | 'p99' | 'max', number>>;
-  /** What the ledger gained, where the server tells. */
-  readonly ledger?: Ledger;
-  /** What does not add up; `undefined` while nothing was checked. */
-  readonly differences?: readonly string[];
-};
+} & Partial<Checked>;
 
 export function simulationReport(
   plan: { readonly url: string; readonly seed: number; readonly planned: number },
   fleet: Fleet,
   sent: Sent,
   milliseconds: number,
-  checked: Pick<SimulationReport, 'ledger' | 'differences'>,
+  checked: Partial<Checked>,
 ): SimulationReport {
   const { accepted, distinct, rejected, requests } = sent;
   return {
@@ -65,9 +62,7 @@ export function simulationSummary(report: SimulationReport): string {
       `rejected ${count(rejected)}, ${counted(report.requests, 'request')}, ${latencyText(report.milliseconds)}`,
   ];
   if (distinct + rejected < planned)
-    told.push(
-      `That is less than the ${counted(planned, 'reading')} wanted: the time was over before all were sent.`,
-    );
+    told.push(`That is less than the ${counted(planned, 'reading')} there were to send.`);
   for (const [reason, readings] of Object.entries(report.rejections))
     told.push(`  ${count(readings)}: ${reason}`);
   if (differences?.length === 0)
@@ -77,7 +72,6 @@ export function simulationSummary(report: SimulationReport): string {
       `The ledger counts ${count(ledger.stored)} stored, ${count(ledger.duplicate)} duplicate, ` +
         `${count(ledger.corrected)} corrected, ${count(ledger.deadLettered)} dead-lettered.`,
     );
-  else if (differences) told.push('This server does not tell its ledger, so it was not compared.');
   if (differences && differences.length > 0) told.push(`${counted(differences.length, 'difference')}:`);
   for (const difference of differences?.slice(0, shownDifferences) ?? []) told.push(`  ${difference}`);
   return `${told.join('\n')}\n`;

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { configSchema } from '../../../infrastructure/config/config.ts';
+import { runCli } from '../../support/cli.ts';
+
+const commands = [
+  [],
+  ['serve'],
+  ['api'],
+  ['device-projector'],
+  ['telemetry-projector'],
+  ['import'],
+  ['simulate'],
+  ['status'],
+  ['config'],
+  ['devices'],
+  ...['list', 'show', 'history', 'register', 'set', 'suspend', 'reinstate', 'decommission'].map((name) => [
+    'devices',
+    name,
+  ]),
+];
+
+describe('The help of the command line', () => {
+  for (const command of commands)
+    it(`of fieldlog ${command.join(' ')} has an example and the exit codes`, async () => {
+      const { code, out, err } = await runCli([...command, '--help']);
+      assert.equal(code, 0);
+      assert.equal(err, '');
+      assert.match(out, new RegExp(`Usage: fieldlog ${command.join(' ')}`));
+      assert.match(out, /Examples?:\n {2}.*fieldlog/);
+      assert.match(out, /Exit codes:\n {2}0 /);
+    });
+
+  it('tells of every command there is', async () => {
+    const { out } = await runCli(['--help']);
+    const listed = [...(out.split('Commands:')[1] ?? '').matchAll(/^ {2}([a-z-]+)/gm)].map(
+      ([, name]) => name,
+    );
+    const known = commands.filter(({ length }) => length === 1).flat();
+    assert.deepEqual(new Set(listed.filter((name) => name !== 'fieldlog')), new Set([...known, 'help']));
+  });
+
+  it('of config describes every variable with its default', async () => {
+    const { out } = await runCli(['config', '--help']);
+    for (const [name, { description }] of Object.entries(configSchema.shape)) {
+      assert.ok(description);
+      assert.ok(out.includes(`  ${name} `) && out.includes(description), name);
+    }
+    assert.match(out, /PORT .* \(default: 8080\)/);
+  });
+});

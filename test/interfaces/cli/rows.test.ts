@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { csvRows } from '../../../interfaces/cli/import/csv-rows.ts';
+import { jsonArrayRows, ndjsonRows } from '../../../interfaces/cli/import/json-rows.ts';
+import { greatestRecord } from '../../../interfaces/cli/import/rows.ts';
+import { failOnUnhandledRejections } from '../../support/unhandled-rejections.ts';
+
+/** The text in pieces of those lengths, the last of them repeated. */
+async function* pieces(text: string, lengths: readonly number[] = [text.length]): AsyncGenerator<string> {
+  let at = 0;
+  for (let i = 0; at < text.length; i += 1) {
+    const length = Math.max(1, lengths[Math.min(i, lengths.length - 1)] ?? 1);
+    yield text.slice(at, at + length);
+    at += length;
+  }
+}
+
+async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+  const found: Item[] = [];
+  for await (const item of items) found.push(item);
+  return found;
+}
+
+const readers = {
+  csv: async (text: AsyncIterable<string>) => all((await csvRows(text, ',')).rows),
+  ndjson: async (text: AsyncIterable<string>) => all(ndjsonRows(text)),
+  json: async (text: AsyncIterable<string>) => all(jsonArrayRows(text)),
+};
+
+describe('The rows of a file', () => {
+  failOnUnhandledRejections();
+
+  it('of CSV have their line, and stray quotes are text', async () => {
+    const text = 'a,b\n1,2\n\n3,"x\ny"\n4,5,6\n7,"a"b\n8,9\n10\n11,he said "no"\n12,13';
+    assert.deepEqual(await readers.csv(pieces(text)), [
+      { line: 2, values: { a: '1', b: '2' } },
+      { line: 5, values: { a: '3', b: 'x\ny' } },
+      { line: 6, fault: 'has 3 cells for 2 columns' },
+      { line: 7, values: { a: '7', b: '"a"b' } },
+      { line: 8, values: { a: '8', b: '9' } },
+      { line: 9, fault: 'has 1 cells for 2 columns' },
+      { line: 10, values: { a: '11', b: 'he said "no"' } },
+      { line: 11, values: { a: '12', b: '13' } },
+    ]);
+  });
+
+  it('of CSV end at a quote that is never closed', async () => {
+    const [first, broken, ...others] = await readers.csv(pieces('a,b\n1,2\n3,"4\n5,6\n7,8\n'));
+    assert.deepEqual(first, { line: 2, values: { a: '1', b: '2' } });
+    assert.ok(broken && 'fault' in broken && /never closed/.test(broken.fault));
+    assert.deepEqual(others, []);
+  });
+
+  it('of NDJSON need not end with a line end, and blank lines are none', async () => {
+    const rows = await readers.ndjson(pieces('{"a":1}\r\n\n[1]\n{"a":\n{"a":"é"}'));
+    assert.deepEqual(
+      rows.map((row) => ('fault' in row ? { ...row, fault: row.fault.slice(0, 11) } : row)),
+      [
+        { line: 1, values: { a: 1 } },
+        { line: 3, fault: 'must be a J' },
+        { line: 4, fault: 'is not JSON' },
+        { line: 5, values: { a: 'é' } },
+      ],
+    );
+  });
+
+  it('of a JSON array have the line they begin on', async () => {
+    const text = '[\n{"a": "]},\\"\\\\"},\n  {\n"b": [1, {"c": []}]},7,\n{"d":\n\n1} ]\n';
+    assert.deepEqual(await readers.json(pieces(text)), [
+      { line: 2, values: { a: ']},"\\' } },
+      { line: 3, values: { b: [1, { c: [] }] } },
+      { line: 4, fault: 'must be a JSON object' },
+      { line: 5, values: { d: 1 } },
+    ]);
+  });
+
+  it('of a JSON array tell what is wrong with the array itself', async () => {
+    assert.deepEqual(await readers.json(pieces('[]')), []);
+    assert.deepEqual(await readers.json(pieces('[{},\n,{}]')), [
+      { line: 1, values: {} },
+      { line: 2, fault: 'has a comma with nothing before it' },
+      { line: 2, values: {} },
+    ]);
+    assert.deepEqual(await readers.json(pieces('[{}')), [
+      { line: 1, fault: 'ends the file before the array ends' },
+    ]);
+    assert.deepEqual(await readers.json(pieces('{"a":[1]}')), [
+      { line: 1, fault: 'ends the file without an array' },
+    ]);
+    assert.deepEqual(await readers.json(pieces('[] []')), [
+      { line: 1, fault: 'comes after the end of the array' },
+    ]);
+  });
+
+  it('that are endless are refused without being kept', async () => {
+    const endless = 'x'.repeat(3 * greatestRecord);
+    const texts = {
+      csv: `a\n1\n${endless}\n`,
+      ndjson: `{"a":1}\n${endless}\n{"a":2}\n`,
+      json: `[{"a":1},\n"${endless}",\n{"a":2}]`,
+    };
+    for (const [form, text] of Object.entries(texts)) {
+      const [first, broken] = await readers[form as keyof typeof readers](pieces(text, [65_536]));
+      assert.ok(first && 'values' in first && Number(first.values.a) === 1, form);
+      assert.ok(broken && 'fault' in broken && /more than 1048576 characters/.test(broken.fault), form);
+    }
+  });
+
+  it('are the same in whatever pieces the text comes', async () => {
+    const nasty = fc.string({
+      unit: fc.constantFrom('a', ',', '"', '\n', '\r', '{', '}', '[', ']', '\\', ' ', 'é', '1'),
+    });
+    const forms = fc.constantFrom(...(Object.keys(readers) as (keyof typeof readers)[]));
+    await fc.assert(
+      fc.asyncProperty(
+        forms,
+        nasty,
+        fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1 }),
+        async (form, tail, lengths) => {
+          const text = { csv: `a,b\n1,2\n${tail}`, ndjson: `{"a":1}\n${tail}`, json: `[{"a":1},${tail}` }[
+            form
+          ];
+          assert.deepEqual(await readers[form](pieces(text, lengths)), await readers[form](pieces(text)));
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
