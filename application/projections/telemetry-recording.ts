@@ -1,28 +1,31 @@
-import type { Metrics, Reading } from '../../domain/telemetry/reading.ts';
-import { addPoint, bucketOf, rollupLevels } from '../../domain/telemetry/rollup.ts';
+import { bucketOf, rollupLevels } from '../../domain/telemetry/rollup.ts';
 import type {
   LedgerCounts,
   LedgerKey,
+  LedgerRow,
   ReadingKey,
   ReadingRow,
   RollupKey,
   TelemetryTables,
 } from '../ports/read-models.ts';
-import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
 import type { CachedDevice, TelemetryCache } from './telemetry-cache.ts';
+import {
+  bucketsToLookUp,
+  type DeviceInHand,
+  inHand,
+  place,
+  type ReadingFact,
+  settle,
+  timesToLookUp,
+} from './telemetry-in-hand.ts';
 import { rebuildRollups } from './telemetry-rollups.ts';
 
-export type ReadingFact = { readonly logged: LoggedTelemetry; readonly reading: Reading };
-
-type RowInHand = { row: ReadingRow; isNew: boolean; changed: boolean };
-
-/** A batch under way: the devices it speaks of, the rows it has in its hands and the buckets it changes. */
-type Recording = {
-  readonly devices: Map<string, CachedDevice>;
-  readonly rows: Map<CachedDevice, Map<number, RowInHand>>;
-  readonly touched: Map<string, RollupKey>;
-  /** Minutes in which a value was replaced: their rollups cannot be told by adding. */
-  readonly corrected: Map<string, ReadingKey>;
+/** What became of one reading, or is no longer so when `by` is -1. */
+type Fate = {
+  readonly deviceId: string;
+  readonly receivedAt: number;
+  readonly as: keyof LedgerCounts;
+  readonly by?: 1 | -1;
 };
 
 /** Stores readings that come in log order; the tables then say what the set of all readings so far says. */
@@ -31,212 +34,135 @@ export async function recordReadings(
   cache: TelemetryCache,
   tables: TelemetryTables,
 ): Promise<void> {
-  const recording = await open(facts, cache, tables);
-  const fates = facts.map(({ logged, reading }) => ({
-    deviceId: reading.deviceId,
-    receivedAt: logged.receivedAt,
-    as: place(reading, logged, recording),
-  }));
-  await write(recording, tables);
-  for (const { deviceId, timestamp } of recording.corrected.values()) {
-    await rebuildRollups(deviceId, timestamp, timestamp + 1, tables);
-    dropBuckets(recording.devices.get(deviceId), timestamp);
+  const hands = await open(facts, cache, tables);
+  const fates: Fate[] = [];
+  for (const hand of hands) {
+    const { deviceId } = hand.device;
+    for (const fact of hand.facts)
+      fates.push({ deviceId, receivedAt: fact.logged.receivedAt, as: place(fact, hand) });
+    settle(hand);
   }
+  await write(hands, tables);
+  for (const { device, corrected } of hands)
+    for (const minute of corrected) {
+      await rebuildRollups(device.deviceId, minute, minute + 1, tables);
+      // They are to be read again when they are needed.
+      for (const level of rollupLevels) device.buckets[level].delete(bucketOf(level, minute));
+    }
   await countLedger(fates, cache, tables);
 }
 
-/** Brings everything the batch will touch into hand, asking only for what cannot be known. */
+/** Takes the devices of the batch into hand, in the order of their ids, asking only for what cannot be known. */
 async function open(
   facts: readonly ReadingFact[],
   cache: TelemetryCache,
   tables: TelemetryTables,
-): Promise<Recording> {
-  const devices = await loadDevices(new Set(facts.map(({ reading }) => reading.deviceId)), cache, tables);
-  const recording: Recording = { devices, rows: new Map(), touched: new Map(), corrected: new Map() };
-  for (const device of devices.values()) recording.rows.set(device, new Map());
-  const keys: ReadingKey[] = [];
-  const buckets = new Map<string, RollupKey>();
-
-  for (const { reading } of facts) {
-    const device = devices.get(reading.deviceId) as CachedDevice;
-    if (reading.timestamp <= device.lastAt) keys.push(reading);
-    for (const level of rollupLevels) {
-      const bucket = bucketOf(level, reading.timestamp);
-      if (device.buckets[level].has(bucket)) continue;
-      device.buckets[level].set(bucket, new Map());
-      if (bucket <= device.lastAt)
-        buckets.set(`${level} ${bucket} ${reading.deviceId}`, { deviceId: reading.deviceId, level, bucket });
-    }
+): Promise<readonly DeviceInHand[]> {
+  const factsOf = new Map<string, ReadingFact[]>();
+  for (const fact of facts) {
+    const known = factsOf.get(fact.reading.deviceId);
+    if (known) known.push(fact);
+    else factsOf.set(fact.reading.deviceId, [fact]);
+  }
+  const devices = await loadDevices([...factsOf.keys()].sort(), cache, tables);
+  const hands = new Map<string, DeviceInHand>();
+  const readings: ReadingKey[] = [];
+  const rollups: RollupKey[] = [];
+  for (const [deviceId, device] of devices) {
+    const hand = inHand(device, factsOf.get(deviceId) ?? []);
+    hands.set(deviceId, hand);
+    for (const timestamp of timesToLookUp(hand)) readings.push({ deviceId, timestamp });
+    for (const key of bucketsToLookUp(hand)) rollups.push(key);
   }
 
-  for (const row of await tables.readings(unique(keys)))
-    recording.rows
-      .get(devices.get(row.deviceId) as CachedDevice)
-      ?.set(row.timestamp, { row, isNew: false, changed: false });
-  for (const { deviceId, level, bucket, metrics } of await tables.rollups([...buckets.values()]))
+  for (const row of await tables.readings(readings))
+    hands.get(row.deviceId)?.rows.set(row.timestamp, { row, isNew: false, changed: false });
+  for (const { deviceId, level, bucket, metrics } of await tables.rollups(rollups))
     devices.get(deviceId)?.buckets[level].set(bucket, new Map(metrics));
-  return recording;
+  return [...hands.values()];
 }
 
 async function loadDevices(
-  deviceIds: ReadonlySet<string>,
+  deviceIds: readonly string[],
   cache: TelemetryCache,
   tables: TelemetryTables,
 ): Promise<Map<string, CachedDevice>> {
-  const missing = [...deviceIds].filter((id) => !cache.get(id));
+  const missing = deviceIds.filter((id) => !cache.get(id));
   const rows = new Map((await tables.latest(missing)).map((row) => [row.deviceId, row]));
   for (const id of missing) cache.add(id, rows.get(id));
-  return new Map([...deviceIds].map((id) => [id, cache.get(id) as CachedDevice]));
+  return new Map(deviceIds.map((id) => [id, cache.get(id) as CachedDevice]));
 }
 
-/** Puts one reading where it belongs and says what became of it. */
-function place(
-  { deviceId, timestamp, metrics }: Reading,
-  logged: ReadingFact['logged'],
-  recording: Recording,
-): keyof LedgerCounts {
-  const device = recording.devices.get(deviceId) as CachedDevice;
-  const rows = recording.rows.get(device) as Map<number, RowInHand>;
-  const held = rows.get(timestamp);
-  if (!held) {
-    const { receivedAt, correlationId, position } = logged;
-    const row = { deviceId, timestamp, metrics, receivedAt, correlationId, position, correctedBy: null };
-    rows.set(timestamp, { row, isNew: true, changed: true });
-    if (timestamp > device.lastAt) device.lastAt = timestamp;
-    for (const name in metrics) add(device, name, metrics[name] as Metrics[string], timestamp, recording);
-    return 'stored';
-  }
-
-  let changed = false;
-  const merged: Record<string, Metrics[string]> = { ...held.row.metrics };
-  for (const name in metrics) {
-    const value = metrics[name] as Metrics[string];
-    if (!Object.hasOwn(merged, name)) add(device, name, value, timestamp, recording);
-    else if (merged[name] !== value) correct(device, name, value, timestamp, recording);
-    else continue;
-    merged[name] = value;
-    changed = true;
-  }
-  if (!changed) return 'duplicate';
-  held.row = { ...held.row, metrics: merged, correctedBy: logged.correlationId };
-  held.changed = true;
-  return 'corrected';
-}
-
-function add(
-  device: CachedDevice,
-  name: string,
-  value: Metrics[string],
-  timestamp: number,
-  recording: Recording,
-): void {
-  keepLatest(device, name, value, timestamp);
-  for (const level of rollupLevels) {
-    const bucket = bucketOf(level, timestamp);
-    const metrics = device.buckets[level].get(bucket) as Map<string, ReturnType<typeof addPoint>>;
-    metrics.set(name, addPoint(metrics.get(name), value, timestamp));
-    touch(device, level, bucket, recording);
-  }
-}
-
-function correct(
-  device: CachedDevice,
-  name: string,
-  value: Metrics[string],
-  timestamp: number,
-  { corrected }: Recording,
-): void {
-  keepLatest(device, name, value, timestamp);
-  const minute = bucketOf('1m', timestamp);
-  corrected.set(`${minute} ${device.deviceId}`, { deviceId: device.deviceId, timestamp: minute });
-}
-
-function keepLatest(device: CachedDevice, name: string, value: Metrics[string], timestamp: number): void {
-  const newest = device.latest.get(name);
-  if (!newest || timestamp >= newest[1]) device.latest.set(name, [value, timestamp]);
-}
-
-function touch(
-  { deviceId }: CachedDevice,
-  level: RollupKey['level'],
-  bucket: number,
-  { touched }: Recording,
-): void {
-  const key = `${level} ${bucket} ${deviceId}`;
-  if (!touched.has(key)) touched.set(key, { deviceId, level, bucket });
-}
-
-async function write({ devices, rows, touched }: Recording, tables: TelemetryTables): Promise<void> {
-  const inHand = [...rows.values()].flatMap((ofDevice) => [...ofDevice.values()]);
+/** Rows in the order the tables keep them, which is the order they are cheapest to write in. */
+async function write(hands: readonly DeviceInHand[], tables: TelemetryTables): Promise<void> {
+  const inserted: ReadingRow[] = [];
+  const replaced: ReadingRow[] = [];
+  for (const { rows } of hands)
+    for (const { row, isNew, changed } of [...rows.values()].sort(
+      (a, b) => a.row.timestamp - b.row.timestamp,
+    ))
+      if (isNew) inserted.push(row);
+      else if (changed) replaced.push(row);
   await tables.write({
-    inserted: inHand
-      .filter((held) => held.isNew)
-      .map((held) => held.row)
-      .sort(byKey),
-    replaced: inHand
-      .filter((held) => held.changed && !held.isNew)
-      .map((held) => held.row)
-      .sort(byKey),
-    latest: [...devices.values()].map(({ deviceId, lastAt, latest }) => ({
+    inserted,
+    replaced,
+    latest: hands.map(({ device: { deviceId, lastAt, latest } }) => ({
       deviceId,
       timestamp: lastAt,
       metrics: latest,
     })),
-    rollups: [...touched.values()].map((key) => ({
-      ...key,
-      metrics: devices.get(key.deviceId)?.buckets[key.level].get(key.bucket) ?? new Map(),
-    })),
+    rollups: hands.flatMap(({ rollups }) => [...rollups.values()]),
   });
 }
 
 /** Counts what became of readings, by device and day of arrival. */
 export async function countLedger(
-  fates: readonly {
-    readonly deviceId: string;
-    readonly receivedAt: number;
-    readonly as: keyof LedgerCounts;
-  }[],
+  fates: readonly Fate[],
   cache: TelemetryCache,
   tables: TelemetryTables,
 ): Promise<void> {
-  const devices = await loadDevices(new Set(fates.map(({ deviceId }) => deviceId)), cache, tables);
-  const touched = new Map<string, LedgerKey>();
-  for (const { deviceId, receivedAt } of fates) {
-    const day = bucketOf('1d', receivedAt);
-    touched.set(`${day} ${deviceId}`, { deviceId, day });
-  }
-  const unknown = [...touched.values()].filter(
-    ({ deviceId, day }) => !devices.get(deviceId)?.ledger.has(day),
-  );
+  const changes = changesOf(fates);
+  const devices = await loadDevices([...changes.keys()], cache, tables);
+  const unknown: LedgerKey[] = [];
+  for (const [deviceId, days] of changes)
+    for (const day of days.keys())
+      if (!devices.get(deviceId)?.ledger.has(day)) unknown.push({ deviceId, day });
   for (const { deviceId, day, ...counts } of await tables.ledger(unknown))
     devices.get(deviceId)?.ledger.set(day, counts);
 
-  for (const { deviceId, receivedAt, as } of fates) {
+  const rows: LedgerRow[] = [];
+  for (const [deviceId, days] of changes) {
     const { ledger } = devices.get(deviceId) as CachedDevice;
-    const day = bucketOf('1d', receivedAt);
-    const counts = ledger.get(day) ?? nothingYet;
-    ledger.set(day, { ...counts, [as]: counts[as] + 1 });
+    for (const [day, change] of days) {
+      const before = ledger.get(day) ?? nothingYet;
+      const after = {
+        stored: before.stored + change.stored,
+        duplicate: before.duplicate + change.duplicate,
+        corrected: before.corrected + change.corrected,
+        deadLettered: before.deadLettered + change.deadLettered,
+        retracted: before.retracted + change.retracted,
+      };
+      ledger.set(day, after);
+      rows.push({ deviceId, day, ...after });
+    }
   }
-  await tables.write({
-    ledger: [...touched.values()].map((key) => ({
-      ...key,
-      ...(devices.get(key.deviceId)?.ledger.get(key.day) ?? nothingYet),
-    })),
-  });
+  await tables.write({ ledger: rows });
 }
+
+type Counts = { -readonly [Key in keyof LedgerCounts]: number };
 
 const nothingYet: LedgerCounts = { stored: 0, duplicate: 0, corrected: 0, deadLettered: 0, retracted: 0 };
 
-/** The rollups of that moment are to be read again when they are needed. */
-export function dropBuckets(device: CachedDevice | undefined, timestamp: number): void {
-  for (const level of rollupLevels) device?.buckets[level].delete(bucketOf(level, timestamp));
-}
-
-/** In the order the tables keep them, which is the order they are cheapest to write in. */
-function byKey(a: ReadingKey, b: ReadingKey): number {
-  return a.deviceId === b.deviceId ? a.timestamp - b.timestamp : a.deviceId < b.deviceId ? -1 : 1;
-}
-
-function unique(keys: readonly ReadingKey[]): readonly ReadingKey[] {
-  return [...new Map(keys.map((key) => [`${key.timestamp} ${key.deviceId}`, key])).values()];
+/** By device and day. */
+function changesOf(fates: readonly Fate[]): ReadonlyMap<string, ReadonlyMap<number, LedgerCounts>> {
+  const changes = new Map<string, Map<number, Counts>>();
+  for (const { deviceId, receivedAt, as, by = 1 } of fates) {
+    const days = changes.get(deviceId) ?? new Map<number, Counts>();
+    changes.set(deviceId, days);
+    const day = bucketOf('1d', receivedAt);
+    const counts = days.get(day) ?? { ...nothingYet };
+    days.set(day, counts);
+    counts[as] += by;
+  }
+  return changes;
 }

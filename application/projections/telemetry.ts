@@ -5,7 +5,8 @@ import type { ProjectionTables, TelemetryTables } from '../ports/read-models.ts'
 import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
 import type { EventDescription, Projection, ProjectionWorker, Refused } from './projection.ts';
 import { TelemetryCache } from './telemetry-cache.ts';
-import { countLedger, type ReadingFact, recordReadings } from './telemetry-recording.ts';
+import type { ReadingFact } from './telemetry-in-hand.ts';
+import { countLedger, recordReadings } from './telemetry-recording.ts';
 import { retract } from './telemetry-retraction.ts';
 
 /** A checked event of the telemetry log with what the log says of it. */

@@ -10,10 +10,16 @@ export const zero: ExactSum = [0];
 
 /** `sum + value`, as long as neither leaves the range of a double. */
 export function addExactly(sum: ExactSum, value: number): ExactSum {
-  if (sum.length > 1) return normalised(grown(sum, value));
-  const total = sum[0] + value;
-  const rest = roundingError(sum[0], value, total);
-  return rest === 0 ? [total + 0] : [total, rest];
+  const [first, second, third] = sum;
+  const total = first + value;
+  const rest = roundingError(first, value, total);
+  if (second === undefined) return rest === 0 ? [total + 0] : [total, rest];
+  // Most sums have two parts and keep to two: what is left over joins the second one exactly.
+  const left = second + rest;
+  if (third !== undefined || roundingError(second, rest, left) !== 0) return normalised(grown(sum, value));
+  const joined = total + left;
+  const over = roundingError(total, left, joined);
+  return over === 0 ? [joined + 0] : [joined, over];
 }
 
 export const mergeExactly = (a: ExactSum, b: ExactSum): ExactSum => b.reduce<ExactSum>(addExactly, a);

@@ -31,33 +31,47 @@ export type RollupStats = {
   readonly lastAt: number;
 };
 
-export function addPoint(stats: RollupStats | undefined, value: MetricValue, timestamp: number): RollupStats {
+/** Stats still being gathered: a point that joins them makes no new object. */
+export type RollupTally = { -readonly [Key in keyof RollupStats]: RollupStats[Key] };
+
+export function tallyOf(value: MetricValue, timestamp: number): RollupTally {
   const number = typeof value === 'number' ? value : null;
-  if (stats === undefined)
-    return {
-      count: 1,
-      numbers: number === null ? 0 : 1,
-      sum: number === null ? zero : [number],
-      min: number,
-      max: number,
-      first: value,
-      firstAt: timestamp,
-      last: value,
-      lastAt: timestamp,
-    };
-  const earlier = timestamp < stats.firstAt;
-  const later = timestamp > stats.lastAt;
   return {
-    count: stats.count + 1,
-    numbers: number === null ? stats.numbers : stats.numbers + 1,
-    sum: number === null ? stats.sum : addExactly(stats.sum, number),
-    min: number === null ? stats.min : lesser(stats.min, number),
-    max: number === null ? stats.max : greater(stats.max, number),
-    first: earlier ? value : stats.first,
-    firstAt: earlier ? timestamp : stats.firstAt,
-    last: later ? value : stats.last,
-    lastAt: later ? timestamp : stats.lastAt,
+    count: 1,
+    numbers: number === null ? 0 : 1,
+    sum: number === null ? zero : [number],
+    min: number,
+    max: number,
+    first: value,
+    firstAt: timestamp,
+    last: value,
+    lastAt: timestamp,
   };
+}
+
+export function addToTally(tally: RollupTally, value: MetricValue, timestamp: number): void {
+  tally.count += 1;
+  if (typeof value === 'number') {
+    tally.numbers += 1;
+    tally.sum = addExactly(tally.sum, value);
+    tally.min = lesser(tally.min, value);
+    tally.max = greater(tally.max, value);
+  }
+  if (timestamp < tally.firstAt) {
+    tally.first = value;
+    tally.firstAt = timestamp;
+  }
+  if (timestamp > tally.lastAt) {
+    tally.last = value;
+    tally.lastAt = timestamp;
+  }
+}
+
+export function addPoint(stats: RollupStats | undefined, value: MetricValue, timestamp: number): RollupStats {
+  if (stats === undefined) return tallyOf(value, timestamp);
+  const tally = { ...stats };
+  addToTally(tally, value, timestamp);
+  return tally;
 }
 
 /** The stats of two sets of points that have none in common. */

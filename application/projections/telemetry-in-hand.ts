@@ -1,0 +1,155 @@
+import type { Metrics, MetricValue, Reading } from '../../domain/telemetry/reading.ts';
+import {
+  addToTally,
+  bucketOf,
+  mergeStats,
+  type RollupLevel,
+  type RollupStats,
+  type RollupTally,
+  rollupLevels,
+  tallyOf,
+} from '../../domain/telemetry/rollup.ts';
+import type { LedgerCounts, ReadingRow, RollupKey, RollupRow } from '../ports/read-models.ts';
+import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import type { CachedDevice } from './telemetry-cache.ts';
+
+export type ReadingFact = { readonly logged: LoggedTelemetry; readonly reading: Reading };
+
+type RowInHand = { row: ReadingRow; isNew: boolean; changed: boolean };
+
+/** By bucket and metric. */
+type Gathered = Map<number, Map<string, RollupStats>>;
+
+/** One device in a batch under way: its readings, the rows in hand and the buckets that change. */
+export type DeviceInHand = {
+  readonly device: CachedDevice;
+  readonly facts: readonly ReadingFact[];
+  readonly rows: Map<number, RowInHand>;
+  /** By minute and metric: the points that rollups and newest values do not have yet. */
+  readonly added: Map<number, Map<string, RollupTally>>;
+  /** The buckets that changed, by their metrics. */
+  readonly rollups: Map<ReadonlyMap<string, RollupStats>, RollupRow>;
+  /** Minutes in which a value was replaced: their rollups cannot be told by adding. */
+  readonly corrected: Set<number>;
+};
+
+export const inHand = (device: CachedDevice, facts: readonly ReadingFact[]): DeviceInHand => ({
+  device,
+  facts,
+  rows: new Map(),
+  added: new Map(),
+  rollups: new Map(),
+  corrected: new Set(),
+});
+
+/** Times of readings whose rows may be in the tables already. */
+export function timesToLookUp({ device, facts }: DeviceInHand): ReadonlySet<number> {
+  const times = new Set<number>();
+  for (const { reading } of facts) if (reading.timestamp <= device.lastAt) times.add(reading.timestamp);
+  return times;
+}
+
+/** Puts every bucket of the readings in the cache; answers with those that the tables may know more of. */
+export function bucketsToLookUp({ device, facts }: DeviceInHand): readonly RollupKey[] {
+  const keys: RollupKey[] = [];
+  let lastMinute = Number.NaN;
+  for (const { reading } of facts) {
+    const minute = bucketOf('1m', reading.timestamp);
+    if (minute === lastMinute) continue;
+    lastMinute = minute;
+    for (const level of rollupLevels) {
+      const bucket = bucketOf(level, minute);
+      if (device.buckets[level].has(bucket)) continue;
+      device.buckets[level].set(bucket, new Map());
+      if (bucket <= device.lastAt) keys.push({ deviceId: device.deviceId, level, bucket });
+    }
+  }
+  return keys;
+}
+
+/** Puts one reading where it belongs and says what became of it. */
+export function place({ logged, reading }: ReadingFact, hand: DeviceInHand): keyof LedgerCounts {
+  const { deviceId, timestamp, metrics } = reading;
+  const { device, rows } = hand;
+  const held = rows.get(timestamp);
+  if (!held) {
+    const { receivedAt, correlationId, position } = logged;
+    const row = { deviceId, timestamp, metrics, receivedAt, correlationId, position, correctedBy: null };
+    rows.set(timestamp, { row, isNew: true, changed: true });
+    if (timestamp > device.lastAt) device.lastAt = timestamp;
+    const tallies = talliesOf(hand, timestamp);
+    for (const name in metrics) add(tallies, name, metrics[name] as MetricValue, timestamp);
+    return 'stored';
+  }
+
+  let changed = false;
+  const merged: Record<string, Metrics[string]> = { ...held.row.metrics };
+  for (const name in metrics) {
+    const value = metrics[name] as MetricValue;
+    if (!Object.hasOwn(merged, name)) add(talliesOf(hand, timestamp), name, value, timestamp);
+    else if (merged[name] !== value) correct(hand, name, value, timestamp);
+    else continue;
+    merged[name] = value;
+    changed = true;
+  }
+  if (!changed) return 'duplicate';
+  held.row = { ...held.row, metrics: merged, correctedBy: logged.correlationId };
+  held.changed = true;
+  return 'corrected';
+}
+
+/** Brings the points added so far into rollups and newest values. */
+export function settle({ device, added, rollups }: DeviceInHand): void {
+  let gathered: Gathered = new Map(added);
+  added.clear();
+  for (const metrics of gathered.values())
+    for (const [name, { last, lastAt }] of metrics) keepLatest(device, name, last, lastAt);
+  for (const level of rollupLevels) {
+    gathered = gatheredBy(level, gathered);
+    for (const [bucket, metrics] of gathered) {
+      const stored = device.buckets[level].get(bucket) as Map<string, RollupStats>;
+      for (const [name, stats] of metrics) stored.set(name, mergeStats(stored.get(name), stats));
+      if (!rollups.has(stored))
+        rollups.set(stored, { deviceId: device.deviceId, level, bucket, metrics: stored });
+    }
+  }
+}
+
+/** The same by wider buckets. */
+function gatheredBy(level: RollupLevel, finer: Gathered): Gathered {
+  const wider: Gathered = new Map();
+  for (const [start, metrics] of finer) {
+    const bucket = bucketOf(level, start);
+    const known = wider.get(bucket);
+    if (!known) wider.set(bucket, new Map(metrics));
+    else for (const [name, stats] of metrics) known.set(name, mergeStats(known.get(name), stats));
+  }
+  return wider;
+}
+
+function talliesOf({ added }: DeviceInHand, timestamp: number): Map<string, RollupTally> {
+  const minute = bucketOf('1m', timestamp);
+  const known = added.get(minute);
+  if (known) return known;
+  const tallies = new Map<string, RollupTally>();
+  added.set(minute, tallies);
+  return tallies;
+}
+
+function add(tallies: Map<string, RollupTally>, name: string, value: MetricValue, timestamp: number): void {
+  const tally = tallies.get(name);
+  if (tally) addToTally(tally, value, timestamp);
+  else tallies.set(name, tallyOf(value, timestamp));
+}
+
+function correct(hand: DeviceInHand, name: string, value: MetricValue, timestamp: number): void {
+  // What was added before must not take the place of the correction.
+  settle(hand);
+  keepLatest(hand.device, name, value, timestamp);
+  hand.corrected.add(bucketOf('1m', timestamp));
+}
+
+function keepLatest(device: CachedDevice, name: string, value: MetricValue, timestamp: number): void {
+  const newest = device.latest.get(name);
+  if (!newest || timestamp >= newest[1]) device.latest.set(name, [value, timestamp]);
+}
