@@ -1,4 +1,5 @@
 import { ingestEmbedded } from './figures/ingest-embedded.ts';
+import { projectEmbedded } from './figures/project-embedded.ts';
 import type { Bench } from './harness/bench.ts';
 import type { Pending, Row } from './harness/row.ts';
 
@@ -12,6 +13,7 @@ type Figure = {
 
 export const figures: readonly Figure[] = [
   { part: 'ingest', file: 'ingest-embedded', measure: ingestEmbedded },
+  { part: 'project', file: 'project-embedded', measure: projectEmbedded },
 ];
 
 export const parts: readonly string[] = [...new Set(figures.map(({ part }) => part))];

@@ -14,6 +14,8 @@ export type BenchOptions = {
 
 type Watched = { readonly role: string; readonly pid: number };
 type Side = {
+  /** What a run needs, outside the measurement. */
+  readonly prepare?: () => Promise<void>;
   readonly run: () => Promise<number>;
   /** What has to be over before the other side's turn, outside the measurement. */
   readonly settle?: () => Promise<void>;
@@ -69,6 +71,7 @@ export class Bench {
         [against, againstValues],
       ] as const;
       for (const [side, results] of round % 2 === 0 ? sides : sides.toReversed()) {
+        await side.prepare?.();
         const watches = side.processes.map(({ role, pid }) => watchUsage(role, pid));
         results.push(await side.run());
         for (const watch of watches) {

@@ -35,8 +35,11 @@ const timeMark = '@time';
 const asJson = (readings: readonly string[]): string =>
   readings.length === 1 ? (readings[0] as string) : `[${readings.join(',')}]`;
 
+/** When the `n`th reading of a fleet was taken. */
+export const readingTime = (n: number, devices: number): number => firstTime + Math.floor(n / devices) * step;
+
 /** Values with as many digits as sensors have. */
-const valuesOf = (n: number): Record<string, number> => ({
+export const metricsOf = (n: number): Record<string, number> => ({
   temperature: 15 + (n % 130) / 10,
   humidity: 40 + (n % 417) / 10,
   pressure: 990 + (n % 333) / 10,
@@ -44,9 +47,9 @@ const valuesOf = (n: number): Record<string, number> => ({
 });
 
 const fieldlogReading = (n: number): string =>
-  `{"deviceId":"${deviceId(n)}","timestamp":${timeMark},"metrics":${JSON.stringify(valuesOf(n))}}`;
+  `{"deviceId":"${deviceId(n)}","timestamp":${timeMark},"metrics":${JSON.stringify(metricsOf(n))}}`;
 
 const influxLine = (n: number): string => {
-  const fields = Object.entries(valuesOf(n)).map(([name, value]) => `${name}=${value}`);
+  const fields = Object.entries(metricsOf(n)).map(([name, value]) => `${name}=${value}`);
   return `telemetry,device=${deviceId(n)} ${fields.join(',')} ${timeMark}`;
 };
