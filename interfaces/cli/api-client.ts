@@ -61,7 +61,7 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
 
     async get(path, query) {
       const response = await answered(path, query, { headers: { Accept: 'application/json' } });
-      return response.json() as never;
+      return received(response.json() as never);
     },
 
     async send(method, path, body, headers) {
@@ -70,20 +70,32 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
         headers: { 'Content-Type': 'application/json', ...headers },
         body: JSON.stringify(body),
       });
-      return response.json() as never;
+      return received(response.json() as never);
     },
 
     async *rows(path, query) {
       const { body } = await answered(path, query, { headers: { Accept: 'application/x-ndjson' } });
       const decoder = new TextDecoder();
+      const pieces = body?.values();
       let rest = '';
-      for await (const bytes of body ?? []) {
-        const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+      for (let piece = await next(); piece; piece = await next()) {
+        const lines = (rest + decoder.decode(piece, { stream: true })).split('\n');
         rest = lines.pop() ?? '';
         for (const line of lines) yield JSON.parse(line);
       }
+
+      async function next(): Promise<Uint8Array | undefined> {
+        return pieces && (await received(pieces.next())).value;
+      }
     },
   };
+
+  async function received<Value>(value: Promise<Value>): Promise<Value> {
+    return value.catch((error) => {
+      signal.throwIfAborted();
+      throw new ServerUnavailable(`the answer of ${url} broke off: ${error.message}`);
+    });
+  }
 
   async function answered(path: string, query: Query | undefined, init: RequestInit): Promise<Response> {
     const deadline = Date.now() + retryMilliseconds;
