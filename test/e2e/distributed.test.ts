@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { createConnection } from 'mysql2/promise';
 import { MysqlSql } from '../../infrastructure/mysql/mysql-sql.ts';
-import { EventStoreDbDouble } from '../support/eventstoredb/eventstoredb-double.ts';
+import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { needs } from '../support/servers.ts';
@@ -23,40 +21,20 @@ const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 needs('KAFKA_BROKERS', 'The distributed profile', (brokers) =>
   needs('MYSQL_URL', 'under faults', function (mysqlUrl) {
     this.timeout(600_000);
-    const database = `iotdatabase_e2e_${randomUUID().slice(0, 8)}`;
-    const mysql = new URL(mysqlUrl);
-    mysql.pathname = `/${database}`;
-    let events: EventStoreDbDouble;
-    let env: Record<string, string>;
+    let stores: DistributedStores;
     const processes = new Map<string, FieldlogProcess>();
 
     before(async () => {
-      events = await EventStoreDbDouble.start();
-      const connection = await createConnection(mysqlUrl);
-      await connection.query(`CREATE DATABASE ${database}`);
-      await connection.end();
-      env = {
-        EVENTSTORE_URL: events.url,
-        KAFKA_BROKERS: brokers,
-        MYSQL_URL: mysql.href,
-        KAFKA_TOPIC: `e2e-${database}`,
-        KAFKA_GROUP: `e2e-${database}`,
-        KAFKA_PARTITIONS: '12',
-        WORKER_PORT: '0',
-        LOG_LEVEL: 'warn',
-      };
+      stores = await distributedStores(brokers, mysqlUrl);
     });
 
     after(async () => {
       await Promise.all([...processes.values()].map((one) => one.end('SIGKILL')));
-      await events?.stop();
-      const connection = await createConnection(mysqlUrl);
-      await connection.query(`DROP DATABASE ${database}`);
-      await connection.end();
+      await stores.close();
     });
 
     async function start(name: string, role: string, port = '0'): Promise<string> {
-      const started = fieldlog([role], { ...env, PORT: port });
+      const started = fieldlog([role], { ...stores.env, WORKER_PORT: '0', PORT: port });
       processes.set(name, started);
       const [, url = ''] = await started.says(/(http:\/\/\S+)/, 60_000);
       return url;
@@ -71,7 +49,7 @@ needs('KAFKA_BROKERS', 'The distributed profile', (brokers) =>
       ];
       const roleOf = (worker: string) => worker.slice(0, -2);
       await Promise.all(workers.map((worker) => start(worker, roleOf(worker))));
-      const db = new MysqlSql({ url: mysql.href }, quiet);
+      const db = new MysqlSql({ url: stores.mysqlUrl }, quiet);
 
       const post = (to: string, body: unknown, method = 'POST') =>
         fetch(url + to, {

@@ -1,0 +1,22 @@
+import { configFrom } from '../../../infrastructure/config/config.ts';
+import { pinoLog } from '../../../infrastructure/logging/pino-log.ts';
+import { serve } from '../../../interfaces/composition/serve.ts';
+import { httpContract } from '../../contracts/http.contract.ts';
+import { distributedStores } from '../../support/distributed-stores.ts';
+import { needs } from '../../support/servers.ts';
+
+needs('KAFKA_BROKERS', 'The distributed profile', (brokers) =>
+  needs('MYSQL_URL', 'on its three stores', (mysqlUrl) =>
+    httpContract('The distributed profile', async () => {
+      const stores = await distributedStores(brokers, mysqlUrl);
+      const served = await serve(configFrom({ ...stores.env, PORT: '0' }), pinoLog('silent', 'serve'));
+      return {
+        url: served.url,
+        async close() {
+          await served.close();
+          await stores.close();
+        },
+      };
+    }),
+  ),
+);

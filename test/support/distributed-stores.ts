@@ -1,0 +1,41 @@
+import { randomUUID } from 'node:crypto';
+import { createConnection } from 'mysql2/promise';
+import { EventStoreDbDouble } from './eventstoredb/eventstoredb-double.ts';
+
+export type DistributedStores = {
+  /** The configuration that chooses them, with a database, a topic and a group that nothing else uses. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly mysqlUrl: string;
+  /** Removes the database and ends the event store. */
+  close(): Promise<void>;
+};
+
+/** Every store of the distributed profile: real Kafka and MariaDB, and EventStoreDB's protocol in this process. */
+export async function distributedStores(brokers: string, mysqlUrl: string): Promise<DistributedStores> {
+  const name = randomUUID().slice(0, 8);
+  const database = `iotdatabase_${name}`;
+  const ask = async (statement: string) => {
+    const connection = await createConnection(mysqlUrl);
+    await connection.query(statement);
+    await connection.end();
+  };
+  await ask(`CREATE DATABASE ${database}`);
+  const events = await EventStoreDbDouble.start();
+  const own = new URL(mysqlUrl);
+  own.pathname = `/${database}`;
+  return {
+    mysqlUrl: own.href,
+    env: {
+      EVENTSTORE_URL: events.url,
+      KAFKA_BROKERS: brokers,
+      MYSQL_URL: own.href,
+      KAFKA_TOPIC: `test-${name}`,
+      KAFKA_GROUP: `test-${name}`,
+      KAFKA_PARTITIONS: '12',
+    },
+    async close() {
+      await events.stop();
+      await ask(`DROP DATABASE ${database}`);
+    },
+  };
+}
