@@ -14,7 +14,7 @@ export const seconds = (milliseconds: number): string =>
 
 const gap = '  ';
 
-/** Columns as wide as their widest cell, under headings. Control characters show as what they are. */
+/** Columns as wide as their widest cell, under headings. */
 export function table(
   headings: readonly string[],
   rows: readonly (readonly string[])[],
@@ -33,10 +33,9 @@ export function table(
   return `${cells.map(line).join('\n')}\n`;
 }
 
-/** Text from elsewhere must not steer the terminal it is shown on. */
+/** Text from elsewhere must not steer the terminal it is shown on, nor turn around what stands beside it. */
 export const printable = (text: string): string =>
-  text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (char) =>
-    JSON.stringify(char)
-      .slice(1, -1)
-      .replace(/^[^\\]/, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`),
+  text.replace(
+    /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );

@@ -78,7 +78,9 @@ async function foundOf(deviceId: string, range: Fleet['range'], client: ApiClien
 
 function difference(deviceId: string, accepted: PointSum, found: PointSum): string {
   if (accepted.points === found.points) return `${deviceId}: found other values than were accepted`;
-  return `${deviceId}: accepted ${counted(accepted.readings, 'reading')}, found ${found.readings} with ${counted(found.points, 'point')}`;
+  const told = ({ readings, points }: PointSum) =>
+    `${counted(readings, 'reading')} with ${counted(points, 'point')}`;
+  return `${deviceId}: accepted ${told(accepted)}, found ${told(found)}`;
 }
 
 const gained = (before: Ledger, after: Ledger): Ledger => ({

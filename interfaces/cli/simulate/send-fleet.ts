@@ -60,11 +60,11 @@ export async function sendFleet(
   async function sendDue(): Promise<void> {
     for (;;) {
       const due = started + (batches * pace.batch * 1000) / pace.readingsPerSecond;
+      const readings = fleet.take(pace.batch);
+      if (readings.length === 0) return;
       batches += 1;
       await pause(Math.max(0, due - performance.now()), signal).catch(() => {});
       if (signal.aborted || performance.now() > started + pace.milliseconds) return;
-      const readings = fleet.take(pace.batch);
-      if (readings.length === 0) return;
       for (let at = 0; at < readings.length; at += mostInRequest)
         await send(readings.slice(at, at + mostInRequest));
     }
