@@ -77,6 +77,7 @@ create() {
 launch() {
   local id=$1 properties=$kafka/$1/server.properties
   running "$kafka/$id/pid" "$properties" >/dev/null && return
+  : >"$kafka/$id/log"
   CLASSPATH=$(class_path) setsid java -Xms128m "-Xmx${KAFKA_HEAP:-384m}" -XX:+UseSerialGC \
     "-Dlog4j2.configurationFile=$local_dir/kafka/log4j2.properties" \
     kafka.Kafka "$properties" >"$kafka/$id/log" 2>&1 </dev/null 9>&- &
@@ -84,7 +85,7 @@ launch() {
 }
 
 started() {
-  running "$kafka/$1/pid" "$kafka/$1/server.properties" >/dev/null || die "broker $1 ended: $(tail -n 20 "$kafka/$1/log")"
+  ! ended "$(cat "$kafka/$1/pid")" || die "broker $1 ended: $(tail -n 20 "$kafka/$1/log")"
   grep -q 'Kafka Server started' "$kafka/$1/log"
 }
 

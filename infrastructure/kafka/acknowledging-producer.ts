@@ -54,10 +54,16 @@ export class AcknowledgingProducer {
       createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
       allowAutoTopicCreation: false,
       metadataMaxAge,
-      retry: retries,
+      // About as long as brokers take to find new leaders, for what is sent by another producer may be stored twice.
+      retry: { ...retries, retries: 8 },
     });
-    await producer.connect();
-    return producer;
+    try {
+      await producer.connect();
+      return producer;
+    } catch (error) {
+      await producer.disconnect();
+      throw error;
+    }
   }
 
   /** Nothing waits for it. kafkajs connects again as long as it tries to send, so it is cut off when done, too. */

@@ -41,6 +41,8 @@ export class AssignedPartition {
   #next: KafkaPosition | undefined;
   /** The last position consumed. */
   #after: Position | null = null;
+  /** The offsets that the last batch left out. */
+  #hole: string | undefined;
   #underWay: { readonly since: number; readonly done: Promise<void> } | undefined;
 
   constructor(partition: number, host: PartitionHost) {
@@ -149,15 +151,22 @@ export class AssignedPartition {
   /** Whether a batch that begins elsewhere than expected may be taken. */
   async #bridged(first: bigint): Promise<boolean> {
     const expected = this.#next as KafkaPosition;
-    if (first < expected.offset) {
-      // kafkajs went to the beginning, as it does when the offset it asked for is not there.
-      void this.place();
-      return false;
+    if (first > expected.offset) {
+      const low = (await this.#host.reader.bounds()).get(this.partition)?.low ?? 0n;
+      const hole = `${expected.offset}-${first}`;
+      // Transaction markers leave holes; but what kafkajs left out comes when it is asked for once more.
+      if (low > expected.offset) this.#tellOfLoss(expected.offset, low);
+      else if (this.#hole !== hole) {
+        this.#hole = hole;
+        await this.place();
+        return false;
+      }
+      this.#next = { offset: first, events: 0 };
+      return true;
     }
-    const low = (await this.#host.reader.bounds()).get(this.partition)?.low ?? 0n;
-    if (low > expected.offset) this.#tellOfLoss(expected.offset, low);
-    this.#next = { offset: first, events: 0 };
-    return true;
+    // kafkajs went to the beginning, as it does when the offset it asked for is not there.
+    await this.place();
+    return false;
   }
 
   #tellOfLoss(from: bigint, to: bigint): void {

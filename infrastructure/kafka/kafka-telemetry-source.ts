@@ -7,6 +7,7 @@ import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
 import { ConsumerFailed, KafkaConsumerSession, type SessionOptions } from './kafka-consumer-session.ts';
 import { formatPosition, parsePosition } from './kafka-position.ts';
 import type { Bounds, KafkaTopicReader } from './kafka-topic-reader.ts';
+import { partitionOf } from './partitioning.ts';
 
 const firstBackoff = 100;
 const longestBackoff = 5000;
@@ -66,6 +67,12 @@ export class KafkaTelemetrySource implements EventSource<LoggedTelemetry> {
   /** Throws `TelemetryLogUnavailable`. */
   async expired(): Promise<ReadonlyMap<number, Position | null>> {
     return this.#positions(({ low }) => low);
+  }
+
+  /** Throws `TelemetryLogUnavailable`. */
+  async partitioner(): Promise<(deviceId: string) => number> {
+    const partitions = await this.#reader.partitions();
+    return (deviceId) => partitionOf(deviceId, partitions);
   }
 
   /** Exact while no more than a thousand messages follow, reckoned beyond. Throws `TelemetryLogUnavailable`. */

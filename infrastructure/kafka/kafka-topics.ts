@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import type { Log } from '../../application/ports/log.ts';
 import { StartupError } from '../startup-error.ts';
@@ -12,20 +13,29 @@ export type TopicSettings = {
   readonly retention: number;
 };
 
+const leadersWithin = 10_000;
+
 /**
- * Makes the topic unless it is there; one that is there stays as it is, and is warned of where it differs.
- * Throws a `StartupError`.
+ * Makes the topic unless it is there; one that is there stays as it is, and is warned of where it differs. Resolves
+ * when all its partitions have leaders. Throws a `StartupError`.
  */
 export async function ensureTopic(kafka: Kafka, settings: TopicSettings, log: Log): Promise<void> {
+  const { topic } = settings;
   const admin = kafka.admin();
   try {
     await admin.connect();
-    if (await admin.createTopics({ topics: [creationOf(settings)], waitForLeaders: true }))
-      log.info(settings, 'topic created');
-    else await compare(admin, settings, log);
+    // kafkajs would take a broker that has not heard of the new topic yet for a failure.
+    const created = await admin.createTopics({ topics: [creationOf(settings)], waitForLeaders: false });
+    const partitions = await partitionsWithLeaders(admin, topic);
+    if (created) log.info(settings, 'topic created');
+    else if (partitions !== settings.partitions)
+      log.warn(
+        { topic, partitions, configured: settings.partitions },
+        'the topic has another number of partitions',
+      );
   } catch (cause) {
     throw new StartupError(
-      `Topic ${settings.topic} cannot be looked at or made: ${reasonOf(cause)}. Is Kafka running, are KAFKA_BROKERS and KAFKA_REPLICATION right?`,
+      `Topic ${topic} cannot be looked at or made: ${reasonOf(cause)}. Is Kafka running, are KAFKA_BROKERS and KAFKA_REPLICATION right?`,
       { cause },
     );
   } finally {
@@ -44,14 +54,20 @@ const creationOf = ({ topic, partitions, replication, minInSync, retention }: To
   ],
 });
 
-async function compare(admin: Admin, { topic, partitions }: TopicSettings, log: Log): Promise<void> {
-  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
-  const found = topics[0]?.partitions.length;
-  if (found !== partitions)
-    log.warn(
-      { topic, partitions: found, configured: partitions },
-      'the topic has another number of partitions',
-    );
+async function partitionsWithLeaders(admin: Admin, topic: string): Promise<number> {
+  const deadline = Date.now() + leadersWithin;
+  for (;;) {
+    try {
+      const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+      const partitions = topics[0]?.partitions ?? [];
+      if (partitions.length > 0 && partitions.every(({ leader }) => leader >= 0)) return partitions.length;
+      if (Date.now() > deadline) throw new Error('its partitions have no leaders');
+    } catch (error) {
+      if (!(error instanceof kafkajs.KafkaJSProtocolError && error.retriable) || Date.now() > deadline)
+        throw error;
+    }
+    await pause(100);
+  }
 }
 
 function reasonOf(cause: unknown): string {

@@ -1,4 +1,4 @@
-/** The one part of kafkajs that is reached into: see `request-queue-repair.ts`. */
+/** The parts of kafkajs that are reached into: see `request-queue-repair.ts` and `connection-repair.ts`. */
 declare module 'kafkajs/src/network/requestQueue/index.js' {
   export default class RequestQueue {
     pending: unknown[];
@@ -7,5 +7,11 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
     throttleCheckTimeoutId: NodeJS.Timeout | null;
     checkPendingRequests(): void;
     scheduleCheckPendingRequests(): void;
+  }
+}
+
+declare module 'kafkajs/src/network/connection.js' {
+  export default class Connection {
+    connect(): Promise<unknown>;
   }
 }

@@ -12,7 +12,7 @@ import { needs } from '../../support/servers.ts';
 import { FencedConsumer } from './fenced-consumer.ts';
 import { type Fixture, kafkaFixture } from './kafka-fixture.ts';
 
-type KafkaConsumerGroup = { prototype: { fetch(nodeId: string): Promise<unknown[]> } };
+type KafkaConsumerGroup = { prototype: { fetch(nodeId: string): Promise<{ messages: unknown[] }[]> } };
 const ConsumerGroup: KafkaConsumerGroup = createRequire(import.meta.url)(
   'kafkajs/src/consumer/consumerGroup',
 );
@@ -249,10 +249,10 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     afterEach(() => {
       ConsumerGroup.prototype.fetch = fetch;
     });
-    const failOnce = (how: () => Promise<unknown[]>) => {
-      ConsumerGroup.prototype.fetch = () => {
+    const failOnce = (how: KafkaConsumerGroup['prototype']['fetch']) => {
+      ConsumerGroup.prototype.fetch = (nodeId) => {
         ConsumerGroup.prototype.fetch = fetch;
-        return how();
+        return how(nodeId);
       };
     };
 
@@ -263,6 +263,20 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
       failOnce(() => Promise.reject(new kafkajs.KafkaJSNonRetriableError('out of order')));
       await runUntilConsumed(ids);
       assert.equal(rebuilt, 1);
+    });
+
+    it('asks again for messages that it left out', async () => {
+      await open({ topic: { partitions: 1 } });
+      const ids = [...(await publish(2)).ids, ...(await publish(2)).ids];
+      ConsumerGroup.prototype.fetch = async function (nodeId) {
+        const batches = await fetch.call(this, nodeId);
+        const full = batches.find(({ messages }) => messages.length > 1);
+        if (full) ConsumerGroup.prototype.fetch = fetch;
+        full?.messages.shift();
+        return batches;
+      };
+      await runUntilConsumed(ids);
+      assert.equal(ConsumerGroup.prototype.fetch, fetch);
     });
 
     it('goes on with a new consumer when fetching stopped without a word', async () => {

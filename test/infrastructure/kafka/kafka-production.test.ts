@@ -138,6 +138,27 @@ needs('KAFKA_BROKERS', 'Producing to Kafka', function (brokers) {
     await missing.close();
   });
 
+  it('opens no more sockets than it uses when many ask at once', async () => {
+    let sockets = 0;
+    await open({
+      client: {
+        socketFactory: ({ host, port, onConnect }) => {
+          sockets += 1;
+          return connect({ host, port }, onConnect);
+        },
+      },
+    });
+    await kafka.log.publish(newPublication(Array.from({ length: 20 }, (_, n) => reading(newDevice(), n))));
+    await kafka.reader.close();
+    sockets = 0;
+    const counts = await Promise.all([0, 1, 2].map((partition) => kafka.source.countAfter(partition, null)));
+    assert.equal(
+      counts.reduce((sum, count) => sum + count),
+      20,
+    );
+    assert.equal(sockets, 2, 'one for fetching and one for the rest');
+  });
+
   it('shows dead letters in a topic of their own', async () => {
     await open();
     const topic = deadLetterTopicOf(kafka.topic);
@@ -159,6 +180,7 @@ needs('KAFKA_BROKERS', 'Producing to Kafka', function (brokers) {
       correlationId: 'c-1',
       event: 'text',
       parkedAt: 1_700_000_000_123,
+      discarded: null,
     };
     const consumer = kafka.newClient().consumer({ groupId: randomUUID() });
     try {
