@@ -44,7 +44,7 @@ export function fleet(plan: FleetPlan): Fleet {
   }));
   const everyMilliseconds = Math.max(1, Math.floor((plan.devices * 1000) / plan.readingsPerSecond));
   const rounds = Math.ceil(plan.readings / plan.devices);
-  const held: { readonly until: number; readonly late: FleetReading }[] = [];
+  let held: { readonly until: number; readonly late: FleetReading }[] = [];
   let made = 0;
   let sentLate = 0;
   let sentTwice = 0;
@@ -67,27 +67,34 @@ export function fleet(plan: FleetPlan): Fleet {
 
   function take(count: number): readonly FleetReading[] {
     const taken: FleetReading[] = [];
+    do taken.push(...makeNext(count), ...nowDue());
+    while (taken.length === 0 && made < plan.readings);
+    return taken;
+  }
+
+  function makeNext(count: number): readonly FleetReading[] {
+    const punctual: FleetReading[] = [];
     for (const end = Math.min(made + count, plan.readings); made < end; made += 1) {
       const next = { device: made % plan.devices, reading: readingOf(made), isAccepted: false };
       const isLate = random() < plan.late;
       const lateness = Math.ceil(random() * latest * plan.readingsPerSecond);
       if (isLate) held.push({ until: made + lateness, late: next });
-      else taken.push(next);
+      else punctual.push(next);
       if (random() < plan.duplicates) {
         sentTwice += 1;
-        taken.push(next);
+        punctual.push(next);
       }
     }
-    for (let i = 0; i < held.length; ) {
-      const { until, late } = held[i] as (typeof held)[number];
-      if (until > made && made < plan.readings) i += 1;
-      else {
-        held.splice(i, 1);
-        taken.push(late);
-        sentLate += 1;
-      }
-    }
-    return taken;
+    return punctual;
+  }
+
+  /** Of those held back; all of them once there is nothing left to be later than. */
+  function nowDue(): readonly FleetReading[] {
+    const isDue = ({ until }: { until: number }) => until <= made || made === plan.readings;
+    const due = held.filter(isDue);
+    held = held.filter((one) => !isDue(one));
+    sentLate += due.length;
+    return due.map(({ late }) => late);
   }
 
   function readingOf(index: number): Reading {
