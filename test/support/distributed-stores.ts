@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { createConnection } from 'mysql2/promise';
+import { ownDatabase } from '../infrastructure/mysql/own-database.ts';
 import { EventStoreDbDouble } from './eventstoredb/eventstoredb-double.ts';
 
 export type DistributedStores = {
@@ -13,29 +13,21 @@ export type DistributedStores = {
 /** Every store of the distributed profile: real Kafka and MariaDB, and EventStoreDB's protocol in this process. */
 export async function distributedStores(brokers: string, mysqlUrl: string): Promise<DistributedStores> {
   const name = randomUUID().slice(0, 8);
-  const database = `iotdatabase_${name}`;
-  const ask = async (statement: string) => {
-    const connection = await createConnection(mysqlUrl);
-    await connection.query(statement);
-    await connection.end();
-  };
-  await ask(`CREATE DATABASE ${database}`);
+  const database = await ownDatabase(mysqlUrl);
   const events = await EventStoreDbDouble.start();
-  const own = new URL(mysqlUrl);
-  own.pathname = `/${database}`;
   return {
-    mysqlUrl: own.href,
+    mysqlUrl: database.url,
     env: {
       EVENTSTORE_URL: events.url,
       KAFKA_BROKERS: brokers,
-      MYSQL_URL: own.href,
+      MYSQL_URL: database.url,
       KAFKA_TOPIC: `test-${name}`,
       KAFKA_GROUP: `test-${name}`,
       KAFKA_PARTITIONS: '12',
     },
     async close() {
       await events.stop();
-      await ask(`DROP DATABASE ${database}`);
+      await database.drop();
     },
   };
 }

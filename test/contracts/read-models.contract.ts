@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict';
+import type { DeadLetter, ProjectionTables, ReadModels } from '../../application/ports/read-models.ts';
+import { rollupLevels, rollupWidth } from '../../domain/telemetry/rollup.ts';
+import type { Opened } from './opened.ts';
+
+const device = {
+  deviceId: 'a',
+  name: 'Ä “quoted”',
+  type: 'meter',
+  status: 'active',
+  labels: { site: 'north' },
+  revision: 3,
+  registeredAt: '2026-01-01T00:00:00.000Z',
+  updatedAt: '2026-01-02T00:00:00.000Z',
+} as const;
+
+const reading = (
+  timestamp: number,
+  metrics: Record<string, number | string | boolean> = { temp: timestamp },
+) => ({
+  deviceId: 'a',
+  timestamp,
+  metrics,
+  receivedAt: 5,
+  correlationId: 'c',
+  position: `${timestamp}`,
+  correctedBy: null,
+});
+
+const letter: DeadLetter = {
+  partition: 0,
+  position: '7',
+  stream: 'device-a',
+  eventId: 'e',
+  eventType: 'Unheard',
+  cause: 'unknown-type',
+  error: 'never heard of it',
+  stack: null,
+  correlationId: 'c',
+  event: { any: ['thing'] },
+  parkedAt: 1,
+  discarded: null,
+};
+
+/** What the write side of the read models must do on every engine. `open` gives empty tables of generation 1. */
+export function readModelsContract(
+  adapter: string,
+  open: () => Promise<Opened<{ readonly readModels: ReadModels }>>,
+): void {
+  const of = { projection: 'telemetry', generation: 1 };
+
+  describe(`${adapter} honours ReadModels`, () => {
+    let opened: Awaited<ReturnType<typeof open>>;
+    let readModels: ReadModels;
+
+    beforeEach(async () => {
+      opened = await open();
+      readModels = opened.readModels;
+    });
+    afterEach(() => opened.close());
+
+    const using = async <T>(work: (tables: ProjectionTables) => Promise<T>): Promise<T> => {
+      let result: T | undefined;
+      await readModels.transact(of, 9, async (tables, { position }) => {
+        result = await work(tables);
+        return position;
+      });
+      return result as T;
+    };
+
+    describe('a checkpoint', () => {
+      it('is none at first, then where the last transaction put it', async () => {
+        assert.equal(await readModels.checkpoint(of, 0), null);
+        await readModels.transact(of, 0, async (_, locked) => {
+          assert.deepEqual({ ...locked }, { position: null, epoch: 0 });
+          return '41-2';
+        });
+        assert.equal(await readModels.checkpoint(of, 0), '41-2');
+        await readModels.transact(of, 0, async (_, { position }) => position);
+        assert.equal(await readModels.checkpoint(of, 0), '41-2');
+      });
+
+      it('is one for each partition, generation and projection', async () => {
+        await readModels.transact(of, 0, async () => '1');
+        assert.equal(await readModels.checkpoint(of, 1), null);
+        assert.equal(await readModels.checkpoint({ ...of, generation: 2 }, 0), null);
+        assert.equal(await readModels.checkpoint({ ...of, projection: 'devices' }, 0), null);
+      });
+
+      it('stays with its rows when the work fails', async () => {
+        const failing = readModels.transact(of, 0, async ({ telemetry }) => {
+          await telemetry.write({ inserted: [reading(1)] });
+          throw new Error('broken');
+        });
+        await assert.rejects(failing, /broken/);
+        assert.equal(await readModels.checkpoint(of, 0), null);
+        assert.deepEqual(await using(({ telemetry }) => telemetry.readingsBetween('a', 0, 9)), []);
+      });
+
+      it('is seen by one worker at a time', async () => {
+        const seen: (string | null)[] = [];
+        const step = () =>
+          readModels.transact(of, 0, async (_, { position }) => {
+            seen.push(position);
+            await new Promise((resolve) => setImmediate(resolve));
+            return String(Number(position ?? 0) + 1);
+          });
+        await Promise.all([step(), step(), step(), step()]);
+        assert.deepEqual(new Set(seen), new Set([null, '1', '2', '3']));
+        assert.equal(await readModels.checkpoint(of, 0), '4');
+      });
+
+      it('stays where it is through a repair, which its epoch tells of', async () => {
+        await readModels.transact(of, 0, async () => '5');
+        await readModels.repair(of, 0, ({ telemetry }) => telemetry.write({ inserted: [reading(1)] }));
+        await readModels.transact(of, 0, async (_, { position, epoch }) => {
+          assert.deepEqual([position, epoch], ['5', 1]);
+          return position;
+        });
+      });
+    });
+
+    it('keeps devices with their labels, whole rows replacing older ones', async () => {
+      const other = { ...device, deviceId: 'A', labels: {} };
+      await using(({ devices }) => devices.put([device, other]));
+      await using(({ devices }) => devices.put([{ ...device, labels: { floor: '2' } }]));
+      const found = await using(({ devices }) => devices.find(['a', 'A', 'missing']));
+      assert.deepEqual(
+        new Map([...found].map(([id, row]) => [id, { ...row }])),
+        new Map([
+          ['A', other],
+          ['a', { ...device, labels: { floor: '2' } }],
+        ]),
+      );
+    });
+
+    it('gives the readings of a moment, of a range, and the last one with a metric', async () => {
+      const rows = [reading(-5), reading(1), reading(2, { hum: 'wet', constructor: true }), reading(3)];
+      await using(({ telemetry }) => telemetry.write({ inserted: rows }));
+      await using(async ({ telemetry }) => {
+        const keys = [
+          { deviceId: 'a', timestamp: 3 },
+          { deviceId: 'a', timestamp: 4 },
+          { deviceId: 'b', timestamp: 1 },
+        ];
+        assert.deepEqual(
+          (await telemetry.readings(keys)).map((row) => ({ ...row })),
+          [rows[3]],
+        );
+        const between = await telemetry.readingsBetween('a', -5, 3);
+        assert.deepEqual(
+          between.map((row) => ({ ...row })),
+          rows.slice(0, 3),
+        );
+        assert.equal((await telemetry.lastReading('a', 'temp', 3))?.timestamp, 1);
+        assert.equal((await telemetry.lastReading('a', 'constructor', 9))?.timestamp, 2);
+        assert.equal((await telemetry.lastReading('a', null, 3))?.timestamp, 2);
+        assert.equal(await telemetry.lastReading('a', 'hum', 2), undefined);
+      });
+    });
+
+    it('replaces and removes readings', async () => {
+      await using(({ telemetry }) => telemetry.write({ inserted: [reading(1), reading(2)] }));
+      const corrected = { ...reading(1), metrics: { temp: 7 }, correctedBy: 'later' };
+      await using(({ telemetry }) => telemetry.write({ replaced: [corrected], removed: [reading(2)] }));
+      const left = await using(({ telemetry }) => telemetry.readingsBetween('a', 0, 9));
+      assert.deepEqual(
+        left.map((row) => ({ ...row })),
+        [corrected],
+      );
+    });
+
+    it('refuses to insert a reading that is there', async () => {
+      await using(({ telemetry }) => telemetry.write({ inserted: [reading(1)] }));
+      await assert.rejects(using(({ telemetry }) => telemetry.write({ inserted: [reading(1)] })));
+    });
+
+    it('keeps newest values, rollups of each level and the ledger', async () => {
+      const stats = {
+        ...{ count: 2, numbers: 1, sum: [0.3, 5e-17] as const, min: 0.3, max: 0.3 },
+        ...{ first: true, firstAt: 1, last: 0.3, lastAt: 2 },
+      };
+      const latest = { deviceId: 'a', timestamp: 2, metrics: new Map([['toString', [0.3, 2] as const]]) };
+      const rollups = rollupLevels.map((level) => ({
+        ...{ deviceId: 'a', level, bucket: -rollupWidth[level] },
+        metrics: new Map([['toString', stats]]),
+      }));
+      const counts = { stored: 1, duplicate: 2, corrected: 3, deadLettered: 4, retracted: 5 };
+      const ledger = [{ deviceId: 'a', day: 0, ...counts }];
+      await using(({ telemetry }) => telemetry.write({ latest: [latest], rollups, ledger }));
+      await using(async ({ telemetry }) => {
+        assert.deepEqual(await telemetry.latest(['a', 'b']), [latest]);
+        assert.deepEqual(await telemetry.rollups(rollups), rollups);
+        assert.deepEqual(await telemetry.rollupsBetween('1h', 'a', -rollupWidth['1h'], 0), [rollups[1]]);
+        assert.deepEqual(
+          (await telemetry.ledger(ledger)).map((row) => ({ ...row })),
+          ledger,
+        );
+      });
+      await using(({ telemetry }) => telemetry.write({ forgotten: ['a'], emptied: rollups }));
+      await using(async ({ telemetry }) => {
+        assert.deepEqual(await telemetry.latest(['a']), []);
+        assert.deepEqual(await telemetry.rollups(rollups), []);
+      });
+    });
+
+    it('knows which streams have dead letters waiting, by partition', async () => {
+      await using(({ deadLetters }) => deadLetters.park([letter]));
+      await using(async ({ deadLetters }) => {
+        assert.deepEqual(await deadLetters.parkedStreams(0), new Set(['device-a']));
+        assert.deepEqual(await deadLetters.parkedStreams(1), new Set());
+      });
+    });
+  });
+}

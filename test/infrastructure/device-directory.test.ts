@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { deviceCommands } from '../../application/device-commands.ts';
+import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
+import { CachedDeviceDirectory } from '../../infrastructure/directory/cached-device-directory.ts';
+import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
+import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
+import { sqliteEventSource } from '../../infrastructure/sqlite/sqlite-event-source.ts';
+import { SqliteEventStore } from '../../infrastructure/sqlite/sqlite-event-store.ts';
+import { eventually } from '../support/eventually.ts';
+import { temporaryDirectory } from './sqlite/temporary-directory.ts';
+
+const context = { correlationId: 'c', actor: 'test' };
+
+describe('Device directory', () => {
+  let folder: ReturnType<typeof temporaryDirectory>;
+  let file: string;
+  let eventStore: SqliteEventStore;
+  let directory: CachedDeviceDirectory;
+
+  beforeEach(() => {
+    folder = temporaryDirectory();
+    file = join(folder.path, 'events.db');
+    eventStore = new SqliteEventStore(file);
+    directory = new CachedDeviceDirectory(eventStore, eventRegistry, 100);
+  });
+  afterEach(async () => {
+    await eventStore.close();
+    folder.remove();
+  });
+
+  const statusIn = async (where: DeviceDirectory, id: string) =>
+    (await where.find(new Set([id]))).get(id)?.status;
+  const commands = (changed: (id: string) => void = () => {}) =>
+    deviceCommands(eventStore, eventRegistry, uuidIds, { now: Date.now }, changed);
+  const register = (deviceId: string) =>
+    commands().handle(
+      { type: 'RegisterDevice', deviceId, details: { name: deviceId, type: 't', labels: {} } },
+      context,
+    );
+
+  it('knows a device from the moment it is registered, wherever that was', async () => {
+    assert.equal(await statusIn(directory, 'a'), undefined);
+    await register('a');
+    assert.equal(await statusIn(directory, 'a'), 'active');
+  });
+
+  it('finds the registered ones among many', async () => {
+    const ids = Array.from({ length: 150 }, (_, i) => `d-${i}`);
+    await Promise.all(ids.filter((_, i) => i % 2 === 0).map(register));
+    const found = await directory.find(new Set(ids));
+    assert.deepEqual(new Set(found.keys()), new Set(ids.filter((_, i) => i % 2 === 0)));
+  });
+
+  it('reads each device once while it stays as it is', async () => {
+    await register('a');
+    let reads = 0;
+    const counting = new CachedDeviceDirectory(
+      {
+        read: (stream) => {
+          reads += 1;
+          return eventStore.read(stream);
+        },
+        append: (...args) => eventStore.append(...args),
+      },
+      eventRegistry,
+      100,
+    );
+    await Promise.all([statusIn(counting, 'a'), statusIn(counting, 'a')]);
+    await statusIn(counting, 'a');
+    assert.equal(reads, 1);
+  });
+
+  it('forgets at once what this node changes', async () => {
+    await register('a');
+    await statusIn(directory, 'a');
+    await commands((id) => directory.forget(id)).handle(
+      { type: 'SuspendDevice', deviceId: 'a', reason: 'r' },
+      context,
+    );
+    assert.equal(await statusIn(directory, 'a'), 'suspended');
+  });
+
+  it('learns within a moment what other nodes change', async () => {
+    await register('a');
+    const source = sqliteEventSource(file);
+    const stopped = new AbortController();
+    const following = directory.follow(source, 'directory', stopped.signal);
+    assert.equal(await statusIn(directory, 'a'), 'active');
+    await commands().handle({ type: 'DecommissionDevice', deviceId: 'a', reason: 'r' }, context);
+    await eventually(async () => assert.equal(await statusIn(directory, 'a'), 'decommissioned'), {
+      within: 1000,
+    });
+    stopped.abort();
+    await following;
+    await source.close();
+  });
+
+  it('keeps nothing that was read before a change it has heard of', async () => {
+    await register('a');
+    const gate = Promise.withResolvers<void>();
+    let held = true;
+    const slow = new CachedDeviceDirectory(
+      {
+        async read(stream) {
+          const events = await eventStore.read(stream);
+          if (held) await gate.promise;
+          return events;
+        },
+        append: (...args) => eventStore.append(...args),
+      },
+      eventRegistry,
+      100,
+    );
+    const early = statusIn(slow, 'a');
+    await commands().handle({ type: 'SuspendDevice', deviceId: 'a', reason: 'r' }, context);
+    slow.forget('a');
+    held = false;
+    gate.resolve();
+    await early;
+    assert.equal(await statusIn(slow, 'a'), 'suspended');
+  });
+});

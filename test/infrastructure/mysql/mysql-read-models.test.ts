@@ -1,0 +1,21 @@
+import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
+import { sqlReadModels } from '../../../infrastructure/sql/sql-read-models.ts';
+import { readModelsContract } from '../../contracts/read-models.contract.ts';
+import { needs } from '../../support/servers.ts';
+import { openMysql } from './open-mysql.ts';
+import { ownDatabase } from './own-database.ts';
+
+needs('MYSQL_URL', 'MySQL', (url) =>
+  readModelsContract('MySQL', async () => {
+    const database = await ownDatabase(url);
+    const { db, close } = await openMysql(database.url);
+    await migrateReadModels(db, 0);
+    return {
+      readModels: sqlReadModels(db, { now: () => 0 }),
+      async close() {
+        await close();
+        await database.drop();
+      },
+    };
+  }),
+);
