@@ -1,5 +1,9 @@
+import { commandsEmbedded } from './figures/commands-embedded.ts';
+import { influx } from './figures/influx.ts';
 import { ingestEmbedded } from './figures/ingest-embedded.ts';
 import { projectEmbedded } from './figures/project-embedded.ts';
+import { rebuildDevices } from './figures/rebuild-devices.ts';
+import { rebuildTelemetry } from './figures/rebuild-telemetry.ts';
 import type { Bench } from './harness/bench.ts';
 import type { Pending, Row } from './harness/row.ts';
 
@@ -14,6 +18,10 @@ type Figure = {
 export const figures: readonly Figure[] = [
   { part: 'ingest', file: 'ingest-embedded', measure: ingestEmbedded },
   { part: 'project', file: 'project-embedded', measure: projectEmbedded },
+  { part: 'commands', file: 'commands-embedded', measure: commandsEmbedded },
+  { part: 'replay', file: 'rebuild-devices', measure: rebuildDevices },
+  { part: 'replay', file: 'rebuild-telemetry', measure: rebuildTelemetry },
+  { part: 'e2e', file: 'influx', measure: influx },
 ];
 
 export const parts: readonly string[] = [...new Set(figures.map(({ part }) => part))];

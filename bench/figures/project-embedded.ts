@@ -1,8 +1,8 @@
-import { rm } from 'node:fs/promises';
-import path from 'node:path';
 import type { Bench } from '../harness/bench.ts';
+import { removeReadModels } from '../harness/embedded.ts';
 import { startPeer } from '../harness/peer.ts';
 import type { Row } from '../harness/row.ts';
+import { deviceIds } from '../harness/workload.ts';
 import type { BareInsert } from '../peers/bare-insert.ts';
 import type { SessionPeer } from '../peers/session.ts';
 
@@ -15,21 +15,17 @@ export async function projectEmbedded(bench: Bench): Promise<Row[]> {
   const projector = bench.keep(startPeer<SessionPeer>('projector', 'session.ts'));
   const bare = bench.keep(startPeer<BareInsert>('bare insert', 'bare-insert.ts'));
   await projector.call('open', { DATA_DIR: folder });
-  await projector.call('register', { devices, inFlight: 64 });
+  await projector.call('register', { ids: deviceIds(devices), atOnce: 64 });
   await projector.call('fill', { readings, devices, perRequest: 100 });
   await projector.call('close', undefined);
 
   const { values, againstValues, usage } = await bench.inTurn(
     {
       async prepare() {
-        await Promise.all(
-          ['', '-wal', '-shm'].map((suffix) =>
-            rm(path.join(folder, `read-models.db${suffix}`), { force: true }),
-          ),
-        );
+        await removeReadModels(folder);
         await projector.call('open', { DATA_DIR: folder });
       },
-      run: () => projector.call('project', undefined),
+      run: () => projector.call('project', { projection: 'telemetry', events: readings }),
       settle: () => projector.call('close', undefined),
       processes: [projector],
     },

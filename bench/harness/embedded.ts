@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
 import type { HttpLoad } from '../peers/http-load.ts';
 import type { Bench } from './bench.ts';
 import { type Peer, startPeer } from './peer.ts';
@@ -48,4 +50,10 @@ export async function lagOf(url: string): Promise<number> {
   const answer = await fetch(`${url}/api/v1/telemetry/latest?limit=1`);
   await answer.arrayBuffer();
   return Number(answer.headers.get('fieldlog-lag'));
+}
+
+/** So that everything is projected from the logs again. */
+export async function removeReadModels(folder: string): Promise<void> {
+  for (const suffix of ['', '-wal', '-shm'])
+    await rm(path.join(folder, `read-models.db${suffix}`), { force: true });
 }

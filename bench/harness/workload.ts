@@ -1,3 +1,5 @@
+import type { NewEvent } from '../../application/ports/event-store.ts';
+
 /** Readings of a fleet, the same whatever protocol carries them. */
 export type Workload = {
   readonly format: 'fieldlog' | 'influx';
@@ -11,6 +13,8 @@ export const metricsPerReading = 4;
 /** When the fleet's time begins; each device then measures once a second of its own time. */
 const firstTime = Date.UTC(2026, 0, 1);
 const step = 1000;
+
+export const deviceIds = (count: number): string[] => Array.from({ length: count }, (_, n) => deviceId(n));
 
 export const deviceId = (n: number): string => `bench-${String(n).padStart(5, '0')}`;
 
@@ -35,6 +39,14 @@ const timeMark = '@time';
 const asJson = (readings: readonly string[]): string =>
   readings.length === 1 ? (readings[0] as string) : `[${readings.join(',')}]`;
 
+/** Readings `from` and those that follow, as `bodies` sends them. */
+export const fleetReadings = (from: number, count: number, devices: number) =>
+  Array.from({ length: count }, (_, i) => {
+    const n = from + i;
+    const device = n % devices;
+    return { deviceId: deviceId(device), timestamp: readingTime(n, devices), metrics: metricsOf(device) };
+  });
+
 /** When the `n`th reading of a fleet was taken. */
 export const readingTime = (n: number, devices: number): number => firstTime + Math.floor(n / devices) * step;
 
@@ -53,3 +65,22 @@ const influxLine = (n: number): string => {
   const fields = Object.entries(metricsOf(n)).map(([name, value]) => `${name}=${value}`);
   return `telemetry,device=${deviceId(n)} ${fields.join(',')} ${timeMark}`;
 };
+
+/** What happened to a device: its registration and then new names. */
+export const deviceHistory = (n: number, events: number): (NewEvent & { data: { deviceId: string } })[] =>
+  Array.from({ length: events }, (_, revision) => ({
+    id: `${String(n).padStart(8, '0')}-0000-5000-8000-${String(revision).padStart(12, '0')}`,
+    type: revision === 0 ? 'DeviceRegistered' : 'DeviceDetailsChanged',
+    data:
+      revision === 0
+        ? { deviceId: deviceId(n), name: 'Boiler', type: 'boiler', labels: { site: 'north' } }
+        : { deviceId: deviceId(n), name: `Boiler ${revision}` },
+    metadata: {
+      $correlationId: `01890000-0000-7000-8000-${String(n).padStart(12, '0')}`,
+      $causationId: `01890000-0000-7000-8000-${String(n).padStart(12, '0')}`,
+      actor: 'bench',
+      recordedAt: '2026-01-01T00:00:00.000Z',
+      schemaVersion: 1,
+      commandDigest: '0'.repeat(64),
+    },
+  }));

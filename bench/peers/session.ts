@@ -1,88 +1,99 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Container } from 'inversify';
+import type { ProjectionName } from '../../application/projections/projection.ts';
+import { deviceStream } from '../../domain/device/device.ts';
 import { configFrom } from '../../infrastructure/config/config.ts';
 import { pinoLog } from '../../infrastructure/logging/pino-log.ts';
-import { openSession, type Session } from '../../interfaces/composition/session.ts';
+import { openContainer } from '../../interfaces/composition/container.ts';
+import { supervisedProjections } from '../../interfaces/composition/projectors.ts';
+import { services as s } from '../../interfaces/composition/services.ts';
+import { superviseProjectors } from '../../interfaces/workers/projector-supervisor.ts';
+import { inFlight } from '../harness/in-flight.ts';
 import { serveCalls } from '../harness/peer.ts';
-import { deviceId, metricsOf, readingTime } from '../harness/workload.ts';
+import { deviceHistory, fleetReadings } from '../harness/workload.ts';
 
 const context = { correlationId: 'bench', actor: 'bench' };
-let open: Session | undefined;
+const log = pinoLog('warn', 'bench');
+let opened: Container | undefined;
 
 /** The application without its HTTP interface, on the stores that an environment names. */
 export type SessionPeer = typeof calls;
 const calls = {
   async open(env: Readonly<Record<string, string>>): Promise<void> {
-    open = await openSession(configFrom(env), pinoLog('warn', 'bench'));
+    opened = await openContainer(configFrom(env), log);
   },
 
   async close(): Promise<void> {
-    await open?.close();
-    open = undefined;
+    await opened?.unbindAllAsync();
+    opened = undefined;
   },
 
-  /** Registers devices; resolves with the seconds it took. */
-  async register({ devices, prefix, inFlight }: { devices: number; prefix?: string; inFlight: number }) {
-    const { commands } = session();
+  /** Registers devices, so many at a time; resolves with how many a second. */
+  async register({ ids, atOnce }: { ids: readonly string[]; atOnce: number }): Promise<number> {
+    const commands = await container().getAsync(s.commands);
     const began = performance.now();
-    await forEach(devices, inFlight, async (n) => {
-      const id = prefix === undefined ? deviceId(n) : `${prefix}-${n}`;
-      const details = { name: id, type: 'bench', labels: {} };
-      await commands.handle({ type: 'RegisterDevice', deviceId: id, details }, context);
+    await inFlight(ids.length, atOnce, async (n) => {
+      const deviceId = ids[n] as string;
+      const details = { name: deviceId, type: 'bench', labels: {} };
+      await commands.handle({ type: 'RegisterDevice', deviceId, details }, context);
     });
-    return (performance.now() - began) / 1000;
+    return (ids.length * 1000) / (performance.now() - began);
   },
 
   /** Publishes readings of the fleet, as requests of so many readings would. */
   async fill({ readings, devices, perRequest }: { readings: number; devices: number; perRequest: number }) {
-    const { ingest } = session();
-    const requests = readings / perRequest;
-    await forEach(requests, 64, async (request) => {
-      const some = Array.from({ length: perRequest }, (_, index) => {
-        const n = request * perRequest + index;
-        const device = n % devices;
-        return {
-          index,
-          deviceId: deviceId(device),
-          timestamp: readingTime(n, devices),
-          metrics: metricsOf(device),
-        };
-      });
-      const { accepted } = await ingest(some, context);
+    const ingest = await container().getAsync(s.ingest);
+    await inFlight(readings / perRequest, 64, async (request) => {
+      const some = fleetReadings(request * perRequest, perRequest, devices);
+      const { accepted } = await ingest(
+        some.map((reading, index) => ({ index, ...reading })),
+        context,
+      );
       if (accepted !== perRequest)
         throw new Error(`Only ${accepted} of ${perRequest} readings were accepted`);
     });
   },
 
-  /** Projects what the logs hold; readings a second from the first commit to the last. */
-  async project(): Promise<number> {
-    const { catchUp, progress } = session();
-    const caughtUp = catchUp();
-    let over = false;
-    void caughtUp.finally(() => {
-      over = true;
+  /** Gives devices a history, straight into the event store. */
+  async live({ devices, eventsEach }: { devices: number; eventsEach: number }): Promise<void> {
+    const eventStore = await container().getAsync(s.eventStore);
+    await inFlight(devices, 512, async (n) => {
+      const events = deviceHistory(n, eventsEach);
+      await eventStore.append(deviceStream(events[0]?.data.deviceId ?? ''), events, 'none');
     });
-    let stored = 0;
-    while (stored === 0 && !over) {
-      stored = (await progress.ledgerTotals()).stored;
-      await pause(5);
-    }
-    const began = performance.now();
-    await caughtUp;
-    const seconds = (performance.now() - began) / 1000;
-    return ((await progress.ledgerTotals()).stored - stored) / seconds;
+  },
+
+  /** Projects all that is in the log, from nothing; events a second from the first commit to the last. */
+  async project({ projection, events }: { projection: ProjectionName; events: number }): Promise<number> {
+    const projections = await supervisedProjections(container(), [projection]);
+    const stop = new AbortController();
+    const running = superviseProjectors(projections, await container().getAsync(s.control), stop.signal, log);
+    const first = await until(projection, 1);
+    const last = await until(projection, events);
+    stop.abort();
+    await running;
+    return ((last.done - first.done) * 1000) / (last.at - first.at);
   },
 };
 serveCalls(calls);
 
-function session(): Session {
-  if (!open) throw new Error('No session is open');
-  return open;
+function container(): Container {
+  if (!opened) throw new Error('No session is open');
+  return opened;
 }
 
-async function forEach(count: number, atOnce: number, work: (n: number) => Promise<void>): Promise<void> {
-  let next = 0;
-  const worker = async () => {
-    while (next < count) await work(next++);
-  };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+async function until(projection: ProjectionName, events: number): Promise<{ done: number; at: number }> {
+  const progress = await container().getAsync(s.progressQueries);
+  for (;;) {
+    // Positions of the embedded event store count its events; those of other logs do not.
+    const done =
+      projection === 'telemetry'
+        ? (await progress.ledgerTotals()).stored
+        : Number(
+            (await progress.progress()).find((one) => one.projection === projection)?.checkpoints[0]
+              ?.position ?? 0,
+          );
+    if (done >= events) return { done, at: performance.now() };
+    await pause(5);
+  }
 }
