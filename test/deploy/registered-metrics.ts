@@ -1,0 +1,35 @@
+import { type MetricObject, Registry } from 'prom-client';
+import { measureConnections, measureDependencies } from '../../infrastructure/metrics/dependency-metrics.ts';
+import { ledgerMetrics } from '../../infrastructure/metrics/ledger-metrics.ts';
+import { measureProcess } from '../../infrastructure/metrics/process-metrics.ts';
+import { measureProgress } from '../../infrastructure/metrics/progress-metrics.ts';
+import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import { readingMetrics, requestMetrics } from '../../interfaces/http/http-metrics.ts';
+
+/** The series that the code registers, by name, with the labels of each. */
+export function registeredMetrics(): ReadonlyMap<string, readonly string[]> {
+  const registry = new Registry();
+  requestMetrics(registry);
+  readingMetrics(registry);
+  new ProjectorMetrics(registry);
+  measureProcess(registry);
+  measureDependencies(registry, []);
+  measureConnections(registry, []);
+  ledgerMetrics(registry);
+  // Only asked when the metrics are read.
+  const unasked = {} as never;
+  measureProgress(registry, unasked, unasked);
+
+  const series = (
+    registry.getMetricsAsArray() as (MetricObject & { labelNames: readonly string[] })[]
+  ).flatMap(({ name, type, labelNames }): [string, readonly string[]][] =>
+    String(type) === 'histogram'
+      ? [
+          [`${name}_bucket`, [...labelNames, 'le']],
+          [`${name}_sum`, labelNames],
+          [`${name}_count`, labelNames],
+        ]
+      : [[name, labelNames]],
+  );
+  return new Map(series);
+}
