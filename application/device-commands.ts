@@ -4,7 +4,7 @@ import {
   deviceDecider,
   deviceStream,
 } from '../domain/device/device.ts';
-import { type DeviceSnapshot, foldDevice, lastPosition } from './device-history.ts';
+import { type DeviceSnapshot, foldDevice, foldState, lastPosition } from './device-history.ts';
 import type { Clock } from './ports/clock.ts';
 import type { EventRegistry } from './ports/event-registry.ts';
 import { type EventStore, type NewEvent, type RecordedEvent, RevisionConflict } from './ports/event-store.ts';
@@ -23,7 +23,12 @@ export type CommandContext = {
 };
 
 /** The device as the command left it, and where its last event stands. */
-export type CommandAnswer = { readonly device: DeviceSnapshot; readonly position: Position };
+export type CommandAnswer = {
+  readonly device: DeviceSnapshot;
+  readonly position: Position;
+  /** The command was handled before, under its idempotency key, and changed nothing now. */
+  readonly repeated: boolean;
+};
 
 export type DeviceCommands = {
   /**
@@ -66,23 +71,27 @@ export function deviceCommands(
     const stream = deviceStream(command.deviceId);
     const commandId =
       context.idempotencyKey === undefined ? ids.fresh() : ids.derived(stream, context.idempotencyKey);
-    const commandDigest = ids.digest(JSON.stringify(command));
+    const commandDigest = ids.digest(JSON.stringify(command, withoutSecrets));
+    // Each request makes a token of its own: events that differ in it are not the same events.
+    const eventsId =
+      'tokenHash' in command && command.tokenHash !== undefined
+        ? ids.derived(commandId, command.tokenHash)
+        : commandId;
 
     for (let attempt = 1; ; attempt += 1) {
       const history = await eventStore.read(stream);
       const answered =
         context.idempotencyKey !== undefined && answeredBefore(history, commandId, commandDigest);
-      if (answered) return answer(command.deviceId, answered);
+      if (answered) return answer(command.deviceId, answered, true);
       checkRevision(command.deviceId, history, context.expectedRevision);
 
-      const state = foldDevice(command.deviceId, history, registry);
-      const events = deviceDecider.decide(command, state ?? deviceDecider.initial);
+      const events = deviceDecider.decide(command, foldState(history, registry));
       if (events.length === 0) return answer(command.deviceId, history);
 
       try {
         const appended = await eventStore.append(
           stream,
-          events.map((event, index) => newEvent(event, ids.derived(commandId, index))),
+          events.map((event, index) => newEvent(event, ids.derived(eventsId, index))),
           history.at(-1)?.revision ?? 'none',
         );
         changed(command.deviceId);
@@ -110,10 +119,10 @@ export function deviceCommands(
     }
   }
 
-  function answer(deviceId: string, history: readonly RecordedEvent[]): CommandAnswer {
+  function answer(deviceId: string, history: readonly RecordedEvent[], repeated = false): CommandAnswer {
     const device = foldDevice(deviceId, history, registry);
     if (device === undefined) throw new Error(`Device ${deviceId} has an empty stream after a command`);
-    return { device, position: lastPosition(history) };
+    return { device, position: lastPosition(history), repeated };
   }
 
   /** The stream as it stood right after this very command was handled, if it was. */
@@ -128,6 +137,9 @@ export function deviceCommands(
     return history.slice(0, last + 1);
   }
 }
+
+/** A request that is sent again asks for the same, though the token made for it is another. */
+const withoutSecrets = (key: string, value: unknown): unknown => (key === 'tokenHash' ? 'a token' : value);
 
 function checkRevision(
   deviceId: string,

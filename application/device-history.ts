@@ -1,4 +1,4 @@
-import { deviceDecider, deviceStream, type RegisteredDevice } from '../domain/device/device.ts';
+import { type Device, deviceDecider, deviceStream, type RegisteredDevice } from '../domain/device/device.ts';
 import type { EventRegistry } from './ports/event-registry.ts';
 import type { EventStore, RecordedEvent } from './ports/event-store.ts';
 import type { Position } from './ports/position.ts';
@@ -43,21 +43,29 @@ export function foldDevice(
   events: readonly RecordedEvent[],
   registry: EventRegistry,
 ): DeviceSnapshot | undefined {
-  const device = events.reduce(
-    (state, event) => deviceDecider.evolve(state, registry.deviceEvent(event)),
-    deviceDecider.initial,
-  );
+  const device = foldState(events, registry);
   const first = events[0];
   const last = events.at(-1);
   if (device.status === 'unregistered' || !first || !last) return undefined;
+  const { status, name, type, labels } = device;
   return {
-    ...device,
+    status,
+    name,
+    type,
+    labels,
     deviceId,
     revision: last.revision,
     registeredAt: first.metadata.recordedAt,
     updatedAt: last.metadata.recordedAt,
   };
 }
+
+/** The aggregate itself, with what only the application may know. */
+export const foldState = (events: readonly RecordedEvent[], registry: EventRegistry): Device =>
+  events.reduce<Device>(
+    (state, event) => deviceDecider.evolve(state, registry.deviceEvent(event)),
+    deviceDecider.initial,
+  );
 
 export function lastPosition(events: readonly RecordedEvent[]): Position {
   const last = events.at(-1);

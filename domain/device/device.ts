@@ -21,10 +21,21 @@ export type DeviceEvent =
   | {
       readonly type: 'DeviceDecommissioned';
       readonly data: { readonly deviceId: string; readonly reason: string };
+    }
+  | {
+      readonly type: 'DeviceTokenIssued';
+      /** SHA-256 of the token in hexadecimal: the token itself is kept nowhere. */
+      readonly data: { readonly deviceId: string; readonly tokenHash: string };
     };
 
 export type DeviceCommand =
-  | { readonly type: 'RegisterDevice'; readonly deviceId: string; readonly details: DeviceDetails }
+  | {
+      readonly type: 'RegisterDevice';
+      readonly deviceId: string;
+      readonly details: DeviceDetails;
+      /** Of the token the device is given along with its registration. */
+      readonly tokenHash?: string;
+    }
   | {
       readonly type: 'ChangeDeviceDetails';
       readonly deviceId: string;
@@ -32,13 +43,16 @@ export type DeviceCommand =
     }
   | { readonly type: 'SuspendDevice'; readonly deviceId: string; readonly reason: string }
   | { readonly type: 'ReinstateDevice'; readonly deviceId: string }
-  | { readonly type: 'DecommissionDevice'; readonly deviceId: string; readonly reason: string };
+  | { readonly type: 'DecommissionDevice'; readonly deviceId: string; readonly reason: string }
+  | { readonly type: 'IssueDeviceToken'; readonly deviceId: string; readonly tokenHash: string };
 
 export type DeviceStatus = 'active' | 'suspended' | 'decommissioned';
 
 export type RegisteredDevice = DeviceDetails & { readonly status: DeviceStatus };
 
-export type Device = { readonly status: 'unregistered' } | RegisteredDevice;
+export type Device =
+  | { readonly status: 'unregistered' }
+  | (RegisteredDevice & { /** Of the one token that is good now. */ readonly tokenHash?: string });
 
 /** A device's life: registered once, suspended and reinstated at will, decommissioned for good. */
 export const deviceDecider: Decider<Device, DeviceCommand, DeviceEvent> = {
@@ -56,7 +70,10 @@ function decide(command: DeviceCommand, device: Device): readonly DeviceEvent[] 
       if (device.status !== 'unregistered')
         throw new Rejection('DeviceAlreadyRegistered', `Device ${deviceId} is already registered`);
       const { name, type, labels } = command.details;
-      return [{ type: 'DeviceRegistered', data: { deviceId, name, type, labels } }];
+      const registered = { type: 'DeviceRegistered', data: { deviceId, name, type, labels } } as const;
+      return command.tokenHash === undefined
+        ? [registered]
+        : [registered, tokenIssued(deviceId, command.tokenHash)];
     }
 
     case 'ChangeDeviceDetails': {
@@ -80,8 +97,18 @@ function decide(command: DeviceCommand, device: Device): readonly DeviceEvent[] 
       inService(device, deviceId);
       return [{ type: 'DeviceDecommissioned', data: { deviceId, reason: command.reason } }];
     }
+
+    case 'IssueDeviceToken': {
+      inService(device, deviceId);
+      return [tokenIssued(deviceId, command.tokenHash)];
+    }
   }
 }
+
+const tokenIssued = (deviceId: string, tokenHash: string): DeviceEvent => ({
+  type: 'DeviceTokenIssued',
+  data: { deviceId, tokenHash },
+});
 
 function evolve(device: Device, event: DeviceEvent): Device {
   if (event.type === 'DeviceRegistered') {
@@ -101,6 +128,8 @@ function evolve(device: Device, event: DeviceEvent): Device {
       return { ...device, status: 'active' };
     case 'DeviceDecommissioned':
       return { ...device, status: 'decommissioned' };
+    case 'DeviceTokenIssued':
+      return { ...device, tokenHash: event.data.tokenHash };
   }
 }
 

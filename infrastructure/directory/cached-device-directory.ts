@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { foldDevice } from '../../application/device-history.ts';
+import { foldState } from '../../application/device-history.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../../application/ports/device-directory.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource } from '../../application/ports/event-source.ts';
@@ -86,7 +86,9 @@ export class CachedDeviceDirectory implements DeviceDirectory {
   }
 
   async #load(deviceId: string): Promise<DirectoryEntry | undefined> {
-    const device = foldDevice(deviceId, await this.#eventStore.read(deviceStream(deviceId)), this.#registry);
-    return device && { status: device.status };
+    const device = foldState(await this.#eventStore.read(deviceStream(deviceId)), this.#registry);
+    if (device.status === 'unregistered') return undefined;
+    const { status, tokenHash } = device;
+    return tokenHash === undefined ? { status } : { status, tokenHash };
   }
 }

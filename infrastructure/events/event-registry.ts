@@ -28,6 +28,7 @@ const shapes: Readonly<Record<DeviceEvent['type'] | TelemetryEvent['type'], Shap
   DeviceSuspended: [shape(z.object({ deviceId, reason: z.string() }))],
   DeviceReinstated: [shape(z.object({ deviceId }))],
   DeviceDecommissioned: [shape(z.object({ deviceId, reason: z.string() }))],
+  DeviceTokenIssued: [shape(z.object({ deviceId, tokenHash: z.string().regex(/^[0-9a-f]{64}$/) }))],
   // The check of every single reading: by hand, since a schema costs several times as much.
   TelemetryRecorded: [{ accepts: (data) => (isReading(data) ? data : malformed('is not a reading')) }],
   TelemetryRetracted: [

@@ -36,6 +36,7 @@ export async function startApi(
   const checks = await container.getAllAsync(s.check);
   const directory = await container.getAsync(s.directory);
   const source = await container.getAsync(s.deviceSource);
+  const credentials = await container.getAsync(s.credentials);
   const progress = await container.getAsync(s.progressQueries);
 
   const server = httpServer(
@@ -43,6 +44,7 @@ export async function startApi(
       commands,
       history,
       ingest,
+      credentials,
       devices,
       progress,
       telemetry,

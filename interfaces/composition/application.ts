@@ -8,6 +8,7 @@ import type { Log } from '../../application/ports/log.ts';
 import { telemetryBuckets } from '../../application/telemetry-buckets.ts';
 import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
+import { randomCredentials } from '../../infrastructure/credentials/random-credentials.ts';
 import { CachedDeviceDirectory } from '../../infrastructure/directory/cached-device-directory.ts';
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
@@ -26,6 +27,7 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.log).toConstantValue(log);
     bind(s.clock).toConstantValue({ now: Date.now });
     bind(s.ids).toConstantValue(uuidIds);
+    bind(s.credentials).toConstantValue(randomCredentials);
     bind(s.registry).toConstantValue(eventRegistry);
     bind(s.metrics).toConstantValue(new Registry());
     bind(s.projectorMetrics).toResolvedValue((metrics) => new ProjectorMetrics(metrics), [s.metrics]);

@@ -6,6 +6,7 @@ import type { Freshness } from '../../application/freshness.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
 import type { Clock } from '../../application/ports/clock.ts';
+import type { Credentials } from '../../application/ports/credentials.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource } from '../../application/ports/event-source.ts';
 import type { EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
@@ -30,6 +31,7 @@ export const services = {
   log: id<Log>('Log'),
   clock: id<Clock>('Clock'),
   ids: id<Ids>('Ids'),
+  credentials: id<Credentials>('Credentials'),
   registry: id<EventRegistry>('EventRegistry'),
   metrics: id<Registry>('Metrics'),
   projectorMetrics: id<ProjectorMetrics>('ProjectorMetrics'),

@@ -33,6 +33,19 @@ export const positionedDevice = device
   })
   .meta({ id: 'PositionedDevice' });
 
+export const deviceToken = z.string().meta({
+  description: 'What the device sends as `Authorization: Bearer …` with its readings. Told only here.',
+});
+
+export const registeredDevice = positionedDevice
+  .extend({
+    token: deviceToken.nullable().optional().meta({
+      description:
+        'When `issueToken` asked for it: told only to the request that registered the device; null when that request is repeated.',
+    }),
+  })
+  .meta({ id: 'RegisteredDevice' });
+
 export const historyEntry = z
   .strictObject({
     deviceId,
@@ -54,34 +67,34 @@ export const historyEntry = z
   })
   .meta({ id: 'HistoryEntry' });
 
-export const deviceAnswer = (description: string, headers: Record<string, string> = {}): AnswerSpec => ({
+export const deviceAnswer = (
+  description: string,
+  headers: Record<string, string> = {},
+  shape: z.ZodType = positionedDevice,
+): AnswerSpec => ({
   description,
-  content: { 'application/json': positionedDevice },
+  content: { 'application/json': shape },
   headers: { ETag: 'The revision of the device, in quotes.', ...headers },
 });
+
+type Positioned = Pick<CommandAnswer, 'device' | 'position'>;
 
 /** The store of devices is one log whatever holds it. */
 export const devicePosition = (position: string): string =>
   positionToken('devices', { partition: 0, position });
 
-export function positioned({ device, position }: CommandAnswer): z.output<typeof positionedDevice> {
+export function positioned({ device, position }: Positioned): z.output<typeof positionedDevice> {
   const { deviceId, ...others } = device;
   return { deviceId, ...others, position: devicePosition(position) };
 }
 
-export const answerDevice = (answer: CommandAnswer): Answer => ({
+export const answerDevice = (answer: Positioned): Answer => ({
   status: 200,
   headers: { ETag: etag(answer.device.revision) },
   json: positioned(answer),
 });
 
 export const etag = (revision: number): string => `"${revision}"`;
-
-export function answerRegistered(answer: CommandAnswer): Answer {
-  const { headers, json } = answerDevice(answer);
-  const Location = deviceAddress(answer.device.deviceId);
-  return { status: 201, headers: { ...headers, Location }, json };
-}
 
 /** A device id has no character that an address would have to escape. */
 export const deviceAddress = (deviceId: string): string => `/api/v1/devices/${deviceId}`;

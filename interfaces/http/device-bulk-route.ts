@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import type { DeviceCommands } from '../../application/device-commands.ts';
+import type { Credentials } from '../../application/ports/credentials.ts';
 import type { Ids } from '../../application/ports/ids.ts';
-import type { DeviceDetails } from '../../domain/device/device.ts';
-import { positioned, positionedDevice } from './device-answers.ts';
-import { newDeviceId, registration, registrationHeaders } from './device-schemas.ts';
+import { registeredDevice } from './device-answers.ts';
+import { type Registration, registrationOf } from './device-registration.ts';
+import { registration, registrationHeaders } from './device-schemas.ts';
 import { MalformedLine, readItems } from './json-body.ts';
 import { type Fault, HttpProblem, invalidRequest, problemKinds, problemOf, problemType } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
@@ -20,7 +21,7 @@ const outcome = z
       .int()
       .meta({ description: 'The HTTP status the item would have got by itself: 201, 400, 409, 422, 503.' }),
     deviceId: z.string().optional(),
-    device: positionedDevice.optional(),
+    device: registeredDevice.optional(),
     type: z.string().optional().meta({ description: 'The type of the problem.' }),
     detail: z.string().optional(),
     errors: z.array(z.object({ in: z.string(), path: z.string(), detail: z.string() })).optional(),
@@ -28,11 +29,12 @@ const outcome = z
   .meta({ id: 'BulkOutcome' });
 type Outcome = z.output<typeof outcome>;
 
-type Item = { readonly index: number; readonly deviceId: string; readonly details: DeviceDetails };
+type Item = { readonly index: number; readonly asked: Registration };
 
 export function deviceBulkRoute(
   commands: DeviceCommands,
   ids: Ids,
+  credentials: Credentials,
   limits: { readonly bytes: number; readonly items: number },
 ): Route {
   return route({
@@ -75,7 +77,10 @@ export function deviceBulkRoute(
     for (const [index, value] of values.entries()) {
       const item = itemOf(value, index, keyOf(index));
       if ('outcome' in item) outcomes[index] = item.outcome;
-      else byDevice.set(item.deviceId, [...(byDevice.get(item.deviceId) ?? []), item]);
+      else {
+        const { deviceId } = item.asked;
+        byDevice.set(deviceId, [...(byDevice.get(deviceId) ?? []), item]);
+      }
     }
     const waiting = byDevice.values();
     await Promise.all(Array.from({ length: atOnce }, registerWaiting));
@@ -100,21 +105,21 @@ export function deviceBulkRoute(
       const errors: readonly Fault[] = explain(registration, value, [index]);
       return { outcome: refused(index, invalidRequest(errors)) };
     }
-    const { deviceId = newDeviceId(ids, key), ...details } = result.data;
-    return { index, deviceId, details };
+    return { index, asked: registrationOf(result.data, ids, credentials, key) };
   }
 
   async function register(
-    { index, deviceId, details }: Item,
+    { index, asked }: Item,
     { caller }: RequestContext,
     idempotencyKey: string | undefined,
   ): Promise<Outcome> {
+    const { deviceId, command, told } = asked;
     try {
-      const answer = await commands.handle(
-        { type: 'RegisterDevice', deviceId, details },
-        { ...caller, ...(idempotencyKey !== undefined && { idempotencyKey }) },
-      );
-      return { index, status: 201, deviceId, device: positioned(answer) };
+      const answer = await commands.handle(command, {
+        ...caller,
+        ...(idempotencyKey !== undefined && { idempotencyKey }),
+      });
+      return { index, status: 201, deviceId, device: told(answer) };
     } catch (error) {
       const problem = problemOf(error);
       if (problem.kind === 'internal-error') throw error;

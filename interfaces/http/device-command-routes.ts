@@ -1,13 +1,21 @@
 import { z } from 'zod';
 import type { CommandContext, DeviceCommands } from '../../application/device-commands.ts';
+import type { Credentials } from '../../application/ports/credentials.ts';
 import type { Ids } from '../../application/ports/ids.ts';
 import type { DeviceCommand } from '../../domain/device/device.ts';
-import { answerDevice, answerRegistered, deviceAnswer } from './device-answers.ts';
+import {
+  answerDevice,
+  deviceAddress,
+  deviceAnswer,
+  deviceToken,
+  positionedDevice,
+  registeredDevice,
+} from './device-answers.ts';
+import { registrationOf } from './device-registration.ts';
 import {
   changes,
   commandHeaders,
   deviceParams,
-  newDeviceId,
   reason,
   registration,
   registrationHeaders,
@@ -15,7 +23,11 @@ import {
 import type { RequestContext } from './request-context.ts';
 import { type BodySpec, type Route, route } from './route.ts';
 
-export function deviceCommandRoutes(commands: DeviceCommands, ids: Ids): readonly Route[] {
+export function deviceCommandRoutes(
+  commands: DeviceCommands,
+  ids: Ids,
+  credentials: Credentials,
+): readonly Route[] {
   const register = route({
     method: 'post',
     path: '/api/v1/devices',
@@ -24,18 +36,52 @@ export function deviceCommandRoutes(commands: DeviceCommands, ids: Ids): readonl
     headers: registrationHeaders,
     body: { as: 'json', schema: registration },
     answers: {
-      201: deviceAnswer('The device as it was registered.', { Location: 'The address of the device.' }),
+      201: deviceAnswer(
+        'The device as it was registered.',
+        { Location: 'The address of the device.' },
+        registeredDevice,
+      ),
     },
     problems: ['device-already-registered', 'idempotency-key-reused', 'concurrent-changes'],
     async handle({ body, headers, context }) {
-      const { deviceId = newDeviceId(ids, headers['idempotency-key']), ...details } = body;
-      const command = { type: 'RegisterDevice', deviceId, details } as const;
-      return answerRegistered(await commands.handle(command, contextOfCommand(context, headers)));
+      const asked = registrationOf(body, ids, credentials, headers['idempotency-key']);
+      const answer = await commands.handle(asked.command, contextOfCommand(context, headers));
+      const Location = deviceAddress(asked.deviceId);
+      return {
+        status: 201,
+        headers: { ...answerDevice(answer).headers, Location },
+        json: asked.told(answer),
+      };
+    },
+  });
+
+  const issueToken = route({
+    method: 'post',
+    path: '/api/v1/devices/:deviceId/token',
+    tag: 'Devices',
+    summary: 'Give a device a new token; the one it had is no longer good',
+    description:
+      'Takes no `Idempotency-Key`: a secret is told once, and a request that is repeated makes another.',
+    params: deviceParams,
+    headers: commandHeaders.pick({ 'if-match': true }),
+    body: { ...json(z.strictObject({})), optional: true },
+    answers: {
+      200: deviceAnswer('The device, and its token.', {}, positionedDevice.extend({ token: deviceToken })),
+    },
+    problems: ['device-not-registered', 'device-decommissioned', 'stale-revision', 'concurrent-changes'],
+    async handle({ params: { deviceId }, headers, context }) {
+      const { secret, hash } = credentials.issue('device', deviceId);
+      const command = { type: 'IssueDeviceToken', deviceId, tokenHash: hash } as const;
+      const { json, ...answer } = answerDevice(
+        await commands.handle(command, contextOfCommand(context, headers)),
+      );
+      return { ...answer, json: { ...(json as object), token: secret } };
     },
   });
 
   return [
     register,
+    issueToken,
 
     change('patch', '', "Change a device's name, type or labels", json(changes), (deviceId, changed) => ({
       type: 'ChangeDeviceDetails',

@@ -29,6 +29,10 @@ export const registration = z.strictObject({
   }),
   ...details,
   labels: labels.default({}),
+  issueToken: z
+    .boolean({ error: 'must be true or false' })
+    .optional()
+    .meta({ description: 'Answer with a token, told only then, by which the device may send its readings.' }),
 });
 
 /** The same key stands for the same request, so it must make the same device. */

@@ -1,6 +1,7 @@
 import type { Registry } from 'prom-client';
 import type { DeviceCommands } from '../../application/device-commands.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
+import type { Credentials } from '../../application/ports/credentials.ts';
 import type { Log } from '../../application/ports/log.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import { httpApp } from './app.ts';
@@ -21,6 +22,7 @@ import { telemetrySeriesRoutes } from './telemetry-series-routes.ts';
 export type HttpServices = TelemetryQueryServices & {
   readonly commands: DeviceCommands;
   readonly ingest: IngestTelemetry;
+  readonly credentials: Credentials;
   readonly devices: DeviceQueries;
   readonly progress: ProgressQueries;
   readonly log: Log;
@@ -43,14 +45,15 @@ export type HttpOptions = {
 export function httpServer(services: HttpServices, options: HttpOptions): HttpServer {
   const stopping = shutdown();
   const { version, maxBodyBytes = 10 * 1024 * 1024, maxReadings = 5000, maxBulk = 1000 } = options;
-  const { commands, ingest, ids, log, metrics, history, devices, progress, freshness } = services;
+  const { commands, ingest, credentials, ids, log, metrics, history, devices, progress, freshness } =
+    services;
 
   const hot = [
     telemetryIngestRoute(ingest, readingMetrics(metrics), { bytes: maxBodyBytes, items: maxReadings }),
   ];
   const api = [
-    ...deviceCommandRoutes(commands, ids),
-    deviceBulkRoute(commands, ids, { bytes: maxBodyBytes, items: maxBulk }),
+    ...deviceCommandRoutes(commands, ids, credentials),
+    deviceBulkRoute(commands, ids, credentials, { bytes: maxBodyBytes, items: maxBulk }),
     ...deviceQueryRoutes(history, devices, freshness, ids),
     ...telemetryLatestRoutes(services),
     ...telemetrySeriesRoutes(services),

@@ -20,6 +20,9 @@ const reinstate = { type: 'ReinstateDevice', deviceId } as const;
 const reinstated: DeviceEvent = { type: 'DeviceReinstated', data: { deviceId } };
 const decommission = { type: 'DecommissionDevice', deviceId, reason: 'scrapped' } as const;
 const decommissioned: DeviceEvent = { type: 'DeviceDecommissioned', data: { deviceId, reason: 'scrapped' } };
+const tokenHash = 'a'.repeat(64);
+const issueToken = { type: 'IssueDeviceToken', deviceId, tokenHash } as const;
+const tokenIssued: DeviceEvent = { type: 'DeviceTokenIssued', data: { deviceId, tokenHash } };
 const change = (changes: Partial<DeviceDetails>) =>
   ({ type: 'ChangeDeviceDetails', deviceId, changes }) as const;
 
@@ -30,6 +33,24 @@ describe('Device', () => {
       given(registered).when(register).thenRejected('DeviceAlreadyRegistered'));
     it('refuses the id of a decommissioned device', () =>
       given(registered, decommissioned).when(register).thenRejected('DeviceAlreadyRegistered'));
+  });
+
+  describe('token', () => {
+    it('comes with the registration when asked for', () =>
+      given()
+        .when({ ...register, tokenHash })
+        .thenEvents(registered, tokenIssued));
+    it('is issued anew as often as asked, to a suspended device too', () =>
+      given(registered, tokenIssued, suspended).when(issueToken).thenEvents(tokenIssued));
+    it('is refused to an unknown device', () => given().when(issueToken).thenRejected('DeviceNotRegistered'));
+    it('is refused to a decommissioned device', () =>
+      given(registered, decommissioned).when(issueToken).thenRejected('DeviceIsDecommissioned'));
+    it('is the last one issued', () => {
+      const { evolve, initial } = deviceDecider;
+      const later = { type: 'DeviceTokenIssued', data: { deviceId, tokenHash: 'b'.repeat(64) } } as const;
+      const device = [registered, tokenIssued, suspended, later, reinstated].reduce(evolve, initial);
+      assert.deepEqual(device, { status: 'active', ...details, tokenHash: 'b'.repeat(64) });
+    });
   });
 
   describe('change details', () => {

@@ -14,6 +14,7 @@ import { telemetryBuckets } from '../../application/telemetry-buckets.ts';
 import { deviceStream } from '../../domain/device/device.ts';
 import type { Reading } from '../../domain/telemetry/reading.ts';
 import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
+import { randomCredentials } from '../../infrastructure/credentials/random-credentials.ts';
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
 import { type HttpOptions, type HttpServices, httpServer } from '../../interfaces/http/server.ts';
@@ -58,6 +59,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
   const services: HttpServices = {
     commands: deviceCommands(eventStore, eventRegistry, uuidIds, clock, () => {}),
     history,
+    credentials: randomCredentials,
     ingest: ingestTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
     devices: {
       list: async (_, { limit, after = '' }) =>
