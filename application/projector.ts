@@ -3,10 +3,11 @@ import { MalformedEvent, UnknownEventType } from './ports/event-registry.ts';
 import type { Batch, BatchConsumer, Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import type { Log } from './ports/log.ts';
-import { comparePositions } from './ports/position.ts';
+import { comparePositions, type Position } from './ports/position.ts';
 import {
   type DeadLetter,
   type DeadLetterCause,
+  type Discard,
   type Generation,
   type LockedCheckpoint,
   type ProjectionTables,
@@ -21,6 +22,36 @@ export type ProjectorObserver<Event> = {
   failed(error: unknown): void;
 };
 
+/** How a generation that is not the live one is built. */
+export type BuildOptions<Event> = {
+  /** Events other than these leave no trace but the checkpoint. */
+  readonly only?: (event: Event) => boolean;
+  readonly parking?: Parking;
+};
+
+/** Decides over events that cannot be applied. */
+export type Parking = {
+  /** Events of a partition that an operator has given up: they are not even tried. */
+  discarded(partition: number): Promise<ReadonlyMap<Position, Discard>>;
+  /** Throws `PoisonEvent` when one of these events must not be parked. */
+  admit(letters: readonly DeadLetter[]): Promise<void>;
+};
+
+/** An event that must be applied and cannot be. */
+export class PoisonEvent extends Error {
+  override readonly name = 'PoisonEvent';
+  readonly letter: DeadLetter;
+
+  constructor(projection: string, letter: DeadLetter) {
+    const { eventType, position, partition, stream, eventId, correlationId, error } = letter;
+    super(
+      `${projection} stops at the ${eventType} of ${stream} at ${position} in partition ${partition} ` +
+        `(event ${eventId}, correlation id ${correlationId}): ${error}`,
+    );
+    this.letter = letter;
+  }
+}
+
 /** The source did not start at the checkpoint: it must, or events between would be lost. */
 export class MissedEvents extends Error {
   override readonly name = 'MissedEvents';
@@ -29,6 +60,7 @@ export class MissedEvents extends Error {
 type Checked<Event, Decoded> = {
   readonly good: readonly { readonly event: Event; readonly decoded: Decoded }[];
   readonly bad: ReadonlyMap<Event, { readonly cause: DeadLetterCause; readonly error: Error | string }>;
+  readonly discarded: ReadonlyMap<Position, Discard>;
 };
 
 /**
@@ -43,6 +75,7 @@ export function projector<Event extends Positioned, Decoded>(
   clock: Clock,
   log: Log,
   observer: ProjectorObserver<Event>,
+  { only, parking }: BuildOptions<Event> = {},
 ): BatchConsumer<Event> {
   const partitions = new Map<number, PartitionState<Event, Decoded>>();
 
@@ -72,11 +105,11 @@ export function projector<Event extends Positioned, Decoded>(
   }
 
   async function consumeBatch(batch: Batch<Event>, state: PartitionState<Event, Decoded>) {
-    const checked = await check(batch.events, state.worker);
+    const checked = await check(batch, state.worker);
     try {
       return await inTransaction(batch, checked, state);
     } catch (error) {
-      if (isPassing(error) || error instanceof MissedEvents) throw error;
+      if (isNoFaultOfTheBatch(error)) throw error;
       log.warn(
         { projection: projection.name, partition: batch.partition, err: error },
         'batch failed, trying one by one',
@@ -92,10 +125,11 @@ export function projector<Event extends Positioned, Decoded>(
     let after = batch.after;
     for (const event of batch.events) {
       const single = { ...batch, after, events: [event] };
-      const result = await inTransaction(single, await check([event], state.worker), state).catch((error) => {
-        if (isPassing(error) || error instanceof MissedEvents) throw error;
+      const checked = await check(single, state.worker);
+      const result = await inTransaction(single, checked, state).catch((error) => {
+        if (isNoFaultOfTheBatch(error)) throw error;
         const bad = new Map([[event, { cause: 'failed' as const, error: asError(error) }]]);
-        return inTransaction(single, { good: [], bad }, state);
+        return inTransaction(single, { good: [], bad, discarded: new Map() }, state);
       });
       parked.push(...result.parked);
       consumed.push(...result.consumed);
@@ -106,26 +140,28 @@ export function projector<Event extends Positioned, Decoded>(
 
   /** Decides, before any transaction is open, which events can be applied. */
   async function check(
-    events: readonly Event[],
+    { partition, events }: Batch<Event>,
     worker: ProjectionWorker<Event, Decoded>,
   ): Promise<Checked<Event, Decoded>> {
+    const discarded = (await parking?.discarded(partition)) ?? nothingDiscarded;
     const good: { event: Event; decoded: Decoded }[] = [];
     const bad = new Map<Event, { cause: DeadLetterCause; error: Error | string }>();
     for (const event of events) {
+      if (only?.(event) === false) continue;
       try {
-        good.push({ event, decoded: projection.decode(event) });
+        if (!discarded.has(event.position)) good.push({ event, decoded: projection.decode(event) });
       } catch (error) {
         bad.set(event, { cause: causeOf(error), error: asError(error) });
       }
     }
-    if (!worker.refuse || good.length === 0) return { good, bad };
+    if (!worker.refuse || good.length === 0) return { good, bad, discarded };
     const refused = await worker.refuse(good.map(({ decoded }) => decoded));
-    if (refused.size === 0) return { good, bad };
+    if (refused.size === 0) return { good, bad, discarded };
     for (const { event, decoded } of good) {
       const refusal = refused.get(decoded);
       if (refusal) bad.set(event, refusal);
     }
-    return { good: good.filter(({ event }) => !bad.has(event)), bad };
+    return { good: good.filter(({ event }) => !bad.has(event)), bad, discarded };
   }
 
   async function inTransaction(
@@ -154,6 +190,7 @@ export function projector<Event extends Positioned, Decoded>(
       const { applied, letters } = separate(consumed, checked, state.parkedStreams, batch.partition);
       if (applied.length > 0) await state.worker.apply(applied, tables);
       if (letters.size > 0) {
+        await parking?.admit([...letters.values()]);
         await tables.deadLetters.park([...letters.values()]);
         await state.worker.parked?.([...letters.keys()], tables);
       }
@@ -180,7 +217,7 @@ export function projector<Event extends Positioned, Decoded>(
 
   function separate(
     events: readonly Event[],
-    { good, bad }: Checked<Event, Decoded>,
+    { good, bad, discarded }: Checked<Event, Decoded>,
     parkedStreams: Set<string>,
     partition: number,
   ): { applied: readonly Decoded[]; letters: ReadonlyMap<Event, DeadLetter> } {
@@ -188,6 +225,7 @@ export function projector<Event extends Positioned, Decoded>(
     const applied: Decoded[] = [];
     const letters = new Map<Event, DeadLetter>();
     for (const event of events) {
+      if (only?.(event) === false) continue;
       const fault = bad.get(event);
       const decoded = decodedOf.get(event);
       if (!fault && parkedStreams.size === 0 && decoded !== undefined) {
@@ -195,25 +233,26 @@ export function projector<Event extends Positioned, Decoded>(
         continue;
       }
       const { id, type, stream, correlationId } = projection.describe(event);
-      const behind = parkedStreams.has(stream);
-      if (!fault && !behind && decoded !== undefined) {
+      const discard = discarded.get(event.position) ?? null;
+      if (!fault && !discard && !parkedStreams.has(stream) && decoded !== undefined) {
         applied.push(decoded);
         continue;
       }
-      parkedStreams.add(stream);
-      const error = fault?.error ?? 'An earlier event of this stream is parked';
+      if (!discard) parkedStreams.add(stream);
+      const error = fault?.error ?? (discard ? discard.reason : 'An earlier event of this stream is parked');
       letters.set(event, {
         partition,
         position: event.position,
         stream,
         eventId: id,
         eventType: type,
-        cause: fault?.cause ?? 'behind',
+        cause: fault?.cause ?? (discard ? 'failed' : 'behind'),
         error: error instanceof Error ? error.message : error,
         stack: error instanceof Error ? (error.stack ?? null) : null,
         correlationId,
         event,
         parkedAt: clock.now(),
+        discarded: discard,
       });
     }
     return { applied, letters };
@@ -227,13 +266,18 @@ type PartitionState<Event, Decoded> = {
   trusted: LockedCheckpoint | undefined;
 };
 
-/** Not the event's fault: the same batch will do later. */
-const isPassing = (error: unknown): boolean =>
-  error instanceof ReadModelsUnavailable || error instanceof EventStoreUnavailable;
+/** The same batch will do later, or must not be gone on with at all. */
+const isNoFaultOfTheBatch = (error: unknown): boolean =>
+  error instanceof ReadModelsUnavailable ||
+  error instanceof EventStoreUnavailable ||
+  error instanceof MissedEvents ||
+  error instanceof PoisonEvent;
 
-function causeOf(error: unknown): DeadLetterCause {
+const nothingDiscarded: ReadonlyMap<Position, Discard> = new Map();
+
+export function causeOf(error: unknown): DeadLetterCause {
   if (error instanceof UnknownEventType) return 'unknown-type';
   return error instanceof MalformedEvent ? 'malformed' : 'failed';
 }
 
-const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
+export const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

@@ -41,6 +41,9 @@ export interface EventSource<Event extends Positioned> {
   /** The position up to which each partition's events can no longer be read, `null` where none has expired. */
   expired(): Promise<ReadonlyMap<number, Position | null>>;
 
+  /** Tells the partition that a device's events go to. */
+  partitioner(): Promise<(deviceId: string) => number>;
+
   /** How many events of a partition follow `position`; a source that cannot count stops at 10,000. */
   countAfter(partition: number, position: Position | null): Promise<number>;
 }

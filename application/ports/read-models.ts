@@ -21,6 +21,12 @@ export interface ReadModels {
     partition: number,
     work: (tables: ProjectionTables, locked: LockedCheckpoint) => Promise<Position | null>,
   ): Promise<void>;
+
+  /**
+   * Runs `work` as `transact` does, for changes that do not come from consuming the log: the checkpoint stays, and
+   * its epoch grows, so that a worker notices and forgets what it has cached.
+   */
+  repair(of: Generation, partition: number, work: (tables: ProjectionTables) => Promise<void>): Promise<void>;
 }
 
 export type LockedCheckpoint = {
@@ -174,13 +180,28 @@ export type DeadLetter = {
   readonly event: unknown;
   /** Epoch milliseconds. */
   readonly parkedAt: number;
+  /** By whom it was given up and why; `null` while it waits. One that was holds nothing up any more. */
+  readonly discarded: Discard | null;
 };
+
+/** `at` is epoch milliseconds. */
+export type Discard = { readonly by: string; readonly reason: string; readonly at: number };
 
 export interface DeadLetterTable {
   /** The streams of a partition that have dead letters waiting. */
   parkedStreams(partition: number): Promise<ReadonlySet<string>>;
-  /** Adds letters; one already there at the same partition and position stays as it is. */
+  /** Adds letters of events that have none. */
   park(letters: readonly DeadLetter[]): Promise<void>;
+  /** The first letters of a stream that wait, in log order. */
+  waiting(partition: number, stream: string, limit: number): Promise<readonly DeadLetter[]>;
+  /** Their events have been applied. */
+  remove(partition: number, positions: readonly Position[]): Promise<void>;
+  /** Tried again in vain: what is wrong now. */
+  failedAgain(
+    letter: Pick<DeadLetter, 'partition' | 'position' | 'cause' | 'error' | 'stack'>,
+  ): Promise<void>;
+  /** Gives waiting letters up. */
+  discard(partition: number, positions: readonly Position[], discard: Discard): Promise<void>;
 }
 
 /** The read models cannot be reached now; the same call may be made again. */

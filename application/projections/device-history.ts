@@ -3,13 +3,13 @@ import type { EventRegistry } from '../ports/event-registry.ts';
 import type { RecordedEvent } from '../ports/event-store.ts';
 import type { DeviceHistoryRow, FieldChange } from '../ports/read-models.ts';
 import { type DeviceFact, describeDeviceEvent, evolveRegistered } from './devices.ts';
-import type { Projection } from './projection.ts';
+import { type Projection, versionOf } from './projection.ts';
 
 /** Who changed what of a device, from what to what, when and why. */
 export function deviceHistoryProjection(registry: EventRegistry): Projection<RecordedEvent, DeviceFact> {
   return {
     name: 'device_history',
-    version: 1,
+    version: versionOf('device_history'),
     describe: describeDeviceEvent,
     decode: (recorded) => ({ recorded, event: registry.deviceEvent(recorded) }),
     open: () => ({

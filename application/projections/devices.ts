@@ -2,7 +2,7 @@ import { type DeviceEvent, deviceDecider, type RegisteredDevice } from '../../do
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { RecordedEvent } from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
-import type { EventDescription, Projection } from './projection.ts';
+import { type EventDescription, type Projection, versionOf } from './projection.ts';
 
 /** A checked event of a device with what the store says of it. */
 export type DeviceFact = { readonly recorded: RecordedEvent; readonly event: DeviceEvent };
@@ -11,7 +11,7 @@ export type DeviceFact = { readonly recorded: RecordedEvent; readonly event: Dev
 export function devicesProjection(registry: EventRegistry): Projection<RecordedEvent, DeviceFact> {
   return {
     name: 'devices',
-    version: 1,
+    version: versionOf('devices'),
     describe: describeDeviceEvent,
     decode: (recorded) => ({ recorded, event: registry.deviceEvent(recorded) }),
     open: () => ({

@@ -2,27 +2,32 @@ import type { Positioned } from '../ports/event-source.ts';
 import type { SourceName } from '../ports/position.ts';
 import type { DeadLetterCause, ProjectionTables } from '../ports/read-models.ts';
 
-/** The projections there are, and the log each is built from. */
-const sources = {
-  devices: 'devices',
-  device_history: 'devices',
-  telemetry: 'telemetry',
-} as const satisfies Record<string, SourceName>;
+/**
+ * The projections there are, the log each is built from and the version of its code here. A version grows when the
+ * tables that the code would build from the same log differ: the next deploy then builds them anew.
+ */
+const projections = {
+  devices: { source: 'devices', version: 1 },
+  device_history: { source: 'devices', version: 1 },
+  telemetry: { source: 'telemetry', version: 1 },
+} as const satisfies Record<string, { source: SourceName; version: number }>;
 
-export type ProjectionName = keyof typeof sources;
+export type ProjectionName = keyof typeof projections;
 
-export const projectionNames = Object.keys(sources) as readonly ProjectionName[];
+export const projectionNames = Object.keys(projections) as readonly ProjectionName[];
 
-export const isProjectionName = (name: string): name is ProjectionName => Object.hasOwn(sources, name);
+export const isProjectionName = (name: string): name is ProjectionName => Object.hasOwn(projections, name);
 
 export function sourceOf(projection: string): SourceName {
   if (!isProjectionName(projection)) throw new Error(`There is no projection named ${projection}`);
-  return sources[projection];
+  return projections[projection].source;
 }
+
+export const versionOf = (projection: ProjectionName): number => projections[projection].version;
 
 /**
  * How one read model follows from its log. `Event` is what the source yields, `Decoded` what `decode` makes of it
- * after checking it. Grows its `version` when the tables it would build from the same log differ.
+ * after checking it.
  */
 export type Projection<Event extends Positioned, Decoded> = {
   readonly name: ProjectionName;
@@ -55,6 +60,9 @@ export type ProjectionWorker<Event, Decoded> = {
 
   /** Told of events parked in the same transaction. */
   parked?(events: readonly Event[], tables: ProjectionTables): Promise<void>;
+
+  /** Told of events that were parked once and have been applied in the same transaction. */
+  unparked?(events: readonly Event[], tables: ProjectionTables): Promise<void>;
 
   /** Whatever was cached may not be what the tables hold. */
   reset(): void;

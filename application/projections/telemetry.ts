@@ -1,9 +1,15 @@
 import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import type { ProjectionTables, TelemetryTables } from '../ports/read-models.ts';
+import type { ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
-import type { EventDescription, Projection, ProjectionWorker, Refused } from './projection.ts';
+import {
+  type EventDescription,
+  type Projection,
+  type ProjectionWorker,
+  type Refused,
+  versionOf,
+} from './projection.ts';
 import { TelemetryCache } from './telemetry-cache.ts';
 import type { ReadingFact } from './telemetry-in-hand.ts';
 import { countLedger, recordReadings } from './telemetry-recording.ts';
@@ -19,12 +25,21 @@ export function telemetryProjection(
 ): Projection<LoggedTelemetry, TelemetryFact> {
   return {
     name: 'telemetry',
-    version: 1,
+    version: versionOf('telemetry'),
     describe,
     decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }),
     open: () => telemetryWorker(directory),
   };
 }
+
+/** Rows of another generation as the readings that brought them, for when the log no longer has these. */
+export const carriedReadings = (rows: readonly ReadingRow[]): readonly TelemetryFact[] =>
+  rows.map(({ deviceId, timestamp, metrics, receivedAt, correlationId, position }) => {
+    const data = { deviceId, timestamp, metrics };
+    const type = 'TelemetryRecorded';
+    const logged = { id: '', type, schemaVersion: 0, position, receivedAt, correlationId, actor: '', data };
+    return { logged, event: { type, data } };
+  });
 
 function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTelemetry, TelemetryFact> {
   const cache = new TelemetryCache();
@@ -55,22 +70,32 @@ function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTel
       cache.trim();
     },
 
-    parked: (events: readonly LoggedTelemetry[], { telemetry }: ProjectionTables) =>
-      countLedger(
-        events
-          .filter((event) => event.type !== 'TelemetryRetracted')
-          .map(({ receivedAt, data }) => ({ deviceId: deviceIdOf(data), receivedAt, as: 'deadLettered' })),
-        cache,
-        telemetry,
-      ),
+    parked: (events, { telemetry }) => countDeadLetters(events, 1, telemetry),
+
+    unparked: (events, { telemetry }) => countDeadLetters(events, -1, telemetry),
 
     reset: () => cache.clear(),
   };
+
+  function countDeadLetters(events: readonly LoggedTelemetry[], by: 1 | -1, tables: TelemetryTables) {
+    const readings = events.filter(countsAsReading);
+    const fates = readings.map((event) => ({ ...arrivalOf(event), as: 'deadLettered', by }) as const);
+    return countLedger(fates, cache, tables);
+  }
 
   async function record(readings: readonly ReadingFact[], tables: TelemetryTables): Promise<void> {
     if (readings.length > 0) await recordReadings(readings, cache, tables);
   }
 }
+
+/** Whether the ledger has to account for an event of the log; what is not known for certain may be a reading. */
+export const countsAsReading = ({ type }: LoggedTelemetry): boolean => type !== 'TelemetryRetracted';
+
+/** Where the ledger counts an event, whether or not it can be read. */
+export const arrivalOf = ({ receivedAt, data }: LoggedTelemetry) => ({
+  deviceId: deviceIdOf(data),
+  receivedAt,
+});
 
 function describe({ id, type, correlationId, data }: LoggedTelemetry): EventDescription {
   const deviceId = deviceIdOf(data);

@@ -1,25 +1,42 @@
 import type { Batch, BatchConsumer, Positioned } from '../ports/event-source.ts';
 import { comparePositions, type Position } from '../ports/position.ts';
 
+/** A position for each partition that has come to one. */
+export type Positions = ReadonlyMap<number, Position>;
+
 /**
  * Lets a consumer through up to certain positions and no further, so that a generation can be brought to exactly
- * where another one stands.
+ * where another one stands. Shut until `limit` is called.
  */
 export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Event> {
   readonly #inner: BatchConsumer<Event>;
-  readonly #onConsumed: (events: number) => void;
+  readonly #onConsumed: (events: readonly Event[]) => void;
   readonly #signal: AbortSignal;
   readonly #reached = new Map<number, Position>();
-  /** None: everything may pass. */
-  #limits: ReadonlyMap<number, Position> | undefined;
+  #limits: Positions | 'none' = new Map();
   #underWay = 0;
   #changed = Promise.withResolvers<void>();
 
-  constructor(inner: BatchConsumer<Event>, signal: AbortSignal, onConsumed: (events: number) => void) {
+  constructor(
+    inner: BatchConsumer<Event>,
+    signal: AbortSignal,
+    onConsumed: (events: readonly Event[]) => void = () => {},
+  ) {
     this.#inner = inner;
     this.#onConsumed = onConsumed;
     this.#signal = signal;
     signal.addEventListener('abort', () => this.#notify(), { once: true });
+  }
+
+  /** Where each partition stands that was asked for or consumed. */
+  get reached(): Positions {
+    return this.#reached;
+  }
+
+  /** Nothing passes beyond the limits from now on; partitions without one stand still. */
+  limit(limits: Positions | 'none'): void {
+    this.#limits = limits;
+    this.#notify();
   }
 
   /** Lets nothing more pass, and resolves when what had passed is consumed. */
@@ -28,26 +45,15 @@ export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Ev
     while (this.#underWay > 0) await this.#changed.promise;
   }
 
-  /** Where each partition stands that was consumed since the start. */
-  get reached(): ReadonlyMap<number, Position> {
-    return this.#reached;
-  }
-
-  /** Nothing passes beyond the limits from now on; partitions without one stand still. */
-  limit(limits: ReadonlyMap<number, Position> | undefined): void {
-    this.#limits = limits;
-    this.#notify();
-  }
-
   /** Resolves when every limit is reached, or the signal is aborted. */
-  async untilReached(limits: ReadonlyMap<number, Position>): Promise<void> {
-    while (!this.#signal.aborted && ![...limits].every(([partition, limit]) => this.#has(partition, limit)))
-      await this.#changed.promise;
+  async untilReached(limits: Positions): Promise<void> {
+    while (!this.#signal.aborted && !isAtLeast(this.#reached, limits)) await this.#changed.promise;
   }
 
   async checkpoint(partition: number): Promise<Position | null> {
     const position = await this.#inner.checkpoint(partition);
-    if (position !== null) this.#reached.set(partition, position);
+    if (position === null) this.#reached.delete(partition);
+    else this.#reached.set(partition, position);
     this.#notify();
     return position;
   }
@@ -55,13 +61,13 @@ export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Ev
   async consume(batch: Batch<Event>): Promise<void> {
     let rest = batch;
     while (rest.events.length > 0) {
-      if (this.#signal.aborted) throw new Error('The rebuild was stopped');
-      const allowed = rest.events.filter(({ position }) => this.#allows(rest.partition, position));
-      if (allowed.length === 0) {
+      if (this.#signal.aborted) throw new Error('Consuming was stopped');
+      const allowed = this.#allowed(rest);
+      const last = allowed.at(-1);
+      if (!last) {
         await this.#changed.promise;
         continue;
       }
-      const last = allowed.at(-1) as Event;
       this.#underWay += 1;
       try {
         await this.#inner.consume({ ...rest, events: allowed });
@@ -70,18 +76,18 @@ export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Ev
         this.#underWay -= 1;
         this.#notify();
       }
-      this.#onConsumed(allowed.length);
+      this.#onConsumed(allowed);
       rest = { ...rest, after: last.position, events: rest.events.slice(allowed.length) };
     }
   }
 
-  #has(partition: number, limit: Position): boolean {
-    return comparePositions(this.#reached.get(partition) ?? null, limit) >= 0;
-  }
-
-  #allows(partition: number, position: Position): boolean {
-    if (!this.#limits) return true;
-    return comparePositions(position, this.#limits.get(partition) ?? null) <= 0;
+  #allowed({ partition, events }: Batch<Event>): readonly Event[] {
+    if (this.#limits === 'none') return events;
+    const limit = this.#limits.get(partition) ?? null;
+    const last = events.at(-1);
+    if (last && comparePositions(last.position, limit) <= 0) return events;
+    const beyond = events.findIndex(({ position }) => comparePositions(position, limit) > 0);
+    return events.slice(0, beyond);
   }
 
   #notify(): void {
@@ -89,3 +95,7 @@ export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Ev
     this.#changed = Promise.withResolvers();
   }
 }
+
+/** Whether `positions` have come to `limits` in every partition. */
+export const isAtLeast = (positions: Positions, limits: Positions): boolean =>
+  [...limits].every(([partition, limit]) => comparePositions(positions.get(partition) ?? null, limit) >= 0);

@@ -1,314 +1,254 @@
-import { countLag } from '../freshness.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
-import { comparePositions, type Position } from '../ports/position.ts';
-import type {
-  BuildPhase,
-  GenerationDigest,
-  ProjectionControl,
-  ProjectionState,
+import {
+  type Builder,
+  type BuildOutcome,
+  type BuildProgress,
+  type Comparison,
+  type GenerationState,
+  type ProjectionControl,
+  type ProjectionState,
+  ReplayRefused,
 } from '../ports/projection-control.ts';
-import type { Generation, ReadModels } from '../ports/read-models.ts';
-import { GatedConsumer } from './gated-consumer.ts';
+import type { Generation } from '../ports/read-models.ts';
+import { type Build, building } from './build.ts';
+import { compare } from './compare.ts';
+import { carryOver, expiredHistory, refuseLoss } from './older-history.ts';
+import { followLetters } from './parking.ts';
+import type { Rebuildable } from './rebuildable.ts';
+import type { ReplayPorts } from './replay-ports.ts';
 
-export type RebuildProgress = {
-  readonly phase: BuildPhase;
-  /** Events consumed by this run and those that were in the log when it was last asked. */
-  readonly done: number;
-  readonly total: number;
-  /** Events a second, over this run. */
-  readonly rate: number;
-};
-
-export type RebuildOptions = {
-  /** Who this is, as another operator is told. */
-  readonly runner: string;
+export type ReplayOptions = {
+  readonly builder: Builder;
   /** Events a second at most. */
-  readonly throttle?: number;
-  /** Switch even when the tables differ from the live ones; for when they should. */
-  readonly acceptDifferences?: boolean;
+  readonly throttle?: number | undefined;
   readonly signal: AbortSignal;
-  readonly onProgress?: (progress: RebuildProgress) => void;
+  /** For how many milliseconds to go on after a switch: workers look every half second and then take over. */
+  readonly handover?: number | undefined;
+  /** The generation is this runner's from now on. */
+  readonly onClaimed?: ((claimed: Claimed) => void) | undefined;
+  readonly onProgress?: ((progress: BuildProgress) => void) | undefined;
 };
+
+export type Claimed = Generation & { readonly resumed: boolean };
 
 export type RebuildOutcome = {
+  readonly projection: string;
   readonly generation: number;
+  /** The generation that was active before. */
   readonly replaced: number;
-  readonly resumed: boolean;
   readonly switched: boolean;
-  readonly equal: boolean;
-  /** The live generation first. */
-  readonly digests: readonly GenerationDigest[];
+  readonly resumed: boolean;
+  readonly comparison: Comparison;
 };
 
-/** What is rebuilt: the projection, its log, and a projector for a generation of it over given read models. */
-export type Rebuildable = {
-  readonly name: string;
-  readonly version: number;
-  consumer(of: Generation, readModels: ReadModels): BatchConsumer<Positioned>;
-  /** Has the log consumed until `signal` is aborted, beside those that consume it into other generations. */
-  run(consumer: BatchConsumer<Positioned>, of: Generation, signal: AbortSignal): Promise<void>;
-} & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter'>;
-
-/** History no longer reaches back to the first event: the rebuilt tables would hold less than the live ones. */
-export class HistoryExpired extends Error {
-  override readonly name = 'HistoryExpired';
-}
-
-const heardWithinMilliseconds = 15_000;
-const reportEveryMilliseconds = 2_000;
-const comparisons = 20;
-const handoverMilliseconds = 3_000;
+/** Snapshots taken until one catches both generations at the same position. */
+const comparisons = 50;
+const usualHandover = 1_000;
 
 /**
  * Builds the next generation of a projection beside the live one, compares the two at the same position and makes
- * the new one active in one transaction. Killed at any moment, the next call goes on where it stopped. Throws
- * `RebuildUnderWay`, `HistoryExpired`, and whatever the projection throws at an event it cannot take.
+ * the new one active in one transaction; with differences that no new version explains it only becomes `ready`.
+ * Killed at any moment, the next call goes on where it stopped. Throws `RebuildUnderWay`, `HistoryExpired` and
+ * `PoisonEvent`.
  */
 export async function rebuild(
   what: Rebuildable,
-  control: ProjectionControl,
-  readModels: ReadModels,
-  clock: Clock,
-  options: RebuildOptions,
+  ports: ReplayPorts,
+  { keepOlder = false, ...options }: ReplayOptions & { readonly keepOlder?: boolean },
 ): Promise<RebuildOutcome> {
-  await refuseExpired(what);
-  const { generation, resumed } = await control.claim(
-    what.name,
-    what.version,
-    options.runner,
-    clock.now() - heardWithinMilliseconds,
-  );
-  const next = { projection: what.name, generation };
-  const active = async (): Promise<Generation> => ({
-    projection: what.name,
-    generation: (await stateOf(what.name, control)).active,
-  });
+  const { control, readModels, gap } = ports;
+  const live = await liveOf(what, control);
+  const expired = await expiredHistory(what);
+  if (expired && !keepOlder) await refuseLoss(what, live, expired, gap);
+  const wanted = { projection: what.name, version: what.version, device: null };
+  const claimed = await control.claim(wanted, options.builder);
+  const next = { projection: what.name, generation: claimed.generation };
+  const overtakes = live.version !== what.version;
 
-  const build = await startBuild(what, next, control, readModels, clock, options);
-  try {
-    await build.caughtUp();
-    const live = await active();
-    const digests = await build.compared(live);
-    const equal = digests.length === 2 && sameTables(digests[0], digests[1]);
-    const switched = equal || options.acceptDifferences === true;
-    if (switched) await build.switched(live);
-    else await control.finish(next);
-    return { generation, replaced: live.generation, resumed, switched, equal, digests };
-  } finally {
-    await build.stop();
-  }
+  return working(what, ports, options, { next, live, overtakes, resumed: claimed.resumed }, async (build) => {
+    if (expired) await carryOver(what, live, next, expired, gap, readModels);
+    await build.catchUp();
+    const comparison = await compared(build, what, live, next, ports);
+    const isExplained = overtakes || (expired !== undefined && keepOlder);
+    const switched = comparison.equal || isExplained;
+    if (switched) await switchTo(build, next, options);
+    return { switched, comparison };
+  });
 }
 
-type Build = {
-  caughtUp(): Promise<void>;
-  compared(live: Generation): Promise<readonly GenerationDigest[]>;
-  switched(live: Generation): Promise<void>;
-  stop(): Promise<void>;
+/** Catches up a generation that waits or has retired, and makes it the active one whatever differs. */
+export async function activate(
+  what: Rebuildable,
+  which: 'ready' | 'retired',
+  ports: ReplayPorts,
+  options: ReplayOptions,
+): Promise<RebuildOutcome> {
+  const { control } = ports;
+  const live = await liveOf(what, control);
+  const chosen = chosenGeneration(await stateOf(what, control), which);
+  if (chosen.version !== what.version)
+    throw new ReplayRefused(
+      `Generation ${chosen.generation} of ${what.name} was built by version ${chosen.version} of its code and this ` +
+        `release has version ${what.version}: run this with the release that built it`,
+    );
+  const next = { projection: what.name, generation: chosen.generation };
+  await control.reopen(next, options.builder);
+  return working(what, ports, options, { next, live, overtakes: true, resumed: true }, async (build) => {
+    await build.catchUp();
+    const comparison = await compared(build, what, live, next, ports);
+    await switchTo(build, next, options);
+    return { switched: true, comparison };
+  });
+}
+
+/** Builds one device's rows beside the live ones and puts them in their place in one transaction. */
+export async function rebuildDevice(
+  what: Rebuildable,
+  { deviceId, stream }: { readonly deviceId: string; readonly stream: string },
+  ports: ReplayPorts,
+  options: ReplayOptions,
+): Promise<{ readonly projection: string; readonly generation: number; readonly deviceId: string }> {
+  const { control, gap } = ports;
+  const live = await liveOf(what, control);
+  if (live.version !== what.version)
+    throw new ReplayRefused(
+      `The active generation of ${what.name} is of version ${live.version} and this release of ${what.version}: ` +
+        'rebuild all of it',
+    );
+  const expired = await expiredHistory(what);
+  if (expired) await refuseLoss(what, live, expired, gap);
+  const wanted = { projection: what.name, version: what.version, device: deviceId };
+  const claimed = await control.claim(wanted, options.builder);
+  const next = { projection: what.name, generation: claimed.generation };
+  const terms = { next, live, overtakes: false, resumed: claimed.resumed, stream };
+  await working(what, ports, options, terms, async (build) => {
+    await build.catchUp();
+    await build.enter('switch');
+    await build.align((held) => held.adopt(next, deviceId, stream));
+    return { switched: true, comparison: nothingCompared };
+  });
+  await control.drop(next, options.builder);
+  return { projection: what.name, generation: live.generation, deviceId };
+}
+
+type Terms = {
+  readonly next: Generation;
+  readonly live: GenerationState;
+  readonly overtakes: boolean;
+  readonly resumed: boolean;
+  readonly stream?: string;
 };
 
-async function startBuild(
+/** Does the work of a claimed generation and lets go of it, whatever comes. */
+async function working(
   what: Rebuildable,
+  ports: ReplayPorts,
+  { builder, throttle, signal, onClaimed, onProgress }: ReplayOptions,
+  { next, live, overtakes, resumed, stream }: Terms,
+  work: (build: Build) => Promise<{ readonly switched: boolean; readonly comparison: Comparison }>,
+): Promise<RebuildOutcome> {
+  const { control } = ports;
+  onClaimed?.({ ...next, resumed });
+  const { runner } = builder;
+  const own = (await stateOf(what, control)).generations.find((one) => one.generation === next.generation);
+  const doneBefore = resumed ? (own?.progress?.done ?? 0) : 0;
+  const order = { what, live, next, stream, overtakes, doneBefore, runner, throttle, signal, onProgress };
+  let outcome: BuildOutcome | undefined;
+  try {
+    const { switched, comparison } = await building(order, ports, work);
+    outcome = { result: switched ? 'switched' : 'kept', comparison };
+    return {
+      projection: what.name,
+      generation: next.generation,
+      replaced: live.generation,
+      switched,
+      resumed,
+      comparison,
+    };
+  } catch (error) {
+    outcome = { result: 'failed', error: error instanceof Error ? error.message : String(error) };
+    throw error;
+  } finally {
+    if (outcome) await letGo(outcome);
+  }
+
+  async function letGo(how: BuildOutcome): Promise<void> {
+    const released = control.release(next, runner, how, how.result === 'kept');
+    // What went wrong before matters more than that it cannot be written down.
+    await (how.result === 'failed' ? released.catch(() => {}) : released);
+  }
+}
+
+async function compared(
+  build: Build,
+  { applyLetters }: Rebuildable,
+  live: Generation,
   next: Generation,
+  { control, letters, readModels }: ReplayPorts,
+): Promise<Comparison> {
+  await build.enter('compare');
+  let last: Comparison | undefined;
+  let differed = false;
+  for (let attempt = 0; attempt < comparisons; attempt += 1) {
+    await followLetters(live, next, applyLetters, letters, readModels);
+    const samePosition = await build.align(async () => {});
+    const [active, built] = await control.digests([live, next]);
+    if (!active || !built) throw new Error('Digests were asked of two generations');
+    last = compare(active, built);
+    if (!samePosition || (last.samePosition && (last.equal || differed))) return last;
+    // Letters may have been seen to between following them and looking; a second look tells.
+    differed = last.samePosition;
+  }
+  if (!last) throw new Error('No comparison was made');
+  return last;
+}
+
+async function switchTo(
+  build: Build,
+  next: Generation,
+  { handover = usualHandover }: ReplayOptions,
+): Promise<void> {
+  await build.catchUp();
+  await build.enter('switch');
+  await build.align((held) => held.switchTo(next));
+  await build.goOn(handover);
+}
+
+const nothingCompared: Comparison = { samePosition: true, equal: true, tables: [] };
+
+export async function stateOf(
+  { name }: Pick<Rebuildable, 'name'>,
   control: ProjectionControl,
-  readModels: ReadModels,
-  clock: Clock,
-  { runner, throttle, signal, onProgress }: RebuildOptions,
-): Promise<Build> {
-  const stopped = new AbortController();
-  const either = AbortSignal.any([signal, stopped.signal]);
-  const borrowed = new BorrowedReadModels(readModels);
-  const started = clock.now();
-  let phase: BuildPhase = 'fill';
-  let done = 0;
-  let total = 0;
-
-  const gate = new GatedConsumer(what.consumer(next, borrowed), either, (events) => {
-    done += events;
-  });
-  const throttled = throttle === undefined ? gate : throttledConsumer(gate, throttle, clock, either);
-  const running = what.run(throttled, next, either);
-  const failed = Promise.withResolvers<never>();
-  failed.promise.catch(() => {});
-  running.catch((error) => {
-    failed.reject(error);
-    stopped.abort(error);
-  });
-  const reports = setInterval(() => {
-    tell();
-    control.report(next, runner, phase).catch((error) => {
-      failed.reject(error);
-      stopped.abort(error);
-    });
-  }, reportEveryMilliseconds);
-  either.addEventListener('abort', () => failed.reject(either.reason), { once: true });
-
-  return {
-    caughtUp: () =>
-      orFailure(async () => {
-        for (let lag = Number.POSITIVE_INFINITY; lag > 0; ) {
-          const ends = definedEntries(await what.ends());
-          total = Math.max(total, done + (await lagNow()));
-          tell();
-          await gate.untilReached(ends);
-          phase = 'catch-up';
-          lag = Math.min(lag / 2, await lagNow());
-          if (lag < 1000) lag = 0;
-        }
-      }),
-
-    compared: (live) =>
-      orFailure(async () => {
-        phase = 'compare';
-        await control.report(next, runner, phase);
-        for (let attempt = 0; attempt < comparisons; attempt += 1) {
-          await alignedWith(live);
-          const digests = await control.digests([live, next]);
-          gate.limit(undefined);
-          if (sameCheckpoints(digests)) return digests;
-        }
-        throw new Error(`${what.name} moved on during every one of ${comparisons} comparisons`);
-      }),
-
-    switched: (live) =>
-      orFailure(async () => {
-        phase = 'switch';
-        await control.report(next, runner, phase);
-        await alignedWith(live, (held) => held.switchTo(next));
-        gate.limit(undefined);
-        // Workers notice within a moment and take over; until then readers must not fall behind.
-        await pause(handoverMilliseconds, either);
-      }),
-
-    async stop() {
-      clearInterval(reports);
-      stopped.abort();
-      await running.catch(() => {});
-      tell();
-    },
-  };
-
-  function orFailure<T>(work: () => Promise<T>): Promise<T> {
-    return Promise.race([work(), failed.promise]);
-  }
-
-  /** Brings the new generation to exactly where the live one is held, and then does `then` before letting go. */
-  async function alignedWith(
-    live: Generation,
-    then: (held: Parameters<Parameters<ProjectionControl['hold']>[1]>[0]) => Promise<void> = async () => {},
-  ): Promise<void> {
-    for (;;) {
-      await gate.close();
-      let aligned = false;
-      await control.hold(live, async (held) => {
-        if (isAhead(gate.reached, held.checkpoints)) return;
-        borrowed.use(held.readModels);
-        try {
-          gate.limit(held.checkpoints);
-          await orFailure(() => gate.untilReached(held.checkpoints));
-          await gate.close();
-          await then(held);
-          aligned = true;
-        } finally {
-          borrowed.use(readModels);
-        }
-      });
-      if (aligned) return;
-      await pause(20, either);
-    }
-  }
-
-  async function lagNow(): Promise<number> {
-    const checkpoints = [...gate.reached].map(([partition, position]) => ({ partition, position }));
-    return countLag(what, checkpoints);
-  }
-
-  function tell(): void {
-    const seconds = Math.max(0.001, (clock.now() - started) / 1000);
-    onProgress?.({ phase, done, total: Math.max(total, done), rate: done / seconds });
-  }
-}
-
-/** Read models that for a while are those inside somebody's transaction. */
-class BorrowedReadModels implements ReadModels {
-  #current: ReadModels;
-
-  constructor(own: ReadModels) {
-    this.#current = own;
-  }
-
-  use(readModels: ReadModels): void {
-    this.#current = readModels;
-  }
-
-  checkpoint: ReadModels['checkpoint'] = (...args) => this.#current.checkpoint(...args);
-  transact: ReadModels['transact'] = (...args) => this.#current.transact(...args);
-}
-
-function throttledConsumer(
-  inner: BatchConsumer<Positioned>,
-  rate: number,
-  clock: Clock,
-  signal: AbortSignal,
-): BatchConsumer<Positioned> {
-  const started = clock.now();
-  let consumed = 0;
-  return {
-    checkpoint: (partition) => inner.checkpoint(partition),
-    async consume(batch) {
-      await inner.consume(batch);
-      consumed += batch.events.length;
-      await pause(started + (consumed / rate) * 1000 - clock.now(), signal);
-    },
-  };
-}
-
-async function refuseExpired({ name, expired }: Rebuildable): Promise<void> {
-  const lost = [...(await expired())].filter(([, upTo]) => upTo !== null);
-  if (lost.length === 0) return;
-  const where = lost.map(([partition, upTo]) => `up to ${upTo} in partition ${partition}`).join(', ');
-  throw new HistoryExpired(
-    `The log of ${name} no longer has its first events (${where}): they would be lost`,
-  );
-}
-
-async function stateOf(name: string, control: ProjectionControl): Promise<ProjectionState> {
+): Promise<ProjectionState> {
   const state = (await control.states()).find(({ projection }) => projection === name);
-  if (!state) throw new Error(`There is no projection named ${name}`);
+  if (!state) throw new ReplayRefused(`There is no projection named ${name}`);
   return state;
 }
 
-function isAhead(reached: ReadonlyMap<number, Position>, held: ReadonlyMap<number, Position>): boolean {
-  return [...reached].some(
-    ([partition, position]) => comparePositions(position, held.get(partition) ?? null) > 0,
+export async function liveOf(
+  what: Pick<Rebuildable, 'name'>,
+  control: ProjectionControl,
+): Promise<GenerationState> {
+  const { active, generations } = await stateOf(what, control);
+  const live = generations.find(({ generation }) => generation === active);
+  if (!live) throw new Error(`The active generation ${active} of ${what.name} is not known`);
+  return live;
+}
+
+function chosenGeneration(
+  { projection, generations }: ProjectionState,
+  which: 'ready' | 'retired',
+): GenerationState {
+  const candidates = generations.filter(({ status }) => status === which);
+  const newest = candidates.reduce<GenerationState | undefined>(
+    (best, one) => (best && orderOf(best) > orderOf(one) ? best : one),
+    undefined,
+  );
+  if (newest) return newest;
+  throw new ReplayRefused(
+    which === 'ready'
+      ? `${projection} has no generation that waits to be switched to: rebuild it first`
+      : `${projection} has no retired generation to go back to`,
   );
 }
 
-function sameCheckpoints([live, next]: readonly GenerationDigest[]): boolean {
-  if (!live || !next || live.checkpoints.size !== next.checkpoints.size) return false;
-  return [...live.checkpoints].every(([partition, position]) => next.checkpoints.get(partition) === position);
-}
-
-function sameTables(live: GenerationDigest | undefined, next: GenerationDigest | undefined): boolean {
-  if (!live || !next) return false;
-  return live.tables.every(
-    ({ rows, digest }, i) => next.tables[i]?.rows === rows && next.tables[i]?.digest === digest,
-  );
-}
-
-function definedEntries(ends: ReadonlyMap<number, Position | null>): ReadonlyMap<number, Position> {
-  return new Map([...ends].filter((end): end is [number, Position] => end[1] !== null));
-}
-
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted || milliseconds <= 0) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done);
-  });
-}
+const orderOf = ({ retiredAt, generation }: GenerationState): number => retiredAt ?? generation;

@@ -111,6 +111,10 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     return new Map([[partition, null]]);
   }
 
+  async partitioner(): Promise<() => number> {
+    return () => partition;
+  }
+
   async countAfter(_partition: number, position: Position | null): Promise<number> {
     const end = (await this.ends()).get(partition) ?? null;
     if (comparePositions(position, end) >= 0) return 0;

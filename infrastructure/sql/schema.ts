@@ -1,4 +1,4 @@
-import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
+import { type ProjectionName, projectionNames, versionOf } from '../../application/projections/projection.ts';
 import { rollupLevels } from '../../domain/telemetry/rollup.ts';
 import { StartupError } from '../startup-error.ts';
 import type { Sql, SqlDatabase } from './sql.ts';
@@ -28,12 +28,12 @@ export async function migrateReadModels(db: SqlDatabase, now: number): Promise<v
     for (const statement of controlTables(tx.dialect)) await tx.run(statement);
     for (const name of projectionNames) {
       await createGeneration(tx, name, 1);
-      await tx.write('replace', 'projections', ['name', 'active', 'paused'], [[name, 1, 0]]);
+      await tx.write('replace', 'projections', ['name', 'active', 'published', 'paused'], [[name, 1, 1, 0]]);
       await tx.write(
         'replace',
         'generations',
         ['projection', 'generation', 'version', 'status', 'created_at'],
-        [[name, 1, 1, 'active', now]],
+        [[name, 1, versionOf(name), 'active', now]],
       );
       await publishViews(tx, name, 1);
     }
@@ -48,6 +48,7 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
     table(dialect, 'projections', [
       'name VARCHAR(32) NOT NULL PRIMARY KEY',
       'active INTEGER NOT NULL',
+      'published INTEGER NOT NULL',
       'paused INTEGER NOT NULL',
     ]),
     table(dialect, 'generations', [
@@ -55,10 +56,13 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
       'generation INTEGER NOT NULL',
       'version INTEGER NOT NULL',
       'status VARCHAR(16) NOT NULL',
-      'phase VARCHAR(16)',
+      'device VARCHAR(128)',
       'runner VARCHAR(160)',
       'heard_at BIGINT',
+      'progress MEDIUMTEXT',
+      'outcome MEDIUMTEXT',
       'created_at BIGINT NOT NULL',
+      'retired_at BIGINT',
       'PRIMARY KEY (projection, generation)',
     ]),
     table(dialect, 'checkpoints', [
@@ -85,6 +89,9 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
       'correlation_id VARCHAR(160) NOT NULL',
       'event MEDIUMTEXT NOT NULL',
       'parked_at BIGINT NOT NULL',
+      'discarded_at BIGINT',
+      'discarded_by VARCHAR(160)',
+      'discard_reason MEDIUMTEXT',
       'UNIQUE (projection, generation, part, position)',
     ]),
     'CREATE INDEX dead_letters_by_stream ON dead_letters (projection, generation, stream)',

@@ -39,6 +39,7 @@ export function sqlProgressQueries(sql: Sql): ProgressQueries {
       sql.all(
         `SELECT d.projection, d.cause, COUNT(*) AS count
          FROM dead_letters d JOIN projections p ON p.name = d.projection AND p.active = d.generation
+         WHERE d.discarded_at IS NULL
          GROUP BY d.projection, d.cause ORDER BY d.projection, d.cause`,
       ),
 

@@ -1,22 +1,31 @@
 import type { Clock } from '../../application/ports/clock.ts';
 import type { Position } from '../../application/ports/position.ts';
 import {
+  type Builder,
+  type BuildOutcome,
+  type BuildProgress,
   type GenerationState,
+  type HeldGeneration,
   type ProjectionControl,
-  type ProjectionState,
   RebuildUnderWay,
+  ReplayRefused,
 } from '../../application/ports/projection-control.ts';
 import type { Generation } from '../../application/ports/read-models.ts';
 import { isProjectionName, type ProjectionName } from '../../application/projections/projection.ts';
 import { generationDigest } from './digests.ts';
-import { createGeneration, dropGeneration, publishViews } from './schema.ts';
+import { createGeneration, dropGeneration, publishViews, tableOf, tablesOf } from './schema.ts';
 import type { Sql, SqlDatabase } from './sql.ts';
 import { sqlReadModelsWithin } from './sql-read-models.ts';
 
-type ProjectionRow = { projection: string; active: number; paused: number };
+type ProjectionRow = { projection: string; active: number; published: number; paused: number };
+type GenerationRow = Omit<GenerationState, 'progress' | 'outcome'> & {
+  progress: string | null;
+  outcome: string | null;
+};
 
-const stateColumns = `projection, generation, version, status, phase, runner, heard_at AS heardAt,
-  created_at AS createdAt`;
+const projectionColumns = 'name AS projection, active, published, paused';
+const stateColumns = `projection, generation, version, status, device, runner, heard_at AS heardAt, progress, outcome,
+  created_at AS createdAt, retired_at AS retiredAt`;
 const ofGeneration = 'WHERE projection = ? AND generation = ?';
 
 /** The control tables beside the read models, so that a switch and the rows it is about share a transaction. */
@@ -24,107 +33,102 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
   return {
     async states() {
       const projections = await db.all<ProjectionRow>(
-        'SELECT name AS projection, active, paused FROM projections ORDER BY name',
+        `SELECT ${projectionColumns} FROM projections ORDER BY name`,
       );
-      const generations = await db.all<GenerationState>(
+      const generations = await db.all<GenerationRow>(
         `SELECT ${stateColumns} FROM generations ORDER BY projection, generation`,
       );
-      return projections.map(
-        ({ projection, active, paused }): ProjectionState => ({
-          projection,
-          active,
-          paused: paused !== 0,
-          generations: generations.filter((one) => one.projection === projection),
-        }),
-      );
+      // Whoever switched may have died before it came to the views.
+      for (const row of projections) if (row.published !== row.active) await publish(row);
+      return projections.map(({ projection, active, paused }) => ({
+        projection,
+        active,
+        paused: paused !== 0,
+        generations: generations.filter((one) => one.projection === projection).map(generationState),
+      }));
     },
 
     setPaused: async (projection, paused) => {
       await db.run('UPDATE projections SET paused = ? WHERE name = ?', [paused ? 1 : 0, projection]);
     },
 
-    claim: async (projection, version, runner, heardSince) => {
-      const claimed = await db.transaction(async (tx) => {
-        await lockProjection(tx, projection);
-        const all = await tx.all<GenerationState>(
-          `SELECT ${stateColumns} FROM generations WHERE projection = ? ORDER BY generation`,
-          [projection],
-        );
-        const building = all.find(({ status }) => status === 'building');
-        if (building?.runner && building.runner !== runner && (building.heardAt ?? 0) >= heardSince)
-          throw new RebuildUnderWay(projection, building.runner);
-        const resumes = building?.version === version;
-        if (building && !resumes) await setStatus(tx, building, 'retired', null);
-        const generation = resumes ? building.generation : Math.max(...all.map((one) => one.generation)) + 1;
-        await tx.write(
-          'replace',
-          'generations',
-          ['projection', 'generation', 'version', 'status', 'phase', 'runner', 'heard_at', 'created_at'],
-          [
-            [
-              projection,
-              generation,
-              version,
-              'building',
-              'fill',
-              runner,
-              clock.now(),
-              resumes ? building.createdAt : clock.now(),
-            ],
-          ],
-        );
-        return { generation, resumed: resumes };
+    async claim({ projection, version, device }, builder) {
+      const { claimed, superseded } = await db.transaction(async (tx) => {
+        const all = await freeGenerations(tx, projection, builder);
+        const building = all.filter(({ status }) => status === 'building');
+        const same = building.find((one) => one.version === version && one.device === device);
+        const superseded = building.filter((one) => one !== same);
+        for (const of of superseded) await forget(tx, of);
+        const generation = same?.generation ?? Math.max(...all.map((one) => one.generation)) + 1;
+        if (!same)
+          await tx.write(
+            'insert',
+            'generations',
+            ['projection', 'generation', 'version', 'status', 'device', 'created_at'],
+            [[projection, generation, version, 'building', device, clock.now()]],
+          );
+        await takeUp(tx, { projection, generation }, builder);
+        return { claimed: { generation, resumed: same !== undefined }, superseded };
       });
       // Outside, because MySQL commits with every change of a schema; made again it does no harm.
+      for (const { generation } of superseded)
+        await dropGeneration(db, projectionNamed(projection), generation);
       await createGeneration(db, projectionNamed(projection), claimed.generation);
       return claimed;
     },
 
-    async report({ projection, generation }, runner, phase) {
+    reopen: (of, builder) =>
+      db.transaction(async (tx) => {
+        await freeGenerations(tx, of.projection, builder);
+        await takeUp(tx, of, builder);
+      }),
+
+    async report({ projection, generation }, runner, progress) {
       const changed = await db.run(
-        `UPDATE generations SET phase = ?, heard_at = ? ${ofGeneration} AND runner = ?`,
-        [phase, clock.now(), projection, generation, runner],
+        `UPDATE generations SET progress = ?, heard_at = ? ${ofGeneration} AND runner = ?`,
+        [JSON.stringify(progress), clock.now(), projection, generation, runner],
       );
       if (changed === 0) throw new RebuildUnderWay(projection, 'another runner that took over');
     },
 
-    finish: (of) => setStatus(db, of, 'ready', null),
-    reopen: (of, runner) => setStatus(db, of, 'building', runner),
+    async release({ projection, generation }, runner, outcome, ready) {
+      const key = [projection, generation, runner];
+      await db.run(`UPDATE generations SET outcome = ?, runner = NULL ${ofGeneration} AND runner = ?`, [
+        outcome && JSON.stringify(outcome satisfies BuildOutcome),
+        ...key,
+      ]);
+      if (ready)
+        await db.run(`UPDATE generations SET status = 'ready' ${ofGeneration} AND status = 'building'`, [
+          projection,
+          generation,
+        ]);
+    },
 
-    async drop(of) {
+    async drop(of, builder) {
       await db.transaction(async (tx) => {
-        const { active } = await lockProjection(tx, of.projection);
-        if (active === of.generation)
-          throw new Error(`Generation ${of.generation} of ${of.projection} is active and cannot be dropped`);
-        for (const table of ['generations', 'checkpoints', 'dead_letters'])
-          await tx.run(`DELETE FROM ${table} ${ofGeneration}`, [of.projection, of.generation]);
+        const all = await freeGenerations(tx, of.projection, builder);
+        const found = all.find(({ generation }) => generation === of.generation);
+        if (!found) throw new ReplayRefused(`${of.projection} has no generation ${of.generation}`);
+        if (found.status === 'active')
+          throw new ReplayRefused(
+            `Generation ${of.generation} of ${of.projection} is the active one: readers use it`,
+          );
+        await forget(tx, of);
       });
       await dropGeneration(db, projectionNamed(of.projection), of.generation);
     },
 
     async hold(of, work) {
-      let switched: Generation | undefined;
       await db.transaction(async (tx) => {
-        switched = undefined;
-        await work({
-          checkpoints: await checkpointsOf(tx, of, tx.dialect === 'mysql' ? ' FOR UPDATE' : ''),
-          readModels: sqlReadModelsWithin(tx, clock),
-          async switchTo(next) {
-            await tx.run('UPDATE projections SET active = ? WHERE name = ?', [
-              next.generation,
-              next.projection,
-            ]);
-            await setStatus(tx, of, 'retired', null);
-            await setStatus(tx, next, 'active', null);
-            if (tx.dialect === 'sqlite')
-              await publishViews(tx, projectionNamed(next.projection), next.generation);
-            switched = next;
-          },
-        });
+        const checkpoints = await checkpointsOf(tx, of, tx.dialect === 'mysql' ? ' FOR UPDATE' : '');
+        await work({ ...changesWhileHeld(tx, of), checkpoints, readModels: sqlReadModelsWithin(tx, clock) });
       });
+      const [row] = await db.all<ProjectionRow>(
+        `SELECT ${projectionColumns} FROM projections WHERE name = ?`,
+        [of.projection],
+      );
       // MySQL would commit with the first view; analysts' views follow the queries' pointer by a moment.
-      if (switched && db.dialect === 'mysql')
-        await publishViews(db, projectionNamed(switched.projection), switched.generation);
+      if (row && row.published !== row.active) await publish(row);
     },
 
     digests: (generations) =>
@@ -139,15 +143,91 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
         return digests;
       }),
   };
+
+  async function publish({ projection, active }: ProjectionRow): Promise<void> {
+    await publishViews(db, projectionNamed(projection), active);
+    await db.run('UPDATE projections SET published = ? WHERE name = ?', [active, projection]);
+  }
+
+  function changesWhileHeld(tx: Sql, of: Generation): Pick<HeldGeneration, 'switchTo' | 'adopt'> {
+    return {
+      async switchTo(next) {
+        await tx.run('UPDATE projections SET active = ? WHERE name = ?', [next.generation, next.projection]);
+        await tx.run(`UPDATE generations SET status = 'retired', retired_at = ? ${ofGeneration}`, [
+          clock.now(),
+          of.projection,
+          of.generation,
+        ]);
+        await tx.run(`UPDATE generations SET status = 'active', retired_at = NULL ${ofGeneration}`, [
+          next.projection,
+          next.generation,
+        ]);
+        if (tx.dialect === 'mysql') return;
+        await publishViews(tx, projectionNamed(next.projection), next.generation);
+        await tx.run('UPDATE projections SET published = active WHERE name = ?', [next.projection]);
+      },
+
+      async adopt(from, deviceId, stream) {
+        for (const { base, columns } of tablesOf(projectionNamed(of.projection))) {
+          const table = tableOf(base, of.generation);
+          await tx.run(`DELETE FROM ${table} WHERE device_id = ?`, [deviceId]);
+          await tx.run(
+            `INSERT INTO ${table} (${columns.join(', ')}) SELECT ${columns.join(', ')} FROM ${tableOf(base, from.generation)}
+             WHERE device_id = ?`,
+            [deviceId],
+          );
+        }
+        await tx.run(`DELETE FROM dead_letters ${ofGeneration} AND stream = ?`, [
+          of.projection,
+          of.generation,
+          stream,
+        ]);
+        await tx.run(`UPDATE dead_letters SET generation = ? ${ofGeneration} AND stream = ?`, [
+          of.generation,
+          from.projection,
+          from.generation,
+          stream,
+        ]);
+        await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofGeneration}`, [
+          of.projection,
+          of.generation,
+        ]);
+      },
+    };
+  }
+
+  async function takeUp(tx: Sql, of: Generation, { runner }: Builder): Promise<void> {
+    await tx.run(`UPDATE generations SET runner = ?, heard_at = ?, outcome = NULL ${ofGeneration}`, [
+      runner,
+      clock.now(),
+      of.projection,
+      of.generation,
+    ]);
+  }
 }
 
-async function lockProjection(tx: Sql, projection: string): Promise<ProjectionRow> {
-  const [row] = await tx.all<ProjectionRow>(
-    `SELECT name AS projection, active, paused FROM projections WHERE name = ?${tx.dialect === 'mysql' ? ' FOR UPDATE' : ''}`,
+/** Every generation of a projection, locked. Throws `RebuildUnderWay` when somebody else is at one of them. */
+async function freeGenerations(
+  tx: Sql,
+  projection: string,
+  { runner, isGone }: Builder,
+): Promise<readonly GenerationState[]> {
+  const lock = tx.dialect === 'mysql' ? ' FOR UPDATE' : '';
+  const [row] = await tx.all(`SELECT name FROM projections WHERE name = ?${lock}`, [projection]);
+  if (!row) throw new ReplayRefused(`There is no projection named ${projection}`);
+  const rows = await tx.all<GenerationRow>(
+    `SELECT ${stateColumns} FROM generations WHERE projection = ? ORDER BY generation`,
     [projection],
   );
-  if (!row) throw new Error(`There is no projection named ${projection}`);
-  return row;
+  for (const one of rows)
+    if (one.runner !== null && one.runner !== runner && !isGone(one.runner, one.heardAt ?? 0))
+      throw new RebuildUnderWay(projection, one.runner);
+  return rows.map(generationState);
+}
+
+async function forget(tx: Sql, { projection, generation }: Generation): Promise<void> {
+  for (const table of ['generations', 'checkpoints', 'dead_letters'])
+    await tx.run(`DELETE FROM ${table} ${ofGeneration}`, [projection, generation]);
 }
 
 async function checkpointsOf(sql: Sql, of: Generation, lock: string): Promise<ReadonlyMap<number, Position>> {
@@ -158,21 +238,13 @@ async function checkpointsOf(sql: Sql, of: Generation, lock: string): Promise<Re
   return new Map(rows.flatMap(({ part, position }) => (position === null ? [] : [[part, position]])));
 }
 
-async function setStatus(
-  sql: Sql,
-  { projection, generation }: Generation,
-  status: GenerationState['status'],
-  runner: string | null,
-): Promise<void> {
-  await sql.run(`UPDATE generations SET status = ?, phase = NULL, runner = ? ${ofGeneration}`, [
-    status,
-    runner,
-    projection,
-    generation,
-  ]);
-}
+const generationState = ({ progress, outcome, ...row }: GenerationRow): GenerationState => ({
+  ...row,
+  progress: progress === null ? null : (JSON.parse(progress) as BuildProgress),
+  outcome: outcome === null ? null : (JSON.parse(outcome) as BuildOutcome),
+});
 
 function projectionNamed(name: string): ProjectionName {
-  if (!isProjectionName(name)) throw new Error(`There is no projection named ${name}`);
+  if (!isProjectionName(name)) throw new ReplayRefused(`There is no projection named ${name}`);
   return name;
 }

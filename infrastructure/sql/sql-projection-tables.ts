@@ -1,6 +1,4 @@
 import type {
-  DeadLetter,
-  DeadLetterTable,
   DeviceHistoryTable,
   DeviceTable,
   Generation,
@@ -17,7 +15,8 @@ import {
   type StoredHistory,
 } from './device-rows.ts';
 import { tableOf } from './schema.ts';
-import type { Sql, SqlValue } from './sql.ts';
+import type { Sql } from './sql.ts';
+import { sqlDeadLetterTable } from './sql-dead-letters.ts';
 import { sqlTelemetryTables } from './sql-telemetry-tables.ts';
 
 /** The tables of one generation as its projector sees them inside a transaction. */
@@ -26,7 +25,7 @@ export function sqlProjectionTables(sql: Sql, of: Generation): ProjectionTables 
     devices: deviceTable(sql, of.generation),
     history: historyTable(sql, of.generation),
     telemetry: sqlTelemetryTables(sql, of.generation),
-    deadLetters: deadLetterTable(sql, of),
+    deadLetters: sqlDeadLetterTable(sql, of),
   };
 }
 
@@ -138,51 +137,3 @@ function historyTable(sql: Sql, generation: number): DeviceHistoryTable {
       ),
   };
 }
-
-function deadLetterTable(sql: Sql, { projection, generation }: Generation): DeadLetterTable {
-  return {
-    async parkedStreams(partition) {
-      const rows = await sql.all<{ stream: string }>(
-        'SELECT DISTINCT stream FROM dead_letters WHERE projection = ? AND generation = ? AND part = ?',
-        [projection, generation, partition],
-      );
-      return new Set(rows.map((row) => row.stream));
-    },
-
-    park: (letters) =>
-      sql.write(
-        'insert',
-        'dead_letters',
-        [
-          'projection',
-          'generation',
-          'part',
-          'position',
-          'stream',
-          'event_id',
-          'event_type',
-          'cause',
-          'error',
-          'stack',
-          'correlation_id',
-          'event',
-          'parked_at',
-        ],
-        letters.map((letter) => [projection, generation, ...letterValues(letter)]),
-      ),
-  };
-}
-
-const letterValues = (letter: DeadLetter): readonly SqlValue[] => [
-  letter.partition,
-  letter.position,
-  letter.stream,
-  letter.eventId,
-  letter.eventType,
-  letter.cause,
-  letter.error,
-  letter.stack,
-  letter.correlationId,
-  JSON.stringify(letter.event),
-  letter.parkedAt,
-];

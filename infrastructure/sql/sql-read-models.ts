@@ -1,29 +1,56 @@
 import type { Clock } from '../../application/ports/clock.ts';
 import type { Position } from '../../application/ports/position.ts';
-import type { Generation, ReadModels } from '../../application/ports/read-models.ts';
+import type {
+  Generation,
+  LockedCheckpoint,
+  ProjectionTables,
+  ReadModels,
+} from '../../application/ports/read-models.ts';
 import type { Sql, SqlDatabase } from './sql.ts';
 import { sqlProjectionTables } from './sql-projection-tables.ts';
 
-type CheckpointRow = { position: Position | null; epoch: number };
 type Work = Parameters<ReadModels['transact']>[2];
 
-/** The write side of the read models on either engine, each `transact` a transaction of its own. */
+/** The write side of the read models on either engine, each call a transaction of its own. */
 export const sqlReadModels = (db: SqlDatabase, clock: Clock): ReadModels => ({
   checkpoint: (of, partition) => readCheckpoint(db, of, partition),
   transact: (of, partition, work) =>
     db.transaction((tx) => consumeInto(tx, of, partition, work, clock.now())),
+  repair: (of, partition, work) => db.transaction((tx) => repairIn(tx, of, partition, work, clock.now())),
 });
 
-/** The same inside a transaction that is open already and decides over everything at its own end. */
-export const sqlReadModelsWithin = (tx: Sql, clock: Clock): ReadModels => ({
-  checkpoint: (of, partition) => readCheckpoint(tx, of, partition),
-  transact: (of, partition, work) => consumeInto(tx, of, partition, work, clock.now()),
-});
+/**
+ * The same inside a transaction that is open already and decides over everything at its own end. What fails is taken
+ * back alone; since all share one connection, they take turns.
+ */
+export function sqlReadModelsWithin(tx: Sql, clock: Clock): ReadModels {
+  let lastTurn: Promise<unknown> = Promise.resolve();
+  return {
+    checkpoint: (of, partition) => readCheckpoint(tx, of, partition),
+    transact: (of, partition, work) => inTurn(() => consumeInto(tx, of, partition, work, clock.now())),
+    repair: (of, partition, work) => inTurn(() => repairIn(tx, of, partition, work, clock.now())),
+  };
+
+  function inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = lastTurn.then(async () => {
+      await tx.run('SAVEPOINT one_turn');
+      try {
+        await work();
+      } catch (error) {
+        await tx.run('ROLLBACK TO SAVEPOINT one_turn');
+        throw error;
+      }
+      await tx.run('RELEASE SAVEPOINT one_turn');
+    });
+    lastTurn = turn.catch(() => undefined);
+    return turn;
+  }
+}
 
 async function readCheckpoint(sql: Sql, of: Generation, partition: number): Promise<Position | null> {
-  const [row] = await sql.all<CheckpointRow>(
-    'SELECT position, epoch FROM checkpoints WHERE projection = ? AND generation = ? AND part = ?',
-    [of.projection, of.generation, partition],
+  const [row] = await sql.all<LockedCheckpoint>(
+    `SELECT position, epoch FROM checkpoints ${ofPartition}`,
+    keyOf(of, partition),
   );
   return row?.position ?? null;
 }
@@ -35,10 +62,37 @@ async function consumeInto(
   work: Work,
   now: number,
 ): Promise<void> {
-  const key = [of.projection, of.generation, partition];
-  const where = 'WHERE projection = ? AND generation = ? AND part = ?';
-  const select = `SELECT position, epoch FROM checkpoints ${where}${tx.dialect === 'mysql' ? ' FOR UPDATE' : ''}`;
-  let [row] = await tx.all<CheckpointRow>(select, key);
+  const locked = await lockCheckpoint(tx, of, partition, now);
+  const position = await work(sqlProjectionTables(tx, of), locked);
+  if (position !== locked.position)
+    await tx.run(`UPDATE checkpoints SET position = ?, updated_at = ? ${ofPartition}`, [
+      position,
+      now,
+      ...keyOf(of, partition),
+    ]);
+}
+
+async function repairIn(
+  tx: Sql,
+  of: Generation,
+  partition: number,
+  work: (tables: ProjectionTables) => Promise<void>,
+  now: number,
+): Promise<void> {
+  await lockCheckpoint(tx, of, partition, now);
+  await work(sqlProjectionTables(tx, of));
+  await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofPartition}`, keyOf(of, partition));
+}
+
+async function lockCheckpoint(
+  tx: Sql,
+  of: Generation,
+  partition: number,
+  now: number,
+): Promise<LockedCheckpoint> {
+  const key = keyOf(of, partition);
+  const select = `SELECT position, epoch FROM checkpoints ${ofPartition}${tx.dialect === 'mysql' ? ' FOR UPDATE' : ''}`;
+  let [row] = await tx.all<LockedCheckpoint>(select, key);
   if (!row) {
     // Two workers may both find none: the second one's insert waits for the first and then does nothing.
     await tx.run(
@@ -46,10 +100,12 @@ async function consumeInto(
        INTO checkpoints (projection, generation, part, position, epoch, updated_at) VALUES (?, ?, ?, NULL, 0, ?)`,
       [...key, now],
     );
-    [row] = await tx.all<CheckpointRow>(select, key);
+    [row] = await tx.all<LockedCheckpoint>(select, key);
   }
   if (!row) throw new Error(`The checkpoint of ${of.projection} partition ${partition} cannot be made`);
-  const position = await work(sqlProjectionTables(tx, of), row);
-  if (position !== row.position)
-    await tx.run(`UPDATE checkpoints SET position = ?, updated_at = ? ${where}`, [position, now, ...key]);
+  return row;
 }
+
+const ofPartition = 'WHERE projection = ? AND generation = ? AND part = ?';
+const keyOf = ({ projection, generation }: Generation, partition: number) =>
+  [projection, generation, partition] as const;

@@ -76,6 +76,10 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     return new Map([[partition, null]]);
   }
 
+  async partitioner(): Promise<() => number> {
+    return () => partition;
+  }
+
   async countAfter(_partition: number, position: Position | null): Promise<number> {
     return Math.max(0, this.#reader.end() - this.#numberOf(position));
   }

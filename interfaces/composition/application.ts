@@ -13,7 +13,10 @@ import { CachedDeviceDirectory } from '../../infrastructure/directory/cached-dev
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import { sqlAuditTables } from '../../infrastructure/sql/sql-audit-tables.ts';
+import { sqlDeadLetters } from '../../infrastructure/sql/sql-dead-letters.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/sql-device-queries.ts';
+import { sqlHistoryGap } from '../../infrastructure/sql/sql-history-gap.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/sql-progress-queries.ts';
 import { sqlProjectionControl } from '../../infrastructure/sql/sql-projection-control.ts';
 import { sqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
@@ -34,6 +37,9 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
 
     bind(s.readModels).toResolvedValue(sqlReadModels, [s.database, s.clock]);
     bind(s.control).toResolvedValue(sqlProjectionControl, [s.database, s.clock]);
+    bind(s.deadLetters).toResolvedValue(sqlDeadLetters, [s.database]);
+    bind(s.historyGap).toResolvedValue(sqlHistoryGap, [s.database]);
+    bind(s.auditTables).toResolvedValue(sqlAuditTables, [s.database]);
     bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [s.queryDatabase]);
     bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [s.queryDatabase]);
     bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [s.queryDatabase]);

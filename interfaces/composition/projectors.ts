@@ -1,14 +1,16 @@
 import type { Container } from 'inversify';
-import type { BatchConsumer, EventSource, Positioned } from '../../application/ports/event-source.ts';
+import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
-import type { Generation, ReadModels } from '../../application/ports/read-models.ts';
+import { RebuildUnderWay } from '../../application/ports/projection-control.ts';
 import { deviceHistoryProjection } from '../../application/projections/device-history.ts';
 import { devicesProjection } from '../../application/projections/devices.ts';
 import type { Projection, ProjectionName } from '../../application/projections/projection.ts';
-import { telemetryProjection } from '../../application/projections/telemetry.ts';
-import { projector } from '../../application/projector.ts';
-import { type Rebuildable, rebuild } from '../../application/replay/rebuild.ts';
+import { carriedReadings, telemetryProjection } from '../../application/projections/telemetry.ts';
+import { rebuild } from '../../application/replay/rebuild.ts';
+import { type Rebuildable, rebuildableOf } from '../../application/replay/rebuildable.ts';
+import type { ReplayPorts } from '../../application/replay/replay-ports.ts';
 import type { Supervised } from '../workers/projector-supervisor.ts';
+import { builder } from './builder.ts';
 import { services as s } from './services.ts';
 
 /** A projection with its log and the way to project it, whatever its events are. */
@@ -29,13 +31,14 @@ export async function rebuildable(container: Container, name: ProjectionName): P
         name,
         recordedAt,
       );
-    case 'telemetry':
-      return over(
-        telemetryProjection(registry, await container.getAsync(s.directory)),
-        await container.getAsync(s.telemetrySource),
-        config.KAFKA_GROUP,
-        (event) => event.receivedAt,
-      );
+    case 'telemetry': {
+      const projection = telemetryProjection(registry, await container.getAsync(s.directory));
+      const source = await container.getAsync(s.telemetrySource);
+      return {
+        ...over(projection, source, config.KAFKA_GROUP, (event) => event.receivedAt),
+        carry: (rows, tables) => projection.open().apply(carriedReadings(rows), tables),
+      };
+    }
   }
 
   function over<Event extends Positioned, Decoded>(
@@ -44,23 +47,20 @@ export async function rebuildable(container: Container, name: ProjectionName): P
     group: string,
     takenAt: (event: Event) => number | undefined,
   ): Rebuildable {
-    return {
-      name: projection.name,
-      version: projection.version,
-      ends: () => source.ends(),
-      expired: () => source.expired(),
-      countAfter: (partition, position) => source.countAfter(partition, position),
-      consumer(of: Generation, readModels: ReadModels) {
-        const observer = metrics.observer(projection.name, takenAt);
-        return projector(projection, of, readModels, clock, log, observer) as BatchConsumer<Positioned>;
-      },
-      run: (consumer, { generation }, signal) =>
-        source.run(consumer as BatchConsumer<Event>, {
-          group: generation === 1 ? group : `${group}-g${generation}`,
-          signal,
-        }),
-    };
+    const observer = metrics.observer(projection.name, takenAt);
+    return rebuildableOf(projection, source, group, { clock, log, observer });
   }
+}
+
+export async function replayPorts(container: Container): Promise<ReplayPorts> {
+  const [control, readModels, letters, gap, clock] = await Promise.all([
+    container.getAsync(s.control),
+    container.getAsync(s.readModels),
+    container.getAsync(s.deadLetters),
+    container.getAsync(s.historyGap),
+    container.getAsync(s.clock),
+  ]);
+  return { control, readModels, letters, gap, clock };
 }
 
 /** The projections of a worker, ready to be supervised. */
@@ -68,12 +68,10 @@ export async function supervisedProjections(
   container: Container,
   names: readonly ProjectionName[],
 ): Promise<readonly Supervised[]> {
-  const readModels = await container.getAsync(s.readModels);
-  const control = await container.getAsync(s.control);
-  const clock = await container.getAsync(s.clock);
+  const ports = await replayPorts(container);
   const log = await container.getAsync(s.log);
   const ids = await container.getAsync(s.ids);
-  const runner = `worker ${ids.fresh()}`;
+  const upgrader = builder('a worker of a newer release', ids.fresh());
 
   return Promise.all(
     names.map(async (name): Promise<Supervised> => {
@@ -81,10 +79,13 @@ export async function supervisedProjections(
       return {
         name,
         version: what.version,
-        run: (of, signal) => what.run(what.consumer(of, readModels), of, signal),
+        run: (of, signal) => what.run(what.consumer(of, ports.readModels), of, signal),
         async upgrade(signal) {
           log.info({ projection: name, version: what.version }, 'building the generation of this release');
-          await rebuild(what, control, readModels, clock, { runner, signal, acceptDifferences: true });
+          await rebuild(what, ports, { builder: upgrader, signal }).catch((error) => {
+            if (!(error instanceof RebuildUnderWay)) throw error;
+            log.info({ projection: name, runner: error.runner }, 'another node builds it');
+          });
         },
       };
     }),

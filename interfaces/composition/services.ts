@@ -4,12 +4,16 @@ import type { DeviceCommands } from '../../application/device-commands.ts';
 import type { DeviceHistory } from '../../application/device-history.ts';
 import type { Freshness } from '../../application/freshness.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
+import type { ApiKeys } from '../../application/ports/api-keys.ts';
+import type { AuditTables } from '../../application/ports/audit-tables.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
 import type { Clock } from '../../application/ports/clock.ts';
 import type { Credentials } from '../../application/ports/credentials.ts';
+import type { DeadLetters } from '../../application/ports/dead-letters.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource } from '../../application/ports/event-source.ts';
 import type { EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
+import type { HistoryGap } from '../../application/ports/history-gap.ts';
 import type { Ids } from '../../application/ports/ids.ts';
 import type { Log } from '../../application/ports/log.ts';
 import type { ProjectionControl } from '../../application/ports/projection-control.ts';
@@ -51,6 +55,7 @@ export const services = {
   progressQueries: id<ProgressQueries>('ProgressQueries'),
   directory: id<CachedDeviceDirectory>('DeviceDirectory'),
 
+  apiKeys: id<ApiKeys>('ApiKeys'),
   commands: id<DeviceCommands>('DeviceCommands'),
   history: id<DeviceHistory>('DeviceHistory'),
   ingest: id<IngestTelemetry>('IngestTelemetry'),
@@ -58,6 +63,9 @@ export const services = {
   buckets: id<TelemetryBuckets>('TelemetryBuckets'),
   freshness: id<Freshness>('Freshness'),
   control: id<ProjectionControl>('ProjectionControl'),
+  deadLetters: id<DeadLetters>('DeadLetters'),
+  historyGap: id<HistoryGap>('HistoryGap'),
+  auditTables: id<AuditTables>('AuditTables'),
   /** One for each dependency; the call rejects when it cannot be used. */
   check: id<Dependency>('Check'),
   /** One for each database that this process has connections to; none when it has files. */

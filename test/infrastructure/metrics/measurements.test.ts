@@ -23,6 +23,7 @@ const log = (events: number): EventSource<Positioned> => ({
   run: () => Promise.reject(new Error('Nothing is consumed here')),
   ends: async () => new Map([[0, String(events - 1)]]),
   expired: async () => new Map([[0, null]]),
+  partitioner: async () => () => 0,
   countAfter: async (_, position) => events - 1 - Number(position ?? -1),
 });
 const away: EventSource<Positioned> = { ...log(0), ends: () => Promise.reject(new Error('The log is away')) };

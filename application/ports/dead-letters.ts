@@ -1,0 +1,64 @@
+import type { Position } from './position.ts';
+import type { DeadLetter, DeadLetterCause, Generation } from './read-models.ts';
+
+export type LetterFilter = {
+  readonly projection?: string;
+  readonly cause?: DeadLetterCause;
+  readonly stream?: string;
+  /** Those an operator has discarded instead of those that wait. */
+  readonly discarded?: boolean;
+};
+
+export type StoredLetter = DeadLetter & { readonly id: number } & Generation;
+
+/** A letter without what is long. */
+export type LetterSummary = Omit<StoredLetter, 'event' | 'stack'>;
+
+export type LetterCount = {
+  readonly projection: string;
+  readonly cause: DeadLetterCause;
+  readonly waiting: number;
+  readonly discarded: number;
+};
+
+/** A stream that cannot go on before its letters are seen to. */
+export type ParkedStream = {
+  readonly partition: number;
+  readonly stream: string;
+  /** Of its first letter. */
+  readonly firstId: number;
+  readonly letters: number;
+};
+
+/** The dead letters there are. Every call throws `ReadModelsUnavailable`. */
+export interface DeadLetters {
+  /** Of the active generations, in the order they were parked, those after the id `after`. */
+  list(
+    filter: LetterFilter,
+    page: { readonly limit: number; readonly after?: number },
+  ): Promise<readonly LetterSummary[]>;
+
+  find(id: number): Promise<StoredLetter | undefined>;
+
+  /** Of the active generations. */
+  counts(): Promise<readonly LetterCount[]>;
+
+  /** In the order in which they were parked, those whose first letter comes after the id `after`. */
+  parkedStreams(
+    of: Generation,
+    page: { readonly limit: number; readonly after?: number },
+  ): Promise<readonly ParkedStream[]>;
+
+  /** Which of these events of a partition the generation has letters of, discarded ones included. */
+  at(
+    of: Generation,
+    partition: number,
+    positions: readonly Position[],
+  ): Promise<ReadonlyMap<Position, DeadLetter['discarded']>>;
+
+  /** Every letter of a partition that was discarded. */
+  discarded(
+    of: Generation,
+    partition: number,
+  ): Promise<ReadonlyMap<Position, NonNullable<DeadLetter['discarded']>>>;
+}

@@ -1,0 +1,65 @@
+import type { Clock } from '../ports/clock.ts';
+import type { BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
+import type { Log } from '../ports/log.ts';
+import type { Generation, ProjectionTables, ReadingRow, ReadModels } from '../ports/read-models.ts';
+import type { Projection, ProjectionName } from '../projections/projection.ts';
+import { type Parking, type ProjectorObserver, projector } from '../projector.ts';
+import { type ApplyLetters, applyLetters } from './retry-letters.ts';
+
+/** A projection with its log, whatever its events are: all that is needed to build a generation of it. */
+export type Rebuildable = {
+  readonly name: ProjectionName;
+  /** Of the code in this release. */
+  readonly version: number;
+
+  /** A projector into a generation. With `stream`, of that stream's events only. */
+  consumer(
+    of: Generation,
+    readModels: ReadModels,
+    options?: { readonly stream?: string | undefined; readonly parking?: Parking },
+  ): BatchConsumer<Positioned>;
+
+  /** Has the log consumed until `signal` is aborted, beside those that consume it into other generations. */
+  run(consumer: BatchConsumer<Positioned>, of: Generation, signal: AbortSignal): Promise<void>;
+
+  readonly applyLetters: ApplyLetters;
+
+  /** Applies rows of another generation whose events are no longer in the log; absent where logs keep all. */
+  carry?(rows: readonly ReadingRow[], tables: ProjectionTables): Promise<void>;
+} & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter' | 'partitioner'>;
+
+/** `observer` is told of the live generation only: history is not late, and its events were counted when they came. */
+export function rebuildableOf<Event extends Positioned, Decoded>(
+  projection: Projection<Event, Decoded>,
+  source: EventSource<Event>,
+  group: string,
+  { clock, log, observer }: { clock: Clock; log: Log; observer: ProjectorObserver<Event> },
+): Rebuildable {
+  return {
+    name: projection.name,
+    version: projection.version,
+    ends: () => source.ends(),
+    expired: () => source.expired(),
+    countAfter: (partition, position) => source.countAfter(partition, position),
+    partitioner: () => source.partitioner(),
+    applyLetters: applyLetters(projection),
+
+    consumer(of, readModels, options) {
+      const { stream, parking } = options ?? {};
+      const building = {
+        ...(stream !== undefined && { only: (event: Event) => projection.describe(event).stream === stream }),
+        ...(parking && { parking }),
+      };
+      const told = options ? unobserved : observer;
+      return projector(projection, of, readModels, clock, log, told, building) as BatchConsumer<Positioned>;
+    },
+
+    run: (consumer, { generation }, signal) =>
+      source.run(consumer as BatchConsumer<Event>, {
+        group: generation === 1 ? group : `${group}-g${generation}`,
+        signal,
+      }),
+  };
+}
+
+const unobserved = { consumed() {}, failed() {} };

@@ -1,0 +1,136 @@
+import { deviceStream } from '../../domain/device/device.ts';
+import { countLag } from '../freshness.ts';
+import type { AuditTables } from '../ports/audit-tables.ts';
+import type { EventSource } from '../ports/event-source.ts';
+import type { PartitionPosition } from '../ports/position.ts';
+import {
+  type Builder,
+  type GenerationDigest,
+  type ProjectionState,
+  ReplayRefused,
+} from '../ports/projection-control.ts';
+import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import { isProjectionName, type ProjectionName } from '../projections/projection.ts';
+import { type AuditQuery, type AuditReport, audit } from './audit.ts';
+import { type DeadLetterDesk, deadLetterDesk } from './dead-letters.ts';
+import {
+  activate,
+  liveOf,
+  type RebuildOutcome,
+  type ReplayOptions,
+  rebuild,
+  rebuildDevice,
+  stateOf,
+} from './rebuild.ts';
+import type { Rebuildable } from './rebuildable.ts';
+import type { ReplayPorts } from './replay-ports.ts';
+
+export type WorkOptions = Omit<ReplayOptions, 'builder'>;
+
+export type ProjectionReport = ProjectionState & {
+  /** Of this release's code. */
+  readonly codeVersion: number;
+  readonly checkpoints: readonly PartitionPosition[];
+  /** Events of the log that the active generation has not consumed; `null` while the log cannot be asked. */
+  readonly lag: number | null;
+};
+
+/** All that operators do with read models and their history. */
+export type Replay = {
+  readonly letters: ReplayPorts['letters'];
+  readonly desk: DeadLetterDesk;
+  list(): Promise<readonly ProjectionReport[]>;
+  rebuild(name: string, options: WorkOptions & { readonly keepOlder?: boolean }): Promise<RebuildOutcome>;
+  rebuildDevice(name: string, deviceId: string, options: WorkOptions): ReturnType<typeof rebuildDevice>;
+  /** To the newest generation that waits, or back to the one that was active before. */
+  switchTo(which: 'ready' | 'retired', name: string, options: WorkOptions): Promise<RebuildOutcome>;
+  setPaused(name: string, paused: boolean): Promise<ProjectionReport>;
+  drop(name: string, generation: number): Promise<ProjectionReport>;
+  /** Of the active generation when no other is named. */
+  digest(name: string, generation?: number): Promise<GenerationDigest>;
+  audit(query: AuditQuery, signal: AbortSignal): Promise<AuditReport>;
+};
+
+export function replay(
+  projections: Readonly<Record<ProjectionName, Rebuildable>>,
+  ports: ReplayPorts,
+  telemetry: { readonly source: EventSource<LoggedTelemetry>; readonly tables: AuditTables },
+  builder: Builder,
+): Replay {
+  const { control, letters, readModels, clock } = ports;
+  return {
+    letters,
+    desk: deadLetterDesk(touchable, letters, readModels, clock),
+
+    list: async () => Promise.all((await control.states()).map(report)),
+
+    rebuild: (name, options) => rebuild(named(name), ports, { ...options, builder }),
+
+    rebuildDevice: (name, deviceId, options) =>
+      rebuildDevice(named(name), { deviceId, stream: deviceStream(deviceId) }, ports, {
+        ...options,
+        builder,
+      }),
+
+    switchTo: (which, name, options) => activate(named(name), which, ports, { ...options, builder }),
+
+    async setPaused(name, paused) {
+      await control.setPaused(named(name).name, paused);
+      return report(await stateOf(named(name), control));
+    },
+
+    async drop(name, generation) {
+      await control.drop({ projection: named(name).name, generation }, builder);
+      return report(await stateOf(named(name), control));
+    },
+
+    async digest(name, generation) {
+      const { active, generations } = await stateOf(named(name), control);
+      const wanted = generation ?? active;
+      if (!generations.some((one) => one.generation === wanted))
+        throw new ReplayRefused(`${name} has no generation ${wanted}`);
+      const [digest] = await control.digests([{ projection: name, generation: wanted }]);
+      if (!digest) throw new Error('A digest was asked of one generation');
+      return digest;
+    },
+
+    audit: async (query, signal) =>
+      audit(await liveOf(projections.telemetry, control), query, telemetry, {
+        group: `audit of ${builder.runner}`,
+        signal,
+      }),
+  };
+
+  function named(name: string): Rebuildable {
+    if (!isProjectionName(name))
+      throw new ReplayRefused(
+        `There is no projection named ${name}: there are ${Object.keys(projections).join(', ')}`,
+      );
+    return projections[name];
+  }
+
+  /** Code of another version would leave rows in the tables that belong to neither. */
+  async function touchable(name: string) {
+    const what = named(name);
+    const of = await liveOf(what, control);
+    if (of.version === what.version) return { what, of };
+    throw new ReplayRefused(
+      `The active generation of ${name} is of version ${of.version} and this release of ${what.version}: ` +
+        'wait until it has switched, or use the release it is of',
+    );
+  }
+
+  async function report(state: ProjectionState): Promise<ProjectionReport> {
+    const what = named(state.projection);
+    const of = { projection: state.projection, generation: state.active };
+    const checkpoints: PartitionPosition[] = [];
+    const partitions = await what.ends().catch(() => undefined);
+    for (const partition of partitions?.keys() ?? []) {
+      const position = await readModels.checkpoint(of, partition);
+      if (position !== null) checkpoints.push({ partition, position });
+    }
+    // What the read models know can be told while their log is away.
+    const lag = partitions ? await countLag(what, checkpoints).catch(() => null) : null;
+    return { ...state, codeVersion: what.version, checkpoints, lag };
+  }
+}

@@ -1,0 +1,46 @@
+import type { BatchConsumer, Positioned } from '../ports/event-source.ts';
+
+/** Pieces a second: the pace is even, and a wait never long. */
+const steps = 5;
+
+/** Takes no more than so many events a second; `rate` may change at any time, and be none. */
+export function throttled(
+  inner: BatchConsumer<Positioned>,
+  rate: () => number | undefined,
+  signal: AbortSignal,
+): BatchConsumer<Positioned> {
+  return {
+    checkpoint: (partition) => inner.checkpoint(partition),
+    async consume(batch) {
+      let rest = batch;
+      while (rest.events.length > 0) {
+        const limit = rate();
+        const size = limit === undefined ? rest.events.length : Math.max(1, Math.floor(limit / steps));
+        const events = rest.events.slice(0, size);
+        const started = performance.now();
+        await inner.consume({ ...rest, events });
+        if (limit !== undefined)
+          await pause((events.length / limit) * 1000 - (performance.now() - started), signal);
+        rest = {
+          ...rest,
+          after: events.at(-1)?.position ?? rest.after,
+          events: rest.events.slice(events.length),
+        };
+      }
+    },
+  };
+}
+
+/** Resolves after that time, or as soon as the signal is aborted. */
+export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted || milliseconds <= 0) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener('abort', done);
+  });
+}

@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict';
+import {
+  type Builder,
+  RebuildUnderWay,
+  ReplayRefused,
+} from '../../../application/ports/projection-control.ts';
+import { projectionNames } from '../../../application/projections/projection.ts';
+import { PoisonEvent } from '../../../application/projector.ts';
+import { activate, rebuild, rebuildDevice } from '../../../application/replay/rebuild.ts';
+import { deviceStream } from '../../../domain/device/device.ts';
+import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
+
+const builder = (runner = 'a test'): Builder => ({ runner, isGone: () => false });
+const options = (runner?: string) => ({
+  builder: builder(runner),
+  signal: new AbortController().signal,
+  handover: 0,
+});
+const day = 86_400_000;
+
+describe('Rebuild', () => {
+  let fixture: ReplayFixture;
+
+  beforeEach(async () => {
+    fixture = await replayFixture();
+  });
+  afterEach(() => fixture.close());
+
+  const states = async (name: string) =>
+    (await fixture.ports.control.states()).find(({ projection }) => projection === name)!;
+  const statuses = async (name: string) =>
+    (await states(name)).generations.map(({ generation, status }) => `${generation} ${status}`);
+
+  /** A few devices with readings late, twice, corrected and taken back. */
+  async function history(readings = 400) {
+    for (const id of ['a', 'b']) await fixture.register(id);
+    for (let n = 0; n < readings; n += 40)
+      for (const id of ['a', 'b'])
+        await fixture.measure(
+          id,
+          Array.from({ length: 20 }, (_, i) => [((n + i) % 130) * 50_000, { n, i, ok: i % 2 === 0 }]),
+        );
+    await fixture.publishRaw(
+      { deviceId: 'a', from: 0, to: day / 20, reason: 'wrong' },
+      { type: 'TelemetryRetracted' },
+    );
+    await fixture.measure('a', [[100, { n: 1 }]]);
+  }
+
+  for (const name of projectionNames) {
+    it(`of ${name} is equal, becomes the active one and keeps the old`, async () => {
+      await history();
+      fixture.consuming();
+      await fixture.consumed(name);
+      const outcome = await rebuild(fixture.what[name], fixture.ports, options());
+      assert.deepEqual(
+        outcome.comparison.tables.filter(({ equal }) => !equal),
+        [],
+      );
+      assert.ok(outcome.comparison.samePosition);
+      assert.ok(outcome.switched);
+      assert.deepEqual(await statuses(name), ['1 retired', '2 active']);
+      assert.equal((await states(name)).generations[1]?.runner, null);
+    });
+
+    for (const events of [0, 1])
+      it(`of ${name} works with ${events} events`, async () => {
+        if (events === 1) await fixture.register('only');
+        if (events === 1) await fixture.measure('only', [[1, { n: 1 }]]);
+        fixture.consuming();
+        await fixture.consumed(name);
+        const { comparison, switched } = await rebuild(fixture.what[name], fixture.ports, options());
+        assert.ok(switched && comparison.equal);
+      });
+  }
+
+  it('goes to where a paused generation stands, and no further', async () => {
+    await history();
+    const stop = fixture.consuming();
+    await fixture.consumed('telemetry');
+    await stop();
+    await fixture.ports.control.setPaused('telemetry', true);
+    await fixture.measure('a', [[7, { late: 1 }]]);
+    const { comparison, switched } = await rebuild(fixture.what.telemetry, fixture.ports, options());
+    assert.ok(switched && comparison.equal && comparison.samePosition);
+  });
+
+  it('is equal while readings keep coming', async () => {
+    await history();
+    fixture.consuming();
+    let over = false;
+    const ingest = (async () => {
+      for (let n = 0; !over; n += 1) await fixture.measure('b', [[day + n, { n }]]);
+    })();
+    try {
+      const { comparison, switched } = await rebuild(fixture.what.telemetry, fixture.ports, options());
+      assert.ok(comparison.samePosition && comparison.equal && switched);
+    } finally {
+      over = true;
+      await ingest;
+    }
+    await fixture.consumed('telemetry');
+  });
+
+  it('tells a second operator who is at it', async () => {
+    await history();
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    const claimed = Promise.withResolvers<void>();
+    const first = rebuild(fixture.what.telemetry, fixture.ports, {
+      ...options('Alice'),
+      onClaimed: () => claimed.resolve(),
+    });
+    await claimed.promise;
+    await assert.rejects(rebuild(fixture.what.telemetry, fixture.ports, options('Bob')), (error) => {
+      assert.ok(error instanceof RebuildUnderWay);
+      assert.match(error.message, /by Alice/);
+      return true;
+    });
+    assert.ok((await first).switched);
+  });
+
+  it('stopped on its way goes on where it was', async () => {
+    await history(2000);
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    const stop = new AbortController();
+    const stopped = rebuild(fixture.what.telemetry, fixture.ports, {
+      builder: builder(),
+      signal: stop.signal,
+      throttle: 1000,
+      onProgress: ({ done }) => done > 100 && stop.abort(new Error('enough')),
+    });
+    await assert.rejects(stopped, /enough/);
+    const before = (await states('telemetry')).generations[1];
+    assert.equal(before?.status, 'building');
+    assert.deepEqual(before?.outcome, { result: 'failed', error: 'enough' });
+    const done = before?.progress?.done ?? 0;
+    assert.ok(done > 100 && done < 2000, `${done}`);
+    const outcome = await rebuild(fixture.what.telemetry, fixture.ports, options());
+    assert.ok(outcome.resumed && outcome.switched && outcome.comparison.equal);
+    assert.equal(outcome.generation, 2);
+  });
+
+  it('does not switch to tables that differ, says which, and switch takes them all the same', async () => {
+    await history();
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    await fixture.db.run("DELETE FROM telemetry_g1 WHERE device_id = 'b' AND ts = 0");
+    const outcome = await rebuild(fixture.what.telemetry, fixture.ports, options());
+    assert.equal(outcome.switched, false);
+    assert.deepEqual(
+      outcome.comparison.tables
+        .filter(({ equal }) => !equal)
+        .map(({ table, rows }) => [table, rows.next - rows.active]),
+      [['telemetry', 1]],
+    );
+    assert.deepEqual(await statuses('telemetry'), ['1 active', '2 ready']);
+    await fixture.measure('a', [[9, { n: 1 }]]);
+    await activate(fixture.what.telemetry, 'ready', fixture.ports, options());
+    assert.deepEqual(await statuses('telemetry'), ['1 retired', '2 active']);
+    await fixture.consumed('telemetry');
+  });
+
+  it('can be gone back on, caught up with what came since', async () => {
+    await history();
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    await rebuild(fixture.what.telemetry, fixture.ports, options());
+    await fixture.measure('b', [[123_456, { n: 7 }]]);
+    await fixture.consumed('telemetry');
+    const back = await activate(fixture.what.telemetry, 'retired', fixture.ports, options());
+    assert.ok(back.comparison.equal && back.comparison.samePosition);
+    assert.deepEqual(await statuses('telemetry'), ['1 active', '2 retired']);
+  });
+
+  it('leaves the active generation alone when told to drop it, and drops others', async () => {
+    const { control } = fixture.ports;
+    await rebuild(fixture.what.devices, fixture.ports, options());
+    await assert.rejects(control.drop({ projection: 'devices', generation: 2 }, builder()), ReplayRefused);
+    await control.drop({ projection: 'devices', generation: 1 }, builder());
+    assert.deepEqual(await statuses('devices'), ['2 active']);
+    await assert.rejects(fixture.db.all('SELECT * FROM devices_g1'));
+  });
+
+  it('stops at a new poison event and says where, goes on once it is seen to', async () => {
+    await history();
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    const { telemetryLike, ports, what } = fixture;
+    const failing = telemetryLike((projection) => ({
+      decode(event) {
+        if (event.position === '300') throw new Error('cannot take this one');
+        return projection.decode(event);
+      },
+    }));
+    await assert.rejects(rebuild(failing, ports, options()), (error) => {
+      assert.ok(error instanceof PoisonEvent, String(error));
+      assert.match(error.message, /at 300 in partition 0 .*cannot take this one/);
+      return true;
+    });
+    assert.deepEqual(await statuses('telemetry'), ['1 active', '2 building']);
+    const outcome = await rebuild(what.telemetry, ports, options());
+    assert.ok(outcome.resumed && outcome.comparison.equal);
+  });
+
+  it('parks what the live generation has parked', async () => {
+    await history();
+    await fixture.publishRaw({ deviceId: 'a', timestamp: 'never' });
+    await fixture.measure('a', [[55, { n: 1 }]]);
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    const { comparison, switched } = await rebuild(fixture.what.telemetry, fixture.ports, options());
+    assert.ok(comparison.equal && switched);
+    assert.equal((await fixture.ports.letters.list({}, { limit: 10 })).length, 2);
+  });
+
+  it('of a new version switches in spite of differences, and works where nobody has the old code', async () => {
+    await history();
+    const stop = fixture.consuming();
+    await fixture.consumed('telemetry');
+    await stop();
+    await fixture.measure('b', [[77, { n: 1 }]]);
+    const newer = fixture.telemetryLike(() => ({ version: 2 }));
+    const outcome = await rebuild(newer, fixture.ports, options());
+    assert.ok(outcome.switched && !outcome.comparison.samePosition);
+    assert.deepEqual(await statuses('telemetry'), ['1 retired', '2 active']);
+    assert.equal((await states('telemetry')).generations[1]?.version, 2);
+    await assert.rejects(activate(newer, 'retired', fixture.ports, options()), ReplayRefused);
+  });
+
+  for (const name of projectionNames)
+    it(`of one device of ${name} puts right its rows and no others`, async () => {
+      await history();
+      fixture.consuming();
+      await fixture.consumed(name);
+      const { control, readModels } = fixture.ports;
+      const digest = async () => (await control.digests([{ projection: name, generation: 1 }]))[0]?.tables;
+      const right = await digest();
+      const broken = {
+        devices: 'devices_g1',
+        device_history: 'device_history_g1',
+        telemetry: 'telemetry_1h_g1',
+      }[name];
+      await fixture.db.run(`DELETE FROM ${broken} WHERE device_id = 'a'`);
+      assert.notDeepEqual(await digest(), right);
+      const epochs: number[] = [];
+      const noteEpoch = () =>
+        readModels.transact({ projection: name, generation: 1 }, 0, async (_, { position, epoch }) => {
+          epochs.push(epoch);
+          return position;
+        });
+      await noteEpoch();
+      await rebuildDevice(
+        fixture.what[name],
+        { deviceId: 'a', stream: deviceStream('a') },
+        fixture.ports,
+        options(),
+      );
+      await noteEpoch();
+      assert.deepEqual(await digest(), right);
+      assert.deepEqual(await statuses(name), ['1 active']);
+      assert.ok((epochs[1] ?? 0) > (epochs[0] ?? 0));
+    });
+});
