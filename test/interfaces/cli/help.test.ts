@@ -11,6 +11,7 @@ const commands = [
   ['import'],
   ['simulate'],
   ['status'],
+  ['migrate'],
   ['config'],
   ['devices'],
   ...['list', 'show', 'history', 'register', 'set', 'suspend', 'reinstate', 'decommission'].map((name) => [

@@ -149,45 +149,23 @@ describe('With a server', function () {
   });
 
   it('fieldlog simulate sends what it says, and finds all of it', async () => {
-    const args = [
-      '--devices',
-      '20',
-      '--seconds',
-      '2',
-      '--rate',
-      '500',
-      '--batch',
-      '50',
-      '--duplicates',
-      '0.05',
-      '--late',
-      '0.05',
-    ];
-    const report = await json('simulate', ...args, '--seed', '3');
+    const args = '--devices 20 --seconds 1 --rate 1000 --batch 1000 --duplicates 0.05 --late 0.05 --seed 3';
+    const report = await json('simulate', ...args.split(' '));
     assert.deepEqual(report.differences, []);
     assert.equal(report.distinct, 1000);
     assert.equal(report.accepted, 1000 + report.sentTwice);
     assert.ok(report.sentTwice > 10 && report.sentLate > 10);
     assert.equal(report.ledger.stored, 1000);
     assert.equal(report.ledger.duplicate, report.sentTwice);
-    const devices = await json('devices', 'list', '--type', 'simulated');
-    assert.equal(devices.length, 20);
+    await eventually(async () =>
+      assert.equal((await json('devices', 'list', '--type', 'simulated')).length, 20),
+    );
   });
 
   it('fieldlog simulate counts what is rejected and ends with 1', async () => {
     await cli('devices', 'register', 'sim-9-0002', '--name', 'x', '--type', 'x');
     await cli('devices', 'suspend', 'sim-9-0002', '--reason', 'x');
-    const { code, out } = await cli(
-      'simulate',
-      '--devices',
-      '4',
-      '--seconds',
-      '1',
-      '--rate',
-      '100',
-      '--seed',
-      '9',
-    );
+    const { code, out } = await cli(...'simulate --devices 4 --seconds 1 --rate 100 --seed 9'.split(' '));
     assert.equal(code, 1);
     assert.match(out, /^Sent 75 readings of 4 devices/);
     assert.match(out, /rejected 25/);
@@ -197,20 +175,8 @@ describe('With a server', function () {
 
   it('fieldlog simulate tells every device of which something is missing or different', async () => {
     const lying = await lyingProxy(served.url);
-    const args = [
-      'simulate',
-      '--devices',
-      '5',
-      '--seconds',
-      '1',
-      '--rate',
-      '100',
-      '--seed',
-      '11',
-      '--url',
-      lying.url,
-    ];
-    const { code, out } = await runCli(args);
+    const args = `simulate --devices 5 --seconds 1 --rate 100 --seed 11 --url ${lying.url}`;
+    const { code, out } = await runCli(args.split(' '));
     await lying.close();
     assert.equal(code, 1);
     assert.match(out, /3 differences:\n/);
