@@ -4,6 +4,7 @@ import type { CommandContext } from './command-context.ts';
 import { configCommand } from './commands/config.ts';
 import { devicesCommand } from './commands/devices.ts';
 import { importCommand } from './commands/import.ts';
+import { migrateCommand } from './commands/migrate.ts';
 import { roleCommands } from './commands/serve.ts';
 import { simulateCommand } from './commands/simulate.ts';
 import { statusCommand } from './commands/status.ts';
@@ -51,6 +52,7 @@ function program(context: CommandContext): Command {
     simulateCommand,
     devicesCommand,
     statusCommand,
+    migrateCommand,
     configCommand,
   ])
     add(root, context);
