@@ -20,7 +20,7 @@ const session = [
   'SET NAMES utf8mb4 COLLATE utf8mb4_bin',
   'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
   `SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ANSI_QUOTES,PIPES_AS_CONCAT', autocommit = 1,
-   time_zone = '+00:00', innodb_lock_wait_timeout = 10, wait_timeout = 120`,
+   time_zone = '+00:00', innodb_lock_wait_timeout = 10, lock_wait_timeout = 10, wait_timeout = 120`,
 ];
 
 /** Connections to one server, each ready to be used. */

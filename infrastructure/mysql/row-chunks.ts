@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Connection, QueryOptions } from 'mysql2';
 import { shortened } from './mysql-query.ts';
 
@@ -46,6 +47,8 @@ export async function* rowChunks<Row extends readonly unknown[]>(
       if (chunk) {
         if (!ended) connection.resume();
         yield chunk;
+        // The next may have come with this one, and others have work to do in between.
+        await turn();
       } else if (ended) {
         if (failure) throw shortened(failure);
         if (filling.length > 0) yield filling;

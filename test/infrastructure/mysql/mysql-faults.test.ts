@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
+import type { MysqlSql } from '../../../infrastructure/mysql/mysql-sql.ts';
+import type { Sql } from '../../../infrastructure/sql/sql.ts';
+import type { Opened } from '../../contracts/opened.ts';
+import { eventually } from '../../support/eventually.ts';
+import { needs } from '../../support/servers.ts';
+import { eachTestsTable, openMysql, warnings } from './open-mysql.ts';
+import { TcpProxy } from './tcp-proxy.ts';
+
+const script = path.resolve(import.meta.dirname, '../../../deploy/local/mariadb.sh');
+
+/** Whether the server under test is the one that `deploy/local` runs, which may be stopped. */
+function isLocal(url: string): boolean {
+  try {
+    return (
+      execFileSync(script, ['env'], { encoding: 'utf8', stdio: 'pipe' }).trim() === `export MYSQL_URL=${url}`
+    );
+  } catch {
+    return false;
+  }
+}
+
+needs('MYSQL_URL', 'MysqlSql when things go wrong', function (url) {
+  this.timeout(60_000);
+  const log = warnings();
+  let opened: Opened<{ readonly db: MysqlSql }>;
+  let db: MysqlSql;
+
+  before(async () => {
+    opened = await openMysql(url, { log });
+    db = opened.db;
+  });
+  after(() => opened?.close());
+  beforeEach(() => log.lines.splice(0));
+  const table = eachTestsTable(() => db, 'id INTEGER NOT NULL PRIMARY KEY, n BIGINT NOT NULL');
+  beforeEach(() =>
+    db.write(
+      'insert',
+      table(),
+      ['id', 'n'],
+      [
+        [1, 0],
+        [2, 0],
+      ],
+    ),
+  );
+
+  const add = (sql: Sql, id: number) => sql.run(`UPDATE ${table()} SET n = n + 1 WHERE id = ?`, [id]);
+  const numbers = async () =>
+    (await db.all<{ n: number }>(`SELECT n FROM ${table()} ORDER BY id`)).map(({ n }) => n);
+  const connectionId = async (sql: Sql) =>
+    (await sql.all<{ id: number }>('SELECT CONNECTION_ID() AS id'))[0]!.id;
+  const kill = (id: number) => db.run(`KILL ${id}`);
+
+  const isCommit = (data: Buffer) => data.toString('latin1').endsWith('COMMIT');
+
+  /** A client whose way to the server is the test's to break. */
+  async function throughProxy(
+    test: (db: MysqlSql, proxy: TcpProxy) => Promise<void>,
+    options: { statementTimeout?: number } = {},
+  ) {
+    const proxy = new TcpProxy();
+    const other = await openMysql(await proxy.listen(url), { ...options, log });
+    try {
+      await test(other.db, proxy);
+    } finally {
+      await proxy.close();
+      await other.close();
+    }
+  }
+
+  it('runs a transaction again that lost a deadlock, whatever its work made of the error', async () => {
+    let runs = 0;
+    let holders = 0;
+    let bothHold = () => {};
+    const met = new Promise<void>((resolve) => (bothHold = resolve));
+    const crossing = (first: number, second: number) =>
+      db.transaction(async (tx) => {
+        runs += 1;
+        await add(tx, first);
+        holders += 1;
+        if (holders === 2) bothHold();
+        await met;
+        await add(tx, second).catch(() => assert.fail('told in other words'));
+      });
+    await Promise.all([crossing(1, 2), crossing(2, 1)]);
+    assert.deepEqual(await numbers(), [2, 2]);
+    assert.equal(runs, 3);
+    assert.equal(log.lines.length, 1);
+    assert.match(log.lines[0]!, /[Dd]eadlock/);
+  });
+
+  it('lets nothing of a transaction through that the server ended, though its work goes on', async () => {
+    let runs = 0;
+    const dead = await db.transaction(async (tx) => {
+      runs += 1;
+      if (runs > 1) return 'second';
+      await add(tx, 1);
+      await kill(await connectionId(tx));
+      await assert.rejects(add(tx, 1));
+      await assert.rejects(add(tx, 2));
+      return 'first';
+    });
+    assert.equal(dead, 'second');
+    assert.deepEqual(await numbers(), [0, 0]);
+  });
+
+  it('runs a transaction again whose connection was killed', async () => {
+    let runs = 0;
+    await db.transaction(async (tx) => {
+      runs += 1;
+      await add(tx, 1);
+      if (runs < 3) await kill(await connectionId(tx));
+      await add(tx, 2);
+    });
+    assert.equal(runs, 3);
+    assert.deepEqual(await numbers(), [1, 1]);
+  });
+
+  it('gives up a transaction that never gets through', async () => {
+    let runs = 0;
+    const work = db.transaction(async (tx) => {
+      runs += 1;
+      await add(tx, 1);
+      await kill(await connectionId(tx));
+      await add(tx, 2);
+    });
+    await assert.rejects(work, ReadModelsUnavailable);
+    assert.ok(runs > 2 && runs < 20, `${runs} runs`);
+    assert.deepEqual(await numbers(), [0, 0]);
+  });
+
+  it('does the work once though its COMMIT was done and never answered, when the work reads what it has locked', () =>
+    throughProxy(async (other, proxy) => {
+      let runs = 0;
+      let cuts = 0;
+      proxy.cutAfter = (data) => isCommit(data) && ++cuts === 1;
+      await other.transaction(async (tx) => {
+        runs += 1;
+        const [checkpoint] = await tx.all<{ n: number }>(`SELECT n FROM ${table()} WHERE id = 1 FOR UPDATE`);
+        if (checkpoint?.n === 1) return;
+        await add(tx, 1);
+        await add(tx, 2);
+      });
+      assert.equal(cuts, 2);
+      assert.equal(runs, 2);
+      assert.deepEqual(await numbers(), [1, 1]);
+    }));
+
+  it('does not repeat a single change or write that may have been done', () =>
+    throughProxy(async (other, proxy) => {
+      let cut = true;
+      proxy.cutAfter = (data) => cut && (data.includes('UPDATE') || isCommit(data));
+      await assert.rejects(add(other, 1), ReadModelsUnavailable);
+      await assert.rejects(other.write('insert', table(), ['id', 'n'], [[3, 0]]), ReadModelsUnavailable);
+      cut = false;
+      await eventually(async () => assert.deepEqual(await numbers(), [1, 0, 0]));
+    }));
+
+  it('asks again when the connection of a query was lost', () =>
+    throughProxy(async (other, proxy) => {
+      let cuts = 0;
+      proxy.cutAfter = (data) => data.includes('SELECT n') && ++cuts === 1;
+      assert.deepEqual(await other.all(`SELECT n FROM ${table()} WHERE id = 1`), [{ n: 0 }]);
+      assert.equal(cuts, 2);
+    }));
+
+  it('counts a statement without an answer as lost', () =>
+    throughProxy(
+      async (other, proxy) => {
+        await other.check();
+        proxy.silent = true;
+        const late = assert.rejects(
+          other.transaction((tx) => add(tx, 1)),
+          ReadModelsUnavailable,
+        );
+        await eventually(() => assert.ok(log.lines.some((line) => line.includes('timeout'))));
+        proxy.silent = false;
+        await late.catch(() => {});
+        await assert.doesNotReject(eventually(() => other.check()));
+        assert.equal(other.connections.used, 0);
+      },
+      { statementTimeout: 200 },
+    ));
+
+  it('tells a reader that its connection was lost in the middle', async () => {
+    await db.write(
+      'insert',
+      table(),
+      ['id', 'n'],
+      Array.from({ length: 300 }, (_, id) => [id + 10, id]),
+    );
+    const proxy = new TcpProxy();
+    const other = await openMysql(await proxy.listen(url));
+    const rows = other.db.stream(`SELECT REPEAT('x', 1000) FROM ${table()} a, ${table()} b`);
+    await rows.next();
+    await proxy.close();
+    await assert.rejects(async () => {
+      for await (const _ of rows);
+    }, ReadModelsUnavailable);
+    assert.deepEqual(other.db.connections.used, 0);
+    await other.close();
+  });
+
+  it('says so when there is no server', async () => {
+    const away = await openMysql('mysql://nobody:secret@127.0.0.1:1/iotdatabase');
+    const unavailable = (error: unknown) =>
+      error instanceof ReadModelsUnavailable &&
+      /127\.0\.0\.1:1: .*ECONNREFUSED/.test(error.message) &&
+      !error.message.includes('secret');
+    await assert.rejects(away.db.check(), unavailable);
+    await assert.rejects(away.db.all('SELECT 1'), unavailable);
+    await assert.rejects(away.db.run('DELETE FROM nothing'), unavailable);
+    await assert.rejects(
+      away.db.transaction(async () => {}),
+      unavailable,
+    );
+    await assert.rejects(away.db.write('insert', 'nothing', ['a'], [[1]]), unavailable);
+    await assert.rejects(away.db.stream('SELECT 1').next(), unavailable);
+    assert.deepEqual(away.db.connections, { used: 0, free: 10, waiting: 0 });
+    await away.close();
+  });
+
+  it('says so when the account is refused', async () => {
+    const stranger = new URL(url);
+    stranger.password = 'wrong';
+    const { db: refused, close } = await openMysql(stranger.href);
+    await assert.rejects(
+      refused.check(),
+      (error) => error instanceof ReadModelsUnavailable && /denied/.test(error.message),
+    );
+    await close();
+  });
+
+  describe('and the server is stopped or killed', () => {
+    before(function () {
+      if (!isLocal(url)) this.skip();
+    });
+    // Whatever happened, the next test finds a server.
+    afterEach(() => execFileSync(script, ['start']));
+
+    for (const how of ['stop', 'kill'])
+      it(`recovers by itself after ${how} and start, and has what was committed`, async () => {
+        await Promise.all(Array.from({ length: 5 }, () => db.transaction((tx) => add(tx, 1))));
+        const reader = db.stream<[number]>(`SELECT a.id FROM ${table()} a`);
+        const open = db.transaction(async (tx) => {
+          await add(tx, 2);
+          execFileSync(script, [how]);
+          await add(tx, 2);
+        });
+        await assert.rejects(open, ReadModelsUnavailable);
+        await assert.rejects(db.check(), ReadModelsUnavailable);
+        await assert.rejects(reader.next(), ReadModelsUnavailable);
+        execFileSync(script, ['start']);
+        await db.check();
+        assert.deepEqual(await numbers(), [5, 0]);
+        await db.transaction((tx) => add(tx, 2));
+        assert.deepEqual(await numbers(), [5, 1]);
+        assert.equal(db.connections.used, 0);
+      });
+  });
+});
