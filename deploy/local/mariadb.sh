@@ -23,7 +23,7 @@ bind-address=127.0.0.1
 port=$(port)
 skip-name-resolve
 init-file=$mariadb/init.sql
-log-error=$mariadb/log
+log-error=$mariadb/error.log
 character-set-server=utf8mb4
 collation-server=utf8mb4_bin
 innodb_flush_log_at_trx_commit=1
@@ -49,24 +49,25 @@ create() {
   rm -rf "$mariadb/data.new"
   # From inside, for its path may have a space in it, which the installer does not quote.
   (cd "$mariadb" && mariadb-install-db --no-defaults --user="$(id -un)" --datadir=./data.new --skip-test-db) \
-    >"$mariadb/log" 2>&1 || die "$(tail -n 20 "$mariadb/log")"
+    >"$mariadb/error.log" 2>&1 || die "$(tail -n 20 "$mariadb/error.log")"
   mv "$mariadb/data.new" "$mariadb/data"
 }
 
 launch() {
   server >/dev/null && return
   configure
-  setsid mariadbd --defaults-file="$config" --user="$(id -un)" >>"$mariadb/log" 2>&1 </dev/null 9>&- &
+  setsid mariadbd --defaults-file="$config" --user="$(id -un)" >>"$mariadb/error.log" 2>&1 </dev/null 9>&- &
   echo $! >"$mariadb/pid"
 }
 
 started() {
-  server >/dev/null || die "the server ended: $(tail -n 20 "$mariadb/log")"
+  # Whatever its command line: until it is the server, it is a copy of this script.
+  ! ended "$(cat "$mariadb/pid")" || die "the server ended: $(tail -n 20 "$mariadb/error.log")"
   MYSQL_PWD=$(password) mariadb --no-defaults -h 127.0.0.1 -P "$(port)" -u fieldlog -e 'SELECT 1' iotdatabase \
     >/dev/null 2>&1
 }
 
-await() { wait_until 120 "the server does not answer: see $mariadb/log" started; }
+await() { wait_until 120 "the server does not answer: see $mariadb/error.log" started; }
 
 known() { [ -d "$mariadb/data" ] || die "no server is up: mariadb.sh up"; }
 
