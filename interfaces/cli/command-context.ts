@@ -1,4 +1,5 @@
 import type { Log } from '../../application/ports/log.ts';
+import type { Replay } from '../../application/replay/replay.ts';
 import { type Config, configFrom } from '../../infrastructure/config/config.ts';
 import type { Role } from '../composition/roles.ts';
 import type { Served } from '../composition/serve.ts';
@@ -21,6 +22,7 @@ export type Parts = {
   log(level: string, role: string): Promise<Log>;
   start(role: Role, config: Config, log: Log): Promise<Served>;
   openSession(config: Config, log: Log): Promise<Session>;
+  openReplay(config: Config, log: Log, doing: string): Promise<Replay & { close(): Promise<void> }>;
 };
 
 /** Works on the configured stores directly and closes them again. Only warnings are logged unless more is asked for. */
@@ -36,6 +38,22 @@ export async function withSession<Result>(
     return await work(session, config);
   } finally {
     await session.close();
+  }
+}
+
+/** As `withSession`, for what operators do with read models; `doing` is what another operator is told of it. */
+export async function withReplay<Result>(
+  { env, parts }: CommandContext,
+  doing: string,
+  work: (replay: Replay) => Promise<Result>,
+): Promise<Result> {
+  const config = configFrom(env);
+  const log = await parts.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', 'replay');
+  const replay = await parts.openReplay(config, log, doing);
+  try {
+    return await work(replay);
+  } finally {
+    await replay.close();
   }
 }
 

@@ -1,8 +1,10 @@
 import { CommanderError } from 'commander';
 import { NotYetProjected } from '../../application/freshness.ts';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
+import { RebuildUnderWay, ReplayRefused } from '../../application/ports/projection-control.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { PoisonEvent } from '../../application/projector.ts';
 import { Rejection } from '../../domain/rejection.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 
@@ -44,7 +46,7 @@ export class Interrupted extends Error {
 }
 
 const kinds = [
-  [exitCodes.refused, [Refused, Rejection]],
+  [exitCodes.refused, [Refused, Rejection, ReplayRefused, RebuildUnderWay, PoisonEvent]],
   [exitCodes.usage, [UsageError, StartupError]],
   [
     exitCodes.unavailable,

@@ -12,6 +12,8 @@ const context: CommandContext = {
     log: async (level, role) => (await import('../composition/log.ts')).openLog(level, role),
     start: async (role, config, log) =>
       (await import('../composition/roles.ts')).startRole(role, config, log),
+    openReplay: async (config, log, doing) =>
+      (await import('../composition/replay.ts')).openReplay(config, log, doing),
     openSession: async (config, log) => (await import('../composition/session.ts')).openSession(config, log),
   },
 };

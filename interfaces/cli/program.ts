@@ -1,10 +1,13 @@
 import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CommandContext } from './command-context.ts';
+import { auditCommand } from './commands/audit.ts';
 import { configCommand } from './commands/config.ts';
+import { deadLettersCommand } from './commands/dead-letters.ts';
 import { devicesCommand } from './commands/devices.ts';
 import { importCommand } from './commands/import.ts';
 import { migrateCommand } from './commands/migrate.ts';
+import { projectionsCommand } from './commands/projections.ts';
 import { roleCommands } from './commands/serve.ts';
 import { simulateCommand } from './commands/simulate.ts';
 import { statusCommand } from './commands/status.ts';
@@ -52,6 +55,9 @@ function program(context: CommandContext): Command {
     simulateCommand,
     devicesCommand,
     statusCommand,
+    projectionsCommand,
+    deadLettersCommand,
+    auditCommand,
     migrateCommand,
     configCommand,
   ])

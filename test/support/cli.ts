@@ -3,6 +3,7 @@ import type { CommandContext } from '../../interfaces/cli/command-context.ts';
 import { run } from '../../interfaces/cli/program.ts';
 import { terminalOn } from '../../interfaces/cli/terminal.ts';
 import { openLog } from '../../interfaces/composition/log.ts';
+import { openReplay } from '../../interfaces/composition/replay.ts';
 import { startRole } from '../../interfaces/composition/roles.ts';
 import { openSession } from '../../interfaces/composition/session.ts';
 
@@ -19,7 +20,7 @@ export async function runCli(
     env: { LOG_LEVEL: 'silent', ...env },
     terminal: terminalOn(out.stream, err.stream),
     signal: new AbortController().signal,
-    parts: { log: async (level, role) => openLog(level, role), start: startRole, openSession },
+    parts: { log: async (level, role) => openLog(level, role), start: startRole, openSession, openReplay },
     exitCode: 0,
     ...replaced,
   };

@@ -64,6 +64,7 @@ export function recordingSession(replaced: Partial<Session> = {}): {
     parts: {
       log: async () => log,
       start: async () => assert.fail('an import starts no server'),
+      openReplay: async () => assert.fail('an import rebuilds nothing'),
       openSession: async () => session,
     },
   };

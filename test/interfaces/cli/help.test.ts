@@ -18,6 +18,14 @@ const commands = [
     'devices',
     name,
   ]),
+  ['audit'],
+  ['projections'],
+  ...['list', 'status', 'rebuild', 'pause', 'resume', 'switch', 'rollback', 'drop', 'digest'].map((name) => [
+    'projections',
+    name,
+  ]),
+  ['dead-letters'],
+  ...['list', 'counts', 'show', 'retry', 'discard'].map((name) => ['dead-letters', name]),
 ];
 
 describe('The help of the command line', () => {

@@ -1,0 +1,177 @@
+import { userInfo } from 'node:os';
+import type { Command } from 'commander';
+import type { LetterSummary, StoredLetter } from '../../../application/ports/dead-letters.ts';
+import type { ProjectionName } from '../../../application/projections/projection.ts';
+import { projectionNames } from '../../../application/projections/projection.ts';
+import type { LetterChoice, Retried } from '../../../application/replay/dead-letters.ts';
+import { type CommandContext, withReplay } from '../command-context.ts';
+import { exitCodes, exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
+import { count, counted, printable, table } from '../format.ts';
+import { jsonOption, whole } from '../options.ts';
+
+const help = `
+An event that a projection cannot apply waits here with the later events of its stream behind it; all other streams
+go on. Works on the configured stores directly.
+
+Examples:
+  fieldlog dead-letters list --cause malformed
+  fieldlog dead-letters show 12
+  fieldlog dead-letters retry --all
+  fieldlog dead-letters discard 12 --reason "Firmware 1.3 sent text"
+`;
+
+type Json = { readonly json: boolean };
+type Chosen = Json & {
+  readonly projection?: ProjectionName;
+  readonly stream?: string;
+  readonly all?: boolean;
+};
+
+const projectionOption = ['--projection <name>', `of ${projectionNames.join(', ')}`] as const;
+const id = whole(1, Number.MAX_SAFE_INTEGER);
+
+export function deadLettersCommand(program: Command, context: CommandContext): void {
+  const letters = program
+    .command('dead-letters')
+    .description('List, show, retry and discard events that a projection could not apply')
+    .addHelpText('after', help + exitCodesHelp);
+  const add = (name: string, description: string, example: string) =>
+    letters
+      .command(name)
+      .description(description)
+      .addOption(jsonOption())
+      .addHelpText(
+        'after',
+        `
+Example:
+  fieldlog dead-letters ${example}
+${exitCodesHelp}`,
+      );
+
+  add('list', 'Those that wait, in the order they were parked', 'list --cause malformed')
+    .option(...projectionOption)
+    .option('--cause <cause>', 'malformed, unknown-type, unknown-device, failed or behind')
+    .option('--stream <stream>', 'of one stream, such as device-boiler-7')
+    .option('--discarded', 'those that were discarded instead')
+    .option('--limit <letters>', 'letters at most', whole(1, 100_000), 100)
+    .action(({ json, limit, ...filter }: Json & { limit: number }) =>
+      withReplay(context, 'dead-letters list', async (replay) => {
+        const found = await replay.letters.list(filter, { limit });
+        await answer(found, json, () => listText(found));
+      }),
+    );
+
+  add('counts', 'How many wait and how many were discarded, by cause', 'counts').action(({ json }: Json) =>
+    withReplay(context, 'dead-letters counts', async (replay) => {
+      const counts = await replay.letters.counts();
+      const rows = counts.map((one) => [one.projection, one.cause, count(one.waiting), count(one.discarded)]);
+      const headings = ['projection', 'cause', 'waiting', 'discarded'];
+      await answer(counts, json, () => table(headings, rows, headings.slice(2)));
+    }),
+  );
+
+  add('show <id>', 'The event, what is wrong with it, and where it came from', 'show 12').action(
+    (text: string, { json }: Json) =>
+      withReplay(context, 'dead-letters show', async (replay) => {
+        const letter = await replay.letters.find(id(text));
+        if (!letter) throw new Refused(`There is no dead letter ${text}`);
+        await answer(letter, json, () => letterText(letter));
+      }),
+  );
+
+  add(
+    'retry [id]',
+    'Apply one and those behind it, a stream, or all; a stream stops where one fails again',
+    'retry --all',
+  )
+    .option(...projectionOption)
+    .option('--stream <stream>', 'every letter of a stream')
+    .option('--all', 'every letter there is')
+    .action((text: string | undefined, options: Chosen) =>
+      withReplay(context, 'dead-letters retry', async (replay) => {
+        const retried: Retried[] = [];
+        for (const choice of choices(text, options))
+          for await (const stream of replay.desk.retry(choice)) retried.push(stream);
+        if (retried.some(({ failed }) => failed)) context.exitCode = exitCodes.refused;
+        await answer(retried, options.json, () => retriedText(retried));
+      }),
+    );
+
+  add(
+    'discard [id]',
+    'Give one up, or all of a stream; the ledger goes on counting them as dead-lettered',
+    'discard 12 --reason "Firmware 1.3 sent text"',
+  )
+    .option(...projectionOption)
+    .option('--stream <stream>', 'every letter of a stream')
+    .requiredOption('--reason <text>', 'why, for those who audit')
+    .action((text: string | undefined, { reason, ...options }: Chosen & { reason: string }) =>
+      withReplay(context, 'dead-letters discard', async (replay) => {
+        const by = userInfo().username;
+        let discarded = 0;
+        for (const choice of choices(text, options)) {
+          if (!('id' in choice) && !('stream' in choice)) throw new UsageError(whichOne);
+          discarded += await replay.desk.discard(choice, { by, reason });
+        }
+        await answer({ discarded }, options.json, () => `${counted(discarded, 'letter')} discarded.\n`);
+      }),
+    );
+
+  async function answer(value: unknown, json: boolean, text: () => string): Promise<void> {
+    await context.terminal.out(json ? `${JSON.stringify(value)}\n` : text());
+  }
+}
+
+const whichOne = 'say which: an id, or --stream with --projection';
+
+function choices(text: string | undefined, { projection, stream, all }: Chosen): readonly LetterChoice[] {
+  if (projection !== undefined && !projectionNames.includes(projection))
+    throw new UsageError(`--projection must be one of ${projectionNames.join(', ')}`);
+  const given = [text, stream, all].filter((one) => one !== undefined);
+  if (given.length !== 1) throw new UsageError(`${whichOne}, or --all`);
+  if (text !== undefined) return [{ id: id(text) }];
+  if (stream === undefined)
+    return (projection ? [projection] : projectionNames).map((name) => ({ projection: name }));
+  if (projection === undefined)
+    throw new UsageError('--stream needs --projection: a stream may wait in several');
+  return [{ projection, stream }];
+}
+
+function listText(letters: readonly LetterSummary[]): string {
+  const rows = letters.map((one) => [
+    String(one.id),
+    one.projection,
+    one.stream,
+    `${one.partition}:${one.position}`,
+    one.eventType,
+    one.cause,
+    new Date(one.parkedAt).toISOString(),
+    one.discarded ? `discarded by ${one.discarded.by}: ${one.discarded.reason}` : one.error,
+  ]);
+  return table(['id', 'projection', 'stream', 'position', 'event', 'cause', 'parked at', 'error'], rows);
+}
+
+function letterText({ event, stack, discarded, ...letter }: StoredLetter): string {
+  const lines = Object.entries({
+    ...letter,
+    parkedAt: new Date(letter.parkedAt).toISOString(),
+    ...(discarded && {
+      discarded: `${new Date(discarded.at).toISOString()} by ${discarded.by}: ${discarded.reason}`,
+    }),
+    event: JSON.stringify(event),
+  });
+  const width = Math.max(...lines.map(([name]) => name.length));
+  const told = lines.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}\n`).join('');
+  return stack === null ? told : `${told}\n${stack.split('\n').map(printable).join('\n')}\n`;
+}
+
+function retriedText(retried: readonly Retried[]): string {
+  if (retried.length === 0) return 'No dead letter waits.\n';
+  const rows = retried.map(({ projection, stream, applied, failed }) => [
+    projection,
+    stream,
+    count(applied),
+    failed ? `stopped at ${failed.position}, ${failed.cause}: ${failed.error}` : 'free again',
+  ]);
+  return table(['projection', 'stream', 'applied', ''], rows, ['applied']);
+}
