@@ -4,6 +4,13 @@ import { z } from 'zod';
 import { StartupError } from '../startup-error.ts';
 
 const wholeNumber = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
+/** As a header carries it. */
+const secret = () =>
+  z
+    .string()
+    .regex(/^[\x21-\x7e]{16,512}$/, 'must be 16 to 512 printable ASCII characters without spaces')
+    .optional();
+const secrets = new Set(['METRICS_TOKEN', 'FIELDLOG_API_KEY']);
 const url = (...schemes: string[]) =>
   z.string().refine((value) => schemes.some((scheme) => value.startsWith(`${scheme}://`)), {
     error: `must start with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
@@ -58,6 +65,24 @@ export const configSchema = z.object({
   MYSQL_REPLICA_URL: url('mysql', 'mariadb').optional().describe('where queries read; MYSQL_URL when absent'),
   MYSQL_POOL_SIZE: wholeNumber(1, 500).default(10).describe('connections of a process to the database'),
 
+  TLS_CERT_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('certificate chain in PEM, by which the API serves HTTPS; read again when it changes'),
+  TLS_KEY_FILE: z.string().min(1).optional().describe('private key of the certificate, in PEM'),
+  METRICS_TOKEN: secret().describe('reads /metrics as `Authorization: Bearer …`, and nothing else'),
+  RATE_LIMIT_PER_KEY: wholeNumber(1, 10_000_000)
+    .optional()
+    .describe('requests and readings an API key may send a second; no limit when absent'),
+  RATE_LIMIT_PER_DEVICE: wholeNumber(1, 10_000_000)
+    .optional()
+    .describe('readings a second that may be of one device; no limit when absent'),
+  RATE_LIMIT_BURST_SECONDS: wholeNumber(1, 3600)
+    .default(10)
+    .describe("how many seconds' worth may come at once after silence"),
+  FIELDLOG_API_KEY: secret().describe('API key that the command line shows to the server'),
+
   BATCH_SIZE: wholeNumber(1, 100_000)
     .default(10_000)
     .describe('events a projector takes in one transaction at most'),
@@ -87,12 +112,16 @@ export function configFrom(env: Readonly<Record<string, string | undefined>>): C
   );
 }
 
-/** As it is in force, with passwords left out. */
+/** As it is in force, with passwords and other secrets left out. */
 export function maskedConfig(config: Config): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(config).map(([name, value]) => [
       name,
-      typeof value === 'string' ? value.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:***@') : value,
+      secrets.has(name) && value !== undefined
+        ? '***'
+        : typeof value === 'string'
+          ? value.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:***@')
+          : value,
     ]),
   );
 }

@@ -5,7 +5,7 @@ import type { Sql, SqlDatabase } from './sql.ts';
 import { viewsOf } from './views.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 1;
+const schemaVersion = 2;
 
 /** A table of one generation: `telemetry_g2`. */
 export const tableOf = (base: string, generation: number): string => `${base}_g${generation}`;
@@ -24,22 +24,37 @@ export async function migrateReadModels(db: SqlDatabase, now: number): Promise<v
       throw new StartupError(
         `The read models have schema ${found}, this release knows ${schemaVersion}: start the newer release that wrote them`,
       );
-    if (found === schemaVersion) return;
-    for (const statement of controlTables(tx.dialect)) await tx.run(statement);
-    for (const name of projectionNames) {
-      await createGeneration(tx, name, 1);
-      await tx.write('replace', 'projections', ['name', 'active', 'published', 'paused'], [[name, 1, 1, 0]]);
-      await tx.write(
-        'replace',
-        'generations',
-        ['projection', 'generation', 'version', 'status', 'created_at'],
-        [[name, 1, versionOf(name), 'active', now]],
-      );
-      await publishViews(tx, name, 1);
-    }
-    await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
+    if (found < 1) await createFirstTables(tx, now);
+    if (found < 2) await tx.run(apiKeysTable(tx.dialect));
+    if (found < schemaVersion)
+      await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
   });
 }
+
+async function createFirstTables(tx: Sql, now: number): Promise<void> {
+  for (const statement of controlTables(tx.dialect)) await tx.run(statement);
+  for (const name of projectionNames) {
+    await createGeneration(tx, name, 1);
+    await tx.write('replace', 'projections', ['name', 'active', 'published', 'paused'], [[name, 1, 1, 0]]);
+    await tx.write(
+      'replace',
+      'generations',
+      ['projection', 'generation', 'version', 'status', 'created_at'],
+      [[name, 1, versionOf(name), 'active', now]],
+    );
+    await publishViews(tx, name, 1);
+  }
+}
+
+const apiKeysTable = (dialect: Sql['dialect']): string =>
+  table(dialect, 'api_keys', [
+    'name VARCHAR(64) NOT NULL PRIMARY KEY',
+    'hash VARCHAR(64) NOT NULL',
+    'scopes VARCHAR(255) NOT NULL',
+    'created_at BIGINT NOT NULL',
+    'expires_at BIGINT',
+    'revoked_at BIGINT',
+  ]);
 
 function controlTables(dialect: Sql['dialect']): readonly string[] {
   const sequence =

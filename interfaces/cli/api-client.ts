@@ -31,6 +31,8 @@ export class ApiRefusal extends Refused {
 }
 
 export type ClientOptions = {
+  /** Shown with every request. */
+  readonly apiKey?: string | undefined;
   /** Ends what is under way, or with `finish` only what has not been sent yet. */
   readonly signal: AbortSignal;
   readonly finish?: boolean;
@@ -55,7 +57,7 @@ class NotNow extends ServerUnavailable {
 }
 
 export function apiClient(url: string, options: ClientOptions): ApiClient {
-  const { signal, finish = false, retryMilliseconds = 0, onUncertain } = options;
+  const { apiKey, signal, finish = false, retryMilliseconds = 0, onUncertain } = options;
   return {
     url,
 
@@ -115,7 +117,8 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
     signal.throwIfAborted();
     const timeout = AbortSignal.timeout(answerWithin);
     const ended = finish ? timeout : AbortSignal.any([signal, timeout]);
-    const response = await fetch(address, { ...init, signal: ended }).catch((error) => {
+    const headers = { ...init.headers, ...(apiKey !== undefined && { Authorization: `Bearer ${apiKey}` }) };
+    const response = await fetch(address, { ...init, headers, signal: ended }).catch((error) => {
       signal.throwIfAborted();
       if (error.cause?.code === 'ECONNREFUSED')
         throw new NotNow(

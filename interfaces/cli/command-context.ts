@@ -1,9 +1,11 @@
 import type { Log } from '../../application/ports/log.ts';
 import type { Replay } from '../../application/replay/replay.ts';
 import { type Config, configFrom } from '../../infrastructure/config/config.ts';
+import type { Keys } from '../composition/keys.ts';
 import type { Role } from '../composition/roles.ts';
 import type { Served } from '../composition/serve.ts';
 import type { Session } from '../composition/session.ts';
+import type { ClientOptions } from './api-client.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What a command is given to work with. */
@@ -22,6 +24,7 @@ export type Parts = {
   log(level: string, role: string): Promise<Log>;
   start(role: Role, config: Config, log: Log): Promise<Served>;
   openSession(config: Config, log: Log): Promise<Session>;
+  openKeys(config: Config, log: Log): Promise<Keys>;
   openReplay(config: Config, log: Log, doing: string): Promise<Replay & { close(): Promise<void> }>;
 };
 
@@ -58,4 +61,13 @@ export async function withReplay<Result>(
 }
 
 /** The server on this machine that the configuration makes. */
-export const localUrl = ({ env }: CommandContext): string => `http://127.0.0.1:${configFrom(env).PORT}`;
+export function localUrl({ env }: CommandContext): string {
+  const { PORT, TLS_CERT_FILE } = configFrom(env);
+  return `${TLS_CERT_FILE === undefined ? 'http' : 'https'}://127.0.0.1:${PORT}`;
+}
+
+/** What every call of the API needs, and `others` for this one. */
+export const clientOptions = (
+  { env, signal }: CommandContext,
+  others: Partial<ClientOptions> = {},
+): ClientOptions => ({ signal, apiKey: configFrom(env).FIELDLOG_API_KEY, ...others });

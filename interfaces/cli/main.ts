@@ -14,6 +14,7 @@ const context: CommandContext = {
       (await import('../composition/roles.ts')).startRole(role, config, log),
     openReplay: async (config, log, doing) =>
       (await import('../composition/replay.ts')).openReplay(config, log, doing),
+    openKeys: async (config, log) => (await import('../composition/keys.ts')).openKeys(config, log),
     openSession: async (config, log) => (await import('../composition/session.ts')).openSession(config, log),
   },
 };

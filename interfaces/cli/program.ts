@@ -6,6 +6,7 @@ import { configCommand } from './commands/config.ts';
 import { deadLettersCommand } from './commands/dead-letters.ts';
 import { devicesCommand } from './commands/devices.ts';
 import { importCommand } from './commands/import.ts';
+import { keysCommand } from './commands/keys.ts';
 import { migrateCommand } from './commands/migrate.ts';
 import { projectionsCommand } from './commands/projections.ts';
 import { roleCommands } from './commands/serve.ts';
@@ -59,6 +60,7 @@ function program(context: CommandContext): Command {
     deadLettersCommand,
     auditCommand,
     migrateCommand,
+    keysCommand,
     configCommand,
   ])
     add(root, context);

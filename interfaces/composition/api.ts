@@ -1,7 +1,12 @@
 import type { Container } from 'inversify';
+import type { Log } from '../../application/ports/log.ts';
+import type { Config } from '../../infrastructure/config/config.ts';
+import { StartupError } from '../../infrastructure/startup-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
+import { type CertificateFiles, certificateFiles } from '../http/certificate-files.ts';
 import { httpServer } from '../http/server.ts';
-import { listen, refuseOpenAddress } from './listening.ts';
+import { openCallers } from './callers.ts';
+import { listen } from './listening.ts';
 import { measure } from './measurements.ts';
 import { services as s } from './services.ts';
 
@@ -31,7 +36,6 @@ export async function startApi(
       container.getAsync(s.buckets),
       container.getAsync(s.freshness),
     ]);
-  refuseOpenAddress(config);
   await measure(container);
   const checks = await container.getAllAsync(s.check);
   const directory = await container.getAsync(s.directory);
@@ -39,12 +43,17 @@ export async function startApi(
   const credentials = await container.getAsync(s.credentials);
   const progress = await container.getAsync(s.progressQueries);
 
+  const files = certificateOf(config, log);
+  const certificate = files?.read();
+  const callers = await openCallers(container, { isPublic: true });
   const server = httpServer(
     {
       commands,
       history,
       ingest,
       credentials,
+      access: callers.access,
+      rates: callers.rates,
       devices,
       progress,
       telemetry,
@@ -57,10 +66,12 @@ export async function startApi(
       moreMetrics,
       checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
     },
-    { version: packageJson.version, maxBodyBytes: config.MAX_BODY_BYTES },
+    { version: packageJson.version, maxBodyBytes: config.MAX_BODY_BYTES, certificate },
   );
+  const unfollow = files?.follow((renewed) => server.renew(renewed));
   const url = await listen(server, config.PORT, config.HOST);
   const stopped = new AbortController();
+  const keysFollowed = callers.follow(stopped.signal);
   const following = directory.follow(source, `directory-${ids.fresh()}`, stopped.signal);
   following.catch((err) => log.error({ err }, 'the device directory no longer follows the event store'));
 
@@ -68,8 +79,17 @@ export async function startApi(
     url,
     async close() {
       await server.close(config.SHUTDOWN_MS);
+      unfollow?.();
       stopped.abort();
+      await keysFollowed;
       await following.catch(() => {});
     },
   };
+}
+
+function certificateOf({ TLS_CERT_FILE, TLS_KEY_FILE }: Config, log: Log): CertificateFiles | undefined {
+  if (TLS_CERT_FILE === undefined && TLS_KEY_FILE === undefined) return undefined;
+  if (TLS_CERT_FILE === undefined || TLS_KEY_FILE === undefined)
+    throw new StartupError('TLS needs both TLS_CERT_FILE and TLS_KEY_FILE');
+  return certificateFiles(TLS_CERT_FILE, TLS_KEY_FILE, log);
 }

@@ -4,6 +4,7 @@ import { deviceCommands } from '../../application/device-commands.ts';
 import { deviceHistory } from '../../application/device-history.ts';
 import { freshness } from '../../application/freshness.ts';
 import { ingestTelemetry } from '../../application/ingest-telemetry.ts';
+import { keyRing } from '../../application/key-ring.ts';
 import type { Log } from '../../application/ports/log.ts';
 import { telemetryBuckets } from '../../application/telemetry-buckets.ts';
 import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
@@ -13,6 +14,7 @@ import { CachedDeviceDirectory } from '../../infrastructure/directory/cached-dev
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import { sqlApiKeys } from '../../infrastructure/sql/sql-api-keys.ts';
 import { sqlAuditTables } from '../../infrastructure/sql/sql-audit-tables.ts';
 import { sqlDeadLetters } from '../../infrastructure/sql/sql-dead-letters.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/sql-device-queries.ts';
@@ -43,6 +45,8 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [s.queryDatabase]);
     bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [s.queryDatabase]);
     bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [s.queryDatabase]);
+    bind(s.apiKeys).toResolvedValue(sqlApiKeys, [s.database]);
+    bind(s.keyRing).toResolvedValue(keyRing, [s.apiKeys, s.credentials, s.clock, s.log]);
     bind(s.directory).toResolvedValue(
       (eventStore, registry) => new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE),
       [s.eventStore, s.registry],

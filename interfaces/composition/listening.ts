@@ -7,7 +7,7 @@ import type { HttpServer } from '../http/serving.ts';
 export async function listen(server: HttpServer, port: number, host: string): Promise<string> {
   try {
     const { port: taken } = await server.listen(port, host);
-    return `http://${isIP(host) === 6 ? `[${host}]` : host}:${taken}`;
+    return `${server.scheme}://${isIP(host) === 6 ? `[${host}]` : host}:${taken}`;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EADDRINUSE')
@@ -18,8 +18,8 @@ export async function listen(server: HttpServer, port: number, host: string): Pr
 
 /** Without API keys anybody who reaches the API may do anything, so only this machine may reach it. */
 export function refuseOpenAddress({ HOST }: Config): void {
-  if (HOST === 'localhost' || HOST === '::1' || HOST.startsWith('127.')) return;
+  if (HOST === 'localhost' || HOST === '::1' || (isIP(HOST) === 4 && HOST.startsWith('127.'))) return;
   throw new StartupError(
-    `HOST is ${HOST}, but there are no API keys: without them Fieldlog listens on 127.0.0.1 only`,
+    `HOST is ${HOST}, but there is no API key: make one with \`fieldlog keys create\`, or set HOST to 127.0.0.1`,
   );
 }

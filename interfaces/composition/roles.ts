@@ -6,6 +6,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { workerServer } from '../http/worker-server.ts';
 import { superviseProjectors } from '../workers/projector-supervisor.ts';
 import { startApi } from './api.ts';
+import { openCallers } from './callers.ts';
 import { openContainer } from './container.ts';
 import { listen } from './listening.ts';
 import { measure } from './measurements.ts';
@@ -62,14 +63,17 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
       container.getAsync(s.control),
     ]);
     await measure(container);
+    const callers = await openCallers(container, { isPublic: false });
     const server = workerServer({
       ids,
       log,
       metrics,
       checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
       version: packageJson.version,
+      access: callers.access,
     });
     const url = await listen(server, config.WORKER_PORT, config.HOST);
+    const keysFollowed = callers.follow(stopped.signal);
     const projections = await supervisedProjections(container, workerRoles[role]);
     const running = superviseProjectors(projections, control, stopped.signal, log);
     return {
@@ -79,6 +83,7 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
         stopped.abort();
         await running;
         await server.close(config.SHUTDOWN_MS);
+        await keysFollowed;
         await container.unbindAllAsync();
       },
     };

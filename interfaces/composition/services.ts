@@ -4,6 +4,7 @@ import type { DeviceCommands } from '../../application/device-commands.ts';
 import type { DeviceHistory } from '../../application/device-history.ts';
 import type { Freshness } from '../../application/freshness.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
+import type { KeyRing } from '../../application/key-ring.ts';
 import type { ApiKeys } from '../../application/ports/api-keys.ts';
 import type { AuditTables } from '../../application/ports/audit-tables.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
@@ -56,6 +57,7 @@ export const services = {
   directory: id<CachedDeviceDirectory>('DeviceDirectory'),
 
   apiKeys: id<ApiKeys>('ApiKeys'),
+  keyRing: id<KeyRing>('KeyRing'),
   commands: id<DeviceCommands>('DeviceCommands'),
   history: id<DeviceHistory>('DeviceHistory'),
   ingest: id<IngestTelemetry>('IngestTelemetry'),

@@ -2,6 +2,7 @@ import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Ids } from '../../application/ports/ids.ts';
 import type { Log } from '../../application/ports/log.ts';
+import type { Access } from './access.ts';
 import type { RequestMetrics } from './http-metrics.ts';
 import { HttpProblem, problems } from './problems.ts';
 import { correlationHeader, openContext } from './request-context.ts';
@@ -12,6 +13,7 @@ type AppParts = {
   readonly ids: Ids;
   readonly log: Log;
   readonly requests: RequestMetrics;
+  readonly access: Access;
   readonly maxBodyBytes: number;
 };
 
@@ -24,9 +26,11 @@ export function httpApp(hot: readonly Route[], routes: readonly Route[], parts: 
   app.set('query parser', false);
   app.set('case sensitive routing', true);
   app.use(open(parts));
-  for (const route of hot) app[route.method](route.path, routeHandler(route, parts.maxBodyBytes));
+  for (const route of hot)
+    app[route.method](route.path, routeHandler(route, parts.maxBodyBytes, parts.access));
   app.use(securityHeaders());
-  for (const route of routes) app[route.method](route.path, routeHandler(route, parts.maxBodyBytes));
+  for (const route of routes)
+    app[route.method](route.path, routeHandler(route, parts.maxBodyBytes, parts.access));
   app.use(unmatched([...hot, ...routes]));
   app.use(problems(parts.log));
   return app;

@@ -40,6 +40,7 @@ export function deviceBulkRoute(
   return route({
     method: 'post',
     path: '/api/v1/devices/bulk',
+    scope: 'devices:write',
     tag: 'Devices',
     summary: 'Register many devices',
     description: 'Each item stands or falls by itself. Of two with one id the later is told 409.',

@@ -31,6 +31,7 @@ export function deviceCommandRoutes(
   const register = route({
     method: 'post',
     path: '/api/v1/devices',
+    scope: 'devices:write',
     tag: 'Devices',
     summary: 'Register a device',
     headers: registrationHeaders,
@@ -58,6 +59,7 @@ export function deviceCommandRoutes(
   const issueToken = route({
     method: 'post',
     path: '/api/v1/devices/:deviceId/token',
+    scope: 'devices:write',
     tag: 'Devices',
     summary: 'Give a device a new token; the one it had is no longer good',
     description:
@@ -132,6 +134,7 @@ export function deviceCommandRoutes(
     return route({
       method,
       path: `/api/v1/devices/:deviceId${action}`,
+      scope: 'devices:write',
       tag: 'Devices',
       summary,
       params: deviceParams,

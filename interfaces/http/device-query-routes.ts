@@ -45,6 +45,7 @@ export function deviceQueryRoutes(
     route({
       method: 'get',
       path: '/api/v1/devices/:deviceId',
+      scope: 'devices:read',
       tag: 'Devices',
       summary: 'A device as it is now, or as it was',
       description: "Told from the device's own events, so always up to date.",
@@ -78,6 +79,7 @@ export function deviceQueryRoutes(
     route({
       method: 'get',
       path: '/api/v1/devices/:deviceId/history',
+      scope: 'devices:read',
       tag: 'Devices',
       summary: 'Who changed what of a device, and when',
       params: deviceParams,
@@ -111,6 +113,7 @@ export function deviceQueryRoutes(
     route({
       method: 'get',
       path: '/api/v1/devices',
+      scope: 'devices:read',
       tag: 'Devices',
       summary: 'The devices there are',
       query: consistencyParameters.extend({ ...deviceFilterParameters.shape, ...page.shape }),

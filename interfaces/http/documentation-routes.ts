@@ -34,6 +34,7 @@ export function documentationRoutes(others: readonly Route[], version: string): 
     route({
       method: 'get',
       path: '/openapi.json',
+      scope: 'public',
       tag: 'Operation',
       summary: 'This document: OpenAPI 3.1',
       answers: {
@@ -51,6 +52,7 @@ export function documentationRoutes(others: readonly Route[], version: string): 
     route({
       method: 'get',
       path: '/docs',
+      scope: 'public',
       tag: 'Operation',
       summary: 'The API to read and try',
       answers: { 200: { description: 'A page.', content: { 'text/html': z.string() } } },
@@ -63,6 +65,7 @@ export function documentationRoutes(others: readonly Route[], version: string): 
     route({
       method: 'get',
       path: '/docs/:asset',
+      scope: 'public',
       tag: 'Operation',
       summary: 'What the page is made of',
       params: z.strictObject({ asset: z.string() }),

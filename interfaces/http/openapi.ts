@@ -44,16 +44,28 @@ export function openApi(routes: readonly Route[], version: string): Json {
     },
     tags: ['Devices', 'Telemetry', 'Operation'].map((name) => ({ name })),
     paths,
-    components: { schemas: components },
+    components: {
+      schemas: components,
+      securitySchemes: {
+        bearer: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'An API key, or where it says so a device token or the token for metrics.',
+        },
+        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'The same.' },
+      },
+    },
   };
 
   function operation(route: Route): Json {
     const { tag, summary, description, body } = route;
+    const told = [description, permission(route)].filter((text) => text !== undefined).join(' ');
     return {
       operationId: operationId(route),
       tags: [tag],
       summary,
-      ...(description !== undefined && { description }),
+      ...(told !== '' && { description: told }),
+      security: route.scope === 'public' ? [] : [{ bearer: [route.scope] }, { apiKey: [route.scope] }],
       parameters: [
         ...parameters('path', route.params),
         ...parameters('query', route.query),
@@ -142,7 +154,7 @@ const toComponents = (schema: Json): Json =>
   JSON.parse(JSON.stringify(schema).replaceAll('"#/$defs/', '"#/components/schemas/'));
 
 /** What a route declares, and what follows from the form it has. */
-function problemsOf({ params, query, headers, body, problems = [] }: Route): readonly ProblemKind[] {
+function problemsOf({ scope, params, query, headers, body, problems = [] }: Route): readonly ProblemKind[] {
   const ofBody = [
     'malformed-json',
     'malformed-encoding',
@@ -152,6 +164,7 @@ function problemsOf({ params, query, headers, body, problems = [] }: Route): rea
   const takesInput = params ?? query ?? headers ?? body;
   return [
     ...new Set<ProblemKind>([
+      ...(scope === 'public' ? [] : (['key-required', 'scope-missing', 'rate-limited'] as const)),
       ...(takesInput ? (['invalid-request', 'dependency-unavailable'] as const) : []),
       ...(body ? ofBody : []),
       ...problems,
@@ -159,6 +172,16 @@ function problemsOf({ params, query, headers, body, problems = [] }: Route): rea
     ]),
   ];
 }
+
+const others = {
+  'device-token': ', or the token of the device the readings are of',
+  'metrics-token': ', or the token for metrics',
+} as const;
+
+const permission = ({ scope, orBy }: Route): string | undefined =>
+  scope === 'public'
+    ? undefined
+    : `Once there are API keys, needs one of the scope \`${scope}\`${orBy ? others[orBy] : ''}.`;
 
 const operationId = ({ method, path }: Route): string =>
   [method, ...path.split('/').filter((part) => part !== 'api' && part !== 'v1' && part !== '')]

@@ -31,6 +31,7 @@ export function operationRoutes({
     route({
       method: 'get',
       path: '/health/live',
+      scope: 'public',
       tag: 'Operation',
       summary: 'Whether the process answers at all',
       answers: {
@@ -45,6 +46,7 @@ export function operationRoutes({
     route({
       method: 'get',
       path: '/health/ready',
+      scope: 'public',
       tag: 'Operation',
       summary: 'Whether requests can be served now',
       description:
@@ -76,6 +78,8 @@ export function operationRoutes({
     route({
       method: 'get',
       path: '/metrics',
+      scope: 'operate',
+      orBy: 'metrics-token',
       tag: 'Operation',
       summary: 'Metrics for Prometheus',
       answers: { 200: { description: 'Text format 0.0.4.', content: { 'text/plain': z.string() } } },

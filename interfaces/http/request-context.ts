@@ -1,15 +1,25 @@
 import type { IncomingMessage } from 'node:http';
 import type { Response } from 'express';
+import type { ApiKey } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/ids.ts';
+
+/** Who a request comes from, as far as it has shown. */
+export type Identity =
+  | { readonly is: 'anyone' }
+  | { readonly is: 'key'; readonly key: ApiKey }
+  | { readonly is: 'device'; readonly deviceId: string };
+
+const anyone: Identity = { is: 'anyone' };
 
 /** What is known of a request whatever its route. */
 export type RequestContext = {
   /** Who asks and on whose behalf: handed on to every use case. */
-  readonly caller: {
+  caller: {
     readonly correlationId: string;
     readonly actor: string;
     readonly traceparent?: string;
   };
+  identity: Identity;
   /** By `performance.now()`. */
   readonly startedAt: number;
   /** The template of the route that answers, such as `/api/v1/devices/:deviceId`. */
@@ -28,9 +38,10 @@ export function openContext(req: IncomingMessage, res: Response, ids: Ids): Requ
   const context: RequestContext = {
     caller: {
       correlationId: typeof wanted === 'string' && correlationForm.test(wanted) ? wanted : ids.fresh(),
-      actor: actorOf(req),
+      actor: 'anonymous',
       ...(typeof traceparent === 'string' && traceparentForm.test(traceparent) && { traceparent }),
     },
+    identity: anyone,
     startedAt: performance.now(),
     route: 'unmatched',
   };
@@ -39,6 +50,3 @@ export function openContext(req: IncomingMessage, res: Response, ids: Ids): Requ
 }
 
 export const contextOf = (res: Response): RequestContext => res.locals.context;
-
-/** The one place that says who a request comes from. */
-const actorOf = (_req: IncomingMessage): string => 'anonymous';

@@ -1,5 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { z } from 'zod';
+import type { Access } from './access.ts';
 import { readJson } from './json-body.ts';
 import type { Fault } from './problems.ts';
 import { queryOf } from './query-parameters.ts';
@@ -9,12 +10,14 @@ import { parse, refuseFaults } from './validation.ts';
 
 const nothing = z.strictObject({});
 
-/** A route as Express calls it: checks all that comes in, in one go, and writes what comes out. */
-export function routeHandler(route: Route, maxBodyBytes: number): RequestHandler {
+/** A route as Express calls it: lets in who may call it, checks all that comes in, in one go, and writes what comes out. */
+export function routeHandler(route: Route, maxBodyBytes: number, access: Access): RequestHandler {
   const query = route.query ?? nothing;
   return async (req, res) => {
     const context = contextOf(res);
     context.route = route.path;
+    const admission = access.admit(req, route, context);
+    if (admission) await admission;
     const faults: Fault[] = [];
     const params = route.params ? parse(route.params, req.params, 'path', faults) : {};
     const headers = route.headers ? parse(route.headers, req.headers, 'header', faults) : {};

@@ -1,5 +1,6 @@
 import type { Request, Response } from 'express';
 import type { z } from 'zod';
+import type { Scope } from '../../application/ports/api-keys.ts';
 import type { BodyType } from './json-body.ts';
 import type { ProblemKind } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
@@ -50,6 +51,10 @@ type RouteOf<
   readonly method: 'get' | 'post' | 'patch';
   /** As Express wants it, such as `/api/v1/devices/:deviceId`. */
   readonly path: string;
+  /** What an API key must be allowed to do to call the route; `public` is for anybody who reaches it. */
+  readonly scope: Scope | 'public';
+  /** What else is accepted in the place of a key. */
+  readonly orBy?: 'device-token' | 'metrics-token';
   readonly tag: 'Devices' | 'Telemetry' | 'Operation';
   readonly summary: string;
   readonly description?: string;

@@ -4,13 +4,16 @@ import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
 import type { Credentials } from '../../application/ports/credentials.ts';
 import type { Log } from '../../application/ports/log.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
+import type { Access } from './access.ts';
 import { httpApp } from './app.ts';
+import type { Certificate } from './certificate-files.ts';
 import { deviceBulkRoute } from './device-bulk-route.ts';
 import { deviceCommandRoutes } from './device-command-routes.ts';
 import { deviceQueryRoutes } from './device-query-routes.ts';
 import { documentationRoutes } from './documentation-routes.ts';
 import { readingMetrics, requestMetrics } from './http-metrics.ts';
 import { type Checks, operationRoutes } from './operation-routes.ts';
+import type { RateLimits } from './rate-limits.ts';
 import { type HttpServer, serving } from './serving.ts';
 import { shutdown } from './shutdown.ts';
 import { statusRoute } from './status-route.ts';
@@ -23,6 +26,9 @@ export type HttpServices = TelemetryQueryServices & {
   readonly commands: DeviceCommands;
   readonly ingest: IngestTelemetry;
   readonly credentials: Credentials;
+  readonly access: Access;
+  /** Off when absent. */
+  readonly rates?: RateLimits | undefined;
   readonly devices: DeviceQueries;
   readonly progress: ProgressQueries;
   readonly log: Log;
@@ -36,6 +42,8 @@ export type HttpOptions = {
   readonly version: string;
   /** Of a request body, before and after it is inflated; 10 MiB when absent. */
   readonly maxBodyBytes?: number;
+  /** Serves HTTPS by it; HTTP when absent. */
+  readonly certificate?: Certificate | undefined;
   /** Readings in one request; 5000 when absent. */
   readonly maxReadings?: number;
   /** Devices in one bulk registration; 1000 when absent. */
@@ -45,11 +53,16 @@ export type HttpOptions = {
 export function httpServer(services: HttpServices, options: HttpOptions): HttpServer {
   const stopping = shutdown();
   const { version, maxBodyBytes = 10 * 1024 * 1024, maxReadings = 5000, maxBulk = 1000 } = options;
-  const { commands, ingest, credentials, ids, log, metrics, history, devices, progress, freshness } =
+  const { commands, ingest, credentials, access, ids, log, metrics, history, devices, progress, freshness } =
     services;
 
   const hot = [
-    telemetryIngestRoute(ingest, readingMetrics(metrics), { bytes: maxBodyBytes, items: maxReadings }),
+    telemetryIngestRoute(
+      ingest,
+      readingMetrics(metrics),
+      { bytes: maxBodyBytes, items: maxReadings },
+      services.rates,
+    ),
   ];
   const api = [
     ...deviceCommandRoutes(commands, ids, credentials),
@@ -62,5 +75,9 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
   ];
   const routes = [...api, ...documentationRoutes([...hot, ...api], version)];
   const requests = requestMetrics(metrics);
-  return serving(httpApp(hot, routes, { ids, log, requests, maxBodyBytes }), stopping);
+  return serving(
+    httpApp(hot, routes, { ids, log, requests, access, maxBodyBytes }),
+    stopping,
+    options.certificate,
+  );
 }

@@ -37,6 +37,7 @@ export const statusRoute = (progress: ProgressQueries, freshness: Freshness): Ro
   route({
     method: 'get',
     path: '/api/v1/status',
+    scope: 'operate',
     tag: 'Operation',
     summary: 'How far the projections have come, and what became of the readings',
     answers: { 200: { description: 'As it is now.', content: { 'application/json': status } } },

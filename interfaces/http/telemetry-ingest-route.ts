@@ -9,7 +9,9 @@ import { positionToken } from '../../application/ports/position.ts';
 import type { ReadingMetrics } from './http-metrics.ts';
 import { MalformedLine, readItems } from './json-body.ts';
 import { HttpProblem, invalidRequest, type ProblemKind, problemType } from './problems.ts';
+import type { RateLimits } from './rate-limits.ts';
 import { readingSchema, submittedReading } from './reading-schema.ts';
+import type { Identity } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { explain } from './validation.ts';
 
@@ -51,10 +53,13 @@ export function telemetryIngestRoute(
   ingest: IngestTelemetry,
   metrics: ReadingMetrics,
   limits: { readonly bytes: number; readonly items: number },
+  rates: RateLimits | undefined,
 ): Route {
   return route({
     method: 'post',
     path: '/api/v1/telemetry',
+    scope: 'telemetry:write',
+    orBy: 'device-token',
     tag: 'Telemetry',
     summary: 'Send readings',
     description:
@@ -75,6 +80,7 @@ export function telemetryIngestRoute(
     problems: [
       'malformed-encoding',
       'too-many-items',
+      'not-this-device',
       'device-not-registered',
       'device-suspended',
       'device-decommissioned',
@@ -89,6 +95,8 @@ export function telemetryIngestRoute(
         if (reading) readings.push(reading);
         else rejected.push(explained(items[index], index, alone));
       }
+      refuseOthers(readings, context.identity);
+      if (readings.length > 0) rates?.spendReadings(readings, keyOf(context.identity));
       const answer = readings.length > 0 ? await ingest(readings, context.caller) : nothing;
       if (answer.refused.length > 0)
         rejected.push(...answer.refused.map((refusal) => refused(refusal, alone)));
@@ -101,6 +109,21 @@ export function telemetryIngestRoute(
     },
   });
 }
+
+/** A device token speaks for one device. */
+function refuseOthers(readings: readonly SubmittedReading[], identity: Identity): void {
+  if (identity.is !== 'device') return;
+  const other = readings.find(({ deviceId }) => deviceId !== identity.deviceId);
+  if (other)
+    throw new HttpProblem(
+      'not-this-device',
+      `The token is that of device ${identity.deviceId}, and a reading is of ${other.deviceId}`,
+      { members: { deviceId: identity.deviceId, index: other.index } },
+    );
+}
+
+const keyOf = (identity: Identity): string | undefined =>
+  identity.is === 'key' ? identity.key.name : undefined;
 
 const nothing: IngestAnswer = { accepted: 0, refused: [], positions: [] };
 

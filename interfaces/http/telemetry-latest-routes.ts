@@ -29,6 +29,7 @@ export function telemetryLatestRoutes({
     route({
       method: 'get',
       path: '/api/v1/devices/:deviceId/telemetry/latest',
+      scope: 'telemetry:read',
       tag: 'Telemetry',
       summary: 'What one device measured last',
       params: deviceParams,
@@ -45,6 +46,7 @@ export function telemetryLatestRoutes({
     route({
       method: 'get',
       path: '/api/v1/telemetry/latest',
+      scope: 'telemetry:read',
       tag: 'Telemetry',
       summary: 'What each device that matches measured last',
       description: 'By device id. A page holds all of a device or none of it.',

@@ -33,6 +33,7 @@ export function telemetrySeriesRoutes({
     route({
       method: 'get',
       path: '/api/v1/devices/:deviceId/telemetry',
+      scope: 'telemetry:read',
       tag: 'Telemetry',
       summary: 'What one device measured',
       params: deviceParams,
@@ -49,6 +50,7 @@ export function telemetrySeriesRoutes({
     route({
       method: 'get',
       path: '/api/v1/telemetry',
+      scope: 'telemetry:read',
       tag: 'Telemetry',
       summary: 'What all devices that match measured',
       description: 'Points by device id, then by time; buckets by time, over all devices together.',

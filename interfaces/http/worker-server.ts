@@ -1,6 +1,7 @@
 import type { Registry } from 'prom-client';
 import type { Ids } from '../../application/ports/ids.ts';
 import type { Log } from '../../application/ports/log.ts';
+import type { Access } from './access.ts';
 import { httpApp } from './app.ts';
 import { requestMetrics } from './http-metrics.ts';
 import { type Checks, operationRoutes } from './operation-routes.ts';
@@ -13,6 +14,7 @@ export type WorkerServices = {
   readonly metrics: Registry;
   readonly checks: Checks;
   readonly version: string;
+  readonly access: Access;
 };
 
 /** What a worker answers over HTTP: whether it lives, whether it is ready, and its metrics. */

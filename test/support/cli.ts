@@ -2,6 +2,7 @@ import { Writable } from 'node:stream';
 import type { CommandContext } from '../../interfaces/cli/command-context.ts';
 import { run } from '../../interfaces/cli/program.ts';
 import { terminalOn } from '../../interfaces/cli/terminal.ts';
+import { openKeys } from '../../interfaces/composition/keys.ts';
 import { openLog } from '../../interfaces/composition/log.ts';
 import { openReplay } from '../../interfaces/composition/replay.ts';
 import { startRole } from '../../interfaces/composition/roles.ts';
@@ -20,7 +21,13 @@ export async function runCli(
     env: { LOG_LEVEL: 'silent', ...env },
     terminal: terminalOn(out.stream, err.stream),
     signal: new AbortController().signal,
-    parts: { log: async (level, role) => openLog(level, role), start: startRole, openSession, openReplay },
+    parts: {
+      log: async (level, role) => openLog(level, role),
+      start: startRole,
+      openSession,
+      openReplay,
+      openKeys,
+    },
     exitCode: 0,
     ...replaced,
   };

@@ -60,6 +60,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
     commands: deviceCommands(eventStore, eventRegistry, uuidIds, clock, () => {}),
     history,
     credentials: randomCredentials,
+    access: { admit: () => undefined },
     ingest: ingestTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
     devices: {
       list: async (_, { limit, after = '' }) =>

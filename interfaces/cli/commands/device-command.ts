@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { z } from 'zod';
 import type { positionedDevice } from '../../http/device-answers.ts';
 import { type ApiClient, apiClient } from '../api-client.ts';
-import { type CommandContext, localUrl } from '../command-context.ts';
+import { type CommandContext, clientOptions, localUrl } from '../command-context.ts';
 import { printable } from '../format.ts';
 
 export type PositionedDevice = z.output<typeof positionedDevice>;
@@ -12,7 +12,7 @@ export type ApiOptions = { readonly url?: string; readonly json?: boolean };
 export type AddCommand = (name: string, description: string, example: string) => Command;
 
 export const clientOf = ({ url }: ApiOptions, context: CommandContext): ApiClient =>
-  apiClient(url ?? localUrl(context), { signal: context.signal });
+  apiClient(url ?? localUrl(context), clientOptions(context));
 
 export const deviceAddress = (id: string): string => `/api/v1/devices/${encodeURIComponent(id)}`;
 

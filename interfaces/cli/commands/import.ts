@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { apiClient } from '../api-client.ts';
-import { type CommandContext, withSession } from '../command-context.ts';
+import { type CommandContext, clientOptions, withSession } from '../command-context.ts';
 import { exitCodes, exitCodesHelp } from '../exit-codes.ts';
 import { counted } from '../format.ts';
 import { metricColumn } from '../import/columns.ts';
@@ -83,9 +83,12 @@ async function importInto(
     return withSession(context, 'import', (session, config) =>
       importFiles(histories, options, sending, sessionSink(session, whereDataIs(config)), rejects, context),
     );
-  await apiClient(options.url, { signal }).get('/health/live');
-  const client = apiClient(options.url, { signal, finish: true, retryMilliseconds: options.retry * 1000 });
-  const patient = apiClient(options.url, { signal, retryMilliseconds: projectedWithin });
+  await apiClient(options.url, clientOptions(context)).get('/health/live');
+  const client = apiClient(
+    options.url,
+    clientOptions(context, { finish: true, retryMilliseconds: options.retry * 1000 }),
+  );
+  const patient = apiClient(options.url, clientOptions(context, { retryMilliseconds: projectedWithin }));
   return importFiles(histories, options, sending, serverSink(client, patient), rejects, context);
 }
 

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { isoTimeForm, parseIsoTime } from '../../http/iso-time.ts';
 import { apiClient } from '../api-client.ts';
-import { type CommandContext, localUrl } from '../command-context.ts';
+import { type CommandContext, clientOptions, localUrl } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
 import { fraction, jsonOption, urlOption, whole } from '../options.ts';
 import { showProgress } from '../progress-line.ts';
@@ -73,19 +73,21 @@ async function simulate(options: Options, context: CommandContext): Promise<void
   checkBounds(url, planned, options);
 
   let uncertain = 0;
-  const client = apiClient(url, {
-    signal,
-    finish: true,
-    retryMilliseconds: options.retry * 1000,
-    onUncertain: () => {
-      uncertain += 2 * batch;
-    },
-  });
-  await apiClient(url, { signal }).get('/health/live');
+  const client = apiClient(
+    url,
+    clientOptions(context, {
+      finish: true,
+      retryMilliseconds: options.retry * 1000,
+      onUncertain: () => {
+        uncertain += 2 * batch;
+      },
+    }),
+  );
+  await apiClient(url, clientOptions(context)).get('/health/live');
   const start = options.start ?? Date.now();
   const stations = fleet({ ...options, readings: planned, readingsPerSecond: rate, start });
   await registerDevices(client, stations.devices);
-  const patient = apiClient(url, { signal, retryMilliseconds: projectedWithin });
+  const patient = apiClient(url, clientOptions(context, { retryMilliseconds: projectedWithin }));
   const before = options.check ? await settledLedger(patient, signal) : undefined;
 
   const sent = nothingSent(options.devices);

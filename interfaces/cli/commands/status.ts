@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { type SystemStatus, systemStatus } from '../../../application/system-status.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { apiClient } from '../api-client.ts';
-import { type CommandContext, localUrl, withSession } from '../command-context.ts';
+import { type CommandContext, clientOptions, localUrl, withSession } from '../command-context.ts';
 import { exitCodesHelp, ServerUnavailable } from '../exit-codes.ts';
 import { count, table } from '../format.ts';
 import { jsonOption, urlOption } from '../options.ts';
@@ -33,8 +33,8 @@ export function statusCommand(program: Command, context: CommandContext): void {
     });
 }
 
-const serverStatus = (url: string, { signal }: CommandContext): Promise<SystemStatus> =>
-  apiClient(url, { signal }).get('/api/v1/status');
+const serverStatus = (url: string, context: CommandContext): Promise<SystemStatus> =>
+  apiClient(url, clientOptions(context)).get('/api/v1/status');
 
 async function nearestStatus(context: CommandContext): Promise<SystemStatus> {
   try {

@@ -13,6 +13,8 @@ const commands = [
   ['status'],
   ['migrate'],
   ['config'],
+  ['keys'],
+  ...['create', 'list', 'revoke'].map((name) => ['keys', name]),
   ['devices'],
   ...['list', 'show', 'history', 'register', 'set', 'suspend', 'reinstate', 'decommission'].map((name) => [
     'devices',

@@ -1,0 +1,129 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { type ApiKey, type Scope, scopes } from '../../../application/ports/api-keys.ts';
+import { configFrom } from '../../../infrastructure/config/config.ts';
+import type { Keys } from '../../composition/keys.ts';
+import { isoTimeForm, parseIsoTime } from '../../http/iso-time.ts';
+import type { CommandContext } from '../command-context.ts';
+import { exitCodesHelp, Refused } from '../exit-codes.ts';
+import { table } from '../format.ts';
+import { jsonOption } from '../options.ts';
+
+type Asked = { readonly name: string; readonly scopes: readonly Scope[]; readonly expires?: number };
+
+const help = `
+Works on the configured read models directly, and servers that run take notice within five seconds. From the first
+key on every request needs one, and the server may listen on other addresses than loopback.
+
+Scopes: ${scopes.join(', ')}; docs/security.md says what each allows.
+
+Examples:
+  fieldlog keys create --name gateway-1 --scopes telemetry:write
+  fieldlog keys create --name analyst --scopes devices:read,telemetry:read --expires 90d
+  fieldlog keys list
+  fieldlog keys revoke gateway-1
+`;
+
+export function keysCommand(program: Command, context: CommandContext): void {
+  const keys = program
+    .command('keys')
+    .description('Make API keys, see which there are, and revoke them')
+    .addHelpText('after', help + exitCodesHelp);
+  const add = (name: string, description: string, example: string) =>
+    keys
+      .command(name)
+      .description(description)
+      .addOption(jsonOption())
+      .addHelpText('after', `\nExample:\n  fieldlog keys ${example}\n${exitCodesHelp}`);
+
+  add('create', 'Make a key, and show it this once', 'create --name gateway-1 --scopes telemetry:write')
+    .requiredOption('--name <name>', 'whose it is; stands as the actor of all that is done with it', keyName)
+    .requiredOption('--scopes <scope,...>', `what it may do: ${scopes.join(', ')}`, scopeList)
+    .option('--expires <when>', 'until when it is good: such as 90d, 12h, or a time in ISO 8601', expiry)
+    .action((options: Asked & { json?: boolean }) => withKeys(context, (keys) => create(keys, options)));
+
+  add('list', 'The keys there are and were, without their secrets', 'list --json').action(
+    ({ json }: { json?: boolean }) =>
+      withKeys(context, async (keys) => {
+        const found = (await keys.list()).map(shown);
+        await context.terminal.out(json ? `${JSON.stringify(found)}\n` : tableOf(found));
+      }),
+  );
+
+  add('revoke <name>', 'Have a key be good no more, for ever', 'revoke gateway-1').action(
+    (name: string, { json }: { json?: boolean }) =>
+      withKeys(context, async (keys) => {
+        if (!(await keys.revoke(name))) throw new Refused(`there is no key ${name}`);
+        await context.terminal.out(
+          json ? `${JSON.stringify({ name, revoked: true })}\n` : `${name} is revoked\n`,
+        );
+      }),
+  );
+
+  async function create(keys: Keys, { json, name, scopes, expires }: Asked & { json?: boolean }) {
+    const made = await keys.create({ name, scopes, expiresAt: expires ?? null });
+    if (!made) throw new Refused(`there is or was a key ${name}, and a name is given once: take another`);
+    const { key, secret } = made;
+    await context.terminal.out(json ? `${JSON.stringify({ ...shown(key), key: secret })}\n` : `${secret}\n`);
+    if (!json) context.terminal.note('Keep it: it is shown only now, and only its hash is stored.');
+  }
+}
+
+async function withKeys({ env, parts }: CommandContext, work: (keys: Keys) => Promise<void>): Promise<void> {
+  const config = configFrom(env);
+  const keys = await parts.openKeys(
+    config,
+    await parts.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', 'keys'),
+  );
+  try {
+    await work(keys);
+  } finally {
+    await keys.close();
+  }
+}
+
+const shown = ({ name, scopes, createdAt, expiresAt, revokedAt }: ApiKey) => ({
+  name,
+  scopes,
+  createdAt: iso(createdAt),
+  expiresAt: iso(expiresAt),
+  revokedAt: iso(revokedAt),
+});
+
+const tableOf = (keys: readonly ReturnType<typeof shown>[]): string =>
+  table(
+    ['name', 'scopes', 'created', 'expires', 'revoked'],
+    keys.map(({ name, scopes, createdAt, expiresAt, revokedAt }) => [
+      name,
+      scopes.join(','),
+      createdAt ?? '',
+      expiresAt ?? 'never',
+      revokedAt ?? '',
+    ]),
+  );
+
+const iso = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());
+
+function keyName(text: string): string {
+  if (/^[A-Za-z0-9][\w.@-]{0,63}$/.test(text) && text !== 'anonymous') return text;
+  throw new InvalidArgumentError(
+    'It must be letters, digits and . _ @ - , starting with a letter or digit, at most 64, and not "anonymous".',
+  );
+}
+
+function scopeList(text: string): readonly Scope[] {
+  const names = [...new Set(text.split(','))];
+  const known = names.flatMap((name) => scopes.filter((scope) => scope === name));
+  if (known.length === names.length) return known;
+  throw new InvalidArgumentError(`It must be some of ${scopes.join(', ')}, with commas between them.`);
+}
+
+const units: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+function expiry(text: string): number {
+  const [, number, unit = ''] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
+  const time = number === undefined ? parseIsoTime(text) : Date.now() + Number(number) * (units[unit] ?? 0);
+  if (time !== undefined && time > Date.now()) return time;
+  throw new InvalidArgumentError(
+    `It must be such as 90d, 12h or 30m, or a time to come in ISO 8601, ${isoTimeForm}.`,
+  );
+}

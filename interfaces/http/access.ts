@@ -1,0 +1,91 @@
+import type { IncomingMessage } from 'node:http';
+import type { KeyRing } from '../../application/key-ring.ts';
+import type { ApiKey } from '../../application/ports/api-keys.ts';
+import type { Credentials } from '../../application/ports/credentials.ts';
+import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
+import { HttpProblem } from './problems.ts';
+import type { RateLimits } from './rate-limits.ts';
+import type { RequestContext } from './request-context.ts';
+import type { Route } from './route.ts';
+
+export type Access = {
+  /** Throws a problem unless the request may call the route; notes in the context who it comes from. */
+  admit(req: IncomingMessage, route: Route, context: RequestContext): Promise<void> | undefined;
+};
+
+export type AccessParts = {
+  readonly keys: KeyRing;
+  readonly credentials: Credentials;
+  readonly directory: DeviceDirectory;
+  /** Good for reading metrics and for nothing else. */
+  readonly metricsToken?: string | undefined;
+  readonly limits?: RateLimits | undefined;
+};
+
+/** The scopes of API keys, device tokens and the token for metrics, as docs/security.md describes them. */
+export function access({ keys, credentials, directory, metricsToken, limits }: AccessParts): Access {
+  const metricsHash = metricsToken === undefined ? undefined : credentials.hash(metricsToken);
+
+  return {
+    admit(req, route, context) {
+      if (route.scope === 'public') return undefined;
+      const text = shownText(req);
+      // Most requests of a system without keys: they must not wait even for a promise.
+      if (text === undefined && isOpen(route)) return undefined;
+      return identify(text, route, context);
+    },
+  };
+
+  function isOpen({ orBy }: Route): boolean {
+    return !keys.isNeeded() && !(orBy === 'metrics-token' && metricsHash !== undefined);
+  }
+
+  async function identify(text: string | undefined, route: Route, context: RequestContext): Promise<void> {
+    if (text === undefined) throw unidentified('Show an API key as `Authorization: Bearer …` or `X-API-Key`');
+    if (route.orBy === 'metrics-token' && metricsHash !== undefined)
+      if (credentials.same(credentials.hash(text), metricsHash)) return;
+
+    const shown = credentials.read(text);
+    if (shown?.kind === 'device') {
+      if (!(await isTokenOf(shown.subject, shown.hash))) throw unidentified('The device token is not good');
+      if (route.orBy !== 'device-token')
+        throw new HttpProblem('scope-missing', 'A device token is good for sending readings only', {
+          members: { scope: route.scope },
+        });
+      context.identity = { is: 'device', deviceId: shown.subject };
+      context.caller = { ...context.caller, actor: `device:${shown.subject}` };
+      return;
+    }
+
+    if (isOpen(route)) return;
+    const key = shown && (await keys.find(shown));
+    if (!key) throw unidentified('The API key is unknown, revoked or expired');
+    context.identity = { is: 'key', key };
+    context.caller = { ...context.caller, actor: key.name };
+    if (!key.scopes.some((scope) => scope === route.scope)) throw scopeMissing(key, route);
+    limits?.spendRequest(key.name);
+  }
+
+  async function isTokenOf(deviceId: string, hash: string): Promise<boolean> {
+    const entry = (await directory.find(new Set([deviceId]))).get(deviceId);
+    return entry?.tokenHash !== undefined && credentials.same(entry.tokenHash, hash);
+  }
+}
+
+/** RFC 6750 for `Authorization`; other schemes are some proxy's business, not ours. */
+function shownText({ headers }: IncomingMessage): string | undefined {
+  const { authorization, 'x-api-key': key } = headers;
+  const bearer = authorization === undefined ? undefined : /^Bearer +(\S+)$/i.exec(authorization)?.[1];
+  return bearer ?? (typeof key === 'string' ? key : undefined);
+}
+
+const unidentified = (detail: string): HttpProblem =>
+  new HttpProblem('key-required', detail, { headers: { 'WWW-Authenticate': 'Bearer realm="fieldlog"' } });
+
+const scopeMissing = ({ name, scopes }: ApiKey, { scope }: Route): HttpProblem =>
+  new HttpProblem('scope-missing', `The API key ${name} has not the scope ${scope}`, {
+    members: { scope, scopes },
+    headers: {
+      'WWW-Authenticate': `Bearer realm="fieldlog", error="insufficient_scope", scope="${scope}"`,
+    },
+  });

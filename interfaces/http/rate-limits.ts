@@ -1,0 +1,70 @@
+import type { SubmittedReading } from '../../application/ingest-telemetry.ts';
+import { HttpProblem } from './problems.ts';
+import { type TokenBuckets, tokenBuckets } from './token-buckets.ts';
+
+/** Each call throws a 429 problem, and spends nothing, when the limit is reached. */
+export type RateLimits = {
+  /** One request of an API key. */
+  spendRequest(key: string): void;
+  /** The readings of one request: each counts for its device, and all but one, the request itself, for the key. */
+  spendReadings(readings: readonly SubmittedReading[], key: string | undefined): void;
+};
+
+/** Requests and readings a second, each where it is given. */
+export type RateOptions = {
+  readonly perKey?: number | undefined;
+  readonly perDevice?: number | undefined;
+  /** For how many seconds' worth a key or a device may come at once after it was silent. */
+  readonly burstSeconds: number;
+};
+
+/** Keys or devices remembered; one that is forgotten may start anew. */
+const remembered = 100_000;
+
+/** Each node counts for itself. `undefined` when nothing is limited. */
+export function rateLimits(
+  { perKey, perDevice, burstSeconds }: RateOptions,
+  now: () => number = () => performance.now(),
+): RateLimits | undefined {
+  if (perKey === undefined && perDevice === undefined) return undefined;
+  const keys = limit('per-key', perKey);
+  const devices = limit('per-device', perDevice);
+
+  return {
+    spendRequest(key) {
+      keys?.check(key);
+      keys?.buckets.spend(key, 1);
+    },
+
+    spendReadings(readings, key) {
+      if (devices) {
+        const counts = new Map<string, number>();
+        for (const { deviceId } of readings) counts.set(deviceId, (counts.get(deviceId) ?? 0) + 1);
+        for (const deviceId of counts.keys()) devices.check(deviceId);
+        for (const [deviceId, count] of counts) devices.buckets.spend(deviceId, count);
+      }
+      if (key !== undefined) keys?.buckets.spend(key, readings.length - 1);
+    },
+  };
+
+  function limit(name: string, rate: number | undefined) {
+    if (rate === undefined) return undefined;
+    const burst = rate * burstSeconds;
+    const buckets = tokenBuckets({ rate, burst, remembered }, now);
+    return { buckets, check: (of: string) => refuseEmpty(buckets, name, of, { rate, burst }) };
+  }
+}
+
+function refuseEmpty(
+  buckets: TokenBuckets,
+  name: string,
+  of: string,
+  { rate, burst }: { readonly rate: number; readonly burst: number },
+): void {
+  const seconds = buckets.secondsToWait(of);
+  if (seconds === 0) return;
+  throw new HttpProblem('rate-limited', `The limit ${name} of ${rate} a second is reached for ${of}`, {
+    members: { limit: { name, of, rate, burst } },
+    headers: { 'Retry-After': String(Math.ceil(seconds)) },
+  });
+}
