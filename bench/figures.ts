@@ -1,7 +1,10 @@
+import { commandsDistributed } from './figures/commands-distributed.ts';
 import { commandsEmbedded } from './figures/commands-embedded.ts';
 import { influx } from './figures/influx.ts';
 import { ingestEmbedded } from './figures/ingest-embedded.ts';
+import { ingestKafka } from './figures/ingest-kafka.ts';
 import { projectEmbedded } from './figures/project-embedded.ts';
+import { projectKafka } from './figures/project-kafka.ts';
 import { rebuildDevices } from './figures/rebuild-devices.ts';
 import { rebuildTelemetry } from './figures/rebuild-telemetry.ts';
 import type { Bench } from './harness/bench.ts';
@@ -17,8 +20,11 @@ type Figure = {
 
 export const figures: readonly Figure[] = [
   { part: 'ingest', file: 'ingest-embedded', measure: ingestEmbedded },
+  { part: 'ingest', file: 'ingest-kafka', needsServers: true, measure: ingestKafka },
   { part: 'project', file: 'project-embedded', measure: projectEmbedded },
+  { part: 'project', file: 'project-kafka', needsServers: true, measure: projectKafka },
   { part: 'commands', file: 'commands-embedded', measure: commandsEmbedded },
+  { part: 'commands', file: 'commands-distributed', measure: commandsDistributed },
   { part: 'replay', file: 'rebuild-devices', measure: rebuildDevices },
   { part: 'replay', file: 'rebuild-telemetry', measure: rebuildTelemetry },
   { part: 'e2e', file: 'influx', measure: influx },
