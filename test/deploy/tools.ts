@@ -32,6 +32,16 @@ export function itWith(
   else it(missing);
 }
 
+/** What kustomize makes of a folder. */
+export const kustomize = (folder: string): string =>
+  isOnPath('kubectl') ? run('kubectl', 'kustomize', folder) : run('kustomize', 'build', folder);
+
+/** A suite that needs kustomize, alone or as a part of kubectl; told like `itWith` where there is none. */
+export function withKustomize(title: string, suite: () => void): void {
+  if (isOnPath('kubectl') || isOnPath('kustomize')) describe(title, suite);
+  else describe(title, () => itWith('kustomize', 'is built', () => {}));
+}
+
 function isOnPath(program: string): boolean {
   return (process.env.PATH ?? '').split(path.delimiter).some((folder) => {
     try {
