@@ -1,6 +1,7 @@
 import kafkajs, { type KafkaConfig, type LogEntry, type logCreator } from 'kafkajs';
 import type { Log } from '../../application/ports/log.ts';
 import './connection-repair.ts';
+import './encoder-repair.ts';
 import './request-queue-repair.ts';
 import './compression.ts';
 

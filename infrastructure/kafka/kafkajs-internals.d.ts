@@ -1,4 +1,4 @@
-/** The parts of kafkajs that are reached into: see `request-queue-repair.ts` and `connection-repair.ts`. */
+/** The parts of kafkajs that are reached into: see `request-queue-`, `connection-` and `encoder-repair.ts`. */
 declare module 'kafkajs/src/network/requestQueue/index.js' {
   export default class RequestQueue {
     pending: unknown[];
@@ -13,5 +13,15 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
 declare module 'kafkajs/src/network/connection.js' {
   export default class Connection {
     connect(): Promise<unknown>;
+  }
+}
+
+declare module 'kafkajs/src/protocol/encoder.js' {
+  export default class Encoder {
+    static nextPowerOfTwo(size: number): number;
+    buf: Buffer;
+    /** How much of `buf` is written. */
+    offset: number;
+    ensureAvailable(length: number): void;
   }
 }

@@ -22,6 +22,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
   let kafka: Fixture;
   let group: string;
   let consumer: FencedConsumer;
+  const deviceOf = new Map<string, string>();
 
   const open = async (options: Parameters<typeof kafkaFixture>[1] = {}) => {
     kafka = await kafkaFixture(brokers, options);
@@ -34,6 +35,9 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     const publication = newPublication(Array.from({ length: count }, (_, n) => reading(device, n)));
     const [position] = await kafka.log.publish(publication);
     assert.ok(position);
+    publication.events.forEach((_, i) => {
+      deviceOf.set(`${publication.id}/${i}`, device);
+    });
     return { ids: publication.events.map((_, i) => `${publication.id}/${i}`), ...position };
   };
   const consumedOnce = (ids: readonly string[]) =>
@@ -143,48 +147,60 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     await admin.disconnect();
   });
 
-  it('neither loses nor doubles while members come and go', async function () {
+  it('neither loses, doubles nor stalls while a member comes and goes every second', async function () {
     const seconds = Number(process.env.STORM_SECONDS ?? 8);
     this.timeout((seconds + 90) * 1000);
     await open({ topic: { partitions: 6 }, session: { batchSize: 50 } });
     const devices = Array.from({ length: 30 }, newDevice);
     const stop = new AbortController();
+    const ids: string[] = [];
+    const publishing = (async () => {
+      for (; !stop.signal.aborted; await pause(20))
+        ids.push(
+          ...(await Promise.all(devices.map((device) => publish(2, device)))).flatMap((one) => one.ids),
+        );
+    })();
     const members: Promise<void>[] = [];
     const join = async (signal: AbortSignal) => {
       const { source } = await kafka.reopen();
       members.push(source.run(consumer, { group, signal }));
     };
-    const ids: string[] = [];
-    const publishing = (async () => {
-      while (!stop.signal.aborted)
-        ids.push(
-          ...(await Promise.all(devices.map((device) => publish(5, device)))).flatMap((one) => one.ids),
-        );
-    })();
 
     await join(stop.signal);
+    await eventually(() => assert.ok(consumer.effects.size > 0));
+    let idleSeconds = 0;
     for (let second = 0; second < seconds; second += 1) {
+      const before = consumer.effects.size;
       const leaves = new AbortController();
       await join(leaves.signal);
       await pause(1000);
       leaves.abort();
+      if (consumer.effects.size === before) idleSeconds += 1;
     }
     stop.abort();
     await Promise.all([publishing, ...members]);
     const during = consumer.effects.size;
-    await runUntilConsumed(ids);
+    const missing = () => ids.filter((id) => consumer.effects.get(id) !== 1).length;
+    await run(() => eventually(() => assert.equal(missing(), 0), { within: 40_000, every: 100 }));
+
     assert.equal(consumer.effects.size, ids.length);
-    for (const device of devices) {
-      // Repeated deliveries aside, a device's events arrive in the order they were published in.
-      const firsts = new Set(
-        consumer.delivered
-          .filter(({ data }) => (data as { deviceId: string }).deviceId === device)
-          .map(({ id }) => id),
+    const order = new Map(ids.map((id, i) => [id, i]));
+    const last = new Map<string, number>();
+    for (const id of consumer.effects.keys()) {
+      const device = deviceOf.get(id) as string;
+      assert.ok(
+        (order.get(id) as number) > (last.get(device) ?? -1),
+        'the events of a device keep their order',
       );
-      const published = ids.filter((id) => firsts.has(id));
-      assert.deepEqual([...firsts], published);
+      last.set(device, order.get(id) as number);
     }
-    assert.ok(during > 0, 'nothing was consumed while members came and went');
+    assert.ok(
+      during > ids.length / 2,
+      `${during} of ${ids.length} were consumed while members came and went`,
+    );
+    console.info(
+      `      ${ids.length} events, ${during} consumed in the storm, ${idleSeconds} of ${seconds} seconds without`,
+    );
   });
 
   describe('when the topic has changed', () => {

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import Encoder from 'kafkajs/src/protocol/encoder.js';
+import '../../../infrastructure/kafka/encoder-repair.ts';
+
+type Written = Encoder & {
+  writeInt32(n: number): Written;
+  writeBuffer(b: Buffer): Written;
+  readonly buffer: Buffer;
+};
+
+describe('An encoder of kafkajs', () => {
+  const newEncoder = (...size: number[]) => Reflect.construct(Encoder, size) as Written;
+
+  it('holds what was written to it, however it grew', () => {
+    const parts = fc.array(
+      fc.oneof(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), fc.uint8Array({ maxLength: 400 })),
+    );
+    fc.assert(
+      fc.property(parts, (written) => {
+        const encoder = newEncoder();
+        const expected = written.map((part) => {
+          if (typeof part !== 'number') {
+            encoder.writeBuffer(Buffer.from(part));
+            return Buffer.from(part);
+          }
+          encoder.writeInt32(part);
+          const bytes = Buffer.alloc(4);
+          bytes.writeInt32BE(part);
+          return bytes;
+        });
+        assert.deepEqual(Buffer.from(encoder.buffer), Buffer.concat(expected));
+      }),
+    );
+  });
+
+  it('takes no memory of its own until it holds much', () => {
+    const encoder = newEncoder();
+    assert.equal(encoder.buf.length, 0);
+    assert.equal(encoder.writeInt32(1).buf.buffer.byteLength, Buffer.poolSize);
+    assert.equal(newEncoder(5000).buf.length, 8192);
+  });
+});
