@@ -54,8 +54,8 @@ export type DeviceRow = RegisteredDevice & {
 
 export interface DeviceTable {
   find(deviceIds: readonly string[]): Promise<ReadonlyMap<string, DeviceRow>>;
-  /** Inserts or replaces whole rows. */
-  put(rows: readonly DeviceRow[]): Promise<void>;
+  /** Inserts or replaces whole rows. `before` says, when given, what the table holds of them: the others are new. */
+  put(rows: readonly DeviceRow[], before?: ReadonlyMap<string, DeviceRow>): Promise<void>;
 }
 
 export type FieldChange = {

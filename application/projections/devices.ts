@@ -2,7 +2,7 @@ import { type DeviceEvent, deviceDecider, type RegisteredDevice } from '../../do
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { RecordedEvent } from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
-import { type EventDescription, type Projection, versionOf } from './projection.ts';
+import { type EventDescription, type Projection, type ProjectionWorker, versionOf } from './projection.ts';
 
 /** A checked event of a device with what the store says of it. */
 export type DeviceFact = { readonly recorded: RecordedEvent; readonly event: DeviceEvent };
@@ -14,17 +14,35 @@ export function devicesProjection(registry: EventRegistry): Projection<RecordedE
     version: versionOf('devices'),
     describe: describeDeviceEvent,
     decode: (recorded) => ({ recorded, event: registry.deviceEvent(recorded) }),
-    open: () => ({
-      async apply(facts, { devices }) {
-        const rows = new Map(await devices.find([...new Set(facts.map(({ event }) => event.data.deviceId))]));
-        for (const fact of facts) {
-          const { deviceId } = fact.event.data;
-          rows.set(deviceId, next(rows.get(deviceId), fact));
-        }
-        await devices.put([...rows.values()]);
-      },
-      reset: () => {},
-    }),
+    open: devicesWorker,
+  };
+}
+
+/** More would be looked up again: enough for a rebuild to meet most devices only once. */
+const devicesKept = 50_000;
+
+function devicesWorker(): ProjectionWorker<RecordedEvent, DeviceFact> {
+  const known = new Map<string, DeviceRow>();
+  return {
+    async apply(facts, { devices }) {
+      const ids = new Set(facts.map(({ event }) => event.data.deviceId));
+      for (const [id, row] of await devices.find([...ids].filter((id) => !known.has(id)))) known.set(id, row);
+      const rows = new Map<string, DeviceRow>();
+      for (const fact of facts) {
+        const { deviceId } = fact.event.data;
+        rows.set(deviceId, next(rows.get(deviceId) ?? known.get(deviceId), fact));
+      }
+      await devices.put([...rows.values()], known);
+      for (const [id, row] of rows) {
+        known.delete(id);
+        known.set(id, row);
+      }
+      for (const id of known.keys()) {
+        if (known.size <= devicesKept) break;
+        known.delete(id);
+      }
+    },
+    reset: () => known.clear(),
   };
 }
 

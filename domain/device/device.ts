@@ -151,7 +151,7 @@ function realChanges(device: DeviceDetails, wanted: Partial<DeviceDetails>): Par
   };
 }
 
-function sameLabels(a: Labels, b: Labels): boolean {
+export function sameLabels(a: Labels, b: Labels): boolean {
   const keys = Object.keys(a);
   return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }

@@ -4,7 +4,7 @@ import type {
   Generation,
   ProjectionTables,
 } from '../../application/ports/read-models.ts';
-import type { RegisteredDevice } from '../../domain/device/device.ts';
+import { type RegisteredDevice, sameLabels } from '../../domain/device/device.ts';
 import { chunks, inChunks, placeholders } from './chunks.ts';
 import {
   deviceColumns,
@@ -43,7 +43,7 @@ function deviceTable(sql: Sql, generation: number): DeviceTable {
       return new Map(rows.map((row) => [row.deviceId, deviceRow(row)]));
     },
 
-    async put(rows) {
+    async put(rows, before) {
       await sql.write(
         'replace',
         devices,
@@ -70,13 +70,18 @@ function deviceTable(sql: Sql, generation: number): DeviceTable {
           row.updatedAt,
         ]),
       );
-      for (const ids of chunks(rows.map((row) => row.deviceId)))
+      const relabelled = rows.filter(({ deviceId, labels }) => {
+        const known = before?.get(deviceId);
+        return !known || !sameLabels(labels, known.labels);
+      });
+      const labelled = before ? relabelled.filter((row) => before.has(row.deviceId)) : relabelled;
+      for (const ids of chunks(labelled.map((row) => row.deviceId)))
         await sql.run(`DELETE FROM ${labels} WHERE device_id IN (${placeholders(ids)})`, ids);
       await sql.write(
         'insert',
         labels,
         ['device_id', 'label', 'value'],
-        rows.flatMap((row) =>
+        relabelled.flatMap((row) =>
           Object.entries(row.labels).map(([label, value]) => [row.deviceId, label, value]),
         ),
       );
