@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { keyRing } from '../../application/key-ring.ts';
+import type { ApiKey, ApiKeys } from '../../application/ports/api-keys.ts';
+import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import { randomCredentials as credentials } from '../../infrastructure/credentials/random-credentials.ts';
+import { eventually } from '../support/eventually.ts';
+
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+describe('The key ring', () => {
+  let stored: ApiKey[];
+  let looks: number;
+  let now: number;
+  let failing: boolean;
+  const keys: ApiKeys = {
+    async list() {
+      looks += 1;
+      if (failing) throw new ReadModelsUnavailable('gone');
+      return stored;
+    },
+    add: () => assert.fail(),
+    revoke: () => assert.fail(),
+  };
+  const ring = () => keyRing(keys, credentials, { now: () => now }, silent);
+
+  beforeEach(() => {
+    [stored, looks, now, failing] = [[], 0, 1000, false];
+  });
+
+  function made(name: string, replaced: Partial<ApiKey> = {}) {
+    const { secret, hash } = credentials.issue('key', name);
+    const key: ApiKey = {
+      name,
+      hash,
+      scopes: ['operate'],
+      createdAt: 0,
+      expiresAt: null,
+      revokedAt: null,
+      ...replaced,
+    };
+    stored = [...stored, key];
+    const shown = credentials.read(secret);
+    assert.ok(shown);
+    return { key, shown };
+  }
+
+  it('finds a good key, and none for the right name with another secret', async () => {
+    const { key, shown } = made('a');
+    const found = ring();
+    await found.load();
+    assert.deepEqual(await found.find(shown), key);
+    assert.equal(await found.find({ ...shown, hash: credentials.hash('guessed') }), undefined);
+    assert.equal(looks, 1);
+  });
+
+  it('finds no key that is revoked, or from the moment it expires', async () => {
+    const revoked = made('a', { revokedAt: 1 });
+    const expiring = made('b', { expiresAt: 2000 });
+    const found = ring();
+    await found.load();
+    assert.equal(await found.find(revoked.shown), undefined);
+    now = 1999;
+    assert.deepEqual(await found.find(expiring.shown), expiring.key);
+    now = 2000;
+    assert.equal(await found.find(expiring.shown), undefined);
+  });
+
+  it('needs no key until one was made, and from then on for ever', async () => {
+    const found = ring();
+    await found.load();
+    assert.equal(found.isNeeded(), false);
+    made('a', { revokedAt: 1 });
+    await found.load();
+    assert.equal(found.isNeeded(), true);
+  });
+
+  it('looks for a key made a moment ago, but not for each of a flood of unknown ones', async () => {
+    const found = ring();
+    await found.load();
+    const { key, shown } = made('new');
+    assert.deepEqual(await found.find(shown), key);
+    assert.equal(looks, 2);
+    for (let i = 0; i < 1000; i += 1) await found.find({ kind: 'key', subject: `no-${i}`, hash: shown.hash });
+    assert.equal(looks, 2);
+    now += 500;
+    await found.find({ kind: 'key', subject: 'no', hash: shown.hash });
+    assert.equal(looks, 3);
+  });
+
+  it('notices a revocation within five seconds, and goes on with what it knows while it cannot look', async () => {
+    const { key, shown } = made('a');
+    const found = ring();
+    await found.load();
+    const stopped = new AbortController();
+    const following = found.follow(stopped.signal);
+    failing = true;
+    await eventually(() => assert.ok(looks >= 2), { within: 5000 });
+    assert.deepEqual(await found.find(shown), key);
+    failing = false;
+    stored = [{ ...key, revokedAt: now }];
+    await eventually(async () => assert.equal(await found.find(shown), undefined), { within: 5000 });
+    stopped.abort();
+    await following;
+  });
+});

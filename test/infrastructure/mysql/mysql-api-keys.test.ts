@@ -1,0 +1,21 @@
+import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
+import { sqlApiKeys } from '../../../infrastructure/sql/sql-api-keys.ts';
+import { apiKeysContract } from '../../contracts/api-keys.contract.ts';
+import { needs } from '../../support/servers.ts';
+import { openMysql } from './open-mysql.ts';
+import { ownDatabase } from './own-database.ts';
+
+needs('MYSQL_URL', 'API keys over MysqlSql', (url) => {
+  apiKeysContract('MysqlSql', async () => {
+    const database = await ownDatabase(url);
+    const { db, close } = await openMysql(database.url);
+    await migrateReadModels(db, 1);
+    return {
+      keys: sqlApiKeys(db),
+      async close() {
+        await close();
+        await database.drop();
+      },
+    };
+  });
+});
