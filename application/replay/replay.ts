@@ -1,5 +1,6 @@
 import { deviceStream } from '../../domain/device/device.ts';
 import { countLag } from '../freshness.ts';
+import type { AuditOutcomes } from '../ports/audit-outcomes.ts';
 import type { AuditTables } from '../ports/audit-tables.ts';
 import type { EventSource } from '../ports/event-source.ts';
 import type { PartitionPosition } from '../ports/position.ts';
@@ -54,7 +55,11 @@ export type Replay = {
 export function replay(
   projections: Readonly<Record<ProjectionName, Rebuildable>>,
   ports: ReplayPorts,
-  telemetry: { readonly source: EventSource<LoggedTelemetry>; readonly tables: AuditTables },
+  telemetry: {
+    readonly source: EventSource<LoggedTelemetry>;
+    readonly tables: AuditTables;
+    readonly outcomes: AuditOutcomes;
+  },
   builder: Builder,
 ): Replay {
   const { control, letters, readModels, clock } = ports;
@@ -94,11 +99,15 @@ export function replay(
       return digest;
     },
 
-    audit: async (query, signal) =>
-      audit(await liveOf(projections.telemetry, control), query, telemetry, {
-        group: `audit of ${builder.runner}`,
-        signal,
-      }),
+    async audit(query, signal) {
+      const live = await liveOf(projections.telemetry, control);
+      const report = await audit(live, query, telemetry, { group: `audit of ${builder.runner}`, signal });
+      // Of a part alone, an audit that finds nothing says nothing of the rest.
+      const { deviceId, from, to } = query;
+      if ([deviceId, from, to].every((limit) => limit === undefined))
+        await telemetry.outcomes.keep({ at: clock.now(), differences: report.differenceCount });
+      return report;
+    },
   };
 
   function named(name: string): Rebuildable {

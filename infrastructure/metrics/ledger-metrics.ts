@@ -1,28 +1,31 @@
 import { Gauge, type Registry } from 'prom-client';
+import type { AuditOutcomes } from '../../application/ports/audit-outcomes.ts';
+import { answered } from './answered.ts';
 
-export type LedgerMetrics = {
-  /** An audit has ended; `differences` are the readings for which ledger and log disagree. */
-  audited(differences: number): void;
-};
-
-export function ledgerMetrics(registry: Registry): LedgerMetrics {
-  const differences = new Gauge({
-    name: 'fieldlog_ledger_difference_readings',
-    help: 'Readings for which the last audit found ledger and log to disagree; no value before the first audit',
-    // Without a label a gauge is 0 from the start, and nothing has been audited then.
-    labelNames: ['projection'],
+/** Tells, whenever the metrics are read, how the last audit ended; nothing before the first. */
+export function measureLedger(registry: Registry, audits: AuditOutcomes): void {
+  // With a label, for a gauge without one is 0 from the start, and nothing has been audited then.
+  const labelNames = ['projection'] as const;
+  new Gauge({
+    name: 'fieldlog_ledger_differences',
+    help: 'Devices and days for which the last audit found log, ledger and table to disagree',
+    labelNames,
     registers: [registry],
-  });
-  const at = new Gauge({
-    name: 'fieldlog_ledger_audited_timestamp_seconds',
-    help: 'When the last audit of the ledger ended, Unix time',
-    labelNames: ['projection'],
-    registers: [registry],
-  });
-  return {
-    audited(found) {
-      differences.set({ projection: 'telemetry' }, found);
-      at.set({ projection: 'telemetry' }, Date.now() / 1000);
+    async collect() {
+      this.reset();
+      const outcome = await answered(audits.last());
+      if (outcome) this.set({ projection: 'telemetry' }, outcome.differences);
     },
-  };
+  });
+  new Gauge({
+    name: 'fieldlog_ledger_audited_timestamp_seconds',
+    help: 'When the last audit ended, Unix time',
+    labelNames,
+    registers: [registry],
+    async collect() {
+      this.reset();
+      const outcome = await answered(audits.last());
+      if (outcome) this.set({ projection: 'telemetry' }, outcome.at / 1000);
+    },
+  });
 }

@@ -5,7 +5,7 @@ import type { Sql, SqlDatabase } from './sql.ts';
 import { viewsOf } from './views.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 2;
+const schemaVersion = 3;
 
 /** A table of one generation: `telemetry_g2`. */
 export const tableOf = (base: string, generation: number): string => `${base}_g${generation}`;
@@ -26,6 +26,7 @@ export async function migrateReadModels(db: SqlDatabase, now: number): Promise<v
       );
     if (found < 1) await createFirstTables(tx, now);
     if (found < 2) await tx.run(apiKeysTable(tx.dialect));
+    if (found < 3) await tx.run(auditsTable(tx.dialect));
     if (found < schemaVersion)
       await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
   });
@@ -54,6 +55,13 @@ const apiKeysTable = (dialect: Sql['dialect']): string =>
     'created_at BIGINT NOT NULL',
     'expires_at BIGINT',
     'revoked_at BIGINT',
+  ]);
+
+const auditsTable = (dialect: Sql['dialect']): string =>
+  table(dialect, 'audits', [
+    'projection VARCHAR(32) NOT NULL PRIMARY KEY',
+    'ended_at BIGINT NOT NULL',
+    'differences BIGINT NOT NULL',
   ]);
 
 function controlTables(dialect: Sql['dialect']): readonly string[] {

@@ -6,6 +6,8 @@ import { freshness } from '../../application/freshness.ts';
 import { ingestTelemetry } from '../../application/ingest-telemetry.ts';
 import { keyRing } from '../../application/key-ring.ts';
 import type { Log } from '../../application/ports/log.ts';
+import { retractTelemetry } from '../../application/retract-telemetry.ts';
+import { telemetryAsRecorded } from '../../application/telemetry-as-recorded.ts';
 import { telemetryBuckets } from '../../application/telemetry-buckets.ts';
 import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
@@ -15,6 +17,7 @@ import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/sql-api-keys.ts';
+import { sqlAuditOutcomes } from '../../infrastructure/sql/sql-audit-outcomes.ts';
 import { sqlAuditTables } from '../../infrastructure/sql/sql-audit-tables.ts';
 import { sqlDeadLetters } from '../../infrastructure/sql/sql-dead-letters.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/sql-device-queries.ts';
@@ -42,6 +45,7 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.deadLetters).toResolvedValue(sqlDeadLetters, [s.database]);
     bind(s.historyGap).toResolvedValue(sqlHistoryGap, [s.database]);
     bind(s.auditTables).toResolvedValue(sqlAuditTables, [s.database]);
+    bind(s.auditOutcomes).toResolvedValue(sqlAuditOutcomes, [s.database]);
     bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [s.queryDatabase]);
     bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [s.queryDatabase]);
     bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [s.queryDatabase]);
@@ -65,6 +69,14 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
       s.ids,
       s.clock,
     ]);
+    bind(s.retract).toResolvedValue(retractTelemetry, [
+      s.directory,
+      s.telemetryLog,
+      s.registry,
+      s.ids,
+      s.clock,
+    ]);
+    bind(s.asRecorded).toResolvedValue(telemetryAsRecorded, [s.telemetrySource, s.registry, s.ids]);
     bind(s.calendar).toDynamicValue(() => luxonCalendar());
     bind(s.buckets).toResolvedValue(telemetryBuckets, [s.telemetryQueries, s.calendar]);
     bind(s.freshness).toResolvedValue(

@@ -1,7 +1,9 @@
 import type { Container } from 'inversify';
 import { measureConnections, measureDependencies } from '../../infrastructure/metrics/dependency-metrics.ts';
+import { measureLedger } from '../../infrastructure/metrics/ledger-metrics.ts';
 import { measureProcess } from '../../infrastructure/metrics/process-metrics.ts';
 import { measureProgress } from '../../infrastructure/metrics/progress-metrics.ts';
+import { measureRebuilds } from '../../infrastructure/metrics/rebuild-metrics.ts';
 import { services as s } from './services.ts';
 
 /** Has the metrics of a process tell of itself, of what it depends on and of how far the projections have come. */
@@ -13,8 +15,10 @@ export async function measure(container: Container): Promise<void> {
     registry,
     container.isBound(s.connections) ? await container.getAllAsync(s.connections) : [],
   );
+  measureLedger(registry, await container.getAsync(s.auditOutcomes));
   measureProgress(registry, await container.getAsync(s.progressQueries), {
     devices: await container.getAsync(s.deviceSource),
     telemetry: await container.getAsync(s.telemetrySource),
   });
+  measureRebuilds(registry, await container.getAsync(s.control));
 }

@@ -6,6 +6,7 @@ import type { Freshness } from '../../application/freshness.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
 import type { KeyRing } from '../../application/key-ring.ts';
 import type { ApiKeys } from '../../application/ports/api-keys.ts';
+import type { AuditOutcomes } from '../../application/ports/audit-outcomes.ts';
 import type { AuditTables } from '../../application/ports/audit-tables.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
 import type { Clock } from '../../application/ports/clock.ts';
@@ -21,6 +22,8 @@ import type { ProjectionControl } from '../../application/ports/projection-contr
 import type { DeviceQueries, ProgressQueries, TelemetryQueries } from '../../application/ports/queries.ts';
 import type { ReadModels } from '../../application/ports/read-models.ts';
 import type { LoggedTelemetry, TelemetryLog } from '../../application/ports/telemetry-log.ts';
+import type { RetractTelemetry } from '../../application/retract-telemetry.ts';
+import type { TelemetryAsRecorded } from '../../application/telemetry-as-recorded.ts';
 import type { TelemetryBuckets } from '../../application/telemetry-buckets.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import type { CachedDeviceDirectory } from '../../infrastructure/directory/cached-device-directory.ts';
@@ -61,6 +64,8 @@ export const services = {
   commands: id<DeviceCommands>('DeviceCommands'),
   history: id<DeviceHistory>('DeviceHistory'),
   ingest: id<IngestTelemetry>('IngestTelemetry'),
+  retract: id<RetractTelemetry>('RetractTelemetry'),
+  asRecorded: id<TelemetryAsRecorded>('TelemetryAsRecorded'),
   calendar: id<Calendar>('Calendar'),
   buckets: id<TelemetryBuckets>('TelemetryBuckets'),
   freshness: id<Freshness>('Freshness'),
@@ -68,6 +73,7 @@ export const services = {
   deadLetters: id<DeadLetters>('DeadLetters'),
   historyGap: id<HistoryGap>('HistoryGap'),
   auditTables: id<AuditTables>('AuditTables'),
+  auditOutcomes: id<AuditOutcomes>('AuditOutcomes'),
   /** One for each dependency; the call rejects when it cannot be used. */
   check: id<Dependency>('Check'),
   /** One for each database that this process has connections to; none when it has files. */

@@ -1,6 +1,6 @@
 import { type MetricObject, Registry } from 'prom-client';
 import { measureConnections, measureDependencies } from '../../infrastructure/metrics/dependency-metrics.ts';
-import { ledgerMetrics } from '../../infrastructure/metrics/ledger-metrics.ts';
+import { measureLedger } from '../../infrastructure/metrics/ledger-metrics.ts';
 import { measureProcess } from '../../infrastructure/metrics/process-metrics.ts';
 import { measureProgress } from '../../infrastructure/metrics/progress-metrics.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
@@ -15,10 +15,10 @@ export function registeredMetrics(): ReadonlyMap<string, readonly string[]> {
   measureProcess(registry);
   measureDependencies(registry, []);
   measureConnections(registry, []);
-  ledgerMetrics(registry);
   // Only asked when the metrics are read.
   const unasked = {} as never;
   measureProgress(registry, unasked, unasked);
+  measureLedger(registry, unasked);
 
   const series = (
     registry.getMetricsAsArray() as (MetricObject & { labelNames: readonly string[] })[]

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { Registry } from 'prom-client';
+import type { AuditOutcome } from '../../../application/ports/audit-outcomes.ts';
 import type { EventSource, Positioned } from '../../../application/ports/event-source.ts';
 import type { ProgressQueries } from '../../../application/ports/queries.ts';
 import {
   measureConnections,
   measureDependencies,
 } from '../../../infrastructure/metrics/dependency-metrics.ts';
-import { ledgerMetrics } from '../../../infrastructure/metrics/ledger-metrics.ts';
+import { measureLedger } from '../../../infrastructure/metrics/ledger-metrics.ts';
 import { measureProgress } from '../../../infrastructure/metrics/progress-metrics.ts';
 
 const never = new Promise<never>(() => {});
@@ -122,10 +123,17 @@ describe('What is measured when metrics are read', () => {
     assert.ok(performance.now() - before < 10_000);
   });
 
-  it('tells no difference of the ledger before it was audited', async () => {
-    const { audited } = ledgerMetrics(registry);
+  it('tells how the last audit ended, and nothing before the first', async () => {
+    let last: AuditOutcome | undefined;
+    measureLedger(registry, {
+      last: async () => last,
+      keep: () => Promise.reject(new Error('Nothing is audited here')),
+    });
     assert.deepEqual(await scraped(registry), []);
-    audited(0);
-    assert.match((await scraped(registry)).join('\n'), /^fieldlog_ledger_difference_readings\{.*\} 0$/m);
+    last = { at: 1_774_746_000_500, differences: 0 };
+    assert.deepEqual(await scraped(registry), [
+      'fieldlog_ledger_differences{projection="telemetry"} 0',
+      'fieldlog_ledger_audited_timestamp_seconds{projection="telemetry"} 1774746000.5',
+    ]);
   });
 });

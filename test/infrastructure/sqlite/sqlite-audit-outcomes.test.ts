@@ -1,0 +1,11 @@
+import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
+import { sqlAuditOutcomes } from '../../../infrastructure/sql/sql-audit-outcomes.ts';
+import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
+import { auditOutcomesContract } from '../../contracts/audit-outcomes.contract.ts';
+import { reopenable } from './reopenable.ts';
+
+auditOutcomesContract('SqliteSql', async () => {
+  const { db, close } = await reopenable(({ readModels }) => ({ db: new SqliteSql(readModels) }));
+  await migrateReadModels(db, 1);
+  return { audits: sqlAuditOutcomes(db), close };
+});
