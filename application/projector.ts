@@ -181,7 +181,8 @@ export function projector<Event extends Positioned, Decoded>(
       // What follows changes the caches; they hold only if this transaction does.
       state.trusted = undefined;
       const isNew = (event: Event) => comparePositions(event.position, locked.position) > 0;
-      consumed = batch.events.filter(isNew);
+      const [first] = batch.events;
+      consumed = first && isNew(first) ? batch.events : batch.events.filter(isNew);
       const last = consumed.at(-1);
       if (!last) {
         reached = locked;
@@ -221,6 +222,9 @@ export function projector<Event extends Positioned, Decoded>(
     parkedStreams: Set<string>,
     partition: number,
   ): { applied: readonly Decoded[]; letters: ReadonlyMap<Event, DeadLetter> } {
+    const isWhole = good.length === events.length && discarded.size === 0 && !only;
+    if (isWhole && bad.size === 0 && parkedStreams.size === 0)
+      return { applied: good.map(({ decoded }) => decoded), letters: new Map() };
     const decodedOf = new Map(good.map(({ event, decoded }) => [event, decoded]));
     const applied: Decoded[] = [];
     const letters = new Map<Event, DeadLetter>();
