@@ -8,6 +8,8 @@ import { httpServer } from '../http/server.ts';
 import { openCallers } from './callers.ts';
 import { listen } from './listening.ts';
 import { measure } from './measurements.ts';
+import { replayOf } from './replay.ts';
+import { replayThreads } from './replay-threads.ts';
 import { services as s } from './services.ts';
 
 export type Api = {
@@ -42,6 +44,10 @@ export async function startApi(
   const source = await container.getAsync(s.deviceSource);
   const credentials = await container.getAsync(s.credentials);
   const progress = await container.getAsync(s.progressQueries);
+  const retract = await container.getAsync(s.retract);
+  const asRecorded = await container.getAsync(s.asRecorded);
+  const replay = await replayOf(container, 'an operator by the API');
+  const tasks = replayThreads(config);
 
   const files = certificateOf(config, log);
   const certificate = files?.read();
@@ -51,12 +57,16 @@ export async function startApi(
       commands,
       history,
       ingest,
+      retract,
+      replay,
+      tasks,
       credentials,
       access: callers.access,
       rates: callers.rates,
       devices,
       progress,
       telemetry,
+      asRecorded,
       calendar,
       buckets,
       freshness: fresh,
@@ -79,6 +89,7 @@ export async function startApi(
     url,
     async close() {
       await server.close(config.SHUTDOWN_MS);
+      await tasks.close();
       unfollow?.();
       stopped.abort();
       await keysFollowed;

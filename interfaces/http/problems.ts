@@ -3,8 +3,10 @@ import { IdempotencyKeyReused, StaleRevision } from '../../application/device-co
 import { NotYetProjected } from '../../application/freshness.ts';
 import { EventStoreUnavailable, RevisionConflict } from '../../application/ports/event-store.ts';
 import type { Log } from '../../application/ports/log.ts';
+import { RebuildUnderWay, ReplayRefused } from '../../application/ports/projection-control.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { HistoryExpired } from '../../application/replay/older-history.ts';
 import { InvalidInterval, InvalidTimeZone } from '../../application/telemetry-buckets.ts';
 import { Rejection, type RejectionCode } from '../../domain/rejection.ts';
 import { contextOf } from './request-context.ts';
@@ -26,6 +28,9 @@ export const problemKinds = {
   'device-decommissioned': { status: 409, title: 'The device is decommissioned' },
   'readings-refused': { status: 409, title: 'No reading was accepted' },
   'concurrent-changes': { status: 409, title: 'Others keep changing the device' },
+  'rebuild-under-way': { status: 409, title: 'The projection is being built by another' },
+  'history-expired': { status: 409, title: 'The log no longer has all of the history' },
+  'replay-refused': { status: 409, title: 'That cannot be done as things stand' },
   'stale-revision': { status: 412, title: 'The device has changed since' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'too-many-items': { status: 413, title: 'The body has too many items' },
@@ -105,6 +110,13 @@ export function problemOf(error: unknown): HttpProblem {
     const path = error instanceof InvalidInterval ? '/interval' : '/tz';
     return invalidRequest([{ in: 'query', path, detail: error.message }]);
   }
+  if (error instanceof RebuildUnderWay)
+    return new HttpProblem('rebuild-under-way', error.message, { members: { runner: error.runner } });
+  if (error instanceof HistoryExpired)
+    return new HttpProblem('history-expired', error.message, {
+      members: { readings: error.readings, from: error.from && new Date(error.from).toISOString() },
+    });
+  if (error instanceof ReplayRefused) return new HttpProblem('replay-refused', error.message);
   if (error instanceof NotYetProjected)
     return new HttpProblem('not-yet-projected', error.message, {
       members: { lag: error.lag },

@@ -4,16 +4,22 @@ import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
 import type { Credentials } from '../../application/ports/credentials.ts';
 import type { Log } from '../../application/ports/log.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
+import type { RetractTelemetry } from '../../application/retract-telemetry.ts';
 import type { Access } from './access.ts';
 import { httpApp } from './app.ts';
+import { auditRoute } from './audit-route.ts';
 import type { Certificate } from './certificate-files.ts';
+import { deadLetterRoutes } from './dead-letter-routes.ts';
 import { deviceBulkRoute } from './device-bulk-route.ts';
 import { deviceCommandRoutes } from './device-command-routes.ts';
 import { deviceQueryRoutes } from './device-query-routes.ts';
 import { documentationRoutes } from './documentation-routes.ts';
 import { readingMetrics, requestMetrics } from './http-metrics.ts';
 import { type Checks, operationRoutes } from './operation-routes.ts';
+import type { OperatorServices } from './operator-services.ts';
+import { projectionRoutes } from './projection-routes.ts';
 import type { RateLimits } from './rate-limits.ts';
+import { retractionRoute } from './retraction-route.ts';
 import { type HttpServer, serving } from './serving.ts';
 import { shutdown } from './shutdown.ts';
 import { statusRoute } from './status-route.ts';
@@ -22,21 +28,23 @@ import { telemetryLatestRoutes } from './telemetry-latest-routes.ts';
 import type { TelemetryQueryServices } from './telemetry-query-services.ts';
 import { telemetrySeriesRoutes } from './telemetry-series-routes.ts';
 
-export type HttpServices = TelemetryQueryServices & {
-  readonly commands: DeviceCommands;
-  readonly ingest: IngestTelemetry;
-  readonly credentials: Credentials;
-  readonly access: Access;
-  /** Off when absent. */
-  readonly rates?: RateLimits | undefined;
-  readonly devices: DeviceQueries;
-  readonly progress: ProgressQueries;
-  readonly log: Log;
-  readonly metrics: Registry;
-  /** Metrics of other threads of the process, in the text format of Prometheus. */
-  readonly moreMetrics?: readonly (() => Promise<string>)[];
-  readonly checks: Checks;
-};
+export type HttpServices = TelemetryQueryServices &
+  OperatorServices & {
+    readonly commands: DeviceCommands;
+    readonly ingest: IngestTelemetry;
+    readonly retract: RetractTelemetry;
+    readonly credentials: Credentials;
+    readonly access: Access;
+    /** Off when absent. */
+    readonly rates?: RateLimits | undefined;
+    readonly devices: DeviceQueries;
+    readonly progress: ProgressQueries;
+    readonly log: Log;
+    readonly metrics: Registry;
+    /** Metrics of other threads of the process, in the text format of Prometheus. */
+    readonly moreMetrics?: readonly (() => Promise<string>)[];
+    readonly checks: Checks;
+  };
 
 export type HttpOptions = {
   readonly version: string;
@@ -70,6 +78,10 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...deviceQueryRoutes(history, devices, freshness, ids),
     ...telemetryLatestRoutes(services),
     ...telemetrySeriesRoutes(services),
+    retractionRoute(services.retract),
+    ...projectionRoutes(services),
+    ...deadLetterRoutes(services),
+    auditRoute(services),
     statusRoute(progress, freshness),
     ...operationRoutes({ moreMetrics: [], ...services, version, closing: stopping.begun }),
   ];

@@ -50,19 +50,34 @@ export const seriesParameters = {
     }),
 } as const;
 
+export const recordedAtParameter = {
+  asRecordedAt: time.optional().meta({
+    description:
+      'The points as they stood when everything taken up to this time was recorded: before later corrections and retractions. Reads the whole log.',
+  }),
+};
+
 type Series = {
   readonly from?: number | undefined;
   readonly to?: number | undefined;
   readonly interval?: string | undefined;
   readonly tz?: string | undefined;
   readonly aggregate?: readonly string[] | undefined;
+  readonly asRecordedAt?: number | undefined;
 };
 
 /** What no parameter can tell by itself. */
 export function checkSeries(series: Series, context: z.core.$RefinementCtx): void {
-  const { from, to, interval } = series;
+  const { from, to, interval, asRecordedAt } = series;
   if (from !== undefined && to !== undefined && to <= from)
     context.addIssue({ code: 'custom', path: ['to'], message: 'must be later than from', input: to });
+  if (interval !== undefined && asRecordedAt !== undefined)
+    context.addIssue({
+      code: 'custom',
+      path: ['asRecordedAt'],
+      message: 'is for points: leave interval out',
+      input: asRecordedAt,
+    });
   for (const name of ['tz', 'aggregate'] as const)
     if (interval === undefined && series[name] !== undefined)
       context.addIssue({ code: 'custom', path: [name], message: 'needs an interval', input: series[name] });

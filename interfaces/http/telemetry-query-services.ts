@@ -4,12 +4,14 @@ import type { Calendar } from '../../application/ports/calendar.ts';
 import type { Ids } from '../../application/ports/ids.ts';
 import type { TelemetryQueries, TelemetryScope } from '../../application/ports/queries.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
+import type { TelemetryAsRecorded } from '../../application/telemetry-as-recorded.ts';
 import type { TelemetryBuckets } from '../../application/telemetry-buckets.ts';
 
 /** What queries of telemetry are answered with. */
 export type TelemetryQueryServices = {
   readonly history: DeviceHistory;
   readonly telemetry: TelemetryQueries;
+  readonly asRecorded: TelemetryAsRecorded;
   readonly buckets: TelemetryBuckets;
   readonly calendar: Calendar;
   readonly freshness: Freshness;

@@ -6,16 +6,18 @@ import { consistencyParameters, consistent } from './consistency.ts';
 import { cursors } from './cursor.ts';
 import { deviceFilterOf, deviceFilterParameters } from './device-filter.ts';
 import { deviceParams } from './device-schemas.ts';
+import { recordedPoints } from './recorded-points.ts';
 import { requireRegistered } from './registered.ts';
 import { type Exchange, type Route, route } from './route.ts';
 import { formatFor } from './row-format.ts';
 import { limited, type RowPage, streamRows, untilFull } from './row-stream.ts';
-import { checkSeries, seriesParameters } from './telemetry-parameters.ts';
+import { checkSeries, recordedAtParameter, seriesParameters } from './telemetry-parameters.ts';
 import { projectionsOf, type TelemetryQueryServices } from './telemetry-query-services.ts';
 import { bucketShape, bucketsAnswer, pointShape, pointsAnswer, rowsAnswer } from './telemetry-shapes.ts';
 
 const parameters = consistencyParameters.extend(seriesParameters);
-type Query = z.output<typeof parameters>;
+const deviceParameters = parameters.extend(recordedAtParameter);
+type Query = z.output<typeof parameters> & { readonly asRecordedAt?: number | undefined };
 
 const answers = {
   200: rowsAnswer('Points, or buckets with `interval`.', z.union([pointsAnswer, bucketsAnswer])),
@@ -24,6 +26,7 @@ const answers = {
 export function telemetrySeriesRoutes({
   history,
   telemetry,
+  asRecorded,
   buckets,
   calendar,
   freshness,
@@ -37,7 +40,7 @@ export function telemetrySeriesRoutes({
       tag: 'Telemetry',
       summary: 'What one device measured',
       params: deviceParams,
-      query: parameters.superRefine(checkSeries),
+      query: deviceParameters.superRefine(checkSeries),
       answers,
       problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected'],
       async handle(exchange) {
@@ -75,18 +78,20 @@ export function telemetrySeriesRoutes({
   }
 
   function pointPage(query: Query, scope: TelemetryScope): RowPage<Point> {
-    const { metric: metrics, order, limit } = query;
+    const { metric: metrics, order, limit, asRecordedAt } = query;
     const { from = readingLimits.earliest, to = readingLimits.latest + 1 } = query;
-    const cursor = cursors(ids, ['points', scope, metrics, from, to, order], pointKey);
+    const cursor = cursors(ids, ['points', scope, metrics, from, to, order, asRecordedAt], pointKey);
     const after = cursor.read(query.cursor);
-    const points = telemetry.points({
-      scope,
-      range: { from, to },
+    const wanted = {
       order,
       limit: limit + 1,
       ...(metrics !== undefined && { metrics }),
       ...(after !== undefined && { after }),
-    });
+    };
+    const points =
+      asRecordedAt !== undefined && 'deviceId' in scope
+        ? recordedPoints(asRecorded(scope.deviceId, { from, to }, asRecordedAt), wanted)
+        : telemetry.points({ scope, range: { from, to }, ...wanted });
     return limited(points, limit, ({ deviceId, timestamp, metric }) =>
       cursor.write({ deviceId, timestamp, metric }),
     );

@@ -10,6 +10,7 @@ import {
 import type { Point, TelemetryQueries } from '../../application/ports/queries.ts';
 import type { DeviceRow } from '../../application/ports/read-models.ts';
 import type { TelemetryPublication } from '../../application/ports/telemetry-log.ts';
+import { retractTelemetry } from '../../application/retract-telemetry.ts';
 import { telemetryBuckets } from '../../application/telemetry-buckets.ts';
 import { deviceStream } from '../../domain/device/device.ts';
 import type { Reading } from '../../domain/telemetry/reading.ts';
@@ -72,6 +73,10 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
       deadLetterCounts: async () => [],
       ledgerTotals: async () => ({ stored: 0, duplicate: 0, corrected: 0, deadLettered: 0, retracted: 0 }),
     },
+    retract: retractTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
+    asRecorded: async () => [],
+    replay: notAsked,
+    tasks: notAsked,
     telemetry,
     buckets: telemetryBuckets(telemetry, luxonCalendar()),
     calendar: luxonCalendar(),
@@ -84,6 +89,11 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
   };
   return { services, published, logged };
 }
+
+/** Rebuilds are held to what they say where there is something to rebuild. */
+const notAsked = new Proxy({} as HttpServices['replay'] & HttpServices['tasks'], {
+  get: (_, name) => () => Promise.reject(new Error(`${String(name)} is not for this test`)),
+});
 
 /** Serves on a free port of the loopback interface. */
 export async function serveHttp(services: HttpServices, options: Partial<HttpOptions> = {}) {

@@ -1,0 +1,77 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { RebuildUnderWay } from '../../application/ports/projection-control.ts';
+import type { AuditQuery } from '../../application/replay/audit.ts';
+import { HistoryExpired } from '../../application/replay/older-history.ts';
+import type { Claimed } from '../../application/replay/rebuild.ts';
+import type { Replay, WorkOptions } from '../../application/replay/replay.ts';
+import type { BuildTask } from '../../application/replay/replay-tasks.ts';
+import type { Config } from '../../infrastructure/config/config.ts';
+import { openLog } from './log.ts';
+import { openReplay } from './replay.ts';
+
+export type Task =
+  | BuildTask
+  | { readonly do: 'audit'; readonly query: AuditQuery }
+  | { readonly do: 'digest'; readonly projection: string; readonly generation?: number | undefined };
+
+/** What the thread tells of its task. An error is told by what it is made of: classes do not cross threads. */
+export type Told = { readonly claimed: Claimed } | { readonly done: unknown } | { readonly failed: Failure };
+
+export type Failure = {
+  readonly name: string;
+  readonly message: string;
+  readonly runner?: string;
+  readonly readings?: number;
+  readonly from?: number | null;
+};
+
+if (!parentPort) throw new Error('The replay thread is started by a server, not by hand');
+const port = parentPort;
+const { config, task } = workerData as { readonly config: Config; readonly task: Task };
+const log = openLog(config.LOG_LEVEL, 'replay');
+const stopped = new AbortController();
+port.once('message', () => stopped.abort(new Error('the server was stopped')));
+
+const projection = 'projection' in task ? task.projection : 'telemetry';
+const replay = await openReplay(config, log, `${task.do} of ${projection} by a server`);
+try {
+  const done = await perform(replay, task);
+  if (task.do !== 'audit' && task.do !== 'digest') log.info({ task, done }, 'a build has ended');
+  tell({ done });
+} catch (error) {
+  log.warn({ task, err: error }, 'a build or audit has ended');
+  tell({ failed: failureOf(error) });
+} finally {
+  await replay.close();
+  port.close();
+}
+
+function perform(on: Replay, wanted: Task): Promise<unknown> {
+  if (wanted.do === 'audit') return on.audit(wanted.query, stopped.signal);
+  if (wanted.do === 'digest') return on.digest(wanted.projection, wanted.generation);
+  const { do: what, projection: name, deviceId, throttle, keepOlder = false } = wanted;
+  const options: WorkOptions = {
+    throttle,
+    signal: stopped.signal,
+    onClaimed: (claimed) => tell({ claimed }),
+  };
+  if (what === 'switch') return on.switchTo('ready', name, options);
+  if (what === 'rollback') return on.switchTo('retired', name, options);
+  return deviceId === undefined
+    ? on.rebuild(name, { ...options, keepOlder })
+    : on.rebuildDevice(name, deviceId, options);
+}
+
+function tell(told: Told): void {
+  port.postMessage(told);
+}
+
+function failureOf(error: unknown): Failure {
+  const { name, message } = error instanceof Error ? error : new Error(String(error));
+  return {
+    name,
+    message,
+    ...(error instanceof RebuildUnderWay && { runner: error.runner }),
+    ...(error instanceof HistoryExpired && { readings: error.readings, from: error.from }),
+  };
+}

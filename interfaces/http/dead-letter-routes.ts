@@ -1,0 +1,240 @@
+import { z } from 'zod';
+import type { LetterSummary } from '../../application/ports/dead-letters.ts';
+import type { ProjectionName } from '../../application/projections/projection.ts';
+import { projectionNames } from '../../application/projections/projection.ts';
+import type { LetterChoice, Retried } from '../../application/replay/dead-letters.ts';
+import type { OperatorServices } from './operator-services.ts';
+import { HttpProblem } from './problems.ts';
+import { integer, single } from './query-parameters.ts';
+import { isoTime } from './replay-shapes.ts';
+import { type Route, route } from './route.ts';
+import { text } from './text-schemas.ts';
+
+const causes = ['malformed', 'unknown-type', 'unknown-device', 'failed', 'behind'] as const;
+const cause = z.enum(causes, { error: `must be one of ${causes.join(', ')}` });
+const names = projectionNames as readonly [ProjectionName, ...ProjectionName[]];
+const projection = z.enum(names, { error: `must be one of ${names.join(', ')}` });
+const idError = 'must be the id of a dead letter';
+const id = integer(1, Number.MAX_SAFE_INTEGER);
+
+const summary = z
+  .strictObject({
+    id: z.int(),
+    projection: z.string(),
+    partition: z.int(),
+    position: z.string(),
+    stream: z.string(),
+    eventId: z.string(),
+    eventType: z.string(),
+    cause: z.enum(causes),
+    error: z.string(),
+    correlationId: z.string(),
+    parkedAt: z.iso.datetime(),
+    discarded: z.strictObject({ by: z.string(), reason: z.string(), at: z.iso.datetime() }).nullable(),
+  })
+  .meta({ id: 'DeadLetter' });
+const whole = summary
+  .extend({ stack: z.string().nullable(), event: z.unknown() })
+  .meta({ id: 'DeadLetterEvent' });
+const retriedStream = z.strictObject({
+  projection: z.string(),
+  stream: z.string(),
+  applied: z.int(),
+  failed: z.strictObject({ position: z.string(), cause: z.enum(causes), error: z.string() }).nullable(),
+});
+
+const choice = {
+  id: z.int({ error: idError }).min(1, { error: idError }).optional().meta({ description: 'One letter.' }),
+  projection: projection.optional().meta({ description: 'Of this projection.' }),
+  stream: text(160).optional().meta({ description: 'All letters of a stream; needs `projection`.' }),
+};
+
+export function deadLetterRoutes({ replay: { letters, desk } }: OperatorServices): readonly Route[] {
+  const common = { tag: 'Operation', scope: 'operate' } as const;
+  return [
+    route({
+      ...common,
+      method: 'get',
+      path: '/api/v1/dead-letters',
+      summary: 'Events that a projection could not apply, in the order they were parked',
+      query: z.strictObject({
+        projection: projection.optional().meta({ description: 'Of this projection.' }),
+        cause: cause.optional().meta({ description: 'Why they were parked.' }),
+        stream: single('must be a stream, such as device-boiler-7')
+          .optional()
+          .meta({ description: 'Of this stream, such as `device-boiler-7`.' }),
+        discarded: z
+          .enum(['true', 'false'], { error: 'must be true or false' })
+          .default('false')
+          .meta({ description: 'Those that were discarded instead of those that wait.' }),
+        limit: integer(1, 1000).default(100).meta({ description: 'Letters at most; 100 when absent.' }),
+        after: id.optional().meta({ description: 'The last id already seen.' }),
+      }),
+      answers: {
+        200: {
+          description: 'A page; the last `id` in `after` gives the next.',
+          content: { 'application/json': z.strictObject({ deadLetters: z.array(summary) }) },
+        },
+      },
+      async handle({ query: { limit, after, discarded, ...given } }) {
+        const filter = { ...defined(given), discarded: discarded === 'true' };
+        const page = { limit, ...(after !== undefined && { after }) };
+        return { status: 200, json: { deadLetters: (await letters.list(filter, page)).map(summaryJson) } };
+      },
+    }),
+
+    route({
+      ...common,
+      method: 'get',
+      path: '/api/v1/dead-letters/counts',
+      summary: 'How many wait and how many were discarded, by projection and cause',
+      answers: {
+        200: {
+          description: 'As it is now.',
+          content: {
+            'application/json': z.strictObject({
+              counts: z.array(
+                z.strictObject({
+                  projection: z.string(),
+                  cause: z.enum(causes),
+                  waiting: z.int(),
+                  discarded: z.int(),
+                }),
+              ),
+            }),
+          },
+        },
+      },
+      handle: async () => ({ status: 200, json: { counts: await letters.counts() } }),
+    }),
+
+    route({
+      ...common,
+      method: 'get',
+      path: '/api/v1/dead-letters/:id',
+      summary: 'One of them: the event, what is wrong with it, where it came from',
+      params: z.strictObject({ id: id.meta({ description: 'As the list tells it.' }) }),
+      answers: { 200: { description: 'All that is known.', content: { 'application/json': whole } } },
+      problems: ['not-found'],
+      async handle({ params }) {
+        const letter = await letters.find(params.id);
+        if (!letter) throw new HttpProblem('not-found', `There is no dead letter ${params.id}`);
+        const { event, stack } = letter;
+        return { status: 200, json: { ...summaryJson(letter), event, stack } };
+      },
+    }),
+
+    route({
+      ...common,
+      method: 'post',
+      path: '/api/v1/dead-letters/retry',
+      summary: 'Apply one and those behind it, a stream, or all; a stream stops where one fails again',
+      body: {
+        as: 'json',
+        schema: z.strictObject({
+          ...choice,
+          all: z
+            .literal(true, { error: 'must be true' })
+            .optional()
+            .meta({ description: 'Every letter there is.' }),
+        }),
+      },
+      answers: {
+        200: {
+          description: 'What became of each stream.',
+          content: { 'application/json': z.strictObject({ streams: z.array(retriedStream) }) },
+        },
+      },
+      problems: ['replay-refused'],
+      async handle({ body }) {
+        const streams: Retried[] = [];
+        for (const one of choicesOf(body)) for await (const stream of desk.retry(one)) streams.push(stream);
+        return { status: 200, json: { streams } };
+      },
+    }),
+
+    route({
+      ...common,
+      method: 'post',
+      path: '/api/v1/dead-letters/discard',
+      summary: 'Give one up, or all of a stream; the ledger goes on counting them as dead-lettered',
+      body: {
+        as: 'json',
+        schema: z.strictObject({
+          ...choice,
+          reason: text(500).meta({ description: 'Why, for those who audit.' }),
+        }),
+      },
+      answers: {
+        200: {
+          description: 'Done.',
+          content: { 'application/json': z.strictObject({ discarded: z.int() }) },
+        },
+      },
+      problems: ['replay-refused'],
+      async handle({ body: { reason, ...chosen }, context }) {
+        let discarded = 0;
+        for (const one of choicesOf(chosen)) {
+          if (!('id' in one) && !('stream' in one)) throw whichOne();
+          discarded += await desk.discard(one, { by: context.caller.actor, reason });
+        }
+        return { status: 200, json: { discarded } };
+      },
+    }),
+  ];
+}
+
+type Chosen = {
+  readonly id?: number | undefined;
+  readonly projection?: ProjectionName | undefined;
+  readonly stream?: string | undefined;
+  readonly all?: true | undefined;
+};
+
+function choicesOf({ id: one, projection: name, stream, all }: Chosen): readonly LetterChoice[] {
+  if ([one, stream, all].filter((given) => given !== undefined).length !== 1) throw whichOne();
+  if (one !== undefined) return [{ id: one }];
+  if (stream === undefined) return (name ? [name] : projectionNames).map((each) => ({ projection: each }));
+  if (name === undefined) throw whichOne();
+  return [{ projection: name, stream }];
+}
+
+const whichOne = () =>
+  new HttpProblem('invalid-request', 'body: must say which: id, or stream with projection, or all', {
+    members: {
+      errors: [{ in: 'body', path: '', detail: 'must say which: id, or stream with projection, or all' }],
+    },
+  });
+
+function summaryJson({ id: number, discarded, parkedAt, ...letter }: LetterSummary) {
+  const {
+    projection: name,
+    partition,
+    position,
+    stream,
+    eventId,
+    eventType,
+    cause: why,
+    error,
+    correlationId,
+  } = letter;
+  return {
+    id: number,
+    projection: name,
+    partition,
+    position,
+    stream,
+    eventId,
+    eventType,
+    cause: why,
+    error,
+    correlationId,
+    parkedAt: isoTime(parkedAt),
+    discarded: discarded && { ...discarded, at: isoTime(discarded.at) },
+  };
+}
+
+const defined = <Given extends object>(given: Given) =>
+  Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
+    [Key in keyof Given]?: NonNullable<Given[Key]>;
+  };

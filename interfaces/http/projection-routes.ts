@@ -1,0 +1,191 @@
+import { z } from 'zod';
+import { isProjectionName } from '../../application/projections/projection.ts';
+import type { ProjectionReport } from '../../application/replay/replay.ts';
+import type { BuildTask } from '../../application/replay/replay-tasks.ts';
+import type { OperatorServices } from './operator-services.ts';
+import { HttpProblem } from './problems.ts';
+import { integer } from './query-parameters.ts';
+import {
+  digestAnswer,
+  digestJson,
+  projectionAnswer,
+  projectionJson,
+  startedAnswer,
+} from './replay-shapes.ts';
+import { type Route, route } from './route.ts';
+import { deviceId } from './text-schemas.ts';
+
+const params = z.strictObject({
+  name: z.string().meta({ description: 'The name of a projection.', examples: ['telemetry'] }),
+});
+const throttle = z
+  .int({ error: 'must be a whole number of events a second, from 1' })
+  .min(1, { error: 'must be a whole number of events a second, from 1' })
+  .optional()
+  .meta({ description: 'Events a second at most.' });
+const one = { description: 'As it is now.', content: { 'application/json': projectionAnswer } };
+const started = {
+  description: 'It is under way; `GET /api/v1/projections/{name}` tells how it goes on.',
+  headers: { Location: 'Where to look.' },
+  content: { 'application/json': startedAnswer },
+};
+
+export function projectionRoutes({ replay, tasks }: OperatorServices): readonly Route[] {
+  const common = { tag: 'Operation', scope: 'operate' } as const;
+
+  return [
+    route({
+      ...common,
+      method: 'get',
+      path: '/api/v1/projections',
+      summary: 'Every projection with its generations',
+      answers: {
+        200: {
+          description: 'As they are now.',
+          content: { 'application/json': z.strictObject({ projections: z.array(projectionAnswer) }) },
+        },
+      },
+      handle: async () => ({
+        status: 200,
+        json: { projections: (await replay.list()).map(projectionJson) },
+      }),
+    }),
+
+    route({
+      ...common,
+      method: 'get',
+      path: '/api/v1/projections/:name',
+      summary: 'One projection, and how a build of it goes on',
+      params,
+      answers: { 200: one },
+      problems: ['not-found'],
+      handle: async ({ params: { name } }) => answer(await find(name)),
+    }),
+
+    route({
+      ...common,
+      method: 'get',
+      path: '/api/v1/projections/:name/digest',
+      summary: 'What a generation holds, told so that two databases can be compared',
+      params,
+      query: z.strictObject({
+        generation: integer(1, 1_000_000_000).optional().meta({ description: 'The active one when absent.' }),
+      }),
+      answers: { 200: { description: 'At one moment.', content: { 'application/json': digestAnswer } } },
+      problems: ['not-found', 'replay-refused'],
+      async handle({ params: { name }, query: { generation } }) {
+        known(name);
+        return { status: 200, json: digestJson(await tasks.digest(name, generation)) };
+      },
+    }),
+
+    build(
+      'rebuild',
+      'Build it anew beside the live one, compare, and switch when they are equal',
+      z.strictObject({
+        throttle,
+        deviceId: deviceId.optional().meta({ description: 'This device only, in place.' }),
+        keepOlder: z
+          .boolean({ error: 'must be true or false' })
+          .optional()
+          .meta({ description: 'Carry over readings that the log no longer has.' }),
+      }),
+    ),
+    build(
+      'switch',
+      'Make the generation that waits the active one, whatever differs',
+      z.strictObject({ throttle }),
+    ),
+    build(
+      'rollback',
+      'Catch up the generation that was active before, and go back to it',
+      z.strictObject({ throttle }),
+    ),
+
+    ...([true, false] as const).map((paused) =>
+      route({
+        ...common,
+        method: 'post',
+        path: `/api/v1/projections/:name/${paused ? 'pause' : 'resume'}`,
+        summary: paused ? 'Have workers leave it alone' : 'Have workers go on with it',
+        params,
+        body: { as: 'json', schema: z.strictObject({}), optional: true },
+        answers: { 200: one },
+        problems: ['not-found'],
+        async handle({ params: { name } }) {
+          known(name);
+          return answer(await replay.setPaused(name, paused));
+        },
+      }),
+    ),
+
+    route({
+      ...common,
+      method: 'post',
+      path: '/api/v1/projections/:name/drop',
+      summary: 'Remove a generation that is not active',
+      params,
+      body: {
+        as: 'json',
+        schema: z.strictObject({
+          generation: z
+            .int({ error: 'must be the number of a generation' })
+            .min(1)
+            .meta({ description: 'Its number.' }),
+        }),
+      },
+      answers: { 200: one },
+      problems: ['not-found', 'replay-refused', 'rebuild-under-way'],
+      async handle({ params: { name }, body: { generation } }) {
+        known(name);
+        return answer(await replay.drop(name, generation));
+      },
+    }),
+  ];
+
+  function build<Body extends z.ZodType<Omit<BuildTask, 'do' | 'projection'>>>(
+    what: BuildTask['do'],
+    summary: string,
+    schema: Body,
+  ): Route {
+    return route({
+      ...common,
+      method: 'post',
+      path: `/api/v1/projections/:name/${what}`,
+      summary,
+      params,
+      body: { as: 'json', schema, optional: true },
+      answers: { 202: started },
+      problems: ['not-found', 'replay-refused', 'rebuild-under-way', 'history-expired'],
+      async handle({ params: { name }, body }) {
+        known(name);
+        const { projection, generation, resumed } = await tasks.start({
+          ...body,
+          do: what,
+          projection: name,
+        });
+        return {
+          status: 202,
+          headers: { Location: `/api/v1/projections/${name}` },
+          json: { projection, generation, resumed },
+        };
+      },
+    });
+  }
+
+  async function find(name: string): Promise<ProjectionReport> {
+    known(name);
+    const found = (await replay.list()).find(({ projection }) => projection === name);
+    return found ?? unknown(name);
+  }
+}
+
+const answer = (report: ProjectionReport) => ({ status: 200, json: projectionJson(report) });
+
+function known(name: string): void {
+  if (!isProjectionName(name)) unknown(name);
+}
+
+function unknown(name: string): never {
+  throw new HttpProblem('not-found', `There is no projection named ${name}`);
+}

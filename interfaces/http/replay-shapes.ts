@@ -1,0 +1,109 @@
+import { z } from 'zod';
+import type { GenerationDigest, GenerationState } from '../../application/ports/projection-control.ts';
+import type { ProjectionReport } from '../../application/replay/replay.ts';
+
+const time = z.iso.datetime();
+const whole = z.int().min(0);
+
+const comparison = z.strictObject({
+  samePosition: z.boolean(),
+  equal: z.boolean(),
+  tables: z.array(
+    z.strictObject({
+      table: z.string(),
+      equal: z.boolean(),
+      rows: z.strictObject({ active: whole, next: whole }),
+    }),
+  ),
+});
+
+const generation = z
+  .strictObject({
+    generation: z.int(),
+    version: z.int().meta({ description: 'Of the code that fills it.' }),
+    status: z.enum(['building', 'ready', 'active', 'retired']),
+    deviceId: z.string().nullable().meta({ description: 'The only device it is built for.' }),
+    runner: z.string().nullable().meta({ description: 'Who builds it; null when nobody does.' }),
+    progress: z
+      .strictObject({
+        phase: z.enum(['fill', 'catch-up', 'compare', 'switch']),
+        done: whole.meta({ description: 'Events consumed.' }),
+        total: whole.meta({ description: 'Events there are to consume.' }),
+        rate: whole.meta({ description: 'Events a second.' }),
+        secondsLeft: z.number().nullable(),
+      })
+      .nullable(),
+    outcome: z
+      .union([
+        z.strictObject({ result: z.enum(['switched', 'kept']), comparison }),
+        z.strictObject({ result: z.literal('failed'), error: z.string() }),
+      ])
+      .nullable()
+      .meta({ description: 'How its last build ended.' }),
+    createdAt: time,
+    retiredAt: time.nullable(),
+  })
+  .meta({ id: 'Generation' });
+
+export const projectionAnswer = z
+  .strictObject({
+    projection: z.string(),
+    active: z.int().meta({ description: 'The generation that is read.' }),
+    paused: z.boolean(),
+    codeVersion: z.int().meta({ description: 'Of the code of this release.' }),
+    positions: z.array(z.string()).meta({ description: 'Consumed up to here, one for each partition.' }),
+    lag: z.int().nullable(),
+    generations: z.array(generation),
+  })
+  .meta({ id: 'Projection' });
+
+export const digestAnswer = z
+  .strictObject({
+    projection: z.string(),
+    generation: z.int(),
+    positions: z.array(z.string()),
+    tables: z.array(z.strictObject({ table: z.string(), rows: whole, digest: z.string() })),
+  })
+  .meta({ id: 'Digest' });
+
+export const startedAnswer = z
+  .strictObject({
+    projection: z.string(),
+    generation: z.int(),
+    resumed: z.boolean().meta({ description: 'It goes on where an earlier run stopped.' }),
+  })
+  .meta({ id: 'Started' });
+
+export const projectionJson = ({ checkpoints, generations, ...report }: ProjectionReport) => ({
+  ...report,
+  positions: checkpoints.map(({ partition, position }) => `${partition}:${position}`),
+  generations: generations.map(generationJson),
+});
+
+export const digestJson = ({ checkpoints, ...digest }: GenerationDigest) => ({
+  ...digest,
+  positions: [...checkpoints].map(([partition, position]) => `${partition}:${position}`),
+});
+
+function generationJson({
+  projection: _,
+  device,
+  heardAt: __,
+  progress,
+  createdAt,
+  retiredAt,
+  ...rest
+}: GenerationState) {
+  return {
+    ...rest,
+    deviceId: device,
+    progress: progress && {
+      ...progress,
+      secondsLeft: progress.rate === 0 ? null : Math.ceil((progress.total - progress.done) / progress.rate),
+    },
+    createdAt: isoTime(createdAt),
+    retiredAt: retiredAt === null ? null : isoTime(retiredAt),
+  };
+}
+
+export const isoTime = (at: number): string => new Date(at).toISOString();
