@@ -13,7 +13,7 @@ export const fraction = (text: string): number => {
   throw new InvalidArgumentError('It must be a fraction from 0 to 1.');
 };
 
-export const httpUrl = (text: string): string => {
+const httpUrl = (text: string): string => {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url && /^https?:$/.test(url.protocol) && url.pathname === '/' && url.search === '') return url.origin;
   throw new InvalidArgumentError('It must be a URL such as http://127.0.0.1:8080.');

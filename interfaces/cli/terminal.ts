@@ -8,8 +8,6 @@ export type Terminal = {
   status(line: string): void;
   /** Standard error is a terminal. */
   readonly live: boolean;
-  /** Whether anybody still reads what `out` is given. */
-  readonly isRead: boolean;
 };
 
 export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
@@ -42,9 +40,6 @@ export function terminalOn(stdout: Output, stderr: Output): Terminal {
       statusShown = line !== '';
     },
     live: stderr.isTTY ?? false,
-    get isRead() {
-      return isRead;
-    },
   };
 
   function clearStatus(): void {

@@ -190,6 +190,21 @@ describe('With a server', function () {
 });
 
 describe('Without a server', () => {
+  it('fieldlog status reads the stores themselves', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-status-'));
+    const file = path.join(folder, 'some.csv');
+    await writeFile(file, 'time,temp\n2026-01-01,1\n2026-01-01,1\n2026-01-01,2\n');
+    const env = { PORT: '1', DATA_DIR: path.join(folder, 'data') };
+    assert.equal((await runCli(['import', file, '--device', 'a'], { env })).code, 0);
+    const { code, out } = await runCli(['status', '--json'], { env });
+    await rm(folder, { recursive: true });
+    assert.equal(code, 0);
+    const { projections, ledger } = JSON.parse(out);
+    assert.deepEqual(ledger, { stored: 1, duplicate: 1, corrected: 1, deadLettered: 0, retracted: 0 });
+    for (const { lag, deadLetters } of projections)
+      assert.deepEqual({ lag, deadLetters }, { lag: 0, deadLetters: {} });
+  });
+
   it('fieldlog says how to start one and ends with 3', async () => {
     const folder = path.join(tmpdir(), 'fieldlog-that-is-not-there');
     const env = { PORT: '1', DATA_DIR: folder };
