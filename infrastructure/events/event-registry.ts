@@ -13,14 +13,18 @@ import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
  * and, to the one before it, an `upcast` that makes the new shape of the old; then grow nothing else. Stored
  * events are never rewritten.
  */
-type Shape = { readonly accepts: (data: unknown) => unknown; readonly upcast?: (data: unknown) => unknown };
-type Shapes = readonly [Shape, ...Shape[]];
+export type Shape = {
+  readonly accepts: (data: unknown) => unknown;
+  readonly upcast?: (data: unknown) => unknown;
+};
+export type Shapes = readonly [Shape, ...Shape[]];
+export type EventShapes = Readonly<Record<DeviceEvent['type'] | TelemetryEvent['type'], Shapes>>;
 
 const deviceId = z.string().refine(isDeviceId, 'is not a device id');
 const labels = z.record(z.string(), z.string());
 const details = { name: z.string(), type: z.string(), labels };
 
-const shapes: Readonly<Record<DeviceEvent['type'] | TelemetryEvent['type'], Shapes>> = {
+export const eventShapes: EventShapes = {
   DeviceRegistered: [shape(z.object({ deviceId, ...details }))],
   DeviceDetailsChanged: [
     shape(z.object({ deviceId, ...details }).partial({ name: true, type: true, labels: true })),
@@ -44,24 +48,28 @@ const shapes: Readonly<Record<DeviceEvent['type'] | TelemetryEvent['type'], Shap
   ],
 };
 
-export const eventRegistry: EventRegistry = {
-  currentVersion: (type) => shapes[type].length,
-  deviceEvent: ({ type, data, metadata }) =>
-    ({ type, data: newest(type, metadata?.schemaVersion, data) }) as DeviceEvent,
-  telemetryEvent: ({ type, schemaVersion, data }) =>
-    ({ type, data: newest(type, schemaVersion, data) }) as TelemetryEvent,
-};
+export const eventRegistry: EventRegistry = registryOf(eventShapes);
 
-function newest(type: string, version: number, data: unknown): unknown {
-  const known = Object.hasOwn(shapes, type) ? shapes[type as keyof typeof shapes] : [];
-  const found = known[version - 1];
-  if (!found) throw new UnknownEventType(type, version);
-  let value = found.accepts(data);
-  for (const older of known.slice(version - 1, -1)) value = older.upcast?.(value);
-  return value;
+export function registryOf(shapes: EventShapes): EventRegistry {
+  return {
+    currentVersion: (type) => shapes[type].length,
+    deviceEvent: ({ type, data, metadata }) =>
+      ({ type, data: newest(type, metadata?.schemaVersion, data) }) as DeviceEvent,
+    telemetryEvent: ({ type, schemaVersion, data }) =>
+      ({ type, data: newest(type, schemaVersion, data) }) as TelemetryEvent,
+  };
+
+  function newest(type: string, version: number, data: unknown): unknown {
+    const known = Object.hasOwn(shapes, type) ? shapes[type as keyof EventShapes] : [];
+    const found = known[version - 1];
+    if (!found) throw new UnknownEventType(type, version);
+    let value = found.accepts(data);
+    for (const older of known.slice(version - 1, -1)) value = older.upcast?.(value);
+    return value;
+  }
 }
 
-function shape(schema: z.ZodType): Shape {
+export function shape(schema: z.ZodType): Shape {
   return {
     accepts(data) {
       const result = schema.safeParse(data);

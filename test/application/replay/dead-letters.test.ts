@@ -1,0 +1,229 @@
+import assert from 'node:assert/strict';
+import { type Builder, ReplayRefused } from '../../../application/ports/projection-control.ts';
+import type { ProjectionName } from '../../../application/projections/projection.ts';
+import { deadLetterDesk } from '../../../application/replay/dead-letters.ts';
+import { liveOf, rebuild } from '../../../application/replay/rebuild.ts';
+import type { Rebuildable } from '../../../application/replay/rebuildable.ts';
+import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
+
+const builder: Builder = { runner: 'a test', isGone: () => false };
+
+describe('Dead letters', () => {
+  let fixture: ReplayFixture;
+
+  beforeEach(async () => {
+    fixture = await replayFixture();
+    for (const id of ['a', 'b']) await fixture.register(id);
+  });
+  afterEach(() => fixture.close());
+
+  const desk = (telemetry: Rebuildable = fixture.what.telemetry) => {
+    const { control, letters, readModels, clock } = fixture.ports;
+    const live = async (name: string) => {
+      const what = name === 'telemetry' ? telemetry : fixture.what[name as ProjectionName];
+      return { what, of: await liveOf(what, control) };
+    };
+    return deadLetterDesk(live, letters, readModels, clock);
+  };
+  const list = async (filter = {}) => fixture.ports.letters.list(filter, { limit: 100 });
+  const retried = async (choice: Parameters<ReturnType<typeof desk>['retry']>[0], by = desk()) => {
+    const streams = [];
+    for await (const stream of by.retry(choice)) streams.push(stream);
+    return streams;
+  };
+  const ledger = async () => {
+    const rows = await fixture.db.all<{ device_id: string; stored: number; dead_lettered: number }>(
+      'SELECT device_id, stored, dead_lettered FROM telemetry_ledger_g1 ORDER BY device_id',
+    );
+    return rows.map(({ device_id, stored, dead_lettered }) => [device_id, stored, dead_lettered]);
+  };
+  const timestampsOf = async (deviceId: string) =>
+    (
+      await fixture.db.all<{ ts: number }>('SELECT ts FROM telemetry_g1 WHERE device_id = ? ORDER BY ts', [
+        deviceId,
+      ])
+    ).map(({ ts }) => ts);
+
+  /** A telemetry projection that cannot take a reading of one moment. */
+  const allergicTo = (timestamp: number) =>
+    fixture.telemetryLike((projection) => ({
+      open() {
+        const worker = projection.open();
+        return {
+          ...worker,
+          apply(facts, tables) {
+            if (facts.some(({ event }) => 'timestamp' in event.data && event.data.timestamp === timestamp))
+              throw new Error(`cannot take ${timestamp}`);
+            return worker.apply(facts, tables);
+          },
+        };
+      },
+    }));
+
+  async function poisoned() {
+    const allergic = allergicTo(2);
+    const stop = fixture.consuming([allergic]);
+    for (const id of ['a', 'b'])
+      for (const at of [1, 2, 3]) await fixture.measure(id, [[at + (id === 'b' ? 10 : 0), { n: at }]]);
+    await fixture.consumed('telemetry');
+    return { allergic, stop };
+  }
+
+  it('hold up their own stream alone', async () => {
+    await poisoned();
+    assert.deepEqual(
+      (await list()).map(({ stream, cause, error }) => [stream, cause, error]),
+      [
+        ['device-a', 'failed', 'cannot take 2'],
+        ['device-a', 'behind', 'An earlier event of this stream is parked'],
+      ],
+    );
+    assert.deepEqual(await timestampsOf('a'), [1]);
+    assert.deepEqual(await timestampsOf('b'), [11, 12, 13]);
+    assert.deepEqual(await ledger(), [
+      ['a', 1, 2],
+      ['b', 3, 0],
+    ]);
+  });
+
+  it('tell the event, the error with its stack, the position and the correlation id', async () => {
+    await poisoned();
+    const [first] = await list();
+    const letter = await fixture.ports.letters.find(first?.id ?? 0);
+    assert.match(letter?.stack ?? '', /cannot take 2\n +at /);
+    assert.equal(letter?.correlationId, 'c');
+    assert.equal(letter?.position, '2');
+    const event = letter?.event as { readonly data: unknown } | undefined;
+    assert.deepEqual(event?.data, { deviceId: 'a', timestamp: 2, metrics: { n: 2 } });
+  });
+
+  it('are emptied in order by a retry once the fault is mended, and the stream is free', async () => {
+    const { stop } = await poisoned();
+    await stop();
+    fixture.consuming();
+    assert.deepEqual(await retried({ projection: 'telemetry' }), [
+      { projection: 'telemetry', stream: 'device-a', applied: 2, failed: null },
+    ]);
+    assert.deepEqual(await list(), []);
+    await fixture.measure('a', [[4, { n: 4 }]]);
+    await fixture.consumed('telemetry');
+    assert.deepEqual(await timestampsOf('a'), [1, 2, 3, 4]);
+    assert.deepEqual(await ledger(), [
+      ['a', 4, 0],
+      ['b', 3, 0],
+    ]);
+    const options = { builder, signal: new AbortController().signal, handover: 0 };
+    const { comparison } = await rebuild(fixture.what.telemetry, fixture.ports, options);
+    assert.ok(comparison.equal, JSON.stringify(comparison));
+  });
+
+  it('are retried while a worker consumes, which then sees the stream free', async () => {
+    await fixture.measure('a', [[0, { n: 0 }]]);
+    await fixture.publishRaw({ deviceId: 'late', timestamp: 1, metrics: { n: 1 } });
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    assert.deepEqual(
+      (await list()).map(({ cause }) => cause),
+      ['unknown-device'],
+    );
+    await fixture.register('late');
+    const [first] = await list();
+    await retried({ id: first?.id ?? 0 });
+    await fixture.measure('late', [[2, { n: 2 }]]);
+    await fixture.consumed('telemetry');
+    assert.deepEqual(await timestampsOf('late'), [1, 2]);
+    assert.deepEqual(await list(), []);
+  });
+
+  it('that fail again stop their stream and say what is wrong now', async () => {
+    const { allergic } = await poisoned();
+    const [first, behind] = await list();
+    const worse = fixture.telemetryLike(() => ({
+      decode() {
+        throw new Error('worse');
+      },
+    }));
+    assert.deepEqual(await retried({ projection: 'telemetry', stream: 'device-a' }, desk(worse)), [
+      {
+        projection: 'telemetry',
+        stream: 'device-a',
+        applied: 0,
+        failed: { position: '2', cause: 'failed', error: 'worse' },
+      },
+    ]);
+    assert.deepEqual(
+      (await list()).map(({ id, error }) => [id, error]),
+      [
+        [first?.id, 'worse'],
+        [behind?.id, behind?.error],
+      ],
+    );
+    await retried({ projection: 'telemetry' }, desk(allergic));
+    assert.equal((await list()).length, 2);
+  });
+
+  it('are not retried before those ahead of them in their stream', async () => {
+    await poisoned();
+    const [, behind] = await list();
+    await assert.rejects(retried({ id: behind?.id ?? 0 }), (error) => {
+      assert.ok(error instanceof ReplayRefused);
+      assert.match(error.message, /stands behind/);
+      return true;
+    });
+    await assert.rejects(retried({ id: 12345 }), ReplayRefused);
+    await assert.rejects(retried({ projection: 'telemetry', stream: 'device-b' }), ReplayRefused);
+  });
+
+  it('that are discarded stay on record and in the ledger, and let those behind them go on', async () => {
+    await poisoned();
+    const [first] = await list();
+    const why = { by: 'Alice', reason: 'test bench' };
+    assert.equal(await desk().discard({ id: first?.id ?? 0 }, why), 1);
+    assert.deepEqual(
+      (await list({ discarded: true })).map(({ id, discarded }) => [id, discarded?.by, discarded?.reason]),
+      [[first?.id, 'Alice', 'test bench']],
+    );
+    await assert.rejects(desk().discard({ id: first?.id ?? 0 }, why), /discarded by Alice: test bench/);
+    await retried({ projection: 'telemetry' });
+    assert.deepEqual(await timestampsOf('a'), [1, 3]);
+    assert.deepEqual(await ledger(), [
+      ['a', 2, 1],
+      ['b', 3, 0],
+    ]);
+    assert.deepEqual(await fixture.ports.letters.counts(), [
+      { projection: 'telemetry', cause: 'failed', waiting: 0, discarded: 1 },
+    ]);
+  });
+
+  it('that were discarded stay so in a rebuild, and those retried meanwhile are applied there too', async () => {
+    const { stop } = await poisoned();
+    await stop();
+    const [first] = await list();
+    await desk().discard({ id: first?.id ?? 0 }, { by: 'Alice', reason: 'test bench' });
+    fixture.consuming();
+    await fixture.publishRaw({ deviceId: 'late', timestamp: 1, metrics: { n: 1 } });
+    await fixture.consumed('telemetry');
+    await fixture.register('late');
+    const options = { builder, signal: new AbortController().signal, handover: 0 };
+    const { comparison, switched } = await rebuild(fixture.what.telemetry, fixture.ports, {
+      ...options,
+      onClaimed: () => void retried({ projection: 'telemetry' }),
+    });
+    assert.ok(comparison.equal && switched, JSON.stringify(comparison));
+    assert.deepEqual(
+      (await list({ discarded: true })).map(({ discarded }) => discarded?.reason),
+      ['test bench'],
+    );
+    assert.deepEqual(await list(), []);
+  });
+
+  it('keep an event of an unknown type for the release that knows it', async () => {
+    await fixture.publishRaw({ deviceId: 'a', mood: 'good' }, { type: 'TelemetryDreamt' });
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    assert.deepEqual(
+      (await list()).map(({ eventType, cause }) => [eventType, cause]),
+      [['TelemetryDreamt', 'unknown-type']],
+    );
+  });
+});

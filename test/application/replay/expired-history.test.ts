@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import type { Builder } from '../../../application/ports/projection-control.ts';
+import { HistoryExpired } from '../../../application/replay/older-history.ts';
+import { rebuild } from '../../../application/replay/rebuild.ts';
+import type { Rebuildable } from '../../../application/replay/rebuildable.ts';
+import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
+
+const builder: Builder = { runner: 'a test', isGone: () => false };
+const options = () => ({ builder, signal: new AbortController().signal, handover: 0 });
+
+describe('A rebuild from a log that has lost its beginning', () => {
+  let fixture: ReplayFixture;
+  let shortened: Rebuildable;
+  const lost = 5;
+
+  beforeEach(async () => {
+    fixture = await replayFixture();
+    for (const id of ['a', 'b']) await fixture.register(id);
+    for (let n = 1; n <= 10; n += 1)
+      await fixture.publishRaw(
+        { deviceId: n % 2 ? 'a' : 'b', timestamp: n * 1000, metrics: { n } },
+        { receivedAt: 1_000_000 + n },
+      );
+    const stop = fixture.consuming();
+    await fixture.consumed('telemetry');
+    await stop();
+    const { telemetry } = fixture.what;
+    shortened = {
+      ...telemetry,
+      expired: async () => new Map([[0, String(lost)]]),
+      run: (consumer, of, signal) =>
+        telemetry.run(
+          {
+            checkpoint: (partition) => consumer.checkpoint(partition),
+            async consume(batch) {
+              const events = batch.events.filter(({ position }) => Number(position) > lost);
+              // As from a broker: what was lost is passed over, and reading goes on behind it.
+              if (events.length > 0) await consumer.consume({ ...batch, after: null, events });
+            },
+          },
+          of,
+          signal,
+        ),
+    };
+  });
+  afterEach(() => fixture.close());
+
+  it('refuses, and says how many readings would be lost and from when', async () => {
+    await assert.rejects(rebuild(shortened, fixture.ports, options()), (error) => {
+      assert.ok(error instanceof HistoryExpired);
+      assert.equal(error.readings, lost);
+      assert.equal(error.from, 1_000_001);
+      assert.match(error.message, /5 readings, the first of which arrived at 1970-01-01T00:16:40\.001Z/);
+      return true;
+    });
+    assert.equal(
+      (await fixture.ports.control.states()).find(({ projection }) => projection === 'telemetry')?.generations
+        .length,
+      1,
+    );
+  });
+
+  it('carries over what is older when told to, with all that follows from it', async () => {
+    const { comparison, switched } = await rebuild(shortened, fixture.ports, {
+      ...options(),
+      keepOlder: true,
+    });
+    assert.ok(switched);
+    assert.ok(comparison.equal, JSON.stringify(comparison));
+  });
+
+  it('does not carry over twice what a killed run had carried already', async () => {
+    const { ports, what } = fixture;
+    const stop = new AbortController();
+    const dying: Rebuildable = {
+      ...shortened,
+      carry: async (rows, tables) => {
+        await what.telemetry.carry?.(rows.slice(0, 2), tables);
+        stop.abort(new Error('killed'));
+      },
+    };
+    const first = rebuild(dying, ports, { ...options(), signal: stop.signal, keepOlder: true });
+    await assert.rejects(first, /killed/);
+    const { comparison, resumed } = await rebuild(shortened, ports, { ...options(), keepOlder: true });
+    assert.ok(resumed && comparison.equal, JSON.stringify(comparison));
+  });
+});
