@@ -15,7 +15,8 @@ export type Service = {
   readonly security_opt?: readonly string[];
   readonly stop_grace_period?: string;
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
-  readonly healthcheck?: { readonly test: readonly string[] };
+  readonly healthcheck: { readonly test: readonly string[] } | { readonly disable: true };
+  readonly configs?: readonly { readonly source: string; readonly target: string }[];
   readonly logging?: { readonly options: Readonly<Record<string, string>> };
   readonly deploy?: { readonly resources: { readonly limits: Readonly<Record<string, string>> } };
 };
@@ -23,6 +24,7 @@ export type Service = {
 export type ComposeFile = {
   readonly services: Readonly<Record<string, Service>>;
   readonly volumes: Readonly<Record<string, unknown>>;
+  readonly configs: Readonly<Record<string, { readonly content: string }>>;
 };
 
 /** docker-compose.yml as it is where no variable is set. */

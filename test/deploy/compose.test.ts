@@ -4,16 +4,20 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Config, configFrom, configSchema } from '../../infrastructure/config/config.ts';
 import packageJson from '../../package.json' with { type: 'json' };
+import { assertIsCommand } from './command-lines.ts';
 import { composeFile, type Service, serviceOf } from './compose-file.ts';
 import { itWith, run } from './tools.ts';
 import { root, yamlFile } from './yaml-file.ts';
 
 const file = composeFile();
 const services = Object.entries(file.services);
-const roles = services.filter(([, { build }]) => build !== undefined);
+const ofFieldlog = services.filter(([, { build }]) => build !== undefined);
+/** What runs until it is stopped. */
+const roles = ofFieldlog.filter(([name]) => name !== 'migrate');
 const service = (name: string) => serviceOf(file, name);
 const environment = (of: Service) =>
   Object.fromEntries(Object.entries(of.environment ?? {}).map(([name, value]) => [name, String(value)]));
+const healthOf = ({ healthcheck }: Service) => ('test' in healthcheck ? healthcheck.test : []);
 const configOf = (of: Service): Config => configFrom(environment(of));
 
 describe('docker-compose.yml', () => {
@@ -24,6 +28,7 @@ describe('docker-compose.yml', () => {
       'eventstore',
       'grafana',
       'kafka',
+      'migrate',
       'mysql',
       'prometheus',
       'telemetry-projector',
@@ -35,10 +40,12 @@ describe('docker-compose.yml', () => {
 
   it('gives every service a health check, bounded resources, bounded logs and another start when it ends', () => {
     for (const [name, one] of services) {
-      assert.ok((one.healthcheck?.test.length ?? 0) > 1, name);
+      // The one that ends when it is done.
+      const isOnce = name === 'migrate';
+      assert.equal(healthOf(one).length > 1, !isOnce, name);
       assert.deepEqual(Object.keys(one.deploy?.resources.limits ?? {}).sort(), ['cpus', 'memory'], name);
       assert.deepEqual(Object.keys(one.logging?.options ?? {}).sort(), ['max-file', 'max-size'], name);
-      assert.equal(one.restart, 'unless-stopped', name);
+      assert.equal(one.restart, isOnce ? 'on-failure' : 'unless-stopped', name);
     }
   });
 
@@ -75,16 +82,23 @@ describe('docker-compose.yml', () => {
     );
   });
 
-  it('waits until what a service depends on is healthy', () => {
+  it('waits until what a service depends on is healthy, or done', () => {
     for (const [name, { depends_on = {} }] of services)
       for (const [other, { condition }] of Object.entries(depends_on)) {
-        assert.ok(service(other).healthcheck, other);
-        assert.equal(condition, 'service_healthy', name);
+        const awaited =
+          healthOf(service(other)).length > 0 ? 'service_healthy' : 'service_completed_successfully';
+        assert.equal(condition, awaited, name);
       }
+    for (const [name, one] of roles) assert.deepEqual(Object.keys(one.depends_on ?? {}), ['migrate'], name);
+    assert.deepEqual(Object.keys(service('migrate').depends_on ?? {}).sort(), [
+      'eventstore',
+      'kafka',
+      'mysql',
+    ]);
   });
 
   it('runs this release, and the Kafka that the tests run', () => {
-    for (const [, { image }] of roles) assert.equal(image, `fieldlog:${packageJson.version}`);
+    for (const [, { image }] of ofFieldlog) assert.equal(image, `fieldlog:${packageJson.version}`);
     const pom = readFileSync(path.join(root, 'deploy/local/kafka/pom.xml'), 'utf8');
     const [, tested] = pom.match(/<artifactId>kafka_[\d.]+<\/artifactId>\s*<version>([\d.]+)</) ?? [];
     assert.equal(service('kafka').image, `apache/kafka:${tested}`);
@@ -92,8 +106,8 @@ describe('docker-compose.yml', () => {
 
   describe('Fieldlog', () => {
     it('is told nothing that it does not read', () => {
-      assert.ok(roles.length >= 3);
-      for (const [name, one] of roles)
+      assert.equal(ofFieldlog.length, 4);
+      for (const [name, one] of ofFieldlog)
         assert.deepEqual(
           Object.keys(one.environment ?? {}).filter(
             (variable) => !Object.hasOwn(configSchema.shape, variable),
@@ -104,7 +118,7 @@ describe('docker-compose.yml', () => {
     });
 
     it('is told which servers to use, by the names and ports that they have here', () => {
-      for (const [name, one] of roles) {
+      for (const [name, one] of ofFieldlog) {
         const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL } = configOf(one);
         assert.equal(new URL(EVENTSTORE_URL ?? '').hostname, 'eventstore', name);
         assert.ok(
@@ -119,7 +133,6 @@ describe('docker-compose.yml', () => {
           [database.username, database.password, database.pathname],
           [MYSQL_USER, MYSQL_PASSWORD, `/${MYSQL_DATABASE}`],
         );
-        assert.deepEqual(Object.keys(one.depends_on ?? {}).sort(), ['eventstore', 'kafka', 'mysql']);
       }
     });
 
@@ -145,7 +158,7 @@ describe('docker-compose.yml', () => {
         const config = configOf(one);
         const port = name === 'api' ? config.PORT : config.WORKER_PORT;
         assert.equal(config.HOST, '0.0.0.0');
-        assert.equal(one.healthcheck?.test.at(-1), String(port));
+        assert.equal(healthOf(one).at(-1), String(port));
         for (const published of one.ports ?? []) assert.equal(published.split(':')[2], String(port));
         assert.ok(targetsOf(scraped.scrape_configs).includes(`${name}:${port}`), `${name} is not scraped`);
       }
@@ -164,12 +177,27 @@ describe('docker-compose.yml', () => {
       }
     });
 
-    it('writes nowhere but to its volume', () => {
-      for (const [name, one] of roles) {
-        assert.equal(one.read_only, true);
-        const { DATA_DIR } = configOf(one);
-        if (one.volumes) assert.deepEqual(one.volumes, [`${name}-data:${DATA_DIR}`]);
+    it('writes nowhere: what it knows is in the servers', () => {
+      for (const [name, one] of ofFieldlog) {
+        assert.equal(one.read_only, true, name);
+        assert.equal(one.volumes, undefined, name);
       }
+    });
+
+    it('is started in roles and by commands that it has', async () => {
+      for (const [name, { command = [] }] of ofFieldlog) {
+        assert.deepEqual(command, [name]);
+        await assertIsCommand(...command);
+      }
+    });
+
+    it('shows its metrics to Prometheus, which has the token for them', () => {
+      type Scrapes = { scrape_configs: readonly { authorization: { credentials_file: string } }[] };
+      const [token] = service('prometheus').configs ?? [];
+      for (const { authorization } of yamlFile<Scrapes>('deploy/prometheus/prometheus.yml').scrape_configs)
+        assert.equal(authorization.credentials_file, token?.target);
+      for (const [, one] of roles)
+        assert.equal(configOf(one).METRICS_TOKEN, file.configs[token?.source ?? '']?.content);
     });
   });
 

@@ -50,6 +50,7 @@ type Metric = {
 type Specs = {
   Deployment: { readonly replicas?: number; readonly selector: Selector; readonly template: Pod };
   Job: { readonly template: Pod };
+  CronJob: { readonly jobTemplate: { readonly spec: { readonly template: Pod } } };
   Service: {
     readonly selector: Labels;
     readonly ports: readonly { readonly name: string; readonly targetPort: string }[];
@@ -108,9 +109,12 @@ export function ofKind<K extends Kind>(objects: Objects, kind: K): readonly Kube
   return objects.filter((one) => one.kind === kind) as readonly KubernetesObject<Specs[K]>[];
 }
 
-/** Everything that makes pods. */
-export const podsOf = (objects: Objects): readonly Pod[] =>
-  [...ofKind(objects, 'Deployment'), ...ofKind(objects, 'Job')].map(({ spec }) => spec.template);
+/** Of everything that makes pods. */
+export const podsOf = (objects: Objects): readonly Pod[] => [
+  ...ofKind(objects, 'Deployment').map(({ spec }) => spec.template),
+  ...ofKind(objects, 'Job').map(({ spec }) => spec.template),
+  ...ofKind(objects, 'CronJob').map(({ spec }) => spec.jobTemplate.spec.template),
+];
 
 export const matches = (selector: Labels, labels: Labels): boolean =>
   Object.entries(selector).every(([name, value]) => labels[name] === value);

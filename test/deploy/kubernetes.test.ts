@@ -5,7 +5,7 @@ import path from 'node:path';
 import { loadAll } from 'js-yaml';
 import { configFrom, configSchema } from '../../infrastructure/config/config.ts';
 import packageJson from '../../package.json' with { type: 'json' };
-import { runCli } from '../support/cli.ts';
+import { assertIsCommand } from './command-lines.ts';
 import {
   base,
   folder,
@@ -70,7 +70,7 @@ describe('Kubernetes, as written', () => {
       const [{ args, image, name }] = spec.containers;
       assert.equal(image, 'fieldlog');
       assert.deepEqual([metadata.labels['app.kubernetes.io/component'], ...args], [name, name]);
-      assert.equal((await runCli([...args, '--help'])).code, 0, args.join(' '));
+      await assertIsCommand(...args);
     }
   });
 
@@ -111,14 +111,13 @@ describe('Kubernetes, as written', () => {
     const config = yamlFile<{ scrape_configs: readonly object[]; rule_files: readonly string[] }>(file);
     const work = mkdtempSync(path.join(tmpdir(), 'fieldlog-scrape-'));
     try {
-      cpSync(path.join(root, 'deploy/prometheus'), work, { recursive: true });
       // Debian builds Prometheus without what finds pods; the rest is checked.
       const scrape_configs = config.scrape_configs.map((scrape) => ({
         ...scrape,
         kubernetes_sd_configs: undefined,
       }));
       writeFileSync(path.join(work, 'checked.yml'), JSON.stringify({ ...config, scrape_configs }));
-      promtool('check', 'config', path.join(work, 'checked.yml'));
+      promtool('check', 'config', '--syntax-only', path.join(work, 'checked.yml'));
     } finally {
       rmSync(work, { recursive: true });
     }

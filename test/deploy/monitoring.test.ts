@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { assertIsCommand } from './command-lines.ts';
 import { composeFile, serviceOf } from './compose-file.ts';
 import { alerts, panels, queries, recordings } from './monitoring-files.ts';
 import { namedIn } from './promql.ts';
@@ -47,7 +48,11 @@ describe('Prometheus and Grafana', () => {
     ));
 
   itWith('promtool', 'are configured in a way that Prometheus accepts', (promtool) => {
-    promtool('check', 'config', 'deploy/prometheus/prometheus.yml');
+    // The syntax only, for the file with the token is elsewhere; that takes the rules for granted.
+    promtool('check', 'config', '--syntax-only', 'deploy/prometheus/prometheus.yml');
+    promtool('check', 'rules', 'deploy/prometheus/recording.yml', 'deploy/prometheus/alerts.yml');
+    const { rule_files } = yamlFile<{ rule_files: readonly string[] }>('deploy/prometheus/prometheus.yml');
+    assert.deepEqual(rule_files, ['recording.yml', 'alerts.yml']);
   });
 });
 
@@ -83,6 +88,20 @@ describe('An alert', () => {
     }
     const explained = [...sections.keys()].filter((title) => title.startsWith('Fieldlog'));
     assert.deepEqual(explained.toSorted(), alerts.map(({ alert }) => alert).toSorted());
+  });
+});
+
+describe('The runbook', () => {
+  it('names commands that there are', async () => {
+    const runbook = readFileSync(path.join(root, 'docs/runbook.md'), 'utf8');
+    // The first words after the name, without what is to be filled in.
+    const commands = new Set(
+      [...runbook.matchAll(/`fieldlog ((?:[a-z-]+ ?)+)/g)].map(
+        ([, words = '']) => words.split(/ -/)[0]?.trim() ?? '',
+      ),
+    );
+    assert.ok(commands.size > 5);
+    for (const command of commands) await assertIsCommand(...command.split(' '));
   });
 });
 
