@@ -6,9 +6,6 @@ import { isBusy, readModelsError } from './sqlite-errors.ts';
 /** Rows of a stream between two turns of the event loop: some milliseconds of work. */
 const chunkRows = 1000;
 
-/** Rows an INSERT writes at once; more in one statement are not faster. */
-const rowsPerInsert = 32;
-
 /** Statements kept prepared; lists of parameters of any length would otherwise make them ever more. */
 const statementsKept = 200;
 
@@ -65,18 +62,11 @@ export class SqliteConnection implements Sql {
     columns: readonly string[],
     rows: readonly (readonly SqlValue[])[],
   ): Promise<void> {
-    const into = `${mode === 'insert' ? 'INSERT' : 'REPLACE'} INTO ${table} (${columns.join(', ')}) VALUES `;
-    const row = `(${columns.map(() => '?').join(', ')})`;
+    const into = `${mode === 'insert' ? 'INSERT' : 'REPLACE'} INTO ${table} (${columns.join(', ')})`;
     this.#tell(() => {
-      let done = 0;
-      if (rows.length >= rowsPerInsert) {
-        const many = this.#statement(into + Array.from({ length: rowsPerInsert }, () => row).join(', '));
-        for (; done + rowsPerInsert <= rows.length; done += rowsPerInsert)
-          many.run(...rows.slice(done, done + rowsPerInsert).flat());
-      }
-      if (done === rows.length) return;
-      const one = this.#statement(into + row);
-      for (; done < rows.length; done += 1) one.run(...(rows[done] as readonly SqlValue[]));
+      // Many rows in one statement take as long, and an array of all their values besides.
+      const one = this.#statement(`${into} VALUES (${columns.map(() => '?').join(', ')})`);
+      for (const row of rows) one.run(...row);
     });
   }
 
