@@ -239,6 +239,20 @@ describe('Access to the API', function () {
     });
   });
 
+  it('limits a key, and no other, where a limit is configured', async () => {
+    const limits = { RATE_LIMIT_PER_KEY: '1', RATE_LIMIT_BURST_SECONDS: '60' };
+    const limited = await serve(configFrom({ ...env(), ...limits }), log);
+    const ask = (who: string) =>
+      httpClient(limited.url)('GET', '/api/v1/devices', { headers: bearer(secrets.get(who)) });
+    let last = await ask('devices:read');
+    for (let i = 0; i < 200 && last.status === 200; i += 1) last = await ask('devices:read');
+    assert.deepEqual(problemOf(last), [429, 'rate-limited']);
+    assert.deepEqual(last.json.limit, { name: 'per-key', of: 'only-devices-read', rate: 1, burst: 60 });
+    assert.equal(last.headers.get('Retry-After'), '1');
+    assert.equal((await ask('all')).status, 200);
+    await limited.close();
+  });
+
   it('refuses a public address without a key, in one line that says what to do', async () => {
     const DATA_DIR = path.join(folder, 'without-keys');
     const { code, err } = await runCli(['serve'], { env: { DATA_DIR, HOST: '0.0.0.0', PORT: '0' } });
