@@ -96,6 +96,7 @@ export class MysqlSql implements SqlDatabase {
         await session.run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');
         await session.run('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY');
         const answer = await work(session);
+        // Throws the session's failure if it has one that `work` made nothing of.
         await session.run('COMMIT');
         return answer;
       },
@@ -111,7 +112,7 @@ export class MysqlSql implements SqlDatabase {
     return this.#persistently(async (session) => {
       await session.run('START TRANSACTION');
       const answer = await work(session);
-      if (session.failure !== undefined) throw session.failure;
+      // Throws the session's failure if it has one that `work` made nothing of.
       await session.run('COMMIT');
       return answer;
     }, again);

@@ -31,7 +31,8 @@ export interface Sql {
 export interface SqlDatabase extends Sql {
   /**
    * Runs `work` in one transaction, alone on its connection; rolls back when it throws. When the engine ends the
-   * transaction for a deadlock or loses the connection, `work` runs again from the start.
+   * transaction for a deadlock or loses the connection, `work` runs again from the start: even when what was lost was
+   * the answer to a commit, so it must find out from what it reads whether it was done.
    */
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T>;
 

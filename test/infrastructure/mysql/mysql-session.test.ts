@@ -115,6 +115,7 @@ needs('MYSQL_URL', 'MysqlSql sessions', function (url) {
       assert.ok(proxy.received < whole / 2, `${proxy.received} bytes of ${whole} came for one chunk`);
       await rows.return?.(undefined);
       assert.equal(other.db.connections.used, 0);
+      await eventually(() => assert.equal(proxy.connections, 0));
       assert.deepEqual(await other.db.all('SELECT 1 AS one'), [{ one: 1 }]);
       assert.ok(proxy.received < whole / 2, `${proxy.received} bytes of ${whole} came in the end`);
       await other.close();

@@ -21,6 +21,11 @@ export class TcpProxy {
     return url.href;
   }
 
+  /** Open now, counting both sides of each. */
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#server?.close(resolve));
