@@ -88,7 +88,8 @@ async function simulate(options: Options, context: CommandContext): Promise<void
   const stations = fleet({ ...options, readings: planned, readingsPerSecond: rate, start });
   await registerDevices(client, stations.devices);
   const patient = apiClient(url, clientOptions(context, { retryMilliseconds: projectedWithin }));
-  const before = options.check ? await settledLedger(patient, signal) : undefined;
+  terminal.status('Waiting until what is there already can be queried …');
+  const before = options.check ? await settledLedger(patient, projectedWithin, signal) : undefined;
 
   const sent = nothingSent(options.devices);
   const pace = { readingsPerSecond: rate, batch, connections, milliseconds: 1100 * options.seconds + 1000 };

@@ -1,6 +1,7 @@
 import type { SystemStatus } from '../../../application/system-status.ts';
 import type { MetricValue } from '../../../domain/telemetry/reading.ts';
 import type { ApiClient } from '../api-client.ts';
+import { ServerUnavailable } from '../exit-codes.ts';
 import { counted } from '../format.ts';
 import { pause } from '../pause.ts';
 import type { Fleet } from './fleet.ts';
@@ -39,11 +40,17 @@ export async function checkFleet(
   return { ledger, differences: fault === undefined ? differences : [...differences, fault] };
 }
 
-/** The ledger once all that is in the log has been consumed. */
-export async function settledLedger(client: ApiClient, signal: AbortSignal): Promise<Ledger> {
+/** The ledger once all telemetry has been consumed. Throws `ServerUnavailable` when that takes longer than `within`. */
+export async function settledLedger(client: ApiClient, within: number, signal: AbortSignal): Promise<Ledger> {
+  const deadline = Date.now() + within;
   for (;;) {
     const { projections, ledger } = await client.get<SystemStatus>('/api/v1/status');
-    if (projections.every(({ lag }) => lag === 0)) return ledger;
+    const behind = projections.filter(({ projection, lag }) => projection === 'telemetry' && lag !== 0);
+    if (behind.length === 0) return ledger;
+    if (Date.now() > deadline)
+      throw new ServerUnavailable(
+        `${client.url} has telemetry it does not consume: \`fieldlog projections list\` shows why`,
+      );
     await pause(100, signal);
   }
 }
