@@ -5,8 +5,11 @@ import { ingestEmbedded } from './figures/ingest-embedded.ts';
 import { ingestKafka } from './figures/ingest-kafka.ts';
 import { projectEmbedded } from './figures/project-embedded.ts';
 import { projectKafka } from './figures/project-kafka.ts';
+import { rangeQuery } from './figures/range-query.ts';
 import { rebuildDevices } from './figures/rebuild-devices.ts';
 import { rebuildTelemetry } from './figures/rebuild-telemetry.ts';
+import { scale } from './figures/scale.ts';
+import { slo } from './figures/slo.ts';
 import type { Bench } from './harness/bench.ts';
 import type { Pending, Row } from './harness/row.ts';
 
@@ -28,6 +31,9 @@ export const figures: readonly Figure[] = [
   { part: 'replay', file: 'rebuild-devices', measure: rebuildDevices },
   { part: 'replay', file: 'rebuild-telemetry', measure: rebuildTelemetry },
   { part: 'e2e', file: 'influx', measure: influx },
+  { part: 'e2e', file: 'range-query', measure: rangeQuery },
+  { part: 'e2e', file: 'scale', measure: scale },
+  { part: 'slo', file: 'slo', needsServers: true, measure: slo },
 ];
 
 export const parts: readonly string[] = [...new Set(figures.map(({ part }) => part))];

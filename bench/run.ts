@@ -45,7 +45,7 @@ try {
       rows.push(...(await measure(bench)));
     } catch (error) {
       console.error(error);
-      rows.push({ figure: file, pending: (error as Error).message });
+      rows.push({ figure: file, pending: (error as Error).message.split('\n')[0] ?? '' });
     } finally {
       await bench.close();
     }
