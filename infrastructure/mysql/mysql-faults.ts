@@ -18,11 +18,11 @@ const faults: ReadonlyMap<number, Fault> = new Map([
   [4031, 'lost'], // MySQL: disconnected for being idle
 ]);
 
-/** `fatal` is how the driver marks every error that ended a connection. */
+/** `fatal` is how the driver marks every error that ended a connection, and we one that has to be ended. */
 export function faultOf(error: unknown): Fault {
   if (!(error instanceof Error)) return 'none';
-  const { errno, fatal, code } = error as { errno?: number; fatal?: boolean; code?: string };
-  if (fatal || code === 'PROTOCOL_SEQUENCE_TIMEOUT') return 'lost';
+  const { errno, fatal } = error as { errno?: number; fatal?: boolean };
+  if (fatal) return 'lost';
   return faults.get(errno ?? 0) ?? 'none';
 }
 
