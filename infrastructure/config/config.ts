@@ -91,6 +91,12 @@ export const configSchema = z.object({
   SHUTDOWN_MS: wholeNumber(0, 600_000)
     .default(10_000)
     .describe('how long requests under way may take at shutdown'),
+  SHUTDOWN_LEAD_MS: wholeNumber(0, 600_000)
+    .default(0)
+    .describe('how long to be not ready yet still serve before shutdown, for load balancers to notice'),
+  PROJECTOR_STALL_MS: wholeNumber(1000, 3_600_000)
+    .default(60_000)
+    .describe('how long a projector may not move while events wait before /health/live fails'),
   LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

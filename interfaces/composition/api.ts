@@ -18,11 +18,16 @@ export type Api = {
   close(): Promise<void>;
 };
 
-/** The HTTP API and the device directory it asks. `moreMetrics` are those of other threads of the process. */
-export async function startApi(
-  container: Container,
-  moreMetrics: readonly (() => Promise<string>)[] = [],
-): Promise<Api> {
+/** What the API answers for beside itself: the other threads of its process. */
+type Beside = {
+  readonly moreMetrics: readonly (() => Promise<string>)[];
+  readonly stalled: () => readonly string[];
+};
+
+const nothingBeside: Beside = { moreMetrics: [], stalled: () => [] };
+
+/** The HTTP API and the device directory it asks. */
+export async function startApi(container: Container, { moreMetrics, stalled } = nothingBeside): Promise<Api> {
   const [config, log, metrics, ids, commands, history, ingest, devices, telemetry, calendar, buckets, fresh] =
     await Promise.all([
       container.getAsync(s.config),
@@ -74,6 +79,7 @@ export async function startApi(
       log,
       metrics,
       moreMetrics,
+      stalled,
       checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
     },
     { version: packageJson.version, maxBodyBytes: config.MAX_BODY_BYTES, certificate },
@@ -88,7 +94,7 @@ export async function startApi(
   return {
     url,
     async close() {
-      await server.close(config.SHUTDOWN_MS);
+      await server.close(config.SHUTDOWN_MS, config.SHUTDOWN_LEAD_MS);
       await tasks.close();
       unfollow?.();
       stopped.abort();

@@ -9,7 +9,9 @@ import { carriedReadings, telemetryProjection } from '../../application/projecti
 import { rebuild } from '../../application/replay/rebuild.ts';
 import { type Rebuildable, rebuildableOf } from '../../application/replay/rebuildable.ts';
 import type { ReplayPorts } from '../../application/replay/replay-ports.ts';
-import type { Supervised } from '../workers/projector-supervisor.ts';
+import { measureStalls } from '../../infrastructure/metrics/stall-metrics.ts';
+import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
+import { type ProjectorWatch, projectorWatch } from '../workers/projector-watch.ts';
 import { builder } from './builder.ts';
 import { services as s } from './services.ts';
 
@@ -63,10 +65,43 @@ export async function replayPorts(container: Container): Promise<ReplayPorts> {
   return { control, readModels, letters, gap, clock };
 }
 
+export type Projectors = {
+  /** Resolves once the signal is aborted and the batches under way are done. */
+  readonly running: Promise<void>;
+  /** What stands still although it should move, one sentence each. */
+  stalled(): readonly string[];
+};
+
+/** Keeps projections going until `signal` is aborted, and an eye on whether they do. */
+export async function startProjectors(
+  container: Container,
+  names: readonly ProjectionName[],
+  signal: AbortSignal,
+): Promise<Projectors> {
+  const [config, clock, log, control, metrics] = await Promise.all([
+    container.getAsync(s.config),
+    container.getAsync(s.clock),
+    container.getAsync(s.log),
+    container.getAsync(s.control),
+    container.getAsync(s.metrics),
+  ]);
+  const watch = projectorWatch(config.PROJECTOR_STALL_MS, clock, log);
+  const supervised = await supervisedProjections(container, names, watch);
+  measureStalls(metrics, watch.stalls);
+  // Not waited for at the end: it may be asking a server that does not answer.
+  void watch.follow(signal);
+  return {
+    running: superviseProjectors(supervised, control, signal, log, watch),
+    stalled: () =>
+      [...watch.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
+  };
+}
+
 /** The projections of a worker, ready to be supervised. */
 export async function supervisedProjections(
   container: Container,
   names: readonly ProjectionName[],
+  watch?: Pick<ProjectorWatch, 'over'>,
 ): Promise<readonly Supervised[]> {
   const ports = await replayPorts(container);
   const log = await container.getAsync(s.log);
@@ -79,7 +114,10 @@ export async function supervisedProjections(
       return {
         name,
         version: what.version,
-        run: (of, signal) => what.run(what.consumer(of, ports.readModels), of, signal),
+        run(of, signal) {
+          const consumer = what.consumer(of, ports.readModels);
+          return what.run(watch?.over(name, consumer, what) ?? consumer, of, signal);
+        },
         async upgrade(signal) {
           log.info({ projection: name, version: what.version }, 'building the generation of this release');
           await rebuild(what, ports, { builder: upgrader, signal }).catch((error) => {

@@ -4,13 +4,12 @@ import type { Config } from '../../infrastructure/config/config.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { workerServer } from '../http/worker-server.ts';
-import { superviseProjectors } from '../workers/projector-supervisor.ts';
 import { startApi } from './api.ts';
 import { openCallers } from './callers.ts';
 import { openContainer } from './container.ts';
 import { listen } from './listening.ts';
 import { measure } from './measurements.ts';
-import { supervisedProjections } from './projectors.ts';
+import { type Projectors, startProjectors } from './projectors.ts';
 import { type Served, serve } from './serve.ts';
 import { services as s } from './services.ts';
 
@@ -56,26 +55,27 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
   const container = await openContainer(config, log);
   const stopped = new AbortController();
   try {
-    const [ids, metrics, checks, control] = await Promise.all([
+    const [ids, metrics, checks] = await Promise.all([
       container.getAsync(s.ids),
       container.getAsync(s.metrics),
       container.getAllAsync(s.check),
-      container.getAsync(s.control),
     ]);
     await measure(container);
     const callers = await openCallers(container, { isPublic: false });
+    let projectors: Projectors | undefined;
     const server = workerServer({
       ids,
       log,
       metrics,
       checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
+      stalled: () => projectors?.stalled() ?? [],
       version: packageJson.version,
       access: callers.access,
     });
     const url = await listen(server, config.WORKER_PORT, config.HOST);
     const keysFollowed = callers.follow(stopped.signal);
-    const projections = await supervisedProjections(container, workerRoles[role]);
-    const running = superviseProjectors(projections, control, stopped.signal, log);
+    projectors = await startProjectors(container, workerRoles[role], stopped.signal);
+    const { running } = projectors;
     return {
       url,
       failed: running.then(() => new Promise<never>(() => {})),

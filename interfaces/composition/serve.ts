@@ -3,7 +3,7 @@ import type { Log } from '../../application/ports/log.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { startApi } from './api.ts';
 import { openContainer } from './container.ts';
-import type { Answer, Request } from './projector-thread.ts';
+import type { Answer, Request, Sign } from './projector-thread.ts';
 
 export type Served = {
   readonly url: string;
@@ -18,7 +18,7 @@ export async function serve(config: Config, log: Log): Promise<Served> {
   const container = await openContainer(config, log);
   const thread = projectorThread(config);
   try {
-    const api = await startApi(container, [() => thread.metrics()]);
+    const api = await startApi(container, { moreMetrics: [thread.metrics], stalled: thread.stalled });
     return {
       url: api.url,
       failed: thread.failed,
@@ -38,6 +38,8 @@ export async function serve(config: Config, log: Log): Promise<Served> {
 type ProjectorThread = {
   readonly failed: Promise<never>;
   metrics(): Promise<string>;
+  /** What stands still in it; it does itself when nothing was heard of it for `PROJECTOR_STALL_MS`. */
+  stalled(): readonly string[];
   stop(): Promise<void>;
 };
 
@@ -47,10 +49,17 @@ function projectorThread(config: Config): ProjectorThread {
   const waiting = new Map<number, (metrics: string) => void>();
   let asked = 0;
   let stopping = false;
+  let heardAt = Date.now();
+  let stalled: readonly string[] = [];
 
-  worker.on('message', ({ id, metrics }: Answer) => {
-    waiting.get(id)?.(metrics);
-    waiting.delete(id);
+  worker.on('message', (message: Answer | Sign) => {
+    heardAt = Date.now();
+    if ('stalled' in message) {
+      stalled = message.stalled;
+      return;
+    }
+    waiting.get(message.id)?.(message.metrics);
+    waiting.delete(message.id);
   });
   const failed = new Promise<never>((_, reject) => {
     worker.once('error', reject);
@@ -70,6 +79,11 @@ function projectorThread(config: Config): ProjectorThread {
         waiting.set(asked, resolve);
         worker.postMessage({ ask: 'metrics', id: asked } satisfies Request);
       }),
+    stalled() {
+      const silent = Date.now() - heardAt;
+      if (stopping || silent <= config.PROJECTOR_STALL_MS) return stalled;
+      return [`nothing was heard of the projector thread for ${silent} ms`];
+    },
     async stop() {
       stopping = true;
       worker.postMessage({ ask: 'stop' } satisfies Request);

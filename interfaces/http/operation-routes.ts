@@ -12,6 +12,8 @@ export type Operation = {
   /** Metrics of other threads of the process, in the text format of Prometheus. */
   readonly moreMetrics: readonly (() => Promise<string>)[];
   readonly checks: Checks;
+  /** What stands still although it should move, one sentence each; to start the process again should help. */
+  readonly stalled: () => readonly string[];
   readonly log: Log;
   readonly version: string;
   readonly closing: () => boolean;
@@ -23,6 +25,7 @@ export function operationRoutes({
   metrics,
   moreMetrics,
   checks,
+  stalled,
   log,
   version,
   closing,
@@ -33,14 +36,21 @@ export function operationRoutes({
       path: '/health/live',
       scope: 'public',
       tag: 'Operation',
-      summary: 'Whether the process answers at all',
+      summary: 'Whether the process answers and everything in it moves',
+      description:
+        '503 while a projector of this process stands still although events wait; the servers it depends on are not asked.',
       answers: {
         200: {
           description: 'It does.',
           content: { 'application/json': z.strictObject({ status: z.literal('live'), version: z.string() }) },
         },
       },
-      handle: async () => ({ status: 200, json: { status: 'live', version } }),
+      problems: ['not-live'],
+      async handle() {
+        const still = stalled();
+        if (still.length > 0) throw new HttpProblem('not-live', still.join('; '));
+        return { status: 200, json: { status: 'live', version } };
+      },
     }),
 
     route({

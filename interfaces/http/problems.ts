@@ -40,6 +40,7 @@ export const problemKinds = {
   'internal-error': { status: 500, title: 'Something went wrong on our side' },
   'not-yet-projected': { status: 503, title: 'The read model is not that far yet' },
   'dependency-unavailable': { status: 503, title: 'A server this one depends on is unavailable' },
+  'not-live': { status: 503, title: 'A part of this process stands still' },
   'not-ready': { status: 503, title: 'This server is not ready' },
 } as const satisfies Record<string, { status: number; title: string }>;
 

@@ -44,6 +44,8 @@ export type HttpServices = TelemetryQueryServices &
     /** Metrics of other threads of the process, in the text format of Prometheus. */
     readonly moreMetrics?: readonly (() => Promise<string>)[];
     readonly checks: Checks;
+    /** What stands still although it should move; nothing ever does when absent. */
+    readonly stalled?: () => readonly string[];
   };
 
 export type HttpOptions = {
@@ -83,7 +85,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...deadLetterRoutes(services),
     auditRoute(services),
     statusRoute(progress, freshness),
-    ...operationRoutes({ moreMetrics: [], ...services, version, closing: stopping.begun }),
+    ...operationRoutes({ moreMetrics: [], stalled: () => [], ...services, version, closing: stopping.begun }),
   ];
   const routes = [...api, ...documentationRoutes([...hot, ...api], version)];
   const requests = requestMetrics(metrics);

@@ -13,6 +13,8 @@ export type WorkerServices = {
   readonly log: Log;
   readonly metrics: Registry;
   readonly checks: Checks;
+  /** What stands still although it should move. */
+  readonly stalled: () => readonly string[];
   readonly version: string;
   readonly access: Access;
 };

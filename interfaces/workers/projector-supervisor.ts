@@ -1,6 +1,8 @@
 import type { Log } from '../../application/ports/log.ts';
 import type { ProjectionControl, ProjectionState } from '../../application/ports/projection-control.ts';
 import type { Generation } from '../../application/ports/read-models.ts';
+import { pause } from '../../application/replay/throttle.ts';
+import type { ProjectorWatch } from './projector-watch.ts';
 
 /** A projection this process can project, by its name. */
 export type Supervised = {
@@ -26,8 +28,9 @@ export async function superviseProjectors(
   control: ProjectionControl,
   signal: AbortSignal,
   log: Log,
+  watch: Pick<ProjectorWatch, 'looked'> = { looked() {} },
 ): Promise<void> {
-  await Promise.all(supervised.map((one) => supervise(one, control, signal, log)));
+  await Promise.all(supervised.map((one) => supervise(one, control, signal, log, watch)));
 }
 
 async function supervise(
@@ -35,13 +38,15 @@ async function supervise(
   control: ProjectionControl,
   signal: AbortSignal,
   log: Log,
+  watch: Pick<ProjectorWatch, 'looked'>,
 ): Promise<void> {
   let running: Running | undefined;
   let upgrading: Running | undefined;
   while (!signal.aborted) {
     const state = await stateOf(one.name, control, log);
+    const wanted = state && generationToRun(one, state);
+    watch.looked(one.name, state && isHeld(state) ? undefined : wanted);
     if (state) {
-      const wanted = generationToRun(one, state);
       if (running && running.key !== wanted?.generation) {
         await running.stop();
         running = undefined;
@@ -77,6 +82,13 @@ function generationToRun({ version }: Supervised, state: ProjectionState): Gener
   if (state.paused) return undefined;
   return state.generations.find((one) => one.generation === state.active && one.version === version);
 }
+
+/** A build that compares or switches holds the checkpoints of the active generation, for as long as it needs. */
+const isHeld = ({ generations }: ProjectionState): boolean =>
+  generations.some(
+    ({ runner, progress }) =>
+      runner !== null && (progress?.phase === 'compare' || progress?.phase === 'switch'),
+  );
 
 function isOutdated({ version }: Supervised, state: ProjectionState): boolean {
   const active = state.generations.find((one) => one.generation === state.active);
@@ -116,17 +128,4 @@ function start(
       await over;
     },
   };
-}
-
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done);
-  });
 }

@@ -7,6 +7,7 @@ describe('Operating the API', () => {
   let served: Awaited<ReturnType<typeof serveHttp>>;
   let call: HttpClient;
   let failing: boolean;
+  let stalled: readonly string[];
   let logged: ReturnType<typeof httpServices>['logged'];
 
   before(async () => {
@@ -17,6 +18,7 @@ describe('Operating the API', () => {
           if (failing) throw new Error('database password wrong');
         },
       },
+      stalled: () => stalled,
       moreMetrics: [async () => 'fieldlog_elsewhere 7\n'],
     });
     logged = made.logged;
@@ -26,6 +28,7 @@ describe('Operating the API', () => {
   after(() => served.close());
   beforeEach(() => {
     failing = false;
+    stalled = [];
   });
 
   it('tells life from readiness, and which dependency is missing', async () => {
@@ -40,6 +43,13 @@ describe('Operating the API', () => {
     assert.doesNotMatch(text, /password/);
     assert.match(String(logged.find(({ level }) => level === 'warn')?.fields.err), /password/);
     assert.equal((await call('GET', '/health/live')).status, 200);
+  });
+
+  it('is not alive while a part of it stands still, and says which', async () => {
+    stalled = ['telemetry: a batch of partition 3 has been under way for 75000 ms'];
+    const { status, json } = await call('GET', '/health/live');
+    assert.deepEqual([status, json.detail], [503, stalled[0]]);
+    assert.equal((await call('GET', '/health/ready')).status, 200);
   });
 
   it('counts requests by the form of their address, and readings by what became of them', async () => {
