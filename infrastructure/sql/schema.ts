@@ -16,6 +16,8 @@ export async function migrateReadModels(db: SqlDatabase, now: number): Promise<v
     `CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`,
   );
   await db.transaction(async (tx) => {
+    // MySQL commits with every change of a schema, so the transaction alone keeps nobody out.
+    if (tx.dialect === 'mysql') await tx.all("SELECT GET_LOCK(CONCAT('fieldlog migrates ', DATABASE()), 60)");
     const [row] = await tx.all<{ version: number | null }>(
       'SELECT MAX(version) AS version FROM schema_migrations',
     );
@@ -29,6 +31,7 @@ export async function migrateReadModels(db: SqlDatabase, now: number): Promise<v
     if (found < 3) await tx.run(auditsTable(tx.dialect));
     if (found < schemaVersion)
       await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
+    if (tx.dialect === 'mysql') await tx.all("SELECT RELEASE_LOCK(CONCAT('fieldlog migrates ', DATABASE()))");
   });
 }
 
@@ -116,8 +119,12 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
       'discarded_by VARCHAR(160)',
       'discard_reason MEDIUMTEXT',
       'UNIQUE (projection, generation, part, position)',
+      // MySQL has no CREATE INDEX that may be run again, which a migration cut short will be.
+      ...(dialect === 'mysql' ? ['KEY dead_letters_by_stream (projection, generation, stream)'] : []),
     ]),
-    'CREATE INDEX dead_letters_by_stream ON dead_letters (projection, generation, stream)',
+    ...(dialect === 'sqlite'
+      ? ['CREATE INDEX IF NOT EXISTS dead_letters_by_stream ON dead_letters (projection, generation, stream)']
+      : []),
   ];
 }
 
