@@ -24,6 +24,8 @@ export type SourceOptions = {
   readonly batchEvents: number;
   /** How much stored text; the row that goes beyond it is still in the batch. */
   readonly batchBytes: number;
+  /** Milliseconds from one batch to the next unless it is full: a transaction for each commit would cost far more. */
+  readonly batchInterval: number;
   /** Milliseconds before a batch is tried again, one for each time; after the last the consumer's error ends the run. */
   readonly retryPauses: readonly number[];
 };
@@ -31,6 +33,7 @@ export type SourceOptions = {
 export const sourceDefaults: SourceOptions = {
   batchEvents: 10_000,
   batchBytes: 16 * 1024 * 1024,
+  batchInterval: 25,
   retryPauses: [20, 100, 500, 2000, 5000],
 };
 
@@ -46,12 +49,12 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
   readonly #signal: CommitSignal;
   readonly #closing = new AbortController();
   readonly #runs = new Set<Promise<void>>();
-  readonly #retryPauses: readonly number[];
+  readonly #options: SourceOptions;
 
-  constructor(reader: LogReader<Event>, { retryPauses }: SourceOptions) {
+  constructor(reader: LogReader<Event>, options: SourceOptions) {
     this.name = reader.name;
     this.#reader = reader;
-    this.#retryPauses = retryPauses;
+    this.#options = options;
     this.#signal = new CommitSignal(reader.path);
   }
 
@@ -102,7 +105,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
         at = await this.#step(consumer, at, signal);
         failures = 0;
       } catch (error) {
-        const wait = this.#retryPauses[failures];
+        const wait = this.#options.retryPauses[failures];
         if (wait === undefined || error instanceof CheckpointOfAnotherLog) throw error;
         failures += 1;
         at = undefined;
@@ -119,10 +122,13 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
       await this.#signal.next(pollInterval, signal);
       return at;
     }
+    const began = performance.now();
     const before = this.#numberOf(first.position) - 1;
     await consumer.consume({ partition, after: before === 0 ? null : String(before), events });
+    const early = began + this.#options.batchInterval - performance.now();
+    if (early > 0 && events.length < this.#options.batchEvents) await pause(early, signal);
     // A consumer that never waits for anything would otherwise keep timers and signals from being seen.
-    await nextTurn();
+    else await nextTurn();
     return this.#numberOf(last.position);
   }
 
