@@ -9,6 +9,7 @@ import { carriedReadings, telemetryProjection } from '../../application/projecti
 import { rebuild } from '../../application/replay/rebuild.ts';
 import { type Rebuildable, rebuildableOf } from '../../application/replay/rebuildable.ts';
 import type { ReplayPorts } from '../../application/replay/replay-ports.ts';
+import { withConsumedLog } from '../../infrastructure/logging/consumed-log.ts';
 import { measureStalls } from '../../infrastructure/metrics/stall-metrics.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
 import { type ProjectorWatch, projectorWatch } from '../workers/projector-watch.ts';
@@ -49,7 +50,12 @@ export async function rebuildable(container: Container, name: ProjectionName): P
     group: string,
     takenAt: (event: Event) => number | undefined,
   ): Rebuildable {
-    const observer = metrics.observer(projection.name, takenAt);
+    const counted = metrics.observer(projection.name, takenAt);
+    // What nobody reads is not to be gathered from every batch either.
+    const observer =
+      config.LOG_LEVEL === 'debug' || config.LOG_LEVEL === 'trace'
+        ? withConsumedLog(counted, projection.name, projection.describe, log)
+        : counted;
     return rebuildableOf(projection, source, group, { clock, log, observer });
   }
 }

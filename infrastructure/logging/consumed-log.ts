@@ -1,0 +1,32 @@
+import type { Log } from '../../application/ports/log.ts';
+import type { EventDescription } from '../../application/projections/projection.ts';
+import type { ProjectorObserver } from '../../application/projector.ts';
+
+/**
+ * Tells an observer what is consumed, and the log at level `debug`: a line for each request whose events are in a
+ * batch, with its correlation id. Nothing of an event but whose it is, for payloads do not belong into a log.
+ */
+export function withConsumedLog<Event>(
+  observer: ProjectorObserver<Event>,
+  projection: string,
+  describe: (event: Event) => EventDescription,
+  log: Pick<Log, 'debug'>,
+): ProjectorObserver<Event> {
+  return {
+    failed: (error) => observer.failed(error),
+    consumed(events, parked, seconds) {
+      observer.consumed(events, parked, seconds);
+      const requests = Map.groupBy(events.map(describe), ({ correlationId }) => correlationId);
+      for (const [correlationId, [first, ...others]] of requests) {
+        const eventId = first?.id;
+        const streams = new Set([first, ...others].map((one) => one?.stream));
+        // A device's own story can be followed where a request was of one device.
+        const stream = streams.size === 1 ? first?.stream : undefined;
+        log.debug(
+          { projection, correlationId, eventId, stream, events: others.length + 1, streams: streams.size },
+          'Events consumed',
+        );
+      }
+    },
+  };
+}
