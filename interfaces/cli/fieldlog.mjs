@@ -26,7 +26,8 @@ function handOver(node) {
     process.exitCode = 2;
     return;
   }
-  const child = spawn(node, [...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit' });
+  // Before there is a child to be left behind by a signal that ends this process.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  const child = spawn(node, [...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit' });
   child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
 }

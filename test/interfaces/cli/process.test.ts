@@ -140,7 +140,7 @@ describe('The fieldlog process', function () {
 
     it('passes signals on', async () => {
       await bringAlong(
-        '[ "$1" = --version ] && echo v24.15.0 && exit\ntrap "echo stopped; exit 5" TERM\necho ready\nwhile :; do sleep 0.1; done',
+        '[ "$1" = --version ] && echo v24.15.0 && exit\ntrap "echo stopped; exit 5" TERM\necho ready\nfor i in $(seq 300); do sleep 0.1; done',
       );
       const child = spawn(process.execPath, [...old, 'serve'], { stdio: ['ignore', 'pipe', 'inherit'] });
       let out = '';
