@@ -29,7 +29,7 @@ export class ConsumerFailed extends Error {
 }
 
 /** Also the longest a fetch is held open, and so how long a stop or a newly placed partition waits for one. */
-const fetchWait = 200;
+const fetchWait = 500;
 const leaveTime = 5000;
 const tick = 5000;
 

@@ -5,8 +5,16 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
     /** Epoch milliseconds. */
     throttledUntil: number;
     throttleCheckTimeoutId: NodeJS.Timeout | null;
+    enforceRequestTimeout: boolean;
+    /** By correlation id; times in milliseconds. */
+    inflight: Map<number, { sentAt: number; requestTimeout: number; timeoutRequest(): void }>;
+    requestTimeoutIntervalId: NodeJS.Timeout | undefined;
+    isConnected(): boolean;
     checkPendingRequests(): void;
     scheduleCheckPendingRequests(): void;
+    scheduleRequestTimeoutCheck(): void;
+    /** Clears both timers. */
+    destroy(): void;
   }
 }
 

