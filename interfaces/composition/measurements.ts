@@ -10,11 +10,12 @@ import { services as s } from './services.ts';
 export async function measure(container: Container): Promise<void> {
   const registry = await container.getAsync(s.metrics);
   measureProcess(registry);
-  measureDependencies(registry, await container.getAllAsync(s.check));
+  // Before what asks the database, which would count its own questions as callers that wait.
   measureConnections(
     registry,
     container.isBound(s.connections) ? await container.getAllAsync(s.connections) : [],
   );
+  measureDependencies(registry, await container.getAllAsync(s.check));
   measureLedger(registry, await container.getAsync(s.auditOutcomes));
   measureProgress(registry, await container.getAsync(s.progressQueries), {
     devices: await container.getAsync(s.deviceSource),

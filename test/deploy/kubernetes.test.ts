@@ -19,7 +19,7 @@ import {
 import { deploymentRules } from './kubernetes-rules.ts';
 import { namedIn } from './promql.ts';
 import { registeredMetrics } from './registered-metrics.ts';
-import { itWith, kustomize, withKustomize } from './tools.ts';
+import { describeWith, itWith, kustomize } from './tools.ts';
 import { root, yamlFile } from './yaml-file.ts';
 
 const settings = variablesOf('base/fieldlog.env');
@@ -154,7 +154,7 @@ describe('Kubernetes, as written', () => {
   });
 });
 
-withKustomize('Kubernetes, as built', () => {
+describeWith(['kustomize', 'kubectl'], 'Kubernetes, as built', () => {
   let work: string;
   let text: string;
   let objects: Objects;

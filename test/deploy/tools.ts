@@ -36,10 +36,14 @@ export function itWith(
 export const kustomize = (folder: string): string =>
   isOnPath('kubectl') ? run('kubectl', 'kustomize', folder) : run('kustomize', 'build', folder);
 
-/** A suite that needs kustomize, alone or as a part of kubectl; told like `itWith` where there is none. */
-export function withKustomize(title: string, suite: () => void): void {
-  if (isOnPath('kubectl') || isOnPath('kustomize')) describe(title, suite);
-  else describe(title, () => itWith('kustomize', 'is built', () => {}));
+/** A suite that needs one of these programs; told like `itWith` where there is none of them. */
+export function describeWith(
+  programs: readonly [string, ...string[]],
+  title: string,
+  suite: (this: Mocha.Suite) => void,
+): void {
+  if (programs.some(isOnPath)) describe(title, suite);
+  else describe(title, () => itWith(programs[0], 'runs', () => {}));
 }
 
 function isOnPath(program: string): boolean {
