@@ -9,7 +9,7 @@ import type { Pending, Row } from '../harness/row.ts';
 import type { Workload } from '../harness/workload.ts';
 
 const workload = { devices: 1000, perRequest: 100 };
-const connections = 8;
+const connections = 32;
 const acknowledged = 'embedded ingest, 100 a request, acknowledged';
 const queryable = 'embedded ingest, 100 a request, queryable, sustained';
 

@@ -5,7 +5,7 @@ import { type Process, startProcess } from '../harness/process.ts';
 import type { Row } from '../harness/row.ts';
 
 const variants = [
-  { figure: 'ingest, 100 readings a request, durable', perRequest: 100, connections: 8, ratio: 0.6 },
+  { figure: 'ingest, 100 readings a request, durable', perRequest: 100, connections: 32, ratio: 0.6 },
   {
     figure: 'ingest, 1 reading a request, 64 connections, durable',
     perRequest: 1,
