@@ -20,9 +20,13 @@ const devicesKept = 20_000;
  */
 export class TelemetryCache {
   readonly #devices = new Map<string, CachedDevice>();
+  /** Since the last trim: a batch must not cost more because many other devices are known. */
+  readonly #used = new Set<CachedDevice>();
 
   get(deviceId: string): CachedDevice | undefined {
-    return this.#devices.get(deviceId);
+    const device = this.#devices.get(deviceId);
+    if (device) this.#used.add(device);
+    return device;
   }
 
   add(deviceId: string, row: LatestRow | undefined): CachedDevice {
@@ -34,6 +38,7 @@ export class TelemetryCache {
       ledger: new Map(),
     };
     this.#devices.set(deviceId, device);
+    this.#used.add(device);
     return device;
   }
 
@@ -43,7 +48,7 @@ export class TelemetryCache {
 
   /** Keeps of each device only the buckets still being filled, and no more devices than fit. */
   trim(): void {
-    for (const { lastAt, buckets, ledger } of this.#devices.values()) {
+    for (const { lastAt, buckets, ledger } of this.#used) {
       for (const level of rollupLevels) {
         if (buckets[level].size <= 1) continue;
         const open = bucketOf(level, lastAt);
@@ -54,6 +59,7 @@ export class TelemetryCache {
         for (const day of ledger.keys()) if (day !== today) ledger.delete(day);
       }
     }
+    this.#used.clear();
     for (const deviceId of this.#devices.keys()) {
       if (this.#devices.size <= devicesKept) break;
       this.#devices.delete(deviceId);
@@ -61,6 +67,7 @@ export class TelemetryCache {
   }
 
   clear(): void {
+    this.#used.clear();
     this.#devices.clear();
   }
 }
