@@ -7,6 +7,7 @@ import { AssignedPartition, type PartitionHost } from './assigned-partition.ts';
 import { assignerTelling } from './cluster-capture.ts';
 import { metadataMaxAge, retries } from './kafka-client.ts';
 import type { KafkaTopicReader } from './kafka-topic-reader.ts';
+import { StallWatch } from './stall-watch.ts';
 
 export type SessionOptions = {
   /** Partitions consumed at once. */
@@ -40,15 +41,14 @@ export class KafkaConsumerSession {
   readonly #options: SessionOptions;
   readonly #log: Log;
   readonly #host: PartitionHost;
+  readonly #watch: StallWatch;
   readonly #over = Promise.withResolvers<void>();
   #partitions = new Map<number, AssignedPartition>();
   #cluster: Cluster | undefined;
   #joined = false;
   #ended = false;
-  #lastSign = Date.now();
-  /** By partition: the offset last committed, and a lag that stands still. */
+  /** The offset last committed, by partition. */
   #committed = new Map<number, bigint>();
-  #standing = new Map<number, { readonly at: string; readonly since: number }>();
 
   constructor(
     kafka: Kafka,
@@ -62,6 +62,7 @@ export class KafkaConsumerSession {
     this.#reader = reader;
     this.#options = options;
     this.#log = log;
+    this.#watch = new StallWatch(reader, options.stallAfter);
     const heartbeat = Math.min(1000, options.sessionTimeout / 3);
     this.#kafkaConsumer = kafka.consumer({
       groupId: group,
@@ -107,11 +108,11 @@ export class KafkaConsumerSession {
     signal.addEventListener('abort', stop, { once: true });
     const started = this.#start();
     started.catch(this.#over.reject);
-    const watch = setInterval(() => void this.#tick(), Math.min(tick, this.#options.stallAfter / 3));
+    const ticking = setInterval(() => void this.#tick(), Math.min(tick, this.#options.stallAfter / 3));
     try {
       await this.#over.promise;
     } finally {
-      clearInterval(watch);
+      clearInterval(ticking);
       signal.removeEventListener('abort', stop);
       this.#ended = true;
       const underWay = [...this.#partitions.values()].map((partition) => partition.underWay?.done);
@@ -126,11 +127,11 @@ export class KafkaConsumerSession {
     const consumer = this.#kafkaConsumer;
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       this.#joined = true;
-      this.#lastSign = Date.now();
+      this.#watch.sign();
       this.#assign(this.#ended ? [] : (payload.memberAssignment[topic] ?? []));
     });
     consumer.on(consumer.events.FETCH, () => {
-      this.#lastSign = Date.now();
+      this.#watch.sign();
     });
     consumer.on(consumer.events.CRASH, ({ payload }) => this.#over.reject(payload.error));
     await consumer.connect();
@@ -157,7 +158,6 @@ export class KafkaConsumerSession {
   #assign(partitions: readonly number[]): void {
     for (const partition of this.#partitions.values()) partition.release();
     this.#committed.clear();
-    this.#standing.clear();
     this.#partitions = new Map(
       partitions.map((partition) => [partition, new AssignedPartition(partition, this.#host)]),
     );
@@ -170,7 +170,8 @@ export class KafkaConsumerSession {
 
   async #tick(): Promise<void> {
     await this.#commit();
-    await this.#watch();
+    const stall = await this.#watch.verdict([...this.#partitions.values()]);
+    if (stall) this.#over.reject(new Error(stall));
   }
 
   async #commit(): Promise<void> {
@@ -186,35 +187,6 @@ export class KafkaConsumerSession {
       for (const { partition, offset } of due) this.#committed.set(partition, offset);
     } catch (error) {
       this.#log.debug({ err: error }, 'offsets were not committed to Kafka, where only lag tools miss them');
-    }
-  }
-
-  /** kafkajs can stop fetching, one partition or all, without a word. */
-  async #watch(): Promise<void> {
-    const { stallAfter } = this.#options;
-    const now = Date.now();
-    const partitions = [...this.#partitions.values()];
-    const running = partitions.flatMap(({ underWay }) => underWay?.since ?? []);
-    if (running.length === 0 && now - this.#lastSign > stallAfter)
-      return this.#over.reject(
-        new Error(`The Kafka consumer has done nothing for ${now - this.#lastSign} ms`),
-      );
-    // Others may have to wait for a batch that takes so long; that is no fault of the Kafka consumer.
-    if (running.some((since) => now - since > stallAfter)) return;
-    const bounds = await this.#reader.bounds().catch(() => undefined);
-    for (const { partition, next } of partitions) {
-      const high = bounds?.get(partition)?.high;
-      if (!next || high === undefined || high <= next.offset) {
-        this.#standing.delete(partition);
-        continue;
-      }
-      const at = `${next.offset}-${next.events}`;
-      const standing = this.#standing.get(partition);
-      if (standing?.at !== at) this.#standing.set(partition, { at, since: now });
-      else if (now - standing.since > stallAfter)
-        this.#over.reject(
-          new Error(`Partition ${partition} stands still at ${at} although it goes on to ${high}`),
-        );
     }
   }
 }
