@@ -90,8 +90,14 @@ export interface ProjectionControl {
    */
   hold(of: Generation, work: (held: HeldGeneration) => Promise<void>): Promise<void>;
 
-  /** Reads generations as they stand at one moment. */
-  digests(of: readonly Generation[]): Promise<readonly GenerationDigest[]>;
+  /** Reads a generation as it stands at one moment. */
+  digest(of: Generation): Promise<GenerationDigest>;
+
+  /** Reads two generations at one moment; `undefined`, at once, when they do not stand at the same position then. */
+  digestsIfAligned(
+    one: Generation,
+    other: Generation,
+  ): Promise<readonly [GenerationDigest, GenerationDigest] | undefined>;
 }
 
 export type HeldGeneration = {

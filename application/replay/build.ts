@@ -74,10 +74,7 @@ export async function building<T>(
   try {
     return await orEnd(
       work({
-        async enter(entered) {
-          phase = entered;
-          await report();
-        },
+        enter,
         catchUp,
         align,
         async goOn(milliseconds) {
@@ -93,6 +90,11 @@ export async function building<T>(
     await report().catch(() => {
       // It reports for the last time; whoever took over reports from now on.
     });
+  }
+
+  async function enter(entered: BuildPhase): Promise<void> {
+    phase = entered;
+    await report();
   }
 
   async function report(): Promise<void> {
@@ -140,9 +142,10 @@ export async function building<T>(
       const started = performance.now();
       const target = overtakes ? await endsOf(what) : await positionsOf(live, what, readModels);
       progress.remaining(await distance(target));
+      if (round === 0) await report();
       session.gate.limit(target);
       await orEnd(session.gate.untilReached(target));
-      if (phase === 'fill') phase = 'catch-up';
+      if (phase === 'fill') await enter('catch-up');
       if (round > 0 && performance.now() - started < nearMilliseconds) return;
     }
   }
@@ -218,11 +221,13 @@ class BorrowedReadModels implements ReadModels {
 
 function progressOf({ doneBefore }: BuildOrder, clock: Clock) {
   const started = clock.now();
+  let last = started;
   let done = 0;
   let total = 0;
   return {
     add(events: number): void {
       done += events;
+      last = clock.now();
     },
     remaining(events: number): void {
       total = done + events;
@@ -231,7 +236,7 @@ function progressOf({ doneBefore }: BuildOrder, clock: Clock) {
       phase,
       done: doneBefore + done,
       total: doneBefore + Math.max(done, total),
-      rate: Math.round(done / Math.max(0.001, (clock.now() - started) / 1000)),
+      rate: Math.round(done / Math.max(0.001, (last - started) / 1000)),
     }),
   };
 }

@@ -1,6 +1,7 @@
 import type { Comparison, GenerationDigest } from '../ports/projection-control.ts';
 
-export function compare(active: GenerationDigest, next: GenerationDigest): Comparison {
+/** `samePosition`: that they stood at one when they were read. */
+export function compare(active: GenerationDigest, next: GenerationDigest, samePosition: boolean): Comparison {
   const tables = active.tables.map(({ table, rows, digest }) => {
     const other = next.tables.find((one) => one.table === table);
     if (!other) throw new Error(`Generation ${next.generation} has no table ${table}`);
@@ -10,12 +11,5 @@ export function compare(active: GenerationDigest, next: GenerationDigest): Compa
       rows: { active: rows, next: other.rows },
     };
   });
-  return { samePosition: sameCheckpoints(active, next), equal: tables.every(({ equal }) => equal), tables };
-}
-
-function sameCheckpoints(active: GenerationDigest, next: GenerationDigest): boolean {
-  return (
-    active.checkpoints.size === next.checkpoints.size &&
-    [...active.checkpoints].every(([partition, position]) => next.checkpoints.get(partition) === position)
-  );
+  return { samePosition, equal: tables.every(({ equal }) => equal), tables };
 }

@@ -40,8 +40,8 @@ export type RebuildOutcome = {
   readonly comparison: Comparison;
 };
 
-/** Snapshots taken until one catches both generations at the same position. */
-const comparisons = 50;
+/** Looks taken until one catches both generations at the same position, which the live one may leave at any moment. */
+const comparisons = 1000;
 const usualHandover = 1_000;
 
 /**
@@ -186,20 +186,18 @@ async function compared(
   { control, letters, readModels }: ReplayPorts,
 ): Promise<Comparison> {
   await build.enter('compare');
-  let last: Comparison | undefined;
-  let differed = false;
+  let differed: Comparison | undefined;
   for (let attempt = 0; attempt < comparisons; attempt += 1) {
     await followLetters(live, next, applyLetters, letters, readModels);
-    const samePosition = await build.align(async () => {});
-    const [active, built] = await control.digests([live, next]);
-    if (!active || !built) throw new Error('Digests were asked of two generations');
-    last = compare(active, built);
-    if (!samePosition || (last.samePosition && (last.equal || differed))) return last;
+    if (!(await build.align(async () => {}))) break;
+    const digests = await control.digestsIfAligned(live, next);
+    if (!digests) continue;
+    const comparison = compare(...digests, true);
     // Letters may have been seen to between following them and looking; a second look tells.
-    differed = last.samePosition;
+    if (comparison.equal || differed) return comparison;
+    differed = comparison;
   }
-  if (!last) throw new Error('No comparison was made');
-  return last;
+  return differed ?? compare(await control.digest(live), await control.digest(next), false);
 }
 
 async function switchTo(

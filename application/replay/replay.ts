@@ -94,9 +94,7 @@ export function replay(
       const wanted = generation ?? active;
       if (!generations.some((one) => one.generation === wanted))
         throw new ReplayRefused(`${name} has no generation ${wanted}`);
-      const [digest] = await control.digests([{ projection: name, generation: wanted }]);
-      if (!digest) throw new Error('A digest was asked of one generation');
-      return digest;
+      return control.digest({ projection: name, generation: wanted });
     },
 
     async audit(query, signal) {

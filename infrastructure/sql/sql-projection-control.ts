@@ -4,6 +4,7 @@ import {
   type Builder,
   type BuildOutcome,
   type BuildProgress,
+  type GenerationDigest,
   type GenerationState,
   type HeldGeneration,
   type ProjectionControl,
@@ -131,16 +132,13 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
       if (row && row.published !== row.active) await publish(row);
     },
 
-    digests: (generations) =>
+    digest: (of) => db.snapshot((sql) => digestOf(sql, of)),
+
+    digestsIfAligned: (one, other) =>
       db.snapshot(async (sql) => {
-        const digests = [];
-        for (const of of generations)
-          digests.push({
-            ...of,
-            checkpoints: await checkpointsOf(sql, of, ''),
-            tables: await generationDigest(sql, projectionNamed(of.projection), of.generation),
-          });
-        return digests;
+        const [a, b] = [await checkpointsOf(sql, one, ''), await checkpointsOf(sql, other, '')];
+        const isAligned = a.size === b.size && [...a].every(([part, position]) => b.get(part) === position);
+        return isAligned ? ([await digestOf(sql, one), await digestOf(sql, other)] as const) : undefined;
       }),
   };
 
@@ -228,6 +226,14 @@ async function freeGenerations(
 async function forget(tx: Sql, { projection, generation }: Generation): Promise<void> {
   for (const table of ['generations', 'checkpoints', 'dead_letters'])
     await tx.run(`DELETE FROM ${table} ${ofGeneration}`, [projection, generation]);
+}
+
+async function digestOf(sql: Sql, of: Generation): Promise<GenerationDigest> {
+  return {
+    ...of,
+    checkpoints: await checkpointsOf(sql, of, ''),
+    tables: await generationDigest(sql, projectionNamed(of.projection), of.generation),
+  };
 }
 
 async function checkpointsOf(sql: Sql, of: Generation, lock: string): Promise<ReadonlyMap<number, Position>> {

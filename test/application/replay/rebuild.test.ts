@@ -8,7 +8,9 @@ import { projectionNames } from '../../../application/projections/projection.ts'
 import { PoisonEvent } from '../../../application/projector.ts';
 import { activate, rebuild, rebuildDevice } from '../../../application/replay/rebuild.ts';
 import { deviceStream } from '../../../domain/device/device.ts';
+import { ownDatabase } from '../../infrastructure/mysql/own-database.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
+import { needs } from '../../support/servers.ts';
 
 const builder = (runner = 'a test'): Builder => ({ runner, isGone: () => false });
 const options = (runner?: string) => ({
@@ -18,13 +20,32 @@ const options = (runner?: string) => ({
 });
 const day = 86_400_000;
 
-describe('Rebuild', () => {
+describe('Rebuild on SQLite', () => {
+  rebuilds(async () => ({ env: {}, drop: async () => {} }));
+});
+
+needs('MYSQL_URL', 'Rebuild on MySQL', function (url) {
+  this.timeout(60_000);
+  rebuilds(async () => {
+    const own = await ownDatabase(url);
+    return { env: { MYSQL_URL: own.url }, drop: own.drop };
+  });
+});
+
+type Stores = { readonly env: Readonly<Record<string, string>>; drop(): Promise<void> };
+
+function rebuilds(open: () => Promise<Stores>): void {
+  let stores: Stores;
   let fixture: ReplayFixture;
 
   beforeEach(async () => {
-    fixture = await replayFixture();
+    stores = await open();
+    fixture = await replayFixture(stores.env);
   });
-  afterEach(() => fixture.close());
+  afterEach(async () => {
+    await fixture.close();
+    await stores.drop();
+  });
 
   const states = async (name: string) =>
     (await fixture.ports.control.states()).find(({ projection }) => projection === name)!;
@@ -121,7 +142,12 @@ describe('Rebuild', () => {
   });
 
   it('stopped on its way goes on where it was', async () => {
-    await history(2000);
+    await fixture.register('a');
+    for (let n = 0; n < 2000; n += 500)
+      await fixture.measure(
+        'a',
+        Array.from({ length: 500 }, (_, i) => [n + i, { n }]),
+      );
     fixture.consuming();
     await fixture.consumed('telemetry');
     const stop = new AbortController();
@@ -235,7 +261,7 @@ describe('Rebuild', () => {
       fixture.consuming();
       await fixture.consumed(name);
       const { control, readModels } = fixture.ports;
-      const digest = async () => (await control.digests([{ projection: name, generation: 1 }]))[0]?.tables;
+      const digest = async () => (await control.digest({ projection: name, generation: 1 })).tables;
       const right = await digest();
       const broken = {
         devices: 'devices_g1',
@@ -262,4 +288,4 @@ describe('Rebuild', () => {
       assert.deepEqual(await statuses(name), ['1 active']);
       assert.ok((epochs[1] ?? 0) > (epochs[0] ?? 0));
     });
-});
+}
