@@ -15,6 +15,7 @@ export type Shutdown = {
 
 export function shutdown(): Shutdown {
   let begun = false;
+  let refusing = false;
   const underWay = new Set<ServerResponse>();
   return { begun: () => begun, watch, close };
 
@@ -25,7 +26,8 @@ export function shutdown(): Shutdown {
       if (begun) giveUpConnection(res);
       res.on('close', () => {
         underWay.delete(res);
-        if (begun) server.closeIdleConnections();
+        // Not sooner: on what looks idle the next request may be on its way, and during the lead it is welcome.
+        if (refusing) server.closeIdleConnections();
       });
     });
   }
@@ -34,6 +36,7 @@ export function shutdown(): Shutdown {
     begun = true;
     for (const res of underWay) giveUpConnection(res);
     if (lead > 0) await new Promise((resolve) => setTimeout(resolve, lead));
+    refusing = true;
     const closed = once(server, 'close');
     server.close();
     const deadline = setTimeout(() => server.closeAllConnections(), drain);

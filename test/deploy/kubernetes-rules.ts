@@ -116,7 +116,9 @@ export function deploymentRules(objects: () => Objects, config: () => Config): v
     for (const { metadata, spec } of deployments()) {
       const { containers, terminationGracePeriodSeconds = 30 } = spec.template.spec;
       const [, paused = 0] = containers[0].lifecycle?.preStop.exec.command ?? [];
-      assert.ok(terminationGracePeriodSeconds > Number(paused) + config().SHUTDOWN_MS / 1000, metadata.name);
+      const { SHUTDOWN_MS, SHUTDOWN_LEAD_MS } = config();
+      const needed = Number(paused) + (SHUTDOWN_LEAD_MS + SHUTDOWN_MS) / 1000;
+      assert.ok(terminationGracePeriodSeconds > needed, metadata.name);
     }
   });
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
+import { connect } from 'node:net';
 import { eventually } from '../../support/eventually.ts';
 import { httpServices, serveHttp } from '../../support/http-services.ts';
 
@@ -65,6 +66,29 @@ describe('Shutting down', () => {
     const begun = performance.now();
     await served.server.close(60_000);
     assert.ok(performance.now() - begun < 30_000);
+  });
+
+  it('leaves idle connections alone until it refuses new ones, for a request may be on its way', async () => {
+    const underWay = call('POST', '/api/v1/telemetry');
+    await started;
+    const idle = connect(Number(new URL(served.url).port), '127.0.0.1');
+    let ended = false;
+    idle.on('close', () => {
+      ended = true;
+    });
+    const answers = idle.iterator({ destroyOnReturn: false });
+    idle.write('GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    assert.match(String((await answers.next()).value), /200 OK/);
+
+    const closed = served.server.close(10_000, 1500);
+    release();
+    await underWay;
+    await call('GET', '/health/live');
+    assert.equal(ended, false);
+    idle.write('GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    assert.match(String((await answers.next()).value), /200 OK.*Connection: close/s);
+    await closed;
+    idle.destroy();
   });
 
   it('is announced as not ready before connections are refused', async () => {
