@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { ownDatabase } from '../infrastructure/mysql/own-database.ts';
+import { onBothEngines } from '../support/both-engines.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';
-import { needs } from '../support/servers.ts';
 
 const readings = 3000;
 const projection = 'telemetry';
@@ -17,29 +16,14 @@ const moments = {
   switch: /^switch:/m,
 } as const;
 
-describe('A rebuild killed with kill -9, on SQLite', function () {
-  this.timeout(120_000);
-  killed(async () => ({ env: {}, drop: async () => {} }));
-});
-
-needs('MYSQL_URL', 'A rebuild killed with kill -9, on MySQL', function (url) {
-  this.timeout(120_000);
-  killed(async () => {
-    const own = await ownDatabase(url);
-    return { env: { MYSQL_URL: own.url }, drop: own.drop };
-  });
-});
-
-function killed(
-  stores: () => Promise<{ readonly env: Readonly<Record<string, string>>; drop(): Promise<void> }>,
-): void {
+onBothEngines('A rebuild killed with kill -9', (open) => {
   let server: RunningServer;
   let drop: () => Promise<void>;
   let sending: Promise<void>;
   let over = false;
 
   before(async () => {
-    const opened = await stores();
+    const opened = await open();
     drop = opened.drop;
     server = await runningServer(opened.env);
     await server.register('old', 'new');
@@ -104,4 +88,4 @@ function killed(
   async function statuses(): Promise<readonly string[]> {
     return (await generations()).map(({ status }) => status);
   }
-}
+});

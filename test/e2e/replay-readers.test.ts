@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { ownDatabase } from '../infrastructure/mysql/own-database.ts';
+import { onBothEngines } from '../support/both-engines.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';
-import { needs } from '../support/servers.ts';
 
 const readings = 5000;
 const devices = ['a', 'b', 'c'];
@@ -18,27 +17,12 @@ const questions = {
   ],
 } as const;
 
-describe('Readers, while a projection is rebuilt on SQLite', function () {
-  this.timeout(120_000);
-  readers(async () => ({ env: {}, drop: async () => {} }));
-});
-
-needs('MYSQL_URL', 'Readers, while a projection is rebuilt on MySQL', function (url) {
-  this.timeout(120_000);
-  readers(async () => {
-    const own = await ownDatabase(url);
-    return { env: { MYSQL_URL: own.url }, drop: own.drop };
-  });
-});
-
-function readers(
-  stores: () => Promise<{ readonly env: Readonly<Record<string, string>>; drop(): Promise<void> }>,
-): void {
+onBothEngines('Readers, while a projection is rebuilt', (open) => {
   let server: RunningServer;
   let drop: () => Promise<void>;
 
   before(async () => {
-    const opened = await stores();
+    const opened = await open();
     drop = opened.drop;
     server = await runningServer(opened.env);
     await server.register(...devices);
@@ -101,4 +85,4 @@ function readers(
         }
       }
     });
-}
+});

@@ -3,19 +3,25 @@ import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.t
 import { type AuditQuery, audit } from '../../../application/replay/audit.ts';
 import { AuditEntries } from '../../../application/replay/audit-entries.ts';
 import { sqlAuditTables } from '../../../infrastructure/sql/sql-audit-tables.ts';
+import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
 const day = 86_400_000;
 const live = { projection: 'telemetry', generation: 1 };
 
-describe('The audit', () => {
+onBothEngines('The audit', (open) => {
+  let stores: ReadModelStore;
   let fixture: ReplayFixture;
 
   beforeEach(async () => {
-    fixture = await replayFixture();
+    stores = await open();
+    fixture = await replayFixture(stores.env);
     for (const id of ['a', 'b', 'c']) await fixture.register(id);
   });
-  afterEach(() => fixture.close());
+  afterEach(async () => {
+    await fixture.close();
+    await stores.drop();
+  });
 
   const audited = (query: AuditQuery = {}, mostEntries?: number, source = fixture.source) =>
     audit(

@@ -4,18 +4,24 @@ import type { ProjectionName } from '../../../application/projections/projection
 import { deadLetterDesk } from '../../../application/replay/dead-letters.ts';
 import { liveOf, rebuild } from '../../../application/replay/rebuild.ts';
 import type { Rebuildable } from '../../../application/replay/rebuildable.ts';
+import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
 const builder: Builder = { runner: 'a test', isGone: () => false };
 
-describe('Dead letters', () => {
+onBothEngines('Dead letters', (open) => {
+  let stores: ReadModelStore;
   let fixture: ReplayFixture;
 
   beforeEach(async () => {
-    fixture = await replayFixture();
+    stores = await open();
+    fixture = await replayFixture(stores.env);
     for (const id of ['a', 'b']) await fixture.register(id);
   });
-  afterEach(() => fixture.close());
+  afterEach(async () => {
+    await fixture.close();
+    await stores.drop();
+  });
 
   const desk = (telemetry: Rebuildable = fixture.what.telemetry) => {
     const { control, letters, readModels, clock } = fixture.ports;

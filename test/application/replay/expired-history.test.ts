@@ -3,18 +3,21 @@ import type { Builder } from '../../../application/ports/projection-control.ts';
 import { HistoryExpired } from '../../../application/replay/older-history.ts';
 import { rebuild } from '../../../application/replay/rebuild.ts';
 import type { Rebuildable } from '../../../application/replay/rebuildable.ts';
+import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
 const builder: Builder = { runner: 'a test', isGone: () => false };
 const options = () => ({ builder, signal: new AbortController().signal, handover: 0 });
 
-describe('A rebuild from a log that has lost its beginning', () => {
+onBothEngines('A rebuild from a log that has lost its beginning', (open) => {
+  let stores: ReadModelStore;
   let fixture: ReplayFixture;
   let shortened: Rebuildable;
   const lost = 5;
 
   beforeEach(async () => {
-    fixture = await replayFixture();
+    stores = await open();
+    fixture = await replayFixture(stores.env);
     for (const id of ['a', 'b']) await fixture.register(id);
     for (let n = 1; n <= 10; n += 1)
       await fixture.publishRaw(
@@ -43,7 +46,10 @@ describe('A rebuild from a log that has lost its beginning', () => {
         ),
     };
   });
-  afterEach(() => fixture.close());
+  afterEach(async () => {
+    await fixture.close();
+    await stores.drop();
+  });
 
   it('refuses, and says how many readings would be lost and from when', async () => {
     await assert.rejects(rebuild(shortened, fixture.ports, options()), (error) => {

@@ -8,9 +8,9 @@ import { projectionNames } from '../../../application/projections/projection.ts'
 import { PoisonEvent } from '../../../application/projector.ts';
 import { activate, rebuild, rebuildDevice } from '../../../application/replay/rebuild.ts';
 import { deviceStream } from '../../../domain/device/device.ts';
-import { ownDatabase } from '../../infrastructure/mysql/own-database.ts';
+import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
+import { eventually } from '../../support/eventually.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
-import { needs } from '../../support/servers.ts';
 
 const builder = (runner = 'a test'): Builder => ({ runner, isGone: () => false });
 const options = (runner?: string) => ({
@@ -20,22 +20,8 @@ const options = (runner?: string) => ({
 });
 const day = 86_400_000;
 
-describe('Rebuild on SQLite', () => {
-  rebuilds(async () => ({ env: {}, drop: async () => {} }));
-});
-
-needs('MYSQL_URL', 'Rebuild on MySQL', function (url) {
-  this.timeout(60_000);
-  rebuilds(async () => {
-    const own = await ownDatabase(url);
-    return { env: { MYSQL_URL: own.url }, drop: own.drop };
-  });
-});
-
-type Stores = { readonly env: Readonly<Record<string, string>>; drop(): Promise<void> };
-
-function rebuilds(open: () => Promise<Stores>): void {
-  let stores: Stores;
+onBothEngines('A rebuild', (open) => {
+  let stores: ReadModelStore;
   let fixture: ReplayFixture;
 
   beforeEach(async () => {
@@ -255,6 +241,18 @@ function rebuilds(open: () => Promise<Stores>): void {
     await assert.rejects(activate(newer, 'retired', fixture.ports, options()), ReplayRefused);
   });
 
+  it('is done by the workers of a newer release, while those of the older one serve the old generation', async () => {
+    await history();
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    fixture.consuming([fixture.telemetryLike(() => ({ version: 2 }))]);
+    await eventually(async () => assert.deepEqual(await statuses('telemetry'), ['1 retired', '2 active']));
+    await fixture.measure('a', [[99, { n: 99 }]]);
+    await fixture.consumed('telemetry');
+    const { active, generations } = await states('telemetry');
+    assert.equal(generations.find(({ generation }) => generation === active)?.version, 2);
+  });
+
   for (const name of projectionNames)
     it(`of one device of ${name} puts right its rows and no others`, async () => {
       await history();
@@ -288,4 +286,4 @@ function rebuilds(open: () => Promise<Stores>): void {
       assert.deepEqual(await statuses(name), ['1 active']);
       assert.ok((epochs[1] ?? 0) > (epochs[0] ?? 0));
     });
-}
+});

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { type Ran, runCli } from '../../support/cli.ts';
+import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
+
+describe('The commands for operators', function () {
+  this.timeout(60_000);
+  let fixture: ReplayFixture;
+
+  beforeEach(async () => {
+    fixture = await replayFixture();
+    await fixture.register('a');
+    await fixture.measure('a', [
+      [1, { n: 1 }],
+      [2, { n: 2 }],
+    ]);
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+  });
+  afterEach(() => fixture.close());
+
+  const run = (...args: string[]): Promise<Ran> => runCli(args, { env: { DATA_DIR: fixture.folder } });
+
+  it('list projections and tell of one', async () => {
+    const { code, out } = await run('projections', 'list');
+    assert.equal(code, 0);
+    assert.match(out, /^telemetry +1 +1 +1 +0:2 +0 +running$/m);
+    const { json } = { json: JSON.parse((await run('projections', 'status', 'telemetry', '--json')).out) };
+    assert.equal(json.active, 1);
+    assert.match((await run('projections', 'status', 'telemetry')).out, /^1 +1 +active +- +- +\d{4}-/m);
+  });
+
+  it('rebuild with what was compared, go back, drop, and refuse what cannot be', async () => {
+    const rebuilt = await run('projections', 'rebuild', 'telemetry');
+    assert.equal(rebuilt.code, 0, rebuilt.err);
+    assert.match(rebuilt.out, /^telemetry_ledger +1 +1 +equal$/m);
+    assert.match(
+      rebuilt.out,
+      /Switched from generation 1 to 2 in .* fieldlog projections rollback telemetry/,
+    );
+    assert.match(rebuilt.err, /^Building generation 2$/m);
+    assert.match(rebuilt.err, /^compare: 2 of 2 events \(100%\)/m);
+    assert.equal((await run('projections', 'rollback', 'telemetry')).code, 0);
+
+    const refused = await run('projections', 'drop', 'telemetry', '1');
+    assert.equal(refused.code, 1);
+    assert.match(refused.err, /Generation 1 of telemetry is the active one/);
+    assert.equal((await run('projections', 'drop', 'telemetry', '2')).code, 0);
+    assert.equal((await run('projections', 'switch', 'telemetry')).code, 1);
+    assert.equal((await run('projections', 'rebuild', 'dreams')).code, 1);
+    assert.equal((await run('projections', 'rebuild', 'telemetry', '--throttle', 'fast')).code, 2);
+  });
+
+  it('end with 1 when the rebuilt tables differ, and say how to take them', async () => {
+    await fixture.db.run('DELETE FROM telemetry_g1 WHERE ts = 1');
+    const { code, out } = await run('projections', 'rebuild', 'telemetry');
+    assert.equal(code, 1);
+    assert.match(out, /^telemetry +1 +2 +different$/m);
+    assert.match(out, /Not switched: .* fieldlog projections switch telemetry/);
+    const audit = await run('audit');
+    assert.equal(audit.code, 1);
+    assert.match(
+      audit.out,
+      /1 difference:\n {2}a on \d{4}-\d\d-\d\d: 2 rows by the ledger, the table has 1: 1 missing/,
+    );
+    assert.equal((await run('projections', 'switch', 'telemetry')).code, 0);
+    const mended = await run('audit');
+    assert.equal(mended.code, 0);
+    assert.match(mended.out, /No difference\.\n$/);
+  });
+
+  it('rebuild one device in place', async () => {
+    await fixture.db.run('DELETE FROM telemetry_1h_g1');
+    const { code, out } = await run('projections', 'rebuild', 'telemetry', '--device', 'a');
+    assert.equal(code, 0);
+    assert.match(out, /the rows of a were built anew and put in place in generation 1/);
+    assert.equal((await fixture.db.all('SELECT * FROM telemetry_1h_g1')).length, 1);
+  });
+
+  it('pause, resume and tell a digest', async () => {
+    assert.match((await run('projections', 'pause', 'telemetry')).out, / paused$/m);
+    assert.match((await run('projections', 'resume', 'telemetry')).out, / running$/m);
+    const { out } = await run('projections', 'digest', 'telemetry');
+    assert.match(out, /^telemetry generation 1 at 0:2\n/);
+    assert.match(out, /^telemetry_latest +1 +[0-9a-f]{32}$/m);
+    assert.equal((await run('projections', 'digest', 'telemetry', '--generation', '9')).code, 1);
+  });
+
+  it('work through dead letters', async () => {
+    await fixture.publishRaw({ deviceId: 'a', timestamp: 'never' });
+    await fixture.consumed('telemetry');
+    const { out } = await run('dead-letters', 'list');
+    const [, id = ''] = /^(\d+) +telemetry +device-a +0:3 +TelemetryRecorded +malformed/m.exec(out) ?? [];
+    assert.match((await run('dead-letters', 'show', id)).out, /^event +\{.*"timestamp":"never"/m);
+    assert.match((await run('dead-letters', 'counts')).out, /^telemetry +malformed +1 +0$/m);
+    const retried = await run('dead-letters', 'retry', '--all');
+    assert.equal(retried.code, 1);
+    assert.match(retried.out, /^telemetry +device-a +0 +stopped at 3, malformed: /m);
+    assert.equal((await run('dead-letters', 'discard', id)).code, 2);
+    assert.equal((await run('dead-letters', 'discard', id, '--reason', 'Firmware 1.3')).code, 0);
+    assert.match((await run('dead-letters', 'list', '--discarded')).out, /discarded by .*: Firmware 1\.3/);
+    assert.equal((await run('dead-letters', 'retry')).code, 2);
+    assert.equal((await run('dead-letters', 'retry', '--all')).out, 'No dead letter waits.\n');
+    assert.equal((await run('dead-letters', 'show', '999')).code, 1);
+  });
+
+  it('audit a device and some days, and refuse days that are none', async () => {
+    const today = new Date().toISOString().slice(0, 10);
+    assert.match((await run('audit', '--device', 'a', '--from', today)).out, /^all +2 +2 /m);
+    assert.match((await run('audit', '--to', '2000-01-01')).out, /^all +0 +0 /m);
+    assert.equal((await run('audit', '--from', 'yesterday')).code, 2);
+  });
+});

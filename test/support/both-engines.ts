@@ -1,0 +1,24 @@
+import { ownDatabase } from '../infrastructure/mysql/own-database.ts';
+import { needs } from './servers.ts';
+
+/** Where the read models of a test are: the variables that say so, and how to get rid of them. */
+export type ReadModelStore = {
+  readonly env: Readonly<Record<string, string>>;
+  drop(): Promise<void>;
+};
+
+/** The same tests with read models in SQLite and, where there is a server, in MySQL; `open` gives empty ones. */
+export function onBothEngines(title: string, tests: (open: () => Promise<ReadModelStore>) => void): void {
+  describe(`${title}, on SQLite`, function () {
+    this.timeout(120_000);
+    tests(async () => ({ env: {}, drop: async () => {} }));
+  });
+
+  needs('MYSQL_URL', `${title}, on MySQL`, function (url) {
+    this.timeout(180_000);
+    tests(async () => {
+      const own = await ownDatabase(url);
+      return { env: { MYSQL_URL: own.url }, drop: own.drop };
+    });
+  });
+}
