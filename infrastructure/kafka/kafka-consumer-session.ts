@@ -30,7 +30,9 @@ export class ConsumerFailed extends Error {
 }
 
 /** Also the longest a fetch is held open, and so how long a stop or a newly placed partition waits for one. */
-const fetchWait = 500;
+const fetchWait = 40;
+/** Bytes a fetch waits for as long: a transaction for every small batch that the API sends would cost far more. */
+const fetchBytes = 65_536;
 const leaveTime = 5000;
 const tick = 5000;
 
@@ -70,7 +72,7 @@ export class KafkaConsumerSession {
       rebalanceTimeout: 60_000,
       heartbeatInterval: heartbeat,
       maxWaitTimeInMs: fetchWait,
-      minBytes: 1,
+      minBytes: fetchBytes,
       maxBytesPerPartition: 524_288,
       maxBytes: 4_194_304,
       metadataMaxAge,
