@@ -1,4 +1,5 @@
 import type { Kafka } from 'kafkajs';
+import type { DeadLetterFeed } from '../../application/ports/dead-letter-feed.ts';
 import type { DeadLetter } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { AcknowledgingProducer } from './acknowledging-producer.ts';
@@ -10,7 +11,7 @@ export const deadLetterTopicOf = (topic: string): string => `${topic}-dead-lette
  * Shows parked events to those who watch Kafka rather than the read models, which remain what counts: a letter is
  * published after it was parked, once or, after a failure, more than once.
  */
-export class KafkaDeadLetterTopic {
+export class KafkaDeadLetterTopic implements DeadLetterFeed {
   readonly #producer: AcknowledgingProducer;
   readonly #topic: string;
 

@@ -7,6 +7,10 @@ import { EventStoreDbEventSource } from '../../infrastructure/eventstoredb/event
 import { EventStoreDbEventStore } from '../../infrastructure/eventstoredb/eventstoredb-event-store.ts';
 import { AcknowledgingProducer } from '../../infrastructure/kafka/acknowledging-producer.ts';
 import { kafkaClient } from '../../infrastructure/kafka/kafka-client.ts';
+import {
+  deadLetterTopicOf,
+  KafkaDeadLetterTopic,
+} from '../../infrastructure/kafka/kafka-dead-letter-topic.ts';
 import { KafkaTelemetryLog } from '../../infrastructure/kafka/kafka-telemetry-log.ts';
 import { KafkaTelemetrySource } from '../../infrastructure/kafka/kafka-telemetry-source.ts';
 import { KafkaTopicReader } from '../../infrastructure/kafka/kafka-topic-reader.ts';
@@ -42,21 +46,31 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
 export const kafka = (brokers: string, config: Config, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
     const newClient = () => kafkaClient({ brokers: brokers.split(',') }, log);
+    const topic = {
+      topic: config.KAFKA_TOPIC,
+      partitions: config.KAFKA_PARTITIONS,
+      replication: config.KAFKA_REPLICATION,
+      minInSync: config.KAFKA_MIN_INSYNC,
+      retention: config.KAFKA_RETENTION_MS,
+    };
     bind(kafkaId).toDynamicValue(async () => {
       const client = newClient();
-      await ensureTopic(
-        client,
-        {
-          topic: config.KAFKA_TOPIC,
-          partitions: config.KAFKA_PARTITIONS,
-          replication: config.KAFKA_REPLICATION,
-          minInSync: config.KAFKA_MIN_INSYNC,
-          retention: config.KAFKA_RETENTION_MS,
-        },
-        log,
-      );
+      await ensureTopic(client, topic, log);
       return client;
     });
+    bind(s.deadLetterFeed)
+      .toResolvedValue(
+        async (client) => {
+          await ensureTopic(
+            client,
+            { ...topic, topic: deadLetterTopicOf(config.KAFKA_TOPIC), partitions: 1 },
+            log,
+          );
+          return new KafkaDeadLetterTopic(client, config.KAFKA_TOPIC);
+        },
+        [kafkaId],
+      )
+      .onDeactivation(closed);
     bind(readerId)
       .toResolvedValue((client) => new KafkaTopicReader(client, config.KAFKA_TOPIC), [kafkaId])
       .onDeactivation(closed);

@@ -1,4 +1,6 @@
 import type { Container } from 'inversify';
+import { withDeadLetterFeed } from '../../application/dead-letter-feed.ts';
+import type { DeadLetterFeed } from '../../application/ports/dead-letter-feed.ts';
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay } from '../../application/ports/projection-control.ts';
@@ -37,8 +39,11 @@ export async function rebuildable(container: Container, name: ProjectionName): P
     case 'telemetry': {
       const projection = telemetryProjection(registry, await container.getAsync(s.directory));
       const source = await container.getAsync(s.telemetrySource);
+      const feed = container.isBound(s.deadLetterFeed)
+        ? await container.getAsync(s.deadLetterFeed)
+        : undefined;
       return {
-        ...over(projection, source, config.KAFKA_GROUP, (event) => event.receivedAt),
+        ...over(projection, source, config.KAFKA_GROUP, (event) => event.receivedAt, feed),
         carry: (rows, tables) => projection.open().apply(carriedReadings(rows), tables),
       };
     }
@@ -49,8 +54,10 @@ export async function rebuildable(container: Container, name: ProjectionName): P
     source: EventSource<Event>,
     group: string,
     takenAt: (event: Event) => number | undefined,
+    feed?: DeadLetterFeed,
   ): Rebuildable {
-    const counted = metrics.observer(projection.name, takenAt);
+    const measured = metrics.observer(projection.name, takenAt);
+    const counted = feed ? withDeadLetterFeed(measured, feed, log) : measured;
     // What nobody reads is not to be gathered from every batch either.
     const observer =
       config.LOG_LEVEL === 'debug' || config.LOG_LEVEL === 'trace'

@@ -11,6 +11,7 @@ import type { AuditTables } from '../../application/ports/audit-tables.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
 import type { Clock } from '../../application/ports/clock.ts';
 import type { Credentials } from '../../application/ports/credentials.ts';
+import type { DeadLetterFeed } from '../../application/ports/dead-letter-feed.ts';
 import type { DeadLetters } from '../../application/ports/dead-letters.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource } from '../../application/ports/event-source.ts';
@@ -71,6 +72,8 @@ export const services = {
   freshness: id<Freshness>('Freshness'),
   control: id<ProjectionControl>('ProjectionControl'),
   deadLetters: id<DeadLetters>('DeadLetters'),
+  /** Where the telemetry log is one that others watch. */
+  deadLetterFeed: id<DeadLetterFeed>('DeadLetterFeed'),
   historyGap: id<HistoryGap>('HistoryGap'),
   auditTables: id<AuditTables>('AuditTables'),
   auditOutcomes: id<AuditOutcomes>('AuditOutcomes'),
