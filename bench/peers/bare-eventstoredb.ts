@@ -21,7 +21,7 @@ async function append({
   atOnce: number;
   prefix: string;
 }): Promise<number> {
-  client ??= EventStoreDBClient.connectionString(url);
+  client ??= unaryClient(url);
   const connected = client;
   const began = performance.now();
   await inFlight(events, atOnce, async (n) => {
@@ -31,4 +31,9 @@ async function append({
     await connected.appendToStream(`${prefix}-${n}`, history, { expectedRevision: NO_STREAM });
   });
   return (events * 1000) / (performance.now() - began);
+}
+
+/** A call for each append, as the adapter makes them: it says why the client's batch append is not to be used. */
+function unaryClient(url: string): EventStoreDBClient {
+  return Object.assign(EventStoreDBClient.connectionString(url), { supports: async () => false });
 }
