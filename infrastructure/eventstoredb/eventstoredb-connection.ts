@@ -120,7 +120,11 @@ export class EventStoreDbConnection {
     for (const call of this.#underWay) call.abort(reason);
     if (!client) return;
     const closed = client.dispose().then(() => closeChannel(client));
-    await Promise.race([closed.catch(neverOpened), delay(this.deadlineMs, undefined, { ref: false })]);
+    // Kept alive by the wait: a process with nothing else to do would otherwise end in the middle of closing.
+    const waited = new AbortController();
+    const deadline = delay(this.deadlineMs, undefined, { signal: waited.signal }).catch(closedInTime);
+    await Promise.race([closed.catch(neverOpened), deadline]);
+    waited.abort();
   }
 }
 
@@ -142,6 +146,8 @@ async function closeChannel(client: EventStoreDBClient): Promise<void> {
   const channel = await client['getChannel']();
   channel.close();
 }
+
+const closedInTime = () => undefined;
 
 /** Opening is what failed, so there is nothing to close. */
 const neverOpened = () => undefined;

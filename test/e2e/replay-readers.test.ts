@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { onBothEngines } from '../support/both-engines.ts';
+import { onBothEngines, type ReadModelStore } from '../support/both-engines.ts';
+import { distributedStores } from '../support/distributed-stores.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';
+import { needs } from '../support/servers.ts';
 
 const readings = 5000;
 const devices = ['a', 'b', 'c'];
@@ -17,14 +19,29 @@ const questions = {
   ],
 } as const;
 
-onBothEngines('Readers, while a projection is rebuilt', (open) => {
+type Stores = ReadModelStore & { readonly roles?: readonly [string, ...string[]] };
+
+onBothEngines('Readers, while a projection is rebuilt', readers);
+
+needs('KAFKA_BROKERS', 'Readers, while a projection is rebuilt with several workers', (brokers) =>
+  needs('MYSQL_URL', 'of the distributed profile', function (url) {
+    this.timeout(240_000);
+    readers(async () => {
+      const { env, close } = await distributedStores(brokers, url);
+      const workers = ['device-projector', 'device-projector', 'telemetry-projector', 'telemetry-projector'];
+      return { env, roles: ['api', ...workers], drop: close };
+    });
+  }),
+);
+
+function readers(open: () => Promise<Stores>): void {
   let server: RunningServer;
   let drop: () => Promise<void>;
 
   before(async () => {
     const opened = await open();
     drop = opened.drop;
-    server = await runningServer(opened.env);
+    server = await runningServer(opened.env, opened.roles);
     await server.register(...devices);
     for (let n = 0; n < readings; n += 1000)
       await server.measure(
@@ -85,4 +102,4 @@ onBothEngines('Readers, while a projection is rebuilt', (open) => {
         }
       }
     });
-});
+}

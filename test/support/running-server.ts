@@ -22,12 +22,19 @@ export type RunningServer = {
   close(): Promise<void>;
 };
 
-/** `fieldlog serve` in a process of its own, on stores of its own. */
-export async function runningServer(env: Readonly<Record<string, string>> = {}): Promise<RunningServer> {
+/**
+ * `fieldlog serve` in a process of its own, on stores of its own; or other roles, each in one, the first of which
+ * is the one that is called.
+ */
+export async function runningServer(
+  env: Readonly<Record<string, string>> = {},
+  roles: readonly [string, ...string[]] = ['serve'],
+): Promise<RunningServer> {
   const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-served-'));
   const stores = { ...env, DATA_DIR: folder };
-  const server = fieldlog(['serve'], { ...stores, PORT: '0' });
-  const [, url = ''] = await server.says(/(http:\/\/\S+)/);
+  const processes = roles.map((role) => fieldlog([role], { ...stores, PORT: '0', WORKER_PORT: '0' }));
+  const said = await Promise.all(processes.map((one) => one.says(/(http:\/\/\S+)/, 60_000)));
+  const url = said[0]?.[1] ?? '';
   const call = httpClient(url);
   const start = (...args: string[]) => fieldlog(args, stores);
 
@@ -69,11 +76,11 @@ export async function runningServer(env: Readonly<Record<string, string>> = {}):
             [0, 0, 0],
           );
         },
-        { within: 30_000 },
+        { within: 60_000 },
       ),
 
     async close() {
-      await server.end('SIGTERM');
+      await Promise.all(processes.map((one) => one.end('SIGTERM')));
       await rm(folder, { recursive: true });
     },
   };
