@@ -7,6 +7,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { eventually } from '../support/eventually.ts';
 import { bin, type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
+import { ownEnvironment } from '../support/own-environment.ts';
 
 type Value = number | string;
 /** Values by moment, as `2012-01-01T00:00:00.000Z`, then by metric. */
@@ -88,7 +89,7 @@ describe('Seattle and Mauna Loa', function () {
   });
 
   async function cli(...args: readonly string[]) {
-    const env = { ...process.env, DATA_DIR: folder };
+    const env = { ...ownEnvironment, DATA_DIR: folder };
     const { stdout, stderr } = await run(process.execPath, [bin, ...args, '--json'], { env });
     assert.equal(stderr, '');
     return JSON.parse(stdout);

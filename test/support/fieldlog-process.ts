@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { ownEnvironment } from './own-environment.ts';
 
 export const bin = path.resolve(import.meta.dirname, '../../interfaces/cli/fieldlog.mjs');
 
@@ -21,7 +22,7 @@ export function fieldlog(
   env: Readonly<Record<string, string>> = {},
 ): FieldlogProcess {
   const child = spawn(process.execPath, [bin, ...args], {
-    env: { ...process.env, LOG_LEVEL: 'warn', ...env },
+    env: { ...ownEnvironment, LOG_LEVEL: 'warn', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';

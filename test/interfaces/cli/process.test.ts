@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { bin, fieldlog } from '../../support/fieldlog-process.ts';
+import { ownEnvironment } from '../../support/own-environment.ts';
 
 const oldNode = `data:text/javascript,${encodeURIComponent(
   'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.1.0" } });',
@@ -23,7 +24,7 @@ describe('The fieldlog process', function () {
     spawnSync(process.execPath, [bin, ...args], {
       encoding: 'utf8',
       input,
-      env: { ...process.env, DATA_DIR: path.join(folder, 'data') },
+      env: { ...ownEnvironment, DATA_DIR: path.join(folder, 'data') },
     });
 
   it('answers without a warning, from any folder', () => {
@@ -46,7 +47,7 @@ describe('The fieldlog process', function () {
     assert.match(runs(['import', nothing]).stderr, /^fieldlog: there is no file .*\n$/);
     const { stderr } = spawnSync(process.execPath, [bin, 'import', nothing], {
       encoding: 'utf8',
-      env: { ...process.env, LOG_LEVEL: 'debug' },
+      env: { ...ownEnvironment, LOG_LEVEL: 'debug' },
     });
     assert.match(stderr, /\n {4}at /);
   });
@@ -81,7 +82,12 @@ describe('The fieldlog process', function () {
       const { port } = taken.address() as { port: number };
       const { status, stdout, stderr } = spawnSync(process.execPath, [bin, 'serve'], {
         encoding: 'utf8',
-        env: { ...process.env, LOG_LEVEL: 'warn', PORT: String(port), DATA_DIR: path.join(folder, 'data') },
+        env: {
+          ...ownEnvironment,
+          LOG_LEVEL: 'warn',
+          PORT: String(port),
+          DATA_DIR: path.join(folder, 'data'),
+        },
       });
       taken.close();
       assert.deepEqual({ status, stdout }, { status: 2, stdout: '' });
