@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 
 /** The driver alone: reads a device's rows, makes points of their documents and answers with one JSON.stringify. */
 const [file, table, device] = process.argv.slice(2) as [string, string, string];
-const db = new DatabaseSync(file, { readOnly: true });
+const db = new DatabaseSync(file, { readOnly: true, timeout: 5000 });
 const select = db.prepare(`SELECT device_id, ts, metrics FROM ${table} WHERE device_id = ? ORDER BY ts`);
 select.setReturnArrays(true);
 

@@ -7,7 +7,7 @@ serveCalls(calls);
 
 /** Every event of an event store's file into JavaScript, its documents parsed: events a second. */
 function scan({ file }: { file: string }): number {
-  const db = new DatabaseSync(file, { readOnly: true });
+  const db = new DatabaseSync(file, { readOnly: true, timeout: 5000 });
   const page = db.prepare(
     'SELECT position, stream, revision, id, type, data, metadata FROM events WHERE position > ? ORDER BY position LIMIT 1000',
   );
