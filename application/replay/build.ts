@@ -23,8 +23,6 @@ export type BuildOrder = {
   readonly stream?: string | undefined;
   /** The live generation may stand still: go on to the end of the log without it. */
   readonly overtakes: boolean;
-  /** Events consumed by earlier runs. */
-  readonly doneBefore: number;
   readonly runner: string;
   readonly throttle: number | undefined;
   readonly signal: AbortSignal;
@@ -60,7 +58,7 @@ export async function building<T>(
   const { control, readModels, clock } = ports;
   const failure = new AbortController();
   const ended = AbortSignal.any([order.signal, failure.signal]);
-  const progress = progressOf(order, clock);
+  const progress = progressOf(clock);
   let phase: BuildPhase = 'fill';
   let session = openSession();
   let reporting: Promise<unknown> = Promise.resolve();
@@ -141,7 +139,10 @@ export async function building<T>(
     for (let round = 0; round < mostRounds; round += 1) {
       const started = performance.now();
       const target = overtakes ? await endsOf(what) : await positionsOf(live, what, readModels);
-      progress.remaining(await distance(target));
+      progress.remaining(
+        await distance(nowhere, target),
+        await distance(await positionsOf(next, what, readModels), target),
+      );
       if (round === 0) await report();
       session.gate.limit(target);
       await orEnd(session.gate.untilReached(target));
@@ -179,14 +180,14 @@ export async function building<T>(
     }
   }
 
-  async function distance(target: Positions): Promise<number> {
+  /** How many events lie between two places, as far as the log can count. */
+  async function distance(from: Positions, to: Positions): Promise<number> {
     const lagAt = (positions: Positions) =>
       countLag(
         what,
         [...positions].map(([partition, position]) => ({ partition, position })),
       );
-    const reached = await positionsOf(next, what, readModels);
-    return Math.max(0, (await lagAt(reached)) - (await lagAt(target)));
+    return Math.max(0, (await lagAt(from)) - (await lagAt(to)));
   }
 
   function orEnd<Result>(promise: Promise<Result>): Promise<Result> {
@@ -219,9 +220,10 @@ class BorrowedReadModels implements ReadModels {
   repair: ReadModels['repair'] = (...args) => this.#current.repair(...args);
 }
 
-function progressOf({ doneBefore }: BuildOrder, clock: Clock) {
+function progressOf(clock: Clock) {
   const started = clock.now();
   let last = started;
+  let doneBefore = 0;
   let done = 0;
   let total = 0;
   return {
@@ -229,17 +231,21 @@ function progressOf({ doneBefore }: BuildOrder, clock: Clock) {
       done += events;
       last = clock.now();
     },
-    remaining(events: number): void {
-      total = done + events;
+    /** Told of all events there are and of those to come, which no run before has consumed. */
+    remaining(all: number, left: number): void {
+      if (done === 0) doneBefore = Math.max(0, all - left);
+      total = doneBefore + done + left;
     },
     now: (phase: BuildPhase): BuildProgress => ({
       phase,
       done: doneBefore + done,
-      total: doneBefore + Math.max(done, total),
+      total: Math.max(doneBefore + done, total),
       rate: Math.round(done / Math.max(0.001, (last - started) / 1000)),
     }),
   };
 }
+
+const nowhere: Positions = new Map();
 
 async function endsOf({ ends }: Rebuildable): Promise<Positions> {
   return new Map([...(await ends())].filter((end): end is [number, Position] => end[1] !== null));

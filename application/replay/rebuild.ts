@@ -149,9 +149,7 @@ async function working(
   const { control } = ports;
   onClaimed?.({ ...next, resumed });
   const { runner } = builder;
-  const own = (await stateOf(what, control)).generations.find((one) => one.generation === next.generation);
-  const doneBefore = resumed ? (own?.progress?.done ?? 0) : 0;
-  const order = { what, live, next, stream, overtakes, doneBefore, runner, throttle, signal, onProgress };
+  const order = { what, live, next, stream, overtakes, runner, throttle, signal, onProgress };
   let outcome: BuildOutcome | undefined;
   try {
     const { switched, comparison } = await building(order, ports, work);
