@@ -3,14 +3,16 @@ import { fleet, type Server, startEmbedded, startLoad, untilProjected } from '..
 import { type Peer, startPeer } from '../harness/peer.ts';
 import type { Row } from '../harness/row.ts';
 import { memoryOf } from '../harness/usage.ts';
-import { deviceId, metricsPerReading } from '../harness/workload.ts';
+import { deviceId, metricsOf, metricsPerReading } from '../harness/workload.ts';
 import type { HttpGet } from '../peers/http-get.ts';
 import type { HttpLoad } from '../peers/http-load.ts';
 
 const workload = { format: 'fieldlog', devices: fleet, perRequest: 100 } as const;
 /** A hundred readings, however many there are. */
 const range = 'from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z&limit=400';
-const year = 'interval=1d&from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z&limit=1000';
+const year = 'interval=1d&from=2025-01-01T00:00:00Z&to=2026-01-01T00:00:00Z&limit=1000';
+const hoursOfYear = 8760;
+const readingsAtOnce = 4380;
 
 /** What things cost with ten million points stored, to what they cost with a hundred thousand; and memory over the way. */
 export async function scale(bench: Bench): Promise<Row[]> {
@@ -19,7 +21,9 @@ export async function scale(bench: Bench): Promise<Row[]> {
   const small = await startEmbedded(bench);
   const large = await startEmbedded(bench);
   await fill(small, load, 100_000 / metricsPerReading);
-  const memory = await fillWatched(large, load, bench.size(10_000_000, 400_000) / metricsPerReading);
+  const points = bench.size(10_000_000, 400_000);
+  const memory = await fillWatched(large, load, points / metricsPerReading);
+  await sendYear(large);
 
   const get = (server: Server, path: string) => async () =>
     (await client.call('get', { url: `${server.url}${path}`, times: bench.size(100, 5) })).milliseconds;
@@ -46,7 +50,7 @@ export async function scale(bench: Bench): Promise<Row[]> {
     );
     const against = { what: 'with 100,000 stored', values: againstValues };
     rows.push({
-      figure: `${figure}, 10 M points stored`,
+      figure: `${figure}, ${points.toLocaleString('en-US')} points stored`,
       unit: 'ms',
       values,
       against,
@@ -73,6 +77,26 @@ export async function scale(bench: Bench): Promise<Row[]> {
 }
 
 const target = (server: Server) => ({ url: `${server.url}/api/v1/telemetry`, workload });
+
+/** The year before the fleet's time, hour by hour, of one device. */
+async function sendYear(server: Server): Promise<void> {
+  const began = Date.UTC(2025, 0, 1);
+  for (let from = 0; from < hoursOfYear; from += readingsAtOnce) {
+    const readings = Array.from({ length: readingsAtOnce }, (_, i) => ({
+      deviceId: deviceId(7),
+      timestamp: began + (from + i) * 3_600_000,
+      metrics: metricsOf(from + i),
+    }));
+    const answer = await fetch(`${server.url}/api/v1/telemetry`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(readings),
+    });
+    if (answer.status !== 202) throw new Error(`The year was not taken: ${await answer.text()}`);
+    await answer.body?.cancel();
+  }
+  await untilProjected(server.url);
+}
 
 async function fill(server: Server, load: Peer<HttpLoad>, readings: number): Promise<void> {
   await load.call('run', { ...target(server), connections: 4, seconds: 600, readings });
