@@ -30,9 +30,7 @@ export class ConsumerFailed extends Error {
 }
 
 /** Also the longest a fetch is held open, and so how long a stop or a newly placed partition waits for one. */
-const fetchWait = 40;
-/** Bytes a fetch waits for as long: a transaction for every small batch that the API sends would cost far more. */
-const fetchBytes = 65_536;
+const fetchWait = 500;
 const leaveTime = 5000;
 const tick = 5000;
 
@@ -72,7 +70,7 @@ export class KafkaConsumerSession {
       rebalanceTimeout: 60_000,
       heartbeatInterval: heartbeat,
       maxWaitTimeInMs: fetchWait,
-      minBytes: fetchBytes,
+      minBytes: 1,
       maxBytesPerPartition: 524_288,
       maxBytes: 4_194_304,
       metadataMaxAge,
