@@ -1,3 +1,4 @@
+import { pause } from './pause.ts';
 import type { ApiKey, ApiKeys, Scope } from './ports/api-keys.ts';
 import type { Clock } from './ports/clock.ts';
 import type { Credentials, Shown } from './ports/credentials.ts';
@@ -40,7 +41,7 @@ export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, l
 
   async function follow(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await passed(readEvery, signal);
+      await pause(readEvery, signal);
       if (!signal.aborted) await loadIfPossible();
     }
   }
@@ -56,18 +57,6 @@ export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, l
 
 const isGood = ({ expiresAt, revokedAt }: ApiKey, now: number): boolean =>
   revokedAt === null && (expiresAt === null || now < expiresAt);
-
-function passed(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done);
-  });
-}
 
 /** Makes a key and tells its secret, the only time it is told. `undefined` when the name was given before. */
 export async function createKey(

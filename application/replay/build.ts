@@ -1,4 +1,5 @@
 import { countLag } from '../freshness.ts';
+import { pause } from '../pause.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { BatchConsumer, Positioned } from '../ports/event-source.ts';
 import type { Position } from '../ports/position.ts';
@@ -13,7 +14,7 @@ import { GatedConsumer, isAtLeast, type Positions } from './gated-consumer.ts';
 import { parkingLike } from './parking.ts';
 import type { Rebuildable } from './rebuildable.ts';
 import type { ReplayPorts } from './replay-ports.ts';
-import { pause, throttled } from './throttle.ts';
+import { throttled } from './throttle.ts';
 
 export type BuildOrder = {
   readonly what: Rebuildable;

@@ -1,3 +1,4 @@
+import { pause } from '../pause.ts';
 import type { BatchConsumer, Positioned } from '../ports/event-source.ts';
 
 /** Pieces a second: the pace is even, and a wait never long. */
@@ -29,18 +30,4 @@ export function throttled(
       }
     },
   };
-}
-
-/** Resolves after that time, or as soon as the signal is aborted. */
-export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted || milliseconds <= 0) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done);
-  });
 }
