@@ -34,11 +34,13 @@ export type IngestContext = {
 
 /**
  * Checks each reading's device and publishes those that may send, all as one publication. Resolves when they are
- * durable. Throws `TelemetryLogUnavailable` or `EventStoreUnavailable` with nothing accepted.
+ * durable. `json` is the readings as a JSON array, if they came as one that says what `readings` say and no more: it
+ * is then stored as it came, unless a device is refused. Throws `TelemetryLogUnavailable` or `EventStoreUnavailable` with nothing accepted.
  */
 export type IngestTelemetry = (
   readings: readonly SubmittedReading[],
   context: IngestContext,
+  json?: string,
 ) => Promise<IngestAnswer>;
 
 const refusalOf: Record<Exclude<DirectoryEntry['status'], 'active'>, RefusalReason> = {
@@ -55,7 +57,7 @@ export function ingestTelemetry(
 ): IngestTelemetry {
   const arrivalTime = arrivalTimes();
 
-  return async (readings, context) => {
+  return async (readings, context, json) => {
     const devices = await directory.find(new Set(readings.map(({ deviceId }) => deviceId)));
     const receivedAt = clock.now();
     const events: Reading[] = [];
@@ -75,6 +77,7 @@ export function ingestTelemetry(
       receivedAt,
       ...context,
       events,
+      ...(json !== undefined && refused.length === 0 && { eventsJson: json }),
     });
     return { accepted: events.length, refused, positions };
   };

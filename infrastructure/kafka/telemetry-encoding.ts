@@ -28,7 +28,7 @@ export function encodePublication(
   events: readonly EncodedEvent[],
   partitions: number,
 ): readonly PartitionMessage[] {
-  const { events: _, ...said } = publication;
+  const { events: _, eventsJson: __, ...said } = publication;
   const opening = JSON.stringify(said).slice(0, -1);
   const open = new Map<number, Part>();
   const full: Part[] = [];

@@ -1,4 +1,5 @@
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
+import { immediateTransaction } from './immediate-transaction.ts';
 
 type Waiting<Job, Answer> = {
   readonly job: Job;
@@ -20,18 +21,13 @@ type Work<Job, Answer> = {
  * Each job is answered once it is on disk.
  */
 export class GroupCommit<Job, Answer> {
-  readonly #db: DatabaseSync;
   readonly #work: Work<Job, Answer>;
-  readonly #begin: StatementSync;
-  readonly #commit: StatementSync;
+  readonly #inTransaction: ReturnType<typeof immediateTransaction>;
   #waiting: Waiting<Job, Answer>[] = [];
 
   constructor(db: DatabaseSync, work: Work<Job, Answer>) {
-    this.#db = db;
     this.#work = work;
-    // Positions are given out inside the transaction: another process may have written since the last one.
-    this.#begin = db.prepare('BEGIN IMMEDIATE');
-    this.#commit = db.prepare('COMMIT');
+    this.#inTransaction = immediateTransaction(db);
   }
 
   submit(job: Job): Promise<Answer> {
@@ -47,7 +43,7 @@ export class GroupCommit<Job, Answer> {
     this.#waiting = [];
     let outcomes: readonly (Answer | Error)[];
     try {
-      outcomes = this.#inTransaction(group.map(({ job }) => job));
+      outcomes = this.#inTransaction(() => this.#work.perform(group.map(({ job }) => job)));
     } catch (error) {
       const failure = this.#work.failure(error);
       for (const { reject } of group) reject(failure);
@@ -58,18 +54,6 @@ export class GroupCommit<Job, Answer> {
       const outcome = outcomes[i] as Answer | Error;
       if (outcome instanceof Error) reject(outcome);
       else resolve(outcome);
-    }
-  }
-
-  #inTransaction(jobs: readonly Job[]): readonly (Answer | Error)[] {
-    this.#begin.run();
-    try {
-      const outcomes = this.#work.perform(jobs);
-      this.#commit.run();
-      return outcomes;
-    } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-      throw error;
     }
   }
 }

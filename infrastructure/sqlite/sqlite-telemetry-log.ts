@@ -1,83 +1,114 @@
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import type { PartitionPosition } from '../../application/ports/position.ts';
 import {
   type TelemetryLog,
   TelemetryLogUnavailable,
   type TelemetryPublication,
 } from '../../application/ports/telemetry-log.ts';
-import { CommitSignal } from './commit-signal.ts';
-import { GroupCommit } from './group-commit.ts';
-import { telemetryLogError } from './sqlite-errors.ts';
-import { openSqliteFile, type SqliteFile } from './sqlite-file.ts';
+import { openSqliteFile } from './sqlite-file.ts';
+import { telemetryFile } from './telemetry-file.ts';
+import type { Batch, Order, Outcome } from './telemetry-log-thread.ts';
+
+type Waiting = {
+  readonly batch: Batch;
+  readonly resolve: (last: number) => void;
+  readonly reject: (error: unknown) => void;
+};
 
 /**
- * A row is a whole publication, as JSON: what a request brought costs one insert. Its events' positions are
- * `first_offset`, `first_offset + 1` and so on, counted from 1 without a gap.
+ * A TelemetryLog in one SQLite file, which several processes may have open. Its one partition is number 0.
+ *
+ * A thread of its own waits for the disk. While it commits one group of publications the next one gathers, so the
+ * more there are, the more of them share a commit.
  */
-export const telemetryFile = (path: string): SqliteFile => ({
-  path,
-  synchronous: 'FULL',
-  checkpointPages: 2000,
-  cache: 8192,
-  migrations: [
-    `CREATE TABLE batches (
-       first_offset INTEGER PRIMARY KEY,
-       count INTEGER NOT NULL,
-       body TEXT NOT NULL
-     ) STRICT;`,
-  ],
-});
-
-/** The last row's offset and count, from which the next offset follows. */
-export const lastBatch = 'SELECT first_offset, count FROM batches ORDER BY first_offset DESC LIMIT 1';
-
-type Batch = { readonly count: number; readonly body: string };
-
-/** A TelemetryLog in one SQLite file, which several processes may have open. Its one partition is number 0. */
 export class SqliteTelemetryLog implements TelemetryLog {
-  readonly #db: DatabaseSync;
-  readonly #signal: CommitSignal;
-  readonly #commits: GroupCommit<Batch, number>;
-  readonly #insert: StatementSync;
-  readonly #last: StatementSync;
+  readonly #path: string;
+  #thread: Worker | undefined;
+  #waiting: Waiting[] = [];
+  /** Groups the thread has not answered yet, in order: one, but for when the log is being closed. */
+  #sent: (readonly Waiting[])[] = [];
+  #closed = false;
 
   /** Throws `StartupError`. */
   constructor(path: string) {
-    this.#db = openSqliteFile(telemetryFile(path));
-    this.#signal = new CommitSignal(path);
-    this.#insert = this.#db.prepare('INSERT INTO batches (first_offset, count, body) VALUES (?, ?, ?)');
-    this.#last = this.#db.prepare(lastBatch);
-    this.#last.setReturnArrays(true);
-    this.#commits = new GroupCommit(this.#db, {
-      perform: (batches) => this.#perform(batches),
-      committed: () => this.#signal.announce(),
-      failure: (error) => telemetryLogError(error, path),
-    });
+    this.#path = path;
+    // What is wrong with the file is told here and now, not by a thread later on.
+    openSqliteFile(telemetryFile(path)).close();
+    this.#thread = this.#start();
   }
 
   async publish(publication: TelemetryPublication): Promise<readonly PartitionPosition[]> {
-    if (!this.#db.isOpen) throw new TelemetryLogUnavailable('The telemetry log is closed');
+    if (this.#closed) throw new TelemetryLogUnavailable('The telemetry log is closed');
     const count = publication.events.length;
     if (count === 0) return [];
-    const last = await this.#commits.submit({ count, body: JSON.stringify(publication) });
+    const batch = { count, body: bodyOf(publication) };
+    const last = await new Promise<number>((resolve, reject) => {
+      // Whatever else this turn of the event loop brings shall be in the same group.
+      if (this.#waiting.push({ batch, resolve, reject }) === 1) setImmediate(() => this.#sendNext());
+    });
     return [{ partition: 0, position: String(last) }];
   }
 
   /** What was handed over before is committed first. */
   async close(): Promise<void> {
-    if (!this.#db.isOpen) return;
-    this.#commits.flush();
-    this.#signal.close();
-    this.#db.close();
+    if (this.#closed) return;
+    this.#closed = true;
+    const thread = this.#thread;
+    if (!thread) return;
+    const exited = once(thread, 'exit');
+    if (this.#waiting.length > 0) this.#send(thread);
+    thread.postMessage('close' satisfies Order);
+    await exited;
   }
 
-  #perform(batches: readonly Batch[]): readonly number[] {
-    const [first, length] = (this.#last.get() ?? [1, 0]) as unknown as [number, number];
-    let next = first + length;
-    return batches.map(({ count, body }) => {
-      this.#insert.run(next, count, body);
-      next += count;
-      return next - 1;
-    });
+  #sendNext(): void {
+    if (this.#waiting.length === 0 || this.#sent.length > 0) return;
+    this.#thread ??= this.#start();
+    this.#send(this.#thread);
   }
+
+  #send(thread: Worker): void {
+    const group = this.#waiting;
+    this.#waiting = [];
+    this.#sent.push(group);
+    thread.postMessage(group.map(({ batch }) => batch) satisfies Order);
+  }
+
+  #start(): Worker {
+    const thread = new Worker(new URL('./telemetry-log-thread.ts', import.meta.url), {
+      workerData: this.#path,
+    });
+    let cause: unknown;
+    thread.on('error', (error) => {
+      cause = error;
+    });
+    thread.on('message', (outcome: Outcome) => {
+      settle(this.#sent.shift() ?? [], outcome);
+      this.#sendNext();
+    });
+    thread.on('exit', () => {
+      this.#thread = undefined;
+      const lost = new TelemetryLogUnavailable('The thread that writes the telemetry log ended', 1, {
+        cause,
+      });
+      for (const { reject } of this.#sent.splice(0).flat()) reject(lost);
+      this.#sendNext();
+    });
+    return thread;
+  }
+}
+
+function settle(group: readonly Waiting[], outcome: Outcome): void {
+  if ('positions' in outcome) {
+    for (const [i, { resolve }] of group.entries()) resolve(outcome.positions[i] as number);
+    return;
+  }
+  const error = 'unavailable' in outcome ? new TelemetryLogUnavailable(outcome.unavailable) : outcome.failed;
+  for (const { reject } of group) reject(error);
+}
+
+/** The publication as JSON, without making JSON anew of events that came as such. */
+function bodyOf({ events, eventsJson, ...said }: TelemetryPublication): string {
+  return `${JSON.stringify(said).slice(0, -1)},"events":${eventsJson ?? JSON.stringify(events)}}`;
 }

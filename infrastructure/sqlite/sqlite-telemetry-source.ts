@@ -1,7 +1,7 @@
 import type { LoggedTelemetry, TelemetryPublication } from '../../application/ports/telemetry-log.ts';
 import { openSqliteFile } from './sqlite-file.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './sqlite-source.ts';
-import { lastBatch, telemetryFile } from './sqlite-telemetry-log.ts';
+import { lastBatch, telemetryFile } from './telemetry-file.ts';
 
 type Row = [firstOffset: number, count: number, body: string];
 

@@ -22,20 +22,30 @@ export async function readJson(req: IncomingMessage, limit: number, optional: bo
   return parseJson(decoded(await bodyBytes(req, limit)));
 }
 
+export type Items = {
+  readonly items: readonly unknown[];
+  /** Whether it was one item by itself, in no array. */
+  readonly alone: boolean;
+  /** The items as a JSON array, where they came as JSON. */
+  readonly json?: string;
+};
+
 /** The items of a JSON array or of NDJSON lines; a JSON body that is no array is one item by itself. */
 export async function readItems(
   req: IncomingMessage,
   { bytes, items: most }: { readonly bytes: number; readonly items: number },
-): Promise<{ readonly items: readonly unknown[]; readonly alone: boolean }> {
+): Promise<Items> {
   const type = bodyType(req, ['application/json', 'application/x-ndjson']);
   const text = decoded(await bodyBytes(req, bytes));
   const value = type === 'application/json' ? parseJson(text) : parseLines(text, most);
-  if (!Array.isArray(value)) return { items: [value], alone: true };
+  if (!Array.isArray(value)) return { items: [value], alone: true, json: `[${text}]` };
   if (value.length > most)
     throw new HttpProblem('too-many-items', `The body must have at most ${most} items`, {
       members: { limit: most },
     });
-  return { items: value, alone: false };
+  return type === 'application/json'
+    ? { items: value, alone: false, json: text }
+    : { items: value, alone: false };
 }
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>

@@ -75,6 +75,10 @@ export function submittedReading(value: unknown, index: number): SubmittedReadin
   return isDeviceId(deviceId) && isMetrics(metrics) ? { index, deviceId, timestamp, metrics } : undefined;
 }
 
+/** Whether what was sent is what is stored: a time in another form is not, nor one that the arrival gives. */
+export const isVerbatim = (sent: unknown, { timestamp }: SubmittedReading): boolean =>
+  timestamp !== undefined && (sent as { timestamp: unknown }).timestamp === timestamp;
+
 function timestampOf(value: unknown): number | undefined {
   if (typeof value === 'string') return parseIsoTime(value);
   return isTimestamp(value) ? value : undefined;

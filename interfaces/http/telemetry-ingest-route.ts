@@ -10,7 +10,7 @@ import type { ReadingMetrics } from './http-metrics.ts';
 import { MalformedLine, readItems } from './json-body.ts';
 import { HttpProblem, invalidRequest, type ProblemKind, problemType } from './problems.ts';
 import type { RateLimits } from './rate-limits.ts';
-import { readingSchema, submittedReading } from './reading-schema.ts';
+import { isVerbatim, readingSchema, submittedReading } from './reading-schema.ts';
 import type { Identity } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { explain } from './validation.ts';
@@ -87,17 +87,20 @@ export function telemetryIngestRoute(
       'readings-refused',
     ],
     async handle({ req, res, context }) {
-      const { items, alone } = await readItems(req, limits);
+      const { items, alone, json } = await readItems(req, limits);
       const readings: SubmittedReading[] = [];
       const rejected: Rejected[] = [];
+      let verbatim = true;
       for (let index = 0; index < items.length; index += 1) {
         const reading = submittedReading(items[index], index);
         if (reading) readings.push(reading);
         else rejected.push(explained(items[index], index, alone));
+        verbatim &&= reading !== undefined && isVerbatim(items[index], reading);
       }
       refuseOthers(readings, context.identity);
       if (readings.length > 0) rates?.spendReadings(readings, keyOf(context.identity));
-      const answer = readings.length > 0 ? await ingest(readings, context.caller) : nothing;
+      const answer =
+        readings.length > 0 ? await ingest(readings, context.caller, verbatim ? json : undefined) : nothing;
       if (answer.refused.length > 0)
         rejected.push(...answer.refused.map((refusal) => refused(refusal, alone)));
       count(metrics, answer.accepted, rejected);

@@ -159,6 +159,21 @@ export function telemetryLogContract(adapter: string, open: () => Promise<Opened
       );
     });
 
+    it('keeps events that come with their JSON as it keeps others', async () => {
+      const deviceId = newDevice();
+      const events = [reading(deviceId, 1), { ...reading(deviceId, 2), metrics: { 'é "quoted"': 'ü\n' } }];
+      const eventsJson = ` [ ${events.map((event) => JSON.stringify(event, null, 2)).join(' ,\r\n')} ]\n`;
+      const found = await logged(() => ports.log.publish({ ...newPublication(events), eventsJson }), {
+        mine: (e) => deviceOf(e) === deviceId,
+        count: 2,
+      });
+      assert.deepEqual(
+        found.map(({ data }) => data),
+        events,
+      );
+      assert.ok(found.every((event) => !('eventsJson' in event)));
+    });
+
     it('takes a publication of thousands of events', async () => {
       const devices = [newDevice(), newDevice(), newDevice()];
       const data = Array.from({ length: 5000 }, (_, n) => reading(devices[n % 3] as string, n));

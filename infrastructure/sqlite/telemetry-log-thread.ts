@@ -1,0 +1,60 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { CommitSignal } from './commit-signal.ts';
+import { immediateTransaction } from './immediate-transaction.ts';
+import { telemetryLogError } from './sqlite-errors.ts';
+import { openSqliteFile } from './sqlite-file.ts';
+import { lastBatch, telemetryFile } from './telemetry-file.ts';
+
+/** A publication as the row it becomes. */
+export type Batch = { readonly count: number; readonly body: string };
+
+/** What is published together is a group; it is answered with one outcome. */
+export type Order = readonly Batch[] | 'close';
+
+/** What becomes of one group: the position of each batch's last event, or why none is stored. */
+export type Outcome =
+  | { readonly positions: readonly number[] }
+  | { readonly unavailable: string }
+  | { readonly failed: unknown };
+
+if (!parentPort) throw new Error('The thread of the telemetry log is started by the log, not by hand');
+const port = parentPort;
+const path = workerData as string;
+const db = openSqliteFile(telemetryFile(path));
+const signal = new CommitSignal(path);
+const inTransaction = immediateTransaction(db);
+const insert = db.prepare('INSERT INTO batches (first_offset, count, body) VALUES (?, ?, ?)');
+const last = db.prepare(lastBatch);
+last.setReturnArrays(true);
+
+port.on('message', (order: Order) => {
+  if (order === 'close') {
+    signal.close();
+    db.close();
+    port.close();
+    return;
+  }
+  const outcome = commit(order);
+  if ('positions' in outcome) signal.announce();
+  port.postMessage(outcome);
+});
+
+function commit(group: readonly Batch[]): Outcome {
+  try {
+    return { positions: inTransaction(() => append(group)) };
+  } catch (error) {
+    const told = telemetryLogError(error, path);
+    return told instanceof TelemetryLogUnavailable ? { unavailable: told.message } : { failed: error };
+  }
+}
+
+function append(group: readonly Batch[]): number[] {
+  const [first, length] = (last.get() ?? [1, 0]) as unknown as [number, number];
+  let next = first + length;
+  return group.map(({ count, body }) => {
+    insert.run(next, count, body);
+    next += count;
+    return next - 1;
+  });
+}
