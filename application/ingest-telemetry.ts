@@ -58,12 +58,14 @@ export function ingestTelemetry(
   const arrivalTime = arrivalTimes();
 
   return async (readings, context, json) => {
-    const devices = await directory.find(new Set(readings.map(({ deviceId }) => deviceId)));
+    const entries = readings.map(({ deviceId }) => directory.remembered(deviceId));
+    // Not even a promise is waited for where all are remembered, as they nearly always are.
+    const others = entries.includes(undefined) ? await findOthers(readings, entries) : undefined;
     const receivedAt = clock.now();
     const events: Reading[] = [];
     const refused: Refusal[] = [];
-    for (const { index, deviceId, timestamp, metrics } of readings) {
-      const status = devices.get(deviceId)?.status;
+    for (const [i, { index, deviceId, timestamp, metrics }] of readings.entries()) {
+      const status = (entries[i] ?? others?.get(deviceId))?.status;
       if (status === 'active')
         events.push({ deviceId, timestamp: timestamp ?? arrivalTime(deviceId, receivedAt), metrics });
       else refused.push({ index, deviceId, reason: status ? refusalOf[status] : 'unknown-device' });
@@ -81,6 +83,13 @@ export function ingestTelemetry(
     });
     return { accepted: events.length, refused, positions };
   };
+
+  function findOthers(
+    readings: readonly SubmittedReading[],
+    entries: readonly (DirectoryEntry | undefined)[],
+  ): ReturnType<DeviceDirectory['find']> {
+    return directory.find(new Set(readings.filter((_, i) => !entries[i]).map(({ deviceId }) => deviceId)));
+  }
 }
 
 /**

@@ -5,6 +5,9 @@ export type DirectoryEntry = { readonly status: DeviceStatus; readonly tokenHash
 
 /** Every registered device, as far as the event store knows at this moment. */
 export interface DeviceDirectory {
+  /** What is remembered of a device, at once; nothing is said by its absence. */
+  remembered(deviceId: string): DirectoryEntry | undefined;
+
   /** The entries of those ids that are registered; the others are absent. Throws `EventStoreUnavailable`. */
   find(deviceIds: ReadonlySet<string>): Promise<ReadonlyMap<string, DirectoryEntry>>;
 }

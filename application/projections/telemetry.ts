@@ -45,9 +45,11 @@ function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTel
   const cache = new TelemetryCache();
   return {
     async refuse(facts) {
-      const known = await directory.find(new Set(facts.map(({ event }) => event.data.deviceId)));
       const refused = new Map<TelemetryFact, Refused>();
-      for (const fact of facts) {
+      const others = facts.filter(({ event }) => !directory.remembered(event.data.deviceId));
+      if (others.length === 0) return refused;
+      const known = await directory.find(new Set(others.map(({ event }) => event.data.deviceId)));
+      for (const fact of others) {
         const { deviceId } = fact.event.data;
         if (!known.has(deviceId))
           refused.set(fact, { cause: 'unknown-device', error: `Device ${deviceId} is not registered` });

@@ -25,11 +25,15 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     this.#entries = new LRUCache({ max: size });
   }
 
+  remembered(deviceId: string): DirectoryEntry | undefined {
+    return this.#entries.get(deviceId);
+  }
+
   async find(deviceIds: ReadonlySet<string>): Promise<ReadonlyMap<string, DirectoryEntry>> {
     const found = new Map<string, DirectoryEntry>();
     const missing: string[] = [];
     for (const id of deviceIds) {
-      const entry = this.#entries.get(id);
+      const entry = this.remembered(id);
       if (entry) found.set(id, entry);
       else missing.push(id);
     }

@@ -17,7 +17,8 @@ import { openSqliteFile, type SqliteFile } from './sqlite-file.ts';
 export const eventsFile = (path: string): SqliteFile => ({
   path,
   synchronous: 'FULL',
-  checkpointPages: 1000,
+  pageBytes: 4096,
+  checkpointBytes: 4 * 1024 * 1024,
   cache: 8192,
   migrations: [
     `CREATE TABLE events (

@@ -8,8 +8,10 @@ export type SqliteFile = {
   readonly path: string;
   /** `FULL`: what was committed survives a power failure. `NORMAL`: it survives the end of the process. */
   readonly synchronous: 'FULL' | 'NORMAL';
-  /** Pages of 4 KiB in the write-ahead log before they are moved to the file. */
-  readonly checkpointPages: number;
+  /** Of a new file, a power of two; one that exists keeps the size it was made with. */
+  readonly pageBytes: number;
+  /** In the write-ahead log before they are moved to the file. */
+  readonly checkpointBytes: number;
   /** Memory for pages of the file, in KiB. */
   readonly cache: number;
   /** What brings the schema from version n to n + 1, at index n. Once released, a migration is never changed. */
@@ -40,8 +42,10 @@ export function openSqliteFile(file: SqliteFile): DatabaseSync {
   try {
     const db = new DatabaseSync(file.path, { timeout: busyTimeout });
     try {
+      db.exec(`PRAGMA page_size = ${file.pageBytes}`);
       useWriteAheadLog(db);
-      db.exec(`PRAGMA synchronous = ${file.synchronous}; PRAGMA wal_autocheckpoint = ${file.checkpointPages};
+      const checkpointPages = Math.ceil(file.checkpointBytes / numberOf(db, 'page_size'));
+      db.exec(`PRAGMA synchronous = ${file.synchronous}; PRAGMA wal_autocheckpoint = ${checkpointPages};
         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -${file.cache}`);
       migrate(db, file);
       return db;
@@ -95,5 +99,7 @@ function migrate(db: DatabaseSync, { path, migrations }: SqliteFile): void {
   }
 }
 
-const versionOf = (db: DatabaseSync): number =>
-  (db.prepare('PRAGMA user_version').get() as { user_version: number }).user_version;
+const versionOf = (db: DatabaseSync): number => numberOf(db, 'user_version');
+
+const numberOf = (db: DatabaseSync, pragma: 'page_size' | 'user_version'): number =>
+  Number(db.prepare(`PRAGMA ${pragma}`).get()?.[pragma]);

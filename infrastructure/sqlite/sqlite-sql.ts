@@ -11,7 +11,8 @@ import { openForReading, openSqliteFile, type SqliteFile } from './sqlite-file.t
 const readModelsFile = (path: string): SqliteFile => ({
   path,
   synchronous: 'NORMAL',
-  checkpointPages: 20_000,
+  pageBytes: 4096,
+  checkpointBytes: 80 * 1024 * 1024,
   cache: 65_536,
   migrations: [],
 });

@@ -1,3 +1,5 @@
+import { readlinkSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
@@ -16,6 +18,7 @@ if (!parentPort) throw new Error('The projector thread is started by serve, not 
 const port = parentPort;
 const config = workerData as Config;
 const log = pinoLog(config.LOG_LEVEL, 'projector');
+giveWay();
 const container = await openContainer(config, log);
 const metrics = container.get(s.metrics);
 const stopped = new AbortController();
@@ -37,3 +40,13 @@ await projectors.running;
 clearInterval(signs);
 await container.unbindAllAsync();
 port.close();
+
+/**
+ * Where the machine cannot do both at once, taking what devices send comes first: what the projections owe can be
+ * made up for later. Linux knows the priority of a thread, other systems only that of the process.
+ */
+function giveWay(): void {
+  if (process.platform !== 'linux') return;
+  const thread = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
+  setPriority(thread, 5);
+}

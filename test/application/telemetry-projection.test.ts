@@ -23,6 +23,7 @@ const clock = { now: () => 1_760_000_000_000 };
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 const devices = ['a', 'b', 'constructor'];
 const everyDevice = {
+  remembered: () => undefined,
   find: async (ids: ReadonlySet<string>) =>
     new Map([...ids].map((id) => [id, { status: 'active' as const }])),
 };

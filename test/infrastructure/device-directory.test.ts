@@ -71,6 +71,17 @@ describe('Device directory', () => {
     assert.equal(reads, 1);
   });
 
+  it('remembers what it has read, and nothing of what is not registered', async () => {
+    await register('a');
+    await directory.find(new Set(['a', 'b']));
+    assert.deepEqual(
+      ['a', 'b', 'c'].map((id) => directory.remembered(id)?.status),
+      ['active', undefined, undefined],
+    );
+    directory.forget('a');
+    assert.equal(directory.remembered('a'), undefined);
+  });
+
   it('forgets at once what this node changes', async () => {
     await register('a');
     await statusIn(directory, 'a');

@@ -31,6 +31,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
   const eventStore = inMemoryEventStore();
   const history = deviceHistory(eventStore, eventRegistry);
   const directory = {
+    remembered: () => undefined,
     async find(deviceIds: ReadonlySet<string>) {
       const found = await Promise.all([...deviceIds].map((id) => history.deviceAt(id, 'now')));
       return new Map(found.flatMap((one) => (one ? [[one.device.deviceId, one.device] as const] : [])));

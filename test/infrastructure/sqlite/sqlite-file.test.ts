@@ -20,7 +20,8 @@ describe('A SQLite file', () => {
   const file = (...migrations: string[]): SqliteFile => ({
     path,
     synchronous: 'FULL',
-    checkpointPages: 1000,
+    pageBytes: 4096,
+    checkpointBytes: 4_096_000,
     cache: 1024,
     migrations,
   });
