@@ -58,7 +58,9 @@ export class MissedEvents extends Error {
 }
 
 type Checked<Event, Decoded> = {
-  readonly good: readonly { readonly event: Event; readonly decoded: Decoded }[];
+  /** In the order of the log, each in the same place of both lists. */
+  readonly good: readonly Event[];
+  readonly decoded: readonly Decoded[];
   readonly bad: ReadonlyMap<Event, { readonly cause: DeadLetterCause; readonly error: Error | string }>;
   readonly discarded: ReadonlyMap<Position, Discard>;
 };
@@ -129,7 +131,7 @@ export function projector<Event extends Positioned, Decoded>(
       const result = await inTransaction(single, checked, state).catch((error) => {
         if (isNoFaultOfTheBatch(error)) throw error;
         const bad = new Map([[event, { cause: 'failed' as const, error: asError(error) }]]);
-        return inTransaction(single, { good: [], bad, discarded: new Map() }, state);
+        return inTransaction(single, { good: [], decoded: [], bad, discarded: new Map() }, state);
       });
       parked.push(...result.parked);
       consumed.push(...result.consumed);
@@ -144,24 +146,32 @@ export function projector<Event extends Positioned, Decoded>(
     worker: ProjectionWorker<Event, Decoded>,
   ): Promise<Checked<Event, Decoded>> {
     const discarded = (await parking?.discarded(partition)) ?? nothingDiscarded;
-    const good: { event: Event; decoded: Decoded }[] = [];
+    const good: Event[] = [];
+    const decoded: Decoded[] = [];
     const bad = new Map<Event, { cause: DeadLetterCause; error: Error | string }>();
     for (const event of events) {
       if (only?.(event) === false) continue;
       try {
-        if (!discarded.has(event.position)) good.push({ event, decoded: projection.decode(event) });
+        if (discarded.has(event.position)) continue;
+        decoded.push(projection.decode(event));
+        good.push(event);
       } catch (error) {
         bad.set(event, { cause: causeOf(error), error: asError(error) });
       }
     }
-    if (!worker.refuse || good.length === 0) return { good, bad, discarded };
-    const refused = await worker.refuse(good.map(({ decoded }) => decoded));
-    if (refused.size === 0) return { good, bad, discarded };
-    for (const { event, decoded } of good) {
-      const refusal = refused.get(decoded);
+    if (!worker.refuse || good.length === 0) return { good, decoded, bad, discarded };
+    const refused = await worker.refuse(decoded);
+    if (refused.size === 0) return { good, decoded, bad, discarded };
+    for (const [i, event] of good.entries()) {
+      const refusal = refused.get(decoded[i] as Decoded);
       if (refusal) bad.set(event, refusal);
     }
-    return { good: good.filter(({ event }) => !bad.has(event)), bad, discarded };
+    return {
+      good: good.filter((event) => !bad.has(event)),
+      decoded: decoded.filter((one) => !refused.has(one)),
+      bad,
+      discarded,
+    };
   }
 
   async function inTransaction(
@@ -218,28 +228,28 @@ export function projector<Event extends Positioned, Decoded>(
 
   function separate(
     events: readonly Event[],
-    { good, bad, discarded }: Checked<Event, Decoded>,
+    { good, decoded, bad, discarded }: Checked<Event, Decoded>,
     parkedStreams: Set<string>,
     partition: number,
   ): { applied: readonly Decoded[]; letters: ReadonlyMap<Event, DeadLetter> } {
     const isWhole = good.length === events.length && discarded.size === 0 && !only;
     if (isWhole && bad.size === 0 && parkedStreams.size === 0)
-      return { applied: good.map(({ decoded }) => decoded), letters: new Map() };
-    const decodedOf = new Map(good.map(({ event, decoded }) => [event, decoded]));
+      return { applied: decoded, letters: new Map() };
+    const decodedOf = new Map(good.map((event, i) => [event, decoded[i] as Decoded]));
     const applied: Decoded[] = [];
     const letters = new Map<Event, DeadLetter>();
     for (const event of events) {
       if (only?.(event) === false) continue;
       const fault = bad.get(event);
-      const decoded = decodedOf.get(event);
-      if (!fault && parkedStreams.size === 0 && decoded !== undefined) {
-        applied.push(decoded);
+      const known = decodedOf.get(event);
+      if (!fault && parkedStreams.size === 0 && known !== undefined) {
+        applied.push(known);
         continue;
       }
       const { id, type, stream, correlationId } = projection.describe(event);
       const discard = discarded.get(event.position) ?? null;
-      if (!fault && !discard && !parkedStreams.has(stream) && decoded !== undefined) {
-        applied.push(decoded);
+      if (!fault && !discard && !parkedStreams.has(stream) && known !== undefined) {
+        applied.push(known);
         continue;
       }
       if (!discard) parkedStreams.add(stream);

@@ -1,5 +1,5 @@
 import { bucketOf, type RollupLevel, type RollupStats, rollupLevels } from '../../domain/telemetry/rollup.ts';
-import type { LatestRow, LedgerCounts } from '../ports/read-models.ts';
+import type { LatestRow, LedgerCounts, TelemetryTables } from '../ports/read-models.ts';
 
 /** What the tables hold of one device, as far as it was needed. */
 export type CachedDevice = {
@@ -23,13 +23,21 @@ export class TelemetryCache {
   /** Since the last trim: a batch must not cost more because many other devices are known. */
   readonly #used = new Set<CachedDevice>();
 
-  get(deviceId: string): CachedDevice | undefined {
+  /** These devices, in this order; those not known yet are read from the tables. */
+  async load(deviceIds: readonly string[], tables: TelemetryTables): Promise<Map<string, CachedDevice>> {
+    const missing = deviceIds.filter((id) => !this.#get(id));
+    const rows = new Map((await tables.latest(missing)).map((row) => [row.deviceId, row]));
+    for (const id of missing) this.#add(id, rows.get(id));
+    return new Map(deviceIds.map((id) => [id, this.#get(id) as CachedDevice]));
+  }
+
+  #get(deviceId: string): CachedDevice | undefined {
     const device = this.#devices.get(deviceId);
     if (device) this.#used.add(device);
     return device;
   }
 
-  add(deviceId: string, row: LatestRow | undefined): CachedDevice {
+  #add(deviceId: string, row: LatestRow | undefined): void {
     const device: CachedDevice = {
       deviceId,
       lastAt: row?.timestamp ?? Number.NEGATIVE_INFINITY,
@@ -39,7 +47,6 @@ export class TelemetryCache {
     };
     this.#devices.set(deviceId, device);
     this.#used.add(device);
-    return device;
   }
 
   forget(deviceId: string): void {

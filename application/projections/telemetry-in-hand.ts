@@ -13,7 +13,11 @@ import type { LedgerCounts, ReadingRow, RollupKey, RollupRow } from '../ports/re
 import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
 import type { CachedDevice } from './telemetry-cache.ts';
 
-export type ReadingFact = { readonly logged: LoggedTelemetry; readonly reading: Reading };
+/** A checked reading with what the log says of it. */
+export type ReadingFact = {
+  readonly logged: LoggedTelemetry;
+  readonly event: { readonly type: 'TelemetryRecorded'; readonly data: Reading };
+};
 
 type RowInHand = { row: ReadingRow; isNew: boolean; changed: boolean };
 
@@ -45,7 +49,7 @@ export const inHand = (device: CachedDevice, facts: readonly ReadingFact[]): Dev
 /** Times of readings whose rows may be in the tables already. */
 export function timesToLookUp({ device, facts }: DeviceInHand): ReadonlySet<number> {
   const times = new Set<number>();
-  for (const { reading } of facts) if (reading.timestamp <= device.lastAt) times.add(reading.timestamp);
+  for (const { event } of facts) if (event.data.timestamp <= device.lastAt) times.add(event.data.timestamp);
   return times;
 }
 
@@ -53,8 +57,8 @@ export function timesToLookUp({ device, facts }: DeviceInHand): ReadonlySet<numb
 export function bucketsToLookUp({ device, facts }: DeviceInHand): readonly RollupKey[] {
   const keys: RollupKey[] = [];
   let lastMinute = Number.NaN;
-  for (const { reading } of facts) {
-    const minute = bucketOf('1m', reading.timestamp);
+  for (const { event } of facts) {
+    const minute = bucketOf('1m', event.data.timestamp);
     if (minute === lastMinute) continue;
     lastMinute = minute;
     for (const level of rollupLevels) {
@@ -68,8 +72,8 @@ export function bucketsToLookUp({ device, facts }: DeviceInHand): readonly Rollu
 }
 
 /** Puts one reading where it belongs and says what became of it. */
-export function place({ logged, reading }: ReadingFact, hand: DeviceInHand): keyof LedgerCounts {
-  const { deviceId, timestamp, metrics } = reading;
+export function place({ logged, event }: ReadingFact, hand: DeviceInHand): keyof LedgerCounts {
+  const { deviceId, timestamp, metrics } = event.data;
   const { device, rows } = hand;
   const held = rows.get(timestamp);
   if (!held) {

@@ -1,14 +1,6 @@
 import { bucketOf, rollupLevels } from '../../domain/telemetry/rollup.ts';
-import type {
-  LedgerCounts,
-  LedgerKey,
-  LedgerRow,
-  ReadingKey,
-  ReadingRow,
-  RollupKey,
-  TelemetryTables,
-} from '../ports/read-models.ts';
-import type { CachedDevice, TelemetryCache } from './telemetry-cache.ts';
+import type { ReadingKey, ReadingRow, RollupKey, TelemetryTables } from '../ports/read-models.ts';
+import type { TelemetryCache } from './telemetry-cache.ts';
 import {
   bucketsToLookUp,
   type DeviceInHand,
@@ -18,15 +10,8 @@ import {
   settle,
   timesToLookUp,
 } from './telemetry-in-hand.ts';
+import { countLedger, ledgerChanges } from './telemetry-ledger.ts';
 import { rebuildRollups } from './telemetry-rollups.ts';
-
-/** What became of one reading, or is no longer so when `by` is -1. */
-type Fate = {
-  readonly deviceId: string;
-  readonly receivedAt: number;
-  readonly as: keyof LedgerCounts;
-  readonly by?: 1 | -1;
-};
 
 /** Stores readings that come in log order; the tables then say what the set of all readings so far says. */
 export async function recordReadings(
@@ -35,11 +20,10 @@ export async function recordReadings(
   tables: TelemetryTables,
 ): Promise<void> {
   const hands = await open(facts, cache, tables);
-  const fates: Fate[] = [];
+  const changes = ledgerChanges();
   for (const hand of hands) {
     const { deviceId } = hand.device;
-    for (const fact of hand.facts)
-      fates.push({ deviceId, receivedAt: fact.logged.receivedAt, as: place(fact, hand) });
+    for (const fact of hand.facts) changes.of(deviceId, fact.logged.receivedAt)[place(fact, hand)] += 1;
     settle(hand);
   }
   await write(hands, tables);
@@ -49,7 +33,7 @@ export async function recordReadings(
       // They are to be read again when they are needed.
       for (const level of rollupLevels) device.buckets[level].delete(bucketOf(level, minute));
     }
-  await countLedger(fates, cache, tables);
+  await countLedger(changes, cache, tables);
 }
 
 /** Takes the devices of the batch into hand, in the order of their ids, asking only for what cannot be known. */
@@ -60,11 +44,12 @@ async function open(
 ): Promise<readonly DeviceInHand[]> {
   const factsOf = new Map<string, ReadingFact[]>();
   for (const fact of facts) {
-    const known = factsOf.get(fact.reading.deviceId);
+    const { deviceId } = fact.event.data;
+    const known = factsOf.get(deviceId);
     if (known) known.push(fact);
-    else factsOf.set(fact.reading.deviceId, [fact]);
+    else factsOf.set(deviceId, [fact]);
   }
-  const devices = await loadDevices([...factsOf.keys()].sort(), cache, tables);
+  const devices = await cache.load([...factsOf.keys()].sort(), tables);
   const hands = new Map<string, DeviceInHand>();
   const readings: ReadingKey[] = [];
   const rollups: RollupKey[] = [];
@@ -80,17 +65,6 @@ async function open(
   for (const { deviceId, level, bucket, metrics } of await tables.rollups(rollups))
     devices.get(deviceId)?.buckets[level].set(bucket, new Map(metrics));
   return [...hands.values()];
-}
-
-async function loadDevices(
-  deviceIds: readonly string[],
-  cache: TelemetryCache,
-  tables: TelemetryTables,
-): Promise<Map<string, CachedDevice>> {
-  const missing = deviceIds.filter((id) => !cache.get(id));
-  const rows = new Map((await tables.latest(missing)).map((row) => [row.deviceId, row]));
-  for (const id of missing) cache.add(id, rows.get(id));
-  return new Map(deviceIds.map((id) => [id, cache.get(id) as CachedDevice]));
 }
 
 /** Rows in the order the tables keep them, which is the order they are cheapest to write in. */
@@ -113,56 +87,4 @@ async function write(hands: readonly DeviceInHand[], tables: TelemetryTables): P
     })),
     rollups: hands.flatMap(({ rollups }) => [...rollups.values()]),
   });
-}
-
-/** Counts what became of readings, by device and day of arrival. */
-export async function countLedger(
-  fates: readonly Fate[],
-  cache: TelemetryCache,
-  tables: TelemetryTables,
-): Promise<void> {
-  const changes = changesOf(fates);
-  const devices = await loadDevices([...changes.keys()], cache, tables);
-  const unknown: LedgerKey[] = [];
-  for (const [deviceId, days] of changes)
-    for (const day of days.keys())
-      if (!devices.get(deviceId)?.ledger.has(day)) unknown.push({ deviceId, day });
-  for (const { deviceId, day, ...counts } of await tables.ledger(unknown))
-    devices.get(deviceId)?.ledger.set(day, counts);
-
-  const rows: LedgerRow[] = [];
-  for (const [deviceId, days] of changes) {
-    const { ledger } = devices.get(deviceId) as CachedDevice;
-    for (const [day, change] of days) {
-      const before = ledger.get(day) ?? nothingYet;
-      const after = {
-        stored: before.stored + change.stored,
-        duplicate: before.duplicate + change.duplicate,
-        corrected: before.corrected + change.corrected,
-        deadLettered: before.deadLettered + change.deadLettered,
-        retracted: before.retracted + change.retracted,
-      };
-      ledger.set(day, after);
-      rows.push({ deviceId, day, ...after });
-    }
-  }
-  await tables.write({ ledger: rows });
-}
-
-type Counts = { -readonly [Key in keyof LedgerCounts]: number };
-
-const nothingYet: LedgerCounts = { stored: 0, duplicate: 0, corrected: 0, deadLettered: 0, retracted: 0 };
-
-/** By device and day. */
-function changesOf(fates: readonly Fate[]): ReadonlyMap<string, ReadonlyMap<number, LedgerCounts>> {
-  const changes = new Map<string, Map<number, Counts>>();
-  for (const { deviceId, receivedAt, as, by = 1 } of fates) {
-    const days = changes.get(deviceId) ?? new Map<number, Counts>();
-    changes.set(deviceId, days);
-    const day = bucketOf('1d', receivedAt);
-    const counts = days.get(day) ?? { ...nothingYet };
-    days.set(day, counts);
-    counts[as] += by;
-  }
-  return changes;
 }

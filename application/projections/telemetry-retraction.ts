@@ -2,7 +2,7 @@ import { rollupWidth } from '../../domain/telemetry/rollup.ts';
 import type { Retraction } from '../../domain/telemetry/telemetry-event.ts';
 import type { LatestRow, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { TelemetryCache } from './telemetry-cache.ts';
-import { countLedger } from './telemetry-recording.ts';
+import { countLedger, ledgerChanges } from './telemetry-ledger.ts';
 import { rebuildRollups } from './telemetry-rollups.ts';
 
 /** Takes points back: rows lose the metric, rows left with none go, newest values and rollups follow. */
@@ -25,11 +25,9 @@ export async function retract(
       removed: emptied,
     });
     await rebuildRollups(deviceId, start, end, tables);
-    await countLedger(
-      emptied.map(({ receivedAt }) => ({ deviceId, receivedAt, as: 'retracted' })),
-      cache,
-      tables,
-    );
+    const changes = ledgerChanges();
+    for (const { receivedAt } of emptied) changes.of(deviceId, receivedAt).retracted += 1;
+    await countLedger(changes, cache, tables);
   }
   const [newest] = await tables.latest([deviceId]);
   if (newest) await tables.write(await latestWithout(newest, from, to, metric, tables));

@@ -12,11 +12,19 @@ import {
 } from './projection.ts';
 import { TelemetryCache } from './telemetry-cache.ts';
 import type { ReadingFact } from './telemetry-in-hand.ts';
-import { countLedger, recordReadings } from './telemetry-recording.ts';
+import { countLedger, ledgerChanges } from './telemetry-ledger.ts';
+import { recordReadings } from './telemetry-recording.ts';
 import { retract } from './telemetry-retraction.ts';
 
 /** A checked event of the telemetry log with what the log says of it. */
-export type TelemetryFact = { readonly logged: LoggedTelemetry; readonly event: TelemetryEvent };
+export type TelemetryFact =
+  | ReadingFact
+  | {
+      readonly logged: LoggedTelemetry;
+      readonly event: Extract<TelemetryEvent, { type: 'TelemetryRetracted' }>;
+    };
+
+const isReadingFact = (fact: TelemetryFact): fact is ReadingFact => fact.event.type === 'TelemetryRecorded';
 
 /** Points, newest values, rollups and the conservation ledger, all of one device in one partition. */
 export function telemetryProjection(
@@ -27,7 +35,7 @@ export function telemetryProjection(
     name: 'telemetry',
     version: versionOf('telemetry'),
     describe,
-    decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }),
+    decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as TelemetryFact,
     open: () => telemetryWorker(directory),
   };
 }
@@ -59,14 +67,14 @@ function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTel
 
     apply: async (facts, { telemetry }) => {
       let readings: ReadingFact[] = [];
-      for (const { logged, event } of facts) {
-        if (event.type === 'TelemetryRecorded') {
-          readings.push({ logged, reading: event.data });
+      for (const fact of facts) {
+        if (isReadingFact(fact)) {
+          readings.push(fact);
           continue;
         }
         await record(readings, telemetry);
         readings = [];
-        await retract(event.data, cache, telemetry);
+        await retract(fact.event.data, cache, telemetry);
       }
       await record(readings, telemetry);
       cache.trim();
@@ -81,8 +89,10 @@ function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTel
 
   function countDeadLetters(events: readonly LoggedTelemetry[], by: 1 | -1, tables: TelemetryTables) {
     const readings = events.filter(countsAsReading);
-    const fates = readings.map((event) => ({ ...arrivalOf(event), as: 'deadLettered', by }) as const);
-    return countLedger(fates, cache, tables);
+    const changes = ledgerChanges();
+    for (const { deviceId, receivedAt } of readings.map(arrivalOf))
+      changes.of(deviceId, receivedAt).deadLettered += by;
+    return countLedger(changes, cache, tables);
   }
 
   async function record(readings: readonly ReadingFact[], tables: TelemetryTables): Promise<void> {

@@ -84,7 +84,7 @@ export const configSchema = z.object({
   FIELDLOG_API_KEY: secret().describe('API key that the command line shows to the server'),
 
   BATCH_SIZE: wholeNumber(1, 100_000)
-    .default(20_000)
+    .default(50_000)
     .describe('events a projector takes in one transaction at most'),
   MAX_BODY_BYTES: wholeNumber(1024, 1_000_000_000).default(10_485_760).describe('greatest request body'),
   DIRECTORY_SIZE: wholeNumber(100, 10_000_000).default(100_000).describe('devices an API node remembers'),

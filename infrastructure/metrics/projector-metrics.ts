@@ -64,6 +64,8 @@ export class ProjectorMetrics {
   }
 
   observer<Event>(projection: string, takenAt: TakenAt<Event>): ProjectorObserver<Event> {
+    // Looked up once: it is told of every single event.
+    const delay = this.#delay.labels({ projection });
     return {
       consumed: (events, parked, seconds) => {
         const now = Date.now();
@@ -74,7 +76,7 @@ export class ProjectorMetrics {
         for (const letter of parked) this.#parked.inc({ projection, cause: letter.cause });
         for (const event of events) {
           const taken = takenAt(event);
-          if (taken !== undefined) this.#delay.observe({ projection }, Math.max(0, now - taken) / 1000);
+          if (taken !== undefined) delay.observe(Math.max(0, now - taken) / 1000);
         }
       },
       failed: () => this.#errors.inc({ projection }),
