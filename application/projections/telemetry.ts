@@ -53,13 +53,20 @@ function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTel
   const cache = new TelemetryCache();
   return {
     async refuse(facts) {
+      const asked = new Set<string>();
+      const missing = new Set<string>();
+      for (const { event } of facts) {
+        const { deviceId } = event.data;
+        if (asked.has(deviceId)) continue;
+        asked.add(deviceId);
+        if (!directory.remembered(deviceId)) missing.add(deviceId);
+      }
       const refused = new Map<TelemetryFact, Refused>();
-      const others = facts.filter(({ event }) => !directory.remembered(event.data.deviceId));
-      if (others.length === 0) return refused;
-      const known = await directory.find(new Set(others.map(({ event }) => event.data.deviceId)));
-      for (const fact of others) {
+      if (missing.size === 0) return refused;
+      const found = await directory.find(missing);
+      for (const fact of facts) {
         const { deviceId } = fact.event.data;
-        if (!known.has(deviceId))
+        if (missing.has(deviceId) && !found.has(deviceId))
           refused.set(fact, { cause: 'unknown-device', error: `Device ${deviceId} is not registered` });
       }
       return refused;

@@ -50,7 +50,7 @@ export class ProjectorMetrics {
     });
     this.#delay = new Histogram({
       name: 'fieldlog_ingestion_to_storage_seconds',
-      help: 'Time from the request that brought an event to the commit of its rows',
+      help: 'Time from the request that brought events to the commit of their rows, once for all that came together',
       labelNames,
       buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
       registers,
@@ -64,7 +64,7 @@ export class ProjectorMetrics {
   }
 
   observer<Event>(projection: string, takenAt: TakenAt<Event>): ProjectorObserver<Event> {
-    // Looked up once: it is told of every single event.
+    // Looked up once: it is told of every request.
     const delay = this.#delay.labels({ projection });
     return {
       consumed: (events, parked, seconds) => {
@@ -74,9 +74,11 @@ export class ProjectorMetrics {
         this.#seconds.observe({ projection }, seconds);
         this.#progress.set({ projection }, now / 1000);
         for (const letter of parked) this.#parked.inc({ projection, cause: letter.cause });
+        let last: number | undefined;
         for (const event of events) {
           const taken = takenAt(event);
-          if (taken !== undefined) delay.observe(Math.max(0, now - taken) / 1000);
+          if (taken !== undefined && taken !== last) delay.observe(Math.max(0, now - taken) / 1000);
+          last = taken;
         }
       },
       failed: () => this.#errors.inc({ projection }),

@@ -75,7 +75,13 @@ export async function loadRows(connection: Connection, write: BulkWrite, timeout
 }
 
 function* file(rows: BulkWrite['rows']): Generator<Buffer> {
-  for (const piece of pieces(rows, (row) => `${row.map(field).join('\t')}\n`, '')) yield Buffer.from(piece);
+  for (const piece of pieces(rows, line, '')) yield Buffer.from(piece);
+}
+
+function line(row: readonly SqlValue[]): string {
+  let text = field(row[0] as SqlValue);
+  for (let i = 1; i < row.length; i += 1) text += `\t${field(row[i] as SqlValue)}`;
+  return `${text}\n`;
 }
 
 function field(value: SqlValue): string {
