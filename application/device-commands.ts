@@ -71,15 +71,18 @@ export function deviceCommands(
     const stream = deviceStream(command.deviceId);
     const commandId =
       context.idempotencyKey === undefined ? ids.fresh() : ids.derived(stream, context.idempotencyKey);
-    const commandDigest = ids.digest(JSON.stringify(command, withoutSecrets));
+    const commandDigest = ids.digest(withoutSecrets(command));
     // Each request makes a token of its own: events that differ in it are not the same events.
     const eventsId =
       'tokenHash' in command && command.tokenHash !== undefined
         ? ids.derived(commandId, command.tokenHash)
         : commandId;
 
+    const isFresh = context.idempotencyKey === undefined;
+    // Most registrations are of a device that is not there: that this one is not, the append finds out at no cost.
+    let history = isFresh && command.type === 'RegisterDevice' ? [] : await eventStore.read(stream);
+
     for (let attempt = 1; ; attempt += 1) {
-      const history = await eventStore.read(stream);
       const answered =
         context.idempotencyKey !== undefined && answeredBefore(history, commandId, commandDigest);
       if (answered) return answer(command.deviceId, answered, true);
@@ -93,11 +96,13 @@ export function deviceCommands(
           stream,
           events.map((event, index) => newEvent(event, ids.derived(eventsId, index))),
           history.at(-1)?.revision ?? 'none',
+          isFresh ? 'unused' : undefined,
         );
         changed(command.deviceId);
         return answer(command.deviceId, [...history, ...appended]);
       } catch (error) {
         if (!(error instanceof RevisionConflict) || attempt === attempts) throw error;
+        history = await eventStore.read(stream);
       }
     }
 
@@ -138,8 +143,13 @@ export function deviceCommands(
   }
 }
 
-/** A request that is sent again asks for the same, though the token made for it is another. */
-const withoutSecrets = (key: string, value: unknown): unknown => (key === 'tokenHash' ? 'a token' : value);
+/** The command as JSON: a request that is sent again asks for the same, though the token made for it is another. */
+function withoutSecrets(command: DeviceCommand): string {
+  const text = JSON.stringify(command);
+  // A replacer is called for every value there is, so it is not called for nothing.
+  if (!text.includes('"tokenHash"')) return text;
+  return JSON.stringify(command, (key, value) => (key === 'tokenHash' ? 'a token' : value));
+}
 
 function checkRevision(
   deviceId: string,

@@ -41,11 +41,15 @@ export interface EventStore {
    * All or nothing, and on disk before it resolves, with the events as they now stand in the stream. Appending
    * the same event ids at the same expected revision again changes nothing and answers the same. Throws
    * `RevisionConflict` when the stream is elsewhere, `EventStoreUnavailable` when the outcome cannot be learnt.
+   *
+   * `ids` may be `unused` when no call before this one can have appended events with these ids: a store that cannot
+   * tell an append from a repeated one then need not look at what is stored.
    */
   append(
     stream: string,
     events: readonly NewEvent[],
     expected: ExpectedRevision,
+    ids?: 'unused',
   ): Promise<readonly RecordedEvent[]>;
 }
 

@@ -70,6 +70,16 @@ export function eventStoreContract(
       assert.deepEqual(await store.read(stream), answer);
     });
 
+    it('answers an append of unused ids with the events as they are read later', async () => {
+      const answers = [
+        await store.append(stream, [newEvent()], 'none', 'unused'),
+        await store.append(stream, [newEvent()], 0, 'unused'),
+        await store.append(stream, [newEvent(), newEvent()], 1, 'unused'),
+      ];
+      assert.deepEqual(await store.read(stream), answers.flat());
+      await refused(store.append(stream, [newEvent()], 'none', 'unused'));
+    });
+
     it('counts revisions from 0 and keeps the order of appends', async () => {
       const [a, b, c] = [newEvent(), newEvent(), newEvent()];
       await store.append(stream, [a], 'none');

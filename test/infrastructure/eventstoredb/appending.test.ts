@@ -79,6 +79,21 @@ describe('Appending to EventStoreDB', () => {
       assert.deepEqual(idsIn(stream), [event.id]);
     });
 
+    it('asks what became of an append of unused ids only when its answer was lost', async () => {
+      const store = storeAt(server.url, { deadlineMs: 100 });
+      const reads = () => server.calls.filter((call) => call === 'Read').length;
+      await store.append(stream, [newEvent()], 'none', 'unused');
+      assert.equal(reads(), 0);
+      const event = newEvent();
+      server.faults.forgetful = true;
+      const append = store.append(stream, [event], 0, 'unused');
+      await eventually(() => assert.ok(appendsMade() >= 3));
+      server.faults.forgetful = false;
+      assert.deepEqual(await append, (await store.read(stream)).slice(1));
+      assert.equal(idsIn(stream)?.length, 2);
+      assert.ok(reads() >= 2);
+    });
+
     it('tries another connection when the one it has falls silent', async () => {
       const store = storeAt(server.url, { deadlineMs: 100, patienceMs: 5_000 });
       await store.check();
