@@ -5,6 +5,7 @@ import {
   deviceStream,
 } from '../domain/device/device.ts';
 import { type DeviceSnapshot, foldDevice, foldState, lastPosition } from './device-history.ts';
+import { isoTimes } from './iso-times.ts';
 import type { Clock } from './ports/clock.ts';
 import type { EventRegistry } from './ports/event-registry.ts';
 import { type EventStore, type NewEvent, type RecordedEvent, RevisionConflict } from './ports/event-store.ts';
@@ -65,13 +66,15 @@ export function deviceCommands(
   clock: Clock,
   changed: (deviceId: string) => void,
 ): DeviceCommands {
+  const now = isoTimes(clock);
   return { handle };
 
   async function handle(command: DeviceCommand, context: CommandContext): Promise<CommandAnswer> {
     const stream = deviceStream(command.deviceId);
     const commandId =
       context.idempotencyKey === undefined ? ids.fresh() : ids.derived(stream, context.idempotencyKey);
-    const commandDigest = ids.digest(withoutSecrets(command));
+    const commandDigest =
+      context.idempotencyKey === undefined ? undefined : ids.digest(withoutSecrets(command));
     // Each request makes a token of its own: events that differ in it are not the same events.
     const eventsId =
       'tokenHash' in command && command.tokenHash !== undefined
@@ -83,8 +86,7 @@ export function deviceCommands(
     let history = isFresh && command.type === 'RegisterDevice' ? [] : await eventStore.read(stream);
 
     for (let attempt = 1; ; attempt += 1) {
-      const answered =
-        context.idempotencyKey !== undefined && answeredBefore(history, commandId, commandDigest);
+      const answered = commandDigest !== undefined && answeredBefore(history, commandId, commandDigest);
       if (answered) return answer(command.deviceId, answered, true);
       checkRevision(command.deviceId, history, context.expectedRevision);
 
@@ -115,9 +117,9 @@ export function deviceCommands(
           $correlationId: context.correlationId,
           $causationId: commandId,
           actor: context.actor,
-          recordedAt: new Date(clock.now()).toISOString(),
+          recordedAt: now(),
           schemaVersion: registry.currentVersion(event.type),
-          commandDigest,
+          ...(commandDigest !== undefined && { commandDigest }),
           ...(context.traceparent !== undefined && { traceparent: context.traceparent }),
         },
       };
@@ -145,9 +147,6 @@ export function deviceCommands(
 
 /** The command as JSON: a request that is sent again asks for the same, though the token made for it is another. */
 function withoutSecrets(command: DeviceCommand): string {
-  const text = JSON.stringify(command);
-  // A replacer is called for every value there is, so it is not called for nothing.
-  if (!text.includes('"tokenHash"')) return text;
   return JSON.stringify(command, (key, value) => (key === 'tokenHash' ? 'a token' : value));
 }
 

@@ -8,8 +8,8 @@ export type EventMetadata = {
   /** ISO 8601, UTC, by the clock of the node that decided. */
   readonly recordedAt: string;
   readonly schemaVersion: number;
-  /** SHA-256 of the command, so that an Idempotency-Key used for something else is noticed. */
-  readonly commandDigest: string;
+  /** SHA-256 of a command that had an Idempotency-Key, so that the key used for something else is noticed. */
+  readonly commandDigest?: string;
   /** W3C trace context of the request that caused the event. */
   readonly traceparent?: string;
 };

@@ -81,6 +81,5 @@ export const deviceHistory = (n: number, events: number): (NewEvent & { data: { 
       actor: 'bench',
       recordedAt: '2026-01-01T00:00:00.000Z',
       schemaVersion: 1,
-      commandDigest: '0'.repeat(64),
     },
   }));

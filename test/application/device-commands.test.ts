@@ -32,9 +32,9 @@ describe('Device commands', () => {
       calls.push('read');
       return store.read(stream);
     },
-    append(...args) {
+    append(stream, events, expected) {
       calls.push('append');
-      return store.append(...args);
+      return store.append(stream, events, expected);
     },
   };
   const handle = (command: DeviceCommand, context: Partial<CommandContext> = {}) =>

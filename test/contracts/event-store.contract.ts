@@ -22,7 +22,6 @@ export function newEvent(data: unknown = { name: 'Boiler' }): NewEvent {
       actor: 'contract',
       recordedAt: '2026-01-01T00:00:00.000Z',
       schemaVersion: 1,
-      commandDigest: 'a'.repeat(64),
     },
   };
 }
@@ -113,6 +112,7 @@ export function eventStoreContract(
       const traced = {
         ...event.metadata,
         actor: 'Ωperator',
+        commandDigest: 'a'.repeat(64),
         traceparent: `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`,
       };
       const [stored] = await store.append(stream, [{ ...event, metadata: traced }], 'none');

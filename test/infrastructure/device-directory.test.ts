@@ -61,7 +61,7 @@ describe('Device directory', () => {
           reads += 1;
           return eventStore.read(stream);
         },
-        append: (...args) => eventStore.append(...args),
+        append: (stream, events, expected) => eventStore.append(stream, events, expected),
       },
       eventRegistry,
       100,
@@ -118,7 +118,7 @@ describe('Device directory', () => {
           if (held) await gate.promise;
           return events;
         },
-        append: (...args) => eventStore.append(...args),
+        append: (stream, events, expected) => eventStore.append(stream, events, expected),
       },
       eventRegistry,
       100,
