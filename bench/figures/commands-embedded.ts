@@ -2,6 +2,7 @@ import path from 'node:path';
 import type { Bench } from '../harness/bench.ts';
 import { startPeer } from '../harness/peer.ts';
 import type { Row } from '../harness/row.ts';
+import { deviceId } from '../harness/workload.ts';
 import type { BareAppends } from '../peers/bare-appends.ts';
 import type { SessionPeer } from '../peers/session.ts';
 
@@ -14,9 +15,9 @@ export async function commandsEmbedded(bench: Bench): Promise<Row[]> {
   const commands = bench.keep(startPeer<SessionPeer>('commands', 'session.ts'));
   const bare = bench.keep(startPeer<BareAppends>('bare appends', 'bare-appends.ts'));
   await commands.call('open', { DATA_DIR: folder });
-  const register = (prefix: string, count: number) =>
-    commands.call('register', { ids: Array.from({ length: count }, (_, n) => `${prefix}-${n}`), atOnce });
-  await register('warm', 2000);
+  const register = (from: number, count: number) =>
+    commands.call('register', { ids: Array.from({ length: count }, (_, n) => deviceId(from + n)), atOnce });
+  await register(0, 2000);
 
   let registered = 0;
   let appended = 0;
@@ -24,7 +25,7 @@ export async function commandsEmbedded(bench: Bench): Promise<Row[]> {
     {
       run: () => {
         registered += 1;
-        return register(`round-${registered}`, events);
+        return register(registered * events, events);
       },
       processes: [commands],
     },

@@ -66,6 +66,8 @@ const influxLine = (n: number): string => {
   return `telemetry,device=${deviceId(n)} ${fields.join(',')} ${timeMark}`;
 };
 
+export const deviceDetails = { name: 'Boiler', type: 'boiler', labels: { site: 'north' } };
+
 /** What happened to a device: its registration and then new names. */
 export const deviceHistory = (n: number, events: number): (NewEvent & { data: { deviceId: string } })[] =>
   Array.from({ length: events }, (_, revision) => ({
@@ -73,7 +75,7 @@ export const deviceHistory = (n: number, events: number): (NewEvent & { data: { 
     type: revision === 0 ? 'DeviceRegistered' : 'DeviceDetailsChanged',
     data:
       revision === 0
-        ? { deviceId: deviceId(n), name: 'Boiler', type: 'boiler', labels: { site: 'north' } }
+        ? { deviceId: deviceId(n), ...deviceDetails }
         : { deviceId: deviceId(n), name: `Boiler ${revision}` },
     metadata: {
       $correlationId: `01890000-0000-7000-8000-${String(n).padStart(12, '0')}`,

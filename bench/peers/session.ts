@@ -10,9 +10,10 @@ import { services as s } from '../../interfaces/composition/services.ts';
 import { superviseProjectors } from '../../interfaces/workers/projector-supervisor.ts';
 import { inFlight } from '../harness/in-flight.ts';
 import { serveCalls } from '../harness/peer.ts';
-import { deviceHistory, fleetReadings } from '../harness/workload.ts';
+import { deviceDetails, deviceHistory, fleetReadings } from '../harness/workload.ts';
 
-const context = { correlationId: 'bench', actor: 'bench' };
+/** As long as those that come with requests. */
+const context = { correlationId: '01890000-0000-7000-8000-000000000000', actor: 'bench' };
 const log = pinoLog('warn', 'bench');
 let opened: Container | undefined;
 
@@ -34,8 +35,7 @@ const calls = {
     const began = performance.now();
     await inFlight(ids.length, atOnce, async (n) => {
       const deviceId = ids[n] as string;
-      const details = { name: deviceId, type: 'bench', labels: {} };
-      await commands.handle({ type: 'RegisterDevice', deviceId, details }, context);
+      await commands.handle({ type: 'RegisterDevice', deviceId, details: deviceDetails }, context);
     });
     return (ids.length * 1000) / (performance.now() - began);
   },
