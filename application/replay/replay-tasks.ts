@@ -17,6 +17,7 @@ export type BuildTask = {
 export type ReplayTasks = {
   /** Resolves once the build is under way; how it goes on, the states of the projection tell. */
   start(task: BuildTask): Promise<Claimed>;
-  audit(query: AuditQuery): Promise<AuditReport>;
+  /** Throws the signal's reason once it is aborted. */
+  audit(query: AuditQuery, signal: AbortSignal): Promise<AuditReport>;
   digest(projection: string, generation?: number): Promise<GenerationDigest>;
 };

@@ -94,6 +94,9 @@ export const configSchema = z.object({
   SHUTDOWN_LEAD_MS: wholeNumber(0, 600_000)
     .default(0)
     .describe('how long to be not ready yet still serve before shutdown, for load balancers to notice'),
+  AS_RECORDED_MS: wholeNumber(1, 86_400_000)
+    .default(120_000)
+    .describe('how long a query with asRecordedAt, which reads the whole log, may take'),
   PROJECTOR_STALL_MS: wholeNumber(1000, 3_600_000)
     .default(60_000)
     .describe('how long a projector may not move while events wait before /health/live fails'),

@@ -8,6 +8,7 @@ import { httpServer } from '../http/server.ts';
 import { openCallers } from './callers.ts';
 import { listen } from './listening.ts';
 import { measure } from './measurements.ts';
+import { recordedThreads } from './recorded-threads.ts';
 import { replayOf } from './replay.ts';
 import { replayThreads } from './replay-threads.ts';
 import { services as s } from './services.ts';
@@ -50,7 +51,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
   const credentials = await container.getAsync(s.credentials);
   const progress = await container.getAsync(s.progressQueries);
   const retract = await container.getAsync(s.retract);
-  const asRecorded = await container.getAsync(s.asRecorded);
+  const recorded = recordedThreads(config);
   const replay = await replayOf(container, 'an operator by the API');
   const tasks = replayThreads(config);
 
@@ -71,7 +72,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
       devices,
       progress,
       telemetry,
-      asRecorded,
+      asRecorded: recorded.asRecorded,
       calendar,
       buckets,
       freshness: fresh,
@@ -95,7 +96,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
     url,
     async close() {
       await server.close(config.SHUTDOWN_MS, config.SHUTDOWN_LEAD_MS);
-      await tasks.close();
+      await Promise.all([tasks.close(), recorded.close()]);
       unfollow?.();
       stopped.abort();
       await keysFollowed;

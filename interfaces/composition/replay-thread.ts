@@ -1,29 +1,20 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { RebuildUnderWay } from '../../application/ports/projection-control.ts';
 import type { AuditQuery } from '../../application/replay/audit.ts';
-import { HistoryExpired } from '../../application/replay/older-history.ts';
 import type { Claimed } from '../../application/replay/rebuild.ts';
 import type { Replay, WorkOptions } from '../../application/replay/replay.ts';
 import type { BuildTask } from '../../application/replay/replay-tasks.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { openLog } from './log.ts';
 import { openReplay } from './replay.ts';
+import { type Failure, failureOf } from './thread-failure.ts';
 
 export type Task =
   | BuildTask
   | { readonly do: 'audit'; readonly query: AuditQuery }
   | { readonly do: 'digest'; readonly projection: string; readonly generation?: number | undefined };
 
-/** What the thread tells of its task. An error is told by what it is made of: classes do not cross threads. */
+/** What the thread tells of its task. */
 export type Told = { readonly claimed: Claimed } | { readonly done: unknown } | { readonly failed: Failure };
-
-export type Failure = {
-  readonly name: string;
-  readonly message: string;
-  readonly runner?: string;
-  readonly readings?: number;
-  readonly from?: number | null;
-};
 
 if (!parentPort) throw new Error('The replay thread is started by a server, not by hand');
 const port = parentPort;
@@ -64,14 +55,4 @@ function perform(on: Replay, wanted: Task): Promise<unknown> {
 
 function tell(told: Told): void {
   port.postMessage(told);
-}
-
-function failureOf(error: unknown): Failure {
-  const { name, message } = error instanceof Error ? error : new Error(String(error));
-  return {
-    name,
-    message,
-    ...(error instanceof RebuildUnderWay && { runner: error.runner }),
-    ...(error instanceof HistoryExpired && { readings: error.readings, from: error.from }),
-  };
 }

@@ -1,33 +1,42 @@
 import { Worker } from 'node:worker_threads';
-import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import type { GenerationDigest } from '../../application/ports/projection-control.ts';
-import { RebuildUnderWay, ReplayRefused } from '../../application/ports/projection-control.ts';
-import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
-import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import type { AuditReport } from '../../application/replay/audit.ts';
-import { HistoryExpired } from '../../application/replay/older-history.ts';
 import type { Claimed } from '../../application/replay/rebuild.ts';
 import type { ReplayTasks } from '../../application/replay/replay-tasks.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import type { Failure, Task, Told } from './replay-thread.ts';
+import type { Task, Told } from './replay-thread.ts';
+import { errorOf } from './thread-failure.ts';
 
 /** Each task in a thread of its own: reading a whole log must not keep requests waiting. */
 export function replayThreads(config: Config): ReplayTasks & { close(): Promise<void> } {
-  const running = new Set<{ readonly worker: Worker; readonly ended: Promise<void> }>();
+  const running = new Set<{ readonly ended: Promise<void>; stop(): void }>();
 
   return {
     start: (task) => run(task).claimed,
-    audit: async (query) => (await run({ do: 'audit', query }).done) as AuditReport,
+    async audit(query, signal) {
+      const { done, stop } = run({ do: 'audit', query });
+      signal.addEventListener('abort', stop, { once: true });
+      try {
+        return (await done) as AuditReport;
+      } catch (error) {
+        signal.throwIfAborted();
+        throw error;
+      }
+    },
     digest: async (projection, generation) =>
       (await run({ do: 'digest', projection, generation }).done) as GenerationDigest,
 
     async close() {
-      for (const { worker } of running) worker.postMessage('stop');
+      for (const { stop } of running) stop();
       await Promise.all([...running].map(({ ended }) => ended));
     },
   };
 
-  function run(task: Task): { readonly claimed: Promise<Claimed>; readonly done: Promise<unknown> } {
+  function run(task: Task): {
+    readonly claimed: Promise<Claimed>;
+    readonly done: Promise<unknown>;
+    stop(): void;
+  } {
     const worker = new Worker(new URL('./replay-thread.ts', import.meta.url), {
       workerData: { config, task },
     });
@@ -52,19 +61,9 @@ export function replayThreads(config: Config): ReplayTasks & { close(): Promise<
         resolve();
       });
     });
-    const one = { worker, ended };
+    const one = { ended, stop: () => worker.postMessage('stop') };
     running.add(one);
     void ended.then(() => running.delete(one));
-    return { claimed: claimed.promise, done: done.promise };
+    return { claimed: claimed.promise, done: done.promise, stop: one.stop };
   }
-}
-
-const plain = { ReplayRefused, ReadModelsUnavailable, EventStoreUnavailable, TelemetryLogUnavailable };
-
-function errorOf({ name, message, runner, readings, from = null }: Failure): Error {
-  if (name === 'RebuildUnderWay') return Object.assign(new RebuildUnderWay('', runner ?? ''), { message });
-  if (name === 'HistoryExpired')
-    return Object.assign(new HistoryExpired('', readings ?? 0, from), { message });
-  if (Object.hasOwn(plain, name)) return new plain[name as keyof typeof plain](message);
-  return Object.assign(new Error(message), { name });
 }

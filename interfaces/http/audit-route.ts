@@ -4,6 +4,7 @@ import { noCounts } from '../../application/replay/audit-entries.ts';
 import type { OperatorServices } from './operator-services.ts';
 import { single, time } from './query-parameters.ts';
 import { isoTime } from './replay-shapes.ts';
+import { untilGone } from './request-aborted.ts';
 import { type Route, route } from './route.ts';
 import { deviceId } from './text-schemas.ts';
 
@@ -54,8 +55,8 @@ export const auditRoute = ({ tasks }: OperatorServices): Route =>
       to: time.optional().meta({ description: 'And before this.' }),
     }),
     answers: { 200: { description: 'What was found.', content: { 'application/json': report } } },
-    async handle({ query: { device, from, to } }) {
-      const found = await tasks.audit({ deviceId: device, from, to });
+    async handle({ res, query: { device, from, to } }) {
+      const found = await tasks.audit({ deviceId: device, from, to }, untilGone(res));
       const { days, entries, differences, uncheckedBefore, ...rest } = found;
       const json = {
         ...rest,

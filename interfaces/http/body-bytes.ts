@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
-import { HttpProblem, RequestAborted } from './problems.ts';
+import { HttpProblem } from './problems.ts';
+import { RequestAborted } from './request-aborted.ts';
 
 const inflate = promisify(gunzip);
 

@@ -7,8 +7,10 @@ import { RebuildUnderWay, ReplayRefused } from '../../application/ports/projecti
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { HistoryExpired } from '../../application/replay/older-history.ts';
+import { LogNotRead } from '../../application/telemetry-as-recorded.ts';
 import { InvalidInterval, InvalidTimeZone } from '../../application/telemetry-buckets.ts';
 import { Rejection, type RejectionCode } from '../../domain/rejection.ts';
+import { RequestAborted } from './request-aborted.ts';
 import { contextOf } from './request-context.ts';
 
 /** Every way this API says no. The names are part of its contract and described in docs/api-problems.md. */
@@ -40,6 +42,7 @@ export const problemKinds = {
   'internal-error': { status: 500, title: 'Something went wrong on our side' },
   'not-yet-projected': { status: 503, title: 'The read model is not that far yet' },
   'dependency-unavailable': { status: 503, title: 'A server this one depends on is unavailable' },
+  'history-not-read': { status: 503, title: 'The log could not be read for this query' },
   'not-live': { status: 503, title: 'A part of this process stands still' },
   'not-ready': { status: 503, title: 'This server is not ready' },
 } as const satisfies Record<string, { status: number; title: string }>;
@@ -70,11 +73,6 @@ export class HttpProblem extends Error {
     this.kind = kind;
     this.extras = extras;
   }
-}
-
-/** The caller went away; there is nobody left to answer. */
-export class RequestAborted extends Error {
-  override readonly name = 'RequestAborted';
 }
 
 /** Who made more mistakes than this will find the pattern. */
@@ -123,6 +121,8 @@ export function problemOf(error: unknown): HttpProblem {
       members: { lag: error.lag },
       headers: { 'Retry-After': '1' },
     });
+  if (error instanceof LogNotRead)
+    return new HttpProblem('history-not-read', error.message, { headers: { 'Retry-After': '5' } });
   if (error instanceof TelemetryLogUnavailable)
     return unavailable('The telemetry log', Math.ceil(error.retryAfter));
   if (error instanceof EventStoreUnavailable) return unavailable('The event store', 1);

@@ -1,3 +1,4 @@
+import type { Response } from 'express';
 import { z } from 'zod';
 import type { Point, TelemetryScope } from '../../application/ports/queries.ts';
 import type { Bucket } from '../../application/telemetry-buckets.ts';
@@ -6,8 +7,8 @@ import { consistencyParameters, consistent } from './consistency.ts';
 import { cursors } from './cursor.ts';
 import { deviceFilterOf, deviceFilterParameters } from './device-filter.ts';
 import { deviceParams } from './device-schemas.ts';
-import { recordedPoints } from './recorded-points.ts';
 import { requireRegistered } from './registered.ts';
+import { untilGone } from './request-aborted.ts';
 import { type Exchange, type Route, route } from './route.ts';
 import { formatFor } from './row-format.ts';
 import { limited, type RowPage, streamRows, untilFull } from './row-stream.ts';
@@ -42,7 +43,7 @@ export function telemetrySeriesRoutes({
       params: deviceParams,
       query: deviceParameters.superRefine(checkSeries),
       answers,
-      problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected'],
+      problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected', 'history-not-read'],
       async handle(exchange) {
         const { deviceId } = exchange.params;
         await requireRegistered(history, deviceId);
@@ -71,18 +72,19 @@ export function telemetrySeriesRoutes({
     const format = formatFor(req);
     const headers = await consistent(freshness, projectionsOf(scope), query);
     if (query.interval === undefined)
-      return streamRows(res, pointPage(query, scope), pointShape('devices' in scope), format, headers);
+      return streamRows(res, pointPage(query, scope, res), pointShape('devices' in scope), format, headers);
     const zone = calendar.zone(query.tz ?? 'UTC');
     const shape = bucketShape(query.aggregate ?? ['avg', 'min', 'max', 'sum', 'count'], zone);
     return streamRows(res, bucketPage(query, query.interval, scope), shape, format, headers);
   }
 
-  function pointPage(query: Query, scope: TelemetryScope): RowPage<Point> {
+  function pointPage(query: Query, scope: TelemetryScope, res: Response): RowPage<Point> {
     const { metric: metrics, order, limit, asRecordedAt } = query;
     const { from = readingLimits.earliest, to = readingLimits.latest + 1 } = query;
     const cursor = cursors(ids, ['points', scope, metrics, from, to, order, asRecordedAt], pointKey);
     const after = cursor.read(query.cursor);
     const wanted = {
+      range: { from, to },
       order,
       limit: limit + 1,
       ...(metrics !== undefined && { metrics }),
@@ -90,8 +92,8 @@ export function telemetrySeriesRoutes({
     };
     const points =
       asRecordedAt !== undefined && 'deviceId' in scope
-        ? recordedPoints(asRecorded(scope.deviceId, { from, to }, asRecordedAt), wanted)
-        : telemetry.points({ scope, range: { from, to }, ...wanted });
+        ? asRecorded({ ...wanted, deviceId: scope.deviceId, recordedAt: asRecordedAt }, untilGone(res))
+        : telemetry.points({ ...wanted, scope });
     return limited(points, limit, ({ deviceId, timestamp, metric }) =>
       cursor.write({ deviceId, timestamp, metric }),
     );

@@ -75,7 +75,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
       ledgerTotals: async () => ({ stored: 0, duplicate: 0, corrected: 0, deadLettered: 0, retracted: 0 }),
     },
     retract: retractTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
-    asRecorded: async () => [],
+    asRecorded: async function* () {},
     replay: notAsked,
     tasks: notAsked,
     telemetry,

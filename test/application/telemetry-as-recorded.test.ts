@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import type { EventSource } from '../../application/ports/event-source.ts';
+import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
+import { type RecordedQuery, telemetryAsRecorded } from '../../application/telemetry-as-recorded.ts';
+import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
+import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
+
+const reading = (n: number): LoggedTelemetry => ({
+  id: `e-${n}`,
+  type: 'TelemetryRecorded',
+  schemaVersion: 1,
+  position: String(n),
+  receivedAt: n,
+  correlationId: 'c',
+  actor: 'test',
+  data: { deviceId: 'a', timestamp: n, metrics: { even: n % 2 === 0, n } },
+});
+
+/** A log of one partition that has `events` events, the last of which never come when `missing` are. */
+function logOf(events: number, missing = 0) {
+  let ended = 0;
+  const source: Pick<EventSource<LoggedTelemetry>, 'ends' | 'run'> = {
+    ends: async () => new Map([[0, String(events)]]),
+    async run(consumer, { signal }) {
+      const there = Array.from({ length: events - missing }, (_, i) => reading(i + 1));
+      if (!signal.aborted) await consumer.consume({ partition: 0, after: null, events: there });
+      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      ended += 1;
+    },
+  };
+  const query = telemetryAsRecorded(source as EventSource<LoggedTelemetry>, eventRegistry, uuidIds);
+  return { query, ended: () => ended };
+}
+
+const all: RecordedQuery = {
+  deviceId: 'a',
+  recordedAt: 1e9,
+  range: { from: 0, to: 1e9 },
+  order: 'asc',
+  limit: Number.POSITIVE_INFINITY,
+};
+const unstopped = () => new AbortController().signal;
+
+describe('Telemetry as it was recorded', () => {
+  it('comes in chunks, none empty, and leaves the log alone afterwards', async () => {
+    const { query, ended } = logOf(1500);
+    const sizes = [];
+    for await (const points of query(all, unstopped())) sizes.push(points.length);
+    assert.deepEqual(sizes, [1000, 1000, 1000]);
+    assert.equal(ended(), 1);
+    for await (const points of query({ ...all, deviceId: 'b' }, unstopped())) assert.fail(`${points.length}`);
+  });
+
+  it('goes on behind a point in the middle of a moment, in either order', async () => {
+    const { query } = logOf(3);
+    const read = async (some: Partial<RecordedQuery>) => {
+      const found = [];
+      for await (const points of query({ ...all, ...some }, unstopped()))
+        found.push(...points.map(({ timestamp, metric }) => `${timestamp} ${metric}`));
+      return found;
+    };
+    const after = { deviceId: 'a', timestamp: 2, metric: 'even' };
+    assert.deepEqual(await read({ after }), ['2 n', '3 even', '3 n']);
+    assert.deepEqual(await read({ after, order: 'desc' }), ['2 n', '1 even', '1 n']);
+    assert.deepEqual(await read({ after, metrics: ['n'], limit: 1 }), ['2 n']);
+  });
+
+  it('stops to read when nobody waits any more', async () => {
+    const { query, ended } = logOf(10, 5);
+    const stop = new AbortController();
+    const answer = query(all, stop.signal)[Symbol.asyncIterator]().next();
+    stop.abort(new Error('gone'));
+    await assert.rejects(answer, /gone/);
+    assert.equal(ended(), 1);
+  });
+});
