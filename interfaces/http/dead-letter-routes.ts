@@ -1,47 +1,26 @@
 import { z } from 'zod';
-import type { LetterSummary } from '../../application/ports/dead-letters.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { projectionNames } from '../../application/projections/projection.ts';
 import type { LetterChoice, Retried } from '../../application/replay/dead-letters.ts';
+import {
+  causes,
+  countsAnswer,
+  letterAnswer,
+  letterJson,
+  lettersAnswer,
+  retriedAnswer,
+} from './dead-letter-shapes.ts';
 import type { OperatorServices } from './operator-services.ts';
 import { HttpProblem } from './problems.ts';
 import { integer, single } from './query-parameters.ts';
-import { isoTime } from './replay-shapes.ts';
 import { type Route, route } from './route.ts';
 import { text } from './text-schemas.ts';
 
-const causes = ['malformed', 'unknown-type', 'unknown-device', 'failed', 'behind'] as const;
 const cause = z.enum(causes, { error: `must be one of ${causes.join(', ')}` });
 const names = projectionNames as readonly [ProjectionName, ...ProjectionName[]];
 const projection = z.enum(names, { error: `must be one of ${names.join(', ')}` });
 const idError = 'must be the id of a dead letter';
 const id = integer(1, Number.MAX_SAFE_INTEGER);
-
-const summary = z
-  .strictObject({
-    id: z.int(),
-    projection: z.string(),
-    partition: z.int(),
-    position: z.string(),
-    stream: z.string(),
-    eventId: z.string(),
-    eventType: z.string(),
-    cause: z.enum(causes),
-    error: z.string(),
-    correlationId: z.string(),
-    parkedAt: z.iso.datetime(),
-    discarded: z.strictObject({ by: z.string(), reason: z.string(), at: z.iso.datetime() }).nullable(),
-  })
-  .meta({ id: 'DeadLetter' });
-const whole = summary
-  .extend({ stack: z.string().nullable(), event: z.unknown() })
-  .meta({ id: 'DeadLetterEvent' });
-const retriedStream = z.strictObject({
-  projection: z.string(),
-  stream: z.string(),
-  applied: z.int(),
-  failed: z.strictObject({ position: z.string(), cause: z.enum(causes), error: z.string() }).nullable(),
-});
 
 const choice = {
   id: z.int({ error: idError }).min(1, { error: idError }).optional().meta({ description: 'One letter.' }),
@@ -73,13 +52,13 @@ export function deadLetterRoutes({ replay: { letters, desk } }: OperatorServices
       answers: {
         200: {
           description: 'A page; the last `id` in `after` gives the next.',
-          content: { 'application/json': z.strictObject({ deadLetters: z.array(summary) }) },
+          content: { 'application/json': lettersAnswer },
         },
       },
       async handle({ query: { limit, after, discarded, ...given } }) {
         const filter = { ...defined(given), discarded: discarded === 'true' };
         const page = { limit, ...(after !== undefined && { after }) };
-        return { status: 200, json: { deadLetters: (await letters.list(filter, page)).map(summaryJson) } };
+        return { status: 200, json: { deadLetters: (await letters.list(filter, page)).map(letterJson) } };
       },
     }),
 
@@ -91,18 +70,7 @@ export function deadLetterRoutes({ replay: { letters, desk } }: OperatorServices
       answers: {
         200: {
           description: 'As it is now.',
-          content: {
-            'application/json': z.strictObject({
-              counts: z.array(
-                z.strictObject({
-                  projection: z.string(),
-                  cause: z.enum(causes),
-                  waiting: z.int(),
-                  discarded: z.int(),
-                }),
-              ),
-            }),
-          },
+          content: { 'application/json': countsAnswer },
         },
       },
       handle: async () => ({ status: 200, json: { counts: await letters.counts() } }),
@@ -114,13 +82,12 @@ export function deadLetterRoutes({ replay: { letters, desk } }: OperatorServices
       path: '/api/v1/dead-letters/:id',
       summary: 'One of them: the event, what is wrong with it, where it came from',
       params: z.strictObject({ id: id.meta({ description: 'As the list tells it.' }) }),
-      answers: { 200: { description: 'All that is known.', content: { 'application/json': whole } } },
+      answers: { 200: { description: 'All that is known.', content: { 'application/json': letterAnswer } } },
       problems: ['not-found'],
       async handle({ params }) {
         const letter = await letters.find(params.id);
         if (!letter) throw new HttpProblem('not-found', `There is no dead letter ${params.id}`);
-        const { event, stack } = letter;
-        return { status: 200, json: { ...summaryJson(letter), event, stack } };
+        return { status: 200, json: letterJson(letter) };
       },
     }),
 
@@ -142,7 +109,7 @@ export function deadLetterRoutes({ replay: { letters, desk } }: OperatorServices
       answers: {
         200: {
           description: 'What became of each stream.',
-          content: { 'application/json': z.strictObject({ streams: z.array(retriedStream) }) },
+          content: { 'application/json': retriedAnswer },
         },
       },
       problems: ['replay-refused'],
@@ -205,34 +172,6 @@ const whichOne = () =>
       errors: [{ in: 'body', path: '', detail: 'must say which: id, or stream with projection, or all' }],
     },
   });
-
-function summaryJson({ id: number, discarded, parkedAt, ...letter }: LetterSummary) {
-  const {
-    projection: name,
-    partition,
-    position,
-    stream,
-    eventId,
-    eventType,
-    cause: why,
-    error,
-    correlationId,
-  } = letter;
-  return {
-    id: number,
-    projection: name,
-    partition,
-    position,
-    stream,
-    eventId,
-    eventType,
-    cause: why,
-    error,
-    correlationId,
-    parkedAt: isoTime(parkedAt),
-    discarded: discarded && { ...discarded, at: isoTime(discarded.at) },
-  };
-}
 
 const defined = <Given extends object>(given: Given) =>
   Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { AuditReport, Difference } from '../../../application/replay/audit.ts';
 import type { AuditCounts } from '../../../application/replay/audit-entries.ts';
+import { auditJson } from '../../http/audit-shape.ts';
 import { parseIsoTime } from '../../http/iso-time.ts';
 import { type CommandContext, withReplay } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
@@ -40,7 +41,7 @@ export function auditCommand(program: Command, context: CommandContext): void {
         const query = { deviceId: device, from: dayOf('--from', from), to: dayOf('--to', to) };
         const report = await replay.audit(query, context.signal);
         if (report.differenceCount > 0) context.exitCode = exitCodes.refused;
-        await context.terminal.out(json ? `${JSON.stringify(report)}\n` : auditText(report));
+        await context.terminal.out(json ? `${JSON.stringify(auditJson(report))}\n` : auditText(report));
       }),
     );
 }

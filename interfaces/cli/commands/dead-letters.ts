@@ -1,9 +1,10 @@
 import { userInfo } from 'node:os';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { LetterSummary, StoredLetter } from '../../../application/ports/dead-letters.ts';
 import type { ProjectionName } from '../../../application/projections/projection.ts';
 import { projectionNames } from '../../../application/projections/projection.ts';
 import type { LetterChoice, Retried } from '../../../application/replay/dead-letters.ts';
+import { causes, letterJson } from '../../http/dead-letter-shapes.ts';
 import { type CommandContext, withReplay } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
 import { count, counted, printable, table } from '../format.ts';
@@ -27,7 +28,8 @@ type Chosen = Json & {
   readonly all?: boolean;
 };
 
-const projectionOption = ['--projection <name>', `of ${projectionNames.join(', ')}`] as const;
+const projectionOption = () =>
+  new Option('--projection <name>', 'of this projection').choices(projectionNames);
 const id = whole(1, Number.MAX_SAFE_INTEGER);
 
 export function deadLettersCommand(program: Command, context: CommandContext): void {
@@ -49,15 +51,19 @@ ${exitCodesHelp}`,
       );
 
   add('list', 'Those that wait, in the order they were parked', 'list --cause malformed')
-    .option(...projectionOption)
-    .option('--cause <cause>', 'malformed, unknown-type, unknown-device, failed or behind')
+    .addOption(projectionOption())
+    .addOption(new Option('--cause <cause>', 'why they were parked').choices(causes))
     .option('--stream <stream>', 'of one stream, such as device-boiler-7')
     .option('--discarded', 'those that were discarded instead')
     .option('--limit <letters>', 'letters at most', whole(1, 100_000), 100)
-    .action(({ json, limit, ...filter }: Json & { limit: number }) =>
+    .option('--after <id>', 'those behind this one, which was the last of a page', id, 0)
+    .action(({ json, limit, after, ...filter }: Json & { limit: number; after: number }) =>
       withReplay(context, 'dead-letters list', async (replay) => {
-        const found = await replay.letters.list(filter, { limit });
-        await answer(found, json, () => listText(found));
+        const found = await replay.letters.list(filter, { limit: limit + 1, after });
+        const page = found.slice(0, limit);
+        await answer(page.map(letterJson), json, () => listText(page));
+        if (found.length > limit)
+          context.terminal.note(`There are more: --after ${page.at(-1)?.id} lists those behind`);
       }),
     );
 
@@ -75,7 +81,7 @@ ${exitCodesHelp}`,
       withReplay(context, 'dead-letters show', async (replay) => {
         const letter = await replay.letters.find(id(text));
         if (!letter) throw new Refused(`There is no dead letter ${text}`);
-        await answer(letter, json, () => letterText(letter));
+        await answer(letterJson(letter), json, () => letterText(letter));
       }),
   );
 
@@ -84,7 +90,7 @@ ${exitCodesHelp}`,
     'Apply one and those behind it, a stream, or all; a stream stops where one fails again',
     'retry --all',
   )
-    .option(...projectionOption)
+    .addOption(projectionOption())
     .option('--stream <stream>', 'every letter of a stream')
     .option('--all', 'every letter there is')
     .action((text: string | undefined, options: Chosen) =>
@@ -102,7 +108,7 @@ ${exitCodesHelp}`,
     'Give one up, or all of a stream; the ledger goes on counting them as dead-lettered',
     'discard 12 --reason "Firmware 1.3 sent text"',
   )
-    .option(...projectionOption)
+    .addOption(projectionOption())
     .option('--stream <stream>', 'every letter of a stream')
     .requiredOption('--reason <text>', 'why, for those who audit')
     .action((text: string | undefined, { reason, ...options }: Chosen & { reason: string }) =>
@@ -125,8 +131,6 @@ ${exitCodesHelp}`,
 const whichOne = 'say which: an id, or --stream with --projection';
 
 function choices(text: string | undefined, { projection, stream, all }: Chosen): readonly LetterChoice[] {
-  if (projection !== undefined && !projectionNames.includes(projection))
-    throw new UsageError(`--projection must be one of ${projectionNames.join(', ')}`);
   const given = [text, stream, all].filter((one) => one !== undefined);
   if (given.length !== 1) throw new UsageError(`${whichOne}, or --all`);
   if (text !== undefined) return [{ id: id(text) }];

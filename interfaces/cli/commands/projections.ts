@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { BuildProgress, GenerationDigest } from '../../../application/ports/projection-control.ts';
 import type { ProjectionReport, Replay } from '../../../application/replay/replay.ts';
+import { digestJson, projectionJson } from '../../http/replay-shapes.ts';
 import { type CommandContext, withReplay } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused } from '../exit-codes.ts';
 import { count, seconds, table } from '../format.ts';
@@ -43,7 +44,7 @@ ${exitCodesHelp}`,
     (options: Json) =>
       replaying('projections list', async (replay) => {
         const all = await replay.list();
-        await answer(all, () => table(...projectionRows(all)), options);
+        await answer(all.map(projectionJson), () => table(...projectionRows(all)), options);
       }),
   );
 
@@ -103,8 +104,7 @@ ${exitCodesHelp}`,
     .action((name: string, options: Json & { generation?: number }) =>
       replaying('projections digest', async (replay) => {
         const digest = await replay.digest(name, options.generation);
-        const json = { ...digest, checkpoints: Object.fromEntries(digest.checkpoints) };
-        await answer(json, () => digestText(digest), options);
+        await answer(digestJson(digest), () => digestText(digest), options);
       }),
     );
 
@@ -172,7 +172,7 @@ ${exitCodesHelp}`,
 
   function showOne(report: ProjectionReport, options: Json): Promise<void> {
     const text = () => `${table(...projectionRows([report]))}\n${table(...generationRows(report))}`;
-    return answer(report, text, options);
+    return answer(projectionJson(report), text, options);
   }
 
   const replaying = (doing: string, work: (replay: Replay) => Promise<void>) =>
