@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { onBothEngines, type ReadModelStore } from '../support/both-engines.ts';
-import { distributedStores } from '../support/distributed-stores.ts';
+import { comparePositions, type Position } from '../../application/ports/position.ts';
+import { projectionNames } from '../../application/projections/projection.ts';
+import { onBothProfiles } from '../support/both-profiles.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';
-import { needs } from '../support/servers.ts';
 
 const readings = 5000;
-const devices = ['a', 'b', 'c'];
+const devices = 500;
 
-/** What a reader of each projection asks for, which no rebuild may change. */
+/** What a reader of each projection asks for, which neither a rebuild nor what comes meanwhile may change. */
 const questions = {
-  devices: ['/api/v1/devices?limit=10'],
+  devices: ['/api/v1/devices?limit=20&q=d-49', '/api/v1/devices?limit=10&type=test'],
   device_history: ['/api/v1/devices/a/history'],
   telemetry: [
     `/api/v1/devices/a/telemetry?to=${readings}&limit=10000`,
@@ -19,22 +19,10 @@ const questions = {
   ],
 } as const;
 
-type Stores = ReadModelStore & { readonly roles?: readonly [string, ...string[]] };
+/** Events a second, so that a rebuild of each takes a while. */
+const slowly = { devices: '500', device_history: '500', telemetry: '5000' } as const;
 
-onBothEngines('Readers, while a projection is rebuilt', readers);
-
-needs('KAFKA_BROKERS', 'Readers, while a projection is rebuilt with several workers', (brokers) =>
-  needs('MYSQL_URL', 'of the distributed profile', function (url) {
-    this.timeout(240_000);
-    readers(async () => {
-      const { env, close } = await distributedStores(brokers, url);
-      const workers = ['device-projector', 'device-projector', 'telemetry-projector', 'telemetry-projector'];
-      return { env, roles: ['api', ...workers], drop: close };
-    });
-  }),
-);
-
-function readers(open: () => Promise<Stores>): void {
+onBothProfiles('Readers, while a projection is rebuilt', (open) => {
   let server: RunningServer;
   let drop: () => Promise<void>;
 
@@ -42,7 +30,12 @@ function readers(open: () => Promise<Stores>): void {
     const opened = await open();
     drop = opened.drop;
     server = await runningServer(opened.env, opened.roles);
-    await server.register(...devices);
+    await server.register('a', 'b');
+    const json = [
+      ...Array.from({ length: devices }, (_, n) => ({ deviceId: `d-${n}`, name: 'D', type: 'test' })),
+      { deviceId: 'busy', name: 'Busy', type: 'busy' },
+    ];
+    assert.equal((await server.call('POST', '/api/v1/devices/bulk', { json })).status, 200);
     for (let n = 0; n < readings; n += 1000)
       await server.measure(
         'a',
@@ -55,51 +48,77 @@ function readers(open: () => Promise<Stores>): void {
     await drop();
   });
 
-  for (const [projection, addresses] of Object.entries(questions))
+  for (const projection of projectionNames)
     it(`of ${projection} see no error, nothing empty and no mixture`, async function () {
+      const addresses = questions[projection];
       const stop = new AbortController();
       const first = await Promise.all(addresses.map((address) => server.call('GET', address)));
+      for (const { text } of first) assert.ok(text.length > 50, text);
       const slowest = { milliseconds: 0, answers: 0 };
-      const work = [read(), ingest()];
+      const work = [read(), change()];
       try {
-        const { code, out, err } = await server.command(
-          'projections',
-          'rebuild',
-          projection,
-          '--throttle',
-          '5000',
-          '--json',
-        );
-        assert.equal(code, 0, err);
-        const { switched, comparison } = JSON.parse(out);
-        assert.ok(switched && comparison.equal && comparison.samePosition, out);
+        const { switched, comparison } = await operated('rebuild', '--throttle', slowly[projection]);
+        assert.ok(switched && comparison.equal && comparison.samePosition, JSON.stringify(comparison));
       } finally {
         stop.abort();
         await Promise.all(work);
       }
-      assert.ok(slowest.answers > 50);
+      assert.ok(slowest.answers > 50, `${slowest.answers} answers`);
       if (this.test)
         this.test.title += ` (the slowest of ${slowest.answers} answers: ${slowest.milliseconds.toFixed(0)} ms)`;
 
+      // The generation that is read now has gone on by itself; the old one is brought to where it is.
+      const { comparison } = await operated('rollback');
+      assert.ok(comparison.equal && comparison.samePosition, JSON.stringify(comparison));
+
+      async function operated(what: 'rebuild' | 'rollback', ...options: string[]) {
+        const { code, out, err } = await server.command(
+          'projections',
+          what,
+          projection,
+          '--json',
+          ...options,
+        );
+        assert.equal(code, 0, err);
+        return JSON.parse(out);
+      }
+
       async function read(): Promise<void> {
+        const seen = new Map<string, Position>();
         while (!stop.signal.aborted) {
           for (const [i, address] of addresses.entries()) {
             const asked = performance.now();
-            const { status, text } = await server.call('GET', address);
+            const { status, text, headers } = await server.call('GET', address);
             slowest.milliseconds = Math.max(slowest.milliseconds, performance.now() - asked);
             slowest.answers += 1;
             assert.equal(status, 200, text);
             assert.ok(text === first[i]?.text, `${address} answered ${text.slice(0, 500)}`);
+            neverBack(headers.get('Fieldlog-Position') ?? '', seen);
           }
           await pause(10);
         }
       }
 
-      async function ingest(): Promise<void> {
+      async function change(): Promise<void> {
         for (let n = 0; !stop.signal.aborted; n += 1) {
           await server.measure('b', [n]);
+          await server.call('PATCH', '/api/v1/devices/busy', { json: { name: `Busy ${projection} ${n}` } });
           await pause(2);
         }
       }
     });
+});
+
+/** What readers are told of how far they see. */
+function neverBack(positions: string, seen: Map<string, Position>): void {
+  assert.notEqual(positions, '');
+  for (const one of positions.split(/, */)) {
+    const [, partition = '', position = ''] = /^(\w+:\d+):(\S+)$/.exec(one) ?? [];
+    assert.notEqual(position, '', positions);
+    assert.ok(
+      comparePositions(position, seen.get(partition) ?? null) >= 0,
+      `${one} after ${seen.get(partition)}`,
+    );
+    seen.set(partition, position);
+  }
 }
