@@ -16,12 +16,13 @@ export type FieldlogProcess = {
   end(signal: NodeJS.Signals): Promise<number | null>;
 };
 
-/** Runs the command line as its users do, in a process of its own. */
+/** Runs the command line as its users do, in a process of its own; `of` is that of another release. */
 export function fieldlog(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  of = bin,
 ): FieldlogProcess {
-  const child = spawn(process.execPath, [bin, ...args], {
+  const child = spawn(process.execPath, [of, ...args], {
     env: { ...ownEnvironment, LOG_LEVEL: 'warn', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -8,6 +8,8 @@ import { type HttpClient, httpClient } from './http-client.ts';
 
 export type RunningServer = {
   readonly call: HttpClient;
+  /** The variables that name its stores. */
+  readonly stores: Readonly<Record<string, string>>;
   /** Runs a command on the same stores to its end. */
   command(
     ...args: string[]
@@ -40,6 +42,7 @@ export async function runningServer(
 
   return {
     call,
+    stores,
     start,
 
     async command(...args) {
