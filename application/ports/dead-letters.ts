@@ -38,6 +38,12 @@ export interface DeadLetters {
     page: { readonly limit: number; readonly after?: number },
   ): Promise<readonly LetterSummary[]>;
 
+  /** Of any generation, those that wait and those that were discarded, in the order they were parked. */
+  of(
+    of: Generation,
+    page: { readonly limit: number; readonly after?: number },
+  ): Promise<readonly StoredLetter[]>;
+
   find(id: number): Promise<StoredLetter | undefined>;
 
   /** Of the active generations. */

@@ -28,6 +28,11 @@ export type ReplayOptions = {
   readonly onProgress?: ((progress: BuildProgress) => void) | undefined;
 };
 
+export type RebuildOptions = ReplayOptions & {
+  /** Carry over what the log no longer has. */
+  readonly keepOlder?: boolean;
+};
+
 export type Claimed = Generation & { readonly resumed: boolean };
 
 export type RebuildOutcome = {
@@ -53,19 +58,19 @@ const usualHandover = 1_000;
 export async function rebuild(
   what: Rebuildable,
   ports: ReplayPorts,
-  { keepOlder = false, ...options }: ReplayOptions & { readonly keepOlder?: boolean },
+  { keepOlder = false, ...options }: RebuildOptions,
 ): Promise<RebuildOutcome> {
-  const { control, readModels, gap } = ports;
+  const { control } = ports;
   const live = await liveOf(what, control);
   const expired = await expiredHistory(what);
-  if (expired && !keepOlder) await refuseLoss(what, live, expired, gap);
+  if (expired && !keepOlder) await refuseLoss(what, live, expired, ports);
   const wanted = { projection: what.name, version: what.version, device: null };
   const claimed = await control.claim(wanted, options.builder);
   const next = { projection: what.name, generation: claimed.generation };
   const overtakes = live.version !== what.version;
 
   return working(what, ports, options, { next, live, overtakes, resumed: claimed.resumed }, async (build) => {
-    if (expired) await carryOver(what, live, next, expired, gap, readModels);
+    if (expired) await carryOver(what, live, next, expired, ports);
     await build.catchUp();
     const comparison = await compared(build, what, live, next, ports);
     const isExplained = overtakes || (expired !== undefined && keepOlder);
@@ -105,22 +110,23 @@ export async function rebuildDevice(
   what: Rebuildable,
   { deviceId, stream }: { readonly deviceId: string; readonly stream: string },
   ports: ReplayPorts,
-  options: ReplayOptions,
+  { keepOlder = false, ...options }: RebuildOptions,
 ): Promise<{ readonly projection: string; readonly generation: number; readonly deviceId: string }> {
-  const { control, gap } = ports;
+  const { control } = ports;
   const live = await liveOf(what, control);
   if (live.version !== what.version)
     throw new ReplayRefused(
       `The active generation of ${what.name} is of version ${live.version} and this release of ${what.version}: ` +
         'rebuild all of it',
     );
-  const expired = await expiredHistory(what);
-  if (expired) await refuseLoss(what, live, expired, gap);
+  const expired = await expiredHistory(what, { deviceId, stream });
+  if (expired && !keepOlder) await refuseLoss(what, live, expired, ports);
   const wanted = { projection: what.name, version: what.version, device: deviceId };
   const claimed = await control.claim(wanted, options.builder);
   const next = { projection: what.name, generation: claimed.generation };
   const terms = { next, live, overtakes: false, resumed: claimed.resumed, stream };
   await working(what, ports, options, terms, async (build) => {
+    if (expired) await carryOver(what, live, next, expired, ports);
     await build.catchUp();
     await build.enter('switch');
     await build.align((held) => held.adopt(next, deviceId, stream));

@@ -1,7 +1,13 @@
 import type { Clock } from '../ports/clock.ts';
 import type { BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
 import type { Log } from '../ports/log.ts';
-import type { Generation, ProjectionTables, ReadingRow, ReadModels } from '../ports/read-models.ts';
+import type {
+  DeadLetter,
+  Generation,
+  ProjectionTables,
+  ReadingRow,
+  ReadModels,
+} from '../ports/read-models.ts';
 import type { Projection, ProjectionName } from '../projections/projection.ts';
 import { type Parking, type ProjectorObserver, projector } from '../projector.ts';
 import { type ApplyLetters, applyLetters } from './retry-letters.ts';
@@ -24,8 +30,11 @@ export type Rebuildable = {
 
   readonly applyLetters: ApplyLetters;
 
-  /** Applies rows of another generation whose events are no longer in the log; absent where logs keep all. */
-  carry?(rows: readonly ReadingRow[], tables: ProjectionTables): Promise<void>;
+  /** Takes over from another generation what is no longer in the log; absent where logs keep all. */
+  carry?(
+    older: { readonly rows: readonly ReadingRow[]; readonly letters: readonly DeadLetter[] },
+    tables: ProjectionTables,
+  ): Promise<void>;
 } & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter' | 'partitioner'>;
 
 /** `observer` is told of the live generation only: history is not late, and its events were counted when they came. */

@@ -17,6 +17,7 @@ import { type DeadLetterDesk, deadLetterDesk } from './dead-letters.ts';
 import {
   activate,
   liveOf,
+  type RebuildOptions,
   type RebuildOutcome,
   type ReplayOptions,
   rebuild,
@@ -41,8 +42,12 @@ export type Replay = {
   readonly letters: ReplayPorts['letters'];
   readonly desk: DeadLetterDesk;
   list(): Promise<readonly ProjectionReport[]>;
-  rebuild(name: string, options: WorkOptions & { readonly keepOlder?: boolean }): Promise<RebuildOutcome>;
-  rebuildDevice(name: string, deviceId: string, options: WorkOptions): ReturnType<typeof rebuildDevice>;
+  rebuild(name: string, options: Omit<RebuildOptions, 'builder'>): Promise<RebuildOutcome>;
+  rebuildDevice(
+    name: string,
+    deviceId: string,
+    options: Omit<RebuildOptions, 'builder'>,
+  ): ReturnType<typeof rebuildDevice>;
   /** To the newest generation that waits, or back to the one that was active before. */
   switchTo(which: 'ready' | 'retired', name: string, options: WorkOptions): Promise<RebuildOutcome>;
   setPaused(name: string, paused: boolean): Promise<ProjectionReport>;

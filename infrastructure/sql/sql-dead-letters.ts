@@ -104,6 +104,15 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
       return rows.map(letterSummary);
     },
 
+    async of({ projection, generation }, { limit, after = 0 }) {
+      const rows = await sql.all<WholeRow>(
+        `SELECT ${summaryColumns}, d.stack, d.event FROM dead_letters d
+         WHERE ${ofGeneration} AND d.id > ? ORDER BY d.id LIMIT ?`,
+        [projection, generation, after, limit],
+      );
+      return rows.map(wholeLetter);
+    },
+
     async find(id) {
       const [row] = await sql.all<WholeRow>(
         `SELECT ${summaryColumns}, d.stack, d.event FROM dead_letters d WHERE d.id = ?`,

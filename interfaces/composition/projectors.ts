@@ -4,6 +4,7 @@ import type { DeadLetterFeed } from '../../application/ports/dead-letter-feed.ts
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay } from '../../application/ports/projection-control.ts';
+import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
 import { deviceHistoryProjection } from '../../application/projections/device-history.ts';
 import { devicesProjection } from '../../application/projections/devices.ts';
 import type { Projection, ProjectionName } from '../../application/projections/projection.ts';
@@ -44,7 +45,13 @@ export async function rebuildable(container: Container, name: ProjectionName): P
         : undefined;
       return {
         ...over(projection, source, config.KAFKA_GROUP, (event) => event.receivedAt, feed),
-        carry: (rows, tables) => projection.open().apply(carriedReadings(rows), tables),
+        async carry({ rows, letters }, tables) {
+          const worker = projection.open();
+          await worker.apply(carriedReadings(rows), tables);
+          await tables.deadLetters.park(letters);
+          const events = letters.map(({ event }) => event as LoggedTelemetry);
+          await worker.parked?.(events, tables);
+        },
       };
     }
   }

@@ -50,7 +50,7 @@ function perform(on: Replay, wanted: Task): Promise<unknown> {
   if (what === 'rollback') return on.switchTo('retired', name, options);
   return deviceId === undefined
     ? on.rebuild(name, { ...options, keepOlder })
-    : on.rebuildDevice(name, deviceId, options);
+    : on.rebuildDevice(name, deviceId, { ...options, keepOlder });
 }
 
 function tell(told: Told): void {

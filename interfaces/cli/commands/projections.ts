@@ -20,6 +20,7 @@ Examples:
 
 type Json = { readonly json: boolean };
 type Throttle = Json & { readonly throttle?: number };
+type RebuildOptions = Throttle & { readonly device?: string; readonly keepOlder?: boolean };
 
 export function projectionsCommand(program: Command, context: CommandContext): void {
   const projections = program
@@ -61,12 +62,10 @@ ${exitCodesHelp}`,
     .option('--device <id>', 'this device only, in place')
     .option(...throttle)
     .option('--keep-older', 'carry over readings that the log no longer has')
-    .action((name: string, options: Throttle & { device?: string; keepOlder?: boolean }) =>
-      options.device === undefined
-        ? build(`rebuild ${name}`, (replay, work) =>
-            replay.rebuild(name, { ...work, keepOlder: options.keepOlder ?? false }),
-          )(options)
-        : rebuildDevice(name, options.device, options),
+    .action((name: string, { device, keepOlder = false, ...options }: RebuildOptions) =>
+      device === undefined
+        ? build(`rebuild ${name}`, (replay, work) => replay.rebuild(name, { ...work, keepOlder }))(options)
+        : rebuildDevice(name, device, keepOlder, options),
     );
 
   add('switch <name>', 'Make the generation that waits the active one, whatever differs')
@@ -124,11 +123,12 @@ ${exitCodesHelp}`,
   function rebuildDevice(
     name: string,
     deviceId: string,
+    keepOlder: boolean,
     { throttle: limit, ...options }: Throttle,
   ): Promise<void> {
     return replaying(`rebuild of ${deviceId} in ${name}`, async (replay) => {
       const outcome = await withProgress((work) =>
-        replay.rebuildDevice(name, deviceId, { ...work, throttle: limit }),
+        replay.rebuildDevice(name, deviceId, { ...work, keepOlder, throttle: limit }),
       );
       const text = () =>
         `${name}: the rows of ${deviceId} were built anew and put in place in generation ${outcome.generation}.\n`;

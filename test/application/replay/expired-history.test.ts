@@ -80,8 +80,8 @@ onBothEngines('A rebuild from a log that has lost its beginning', (open) => {
     const stop = new AbortController();
     const dying: Rebuildable = {
       ...shortened,
-      carry: async (rows, tables) => {
-        await what.telemetry.carry?.(rows.slice(0, 2), tables);
+      carry: async ({ rows, letters }, tables) => {
+        await what.telemetry.carry?.({ rows: rows.slice(0, 2), letters }, tables);
         stop.abort(new Error('killed'));
       },
     };
