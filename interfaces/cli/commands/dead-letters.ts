@@ -72,31 +72,35 @@ ${exitCodesHelp}`,
       const counts = await replay.letters.counts();
       const rows = counts.map((one) => [one.projection, one.cause, count(one.waiting), count(one.discarded)]);
       const headings = ['projection', 'cause', 'waiting', 'discarded'];
-      await answer(counts, json, () => table(headings, rows, headings.slice(2)));
+      await answer(counts, json, () =>
+        rows.length === 0 ? 'There is none.\n' : table(headings, rows, headings.slice(2)),
+      );
     }),
   );
 
-  add('show <id>', 'The event, what is wrong with it, and where it came from', 'show 12').action(
-    (text: string, { json }: Json) =>
+  add('show', 'The event, what is wrong with it, and where it came from', 'show 12')
+    .argument('<id>', 'as the list tells it', id)
+    .action((one: number, { json }: Json) =>
       withReplay(context, 'dead-letters show', async (replay) => {
-        const letter = await replay.letters.find(id(text));
-        if (!letter) throw new Refused(`There is no dead letter ${text}`);
+        const letter = await replay.letters.find(one);
+        if (!letter) throw new Refused(`There is no dead letter ${one}`);
         await answer(letterJson(letter), json, () => letterText(letter));
       }),
-  );
+    );
 
   add(
-    'retry [id]',
+    'retry',
     'Apply one and those behind it, a stream, or all; a stream stops where one fails again',
     'retry --all',
   )
+    .argument('[id]', 'as the list tells it', id)
     .addOption(projectionOption())
     .option('--stream <stream>', 'every letter of a stream')
     .option('--all', 'every letter there is')
-    .action((text: string | undefined, options: Chosen) =>
+    .action((one: number | undefined, options: Chosen) =>
       withReplay(context, 'dead-letters retry', async (replay) => {
         const retried: Retried[] = [];
-        for (const choice of choices(text, options))
+        for (const choice of choices(one, options))
           for await (const stream of replay.desk.retry(choice)) retried.push(stream);
         if (retried.some(({ failed }) => failed)) context.exitCode = exitCodes.refused;
         await answer(retried, options.json, () => retriedText(retried));
@@ -104,18 +108,19 @@ ${exitCodesHelp}`,
     );
 
   add(
-    'discard [id]',
+    'discard',
     'Give one up, or all of a stream; the ledger goes on counting them as dead-lettered',
     'discard 12 --reason "Firmware 1.3 sent text"',
   )
+    .argument('[id]', 'as the list tells it', id)
     .addOption(projectionOption())
     .option('--stream <stream>', 'every letter of a stream')
     .requiredOption('--reason <text>', 'why, for those who audit')
-    .action((text: string | undefined, { reason, ...options }: Chosen & { reason: string }) =>
+    .action((one: number | undefined, { reason, ...options }: Chosen & { reason: string }) =>
       withReplay(context, 'dead-letters discard', async (replay) => {
         const by = userInfo().username;
         let discarded = 0;
-        for (const choice of choices(text, options)) {
+        for (const choice of choices(one, options)) {
           if (!('id' in choice) && !('stream' in choice)) throw new UsageError(whichOne);
           discarded += await replay.desk.discard(choice, { by, reason });
         }
@@ -130,10 +135,10 @@ ${exitCodesHelp}`,
 
 const whichOne = 'say which: an id, or --stream with --projection';
 
-function choices(text: string | undefined, { projection, stream, all }: Chosen): readonly LetterChoice[] {
-  const given = [text, stream, all].filter((one) => one !== undefined);
+function choices(one: number | undefined, { projection, stream, all }: Chosen): readonly LetterChoice[] {
+  const given = [one, stream, all].filter((choice) => choice !== undefined);
   if (given.length !== 1) throw new UsageError(`${whichOne}, or --all`);
-  if (text !== undefined) return [{ id: id(text) }];
+  if (one !== undefined) return [{ id: one }];
   if (stream === undefined)
     return (projection ? [projection] : projectionNames).map((name) => ({ projection: name }));
   if (projection === undefined)
@@ -142,6 +147,7 @@ function choices(text: string | undefined, { projection, stream, all }: Chosen):
 }
 
 function listText(letters: readonly LetterSummary[]): string {
+  if (letters.length === 0) return 'There is none.\n';
   const rows = letters.map((one) => [
     String(one.id),
     one.projection,

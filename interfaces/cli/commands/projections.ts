@@ -91,12 +91,11 @@ ${exitCodesHelp}`,
         ),
     );
 
-  add('drop <name> <generation>', 'Remove a generation that is not active', 'drop telemetry 1').action(
-    (name: string, generation: string, options: Json) =>
-      replaying(`drop of ${name}`, async (replay) =>
-        showOne(await replay.drop(name, whole(1, 1_000_000_000)(generation)), options),
-      ),
-  );
+  add('drop <name>', 'Remove a generation that is not active', 'drop telemetry 1')
+    .argument('<generation>', 'its number', whole(1, 1_000_000_000))
+    .action((name: string, generation: number, options: Json) =>
+      replaying(`drop of ${name}`, async (replay) => showOne(await replay.drop(name, generation), options)),
+    );
 
   add('digest <name>', 'What a generation holds, told so that two databases can be compared')
     .option('--generation <number>', 'this one (default: the active one)', whole(1, 1_000_000_000))

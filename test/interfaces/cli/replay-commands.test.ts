@@ -47,7 +47,15 @@ describe('The commands for operators', function () {
     assert.equal((await run('projections', 'drop', 'telemetry', '2')).code, 0);
     assert.equal((await run('projections', 'switch', 'telemetry')).code, 1);
     assert.equal((await run('projections', 'rebuild', 'dreams')).code, 1);
-    assert.equal((await run('projections', 'rebuild', 'telemetry', '--throttle', 'fast')).code, 2);
+    const wrongly = {
+      throttle: ['rebuild', 'telemetry', '--throttle', 'fast'],
+      generation: ['drop', 'telemetry', 'seven'],
+    };
+    for (const [what, words] of Object.entries(wrongly)) {
+      const { code, err } = await run('projections', ...words);
+      assert.equal(code, 2);
+      assert.match(err, new RegExp(`${what}.*It must be a whole number from 1`));
+    }
   });
 
   it('end with 1 when the rebuilt tables differ, and say how to take them', async () => {
@@ -101,6 +109,41 @@ describe('The commands for operators', function () {
     assert.equal((await run('dead-letters', 'retry')).code, 2);
     assert.equal((await run('dead-letters', 'retry', '--all')).out, 'No dead letter waits.\n');
     assert.equal((await run('dead-letters', 'show', '999')).code, 1);
+    assert.match((await run('dead-letters', 'show', 'first')).err, /It must be a whole number/);
+    assert.equal((await run('dead-letters', 'list')).out, 'There is none.\n');
+    for (const wrong of [
+      ['--cause', 'mood'],
+      ['--projection', 'dreams'],
+    ])
+      assert.match((await run('dead-letters', 'list', ...wrong)).err, /Allowed choices are /);
+  });
+
+  it('page dead letters, and answer scripts as the API does', async () => {
+    for (let n = 0; n < 3; n += 1) await fixture.publishRaw({ deviceId: 'a', timestamp: 'never' });
+    await fixture.consumed('telemetry');
+    const listed = async (...options: string[]) => {
+      const { out, err } = await run('dead-letters', 'list', '--json', ...options);
+      return { letters: JSON.parse(out), more: /--after (\d+)/.exec(err)?.[1] };
+    };
+    const first = await listed('--limit', '2');
+    assert.equal(first.letters.length, 2);
+    assert.match(first.letters[0].parkedAt, /^\d{4}-\d\d-\d\dT.*Z$/);
+    assert.equal(first.more, String(first.letters[1].id));
+    const last = await listed('--limit', '2', '--after', first.more ?? '');
+    assert.deepEqual(
+      [...first.letters, ...last.letters].map(({ position }) => position),
+      ['3', '4', '5'],
+    );
+    assert.equal(last.more, undefined);
+
+    const [state] = JSON.parse((await run('projections', 'list', '--json')).out).filter(
+      ({ projection }: { projection: string }) => projection === 'telemetry',
+    );
+    assert.deepEqual(state.positions, ['0:5']);
+    const digest = JSON.parse((await run('projections', 'digest', 'telemetry', '--json')).out);
+    assert.deepEqual(digest.positions, ['0:5']);
+    const audit = JSON.parse((await run('audit', '--json')).out);
+    assert.equal(audit.days[0].day, new Date().toISOString().slice(0, 10));
   });
 
   it('audit a device and some days, and refuse days that are none', async () => {
