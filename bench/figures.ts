@@ -1,5 +1,6 @@
 import { commandsDistributed } from './figures/commands-distributed.ts';
 import { commandsEmbedded } from './figures/commands-embedded.ts';
+import { idle } from './figures/idle.ts';
 import { influx } from './figures/influx.ts';
 import { ingestEmbedded } from './figures/ingest-embedded.ts';
 import { ingestKafka } from './figures/ingest-kafka.ts';
@@ -33,6 +34,7 @@ export const figures: readonly Figure[] = [
   { part: 'e2e', file: 'influx', measure: influx },
   { part: 'e2e', file: 'range-query', measure: rangeQuery },
   { part: 'e2e', file: 'scale', measure: scale },
+  { part: 'e2e', file: 'idle', measure: idle },
   { part: 'slo', file: 'slo', needsServers: true, measure: slo },
 ];
 

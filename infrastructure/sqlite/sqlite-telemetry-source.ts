@@ -21,7 +21,8 @@ function telemetryReader(
   const db = openSqliteFile(telemetryFile(path));
   const from = db.prepare(
     `SELECT first_offset, count, body FROM batches
-     WHERE first_offset >= ifnull((SELECT max(first_offset) FROM batches WHERE first_offset <= ?), 0)
+     WHERE first_offset >= ifnull((SELECT max(first_offset) FROM batches WHERE first_offset <= ?1), 0)
+       AND first_offset + count > ?1
      ORDER BY first_offset`,
   );
   from.setReturnArrays(true);

@@ -15,7 +15,7 @@ export type Supervised = {
   upgrade(signal: AbortSignal): Promise<void>;
 };
 
-const lookEveryMilliseconds = 500;
+const lookEveryMilliseconds = 1000;
 const longestPauseMilliseconds = 10_000;
 
 /**
@@ -30,12 +30,26 @@ export async function superviseProjectors(
   log: Log,
   watch: Pick<ProjectorWatch, 'looked'> = { looked() {} },
 ): Promise<void> {
-  await Promise.all(supervised.map((one) => supervise(one, control, signal, log, watch)));
+  const states = sharedLook(() => control.states());
+  await Promise.all(supervised.map((one) => supervise(one, states, signal, log, watch)));
+}
+
+type Look = () => Promise<readonly ProjectionState[]>;
+
+/** Those who look while somebody is looking share what is found: supervisors that start together stay together. */
+function sharedLook(look: Look): Look {
+  let underWay: Promise<readonly ProjectionState[]> | undefined;
+  return () => {
+    underWay ??= look().finally(() => {
+      underWay = undefined;
+    });
+    return underWay;
+  };
 }
 
 async function supervise(
   one: Supervised,
-  control: ProjectionControl,
+  states: Look,
   signal: AbortSignal,
   log: Log,
   watch: Pick<ProjectorWatch, 'looked'>,
@@ -43,7 +57,7 @@ async function supervise(
   let running: Running | undefined;
   let upgrading: Running | undefined;
   while (!signal.aborted) {
-    const state = await stateOf(one.name, control, log);
+    const state = await stateOf(one.name, states, log);
     const wanted = state && generationToRun(one, state);
     watch.looked(one.name, state && isHeld(state) ? undefined : wanted);
     if (state) {
@@ -64,13 +78,9 @@ async function supervise(
   await Promise.all([running?.stop(), upgrading?.stop()]);
 }
 
-async function stateOf(
-  name: string,
-  control: ProjectionControl,
-  log: Log,
-): Promise<ProjectionState | undefined> {
+async function stateOf(name: string, states: Look, log: Log): Promise<ProjectionState | undefined> {
   try {
-    return (await control.states()).find(({ projection }) => projection === name);
+    return (await states()).find(({ projection }) => projection === name);
   } catch (err) {
     // What runs goes on and waits for the database by itself.
     log.warn({ projection: name, err }, 'cannot read which generation is active');

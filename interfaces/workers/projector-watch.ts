@@ -74,12 +74,16 @@ export function projectorWatch(patience: number, clock: Clock, log: Log): Projec
   ): BatchConsumer<Event> {
     const one = of(projection);
     const { underWay } = one;
+    const seen = new Map<number, Position | null>();
     one.positions = async () =>
       Promise.all(
-        [...(await source.ends())].map(async ([partition, end]) => ({
-          at: await consumer.checkpoint(partition),
-          end,
-        })),
+        [...(await source.ends())].map(async ([partition, end]) => {
+          const before = seen.get(partition) ?? null;
+          // A checkpoint only goes forward: one that had come to the end need not be asked for again.
+          const at = comparePositions(before, end) < 0 ? await consumer.checkpoint(partition) : before;
+          seen.set(partition, at);
+          return { at, end };
+        }),
       );
     return {
       checkpoint: (partition) => consumer.checkpoint(partition),
