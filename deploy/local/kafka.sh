@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Apache Kafka (KRaft) on loopback. Usage:
 #   kafka.sh up [--brokers N]   start N brokers (1), or those of them that do not run
-#   kafka.sh env                print the export line
+#   kafka.sh env                print the export lines
 #   kafka.sh stop|kill|start N  one broker: stop cleanly, kill -9, start again with the same data and port
 #   kafka.sh down               stop all and remove their data
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -17,6 +17,7 @@ class_path() {
 }
 
 node_ids() { seq 1 "$(cat "$kafka/brokers")"; }
+password() { cat "$kafka/password"; }
 port_of() { cat "$kafka/$1/$2-port"; }
 java_of() { CLASSPATH=$(class_path) exec java "$@"; }
 
@@ -25,9 +26,15 @@ configure() {
   cat >"$kafka/$id/server.properties" <<PROPERTIES
 node.id=$id
 process.roles=broker,controller
-listeners=CLIENT://127.0.0.1:$(port_of "$id" broker),CONTROLLER://127.0.0.1:$(port_of "$id" controller)
-advertised.listeners=CLIENT://127.0.0.1:$(port_of "$id" broker)
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=CLIENT://127.0.0.1:$(port_of "$id" broker),SECURE://127.0.0.1:$(port_of "$id" secure),CONTROLLER://127.0.0.1:$(port_of "$id" controller)
+advertised.listeners=CLIENT://127.0.0.1:$(port_of "$id" broker),SECURE://localhost:$(port_of "$id" secure)
+listener.security.protocol.map=CLIENT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
+listener.name.secure.ssl.keystore.type=PEM
+listener.name.secure.ssl.keystore.location=$state/tls/server-with-key.pem
+listener.name.secure.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_fieldlog="$(password)";
+listener.name.secure.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 inter.broker.listener.name=CLIENT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=$voters
@@ -57,10 +64,14 @@ PROPERTIES
 create() {
   local brokers=$1 id voters=
   mkdir -p "$kafka"
+  chmod 700 "$kafka"
+  make_certificates
+  random_password >"$kafka/password"
   class_path >/dev/null
   for id in $(seq 1 "$brokers"); do
     mkdir -p "$kafka/$id"
     free_port >"$kafka/$id/broker-port"
+    free_port >"$kafka/$id/secure-port"
     free_port >"$kafka/$id/controller-port"
     voters+="${voters:+,}$id@127.0.0.1:$(port_of "$id" controller)"
   done
@@ -68,6 +79,8 @@ create() {
   for id in $(seq 1 "$brokers"); do
     configure "$id" "$brokers" "$voters"
     (java_of kafka.tools.StorageTool format -t "$(cat "$kafka/cluster-id")" \
+      --add-scram "SCRAM-SHA-256=[name=fieldlog,password=$(password)]" \
+      --add-scram "SCRAM-SHA-512=[name=fieldlog,password=$(password)]" \
       -c "$kafka/$id/server.properties") >"$kafka/$id/log" 2>&1 || die "$(cat "$kafka/$id/log")"
   done
   # Last, so that an interrupted first start is begun again.
@@ -97,9 +110,13 @@ known() {
 }
 
 print_env() {
-  local id list=
-  for id in $(node_ids); do list+="${list:+,}127.0.0.1:$(port_of "$id" broker)"; done
+  local id list= secure=
+  for id in $(node_ids); do
+    list+="${list:+,}127.0.0.1:$(port_of "$id" broker)"
+    secure+="${secure:+,}localhost:$(port_of "$id" secure)"
+  done
   echo "export KAFKA_BROKERS=$list"
+  echo "export LOCAL_KAFKA_SECURE=fieldlog:$(password)@$secure LOCAL_CA_FILE=$(printf %q "$state/tls/ca.pem")"
 }
 
 require java openjdk-17-jre-headless

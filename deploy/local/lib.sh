@@ -41,6 +41,8 @@ free_port() {
   done
 }
 
+random_password() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
+
 # running PIDFILE MARK: prints the recorded pid if that process is alive and its command line has MARK in it, so
 # that a pid that now belongs to someone else is never taken for ours.
 running() {
@@ -71,4 +73,24 @@ wait_until() {
     [ "$SECONDS" -lt "$deadline" ] || die "$complaint"
     sleep 0.1
   done
+}
+
+# A certificate for localhost and 127.0.0.1 in $state/tls/server.pem with its key in server-key.pem, and the authority
+# it stems from in ca.pem.
+make_certificates() {
+  local tls=$state/tls
+  [ ! -s "$tls/server.pem" ] || return 0
+  require openssl openssl
+  mkdir -p "$tls"
+  chmod 700 "$tls"
+  (
+    cd "$tls"
+    new() { openssl req -x509 -days 3650 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "$@"; }
+    new -subj '/CN=fieldlog local authority' -keyout ca-key.pem -out ca.pem
+    new -CA ca.pem -CAkey ca-key.pem -subj /CN=localhost -keyout server-key.pem -out server.new \
+      -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE
+    cat server-key.pem server.new ca.pem >server-with-key.pem
+    # Last, so that an interrupted start makes them again.
+    mv server.new server.pem
+  ) 2>"$tls/log" || die "no certificate was made: $(cat "$tls/log")"
 }

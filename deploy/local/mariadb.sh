@@ -30,6 +30,10 @@ innodb_flush_log_at_trx_commit=1
 innodb_buffer_pool_size=${MARIADB_BUFFER_POOL:-256M}
 max_connections=200
 local_infile=ON
+# For those who ask for it; without, connections are as open as before.
+ssl_cert=$state/tls/server.pem
+ssl_key=$state/tls/server-key.pem
+ssl_ca=$state/tls/ca.pem
 CONFIG
   # Tests make databases of their own beside it.
   cat >"$mariadb/init.sql" <<SQL
@@ -42,7 +46,7 @@ SQL
 create() {
   mkdir -p "$mariadb"
   chmod 700 "$mariadb"
-  od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$mariadb/password"
+  random_password >"$mariadb/password"
   free_port >"$mariadb/port"
   configure
   # Made aside and moved into place last, so that an interrupted first start is begun again.
@@ -55,6 +59,7 @@ create() {
 
 launch() {
   server >/dev/null && return
+  make_certificates
   configure
   setsid mariadbd --defaults-file="$config" --user="$(id -un)" >>"$mariadb/error.log" 2>&1 </dev/null 9>&- &
   echo $! >"$mariadb/pid"
@@ -71,7 +76,10 @@ await() { wait_until 120 "the server does not answer: see $mariadb/error.log" st
 
 known() { [ -d "$mariadb/data" ] || die "no server is up: mariadb.sh up"; }
 
-print_env() { echo "export MYSQL_URL=mysql://fieldlog:$(password)@127.0.0.1:$(port)/iotdatabase"; }
+print_env() {
+  echo "export MYSQL_URL=mysql://fieldlog:$(password)@127.0.0.1:$(port)/iotdatabase"
+  echo "export LOCAL_CA_FILE=$(printf %q "$state/tls/ca.pem")"
+}
 
 case ${1:-} in
   up)

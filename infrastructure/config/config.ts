@@ -10,7 +10,10 @@ const secret = () =>
     .string()
     .regex(/^[\x21-\x7e]{16,512}$/, 'must be 16 to 512 printable ASCII characters without spaces')
     .optional();
-const secrets = new Set(['METRICS_TOKEN', 'FIELDLOG_API_KEY']);
+const secrets = new Set(['METRICS_TOKEN', 'FIELDLOG_API_KEY', 'KAFKA_SASL_PASSWORD']);
+const onOff = () =>
+  z.stringbool({ truthy: ['true'], falsy: ['false'], error: 'must be true or false' }).default(false);
+const file = () => z.string().min(1).optional();
 const url = (...schemes: string[]) =>
   z.string().refine((value) => schemes.some((scheme) => value.startsWith(`${scheme}://`)), {
     error: `must start with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
@@ -33,6 +36,18 @@ export const configSchema = z.object({
     .regex(/^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$/, 'must be host:port[,host:port…]')
     .optional()
     .describe('Kafka brokers; the embedded telemetry log when absent'),
+  KAFKA_SSL: onOff().describe('whether brokers are spoken to by TLS'),
+  KAFKA_SSL_CA_FILE: file().describe(
+    "certificates in PEM that brokers' must stem from; Node's own when absent",
+  ),
+  KAFKA_SSL_CERT_FILE: file().describe('certificate in PEM that brokers are shown'),
+  KAFKA_SSL_KEY_FILE: file().describe('private key of that certificate, in PEM'),
+  KAFKA_SASL_MECHANISM: z
+    .enum(['plain', 'scram-sha-256', 'scram-sha-512'])
+    .optional()
+    .describe('how brokers are told who this is; not at all when absent'),
+  KAFKA_SASL_USERNAME: z.string().min(1).optional().describe('user at the brokers'),
+  KAFKA_SASL_PASSWORD: z.string().min(1).optional().describe("the user's password"),
   KAFKA_TOPIC: z
     .string()
     .regex(/^[\w.-]{1,249}$/)
@@ -63,6 +78,10 @@ export const configSchema = z.object({
     .optional()
     .describe('MySQL or MariaDB; embedded read models when absent'),
   MYSQL_REPLICA_URL: url('mysql', 'mariadb').optional().describe('where queries read; MYSQL_URL when absent'),
+  MYSQL_SSL: onOff().describe('whether the database and its replica are spoken to by TLS'),
+  MYSQL_SSL_CA_FILE: file().describe(
+    "certificates in PEM that the database's must stem from; Node's own when absent",
+  ),
   MYSQL_POOL_SIZE: wholeNumber(1, 500).default(10).describe('connections of a process to the database'),
 
   TLS_CERT_FILE: z
@@ -108,12 +127,35 @@ export const configSchema = z.object({
 
 export type Config = Readonly<z.infer<typeof configSchema>>;
 
+/** Variables that mean nothing, and most likely not what was meant, without another one. */
+const needed: readonly (readonly [name: keyof Config, without: keyof Config])[] = [
+  ['KAFKA_SSL_CA_FILE', 'KAFKA_SSL'],
+  ['KAFKA_SSL_CERT_FILE', 'KAFKA_SSL'],
+  ['KAFKA_SSL_CERT_FILE', 'KAFKA_SSL_KEY_FILE'],
+  ['KAFKA_SSL_KEY_FILE', 'KAFKA_SSL_CERT_FILE'],
+  ['KAFKA_SASL_MECHANISM', 'KAFKA_SASL_USERNAME'],
+  ['KAFKA_SASL_MECHANISM', 'KAFKA_SASL_PASSWORD'],
+  ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_MECHANISM'],
+  ['KAFKA_SASL_PASSWORD', 'KAFKA_SASL_MECHANISM'],
+  ['MYSQL_SSL_CA_FILE', 'MYSQL_SSL'],
+];
+
+const checkedSchema = configSchema.superRefine((config, context) => {
+  for (const [name, without] of needed)
+    if (config[name] && !config[without])
+      context.addIssue({
+        code: 'custom',
+        path: [name],
+        message: `needs ${without}${typeof config[without] === 'boolean' ? '=true' : ''} beside it`,
+      });
+});
+
 /** Reads and checks the configuration; throws a `StartupError` that names every variable that is wrong. */
 export function configFrom(env: Readonly<Record<string, string | undefined>>): Config {
   const known = Object.keys(configSchema.shape);
   const given = { ...fileOf(env.FIELDLOG_CONFIG), ...env };
   const set = known.filter((name) => given[name] !== undefined && given[name] !== '');
-  const result = configSchema.safeParse(Object.fromEntries(set.map((name) => [name, given[name]])));
+  const result = checkedSchema.safeParse(Object.fromEntries(set.map((name) => [name, given[name]])));
   if (result.success) return result.data;
   const faults = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
   throw new StartupError(

@@ -33,11 +33,12 @@ export class MysqlPool {
   #used = 0;
   #waiting = 0;
 
-  constructor(url: string, limit: number) {
+  constructor(url: string, limit: number, tls?: { readonly ca?: string }) {
     this.#limit = limit;
     this.#server = new URL(url).host;
     this.#pool = createPool({
       uri: url,
+      ...(tls && { ssl: { ...tls, rejectUnauthorized: true, verifyIdentity: true } }),
       connectionLimit: limit,
       maxIdle: Math.max(1, limit - 1),
       idleTimeout: 60_000,

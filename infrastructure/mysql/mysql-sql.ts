@@ -11,6 +11,8 @@ import { rowChunks } from './row-chunks.ts';
 export type MysqlOptions = {
   /** `mysql://user:password@host:port/database`; the driver's own options may follow as a query string. */
   readonly url: string;
+  /** Connections are by TLS, to a server whose certificate is of its name and stems from `ca` (PEM) or Node's own. */
+  readonly tls?: { readonly ca?: string };
   /** Connections at most. */
   readonly connections?: number;
   /** Milliseconds after which a statement without an answer counts as lost with its connection. */
@@ -27,8 +29,8 @@ export class MysqlSql implements SqlDatabase {
   readonly #server: Server = { localInfile: true };
   readonly #statementTimeout: number;
 
-  constructor({ url, connections = 10, statementTimeout = 300_000 }: MysqlOptions, log: Log) {
-    this.#pool = new MysqlPool(url, connections);
+  constructor({ url, tls, connections = 10, statementTimeout = 300_000 }: MysqlOptions, log: Log) {
+    this.#pool = new MysqlPool(url, connections, tls);
     this.#statementTimeout = statementTimeout;
     this.#log = log;
   }

@@ -16,7 +16,9 @@ import { KafkaTelemetrySource } from '../../infrastructure/kafka/kafka-telemetry
 import { KafkaTopicReader } from '../../infrastructure/kafka/kafka-topic-reader.ts';
 import { ensureTopic } from '../../infrastructure/kafka/kafka-topics.ts';
 import { MysqlSql } from '../../infrastructure/mysql/mysql-sql.ts';
+import { StartupError } from '../../infrastructure/startup-error.ts';
 import { closed } from './closing.ts';
+import { kafkaSecurity, mysqlSecurity } from './secure-connections.ts';
 import { services as s } from './services.ts';
 
 const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
@@ -27,7 +29,7 @@ const readerId = own<KafkaTopicReader>('KafkaTopicReader');
 export const eventStoreDb = (url: string, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
     bind(connectionId)
-      .toDynamicValue(() => new EventStoreDbConnection(url))
+      .toDynamicValue(() => connectionTo(url))
       .onDeactivation(closed);
     bind(s.eventStore).toResolvedValue(
       (connection) => new EventStoreDbEventStore(connection),
@@ -43,9 +45,19 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
     );
   });
 
+/** The files that the URL may name are read at once. */
+function connectionTo(url: string): EventStoreDbConnection {
+  try {
+    return new EventStoreDbConnection(url);
+  } catch (error) {
+    throw new StartupError(`EVENTSTORE_URL cannot be used: ${(error as Error).message}`);
+  }
+}
+
 export const kafka = (brokers: string, config: Config, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
-    const newClient = () => kafkaClient({ brokers: brokers.split(',') }, log);
+    const security = kafkaSecurity(config);
+    const newClient = () => kafkaClient({ brokers: brokers.split(','), ...security }, log);
     const topic = {
       topic: config.KAFKA_TOPIC,
       partitions: config.KAFKA_PARTITIONS,
@@ -109,15 +121,15 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
 
 export const mysql = (url: string, config: Config, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
-    const connections = config.MYSQL_POOL_SIZE;
+    const options = { connections: config.MYSQL_POOL_SIZE, ...mysqlSecurity(config) };
     bind(s.database)
-      .toDynamicValue(() => new MysqlSql({ url, connections }, log))
+      .toDynamicValue(() => new MysqlSql({ url, ...options }, log))
       .onDeactivation(closed);
     const replica = config.MYSQL_REPLICA_URL;
     if (replica === undefined) bind(s.queryDatabase).toService(s.database);
     else {
       bind(s.queryDatabase)
-        .toDynamicValue(() => new MysqlSql({ url: replica, connections }, log))
+        .toDynamicValue(() => new MysqlSql({ url: replica, ...options }, log))
         .onDeactivation(closed);
       bind(s.connections).toResolvedValue(
         (db) => ({ name: 'replica', connections: () => (db as MysqlSql).connections }),

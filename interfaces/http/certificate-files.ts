@@ -1,6 +1,7 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { unwatchFile, watchFile } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Log } from '../../application/ports/log.ts';
+import { fileNamedBy } from '../../infrastructure/config/named-file.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 
 /** A chain of certificates and the private key of its first, both PEM. */
@@ -24,7 +25,10 @@ export function certificateFiles(certFile: string, keyFile: string, log: Log): C
   return { read, follow };
 
   function read(): Certificate {
-    const certificate = { cert: text('TLS_CERT_FILE', certFile), key: text('TLS_KEY_FILE', keyFile) };
+    const certificate = {
+      cert: fileNamedBy('TLS_CERT_FILE', certFile),
+      key: fileNamedBy('TLS_KEY_FILE', keyFile),
+    };
     try {
       createSecureContext(certificate);
     } catch (error) {
@@ -49,13 +53,5 @@ export function certificateFiles(certFile: string, keyFile: string, log: Log): C
     return () => {
       for (const file of files) unwatchFile(file, look);
     };
-  }
-}
-
-function text(variable: string, file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new StartupError(`${variable} names ${file}, which cannot be read: ${(error as Error).message}`);
   }
 }

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 const howTo = {
   KAFKA_BROKERS: 'eval "$(deploy/local/up kafka)"',
   MYSQL_URL: 'eval "$(deploy/local/up mariadb)"',
+  LOCAL_KAFKA_SECURE: 'eval "$(deploy/local/up kafka)"',
+  LOCAL_CA_FILE: 'eval "$(deploy/local/up)"',
 } as const;
 
 /**

@@ -17,7 +17,7 @@ export async function localCluster() {
     throw error;
   });
   return {
-    brokers: stdout.trim().replace('export KAFKA_BROKERS=', ''),
+    brokers: stdout.match(/KAFKA_BROKERS=(\S+)/)?.[1] ?? '',
     kill: (broker: number) => kafka('kill', String(broker)),
     stop: (broker: number) => kafka('stop', String(broker)),
     start: (broker: number) => kafka('start', String(broker)),

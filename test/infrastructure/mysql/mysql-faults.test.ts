@@ -15,9 +15,9 @@ const script = path.resolve(import.meta.dirname, '../../../deploy/local/mariadb.
 /** Whether the server under test is the one that `deploy/local` runs, which may be stopped. */
 function isLocal(url: string): boolean {
   try {
-    return (
-      execFileSync(script, ['env'], { encoding: 'utf8', stdio: 'pipe' }).trim() === `export MYSQL_URL=${url}`
-    );
+    return execFileSync(script, ['env'], { encoding: 'utf8', stdio: 'pipe' })
+      .split('\n')
+      .includes(`export MYSQL_URL=${url}`);
   } catch {
     return false;
   }

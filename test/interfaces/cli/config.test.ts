@@ -27,4 +27,33 @@ describe('fieldlog config', () => {
     const { PORT, CONCURRENCY } = JSON.parse(out);
     assert.deepEqual([PORT, CONCURRENCY], [9000, 9]);
   });
+
+  it('shows how Kafka is spoken to, but not the password', async () => {
+    const sasl = { KAFKA_SASL_MECHANISM: 'plain', KAFKA_SASL_USERNAME: 'me', KAFKA_SASL_PASSWORD: 'secret' };
+    const { out } = await runCli(['config'], { env: { KAFKA_SSL: 'true', ...sasl } });
+    assert.match(out, /^KAFKA_SSL=true$/m);
+    assert.match(out, /^KAFKA_SASL_USERNAME=me$/m);
+    assert.match(out, /^KAFKA_SASL_PASSWORD=\*\*\*$/m);
+    assert.doesNotMatch(out, /secret/);
+  });
+
+  for (const [given, fault] of [
+    [{ KAFKA_SSL: 'yes' }, 'KAFKA_SSL: must be true or false'],
+    [{ KAFKA_SASL_MECHANISM: 'gssapi' }, 'KAFKA_SASL_MECHANISM: Invalid option: expected one of "plain"|'],
+    [{ KAFKA_SASL_MECHANISM: 'plain' }, 'KAFKA_SASL_MECHANISM: needs KAFKA_SASL_USERNAME beside it'],
+    [{ KAFKA_SASL_PASSWORD: 'secret' }, 'KAFKA_SASL_PASSWORD: needs KAFKA_SASL_MECHANISM beside it'],
+    [{ KAFKA_SSL_CA_FILE: 'ca.pem' }, 'KAFKA_SSL_CA_FILE: needs KAFKA_SSL=true beside it'],
+    [
+      { KAFKA_SSL: 'true', KAFKA_SSL_CERT_FILE: 'me.pem' },
+      'KAFKA_SSL_CERT_FILE: needs KAFKA_SSL_KEY_FILE beside it',
+    ],
+    [{ MYSQL_SSL_CA_FILE: 'ca.pem' }, 'MYSQL_SSL_CA_FILE: needs MYSQL_SSL=true beside it'],
+  ] as const)
+    it(`says in one line: ${fault}`, async () => {
+      const { code, err } = await runCli(['config'], { env: given });
+      assert.equal(code, 2);
+      assert.ok(err.includes(fault), err);
+      assert.equal(err.trim().split('\n').length, 1);
+      assert.doesNotMatch(err, /secret/);
+    });
 });

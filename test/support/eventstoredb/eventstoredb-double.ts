@@ -21,6 +21,8 @@ import { type ReadTraffic, readCall } from './read-call.ts';
 export type DoubleOptions = {
   /** How long an append takes. */
   readonly delayMs?: number;
+  /** PEM, of `localhost`: it then speaks TLS only. */
+  readonly certificate?: { readonly cert: string; readonly key: string };
 };
 
 /**
@@ -38,6 +40,7 @@ export class EventStoreDbDouble {
   readonly #sockets = new Set<net.Socket>();
   #listener: net.Server | undefined;
   #port = 0;
+  readonly #isSecure: boolean;
 
   static async start(options: DoubleOptions = {}): Promise<EventStoreDbDouble> {
     const double = new EventStoreDbDouble(options);
@@ -45,7 +48,8 @@ export class EventStoreDbDouble {
     return double;
   }
 
-  private constructor({ delayMs }: DoubleOptions) {
+  private constructor({ delayMs, certificate }: DoubleOptions) {
+    this.#isSecure = certificate !== undefined;
     this.faults = new Faults(delayMs);
     this.#server.addService(ServerFeaturesService, {
       getSupportedMethods: this.#unary('GetSupportedMethods', supportedMethods),
@@ -68,12 +72,20 @@ export class EventStoreDbDouble {
         batchAppend(call);
       },
     });
-    this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#injector = this.#server.createConnectionInjector(
+      certificate
+        ? ServerCredentials.createSsl(null, [
+            { cert_chain: Buffer.from(certificate.cert), private_key: Buffer.from(certificate.key) },
+          ])
+        : ServerCredentials.createInsecure(),
+    );
   }
 
   /** Connection string of a single node. */
   get url(): string {
-    return `esdb://127.0.0.1:${this.#port}?tls=false`;
+    return this.#isSecure
+      ? `esdb://localhost:${this.#port}?tls=true`
+      : `esdb://127.0.0.1:${this.#port}?tls=false`;
   }
 
   /** Connection string that asks for the cluster's nodes first; gives up after one attempt. */
