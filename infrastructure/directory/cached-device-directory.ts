@@ -1,13 +1,24 @@
 import { LRUCache } from 'lru-cache';
 import { foldState } from '../../application/device-history.ts';
+import { pause } from '../../application/pause.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../../application/ports/device-directory.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource } from '../../application/ports/event-source.ts';
-import type { EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
+import {
+  type EventStore,
+  EventStoreUnavailable,
+  type RecordedEvent,
+} from '../../application/ports/event-store.ts';
+import type { Position } from '../../application/ports/position.ts';
 import { deviceStream } from '../../domain/device/device.ts';
 
 /** Streams read at once when many devices are asked for that are not remembered. */
 const readsAtOnce = 64;
+
+type Followed = Pick<EventSource<RecordedEvent>, 'run' | 'ends'>;
+
+/** Milliseconds, while the event store does not tell where it ends. */
+const askAgainAfter = 500;
 
 /**
  * Remembers the devices asked for last and reads the others from their streams, so that start-up does not grow with
@@ -54,8 +65,8 @@ export class CachedDeviceDirectory implements DeviceDirectory {
   }
 
   /** Keeps what is remembered fresh with what any node appends from now on, until `signal` is aborted. */
-  async follow(source: EventSource<RecordedEvent>, group: string, signal: AbortSignal): Promise<void> {
-    const checkpoints = new Map(await source.ends());
+  async follow(source: Followed, group: string, signal: AbortSignal): Promise<void> {
+    const checkpoints = await this.#end(source, signal);
     await source.run(
       {
         checkpoint: async (partition) => checkpoints.get(partition) ?? null,
@@ -68,6 +79,22 @@ export class CachedDeviceDirectory implements DeviceDirectory {
       },
       { group, signal },
     );
+  }
+
+  /** Where following begins, as soon as the store tells. Nobody tells of changes to what was read before that. */
+  async #end(source: Pick<Followed, 'ends'>, signal: AbortSignal): Promise<Map<number, Position | null>> {
+    while (!signal.aborted) {
+      try {
+        const ends = new Map(await source.ends());
+        this.#entries.clear();
+        this.#reading.clear();
+        return ends;
+      } catch (error) {
+        if (!(error instanceof EventStoreUnavailable)) throw error;
+        await pause(askAgainAfter, signal);
+      }
+    }
+    return new Map();
   }
 
   #read(deviceId: string): Promise<DirectoryEntry | undefined> {

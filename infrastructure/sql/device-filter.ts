@@ -16,15 +16,21 @@ export function matchingDevices(filter: DeviceFilter, generation: number): Match
   const [first, ...others] = filter.labels ?? [];
   const conditions: [condition: string, ...params: SqlValue[]][] = [];
   if (first)
-    conditions.push(['l.label = ? AND l.value = ? AND d.device_id = l.device_id', first.key, first.value]);
+    conditions.push([
+      `l.label = ? AND ${exactly('l.value')} AND d.device_id = l.device_id`,
+      first.key,
+      first.value,
+      first.value,
+    ]);
   for (const { key, value } of others)
     conditions.push([
-      `EXISTS (SELECT 1 FROM ${labels} o WHERE o.label = ? AND o.value = ? AND o.device_id = d.device_id)`,
+      `EXISTS (SELECT 1 FROM ${labels} o WHERE o.label = ? AND ${exactly('o.value')} AND o.device_id = d.device_id)`,
       key,
+      value,
       value,
     ]);
   if (filter.status !== undefined) conditions.push(['d.status = ?', filter.status]);
-  if (filter.type !== undefined) conditions.push(['d.type = ?', filter.type]);
+  if (filter.type !== undefined) conditions.push([exactly('d.type'), filter.type, filter.type]);
   if (filter.text !== undefined) conditions.push(['INSTR(d.search, ?) > 0', filter.text.toLowerCase()]);
   return {
     // The key of labels leads to the few devices that have one, in order of their id.
@@ -34,3 +40,6 @@ export function matchingDevices(filter: DeviceFilter, generation: number): Match
     params: conditions.flatMap(([, ...params]) => params),
   };
 }
+
+/** To MySQL and MariaDB text is equal that differs in spaces at its end alone; in its length it then differs too. */
+const exactly = (column: string): string => `(${column} = ? AND LENGTH(${column}) = LENGTH(?))`;

@@ -88,6 +88,22 @@ export function deviceQueriesContract(
         assert.deepEqual(await idsOf({ labels: [] }), ['d-1', 'd-2', 'd-3']);
       });
 
+      it('tells text apart that differs in spaces at its end', async () => {
+        await fixture.registered(
+          { deviceId: 'd-1', type: 'boiler', labels: { site: 'north', floor: '1 ' } },
+          { deviceId: 'd-2', type: 'boiler ', labels: { site: 'north  ', floor: '1' } },
+        );
+        const labelled = (...labels: [key: string, value: string][]) =>
+          idsOf({ labels: labels.map(([key, value]) => ({ key, value })) });
+        assert.deepEqual(await labelled(['site', 'north']), ['d-1']);
+        assert.deepEqual(await labelled(['site', 'north  ']), ['d-2']);
+        assert.deepEqual(await labelled(['site', 'north ']), []);
+        assert.deepEqual(await labelled(['site', 'north'], ['floor', '1 ']), ['d-1']);
+        assert.deepEqual(await labelled(['site', 'north'], ['floor', '1']), []);
+        assert.deepEqual(await idsOf({ type: 'boiler' }), ['d-1']);
+        assert.deepEqual(await idsOf({ type: 'boiler ' }), ['d-2']);
+      });
+
       it('takes a hundred labels', async () => {
         const labels = Array.from({ length: 100 }, (_, i) => ({ key: `k${i}`, value: `v${i}` }));
         const all = Object.fromEntries(labels.map(({ key, value }) => [key, value]));

@@ -107,6 +107,28 @@ describe('Device directory', () => {
     await source.close();
   });
 
+  it('keeps nothing that was read before it followed', async () => {
+    await register('a');
+    const source = sqliteEventSource(file);
+    const gate = Promise.withResolvers<void>();
+    const late = {
+      run: source.run.bind(source),
+      async ends() {
+        await gate.promise;
+        return source.ends();
+      },
+    };
+    const stopped = new AbortController();
+    const following = directory.follow(late, 'directory', stopped.signal);
+    assert.equal(await statusIn(directory, 'a'), 'active');
+    await commands().handle({ type: 'SuspendDevice', deviceId: 'a', reason: 'r' }, context);
+    gate.resolve();
+    await eventually(async () => assert.equal(await statusIn(directory, 'a'), 'suspended'));
+    stopped.abort();
+    await following;
+    await source.close();
+  });
+
   it('keeps nothing that was read before a change it has heard of', async () => {
     await register('a');
     const gate = Promise.withResolvers<void>();
