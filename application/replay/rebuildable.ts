@@ -37,12 +37,20 @@ export type Rebuildable = {
   ): Promise<void>;
 } & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter' | 'partitioner'>;
 
-/** `observer` is told of the live generation only: history is not late, and its events were counted when they came. */
+type LiveParts<Event extends Positioned> = {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Told of the live generation only: history is not late, and its events were counted when they came. */
+  readonly observer: ProjectorObserver<Event>;
+  /** What else is to happen with each batch of the live generation. */
+  readonly around?: ((consumer: BatchConsumer<Event>) => BatchConsumer<Event>) | undefined;
+};
+
 export function rebuildableOf<Event extends Positioned, Decoded>(
   projection: Projection<Event, Decoded>,
   source: EventSource<Event>,
   group: string,
-  { clock, log, observer }: { clock: Clock; log: Log; observer: ProjectorObserver<Event> },
+  { clock, log, observer, around = (consumer) => consumer }: LiveParts<Event>,
 ): Rebuildable {
   return {
     name: projection.name,
@@ -60,7 +68,8 @@ export function rebuildableOf<Event extends Positioned, Decoded>(
         ...(parking && { parking }),
       };
       const told = options ? unobserved : observer;
-      return projector(projection, of, readModels, clock, log, told, building) as BatchConsumer<Positioned>;
+      const consumer = projector(projection, of, readModels, clock, log, told, building);
+      return (options ? consumer : around(consumer)) as BatchConsumer<Positioned>;
     },
 
     run: (consumer, { generation }, signal) =>

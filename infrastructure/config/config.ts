@@ -10,10 +10,22 @@ const secret = () =>
     .string()
     .regex(/^[\x21-\x7e]{16,512}$/, 'must be 16 to 512 printable ASCII characters without spaces')
     .optional();
-const secrets = new Set(['METRICS_TOKEN', 'FIELDLOG_API_KEY', 'KAFKA_SASL_PASSWORD']);
+const secrets = new Set([
+  'METRICS_TOKEN',
+  'FIELDLOG_API_KEY',
+  'KAFKA_SASL_PASSWORD',
+  'OTEL_EXPORTER_OTLP_HEADERS',
+]);
 const onOff = () =>
   z.stringbool({ truthy: ['true'], falsy: ['false'], error: 'must be true or false' }).default(false);
 const file = () => z.string().min(1).optional();
+/** As OpenTelemetry has them in a variable: `name=value,…`, values percent-encoded. */
+const pairs = () =>
+  z
+    .string()
+    .regex(/^[^,=]+=[^,]*(,[^,=]+=[^,]*)*$/, 'must be name=value[,name=value…]')
+    .refine(isWellEncoded, 'must be well percent-encoded')
+    .optional();
 const url = (...schemes: string[]) =>
   z.string().refine((value) => schemes.some((scheme) => value.startsWith(`${scheme}://`)), {
     error: `must start with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
@@ -102,6 +114,33 @@ export const configSchema = z.object({
     .describe("how many seconds' worth may come at once after silence"),
   FIELDLOG_API_KEY: secret().describe('API key that the command line shows to the server'),
 
+  OTEL_EXPORTER_OTLP_ENDPOINT: url('http', 'https')
+    .optional()
+    .describe('collector of traces, OTLP over HTTP, as http://collector:4318; no traces when absent'),
+  OTEL_EXPORTER_OTLP_HEADERS: pairs().describe('what is sent along to the collector, name=value[,…]'),
+  OTEL_EXPORTER_OTLP_TIMEOUT: wholeNumber(1, 60_000)
+    .default(5000)
+    .describe('milliseconds that one export may take, and the last at shutdown'),
+  OTEL_SERVICE_NAME: z.string().min(1).optional().describe('name in traces; fieldlog-ROLE when absent'),
+  OTEL_RESOURCE_ATTRIBUTES: pairs().describe('what else traces tell of this process, name=value[,…]'),
+  OTEL_TRACES_SAMPLER: z
+    .enum([
+      'always_on',
+      'always_off',
+      'traceidratio',
+      'parentbased_always_on',
+      'parentbased_always_off',
+      'parentbased_traceidratio',
+    ])
+    .default('parentbased_always_on')
+    .describe('which requests are traced; parentbased_… those whose caller says so, others by what follows'),
+  OTEL_TRACES_SAMPLER_ARG: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(1)
+    .describe('share of the requests that a sampler named …traceidratio takes'),
+
   BATCH_SIZE: wholeNumber(1, 100_000)
     .default(50_000)
     .describe('events a projector takes in one transaction at most'),
@@ -175,6 +214,26 @@ export function maskedConfig(config: Config): Record<string, unknown> {
           : value,
     ]),
   );
+}
+
+/** The names and values of a variable that has several. */
+export function pairsOf(text: string | undefined): Readonly<Record<string, string>> {
+  const parts = text?.split(',') ?? [];
+  return Object.fromEntries(
+    parts.map((part) => {
+      const [name = '', ...value] = part.split('=');
+      return [name.trim(), decodeURIComponent(value.join('=').trim())];
+    }),
+  );
+}
+
+function isWellEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function fileOf(path: string | undefined): Record<string, string | undefined> {

@@ -54,6 +54,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
   const recorded = recordedThreads(config);
   const replay = await replayOf(container, 'an operator by the API');
   const tasks = replayThreads(config);
+  const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
 
   const files = certificateOf(config, log);
   const certificate = files?.read();
@@ -81,6 +82,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
       metrics,
       moreMetrics,
       stalled,
+      spans: tracing?.requests,
       checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
     },
     { version: packageJson.version, maxBodyBytes: config.MAX_BODY_BYTES, certificate },

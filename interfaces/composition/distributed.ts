@@ -23,25 +23,28 @@ import { services as s } from './services.ts';
 
 const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
 const connectionId = own<EventStoreDbConnection>('EventStoreDbConnection');
+const eventStoreId = own<EventStoreDbEventStore>('EventStoreDbEventStore');
 const kafkaId = own<Kafka>('Kafka');
 const readerId = own<KafkaTopicReader>('KafkaTopicReader');
+const telemetryLogId = own<KafkaTelemetryLog>('KafkaTelemetryLog');
 
 export const eventStoreDb = (url: string, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
     bind(connectionId)
       .toDynamicValue(() => connectionTo(url))
       .onDeactivation(closed);
-    bind(s.eventStore).toResolvedValue(
+    bind(eventStoreId).toResolvedValue(
       (connection) => new EventStoreDbEventStore(connection),
       [connectionId],
     );
+    bind(s.eventStore).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.deviceSource).toResolvedValue(
       (connection) => new EventStoreDbEventSource(connection, log),
       [connectionId],
     );
     bind(s.check).toResolvedValue(
-      (store) => ({ name: 'eventStore', check: () => (store as EventStoreDbEventStore).check() }),
-      [s.eventStore],
+      (store) => ({ name: 'eventStore', check: () => store.check() }),
+      [eventStoreId],
     );
   });
 
@@ -86,7 +89,7 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
     bind(readerId)
       .toResolvedValue((client) => new KafkaTopicReader(client, config.KAFKA_TOPIC), [kafkaId])
       .onDeactivation(closed);
-    bind(s.telemetryLog)
+    bind(telemetryLogId)
       .toResolvedValue(
         (client, reader) =>
           new KafkaTelemetryLog(
@@ -98,6 +101,7 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
         [kafkaId, readerId],
       )
       .onDeactivation(closed);
+    bind(s.telemetryLog).toResolvedValue((log) => log, [telemetryLogId]);
     bind(s.telemetrySource).toResolvedValue(
       (reader) =>
         new KafkaTelemetrySource(

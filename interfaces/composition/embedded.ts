@@ -1,4 +1,4 @@
-import { ContainerModule } from 'inversify';
+import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { sqliteEventSource } from '../../infrastructure/sqlite/sqlite-event-source.ts';
 import { SqliteEventStore } from '../../infrastructure/sqlite/sqlite-event-store.ts';
@@ -9,12 +9,17 @@ import { sqliteTelemetrySource } from '../../infrastructure/sqlite/sqlite-teleme
 import { closed } from './closing.ts';
 import { services as s } from './services.ts';
 
+const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
+const eventStoreId = own<SqliteEventStore>('SqliteEventStore');
+const telemetryLogId = own<SqliteTelemetryLog>('SqliteTelemetryLog');
+
 export const embeddedEventStore = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
     const { events } = dataFiles(config.DATA_DIR);
-    bind(s.eventStore)
+    bind(eventStoreId)
       .toDynamicValue(() => new SqliteEventStore(events))
       .onDeactivation(closed);
+    bind(s.eventStore).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.deviceSource)
       .toDynamicValue(() => sqliteEventSource(events, { batchEvents: config.BATCH_SIZE }))
       .onDeactivation(closed);
@@ -27,9 +32,10 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
 export const embeddedTelemetryLog = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
     const { telemetry } = dataFiles(config.DATA_DIR);
-    bind(s.telemetryLog)
+    bind(telemetryLogId)
       .toDynamicValue(() => new SqliteTelemetryLog(telemetry))
       .onDeactivation(closed);
+    bind(s.telemetryLog).toResolvedValue((log) => log, [telemetryLogId]);
     bind(s.telemetrySource)
       .toDynamicValue(() => sqliteTelemetrySource(telemetry, { batchEvents: config.BATCH_SIZE }))
       .onDeactivation(closed);

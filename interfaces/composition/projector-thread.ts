@@ -19,7 +19,7 @@ const port = parentPort;
 const config = workerData as Config;
 const log = pinoLog(config.LOG_LEVEL, 'projector');
 giveWay();
-const container = await openContainer(config, log);
+const container = await openContainer(config, log, 'serve');
 const metrics = container.get(s.metrics);
 const stopped = new AbortController();
 

@@ -13,11 +13,28 @@ import { rebuild } from '../../application/replay/rebuild.ts';
 import { type Rebuildable, rebuildableOf } from '../../application/replay/rebuildable.ts';
 import type { ReplayPorts } from '../../application/replay/replay-ports.ts';
 import { withConsumedLog } from '../../infrastructure/logging/consumed-log.ts';
+import type { TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { measureStalls } from '../../infrastructure/metrics/stall-metrics.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
 import { type ProjectorWatch, projectorWatch } from '../workers/projector-watch.ts';
 import { builder } from './builder.ts';
 import { services as s } from './services.ts';
+
+/** What an event tells of the request that caused it, where it does. */
+type Told<Event> = {
+  readonly takenAt: TakenAt<Event>;
+  readonly traceparent: (event: Event) => string | undefined;
+};
+
+const ofDevices: Told<RecordedEvent> = {
+  takenAt: recordedAt,
+  traceparent: ({ metadata }) => metadata?.traceparent,
+};
+
+const ofTelemetry: Told<LoggedTelemetry> = {
+  takenAt: ({ receivedAt }) => receivedAt,
+  traceparent: ({ traceparent }) => traceparent,
+};
 
 /** A projection with its log and the way to project it, whatever its events are. */
 export async function rebuildable(container: Container, name: ProjectionName): Promise<Rebuildable> {
@@ -26,16 +43,17 @@ export async function rebuildable(container: Container, name: ProjectionName): P
   const clock = await container.getAsync(s.clock);
   const log = await container.getAsync(s.log);
   const metrics = await container.getAsync(s.projectorMetrics);
+  const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
 
   switch (name) {
     case 'devices':
-      return over(devicesProjection(registry), await container.getAsync(s.deviceSource), name, recordedAt);
+      return over(devicesProjection(registry), await container.getAsync(s.deviceSource), name, ofDevices);
     case 'device_history':
       return over(
         deviceHistoryProjection(registry),
         await container.getAsync(s.deviceSource),
         name,
-        recordedAt,
+        ofDevices,
       );
     case 'telemetry': {
       const projection = telemetryProjection(registry, await container.getAsync(s.directory));
@@ -44,7 +62,7 @@ export async function rebuildable(container: Container, name: ProjectionName): P
         ? await container.getAsync(s.deadLetterFeed)
         : undefined;
       return {
-        ...over(projection, source, config.KAFKA_GROUP, (event) => event.receivedAt, feed),
+        ...over(projection, source, config.KAFKA_GROUP, ofTelemetry, feed),
         async carry({ rows, letters }, tables) {
           const worker = projection.open();
           await worker.apply(carriedReadings(rows), tables);
@@ -60,7 +78,7 @@ export async function rebuildable(container: Container, name: ProjectionName): P
     projection: Projection<Event, Decoded>,
     source: EventSource<Event>,
     group: string,
-    takenAt: (event: Event) => number | undefined,
+    { takenAt, traceparent }: Told<Event>,
     feed?: DeadLetterFeed,
   ): Rebuildable {
     const measured = metrics.observer(projection.name, takenAt);
@@ -70,7 +88,8 @@ export async function rebuildable(container: Container, name: ProjectionName): P
       config.LOG_LEVEL === 'debug' || config.LOG_LEVEL === 'trace'
         ? withConsumedLog(counted, projection.name, projection.describe, log)
         : counted;
-    return rebuildableOf(projection, source, group, { clock, log, observer });
+    const around = tracing?.consumer(projection.name, source.name, traceparent);
+    return rebuildableOf(projection, source, group, { clock, log, observer, around });
   }
 }
 

@@ -32,7 +32,7 @@ export function startRole(role: Role, config: Config, log: Log): Promise<Served>
 /** The HTTP API alone, one of any number; the projectors run elsewhere. */
 async function runApi(config: Config, log: Log): Promise<Served> {
   requireServers('api', config);
-  const container = await openContainer(config, log);
+  const container = await openContainer(config, log, 'api');
   try {
     const api = await startApi(container);
     return {
@@ -52,7 +52,7 @@ async function runApi(config: Config, log: Log): Promise<Served> {
 /** One of any number of workers of a role, with health and metrics on `WORKER_PORT`. */
 async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Served> {
   requireServers(role, config);
-  const container = await openContainer(config, log);
+  const container = await openContainer(config, log, role);
   const stopped = new AbortController();
   try {
     const [ids, metrics, checks] = await Promise.all([

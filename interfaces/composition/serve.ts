@@ -15,7 +15,7 @@ export type Served = {
 
 /** Every role in one process: the API here, the projectors in a thread of their own. */
 export async function serve(config: Config, log: Log): Promise<Served> {
-  const container = await openContainer(config, log);
+  const container = await openContainer(config, log, 'serve');
   const thread = projectorThread(config);
   try {
     const api = await startApi(container, { moreMetrics: [thread.metrics], stalled: thread.stalled });

@@ -31,6 +31,7 @@ import type { CachedDeviceDirectory } from '../../infrastructure/directory/cache
 import type { Connections, Dependency } from '../../infrastructure/metrics/dependency-metrics.ts';
 import type { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
 import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
+import type { ProcessTracing } from '../../infrastructure/tracing/process-tracing.ts';
 
 const id = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
 
@@ -77,6 +78,8 @@ export const services = {
   historyGap: id<HistoryGap>('HistoryGap'),
   auditTables: id<AuditTables>('AuditTables'),
   auditOutcomes: id<AuditOutcomes>('AuditOutcomes'),
+  /** Only in roles, where an endpoint for traces is configured. */
+  tracing: id<ProcessTracing>('Tracing'),
   /** One for each dependency; the call rejects when it cannot be used. */
   check: id<Dependency>('Check'),
   /** One for each database that this process has connections to; none when it has files. */

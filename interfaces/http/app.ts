@@ -8,6 +8,7 @@ import { HttpProblem, problems } from './problems.ts';
 import { correlationHeader, openContext } from './request-context.ts';
 import type { Route } from './route.ts';
 import { routeHandler } from './route-handler.ts';
+import { type RequestSpans, tracedRequests } from './traced-requests.ts';
 
 type AppParts = {
   readonly ids: Ids;
@@ -15,6 +16,8 @@ type AppParts = {
   readonly requests: RequestMetrics;
   readonly access: Access;
   readonly maxBodyBytes: number;
+  /** Requests are not traced when absent. */
+  readonly spans?: RequestSpans | undefined;
 };
 
 /** Routes that are called often enough for every header to be felt come first, with nothing in front of them. */
@@ -26,6 +29,7 @@ export function httpApp(hot: readonly Route[], routes: readonly Route[], parts: 
   app.set('query parser', false);
   app.set('case sensitive routing', true);
   app.use(open(parts));
+  if (parts.spans) app.use(tracedRequests(parts.spans));
   for (const route of hot)
     app[route.method](route.path, routeHandler(route, parts.maxBodyBytes, parts.access));
   app.use(securityHeaders());

@@ -28,6 +28,9 @@ export type RequestContext = {
 
 export const correlationHeader = 'X-Correlation-Id';
 
+/** The route of a request that no route answers. */
+export const unmatchedRoute = 'unmatched';
+
 const correlationForm = /^[A-Za-z0-9._:/+=-]{1,128}$/;
 /** W3C Trace Context, version 00: no trace id and no parent id of zeros alone. */
 const traceparentForm = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
@@ -43,7 +46,7 @@ export function openContext(req: IncomingMessage, res: Response, ids: Ids): Requ
     },
     identity: anyone,
     startedAt: performance.now(),
-    route: 'unmatched',
+    route: unmatchedRoute,
   };
   res.locals.context = context;
   return context;

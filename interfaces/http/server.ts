@@ -27,6 +27,7 @@ import { telemetryIngestRoute } from './telemetry-ingest-route.ts';
 import { telemetryLatestRoutes } from './telemetry-latest-routes.ts';
 import type { TelemetryQueryServices } from './telemetry-query-services.ts';
 import { telemetrySeriesRoutes } from './telemetry-series-routes.ts';
+import type { RequestSpans } from './traced-requests.ts';
 
 export type HttpServices = TelemetryQueryServices &
   OperatorServices & {
@@ -46,6 +47,8 @@ export type HttpServices = TelemetryQueryServices &
     readonly checks: Checks;
     /** What stands still although it should move; nothing ever does when absent. */
     readonly stalled?: () => readonly string[];
+    /** Requests are not traced when absent. */
+    readonly spans?: RequestSpans | undefined;
   };
 
 export type HttpOptions = {
@@ -90,7 +93,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
   const routes = [...api, ...documentationRoutes([...hot, ...api], version)];
   const requests = requestMetrics(metrics);
   return serving(
-    httpApp(hot, routes, { ids, log, requests, access, maxBodyBytes }),
+    httpApp(hot, routes, { ids, log, requests, access, maxBodyBytes, spans: services.spans }),
     stopping,
     options.certificate,
   );

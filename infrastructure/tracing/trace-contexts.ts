@@ -1,0 +1,54 @@
+import {
+  type Context,
+  defaultTextMapGetter,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  TraceFlags,
+  trace,
+} from '@opentelemetry/api';
+import { parseTraceParent, W3CTraceContextPropagator } from '@opentelemetry/core';
+
+type Headers = Readonly<Record<string, string | string[] | undefined>>;
+
+/** Where spans belong, between what is handed on as text (`traceparent`) and what the SDK wants as parent or link. */
+export class TraceContexts {
+  readonly #propagator = new W3CTraceContextPropagator();
+  /** Of requests under way here: they have a tracestate, which the text does not tell. */
+  readonly #underWay = new Map<string, SpanContext>();
+
+  /** What a request brought along as `traceparent` and `tracestate`; the root of a trace where it brought nothing. */
+  ofHeaders(headers: Headers): Context {
+    return this.#propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter);
+  }
+
+  /** `undefined` when nobody records that trace. */
+  recorded(traceparent: string): SpanContext | undefined {
+    const known = this.#underWay.get(traceparent) ?? remote(traceparent);
+    return known && (known.traceFlags & TraceFlags.SAMPLED) !== 0 ? known : undefined;
+  }
+
+  /** Until `forget`, what is handed on by the text that is answered belongs to this very span. */
+  remember(span: Span): string {
+    const text = traceparentOf(span);
+    this.#underWay.set(text, span.spanContext());
+    return text;
+  }
+
+  forget(traceparent: string): void {
+    this.#underWay.delete(traceparent);
+  }
+}
+
+export const childOf = (parent: SpanContext): Context => trace.setSpanContext(ROOT_CONTEXT, parent);
+
+/** W3C Trace Context, version 00. */
+export function traceparentOf(span: Span): string {
+  const { traceId, spanId, traceFlags } = span.spanContext();
+  return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`;
+}
+
+function remote(traceparent: string): SpanContext | undefined {
+  const parsed = parseTraceParent(traceparent);
+  return parsed ? { ...parsed, isRemote: true } : undefined;
+}
