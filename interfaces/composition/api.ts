@@ -25,6 +25,9 @@ type Beside = {
   readonly stalled: () => readonly string[];
 };
 
+/** Without the read models readings and commands are taken as ever: only queries have to wait. */
+const neededToAccept = ['eventStore', 'telemetryLog'];
+
 const nothingBeside: Beside = { moreMetrics: [], stalled: () => [] };
 
 /** The HTTP API and the device directory it asks. */
@@ -84,6 +87,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
       stalled,
       spans: tracing?.requests,
       checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
+      needed: neededToAccept,
     },
     { version: packageJson.version, maxBodyBytes: config.MAX_BODY_BYTES, certificate },
   );

@@ -139,6 +139,10 @@ export const mysql = (url: string, config: Config, log: Log): ContainerModule =>
         (db) => ({ name: 'replica', connections: () => (db as MysqlSql).connections }),
         [s.queryDatabase],
       );
+      bind(s.check).toResolvedValue(
+        (db) => ({ name: 'replica', check: () => (db as MysqlSql).check() }),
+        [s.queryDatabase],
+      );
     }
     bind(s.connections).toResolvedValue(
       (db) => ({ name: 'readModels', connections: () => (db as MysqlSql).connections }),

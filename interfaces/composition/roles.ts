@@ -21,6 +21,9 @@ const workerRoles = {
 
 type WorkerRole = keyof typeof workerRoles;
 
+/** Not the replica, if there is one: only queries read it. */
+const neededToProject = ['eventStore', 'telemetryLog', 'readModels'];
+
 /** Everything a process can be. */
 export type Role = 'serve' | 'api' | WorkerRole;
 
@@ -68,6 +71,7 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
       log,
       metrics,
       checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
+      needed: neededToProject,
       stalled: () => projectors?.stalled() ?? [],
       version: packageJson.version,
       access: callers.access,

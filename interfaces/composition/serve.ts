@@ -1,9 +1,12 @@
 import { Worker } from 'node:worker_threads';
 import type { Log } from '../../application/ports/log.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
+import { answered } from '../../infrastructure/metrics/answered.ts';
+import { measureThread } from '../../infrastructure/metrics/thread-metrics.ts';
 import { startApi } from './api.ts';
 import { openContainer } from './container.ts';
 import type { Answer, Request, Sign } from './projector-thread.ts';
+import { services as s } from './services.ts';
 
 export type Served = {
   readonly url: string;
@@ -18,7 +21,9 @@ export async function serve(config: Config, log: Log): Promise<Served> {
   const container = await openContainer(config, log, 'serve');
   const thread = projectorThread(config);
   try {
-    const api = await startApi(container, { moreMetrics: [thread.metrics], stalled: thread.stalled });
+    measureThread(await container.getAsync(s.metrics), async () => (await thread.metrics()) !== undefined);
+    const moreMetrics = [async () => (await thread.metrics()) ?? silence];
+    const api = await startApi(container, { moreMetrics, stalled: thread.stalled });
     return {
       url: api.url,
       failed: thread.failed,
@@ -35,9 +40,13 @@ export async function serve(config: Config, log: Log): Promise<Served> {
   }
 }
 
+/** Where its metrics would be. */
+const silence = '# The projector thread did not answer in time: its metrics are missing.\n';
+
 type ProjectorThread = {
   readonly failed: Promise<never>;
-  metrics(): Promise<string>;
+  /** `undefined` when it does not answer in time. Whoever asks while it is being asked is given the same answer. */
+  metrics(): Promise<string | undefined>;
   /** What stands still in it; it does itself when nothing was heard of it for `PROJECTOR_STALL_MS`. */
   stalled(): readonly string[];
   stop(): Promise<void>;
@@ -48,6 +57,7 @@ function projectorThread(config: Config): ProjectorThread {
   const exited = new Promise<number>((resolve) => worker.once('exit', resolve));
   const waiting = new Map<number, (metrics: string) => void>();
   let asked = 0;
+  let asking: Promise<string | undefined> | undefined;
   let stopping = false;
   let heardAt = Date.now();
   let stalled: readonly string[] = [];
@@ -71,14 +81,24 @@ function projectorThread(config: Config): ProjectorThread {
   // Whoever serves decides what to do of it; until then it is not an unhandled one.
   failed.catch(() => {});
 
+  async function ask(): Promise<string | undefined> {
+    asked += 1;
+    const id = asked;
+    const answer = new Promise<string>((resolve) => waiting.set(id, resolve));
+    worker.postMessage({ ask: 'metrics', id } satisfies Request);
+    const metrics = await answered(answer);
+    waiting.delete(id);
+    return metrics;
+  }
+
   return {
     failed,
-    metrics: () =>
-      new Promise((resolve) => {
-        asked += 1;
-        waiting.set(asked, resolve);
-        worker.postMessage({ ask: 'metrics', id: asked } satisfies Request);
-      }),
+    metrics() {
+      asking ??= ask().finally(() => {
+        asking = undefined;
+      });
+      return asking;
+    },
     stalled() {
       const silent = Date.now() - heardAt;
       if (stopping || silent <= config.PROJECTOR_STALL_MS) return stalled;

@@ -1,35 +1,20 @@
 import type { Registry } from 'prom-client';
 import { z } from 'zod';
-import type { Log } from '../../application/ports/log.ts';
 import { HttpProblem } from './problems.ts';
+import { type Readiness, readinessRoute } from './readiness-route.ts';
 import { type Route, route } from './route.ts';
 
-/** Dependencies by name; each call rejects when it cannot be used. */
-export type Checks = Readonly<Record<string, () => Promise<void>>>;
-
-export type Operation = {
+export type Operation = Readiness & {
   readonly metrics: Registry;
   /** Metrics of other threads of the process, in the text format of Prometheus. */
   readonly moreMetrics: readonly (() => Promise<string>)[];
-  readonly checks: Checks;
   /** What stands still although it should move, one sentence each; to start the process again should help. */
   readonly stalled: () => readonly string[];
-  readonly log: Log;
   readonly version: string;
-  readonly closing: () => boolean;
 };
 
-const checkWithin = 2000;
-
-export function operationRoutes({
-  metrics,
-  moreMetrics,
-  checks,
-  stalled,
-  log,
-  version,
-  closing,
-}: Operation): readonly Route[] {
+export function operationRoutes(operation: Operation): readonly Route[] {
+  const { metrics, moreMetrics, stalled, version } = operation;
   return [
     route({
       method: 'get',
@@ -53,37 +38,7 @@ export function operationRoutes({
       },
     }),
 
-    route({
-      method: 'get',
-      path: '/health/ready',
-      scope: 'public',
-      tag: 'Operation',
-      summary: 'Whether requests can be served now',
-      description:
-        '503 while a dependency cannot be used, `checks` says which, and while the server shuts down.',
-      answers: {
-        200: {
-          description: 'They can.',
-          content: {
-            'application/json': z.strictObject({
-              status: z.literal('ready'),
-              checks: z.record(z.string(), z.enum(['ok', 'failed'])),
-            }),
-          },
-        },
-      },
-      problems: ['not-ready'],
-      async handle({ context }) {
-        if (closing()) throw new HttpProblem('not-ready', 'The server is shutting down');
-        const names = Object.keys(checks);
-        const passed = await Promise.all(names.map((name) => passes(name, context.caller.correlationId)));
-        const told = Object.fromEntries(names.map((name, i) => [name, passed[i] ? 'ok' : 'failed']));
-        const failed = names.filter((_, i) => !passed[i]);
-        if (failed.length > 0)
-          throw new HttpProblem('not-ready', `Failed: ${failed.join(', ')}`, { members: { checks: told } });
-        return { status: 200, json: { status: 'ready', checks: told } };
-      },
-    }),
+    readinessRoute(operation),
 
     route({
       method: 'get',
@@ -100,21 +55,4 @@ export function operationRoutes({
       },
     }),
   ];
-
-  async function passes(name: string, correlationId: string): Promise<boolean> {
-    const timeout = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () => timeout.reject(new Error(`No answer within ${checkWithin} ms`)),
-      checkWithin,
-    );
-    try {
-      await Promise.race([checks[name]?.(), timeout.promise]);
-      return true;
-    } catch (err) {
-      log.warn({ correlationId, check: name, err }, 'A dependency is not ready');
-      return false;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
 }

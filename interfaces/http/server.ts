@@ -15,10 +15,11 @@ import { deviceCommandRoutes } from './device-command-routes.ts';
 import { deviceQueryRoutes } from './device-query-routes.ts';
 import { documentationRoutes } from './documentation-routes.ts';
 import { readingMetrics, requestMetrics } from './http-metrics.ts';
-import { type Checks, operationRoutes } from './operation-routes.ts';
+import { operationRoutes } from './operation-routes.ts';
 import type { OperatorServices } from './operator-services.ts';
 import { projectionRoutes } from './projection-routes.ts';
 import type { RateLimits } from './rate-limits.ts';
+import type { Checks } from './readiness-route.ts';
 import { retractionRoute } from './retraction-route.ts';
 import { type HttpServer, serving } from './serving.ts';
 import { shutdown } from './shutdown.ts';
@@ -45,6 +46,8 @@ export type HttpServices = TelemetryQueryServices &
     /** Metrics of other threads of the process, in the text format of Prometheus. */
     readonly moreMetrics?: readonly (() => Promise<string>)[];
     readonly checks: Checks;
+    /** Of the checks, those that must pass for the server to be ready; all of them when absent. */
+    readonly needed?: readonly string[];
     /** What stands still although it should move; nothing ever does when absent. */
     readonly stalled?: () => readonly string[];
     /** Requests are not traced when absent. */

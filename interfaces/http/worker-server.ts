@@ -4,7 +4,8 @@ import type { Log } from '../../application/ports/log.ts';
 import type { Access } from './access.ts';
 import { httpApp } from './app.ts';
 import { requestMetrics } from './http-metrics.ts';
-import { type Checks, operationRoutes } from './operation-routes.ts';
+import { operationRoutes } from './operation-routes.ts';
+import type { Checks } from './readiness-route.ts';
 import { type HttpServer, serving } from './serving.ts';
 import { shutdown } from './shutdown.ts';
 
@@ -13,6 +14,8 @@ export type WorkerServices = {
   readonly log: Log;
   readonly metrics: Registry;
   readonly checks: Checks;
+  /** Of the checks, those that must pass for the worker to be ready. */
+  readonly needed: readonly string[];
   /** What stands still although it should move. */
   readonly stalled: () => readonly string[];
   readonly version: string;

@@ -152,13 +152,14 @@ describe('docker-compose.yml', () => {
       for (const [, one] of roles) assert.equal(configOf(one).KAFKA_REPLICATION, 1);
     });
 
-    it('listens where it is asked for its health, where it is published and where it is scraped', () => {
+    it('listens where it is published and where it is scraped, and is asked for the health of its role', () => {
       const scraped = yamlFile<{ scrape_configs: readonly Discovery[] }>('deploy/prometheus/prometheus.yml');
       for (const [name, one] of roles) {
         const config = configOf(one);
         const port = name === 'api' ? config.PORT : config.WORKER_PORT;
         assert.equal(config.HOST, '0.0.0.0');
-        assert.equal(healthOf(one).at(-1), String(port));
+        const role = name === 'api' ? 'api' : 'projector';
+        assert.deepEqual(healthOf(one), ['CMD', 'node', 'deploy/container/health.mjs', role]);
         for (const published of one.ports ?? []) assert.equal(published.split(':')[2], String(port));
         assert.ok(targetsOf(scraped.scrape_configs).includes(`${name}:${port}`), `${name} is not scraped`);
       }

@@ -23,7 +23,7 @@ const copies = all('COPY').map((what) => {
   const [to = '', ...from] = what.split(' ').reverse();
   return { from, to };
 });
-const [healthProgram, healthScript, healthPort] = JSON.parse(last('HEALTHCHECK').replace(/^.* CMD /, ''));
+const [healthProgram, healthScript, healthOf] = JSON.parse(last('HEALTHCHECK').replace(/^.* CMD /, ''));
 
 describe('The image', () => {
   it('has the Node that the tests run on', () =>
@@ -46,7 +46,11 @@ describe('The image', () => {
     let port: string;
 
     const health = () =>
-      spawnSync(process.execPath, [healthScript, port], { cwd: path.join(folder, 'app'), encoding: 'utf8' });
+      spawnSync(process.execPath, [healthScript, healthOf], {
+        cwd: path.join(folder, 'app'),
+        env: { HOST: '0.0.0.0', PORT: port },
+        encoding: 'utf8',
+      });
 
     before(async function () {
       this.timeout(60_000);
@@ -89,7 +93,7 @@ describe('The image', () => {
 
     it('serves with production packages and the copied files alone, and its health check sees it', () => {
       assert.equal(healthProgram, 'node');
-      assert.equal(healthPort, '8080');
+      assert.equal(healthOf, 'api');
       const { status, stdout } = health();
       assert.deepEqual([status, stdout.trim()], [0, '200']);
     });

@@ -4,6 +4,8 @@ import { measureLedger } from '../../infrastructure/metrics/ledger-metrics.ts';
 import { measureProcess } from '../../infrastructure/metrics/process-metrics.ts';
 import { measureProgress } from '../../infrastructure/metrics/progress-metrics.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import { measureStalls } from '../../infrastructure/metrics/stall-metrics.ts';
+import { measureThread } from '../../infrastructure/metrics/thread-metrics.ts';
 import { readingMetrics, requestMetrics } from '../../interfaces/http/http-metrics.ts';
 
 /** The series that the code registers, by name, with the labels of each. */
@@ -19,6 +21,8 @@ export function registeredMetrics(): ReadonlyMap<string, readonly string[]> {
   const unasked = {} as never;
   measureProgress(registry, unasked, unasked);
   measureLedger(registry, unasked);
+  measureStalls(registry, unasked);
+  measureThread(registry, unasked);
 
   const series = (
     registry.getMetricsAsArray() as (MetricObject & { labelNames: readonly string[] })[]

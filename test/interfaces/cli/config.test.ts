@@ -18,6 +18,32 @@ describe('fieldlog config', () => {
     assert.deepEqual([MYSQL_URL, PORT], ['mysql://user:***@db/iotdatabase', 9000]);
   });
 
+  it('takes what goes with traces by its usual names, and shows no header of theirs', async () => {
+    const traces = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'https://otlp.example/v1',
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic%20c2VjcmV0,x-org=7',
+      OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
+      OTEL_TRACES_SAMPLER_ARG: '0.05',
+    };
+    const { out } = await runCli(['config', '--json'], { env: traces });
+    const shown = JSON.parse(out);
+    assert.deepEqual(
+      [shown.OTEL_EXPORTER_OTLP_ENDPOINT, shown.OTEL_EXPORTER_OTLP_HEADERS, shown.OTEL_TRACES_SAMPLER_ARG],
+      ['https://otlp.example/v1', '***', 0.05],
+    );
+    for (const [name, value] of [
+      ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector:4318'],
+      ['OTEL_EXPORTER_OTLP_HEADERS', 'Bearer abc'],
+      ['OTEL_EXPORTER_OTLP_HEADERS', 'a=%zz'],
+      ['OTEL_TRACES_SAMPLER', 'sometimes'],
+      ['OTEL_TRACES_SAMPLER_ARG', '2'],
+    ] as const) {
+      const { code, err } = await runCli(['config'], { env: { [name]: value } });
+      assert.equal(code, 2);
+      assert.match(err, new RegExp(`Wrong configuration: ${name}: `));
+    }
+  });
+
   it('reads the file that FIELDLOG_CONFIG names, after the environment', async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-config-'));
     const file = path.join(folder, 'fieldlog.env');

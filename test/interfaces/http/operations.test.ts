@@ -6,18 +6,17 @@ import { httpServices, serveHttp } from '../../support/http-services.ts';
 describe('Operating the API', () => {
   let served: Awaited<ReturnType<typeof serveHttp>>;
   let call: HttpClient;
-  let failing: boolean;
+  let failing: string | undefined;
   let stalled: readonly string[];
   let logged: ReturnType<typeof httpServices>['logged'];
 
   before(async () => {
     const made = httpServices({
       checks: {
-        eventStore: async () => {},
-        readModels: async () => {
-          if (failing) throw new Error('database password wrong');
-        },
+        eventStore: () => check('eventStore'),
+        readModels: () => check('readModels'),
       },
+      needed: ['eventStore'],
       stalled: () => stalled,
       moreMetrics: [async () => 'fieldlog_elsewhere 7\n'],
     });
@@ -27,9 +26,13 @@ describe('Operating the API', () => {
   });
   after(() => served.close());
   beforeEach(() => {
-    failing = false;
+    failing = undefined;
     stalled = [];
   });
+
+  async function check(name: string): Promise<void> {
+    if (name === failing) throw new Error('database password wrong');
+  }
 
   it('tells life from readiness, and which dependency is missing', async () => {
     assert.deepEqual((await call('GET', '/health/live')).json, { status: 'live', version: '0.0.0-test' });
@@ -37,12 +40,35 @@ describe('Operating the API', () => {
       status: 'ready',
       checks: { eventStore: 'ok', readModels: 'ok' },
     });
-    failing = true;
+    failing = 'eventStore';
     const { status, json, text } = await call('GET', '/health/ready');
-    assert.deepEqual([status, json.checks], [503, { eventStore: 'ok', readModels: 'failed' }]);
+    assert.deepEqual([status, json.checks], [503, { eventStore: 'failed', readModels: 'ok' }]);
+    assert.equal(json.detail, 'Failed: eventStore');
     assert.doesNotMatch(text, /password/);
     assert.match(String(logged.find(({ level }) => level === 'warn')?.fields.err), /password/);
     assert.equal((await call('GET', '/health/live')).status, 200);
+  });
+
+  it('stays ready to take readings without what only queries need, and says that it is missing', async () => {
+    failing = 'readModels';
+    const { status, json } = await call('GET', '/health/ready');
+    assert.deepEqual(
+      [status, json],
+      [200, { status: 'ready', checks: { eventStore: 'ok', readModels: 'failed' } }],
+    );
+  });
+
+  it('tells of one dependency to who asks for it, whether it is needed or not', async () => {
+    failing = 'readModels';
+    const about = (name: string) => call('GET', `/health/ready?dependency=${name}`);
+    const [missing, there] = [await about('readModels'), await about('eventStore')];
+    assert.deepEqual([missing.status, missing.json.checks], [503, { readModels: 'failed' }]);
+    assert.deepEqual([there.status, there.json.checks], [200, { eventStore: 'ok' }]);
+    const unknown = await about('fax');
+    assert.deepEqual(
+      [unknown.status, unknown.json.errors[0].path, unknown.json.errors[0].detail],
+      [400, '/dependency', 'must be one of eventStore, readModels'],
+    );
   });
 
   it('is not alive while a part of it stands still, and says which', async () => {

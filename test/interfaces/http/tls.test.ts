@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { get } from 'node:https';
@@ -64,6 +65,16 @@ describe('HTTPS', function () {
     await served.close();
   });
 
+  it('is seen to live by the health check of the container, and a worker beside it by HTTP', async () => {
+    const served = await serve(configFrom(env()), openLog('silent', 'test'));
+    const { port } = new URL(served.url);
+    assert.deepEqual(await healthCheck('api', { ...env(), PORT: port }), [0, '200\n']);
+    const [code] = await healthCheck('projector', { ...env(), WORKER_PORT: port });
+    assert.equal(code, 1);
+    await served.close();
+    assert.deepEqual(await healthCheck('api', { ...env(), PORT: port }), [1, '']);
+  });
+
   it('takes a renewed certificate without a restart, once it and its key match', async () => {
     const served = await serve(configFrom(env()), openLog('silent', 'test'));
     const url = new URL(served.url);
@@ -76,6 +87,13 @@ describe('HTTPS', function () {
     });
     await served.close();
   });
+
+  async function healthCheck(role: string, variables: Record<string, string>): Promise<[number, string]> {
+    const script = path.resolve(import.meta.dirname, '../../../deploy/container/health.mjs');
+    const child = spawn(process.execPath, [script, role], { env: variables });
+    const [out, [code]] = await Promise.all([child.stdout.toArray(), once(child, 'close')]);
+    return [code, Buffer.concat(out).toString()];
+  }
 
   const wrong: readonly (readonly [what: string, spoil: () => Promise<void>, says: RegExp])[] = [
     [
