@@ -37,8 +37,11 @@ export const sourceDefaults: SourceOptions = {
   retryPauses: [20, 100, 500, 2000, 5000],
 };
 
-/** Other processes cannot be heard: their commits are seen at the latest after this many milliseconds. */
-const pollInterval = 250;
+/**
+ * Other processes cannot be heard: their commits are seen at the latest after this many milliseconds. All sources look
+ * at the same moments, so that an idle thread wakes up once for all of them.
+ */
+const pollInterval = 500;
 
 const partition = 0;
 
@@ -119,7 +122,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     const events = this.#reader.after(at);
     const [first, last] = [events[0], events.at(-1)];
     if (!first || !last) {
-      await this.#signal.next(pollInterval, signal);
+      await this.#signal.next(pollInterval - (Date.now() % pollInterval), signal);
       return at;
     }
     const began = performance.now();

@@ -89,6 +89,32 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     });
   });
 
+  it('consumes as many partitions at once as it may, and no more', async () => {
+    await open({ topic: { partitions: 6 }, session: { concurrency: 2 } });
+    const published = await Promise.all(Array.from({ length: 30 }, () => publish(1)));
+    const partitions = new Set(published.map(({ partition }) => partition));
+    assert.ok(partitions.size > 2, 'the devices are of too few partitions');
+    const two = Promise.withResolvers<void>();
+    let underWay = 0;
+    let most = 0;
+    const counting: BatchConsumer<LoggedTelemetry> = {
+      checkpoint: (partition) => consumer.checkpoint(partition),
+      async consume(batch) {
+        underWay += 1;
+        most = Math.max(most, underWay);
+        if (underWay === 2) two.resolve();
+        await two.promise;
+        // Time enough for a third to come, which is here already.
+        await kafka.reader.check();
+        await consumer.consume(batch);
+        underWay -= 1;
+      },
+    };
+    const ids = published.flatMap((one) => one.ids);
+    await run(() => eventually(() => consumedOnce(ids)), kafka.source, counting);
+    assert.equal(most, 2);
+  });
+
   it('keeps its partitions through a batch that takes longer than the session', async () => {
     await open({ topic: { partitions: 1 }, session: { sessionTimeout: 3000 } });
     const { ids } = await publish(2);
