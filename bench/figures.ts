@@ -7,6 +7,7 @@ import { ingestKafka } from './figures/ingest-kafka.ts';
 import { projectEmbedded } from './figures/project-embedded.ts';
 import { projectKafka } from './figures/project-kafka.ts';
 import { rangeQuery } from './figures/range-query.ts';
+import { rebuildBeside } from './figures/rebuild-beside.ts';
 import { rebuildDevices } from './figures/rebuild-devices.ts';
 import { rebuildTelemetry } from './figures/rebuild-telemetry.ts';
 import { scale } from './figures/scale.ts';
@@ -31,6 +32,7 @@ export const figures: readonly Figure[] = [
   { part: 'commands', file: 'commands-distributed', measure: commandsDistributed },
   { part: 'replay', file: 'rebuild-devices', measure: rebuildDevices },
   { part: 'replay', file: 'rebuild-telemetry', measure: rebuildTelemetry },
+  { part: 'replay', file: 'rebuild-beside', measure: rebuildBeside },
   { part: 'e2e', file: 'influx', measure: influx },
   { part: 'e2e', file: 'range-query', measure: rangeQuery },
   { part: 'e2e', file: 'scale', measure: scale },

@@ -7,8 +7,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 export type Process = {
   readonly role: string;
   readonly pid: number;
-  /** The first match of `form` in what it says. */
-  said(form: RegExp): Promise<RegExpMatchArray>;
+  /** The first match of `form` in what it says, within a minute or so many milliseconds. */
+  said(form: RegExp, within?: number): Promise<RegExpMatchArray>;
   /** Asks it to end, and makes it after ten seconds. */
   end(): Promise<void>;
 };
@@ -16,7 +16,8 @@ export type Process = {
 const startWithin = 60_000;
 const endWithin = 10_000;
 
-const bin = path.resolve(import.meta.dirname, '../../interfaces/cli/fieldlog.mjs');
+/** The command line. */
+export const bin = path.resolve(import.meta.dirname, '../../interfaces/cli/fieldlog.mjs');
 
 /** A role of Fieldlog as its operators run it, and its URL. */
 export async function startFieldlog(
@@ -61,13 +62,13 @@ export function startProcess(
   return {
     role,
     pid: child.pid ?? 0,
-    async said(form) {
-      for (const deadline = Date.now() + startWithin; Date.now() < deadline; await pause(20)) {
+    async said(form, within = startWithin) {
+      for (const deadline = Date.now() + within; Date.now() < deadline; await pause(20)) {
         const match = said.match(form);
         if (match) return match;
         if (hasEnded(child)) break;
       }
-      throw new Error(`${role} did not start: ${said}`);
+      throw new Error(`${role} did not say ${form}: ${said}`);
     },
     end: () => ended(child),
   };
