@@ -25,17 +25,15 @@ function devicesWorker(): ProjectionWorker<RecordedEvent, DeviceFact> {
   const known = new Map<string, DeviceRow>();
   return {
     async apply(facts, { devices }) {
-      const ids = new Set(facts.map(({ event }) => event.data.deviceId));
-      for (const [id, row] of await devices.find([...ids].filter((id) => !known.has(id)))) known.set(id, row);
-      const rows = new Map<string, DeviceRow>();
-      for (const fact of facts) {
-        const { deviceId } = fact.event.data;
-        rows.set(deviceId, next(rows.get(deviceId) ?? known.get(deviceId), fact));
-      }
-      await devices.put([...rows.values()], known);
-      for (const [id, row] of rows) {
-        known.delete(id);
-        known.set(id, row);
+      const factsOf = byDevice(facts);
+      // Before the first event of a stream there is no row to look for.
+      const wanted = [...factsOf].filter(([id, [first]]) => !known.has(id) && first.recorded.revision > 0);
+      for (const [id, row] of await devices.find(wanted.map(([id]) => id))) known.set(id, row);
+      const rows = [...factsOf].map(([id, some]) => rowAfter(known.get(id), some));
+      await devices.put(rows, known);
+      for (const row of rows) {
+        known.delete(row.deviceId);
+        known.set(row.deviceId, row);
       }
       for (const id of known.keys()) {
         if (known.size <= devicesKept) break;
@@ -46,14 +44,35 @@ function devicesWorker(): ProjectionWorker<RecordedEvent, DeviceFact> {
   };
 }
 
-function next(row: DeviceRow | undefined, { recorded, event }: DeviceFact): DeviceRow {
-  const at = recorded.metadata.recordedAt;
+/** Facts of one device, in order. */
+type Facts = [DeviceFact, ...DeviceFact[]];
+
+function byDevice(facts: readonly DeviceFact[]): ReadonlyMap<string, Facts> {
+  const factsOf = new Map<string, Facts>();
+  for (const fact of facts) {
+    const { deviceId } = fact.event.data;
+    const before = factsOf.get(deviceId);
+    if (before) before.push(fact);
+    else factsOf.set(deviceId, [fact]);
+  }
+  return factsOf;
+}
+
+function rowAfter(row: DeviceRow | undefined, facts: Facts): DeviceRow {
+  let device: RegisteredDevice | undefined = row;
+  for (const { event } of facts) device = evolveRegistered(device, event);
+  const [first] = facts;
+  const { recorded, event } = facts.at(-1) ?? first;
+  const { status, name, type, labels } = device as RegisteredDevice;
   return {
-    ...evolveRegistered(row, event),
+    status,
+    name,
+    type,
+    labels,
     deviceId: event.data.deviceId,
     revision: recorded.revision,
-    registeredAt: row?.registeredAt ?? at,
-    updatedAt: at,
+    registeredAt: row?.registeredAt ?? first.recorded.metadata.recordedAt,
+    updatedAt: recorded.metadata.recordedAt,
   };
 }
 

@@ -64,7 +64,7 @@ export function registryOf(shapes: EventShapes): EventRegistry {
     const found = known[version - 1];
     if (!found) throw new UnknownEventType(type, version);
     let value = found.accepts(data);
-    for (const older of known.slice(version - 1, -1)) value = older.upcast?.(value);
+    for (let older = version; older < known.length; older += 1) value = known[older - 1]?.upcast?.(value);
     return value;
   }
 }
