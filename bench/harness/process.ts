@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { configSchema } from '../../infrastructure/config/config.ts';
 
 /** A process under measurement. */
 export type Process = {
@@ -19,12 +20,18 @@ const endWithin = 10_000;
 /** The command line. */
 export const bin = path.resolve(import.meta.dirname, '../../interfaces/cli/fieldlog.mjs');
 
+/** The variables that name servers for the benchmark are not to turn an embedded figure into another. */
+const unset = Object.fromEntries(
+  ['FIELDLOG_CONFIG', ...Object.keys(configSchema.shape)].map((name) => [name, '']),
+);
+
 /** A role of Fieldlog as its operators run it, and its URL. */
 export async function startFieldlog(
   role: string,
   env: Readonly<Record<string, string>>,
 ): Promise<Process & { readonly url: string }> {
   const started = startProcess(role, process.execPath, [...profiling(role), bin, role], {
+    ...unset,
     PORT: '0',
     WORKER_PORT: '0',
     LOG_LEVEL: 'warn',
