@@ -2,7 +2,8 @@ import path from 'node:path';
 import type { Bench } from '../harness/bench.ts';
 import { removeReadModels } from '../harness/embedded.ts';
 import { startPeer } from '../harness/peer.ts';
-import type { Row } from '../harness/row.ts';
+import { memoryRow, type Row } from '../harness/row.ts';
+import { type HeldMemory, watchingMemory } from '../harness/usage.ts';
 import type { Scan } from '../peers/scan.ts';
 import type { SessionPeer } from '../peers/session.ts';
 
@@ -18,13 +19,20 @@ export async function rebuildDevices(bench: Bench): Promise<Row[]> {
   await projector.call('live', { devices, eventsEach });
   await projector.call('close', undefined);
 
+  const held: HeldMemory[] = [];
   const { values, againstValues, usage } = await bench.inTurn(
     {
       async prepare() {
         await removeReadModels(folder);
         await projector.call('open', { DATA_DIR: folder });
       },
-      run: () => projector.call('project', { projection: 'devices', events: devices * eventsEach }),
+      async run() {
+        const { result, held: now } = await watchingMemory(projector.pid, () =>
+          projector.call('project', { projection: 'devices', events: devices * eventsEach }),
+        );
+        held.push(now);
+        return result;
+      },
       settle: () => projector.call('close', undefined),
       processes: [projector],
     },
@@ -39,5 +47,6 @@ export async function rebuildDevices(bench: Bench): Promise<Row[]> {
       target: { ratioAtLeast: 0.5 },
       usage,
     },
+    memoryRow('memory of the projector, second half of the rebuild of devices', held),
   ];
 }

@@ -2,9 +2,8 @@ import type { Bench } from '../harness/bench.ts';
 import { fleet, registerFleet, removeReadModels, startLoad, untilProjected } from '../harness/embedded.ts';
 import { startPeer } from '../harness/peer.ts';
 import { startFieldlog } from '../harness/process.ts';
-import type { Row } from '../harness/row.ts';
-import type { Usage } from '../harness/usage.ts';
-import { watchUsage } from '../harness/usage.ts';
+import { memoryRow, type Row } from '../harness/row.ts';
+import { type HeldMemory, type Usage, watchingMemory, watchUsage } from '../harness/usage.ts';
 import type { SessionPeer } from '../peers/session.ts';
 
 /** The telemetry projection from its first reading on, to the rate at which it keeps up with the same readings live. */
@@ -14,6 +13,7 @@ export async function rebuildTelemetry(bench: Bench): Promise<Row[]> {
   const projector = bench.keep(startPeer<SessionPeer>('projector', 'session.ts'));
   const values: number[] = [];
   const lives: number[] = [];
+  const held: HeldMemory[] = [];
   let usage: readonly Usage[] = [];
 
   for (let round = 0; round < bench.options.rounds; round += 1) {
@@ -33,7 +33,11 @@ export async function rebuildTelemetry(bench: Bench): Promise<Row[]> {
     await removeReadModels(folder);
     await projector.call('open', { DATA_DIR: folder });
     const watch = watchUsage(projector.role, projector.pid);
-    values.push(await projector.call('project', { projection: 'telemetry', events: readings }));
+    const { result, held: now } = await watchingMemory(projector.pid, () =>
+      projector.call('project', { projection: 'telemetry', events: readings }),
+    );
+    values.push(result);
+    held.push(now);
     usage = [watch(), usageLive];
     await projector.call('close', undefined);
   }
@@ -46,5 +50,6 @@ export async function rebuildTelemetry(bench: Bench): Promise<Row[]> {
       target: { ratioAtLeast: 1.5 },
       usage,
     },
+    memoryRow('memory of the projector, second half of the rebuild of telemetry', held),
   ];
 }

@@ -1,5 +1,5 @@
 import { median } from './statistics.ts';
-import type { Usage } from './usage.ts';
+import type { HeldMemory, Usage } from './usage.ts';
 
 /** What a figure must reach: a ratio to what it was measured against, or a bound in its own unit. */
 export type Target =
@@ -21,6 +21,16 @@ export type Row = {
 
 /** A figure that cannot be taken here, and why. */
 export type Pending = { readonly figure: string; readonly pending: string };
+
+/** That a process holds about as much in the second half of its work as in the first. */
+export const memoryRow = (figure: string, held: readonly HeldMemory[]): Row => ({
+  figure,
+  unit: 'MiB',
+  values: held.map(({ secondHalf }) => secondHalf),
+  against: { what: 'first half', values: held.map(({ firstHalf }) => firstHalf) },
+  target: { ratioAtMost: 1.2 },
+  usage: [],
+});
 
 /** Round by round, so that what slows the machine for a while slows both sides of a ratio. */
 export const ratios = ({ values, against }: Row): readonly number[] =>

@@ -26,6 +26,30 @@ export function watchUsage(role: string, pid: number): () => Usage {
   };
 }
 
+/** MiB held at most in the first half of some work's time, and in the second. */
+export type HeldMemory = { readonly firstHalf: number; readonly secondHalf: number };
+
+/** Does the work and looks, every so many milliseconds, how much memory a process holds meanwhile. */
+export async function watchingMemory<T>(
+  pid: number,
+  work: () => Promise<T>,
+): Promise<{ readonly result: T; readonly held: HeldMemory }> {
+  const seen: number[] = [];
+  const look = () => seen.push(memoryOf(pid, 'VmRSS') ?? Number.NaN);
+  const timer = setInterval(look, 50);
+  try {
+    const result = await work();
+    look();
+    const middle = Math.ceil(seen.length / 2);
+    return {
+      result,
+      held: { firstHalf: Math.max(...seen.slice(0, middle)), secondHalf: Math.max(...seen.slice(middle)) },
+    };
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 function cpuSeconds(pid: number): number | undefined {
   const fields = procFile(pid, 'stat')
     ?.replace(/^.*\) /s, '')
