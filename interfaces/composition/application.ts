@@ -1,4 +1,4 @@
-import { ContainerModule } from 'inversify';
+import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import { Registry } from 'prom-client';
 import { deviceCommands } from '../../application/device-commands.ts';
 import { deviceHistory } from '../../application/device-history.ts';
@@ -15,7 +15,9 @@ import { randomCredentials } from '../../infrastructure/credentials/random-crede
 import { CachedDeviceDirectory } from '../../infrastructure/directory/cached-device-directory.ts';
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
+import { meteredSql } from '../../infrastructure/metrics/metered-sql.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import type { Sql } from '../../infrastructure/sql/sql.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/sql-api-keys.ts';
 import { sqlAuditOutcomes } from '../../infrastructure/sql/sql-audit-outcomes.ts';
 import { sqlAuditTables } from '../../infrastructure/sql/sql-audit-tables.ts';
@@ -27,6 +29,9 @@ import { sqlProjectionControl } from '../../infrastructure/sql/sql-projection-co
 import { sqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
 import { sqlTelemetryQueries } from '../../infrastructure/sql/sql-telemetry-queries.ts';
 import { services as s } from './services.ts';
+
+/** The database that queries read, with an eye on how long they take. */
+const queries = Symbol('MeteredSql') as ServiceIdentifier<Sql>;
 
 /** The application over its ports; which adapters stand behind them is decided in `adapters.ts`. */
 export const applicationModule = (config: Config, log: Log): ContainerModule =>
@@ -46,9 +51,10 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.historyGap).toResolvedValue(sqlHistoryGap, [s.database]);
     bind(s.auditTables).toResolvedValue(sqlAuditTables, [s.database]);
     bind(s.auditOutcomes).toResolvedValue(sqlAuditOutcomes, [s.database]);
-    bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [s.queryDatabase]);
-    bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [s.queryDatabase]);
-    bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [s.queryDatabase]);
+    bind(queries).toResolvedValue(meteredSql, [s.queryDatabase, s.metrics]);
+    bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [queries]);
+    bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [queries]);
+    bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [queries]);
     bind(s.apiKeys).toResolvedValue(sqlApiKeys, [s.database]);
     bind(s.keyRing).toResolvedValue(keyRing, [s.apiKeys, s.credentials, s.clock, s.log]);
     bind(s.directory).toResolvedValue(

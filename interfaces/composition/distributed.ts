@@ -15,6 +15,7 @@ import { KafkaTelemetryLog } from '../../infrastructure/kafka/kafka-telemetry-lo
 import { KafkaTelemetrySource } from '../../infrastructure/kafka/kafka-telemetry-source.ts';
 import { KafkaTopicReader } from '../../infrastructure/kafka/kafka-topic-reader.ts';
 import { ensureTopic } from '../../infrastructure/kafka/kafka-topics.ts';
+import { MeteredTelemetryLog } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import { MysqlSql } from '../../infrastructure/mysql/mysql-sql.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import { closed } from './closing.ts';
@@ -101,7 +102,10 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
         [kafkaId, readerId],
       )
       .onDeactivation(closed);
-    bind(s.telemetryLog).toResolvedValue((log) => log, [telemetryLogId]);
+    bind(s.telemetryLog).toResolvedValue(
+      (telemetryLog, metrics) => new MeteredTelemetryLog(telemetryLog, metrics),
+      [telemetryLogId, s.metrics],
+    );
     bind(s.telemetrySource).toResolvedValue(
       (reader) =>
         new KafkaTelemetrySource(

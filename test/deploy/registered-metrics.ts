@@ -1,6 +1,8 @@
 import { type MetricObject, Registry } from 'prom-client';
 import { measureConnections, measureDependencies } from '../../infrastructure/metrics/dependency-metrics.ts';
 import { measureLedger } from '../../infrastructure/metrics/ledger-metrics.ts';
+import { querySeconds } from '../../infrastructure/metrics/metered-sql.ts';
+import { measureWaiting, publishSeconds } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import { measureProcess } from '../../infrastructure/metrics/process-metrics.ts';
 import { measureProgress } from '../../infrastructure/metrics/progress-metrics.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
@@ -23,6 +25,9 @@ export function registeredMetrics(): ReadonlyMap<string, readonly string[]> {
   measureLedger(registry, unasked);
   measureStalls(registry, unasked);
   measureThread(registry, unasked);
+  measureWaiting(registry, unasked);
+  publishSeconds(registry);
+  querySeconds(registry);
 
   const series = (
     registry.getMetricsAsArray() as (MetricObject & { labelNames: readonly string[] })[]

@@ -223,6 +223,12 @@ needs('KAFKA_BROKERS', 'Prometheus and the roles', (brokers) =>
         });
       });
 
+      const readiness = async (role: string, query = '') => {
+        const answer = await fetch(`${urls.get(role)}/health/ready${query}`);
+        const { checks } = (await answer.json()) as { checks: Readonly<Record<string, string>> };
+        return [answer.status, checks.readModels];
+      };
+
       it('fires for a database that is stopped, by every role, each of which is still there to tell', async () => {
         await proxy.close();
         await eventually(
@@ -236,6 +242,13 @@ needs('KAFKA_BROKERS', 'Prometheus and the roles', (brokers) =>
           { within, every: 500 },
         );
         assert.equal((await prometheus.values('up == 1', 'job')).size, roles.length);
+      });
+
+      it('finds the API ready to take readings without the database, and its projectors not ready', async () => {
+        assert.deepEqual(await readiness('api'), [200, 'failed']);
+        assert.deepEqual(await readiness('api', '?dependency=readModels'), [503, 'failed']);
+        assert.deepEqual(await readiness('telemetry-projector'), [503, 'failed']);
+        assert.equal(await post('/api/v1/telemetry', reading()), 202);
       });
     }),
   ),

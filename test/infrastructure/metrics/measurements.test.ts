@@ -3,14 +3,21 @@ import { Registry } from 'prom-client';
 import type { AuditOutcome } from '../../../application/ports/audit-outcomes.ts';
 import type { EventSource, Positioned } from '../../../application/ports/event-source.ts';
 import type { ProgressQueries } from '../../../application/ports/queries.ts';
+import type { TelemetryPublication } from '../../../application/ports/telemetry-log.ts';
 import {
   measureConnections,
   measureDependencies,
 } from '../../../infrastructure/metrics/dependency-metrics.ts';
 import { measureLedger } from '../../../infrastructure/metrics/ledger-metrics.ts';
+import { meteredSql } from '../../../infrastructure/metrics/metered-sql.ts';
+import { MeteredTelemetryLog } from '../../../infrastructure/metrics/metered-telemetry-log.ts';
 import { measureProgress } from '../../../infrastructure/metrics/progress-metrics.ts';
+import { waitingTimes } from '../../../infrastructure/metrics/waiting-times.ts';
+import type { Sql } from '../../../infrastructure/sql/sql.ts';
+import { collected } from '../../support/collected.ts';
 
 const never = new Promise<never>(() => {});
+const failing = () => Promise.reject(new Error('no'));
 
 /** The samples of a scrape, as Prometheus gets them. */
 async function scraped(registry: Registry): Promise<readonly string[]> {
@@ -82,11 +89,14 @@ describe('What is measured when metrics are read', () => {
         devices: log(12),
         telemetry: log(10),
       },
+      () => 0,
     );
     assert.deepEqual((await scraped(registry)).toSorted(), [
       'fieldlog_dead_letters{projection="telemetry",cause="unknown-device"} 2',
       'fieldlog_projection_lag_events{projection="devices"} 7',
       'fieldlog_projection_lag_events{projection="telemetry"} 0',
+      'fieldlog_projection_lag_seconds{projection="devices"} 0',
+      'fieldlog_projection_lag_seconds{projection="telemetry"} 0',
     ]);
   });
 
@@ -101,12 +111,99 @@ describe('What is measured when metrics are read', () => {
           return telemetry;
         },
       },
+      () => 0,
     );
     await scraped(registry);
     telemetry = away;
     assert.deepEqual(await scraped(registry), [
       'fieldlog_projection_lag_events{projection="devices"} 7',
+      'fieldlog_projection_lag_seconds{projection="devices"} 0',
       'fieldlog_dead_letters{projection="telemetry",cause="unknown-device"} 2',
+    ]);
+  });
+
+  it('tells how long the first event that waits has been seen to', async () => {
+    let now = 0;
+    let events = 5;
+    let reached = '4';
+    const source = { ...log(0), ends: async () => new Map([[0, String(events - 1)]]) };
+    measureProgress(
+      registry,
+      queries(async () => [at('devices', reached)]),
+      { devices: source, telemetry: away },
+      () => now,
+    );
+    const told = async () =>
+      (await scraped(registry))
+        .find((line) => line.includes('lag_seconds'))
+        ?.split(' ')
+        .at(-1);
+    assert.equal(await told(), '0');
+    for (const [second, end, position, expected] of [
+      [5, 8, '4', '0'],
+      [10, 8, '4', '5'],
+      // More arrive: the first of those before still waits.
+      [15, 20, '6', '10'],
+      // Of those before none does.
+      [20, 30, '7', '5'],
+      [25, 30, '29', '0'],
+      [90, 31, '29', '0'],
+    ] as const) {
+      now = second * 1000;
+      events = end;
+      reached = position;
+      assert.equal(await told(), expected, `after ${second} s`);
+    }
+  });
+
+  it('keeps to a few hundred sightings of a log that nobody consumes, the first among them', async () => {
+    let now = 0;
+    const source = { ...log(0), ends: async () => new Map([[0, String(now)]]) };
+    const waiting = waitingTimes(() => now);
+    for (now = 1000; now <= 5_000_000; now += 1000) await waiting.longest('telemetry', source, []);
+    assert.ok(waiting.sightings() <= 256);
+    now = 6_000_000;
+    assert.equal(await waiting.longest('telemetry', source, []), 5999);
+    // Too little, by no more than the gaps between what was noted.
+    const half = [{ partition: 0, position: '3000000' }];
+    const told = await waiting.longest('telemetry', source, half);
+    assert.ok(told <= 3000 && told > 2900, String(told));
+  });
+
+  it('tells how long queries take, those that fail too, and a stream until its first rows', async () => {
+    async function* stream() {
+      yield [[1]];
+      yield [[2]];
+    }
+    const plain = { dialect: 'sqlite', all: async () => [], rows: failing, run: async () => 1, stream };
+    const sql = meteredSql(plain as unknown as Sql, registry);
+    await sql.all('SELECT 1');
+    await assert.rejects(sql.rows('SELECT 1'));
+    assert.deepEqual(await collected(sql.stream('SELECT 1')), [[1], [2]]);
+    const counts = (await scraped(registry)).filter((line) =>
+      line.startsWith('fieldlog_query_seconds_count'),
+    );
+    assert.deepEqual(counts, [
+      'fieldlog_query_seconds_count{outcome="done"} 2',
+      'fieldlog_query_seconds_count{outcome="failed"} 1',
+    ]);
+  });
+
+  it('tells how long publications take and how many wait', async () => {
+    const durable = Promise.withResolvers<readonly []>();
+    const log = new MeteredTelemetryLog({ publish: () => durable.promise }, registry);
+    const told = async () =>
+      (await scraped(registry)).filter((line) => /publish_(waiting|seconds_count)/.test(line));
+    const publication = {} as TelemetryPublication;
+    const published = [log.publish(publication), log.publish(publication)];
+    assert.deepEqual(await told(), ['fieldlog_publish_waiting 2']);
+    durable.resolve([]);
+    await Promise.all(published);
+    const away = new MeteredTelemetryLog({ publish: failing }, new Registry());
+    await assert.rejects(away.publish(publication));
+    assert.deepEqual(await told(), [
+      'fieldlog_publish_seconds_count{outcome="durable"} 2',
+      'fieldlog_publish_waiting 0',
     ]);
   });
 

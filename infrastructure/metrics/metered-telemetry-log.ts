@@ -1,0 +1,50 @@
+import { Gauge, Histogram, type Registry } from 'prom-client';
+import type { PartitionPosition } from '../../application/ports/position.ts';
+import type { TelemetryLog, TelemetryPublication } from '../../application/ports/telemetry-log.ts';
+
+/** A log that tells how long publications take to be durable, and how many wait to be. */
+export class MeteredTelemetryLog implements TelemetryLog {
+  readonly #log: TelemetryLog;
+  readonly #seconds: Histogram<'outcome'>;
+  #waiting = 0;
+
+  constructor(log: TelemetryLog, registry: Registry) {
+    this.#log = log;
+    this.#seconds = publishSeconds(registry);
+    measureWaiting(registry, () => this.#waiting);
+  }
+
+  async publish(publication: TelemetryPublication): Promise<readonly PartitionPosition[]> {
+    const started = performance.now();
+    this.#waiting += 1;
+    let outcome = 'failed';
+    try {
+      const positions = await this.#log.publish(publication);
+      outcome = 'durable';
+      return positions;
+    } finally {
+      this.#waiting -= 1;
+      this.#seconds.observe({ outcome }, (performance.now() - started) / 1000);
+    }
+  }
+}
+
+export const publishSeconds = (registry: Registry): Histogram<'outcome'> =>
+  new Histogram({
+    name: 'fieldlog_publish_seconds',
+    help: "Time until a request's events were durable in the telemetry log, or failed to become so",
+    labelNames: ['outcome'] as const,
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
+    registers: [registry],
+  });
+
+export function measureWaiting(registry: Registry, waiting: () => number): void {
+  new Gauge({
+    name: 'fieldlog_publish_waiting',
+    help: 'Requests whose events are gathered or under way to the telemetry log',
+    registers: [registry],
+    collect() {
+      this.set(waiting());
+    },
+  });
+}
