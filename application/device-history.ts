@@ -1,4 +1,5 @@
 import { type Device, deviceDecider, deviceStream, type RegisteredDevice } from '../domain/device/device.ts';
+import type { TypePeriods } from '../domain/telemetry/retention.ts';
 import type { EventRegistry } from './ports/event-registry.ts';
 import type { EventStore, RecordedEvent } from './ports/event-store.ts';
 import type { Position } from './ports/position.ts';
@@ -66,6 +67,18 @@ export const foldState = (events: readonly RecordedEvent[], registry: EventRegis
     (state, event) => deviceDecider.evolve(state, registry.deviceEvent(event)),
     deviceDecider.initial,
   );
+
+/** The types the device has had, by when it was given them. */
+export function typesOf(events: readonly RecordedEvent[], registry: EventRegistry): TypePeriods {
+  const types: { since: number; type: string }[] = [];
+  for (const recorded of events) {
+    const event = registry.deviceEvent(recorded);
+    const type = 'type' in event.data ? event.data.type : undefined;
+    if (type !== undefined && type !== types.at(-1)?.type)
+      types.push({ since: Date.parse(recorded.metadata.recordedAt), type });
+  }
+  return types;
+}
 
 export function lastPosition(events: readonly RecordedEvent[]): Position {
   const last = events.at(-1);

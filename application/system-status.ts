@@ -1,6 +1,8 @@
 import type { Freshness, ProjectionStatus } from './freshness.ts';
 import type { ProgressQueries } from './ports/queries.ts';
+import type { RetentionRecords } from './ports/retention.ts';
 import { isProjectionName } from './projections/projection.ts';
+import { type RetentionStatus, retentionStatus } from './retention/retention-status.ts';
 
 export type SystemStatus = {
   readonly projections: readonly (ProjectionStatus & {
@@ -12,14 +14,20 @@ export type SystemStatus = {
   })[];
   /** What became of every reading the telemetry projection has consumed; each is counted once. */
   readonly ledger: Awaited<ReturnType<ProgressQueries['ledgerTotals']>>;
+  readonly retention: RetentionStatus;
 };
 
 /** How far everything has come. Throws `ReadModelsUnavailable` and what the logs throw when they are. */
-export async function systemStatus(progress: ProgressQueries, freshness: Freshness): Promise<SystemStatus> {
-  const [generations, letters, ledger] = await Promise.all([
+export async function systemStatus(
+  progress: ProgressQueries,
+  freshness: Freshness,
+  records: Pick<RetentionRecords, 'schedule' | 'activeSweep'>,
+): Promise<SystemStatus> {
+  const [generations, letters, ledger, retention] = await Promise.all([
     progress.progress(),
     progress.deadLetterCounts(),
     progress.ledgerTotals(),
+    retentionStatus(records),
   ]);
   const projections = generations.map(async ({ projection, generation, version }) => ({
     projection,
@@ -30,5 +38,5 @@ export async function systemStatus(progress: ProgressQueries, freshness: Freshne
       letters.filter((some) => some.projection === projection).map(({ cause, count }) => [cause, count]),
     ),
   }));
-  return { projections: await Promise.all(projections), ledger };
+  return { projections: await Promise.all(projections), ledger, retention };
 }

@@ -1,7 +1,12 @@
 import type { DeviceStatus } from '../../domain/device/device.ts';
+import type { TypePeriods } from '../../domain/telemetry/retention.ts';
 
-/** What ingest has to know of a device. */
-export type DirectoryEntry = { readonly status: DeviceStatus; readonly tokenHash?: string };
+/** What ingest and the projection of telemetry have to know of a device. */
+export type DirectoryEntry = {
+  readonly status: DeviceStatus;
+  readonly tokenHash?: string;
+  readonly types: TypePeriods;
+};
 
 /** Every registered device, as far as the event store knows at this moment. */
 export interface DeviceDirectory {

@@ -116,6 +116,8 @@ export interface ProgressQueries {
     readonly duplicate: number;
     readonly corrected: number;
     readonly deadLettered: number;
+    readonly late: number;
     readonly retracted: number;
+    readonly expired: number;
   }>;
 }

@@ -100,6 +100,9 @@ export type ReadingRow = {
   readonly correctedBy: string | null;
 };
 
+/** `isStored`: the tables have it. */
+export type ExpiredRow = ReadingKey & Pick<ReadingRow, 'receivedAt'> & { readonly isStored: boolean };
+
 export type ReadingKey = { readonly deviceId: string; readonly timestamp: number };
 
 /** By metric: the value of the greatest timestamp and that timestamp. */
@@ -124,6 +127,8 @@ export type LedgerCounts = {
   readonly duplicate: number;
   readonly corrected: number;
   readonly deadLettered: number;
+  /** Older than its points are kept when it came: in no table. */
+  readonly late: number;
   /** Rows that a retraction emptied, of those counted as stored. */
   readonly retracted: number;
 };
@@ -133,6 +138,8 @@ export type LedgerKey = { readonly deviceId: string; readonly day: number };
 export type LedgerRow = LedgerKey & LedgerCounts;
 
 export type TelemetryChanges = {
+  /** Removed before anything is inserted, and counted as expired on the day they came. */
+  readonly expired: readonly ExpiredRow[];
   /** Rows known to be new. */
   readonly inserted: readonly ReadingRow[];
   readonly replaced: readonly ReadingRow[];

@@ -1,4 +1,5 @@
 import type { Metrics, MetricValue, Reading } from '../../domain/telemetry/reading.ts';
+import type { DeviceRetention } from '../../domain/telemetry/retention.ts';
 import {
   addToTally,
   bucketOf,
@@ -9,7 +10,7 @@ import {
   rollupLevels,
   tallyOf,
 } from '../../domain/telemetry/rollup.ts';
-import type { LedgerCounts, ReadingRow, RollupKey, RollupRow } from '../ports/read-models.ts';
+import type { ExpiredRow, LedgerCounts, ReadingRow, RollupKey, RollupRow } from '../ports/read-models.ts';
 import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
 import type { CachedDevice } from './telemetry-cache.ts';
 
@@ -17,6 +18,8 @@ import type { CachedDevice } from './telemetry-cache.ts';
 export type ReadingFact = {
   readonly logged: LoggedTelemetry;
   readonly event: { readonly type: 'TelemetryRecorded'; readonly data: Reading };
+  /** Absent where the device is kept whole for ever. */
+  readonly kept?: DeviceRetention | undefined;
 };
 
 type RowInHand = { row: ReadingRow; isNew: boolean; changed: boolean };
@@ -29,21 +32,24 @@ export type DeviceInHand = {
   readonly device: CachedDevice;
   readonly facts: readonly ReadingFact[];
   readonly rows: Map<number, RowInHand>;
+  /** Rows found that were too old for each of their metrics, and gave way to a reading of another metric. */
+  readonly expired: ExpiredRow[];
   /** By minute and metric: the points that rollups and newest values do not have yet. */
   readonly added: Map<number, Map<string, RollupTally>>;
   /** The buckets that changed, by their metrics. */
   readonly rollups: Map<ReadonlyMap<string, RollupStats>, RollupRow>;
-  /** Minutes in which a value was replaced: their rollups cannot be told by adding. */
-  readonly corrected: Set<number>;
+  /** Minutes in which a value was replaced, and of which metrics: their rollups cannot be told by adding. */
+  readonly corrected: Map<number, Set<string>>;
 };
 
 export const inHand = (device: CachedDevice, facts: readonly ReadingFact[]): DeviceInHand => ({
   device,
   facts,
   rows: new Map(),
+  expired: [],
   added: new Map(),
   rollups: new Map(),
-  corrected: new Set(),
+  corrected: new Map(),
 });
 
 /** Times of readings whose rows may be in the tables already. */
@@ -72,11 +78,13 @@ export function bucketsToLookUp({ device, facts }: DeviceInHand): readonly Rollu
 }
 
 /** Puts one reading where it belongs and says what became of it. */
-export function place({ logged, event }: ReadingFact, hand: DeviceInHand): keyof LedgerCounts {
+export function place({ logged, event, kept }: ReadingFact, hand: DeviceInHand): keyof LedgerCounts {
   const { deviceId, timestamp, metrics } = event.data;
   const { device, rows } = hand;
-  const held = rows.get(timestamp);
+  const found = rows.get(timestamp);
+  const held = found && isExpired(found.row, logged.receivedAt, kept) ? undefined : found;
   if (!held) {
+    if (found) hand.expired.push({ ...found.row, isStored: !found.isNew });
     const { receivedAt, correlationId, position } = logged;
     const row = { deviceId, timestamp, metrics, receivedAt, correlationId, position, correctedBy: null };
     rows.set(timestamp, { row, isNew: true, changed: true });
@@ -100,6 +108,19 @@ export function place({ logged, event }: ReadingFact, hand: DeviceInHand): keyof
   held.row = { ...held.row, metrics: merged, correctedBy: logged.correlationId };
   held.changed = true;
   return 'corrected';
+}
+
+/** Whether or not it has been removed by now, a row must be taken for one that has been. */
+function isExpired(
+  { timestamp, metrics }: ReadingRow,
+  at: number,
+  kept: DeviceRetention | undefined,
+): boolean {
+  return (
+    kept !== undefined &&
+    timestamp < kept.newest('points', at) &&
+    Object.keys(metrics).every((name) => timestamp < kept.horizon('points', name, at))
+  );
 }
 
 /** Brings the points added so far into rollups and newest values. */
@@ -150,7 +171,10 @@ function correct(hand: DeviceInHand, name: string, value: MetricValue, timestamp
   // What was added before must not take the place of the correction.
   settle(hand);
   keepLatest(hand.device, name, value, timestamp);
-  hand.corrected.add(bucketOf('1m', timestamp));
+  const minute = bucketOf('1m', timestamp);
+  const metrics = hand.corrected.get(minute);
+  if (metrics) metrics.add(name);
+  else hand.corrected.set(minute, new Set([name]));
 }
 
 function keepLatest(device: CachedDevice, name: string, value: MetricValue, timestamp: number): void {

@@ -11,7 +11,14 @@ export type LedgerChanges = {
   readonly byDevice: ReadonlyMap<string, ReadonlyMap<number, LedgerCounts>>;
 };
 
-const nothingYet: LedgerCounts = { stored: 0, duplicate: 0, corrected: 0, deadLettered: 0, retracted: 0 };
+const nothingYet: LedgerCounts = {
+  stored: 0,
+  duplicate: 0,
+  corrected: 0,
+  deadLettered: 0,
+  late: 0,
+  retracted: 0,
+};
 
 export function ledgerChanges(): LedgerChanges {
   const byDevice = new Map<string, Map<number, Counts>>();
@@ -54,6 +61,7 @@ export async function countLedger(
         duplicate: before.duplicate + change.duplicate,
         corrected: before.corrected + change.corrected,
         deadLettered: before.deadLettered + change.deadLettered,
+        late: before.late + change.late,
         retracted: before.retracted + change.retracted,
       };
       ledger.set(day, after);

@@ -28,8 +28,8 @@ export async function recordReadings(
   }
   await write(hands, tables);
   for (const { device, corrected } of hands)
-    for (const minute of corrected) {
-      await rebuildRollups(device.deviceId, minute, minute + 1, tables);
+    for (const [minute, metrics] of corrected) {
+      await rebuildRollups(device.deviceId, minute, minute + 1, metrics, tables);
       // They are to be read again when they are needed.
       for (const level of rollupLevels) device.buckets[level].delete(bucketOf(level, minute));
     }
@@ -78,6 +78,7 @@ async function write(hands: readonly DeviceInHand[], tables: TelemetryTables): P
       if (isNew) inserted.push(row);
       else if (changed) replaced.push(row);
   await tables.write({
+    expired: hands.flatMap(({ expired }) => expired),
     inserted,
     replaced,
     latest: hands.map(({ device: { deviceId, lastAt, latest } }) => ({

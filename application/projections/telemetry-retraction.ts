@@ -1,3 +1,4 @@
+import type { DeviceRetention } from '../../domain/telemetry/retention.ts';
 import { rollupWidth } from '../../domain/telemetry/rollup.ts';
 import type { Retraction } from '../../domain/telemetry/telemetry-event.ts';
 import type { LatestRow, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
@@ -5,40 +6,60 @@ import type { TelemetryCache } from './telemetry-cache.ts';
 import { countLedger, ledgerChanges } from './telemetry-ledger.ts';
 import { rebuildRollups } from './telemetry-rollups.ts';
 
-/** Takes points back: rows lose the metric, rows left with none go, newest values and rollups follow. */
+/**
+ * Takes points back: rows lose the metric, rows left with none go, newest values and rollups follow. It reaches as
+ * far back as points are kept at `receivedAt`, whether or not older ones have been removed already.
+ */
 export async function retract(
   { deviceId, metric, from, to }: Retraction,
+  receivedAt: number,
+  kept: DeviceRetention | undefined,
   cache: TelemetryCache,
   tables: TelemetryTables,
 ): Promise<void> {
+  const horizonOf = (name: string) => kept?.horizon('points', name, receivedAt) ?? Number.NEGATIVE_INFINITY;
+  const isTaken = (name: string, timestamp: number) =>
+    (metric === undefined || metric === name) && timestamp >= horizonOf(name);
   // An hour at a time, and only hours that have readings: a retraction may span years.
   const width = rollupWidth['1h'];
   for (const { bucket } of await tables.rollupsBetween('1h', deviceId, from - width + 1, to)) {
     const start = Math.max(from, bucket);
     const end = Math.min(to, bucket + width);
     const rows = await tables.readingsBetween(deviceId, start, end);
-    const left = rows.map((row) => without(row, metric));
-    const isEmpty = (row: ReadingRow) => Object.keys(row.metrics).length === 0;
-    const emptied = left.filter(isEmpty);
-    await tables.write({
-      replaced: left.filter((row, i) => row !== rows[i] && !isEmpty(row)),
-      removed: emptied,
-    });
-    await rebuildRollups(deviceId, start, end, tables);
+    const lost = new Set<string>();
+    const left = rows.map((row) => without(row, isTaken, lost));
+    const changed = left.filter((row, i) => row !== rows[i]);
+    // What is too old may have been removed: a row that has nothing else goes, as one that has nothing at all.
+    const isEmpty = ({ metrics, timestamp }: ReadingRow) =>
+      Object.keys(metrics).every((name) => timestamp < horizonOf(name));
+    const emptied = changed.filter(isEmpty);
+    await tables.write({ replaced: changed.filter((row) => !isEmpty(row)), removed: emptied });
+    if (lost.size > 0) await rebuildRollups(deviceId, start, end, lost, tables);
     const changes = ledgerChanges();
-    for (const { receivedAt } of emptied) changes.of(deviceId, receivedAt).retracted += 1;
+    for (const row of emptied) changes.of(deviceId, row.receivedAt).retracted += 1;
     await countLedger(changes, cache, tables);
   }
   const [newest] = await tables.latest([deviceId]);
-  if (newest) await tables.write(await latestWithout(newest, from, to, metric, tables));
+  if (newest) {
+    const metrics = await latestWithout(newest, from, to, isTaken, horizonOf, tables);
+    await tables.write(await latestAfter(newest, metrics, kept, tables));
+  }
   cache.forget(deviceId);
 }
 
-function without(row: ReadingRow, metric: string | undefined): ReadingRow {
-  if (metric === undefined) return { ...row, metrics: {} };
-  if (!Object.hasOwn(row.metrics, metric)) return row;
-  const { [metric]: _, ...metrics } = row.metrics;
-  return { ...row, metrics };
+/** Adds to `lost` the metrics that the row loses. */
+function without(
+  row: ReadingRow,
+  isTaken: (name: string, timestamp: number) => boolean,
+  lost: Set<string>,
+): ReadingRow {
+  const taken = Object.keys(row.metrics).filter((name) => isTaken(name, row.timestamp));
+  if (taken.length === 0) return row;
+  for (const name of taken) lost.add(name);
+  return {
+    ...row,
+    metrics: Object.fromEntries(Object.entries(row.metrics).filter(([name]) => !taken.includes(name))),
+  };
 }
 
 /** The newest values once the range is gone: each one that stood in it gives way to the last one before it. */
@@ -46,18 +67,30 @@ async function latestWithout(
   { deviceId, metrics }: LatestRow,
   from: number,
   to: number,
-  metric: string | undefined,
+  isTaken: (name: string, timestamp: number) => boolean,
+  horizonOf: (name: string) => number,
+  tables: TelemetryTables,
+): Promise<LatestRow['metrics']> {
+  const left = new Map(metrics);
+  for (const [name, [, timestamp]] of metrics) {
+    if (timestamp < from || timestamp >= to || !isTaken(name, timestamp)) continue;
+    const earlier = await tables.lastReading(deviceId, name, from);
+    // One that is too old to be kept may be there still, or be gone: either way it is no longer the newest.
+    if (earlier && earlier.timestamp >= horizonOf(name))
+      left.set(name, [earlier.metrics[name] as never, earlier.timestamp]);
+    else left.delete(name);
+  }
+  return left;
+}
+
+async function latestAfter(
+  { deviceId, timestamp }: LatestRow,
+  metrics: LatestRow['metrics'],
+  kept: DeviceRetention | undefined,
   tables: TelemetryTables,
 ): Promise<Parameters<TelemetryTables['write']>[0]> {
-  const kept = new Map(metrics);
-  for (const [name, [, timestamp]] of metrics) {
-    if (timestamp < from || timestamp >= to || (metric !== undefined && metric !== name)) continue;
-    const earlier = await tables.lastReading(deviceId, name, from);
-    if (earlier) kept.set(name, [earlier.metrics[name] as never, earlier.timestamp]);
-    else kept.delete(name);
-  }
+  // Rows that are to be removed may stand up to the time that is on record, and rollups without rows do.
+  if (kept) return { latest: [{ deviceId, timestamp, metrics }] };
   const last = await tables.lastReading(deviceId, null, Number.MAX_SAFE_INTEGER);
-  return last
-    ? { latest: [{ deviceId, timestamp: last.timestamp, metrics: kept }] }
-    : { forgotten: [deviceId] };
+  return last ? { latest: [{ deviceId, timestamp: last.timestamp, metrics }] } : { forgotten: [deviceId] };
 }

@@ -11,23 +11,27 @@ import type { TelemetryTables } from '../ports/read-models.ts';
 type Buckets = Map<number, Map<string, RollupStats>>;
 
 /**
- * Tells every rollup that overlaps a range of one device's time anew, minutes from the readings, hours from the
- * minutes and days from the hours, for when a value was replaced or taken back.
+ * Tells the rollups of some metrics that overlap a range of one device's time anew, minutes from the readings, hours
+ * from the minutes and days from the hours, for when a value was replaced or taken back. Of other metrics the points
+ * may have expired: their rollups stay as they are.
  */
 export async function rebuildRollups(
   deviceId: string,
   from: number,
   to: number,
+  metrics: ReadonlySet<string>,
   tables: TelemetryTables,
 ): Promise<void> {
   const minutes = aligned('1m', from, to);
   const points: Buckets = new Map();
-  for (const row of await tables.readingsBetween(deviceId, minutes.from, minutes.to)) {
-    const metrics = inBucket(points, bucketOf('1m', row.timestamp));
-    for (const [name, value] of Object.entries(row.metrics))
-      metrics.set(name, addPoint(metrics.get(name), value, row.timestamp));
-  }
-  await replaceRollups(deviceId, '1m', minutes, points, tables);
+  for (const row of await tables.readingsBetween(deviceId, minutes.from, minutes.to))
+    for (const name of metrics) {
+      if (!Object.hasOwn(row.metrics, name)) continue;
+      const bucket = inBucket(points, bucketOf('1m', row.timestamp));
+      const value = row.metrics[name] as (typeof row.metrics)[string];
+      bucket.set(name, addPoint(bucket.get(name), value, row.timestamp));
+    }
+  await replaceRollups(deviceId, '1m', minutes, metrics, points, tables);
 
   for (const [level, finer] of [
     ['1h', '1m'],
@@ -35,11 +39,14 @@ export async function rebuildRollups(
   ] as const) {
     const range = aligned(level, from, to);
     const merged: Buckets = new Map();
-    for (const row of await tables.rollupsBetween(finer, deviceId, range.from, range.to)) {
-      const metrics = inBucket(merged, bucketOf(level, row.bucket));
-      for (const [name, stats] of row.metrics) metrics.set(name, mergeStats(metrics.get(name), stats));
-    }
-    await replaceRollups(deviceId, level, range, merged, tables);
+    for (const row of await tables.rollupsBetween(finer, deviceId, range.from, range.to))
+      for (const name of metrics) {
+        const stats = row.metrics.get(name);
+        if (!stats) continue;
+        const bucket = inBucket(merged, bucketOf(level, row.bucket));
+        bucket.set(name, mergeStats(bucket.get(name), stats));
+      }
+    await replaceRollups(deviceId, level, range, metrics, merged, tables);
   }
 }
 
@@ -47,10 +54,13 @@ async function replaceRollups(
   deviceId: string,
   level: RollupLevel,
   { from, to }: { from: number; to: number },
+  replaced: ReadonlySet<string>,
   buckets: Buckets,
   tables: TelemetryTables,
 ): Promise<void> {
   const before = await tables.rollupsBetween(level, deviceId, from, to);
+  for (const { bucket, metrics } of before)
+    for (const [name, stats] of metrics) if (!replaced.has(name)) inBucket(buckets, bucket).set(name, stats);
   await tables.write({
     rollups: [...buckets].map(([bucket, metrics]) => ({ deviceId, level, bucket, metrics })),
     emptied: before.filter(({ bucket }) => !buckets.has(bucket)),

@@ -1,8 +1,10 @@
+import type { DeviceRetention } from '../../domain/telemetry/retention.ts';
 import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
-import type { DeviceDirectory } from '../ports/device-directory.ts';
+import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import type { CurrentRetention } from '../retention/current-retention.ts';
 import {
   type EventDescription,
   type Projection,
@@ -12,6 +14,7 @@ import {
 } from './projection.ts';
 import { TelemetryCache } from './telemetry-cache.ts';
 import type { ReadingFact } from './telemetry-in-hand.ts';
+import { keptOf } from './telemetry-lateness.ts';
 import { countLedger, ledgerChanges } from './telemetry-ledger.ts';
 import { recordReadings } from './telemetry-recording.ts';
 import { retract } from './telemetry-retraction.ts';
@@ -30,13 +33,14 @@ const isReadingFact = (fact: TelemetryFact): fact is ReadingFact => fact.event.t
 export function telemetryProjection(
   registry: EventRegistry,
   directory: DeviceDirectory,
+  retention: CurrentRetention,
 ): Projection<LoggedTelemetry, TelemetryFact> {
   return {
     name: 'telemetry',
     version: versionOf('telemetry'),
     describe,
     decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as TelemetryFact,
-    open: () => telemetryWorker(directory),
+    open: () => telemetryWorker(directory, retention),
   };
 }
 
@@ -49,21 +53,31 @@ export const carriedReadings = (rows: readonly ReadingRow[]): readonly Telemetry
     return { logged, event: { type, data } };
   });
 
-function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTelemetry, TelemetryFact> {
+function telemetryWorker(
+  directory: DeviceDirectory,
+  retention: CurrentRetention,
+): ProjectionWorker<LoggedTelemetry, TelemetryFact> {
   const cache = new TelemetryCache();
+  /** Of the devices of the batch under way that are not kept whole for ever. */
+  let retentions = new Map<string, DeviceRetention>();
   return {
     async refuse(facts) {
+      await retention.refresh();
+      retentions = new Map();
       const asked = new Set<string>();
       const missing = new Set<string>();
       for (const { event } of facts) {
         const { deviceId } = event.data;
         if (asked.has(deviceId)) continue;
         asked.add(deviceId);
-        if (!directory.remembered(deviceId)) missing.add(deviceId);
+        const entry = directory.remembered(deviceId);
+        if (entry) keepBy(deviceId, entry);
+        else missing.add(deviceId);
       }
       const refused = new Map<TelemetryFact, Refused>();
       if (missing.size === 0) return refused;
       const found = await directory.find(missing);
+      for (const [deviceId, entry] of found) keepBy(deviceId, entry);
       for (const fact of facts) {
         const { deviceId } = fact.event.data;
         if (missing.has(deviceId) && !found.has(deviceId))
@@ -74,16 +88,23 @@ function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTel
 
     apply: async (facts, { telemetry }) => {
       let readings: ReadingFact[] = [];
+      const late = ledgerChanges();
       for (const fact of facts) {
+        const { deviceId } = fact.event.data;
+        const kept = retentions.size > 0 ? retentions.get(deviceId) : undefined;
+        const { receivedAt } = fact.logged;
         if (isReadingFact(fact)) {
-          readings.push(fact);
+          const reading = keptFact(fact, kept);
+          if (reading) readings.push(reading);
+          else late.of(deviceId, receivedAt).late += 1;
           continue;
         }
         await record(readings, telemetry);
         readings = [];
-        await retract(fact.event.data, cache, telemetry);
+        await retract(fact.event.data, receivedAt, kept, cache, telemetry);
       }
       await record(readings, telemetry);
+      if (late.byDevice.size > 0) await countLedger(late, cache, telemetry);
       cache.trim();
     },
 
@@ -93,6 +114,11 @@ function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTel
 
     reset: () => cache.clear(),
   };
+
+  function keepBy(deviceId: string, { types }: DirectoryEntry): void {
+    const kept = retention.of(types);
+    if (kept) retentions.set(deviceId, kept);
+  }
 
   function countDeadLetters(events: readonly LoggedTelemetry[], by: 1 | -1, tables: TelemetryTables) {
     const readings = events.filter(countsAsReading);
@@ -105,6 +131,14 @@ function telemetryWorker(directory: DeviceDirectory): ProjectionWorker<LoggedTel
   async function record(readings: readonly ReadingFact[], tables: TelemetryTables): Promise<void> {
     if (readings.length > 0) await recordReadings(readings, cache, tables);
   }
+}
+
+/** The fact with what is kept of its reading; `undefined` when that is nothing. */
+function keptFact(fact: ReadingFact, kept: DeviceRetention | undefined): ReadingFact | undefined {
+  if (!kept) return fact;
+  const { logged, event } = fact;
+  const data = keptOf(event.data, logged.receivedAt, kept);
+  return data && { logged, event: { type: event.type, data }, kept };
 }
 
 /** Whether the ledger has to account for an event of the log; what is not known for certain may be a reading. */

@@ -13,6 +13,8 @@ export type AuditCounts = LedgerCounts & {
   readonly accepted: number;
   /** Of these, the ones the tables have not consumed yet. */
   readonly inFlight: number;
+  /** Rows that were removed because points are kept no longer, of those counted as stored. */
+  readonly expired: number;
   /** Rows of readings in the table. */
   readonly rows: number;
 };
@@ -26,7 +28,9 @@ export const noCounts: AuditCounts = {
   duplicate: 0,
   corrected: 0,
   deadLettered: 0,
+  late: 0,
   retracted: 0,
+  expired: 0,
   rows: 0,
 };
 

@@ -54,8 +54,8 @@ const width = rollupWidth['1d'];
 
 /**
  * Counts anew, from the log, every reading that was ever accepted, and holds the ledger and the table against it:
- * accepted = stored + duplicate + corrected + dead-lettered + in flight, and rows = stored - retracted, for each
- * device and day. Memory does not grow with the fleet: what does not fit is left to another pass over the log.
+ * accepted = stored + duplicate + corrected + dead-lettered + late + in flight, and rows = stored - retracted -
+ * expired, for each device and day. Memory does not grow with the fleet: what does not fit is left to another pass over the log.
  */
 export async function audit(
   live: Generation,
@@ -89,6 +89,7 @@ async function count(
   const consumed = await tables.read(live, scope, {
     ledger: ({ deviceId, day, ...counts }) => entries.add(deviceId, day, counts),
     rows: (deviceId, day, rows) => entries.add(deviceId, day, { rows }),
+    expired: (deviceId, day, expired) => entries.add(deviceId, day, { expired }),
   });
   const expired = await source.expired();
   const ends = new Map(
@@ -152,10 +153,10 @@ function newReport() {
 }
 
 function differencesOf(entry: AuditEntry): readonly Difference[] {
-  const { deviceId, day, accepted, stored, duplicate, corrected, deadLettered, inFlight, retracted, rows } =
-    entry;
-  const accountedFor = stored + duplicate + corrected + deadLettered + inFlight;
-  const kept = stored - retracted;
+  const { deviceId, day, accepted, stored, duplicate, corrected, deadLettered, late, inFlight } = entry;
+  const { retracted, expired, rows } = entry;
+  const accountedFor = stored + duplicate + corrected + deadLettered + late + inFlight;
+  const kept = stored - retracted - expired;
   return [
     ...(accountedFor === accepted
       ? []

@@ -64,6 +64,12 @@ export async function refuseLoss(
       from = from === null ? receivedAt : Math.min(from, receivedAt);
     }
   if (readings > 0) throw new HistoryExpired(what.name, readings, from);
+  if (await what.retention?.hasRemains(live))
+    throw new ReplayRefused(
+      `The log no longer has the first events of ${what.name}, and points have been removed because they are kept no ` +
+        'longer: their rollups and newest values may be lost. To carry them over from the live generation, ask to ' +
+        'keep what is older',
+    );
 }
 
 /**

@@ -72,8 +72,9 @@ export async function rebuild(
   return working(what, ports, options, { next, live, overtakes, resumed: claimed.resumed }, async (build) => {
     if (expired) await carryOver(what, live, next, expired, ports);
     await build.catchUp();
-    const comparison = await compared(build, what, live, next, ports);
-    const isExplained = overtakes || (expired !== undefined && keepOlder);
+    const keepsOlder = expired !== undefined && keepOlder;
+    const comparison = await compared(build, what, live, next, ports, options, keepsOlder);
+    const isExplained = overtakes || keepsOlder;
     const switched = comparison.equal || isExplained;
     if (switched) await switchTo(build, next, options);
     return { switched, comparison };
@@ -99,7 +100,7 @@ export async function activate(
   await control.reopen(next, options.builder);
   return working(what, ports, options, { next, live, overtakes: true, resumed: true }, async (build) => {
     await build.catchUp();
-    const comparison = await compared(build, what, live, next, ports);
+    const comparison = await compared(build, what, live, next, ports, options);
     await switchTo(build, next, options);
     return { switched: true, comparison };
   });
@@ -113,6 +114,7 @@ export async function rebuildDevice(
   { keepOlder = false, ...options }: RebuildOptions,
 ): Promise<{ readonly projection: string; readonly generation: number; readonly deviceId: string }> {
   const { control } = ports;
+  const { retention } = what;
   const live = await liveOf(what, control);
   if (live.version !== what.version)
     throw new ReplayRefused(
@@ -129,7 +131,14 @@ export async function rebuildDevice(
     if (expired) await carryOver(what, live, next, expired, ports);
     await build.catchUp();
     await build.enter('switch');
-    await build.align((held) => held.adopt(next, deviceId, stream));
+    const adopt = () => build.align((held) => held.adopt(next, deviceId, stream));
+    if (retention)
+      await retention.whileStill(options.builder, options.signal, async () => {
+        await build.align(async () => {});
+        await retention.follow(live, next, options.signal, deviceId);
+        await adopt();
+      });
+    else await adopt();
     return { switched: true, comparison: nothingCompared };
   });
   await control.drop(next, options.builder);
@@ -184,24 +193,35 @@ async function working(
 
 async function compared(
   build: Build,
-  { applyLetters }: Rebuildable,
+  { applyLetters, retention }: Rebuildable,
   live: Generation,
   next: Generation,
   { control, letters, readModels }: ReplayPorts,
+  { builder, signal }: ReplayOptions,
+  keepsOlder = false,
 ): Promise<Comparison> {
   await build.enter('compare');
-  let differed: Comparison | undefined;
-  for (let attempt = 0; attempt < comparisons; attempt += 1) {
-    await followLetters(live, next, applyLetters, letters, readModels);
-    if (!(await build.align(async () => {}))) break;
-    const digests = await control.digestsIfAligned(live, next);
-    if (!digests) continue;
-    const comparison = compare(...digests, true);
-    // Letters may have been seen to between following them and looking; a second look tells.
-    if (comparison.equal || differed) return comparison;
-    differed = comparison;
+  return retention ? retention.whileStill(builder, signal, look) : look();
+
+  async function look(): Promise<Comparison> {
+    let differed: Comparison | undefined;
+    let carried = !keepsOlder;
+    for (let attempt = 0; attempt < comparisons; attempt += 1) {
+      await followLetters(live, next, applyLetters, letters, readModels);
+      const samePosition = await build.align(async () => {});
+      await retention?.follow(live, next, signal);
+      if (!carried) await retention?.carryRemains(live, next, signal);
+      carried = true;
+      if (!samePosition) break;
+      const digests = await control.digestsIfAligned(live, next);
+      if (!digests) continue;
+      const comparison = compare(...digests, true);
+      // Letters may have been seen to between following them and looking; a second look tells.
+      if (comparison.equal || differed) return comparison;
+      differed = comparison;
+    }
+    return differed ?? compare(await control.digest(live), await control.digest(next), false);
   }
-  return differed ?? compare(await control.digest(live), await control.digest(next), false);
 }
 
 async function switchTo(

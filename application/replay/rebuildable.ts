@@ -10,6 +10,7 @@ import type {
 } from '../ports/read-models.ts';
 import type { Projection, ProjectionName } from '../projections/projection.ts';
 import { type Parking, type ProjectorObserver, projector } from '../projector.ts';
+import type { RetentionAlongside } from '../retention/retention-alongside.ts';
 import { type ApplyLetters, applyLetters } from './retry-letters.ts';
 
 /** A projection with its log, whatever its events are: all that is needed to build a generation of it. */
@@ -35,6 +36,9 @@ export type Rebuildable = {
     older: { readonly rows: readonly ReadingRow[]; readonly letters: readonly DeadLetter[] },
     tables: ProjectionTables,
   ): Promise<void>;
+
+  /** Absent where everything is kept for ever. */
+  readonly retention?: RetentionAlongside;
 } & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter' | 'partitioner'>;
 
 type LiveParts<Event extends Positioned> = {

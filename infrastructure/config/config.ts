@@ -1,7 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
+import { policyInWords } from '../../domain/telemetry/retention-words.ts';
 import { StartupError } from '../startup-error.ts';
+import { retentionPolicy } from './retention-policy.ts';
 
 const wholeNumber = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
 /** As a header carries it. */
@@ -141,6 +143,9 @@ export const configSchema = z.object({
     .default(1)
     .describe('share of the requests that a sampler named …traceidratio takes'),
 
+  RETENTION: retentionPolicy
+    .default([])
+    .describe('how long points and rollups are kept: rules in JSON, or a file of them; for ever when absent'),
   BATCH_SIZE: wholeNumber(1, 100_000)
     .default(50_000)
     .describe('events a projector takes in one transaction at most'),
@@ -205,14 +210,16 @@ export function configFrom(env: Readonly<Record<string, string | undefined>>): C
 /** As it is in force, with passwords and other secrets left out. */
 export function maskedConfig(config: Config): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(config).map(([name, value]) => [
-      name,
-      secrets.has(name) && value !== undefined
-        ? '***'
-        : typeof value === 'string'
-          ? value.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:***@')
-          : value,
-    ]),
+    Object.entries({ ...config, RETENTION: JSON.stringify(policyInWords(config.RETENTION)) }).map(
+      ([name, value]) => [
+        name,
+        secrets.has(name) && value !== undefined
+          ? '***'
+          : typeof value === 'string'
+            ? value.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:***@')
+            : value,
+      ],
+    ),
   );
 }
 

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { foldState } from '../../application/device-history.ts';
+import { foldState, typesOf } from '../../application/device-history.ts';
 import { pause } from '../../application/pause.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../../application/ports/device-directory.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
@@ -117,9 +117,11 @@ export class CachedDeviceDirectory implements DeviceDirectory {
   }
 
   async #load(deviceId: string): Promise<DirectoryEntry | undefined> {
-    const device = foldState(await this.#eventStore.read(deviceStream(deviceId)), this.#registry);
+    const events = await this.#eventStore.read(deviceStream(deviceId));
+    const device = foldState(events, this.#registry);
     if (device.status === 'unregistered') return undefined;
     const { status, tokenHash } = device;
-    return tokenHash === undefined ? { status } : { status, tokenHash };
+    const types = typesOf(events, this.#registry);
+    return tokenHash === undefined ? { status, types } : { status, types, tokenHash };
   }
 }

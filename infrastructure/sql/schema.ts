@@ -5,7 +5,7 @@ import type { Sql, SqlDatabase } from './sql.ts';
 import { viewsOf } from './views.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 3;
+const schemaVersion = 4;
 
 /** A table of one generation: `telemetry_g2`. */
 export const tableOf = (base: string, generation: number): string => `${base}_g${generation}`;
@@ -29,6 +29,7 @@ export async function migrateReadModels(db: SqlDatabase, now: number): Promise<v
     if (found < 1) await createFirstTables(tx, now);
     if (found < 2) await tx.run(apiKeysTable(tx.dialect));
     if (found < 3) await tx.run(auditsTable(tx.dialect));
+    if (found < 4) await addRetention(tx, found === 0);
     if (found < schemaVersion)
       await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
     if (tx.dialect === 'mysql') await tx.all("SELECT RELEASE_LOCK(CONCAT('fieldlog migrates ', DATABASE()))");
@@ -66,6 +67,54 @@ const auditsTable = (dialect: Sql['dialect']): string =>
     'ended_at BIGINT NOT NULL',
     'differences BIGINT NOT NULL',
   ]);
+
+/** `isNew`: the tables of generations were made a moment ago, as they are now. */
+async function addRetention(tx: Sql, isNew: boolean): Promise<void> {
+  for (const statement of retentionTables(tx.dialect)) await tx.run(statement);
+  if (isNew) return;
+  const generations = await tx.rows<[number, number]>(
+    `SELECT g.generation, p.published FROM generations g JOIN projections p ON p.name = g.projection
+     WHERE g.projection = 'telemetry'`,
+  );
+  for (const [generation, published] of generations) {
+    await createGeneration(tx, 'telemetry', generation);
+    const ledger = tableOf('telemetry_ledger', generation);
+    // A migration that was cut short in MySQL has added it already.
+    if (!(await hasColumn(tx, ledger, 'late')))
+      await tx.run(`ALTER TABLE ${ledger} ADD COLUMN ${lateColumn}`);
+    if (generation === published) await publishViews(tx, 'telemetry', generation);
+  }
+}
+
+async function hasColumn(sql: Sql, name: string, column: string): Promise<boolean> {
+  const columns =
+    sql.dialect === 'mysql'
+      ? 'information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?'
+      : 'pragma_table_info(?) WHERE name = ?';
+  const [row] = await sql.rows<[number]>(`SELECT COUNT(*) FROM ${columns}`, [name, column]);
+  return Number(row?.[0]) > 0;
+}
+
+const retentionTables = (dialect: Sql['dialect']): readonly string[] => [
+  table(dialect, 'retention_policies', ['since BIGINT NOT NULL PRIMARY KEY', 'policy MEDIUMTEXT NOT NULL']),
+  table(dialect, 'retention_sweeps', [
+    'projection VARCHAR(32) NOT NULL',
+    'generation INTEGER NOT NULL',
+    'swept_to BIGINT',
+    'target BIGINT',
+    'after_device VARCHAR(128) NOT NULL',
+    'removed MEDIUMTEXT NOT NULL',
+    'ended_at BIGINT',
+    'PRIMARY KEY (projection, generation)',
+  ]),
+  table(dialect, 'retention_turn', [
+    'projection VARCHAR(32) NOT NULL PRIMARY KEY',
+    'runner VARCHAR(160)',
+    'heard_at BIGINT NOT NULL',
+  ]),
+];
+
+const lateColumn = 'late BIGINT NOT NULL DEFAULT 0';
 
 function controlTables(dialect: Sql['dialect']): readonly string[] {
   const sequence =
@@ -238,6 +287,14 @@ const generationTables: Record<ProjectionName, Record<string, readonly string[]>
       'corrected BIGINT NOT NULL',
       'dead_lettered BIGINT NOT NULL',
       'retracted BIGINT NOT NULL',
+      lateColumn,
+      'PRIMARY KEY (device_id, day)',
+    ],
+    // Apart from the ledger, whose rows the projector alone writes.
+    telemetry_expired: [
+      'device_id VARCHAR(128) NOT NULL',
+      'day BIGINT NOT NULL',
+      'expired BIGINT NOT NULL',
       'PRIMARY KEY (device_id, day)',
     ],
   },

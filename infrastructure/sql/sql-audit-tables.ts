@@ -3,7 +3,7 @@ import { rollupWidth } from '../../domain/telemetry/rollup.ts';
 import { tableOf } from './schema.ts';
 import type { SqlDatabase } from './sql.ts';
 
-type LedgerColumns = [string, number, number, number, number, number, number];
+type LedgerColumns = [string, number, number, number, number, number, number, number];
 
 const width = rollupWidth['1d'];
 
@@ -16,11 +16,24 @@ export const sqlAuditTables = (db: SqlDatabase): AuditTables => ({
         'SELECT part, position FROM checkpoints WHERE projection = ? AND generation = ?',
         [projection, generation],
       );
-      const ledger = `SELECT device_id, day, stored, duplicate, corrected, dead_lettered, retracted
+      const ledger = `SELECT device_id, day, stored, duplicate, corrected, dead_lettered, late, retracted
         FROM ${tableOf('telemetry_ledger', generation)} WHERE day >= ? AND day < ? ${ofDevice}`;
       for await (const rows of sql.stream<LedgerColumns>(ledger, params))
-        for (const [device, day, stored, duplicate, corrected, deadLettered, retracted] of rows)
-          visit.ledger({ deviceId: device, day, stored, duplicate, corrected, deadLettered, retracted });
+        for (const [device, day, stored, duplicate, corrected, deadLettered, late, retracted] of rows)
+          visit.ledger({
+            deviceId: device,
+            day,
+            stored,
+            duplicate,
+            corrected,
+            deadLettered,
+            late,
+            retracted,
+          });
+      const expired = `SELECT device_id, day, expired FROM ${tableOf('telemetry_expired', generation)}
+        WHERE day >= ? AND day < ? ${ofDevice}`;
+      for await (const rows of sql.stream<[string, number, number]>(expired, params))
+        for (const [device, day, count] of rows) visit.expired(device, day, count);
       const readings = `SELECT device_id, received_at - received_at % ${width} AS day, COUNT(*)
         FROM ${tableOf('telemetry', generation)} WHERE received_at >= ? AND received_at < ? ${ofDevice}
         GROUP BY device_id, received_at - received_at % ${width}`;

@@ -48,18 +48,22 @@ export function sqlProgressQueries(sql: Sql): ProgressQueries {
         sql.all<Record<keyof Totals, number | string>>(
           `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(duplicate), 0) AS duplicate,
            COALESCE(SUM(corrected), 0) AS corrected, COALESCE(SUM(dead_lettered), 0) AS deadLettered,
-           COALESCE(SUM(retracted), 0) AS retracted FROM ${tableOf('telemetry_ledger', telemetry)}`,
+           COALESCE(SUM(late), 0) AS late, COALESCE(SUM(retracted), 0) AS retracted,
+           (SELECT COALESCE(SUM(expired), 0) FROM ${tableOf('telemetry_expired', telemetry)}) AS expired
+           FROM ${tableOf('telemetry_ledger', telemetry)}`,
         ),
       );
       if (!totals) throw new Error('The sums of a ledger are one row');
       // MySQL sums to a DECIMAL, which its driver gives as text.
-      const { stored, duplicate, corrected, deadLettered, retracted } = totals;
+      const { stored, duplicate, corrected, deadLettered, late, retracted, expired } = totals;
       return {
         stored: Number(stored),
         duplicate: Number(duplicate),
         corrected: Number(corrected),
         deadLettered: Number(deadLettered),
+        late: Number(late),
         retracted: Number(retracted),
+        expired: Number(expired),
       };
     },
   };

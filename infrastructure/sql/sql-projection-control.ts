@@ -224,7 +224,7 @@ async function freeGenerations(
 }
 
 async function forget(tx: Sql, { projection, generation }: Generation): Promise<void> {
-  for (const table of ['generations', 'checkpoints', 'dead_letters'])
+  for (const table of ['generations', 'checkpoints', 'dead_letters', 'retention_sweeps'])
     await tx.run(`DELETE FROM ${table} ${ofGeneration}`, [projection, generation]);
 }
 

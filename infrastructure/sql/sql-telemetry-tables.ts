@@ -10,6 +10,7 @@ import type { RollupLevel } from '../../domain/telemetry/rollup.ts';
 import { rollupLevels } from '../../domain/telemetry/rollup.ts';
 import { chunks, inChunks, placeholders } from './chunks.ts';
 import { latestDocument, readLatest, readMetrics, readRollup, rollupDocument } from './documents.ts';
+import { countExpired } from './expired-counts.ts';
 import { tableOf } from './schema.ts';
 import type { Sql, SqlValue } from './sql.ts';
 
@@ -18,7 +19,16 @@ type StoredRollup = { deviceId: string; bucket: number; metrics: string };
 
 const readingColumns = `device_id AS deviceId, ts AS timestamp, metrics, received_at AS receivedAt,
   correlation_id AS correlationId, position, corrected_by AS correctedBy`;
-const ledgerColumns = ['device_id', 'day', 'stored', 'duplicate', 'corrected', 'dead_lettered', 'retracted'];
+const ledgerColumns = [
+  'device_id',
+  'day',
+  'stored',
+  'duplicate',
+  'corrected',
+  'dead_lettered',
+  'late',
+  'retracted',
+];
 
 export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTables {
   const readings = tableOf('telemetry', generation);
@@ -90,13 +100,14 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
     ledger: (keys) =>
       byKey<LedgerRow>(
         (where) =>
-          `SELECT device_id AS deviceId, day, stored, duplicate, corrected, dead_lettered AS deadLettered, retracted
+          `SELECT device_id AS deviceId, day, stored, duplicate, corrected, dead_lettered AS deadLettered, late, retracted
            FROM ${ledger} WHERE ${where}`,
         'day',
         keys.map((key) => [key.deviceId, key.day]),
       ),
 
     async write({
+      expired = [],
       inserted = [],
       replaced = [],
       removed = [],
@@ -115,6 +126,18 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
         'position',
         'corrected_by',
       ];
+      await deleteKeys(
+        readings,
+        'ts',
+        expired.filter(({ isStored }) => isStored).map((row) => [row.deviceId, row.timestamp]),
+      );
+      for (const [deviceId, some] of Map.groupBy(expired, (row) => row.deviceId))
+        await countExpired(
+          sql,
+          generation,
+          deviceId,
+          some.map((row) => row.receivedAt),
+        );
       await sql.write('insert', readings, columns, inserted.map(readingValues));
       await sql.write('replace', readings, columns, replaced.map(readingValues));
       await deleteKeys(
@@ -154,6 +177,7 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
           row.duplicate,
           row.corrected,
           row.deadLettered,
+          row.late,
           row.retracted,
         ]),
       );

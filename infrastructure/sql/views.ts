@@ -28,8 +28,9 @@ export function viewsOf(
         telemetry_latest: `SELECT d.device_id, ${on.metric} AS metric, ${on.value('[0]')} AS value,
           ${on.time(on.value('[1]'))} AS at FROM telemetry_latest_${g} d, ${on.entries}`,
         ...Object.fromEntries(rollupLevels.map((level) => [`telemetry_${level}`, rollupView(level)])),
-        telemetry_ledger: `SELECT device_id, ${on.time('day')} AS day, stored, duplicate, corrected, dead_lettered,
-          retracted FROM telemetry_ledger_${g}`,
+        telemetry_ledger: `SELECT l.device_id, ${on.time('l.day')} AS day, l.stored, l.duplicate, l.corrected,
+          l.dead_lettered, l.late, l.retracted, COALESCE(e.expired, 0) AS expired FROM telemetry_ledger_${g} l
+          LEFT JOIN telemetry_expired_${g} e ON e.device_id = l.device_id AND e.day = l.day`,
       };
   }
 

@@ -2,6 +2,7 @@ import type { Log } from '../../application/ports/log.ts';
 import type { Replay } from '../../application/replay/replay.ts';
 import { type Config, configFrom } from '../../infrastructure/config/config.ts';
 import type { Keys } from '../composition/keys.ts';
+import type { RetentionDesk } from '../composition/retention-desk.ts';
 import type { Role } from '../composition/roles.ts';
 import type { Served } from '../composition/serve.ts';
 import type { Session } from '../composition/session.ts';
@@ -25,6 +26,7 @@ export type Parts = {
   start(role: Role, config: Config, log: Log): Promise<Served>;
   openSession(config: Config, log: Log): Promise<Session>;
   openKeys(config: Config, log: Log): Promise<Keys>;
+  openRetention(config: Config, log: Log): Promise<RetentionDesk>;
   openReplay(config: Config, log: Log, doing: string): Promise<Replay & { close(): Promise<void> }>;
 };
 

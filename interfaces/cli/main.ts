@@ -15,6 +15,8 @@ const context: CommandContext = {
     openReplay: async (config, log, doing) =>
       (await import('../composition/replay.ts')).openReplay(config, log, doing),
     openKeys: async (config, log) => (await import('../composition/keys.ts')).openKeys(config, log),
+    openRetention: async (config, log) =>
+      (await import('../composition/retention-desk.ts')).openRetention(config, log),
     openSession: async (config, log) => (await import('../composition/session.ts')).openSession(config, log),
   },
 };

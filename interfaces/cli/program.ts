@@ -9,6 +9,7 @@ import { importCommand } from './commands/import.ts';
 import { keysCommand } from './commands/keys.ts';
 import { migrateCommand } from './commands/migrate.ts';
 import { projectionsCommand } from './commands/projections.ts';
+import { retentionCommand } from './commands/retention.ts';
 import { roleCommands } from './commands/serve.ts';
 import { simulateCommand } from './commands/simulate.ts';
 import { statusCommand } from './commands/status.ts';
@@ -59,6 +60,7 @@ function program(context: CommandContext): Command {
     projectionsCommand,
     deadLettersCommand,
     auditCommand,
+    retentionCommand,
     migrateCommand,
     keysCommand,
     configCommand,

@@ -53,6 +53,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
   const source = await container.getAsync(s.deviceSource);
   const credentials = await container.getAsync(s.credentials);
   const progress = await container.getAsync(s.progressQueries);
+  const retention = await container.getAsync(s.retentionRecords);
   const retract = await container.getAsync(s.retract);
   const recorded = recordedThreads(config);
   const replay = await replayOf(container, 'an operator by the API');
@@ -75,6 +76,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
       rates: callers.rates,
       devices,
       progress,
+      retention,
       telemetry,
       asRecorded: recorded.asRecorded,
       calendar,

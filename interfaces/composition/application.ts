@@ -6,6 +6,7 @@ import { freshness } from '../../application/freshness.ts';
 import { ingestTelemetry } from '../../application/ingest-telemetry.ts';
 import { keyRing } from '../../application/key-ring.ts';
 import type { Log } from '../../application/ports/log.ts';
+import { currentRetention } from '../../application/retention/current-retention.ts';
 import { retractTelemetry } from '../../application/retract-telemetry.ts';
 import { telemetryAsRecorded } from '../../application/telemetry-as-recorded.ts';
 import { telemetryBuckets } from '../../application/telemetry-buckets.ts';
@@ -24,9 +25,11 @@ import { sqlAuditTables } from '../../infrastructure/sql/sql-audit-tables.ts';
 import { sqlDeadLetters } from '../../infrastructure/sql/sql-dead-letters.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/sql-device-queries.ts';
 import { sqlHistoryGap } from '../../infrastructure/sql/sql-history-gap.ts';
+import { sqlKeptTables } from '../../infrastructure/sql/sql-kept-tables.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/sql-progress-queries.ts';
 import { sqlProjectionControl } from '../../infrastructure/sql/sql-projection-control.ts';
 import { sqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
+import { sqlRetentionRecords } from '../../infrastructure/sql/sql-retention-records.ts';
 import { sqlTelemetryQueries } from '../../infrastructure/sql/sql-telemetry-queries.ts';
 import { services as s } from './services.ts';
 
@@ -49,6 +52,12 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.control).toResolvedValue(sqlProjectionControl, [s.database, s.clock]);
     bind(s.deadLetters).toResolvedValue(sqlDeadLetters, [s.database]);
     bind(s.historyGap).toResolvedValue(sqlHistoryGap, [s.database]);
+    bind(s.retentionRecords).toResolvedValue(
+      (db, clock) => sqlRetentionRecords(db, clock.now),
+      [s.database, s.clock],
+    );
+    bind(s.keptTables).toResolvedValue(sqlKeptTables, [s.database]);
+    bind(s.retention).toResolvedValue(currentRetention, [s.retentionRecords, s.clock]);
     bind(s.auditTables).toResolvedValue(sqlAuditTables, [s.database]);
     bind(s.auditOutcomes).toResolvedValue(sqlAuditOutcomes, [s.database]);
     bind(queries).toResolvedValue(meteredSql, [s.queryDatabase, s.metrics]);

@@ -4,6 +4,7 @@ import { measureLedger } from '../../infrastructure/metrics/ledger-metrics.ts';
 import { measureProcess } from '../../infrastructure/metrics/process-metrics.ts';
 import { measureProgress } from '../../infrastructure/metrics/progress-metrics.ts';
 import { measureRebuilds } from '../../infrastructure/metrics/rebuild-metrics.ts';
+import { measureRetention } from '../../infrastructure/metrics/retention-metrics.ts';
 import { services as s } from './services.ts';
 
 /** Has the metrics of a process tell of itself, of what it depends on and of how far the projections have come. */
@@ -22,4 +23,5 @@ export async function measure(container: Container): Promise<void> {
     telemetry: await container.getAsync(s.telemetrySource),
   });
   measureRebuilds(registry, await container.getAsync(s.control));
+  measureRetention(registry, await container.getAsync(s.retentionRecords));
 }

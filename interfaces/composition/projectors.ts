@@ -12,12 +12,14 @@ import { carriedReadings, telemetryProjection } from '../../application/projecti
 import { rebuild } from '../../application/replay/rebuild.ts';
 import { type Rebuildable, rebuildableOf } from '../../application/replay/rebuildable.ts';
 import type { ReplayPorts } from '../../application/replay/replay-ports.ts';
+import { retentionAlongside } from '../../application/retention/retention-alongside.ts';
 import { withConsumedLog } from '../../infrastructure/logging/consumed-log.ts';
 import type { TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { measureStalls } from '../../infrastructure/metrics/stall-metrics.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
 import { type ProjectorWatch, projectorWatch } from '../workers/projector-watch.ts';
 import { builder } from './builder.ts';
+import { keepRetention, sweepPorts } from './retention.ts';
 import { services as s } from './services.ts';
 
 /** What an event tells of the request that caused it, where it does. */
@@ -56,7 +58,11 @@ export async function rebuildable(container: Container, name: ProjectionName): P
         ofDevices,
       );
     case 'telemetry': {
-      const projection = telemetryProjection(registry, await container.getAsync(s.directory));
+      const projection = telemetryProjection(
+        registry,
+        await container.getAsync(s.directory),
+        await container.getAsync(s.retention),
+      );
       const source = await container.getAsync(s.telemetrySource);
       const feed = container.isBound(s.deadLetterFeed)
         ? await container.getAsync(s.deadLetterFeed)
@@ -70,6 +76,7 @@ export async function rebuildable(container: Container, name: ProjectionName): P
           const events = letters.map(({ event }) => event as LoggedTelemetry);
           await worker.parked?.(events, tables);
         },
+        retention: retentionAlongside(await sweepPorts(container), clock.now),
       };
     }
   }
@@ -129,8 +136,10 @@ export async function startProjectors(
   measureStalls(metrics, watch.stalls);
   // Not waited for at the end: it may be asking a server that does not answer.
   void watch.follow(signal);
+  const supervising = superviseProjectors(supervised, control, signal, log, watch);
+  const keeping = names.includes('telemetry') ? keepRetention(container, signal) : undefined;
   return {
-    running: superviseProjectors(supervised, control, signal, log, watch),
+    running: Promise.all([supervising, keeping]).then(() => undefined),
     stalled: () =>
       [...watch.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
   };

@@ -22,7 +22,9 @@ import type { Log } from '../../application/ports/log.ts';
 import type { ProjectionControl } from '../../application/ports/projection-control.ts';
 import type { DeviceQueries, ProgressQueries, TelemetryQueries } from '../../application/ports/queries.ts';
 import type { ReadModels } from '../../application/ports/read-models.ts';
+import type { KeptTables, RetentionRecords } from '../../application/ports/retention.ts';
 import type { LoggedTelemetry, TelemetryLog } from '../../application/ports/telemetry-log.ts';
+import type { CurrentRetention } from '../../application/retention/current-retention.ts';
 import type { RetractTelemetry } from '../../application/retract-telemetry.ts';
 import type { TelemetryAsRecorded } from '../../application/telemetry-as-recorded.ts';
 import type { TelemetryBuckets } from '../../application/telemetry-buckets.ts';
@@ -76,6 +78,9 @@ export const services = {
   /** Where the telemetry log is one that others watch. */
   deadLetterFeed: id<DeadLetterFeed>('DeadLetterFeed'),
   historyGap: id<HistoryGap>('HistoryGap'),
+  retentionRecords: id<RetentionRecords>('RetentionRecords'),
+  keptTables: id<KeptTables>('KeptTables'),
+  retention: id<CurrentRetention>('CurrentRetention'),
   auditTables: id<AuditTables>('AuditTables'),
   auditOutcomes: id<AuditOutcomes>('AuditOutcomes'),
   /** Only in roles, where an endpoint for traces is configured. */

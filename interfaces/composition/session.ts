@@ -6,6 +6,7 @@ import type { Ids } from '../../application/ports/ids.ts';
 import type { Log } from '../../application/ports/log.ts';
 import type { Position } from '../../application/ports/position.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
+import type { RetentionRecords } from '../../application/ports/retention.ts';
 import { type ProjectionName, projectionNames, sourceOf } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { superviseProjectors } from '../workers/projector-supervisor.ts';
@@ -20,6 +21,7 @@ export type Session = {
   readonly devices: DeviceQueries;
   readonly progress: ProgressQueries;
   readonly freshness: Freshness;
+  readonly retention: RetentionRecords;
   readonly ids: Ids;
   /** Runs the projectors here until they have consumed all that is in the logs now. */
   catchUp(): Promise<void>;
@@ -30,12 +32,13 @@ const farEnough = 24 * 3600 * 1000;
 
 export async function openSession(config: Config, log: Log): Promise<Session> {
   const container = await openContainer(config, log);
-  const [commands, ingest, devices, progress, freshness, ids] = await Promise.all([
+  const [commands, ingest, devices, progress, freshness, retention, ids] = await Promise.all([
     container.getAsync(s.commands),
     container.getAsync(s.ingest),
     container.getAsync(s.deviceQueries),
     container.getAsync(s.progressQueries),
     container.getAsync(s.freshness),
+    container.getAsync(s.retentionRecords),
     container.getAsync(s.ids),
   ]);
 
@@ -45,6 +48,7 @@ export async function openSession(config: Config, log: Log): Promise<Session> {
     devices,
     progress,
     freshness,
+    retention,
     ids,
     async catchUp() {
       const stopped = new AbortController();

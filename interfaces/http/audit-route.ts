@@ -14,7 +14,7 @@ export const auditRoute = ({ tasks }: OperatorServices): Route =>
     tag: 'Operation',
     summary: 'Whether what was accepted is what is stored, counted anew from the log',
     description:
-      'accepted = stored + duplicate + corrected + deadLettered + inFlight, and rows = stored - retracted, for each device and UTC day of arrival. Reads the whole log.',
+      'accepted = stored + duplicate + corrected + deadLettered + late + inFlight, and rows = stored - retracted - expired, for each device and UTC day of arrival. Reads the whole log.',
     query: z.strictObject({
       device: single('must be a device id')
         .pipe(deviceId)

@@ -4,6 +4,7 @@ import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
 import type { Credentials } from '../../application/ports/credentials.ts';
 import type { Log } from '../../application/ports/log.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
+import type { RetentionRecords } from '../../application/ports/retention.ts';
 import type { RetractTelemetry } from '../../application/retract-telemetry.ts';
 import type { Access } from './access.ts';
 import { httpApp } from './app.ts';
@@ -41,6 +42,7 @@ export type HttpServices = TelemetryQueryServices &
     readonly rates?: RateLimits | undefined;
     readonly devices: DeviceQueries;
     readonly progress: ProgressQueries;
+    readonly retention: Pick<RetentionRecords, 'schedule' | 'activeSweep'>;
     readonly log: Log;
     readonly metrics: Registry;
     /** Metrics of other threads of the process, in the text format of Prometheus. */
@@ -90,7 +92,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...projectionRoutes(services),
     ...deadLetterRoutes(services),
     auditRoute(services),
-    statusRoute(progress, freshness),
+    statusRoute(progress, freshness, services.retention),
     ...operationRoutes({ moreMetrics: [], stalled: () => [], ...services, version, closing: stopping.begun }),
   ];
   const routes = [...api, ...documentationRoutes([...hot, ...api], version)];

@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { systemStatus } from '../../application/system-status.ts';
 
 describe('The status of the system', () => {
-  const ledger = { stored: 5, duplicate: 4, corrected: 3, deadLettered: 2, retracted: 1 };
+  const ledger = {
+    stored: 5,
+    duplicate: 4,
+    corrected: 3,
+    deadLettered: 2,
+    late: 6,
+    retracted: 1,
+    expired: 7,
+  };
   const progress = {
     progress: async () => [
       { projection: 'devices', generation: 2, version: 1, checkpoints: [] },
@@ -22,8 +30,22 @@ describe('The status of the system', () => {
     waitFor: async () => assert.fail('it waits for nothing'),
   };
 
-  it('tells each projection with its own lag and its own dead letters, and the ledger', async () => {
-    assert.deepEqual(await systemStatus(progress, freshness), {
+  const retention = {
+    schedule: async () => [
+      { since: 0, policy: [] },
+      { since: 1, policy: [{ type: 'boiler', keep: { points: 90, '1d': null } }] },
+    ],
+    activeSweep: async () => ({
+      sweptTo: null,
+      target: 2,
+      after: 'd-1',
+      removed: { points: 1, '1m': 2, '1h': 3, '1d': 4, trimmed: 5 },
+      endedAt: null,
+    }),
+  };
+
+  it('tells each projection with its own lag and its own dead letters, the ledger and retention', async () => {
+    assert.deepEqual(await systemStatus(progress, freshness, retention), {
       projections: [
         { projection: 'devices', generation: 2, version: 1, positions: [], lag: 3, deadLetters: {} },
         {
@@ -36,6 +58,14 @@ describe('The status of the system', () => {
         },
       ],
       ledger,
+      retention: {
+        policy: [{ type: 'boiler', points: '90d', days: 'forever' }],
+        since: '1970-01-01T00:00:00.001Z',
+        sweptTo: null,
+        sweeping: { to: '1970-01-01T00:00:00.002Z', after: 'd-1' },
+        endedAt: null,
+        removed: { points: 1, minutes: 2, hours: 3, days: 4, trimmed: 5 },
+      },
     });
   });
 });

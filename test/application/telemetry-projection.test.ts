@@ -25,9 +25,10 @@ const devices = ['a', 'b', 'constructor'];
 const everyDevice = {
   remembered: () => undefined,
   find: async (ids: ReadonlySet<string>) =>
-    new Map([...ids].map((id) => [id, { status: 'active' as const }])),
+    new Map([...ids].map((id) => [id, { status: 'active' as const, types: [] }])),
 };
 const day = 86_400_000;
+const keptForEver = { refresh: async () => {}, of: () => undefined };
 
 // Few moments and few values, so that duplicates, corrections and late readings are the rule.
 const moments = fc.constantFrom(
@@ -95,10 +96,14 @@ describe('Telemetry projection', function () {
     const readModels = sqlReadModels(db, clock);
     const generation = { projection: 'telemetry', generation: 1 };
     const start = () =>
-      projector(telemetryProjection(eventRegistry, everyDevice), generation, readModels, clock, quiet, {
-        consumed() {},
-        failed() {},
-      });
+      projector(
+        telemetryProjection(eventRegistry, everyDevice, keptForEver),
+        generation,
+        readModels,
+        clock,
+        quiet,
+        { consumed() {}, failed() {} },
+      );
     let consumer = start();
     return {
       db,
@@ -246,8 +251,26 @@ describe('Telemetry projection', function () {
     const { ledger, deadLetters } = await tables(db);
     await db.close();
     assert.deepEqual(ledger, [
-      { device_id: 'a', day: 0, stored: 2, duplicate: 1, corrected: 1, dead_lettered: 0, retracted: 0 },
-      { device_id: 'b', day: 0, stored: 1, duplicate: 0, corrected: 0, dead_lettered: 2, retracted: 0 },
+      {
+        device_id: 'a',
+        day: 0,
+        stored: 2,
+        duplicate: 1,
+        corrected: 1,
+        dead_lettered: 0,
+        retracted: 0,
+        late: 0,
+      },
+      {
+        device_id: 'b',
+        day: 0,
+        stored: 1,
+        duplicate: 0,
+        corrected: 0,
+        dead_lettered: 2,
+        retracted: 0,
+        late: 0,
+      },
     ]);
     assert.deepEqual(deadLetters, [
       { stream: 'device-b', position: '5', cause: 'malformed' },

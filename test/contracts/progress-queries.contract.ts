@@ -94,14 +94,33 @@ export function progressQueriesContract(
     });
 
     it('sums the ledger', async () => {
-      const nothing = { stored: 0, duplicate: 0, corrected: 0, deadLettered: 0, retracted: 0 };
-      assert.deepEqual(await fixture.progress.ledgerTotals(), nothing);
+      const nothing = { stored: 0, duplicate: 0, corrected: 0, deadLettered: 0, late: 0, retracted: 0 };
+      assert.deepEqual(await fixture.progress.ledgerTotals(), { ...nothing, expired: 0 });
       await fixture.ledgered(
-        { deviceId: 'd-1', day: 0, stored: 1, duplicate: 2, corrected: 3, deadLettered: 4, retracted: 5 },
+        {
+          ...nothing,
+          deviceId: 'd-1',
+          day: 0,
+          stored: 1,
+          duplicate: 2,
+          corrected: 3,
+          deadLettered: 4,
+          late: 6,
+          retracted: 5,
+        },
         { ...nothing, deviceId: 'd-1', day: 86_400_000, stored: 10 },
         { ...nothing, deviceId: 'd-2', day: 0, duplicate: 100 },
       );
-      const totals = { stored: 11, duplicate: 102, corrected: 3, deadLettered: 4, retracted: 5 };
+      await fixture.expired('d-1', [0, 1]);
+      const totals = {
+        stored: 11,
+        duplicate: 102,
+        corrected: 3,
+        deadLettered: 4,
+        late: 6,
+        retracted: 5,
+        expired: 2,
+      };
       assert.deepEqual(await fixture.progress.ledgerTotals(), totals);
       assert.deepEqual(await fixture.replacedUnderWay().progress.ledgerTotals(), totals);
     });

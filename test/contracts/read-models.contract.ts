@@ -185,7 +185,7 @@ export function readModelsContract(
         ...{ deviceId: 'a', level, bucket: -rollupWidth[level] },
         metrics: new Map([['toString', stats]]),
       }));
-      const counts = { stored: 1, duplicate: 2, corrected: 3, deadLettered: 4, retracted: 5 };
+      const counts = { stored: 1, duplicate: 2, corrected: 3, deadLettered: 4, late: 6, retracted: 5 };
       const ledger = [{ deviceId: 'a', day: 0, ...counts }];
       await using(({ telemetry }) => telemetry.write({ latest: [latest], rollups, ledger }));
       await using(async ({ telemetry }) => {

@@ -5,6 +5,7 @@ import { terminalOn } from '../../interfaces/cli/terminal.ts';
 import { openKeys } from '../../interfaces/composition/keys.ts';
 import { openLog } from '../../interfaces/composition/log.ts';
 import { openReplay } from '../../interfaces/composition/replay.ts';
+import { openRetention } from '../../interfaces/composition/retention-desk.ts';
 import { startRole } from '../../interfaces/composition/roles.ts';
 import { openSession } from '../../interfaces/composition/session.ts';
 
@@ -27,6 +28,7 @@ export async function runCli(
       openSession,
       openReplay,
       openKeys,
+      openRetention,
     },
     exitCode: 0,
     ...replaced,

@@ -34,7 +34,9 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
     remembered: () => undefined,
     async find(deviceIds: ReadonlySet<string>) {
       const found = await Promise.all([...deviceIds].map((id) => history.deviceAt(id, 'now')));
-      return new Map(found.flatMap((one) => (one ? [[one.device.deviceId, one.device] as const] : [])));
+      return new Map(
+        found.flatMap((one) => (one ? [[one.device.deviceId, { ...one.device, types: [] }] as const] : [])),
+      );
     },
   };
   const telemetryLog = {
@@ -72,8 +74,17 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
     progress: {
       progress: async () => [],
       deadLetterCounts: async () => [],
-      ledgerTotals: async () => ({ stored: 0, duplicate: 0, corrected: 0, deadLettered: 0, retracted: 0 }),
+      ledgerTotals: async () => ({
+        stored: 0,
+        duplicate: 0,
+        corrected: 0,
+        deadLettered: 0,
+        late: 0,
+        retracted: 0,
+        expired: 0,
+      }),
     },
+    retention: { schedule: async () => [], activeSweep: async () => undefined },
     retract: retractTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
     asRecorded: async function* () {},
     replay: notAsked,

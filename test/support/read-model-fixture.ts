@@ -38,6 +38,8 @@ export type ReadModelFixture = {
   /** Readings of devices that have none yet, no two of one moment. */
   measured(...readings: readonly Reading[]): Promise<void>;
   ledgered(...rows: readonly LedgerRow[]): Promise<void>;
+  /** Rows that are gone, by when they came. */
+  expired(deviceId: string, receivedAt: readonly number[]): Promise<void>;
   /** Copies the active generation, makes the copy the active one and drops the other. */
   replaceGeneration(projection: ProjectionName): Promise<void>;
   /** The same queries, but every active generation is replaced between a query's asking for it and its reading it. */
@@ -77,6 +79,13 @@ export async function readModelFixture(db: SqlDatabase): Promise<ReadModelFixtur
       ),
 
     ledgered: (...ledger) => write('telemetry', (tables) => tables.telemetry.write({ ledger })),
+
+    expired: (deviceId, receivedAt) =>
+      write('telemetry', (tables) =>
+        tables.telemetry.write({
+          expired: receivedAt.map((at) => ({ deviceId, timestamp: at, receivedAt: at, isStored: false })),
+        }),
+      ),
 
     replaceGeneration,
     replacedUnderWay: () => queriesOver(replacing(db, replaceGeneration)),

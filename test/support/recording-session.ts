@@ -65,6 +65,7 @@ export function recordingSession(replaced: Partial<Session> = {}): {
       log: async () => log,
       start: async () => assert.fail('an import starts no server'),
       openReplay: async () => assert.fail('an import rebuilds nothing'),
+      openRetention: async () => assert.fail('retention is no business of this command'),
       openKeys: async () => assert.fail('API keys are no business of this command'),
       openSession: async () => session,
     },

@@ -26,7 +26,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
   const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-replay-'));
   const container = await openContainer(configFrom({ DATA_DIR: folder, BATCH_SIZE: '100', ...env }), quiet);
   const ports: ReplayPorts = await replayPorts(container);
-  const [commands, ingest, log, db, registry, directory, source, clock, devices, telemetry] =
+  const [commands, ingest, log, db, registry, directory, source, clock, devices, telemetry, retention] =
     await Promise.all([
       container.getAsync(s.commands),
       container.getAsync(s.ingest),
@@ -38,6 +38,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
       container.getAsync(s.clock),
       container.getAsync(s.deviceQueries),
       container.getAsync(s.telemetryQueries),
+      container.getAsync(s.retention),
     ]);
   const what = Object.fromEntries(
     await Promise.all(
@@ -94,7 +95,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
       ) => Partial<ReturnType<typeof telemetryProjection>>,
       registryOf: EventRegistry = eventRegistry,
     ): Rebuildable {
-      const projection = telemetryProjection(registryOf, directory);
+      const projection = telemetryProjection(registryOf, directory, retention);
       const observer = { consumed() {}, failed() {} };
       return rebuildableOf({ ...projection, ...change(projection) }, source, 'test', {
         clock,

@@ -12,8 +12,8 @@ const help = `
 Counts anew, from the log, every reading that was ever accepted, and holds the ledger and the tables against it, for
 each device and UTC day of arrival:
 
-  accepted = stored + duplicate + corrected + dead-lettered + in flight
-  rows     = stored - retracted
+  accepted = stored + duplicate + corrected + dead-lettered + late + in flight
+  rows     = stored - retracted - expired
 
 Examples:
   fieldlog audit
@@ -59,8 +59,10 @@ const columns = {
   duplicate: 'duplicate',
   corrected: 'corrected',
   deadLettered: 'dead-lettered',
+  late: 'late',
   inFlight: 'in flight',
   retracted: 'retracted',
+  expired: 'expired',
   rows: 'rows',
 } as const satisfies Record<keyof AuditCounts, string>;
 

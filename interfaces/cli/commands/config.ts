@@ -28,8 +28,8 @@ Examples:
 
 function variables(): string {
   const rows = Object.entries(configSchema.shape).map(([name, schema]) => {
-    const fallback = schema.safeParse(undefined).data;
-    return [name, `${schema.description}${fallback === undefined ? '' : ` (default: ${fallback})`}`] as const;
+    const fallback = String(schema.safeParse(undefined).data ?? '');
+    return [name, `${schema.description}${fallback === '' ? '' : ` (default: ${fallback})`}`] as const;
   });
   const file = ['FIELDLOG_CONFIG', 'file of NAME=value lines; the environment goes before it'] as const;
   const width = Math.max(...[...rows, file].map(([name]) => name.length));

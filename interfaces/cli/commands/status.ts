@@ -7,13 +7,15 @@ import { type CommandContext, clientOptions, localUrl, withSession } from '../co
 import { exitCodesHelp, ServerUnavailable } from '../exit-codes.ts';
 import { count, table } from '../format.ts';
 import { jsonOption, urlOption } from '../options.ts';
+import { retentionText } from './retention-texts.ts';
 
 const help = `
 Asks the server at --url. Without --url it asks the one on this machine, and where none answers it reads the
 configured stores directly.
 
 Lag is how many events of the log a projection has not consumed yet. The ledger counts each reading once: as stored,
-as a duplicate of one that was there, as a correction of one that was there, or as dead-lettered.
+as a duplicate of one that was there, as a correction of one that was there, as dead-lettered, or as late: older
+than its points are kept when it came.
 
 Examples:
   fieldlog status
@@ -46,10 +48,12 @@ async function nearestStatus(context: CommandContext): Promise<SystemStatus> {
     if (isEmbedded && !existsSync(DATA_DIR))
       throw new ServerUnavailable(`${error.message}; and there is no data in ${DATA_DIR} yet`);
   }
-  return withSession(context, 'status', ({ progress, freshness }) => systemStatus(progress, freshness));
+  return withSession(context, 'status', ({ progress, freshness, retention }) =>
+    systemStatus(progress, freshness, retention),
+  );
 }
 
-function statusText({ projections, ledger }: SystemStatus): string {
+function statusText({ projections, ledger, retention }: SystemStatus): string {
   const rows = projections.map(({ projection, generation, positions, lag, deadLetters }) => [
     projection,
     String(generation),
@@ -59,9 +63,9 @@ function statusText({ projections, ledger }: SystemStatus): string {
       .map(([cause, letters]) => `${count(letters)} ${cause}`)
       .join(', ') || '0',
   ]);
-  const { stored, duplicate, corrected, deadLettered, retracted } = ledger;
-  const lines = { stored, duplicate, corrected, 'dead-lettered': deadLettered, retracted };
+  const { stored, duplicate, corrected, deadLettered, late, retracted, expired } = ledger;
+  const lines = { stored, duplicate, corrected, 'dead-lettered': deadLettered, late, retracted, expired };
   const columns = ['projection', 'generation', 'consumed up to', 'lag', 'dead letters'];
   const ledgerRows = Object.entries(lines).map(([what, readings]) => [what, count(readings)]);
-  return `${table(columns, rows, ['lag'])}\n${table(['ledger', 'readings'], ledgerRows, ['readings'])}`;
+  return `${table(columns, rows, ['lag'])}\n${table(['ledger', 'readings'], ledgerRows, ['readings'])}${retentionText(retention)}`;
 }

@@ -95,12 +95,14 @@ const gained = (before: Ledger, after: Ledger): Ledger => ({
   duplicate: after.duplicate - before.duplicate,
   corrected: after.corrected - before.corrected,
   deadLettered: after.deadLettered - before.deadLettered,
+  late: after.late - before.late,
   retracted: after.retracted - before.retracted,
+  expired: after.expired - before.expired,
 });
 
 /** Every accepted reading was consumed and counted once. */
 function ledgerFault(ledger: Ledger, accepted: number, uncertain: number): string | undefined {
-  const consumed = ledger.stored + ledger.duplicate + ledger.corrected + ledger.deadLettered;
+  const consumed = ledger.stored + ledger.duplicate + ledger.corrected + ledger.deadLettered + ledger.late;
   if (ledger.deadLettered > 0) return `${counted(ledger.deadLettered, 'reading')} became dead letters`;
   if (consumed < accepted)
     return `the ledger has ${accepted - consumed} fewer than the ${counted(accepted, 'reading')} accepted`;

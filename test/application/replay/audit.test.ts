@@ -68,8 +68,10 @@ onBothEngines('The audit', (open) => {
       duplicate: 1,
       corrected: 1,
       deadLettered: 3,
+      late: 0,
       inFlight: 1,
       retracted: 1,
+      expired: 0,
       rows: 2,
     });
     assert.deepEqual(

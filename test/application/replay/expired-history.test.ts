@@ -3,6 +3,8 @@ import type { Builder } from '../../../application/ports/projection-control.ts';
 import { HistoryExpired } from '../../../application/replay/older-history.ts';
 import { rebuild } from '../../../application/replay/rebuild.ts';
 import type { Rebuildable } from '../../../application/replay/rebuildable.ts';
+import { noSweep, sweepPage } from '../../../application/retention/sweeping.ts';
+import { sweepPorts } from '../../../interfaces/composition/retention.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
@@ -18,6 +20,8 @@ onBothEngines('A rebuild from a log that has lost its beginning', (open) => {
   beforeEach(async () => {
     stores = await open();
     fixture = await replayFixture(stores.env);
+    const { records } = await sweepPorts(fixture.container);
+    await records.announce([{ keep: { points: 10 } }], 0);
     for (const id of ['a', 'b']) await fixture.register(id);
     for (let n = 1; n <= 10; n += 1)
       await fixture.publishRaw(
@@ -73,6 +77,35 @@ onBothEngines('A rebuild from a log that has lost its beginning', (open) => {
     });
     assert.ok(switched);
     assert.ok(comparison.equal, JSON.stringify(comparison));
+  });
+
+  describe('when retention has removed some of what the log has lost', () => {
+    const day = 86_400_000;
+    beforeEach(async () => {
+      const at = Date.now() - 9 * day;
+      await fixture.publishRaw({ deviceId: 'a', timestamp: at, metrics: { n: 11 } }, { receivedAt: at });
+      const stop = fixture.consuming();
+      await fixture.consumed('telemetry');
+      await stop();
+      const ports = await sweepPorts(fixture.container);
+      const live = { projection: 'telemetry', generation: 1 };
+      const target = Date.now();
+      const sweep = { ...noSweep, target };
+      await sweepPage(live, sweep, ports, Date.now, new AbortController().signal);
+      assert.equal((await fixture.db.rows('SELECT ts FROM telemetry_g1')).length, 1);
+    });
+
+    it('refuses, since nothing else tells of these points than their rollups', async () => {
+      await assert.rejects(rebuild(shortened, fixture.ports, options()), /their rollups and newest values/);
+    });
+
+    it('carries over their rollups and newest values when told to', async () => {
+      const rows = (table: string) => fixture.db.rows(`SELECT * FROM ${table} ORDER BY 1, 2`);
+      const { switched } = await rebuild(shortened, fixture.ports, { ...options(), keepOlder: true });
+      assert.ok(switched);
+      for (const table of ['telemetry', 'telemetry_1m', 'telemetry_1h', 'telemetry_1d', 'telemetry_latest'])
+        assert.deepEqual(await rows(`${table}_g2`), await rows(`${table}_g1`), table);
+    });
   });
 
   it('does not carry over twice what a killed run had carried already', async () => {

@@ -25,7 +25,7 @@ describe('Read models of the release before there were API keys', () => {
     assert.deepEqual(await db.rows("SELECT active FROM projections WHERE name = 'devices'"), [[7]]);
     assert.deepEqual(await db.rows('SELECT version, applied_at FROM schema_migrations ORDER BY version'), [
       [1, 1],
-      [3, 2],
+      [4, 2],
     ]);
     await migrateReadModels(db, 3);
     assert.equal((await db.all('SELECT version FROM schema_migrations')).length, 2);

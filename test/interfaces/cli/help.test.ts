@@ -21,6 +21,8 @@ const commands = [
     name,
   ]),
   ['audit'],
+  ['retention'],
+  ...['show', 'preview', 'sweep'].map((name) => ['retention', name]),
   ['projections'],
   ...['list', 'status', 'rebuild', 'pause', 'resume', 'switch', 'rollback', 'drop', 'digest'].map((name) => [
     'projections',

@@ -200,7 +200,15 @@ describe('Without a server', () => {
     await rm(folder, { recursive: true });
     assert.equal(code, 0);
     const { projections, ledger } = JSON.parse(out);
-    assert.deepEqual(ledger, { stored: 1, duplicate: 1, corrected: 1, deadLettered: 0, retracted: 0 });
+    assert.deepEqual(ledger, {
+      stored: 1,
+      duplicate: 1,
+      corrected: 1,
+      deadLettered: 0,
+      late: 0,
+      retracted: 0,
+      expired: 0,
+    });
     for (const { lag, deadLetters } of projections)
       assert.deepEqual({ lag, deadLetters }, { lag: 0, deadLetters: {} });
   });

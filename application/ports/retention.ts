@@ -1,0 +1,75 @@
+import type { KeptKind, RetentionPolicy, RetentionSchedule } from '../../domain/telemetry/retention.ts';
+import type { Generation } from './read-models.ts';
+
+/** Rows that were removed, by kind; of documents that stay, how many lost a metric. */
+export type Removed = Readonly<Record<KeptKind, number>> & { readonly trimmed: number };
+
+/** How far the removing of what is no longer kept has come in one generation. Times are epoch milliseconds. */
+export type Sweep = {
+  /** Everything is gone that was too old at this moment; `null` before the first sweep has ended. */
+  readonly sweptTo: number | null;
+  /** The sweep under way is of this moment, and has come to the device `after`, in order of id. */
+  readonly target: number | null;
+  readonly after: string;
+  /** By all sweeps so far. */
+  readonly removed: Removed;
+  /** When the last sweep ended. */
+  readonly endedAt: number | null;
+};
+
+/** What is kept on record of retention, beside the read models. Every call throws `ReadModelsUnavailable`. */
+export interface RetentionRecords {
+  schedule(): Promise<RetentionSchedule>;
+  /** Brings a policy into force at `since` unless the newest is the same. Answers with whether it did. */
+  announce(policy: RetentionPolicy, since: number): Promise<boolean>;
+
+  sweepOf(of: Generation): Promise<Sweep | undefined>;
+  /** Of the active generation of a projection. */
+  activeSweep(projection: string): Promise<Sweep | undefined>;
+  keepSweep(of: Generation, sweep: Sweep): Promise<void>;
+
+  /** Answers with whether `runner` is the one that removes from now on; `isGone` tells of one that was. */
+  takeTurn(runner: string, isGone: (runner: string, heardAt: number) => boolean): Promise<boolean>;
+  endTurn(runner: string): Promise<void>;
+}
+
+export type TrimOrder = {
+  readonly kind: KeptKind;
+  readonly deviceId: string;
+  /** Of points their times, of rollups their buckets; `from` inclusive, `to` exclusive. */
+  readonly from: number;
+  readonly to: number;
+  /** What is older goes, by metric. */
+  readonly horizonOf: (metric: string) => number;
+  /** Some metrics of the range are kept: a projector may change its rows, and is kept out meanwhile. */
+  readonly shared: boolean;
+  /** Rows looked at at most. */
+  readonly limit: number;
+};
+
+/**
+ * Removes from the tables of a generation what is no longer kept, each call one short transaction of its own. Unless
+ * the range is `shared`, it holds nothing that a projector would wait for. Every call throws `ReadModelsUnavailable`.
+ */
+export interface KeptTables {
+  /** Devices that have any telemetry, in order of id, those after `after`. */
+  devices(of: Generation, after: string, limit: number): Promise<readonly string[]>;
+  /** `next` is where to go on; `null` when the range is done. Rows of points removed are counted as expired. */
+  trim(
+    of: Generation,
+    order: TrimOrder,
+  ): Promise<{ readonly removed: number; readonly trimmed: number; readonly next: number | null }>;
+  /**
+   * Puts what is told of a device's points that are removed into another generation, in the place of what stands
+   * there: rollups, by what `horizonOf` says of points, and newest values.
+   */
+  carry(
+    from: Generation,
+    to: Generation,
+    order: Pick<TrimOrder, 'deviceId' | 'horizonOf' | 'to'>,
+  ): Promise<void>;
+  /** Whether anything is told of points that are removed. */
+  hasRemains(of: Generation): Promise<boolean>;
+  /** How many rows stand in the range. */
+  count(of: Generation, range: Pick<TrimOrder, 'kind' | 'deviceId' | 'from' | 'to'>): Promise<number>;
+}

@@ -1,0 +1,115 @@
+import { type DeviceRetention, keptKinds } from '../../domain/telemetry/retention.ts';
+import { pause } from '../pause.ts';
+import type { DeviceDirectory } from '../ports/device-directory.ts';
+import type { Generation } from '../ports/read-models.ts';
+import type { KeptTables, Removed, RetentionRecords, Sweep } from '../ports/retention.ts';
+import type { CurrentRetention } from './current-retention.ts';
+
+export type SweepPorts = {
+  readonly records: RetentionRecords;
+  readonly tables: KeptTables;
+  readonly directory: Pick<DeviceDirectory, 'find'>;
+  readonly retention: CurrentRetention;
+};
+
+const rowsAtOnce = 1000;
+const devicesAtOnce = 100;
+/** Of the time, so much is left to others: a step is followed by a pause of so many times its length. */
+const rest = 3;
+
+export const nothingRemoved: Removed = { points: 0, '1m': 0, '1h': 0, '1d': 0, trimmed: 0 };
+export const noSweep: Sweep = {
+  sweptTo: null,
+  target: null,
+  after: '',
+  removed: nothingRemoved,
+  endedAt: null,
+};
+
+/**
+ * Removes the next devices' worth of what is too old at the target of a sweep, and keeps on record how far it came.
+ * Killed at any moment, it removes the same devices' again and finds nothing there.
+ */
+export async function sweepPage(
+  of: Generation,
+  sweep: Sweep & { readonly target: number },
+  ports: SweepPorts,
+  now: () => number,
+  signal: AbortSignal,
+): Promise<Sweep> {
+  const { sweptTo, target, after, removed } = sweep;
+  const devices = await ports.tables.devices(of, after, devicesAtOnce);
+  const taken = await sweepDevices(of, devices, () => ({ before: sweptTo, target }), ports, signal);
+  const last = devices.at(-1);
+  const total = plus(removed, taken);
+  const ended = last === undefined || devices.length < devicesAtOnce;
+  const next: Sweep = ended
+    ? { sweptTo: target, target: null, after: '', removed: total, endedAt: now() }
+    : { ...sweep, after: last, removed: total };
+  await ports.records.keepSweep(of, next);
+  return next;
+}
+
+/** `momentsOf` tells what each device has been swept to and is to be; `undefined` leaves it alone. */
+export async function sweepDevices(
+  of: Generation,
+  deviceIds: readonly string[],
+  momentsOf: (deviceId: string) => { readonly before: number | null; readonly target: number } | undefined,
+  { tables, directory, retention }: SweepPorts,
+  signal: AbortSignal,
+): Promise<Removed> {
+  await retention.refresh();
+  const known = await directory.find(new Set(deviceIds));
+  let removed = nothingRemoved;
+  for (const deviceId of deviceIds) {
+    const kept = retention.of(known.get(deviceId)?.types ?? []);
+    const moments = momentsOf(deviceId);
+    if (!kept || !moments) continue;
+    const { before, target } = moments;
+    removed = plus(removed, await sweepDevice(of, deviceId, kept, before, target, tables, signal));
+  }
+  return removed;
+}
+
+async function sweepDevice(
+  of: Generation,
+  deviceId: string,
+  kept: DeviceRetention,
+  before: number | null,
+  target: number,
+  tables: KeptTables,
+  signal: AbortSignal,
+): Promise<Removed> {
+  const removed = { ...nothingRemoved };
+  for (const kind of keptKinds) {
+    const oldest = kept.oldest(kind, target);
+    for (const { from, to } of kept.moves(kind, before, target))
+      for (let next: number | null = from; next !== null; ) {
+        signal.throwIfAborted();
+        const started = performance.now();
+        const step = await tables.trim(of, {
+          kind,
+          deviceId,
+          from: next,
+          to,
+          horizonOf: (metric) => kept.horizon(kind, metric, target),
+          shared: to > oldest,
+          limit: rowsAtOnce,
+        });
+        removed[kind] += step.removed;
+        removed.trimmed += step.trimmed;
+        next = step.next;
+        if (step.removed + step.trimmed > 0)
+          await pause(Math.ceil((performance.now() - started) * rest), signal);
+      }
+  }
+  return removed;
+}
+
+export const plus = (a: Removed, b: Removed): Removed => ({
+  points: a.points + b.points,
+  '1m': a['1m'] + b['1m'],
+  '1h': a['1h'] + b['1h'],
+  '1d': a['1d'] + b['1d'],
+  trimmed: a.trimmed + b.trimmed,
+});

@@ -1,0 +1,170 @@
+import { type RollupLevel, rollupLevels, rollupWidth } from './rollup.ts';
+
+/** What a policy speaks of: the points themselves, and the rollups of each level. */
+export type KeptKind = 'points' | RollupLevel;
+
+export const keptKinds: readonly KeptKind[] = ['points', ...rollupLevels];
+
+/**
+ * How many whole days something is kept, `null` for ever. A rule that names a metric comes before one that names a
+ * type only, one that names both before either, and one that names none is for all the others. What no rule
+ * speaks of is kept for ever.
+ */
+export type RetentionRule = {
+  readonly type?: string;
+  readonly metric?: string;
+  readonly keep: Partial<Readonly<Record<KeptKind, number | null>>>;
+};
+
+export type RetentionPolicy = readonly RetentionRule[];
+
+/** Policies in the order in which they came into force; `since` is epoch milliseconds, by the time of arrival. */
+export type RetentionSchedule = readonly { readonly since: number; readonly policy: RetentionPolicy }[];
+
+/** The types a device has had, in order; the first one counts from the beginning. `null`: its data was erased. */
+export type TypePeriods = readonly { readonly since: number; readonly type: string | null }[];
+
+/** How far back everything of one device is kept. */
+export type DeviceRetention = {
+  /**
+   * What is older, epoch milliseconds, is not kept at the moment `at`. Always the first instant of a UTC day, and
+   * never earlier at a later moment: what has once been too old stays so, whatever policy comes.
+   */
+  horizon(kind: KeptKind, metric: string, at: number): number;
+  /** Nothing is kept, of any metric, that is older than this. */
+  oldest(kind: KeptKind, at: number): number;
+  /** All is kept, of every metric, that is not older than this. */
+  newest(kind: KeptKind, at: number): number;
+  /** The horizons there are at `at`, each with what it was at `before`; `null` is before the first policy. */
+  moves(
+    kind: KeptKind,
+    before: number | null,
+    at: number,
+  ): readonly { readonly from: number; readonly to: number }[];
+};
+
+type Period = { readonly since: number; readonly until: number; readonly keep: number };
+
+const day = rollupWidth['1d'];
+const others = '';
+
+/** `undefined` when all of the device is kept for ever. */
+export function deviceRetention(
+  schedule: RetentionSchedule,
+  types: TypePeriods,
+): DeviceRetention | undefined {
+  const periods = periodsOf(schedule, types);
+  const named = new Set(
+    schedule.flatMap(({ policy }) => policy.flatMap(({ metric }) => (metric === undefined ? [] : [metric]))),
+  );
+  const groups = [others, ...named];
+  const limits = new Map(
+    keptKinds.map((kind) => [
+      kind,
+      new Map(groups.map((metric) => [metric, limitsOf(periods, kind, metric)] as const)),
+    ]),
+  );
+  if ([...limits.values()].every((byMetric) => [...byMetric.values()].every((some) => some.length === 0)))
+    return undefined;
+
+  const horizonsAt = (kind: KeptKind, at: number) => groups.map((group) => horizon(kind, group, at));
+  return {
+    horizon,
+    oldest: (kind, at) => Math.min(...horizonsAt(kind, at)),
+    newest: (kind, at) => Math.max(...horizonsAt(kind, at)),
+    moves(kind, before, at) {
+      const to = horizonsAt(kind, at);
+      const from = before === null ? to.map(() => Number.NEGATIVE_INFINITY) : horizonsAt(kind, before);
+      // Of what is older than every horizon nothing is left, so there is no harm in looking at all of it again.
+      const first = Math.min(...to);
+      const moves = to.map((end, i) => ({
+        from: end === first ? Number.NEGATIVE_INFINITY : (from[i] as number),
+        to: end,
+      }));
+      return moves.filter(
+        (one, i) => one.from < one.to && moves.findIndex((other) => same(one, other)) === i,
+      );
+    },
+  };
+
+  function horizon(kind: KeptKind, metric: string, at: number): number {
+    const some = limits.get(kind)?.get(named.has(metric) ? metric : others) as readonly Period[];
+    let reached = Number.NEGATIVE_INFINITY;
+    for (const { since, until, keep } of some)
+      if (since <= at) reached = Math.max(reached, Math.min(at, until) - keep);
+    return Math.floor(reached / day) * day;
+  }
+}
+
+const same = (a: { from: number; to: number }, b: { from: number; to: number }): boolean =>
+  a.from === b.from && a.to === b.to;
+
+type TypedPolicy = { since: number; until: number; type: string | null; policy: RetentionPolicy };
+
+/** Cut wherever the policy or the type changed. */
+function periodsOf(schedule: RetentionSchedule, types: TypePeriods): readonly TypedPolicy[] {
+  const typed = types.map((one, i) => (i === 0 ? { ...one, since: Number.NEGATIVE_INFINITY } : one));
+  const cuts = [...new Set([...schedule, ...typed].map(({ since }) => since))].sort((a, b) => a - b);
+  return cuts.map((since, i) => ({
+    since,
+    until: cuts[i + 1] ?? Number.POSITIVE_INFINITY,
+    type: typed.findLast((one) => one.since <= since)?.type ?? (typed.length === 0 ? '' : null),
+    policy: schedule.findLast((one) => one.since <= since)?.policy ?? [],
+  }));
+}
+
+function limitsOf(periods: readonly TypedPolicy[], kind: KeptKind, metric: string): readonly Period[] {
+  return periods.flatMap(({ since, until, type, policy }) => {
+    if (type === null) return [{ since, until, keep: Number.NEGATIVE_INFINITY }];
+    const days = keptDays(policy, kind, type, metric);
+    return days === null ? [] : [{ since, until, keep: days * day }];
+  });
+}
+
+/** By the most particular rule that speaks of it; `null` for ever. */
+export function keptDays(
+  policy: RetentionPolicy,
+  kind: KeptKind,
+  type: string,
+  metric: string,
+): number | null {
+  let found: number | null = null;
+  let weight = -1;
+  for (const rule of policy) {
+    const days = rule.keep[kind];
+    if (days === undefined || weight >= weightOf(rule)) continue;
+    if (rule.type !== undefined && rule.type !== type) continue;
+    if (rule.metric !== undefined && rule.metric !== metric) continue;
+    found = days;
+    weight = weightOf(rule);
+  }
+  return found;
+}
+
+const weightOf = ({ type, metric }: RetentionRule): number =>
+  (metric === undefined ? 0 : 2) + (type === undefined ? 0 : 1);
+
+/** The first kind of which less is kept than of a finer one, for some device and metric; `undefined` when all is well. */
+export function tooShort(
+  policy: RetentionPolicy,
+): { readonly finer: KeptKind; readonly coarser: KeptKind; readonly rule: RetentionRule } | undefined {
+  for (const rule of policy) {
+    const types = rule.type === undefined ? namesOf(policy, 'type') : [rule.type];
+    const metrics = rule.metric === undefined ? namesOf(policy, 'metric') : [rule.metric];
+    for (const type of types)
+      for (const metric of metrics)
+        for (const [i, finer] of keptKinds.entries()) {
+          const coarser = keptKinds[i + 1];
+          if (coarser === undefined) continue;
+          const less = keptDays(policy, coarser, type, metric) ?? Number.POSITIVE_INFINITY;
+          const more = keptDays(policy, finer, type, metric) ?? Number.POSITIVE_INFINITY;
+          if (less < more) return { finer, coarser, rule };
+        }
+  }
+  return undefined;
+}
+
+const namesOf = (policy: RetentionPolicy, field: 'type' | 'metric'): readonly string[] => [
+  others,
+  ...policy.flatMap((rule) => rule[field] ?? []),
+];

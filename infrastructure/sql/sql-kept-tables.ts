@@ -1,0 +1,128 @@
+import type { Generation } from '../../application/ports/read-models.ts';
+import type { KeptTables, TrimOrder } from '../../application/ports/retention.ts';
+import { bucketOf } from '../../domain/telemetry/rollup.ts';
+import { carryRemains } from './carried-remains.ts';
+import { forgetCaches, lockCheckpoints } from './checkpoint-locks.ts';
+import { chunks, placeholders } from './chunks.ts';
+import { countExpired, lockOn } from './expired-counts.ts';
+import { tableOf } from './schema.ts';
+import type { Sql, SqlDatabase } from './sql.ts';
+import { whole } from './whole-times.ts';
+
+/** `receivedAt` is 0 for a rollup. */
+type Row = readonly [time: number, metrics: string, receivedAt: number];
+
+export const sqlKeptTables = (db: SqlDatabase): KeptTables => ({
+  async devices({ generation }, after, limit) {
+    const ledger = tableOf('telemetry_ledger', generation);
+    const rows = await db.rows<[string]>(
+      `SELECT DISTINCT device_id FROM ${ledger} WHERE device_id > ? ORDER BY device_id LIMIT ?`,
+      [after, limit],
+    );
+    return rows.map(([deviceId]) => deviceId);
+  },
+
+  trim: (of, order) =>
+    db.transaction(async (tx) => {
+      if (order.shared) await lockCheckpoints(tx, of);
+      const { result, touched } = await trim(tx, of.generation, order);
+      if (order.shared && (await isOpenBucket(tx, of, order, touched))) await forgetCaches(tx, of);
+      return result;
+    }),
+
+  carry: (from, to, order) => carryRemains(db, from, to, order),
+
+  async hasRemains({ generation }) {
+    const rows = await db.rows(`SELECT 1 FROM ${tableOf('telemetry_expired', generation)} LIMIT 1`);
+    return rows.length > 0;
+  },
+
+  async count({ generation }, { kind, deviceId, from, to }) {
+    const { table, time } = placeOf(kind, generation);
+    const [row] = await db.rows<[number]>(
+      `SELECT COUNT(*) FROM ${table} WHERE device_id = ? AND ${time} >= ? AND ${time} < ?`,
+      [deviceId, whole(from), whole(to)],
+    );
+    return Number(row?.[0] ?? 0);
+  },
+});
+
+const placeOf = (kind: TrimOrder['kind'], generation: number) =>
+  kind === 'points'
+    ? { table: tableOf('telemetry', generation), time: 'ts', receivedAt: 'received_at' }
+    : { table: tableOf(`telemetry_${kind}`, generation), time: 'bucket', receivedAt: '0' };
+
+async function trim(tx: Sql, generation: number, { kind, deviceId, from, to, horizonOf, limit }: TrimOrder) {
+  const { table, time, receivedAt } = placeOf(kind, generation);
+  // Locked, so that of two that remove at once each row is counted by one.
+  const rows = await tx.rows<Row>(
+    `SELECT ${time}, metrics, ${receivedAt} FROM ${table} WHERE device_id = ? AND ${time} >= ? AND ${time} < ?
+     ORDER BY ${time} LIMIT ?${lockOn(tx)}`,
+    [deviceId, whole(from), whole(to), limit],
+  );
+  const { gone, changed } = judged(rows, horizonOf);
+  if (gone.length === rows.length) await removeFrom(gone[0]?.[0] ?? 0, gone.at(-1)?.[0] ?? -1);
+  else
+    for (const some of chunks(gone))
+      await tx.run(`DELETE FROM ${table} WHERE device_id = ? AND ${time} IN (${placeholders(some)})`, [
+        deviceId,
+        ...some.map(([at]) => at),
+      ]);
+  for (const [at, metrics] of changed)
+    await tx.run(`UPDATE ${table} SET metrics = ? WHERE device_id = ? AND ${time} = ?`, [
+      metrics,
+      deviceId,
+      at,
+    ]);
+  if (kind === 'points' && gone.length > 0)
+    await countExpired(
+      tx,
+      generation,
+      deviceId,
+      gone.map(([, , at]) => at),
+    );
+  const last = rows.at(-1);
+  const next = last && rows.length === limit ? last[0] + 1 : null;
+  return {
+    result: { removed: gone.length, trimmed: changed.length, next },
+    touched: changed.map(([at]) => at),
+  };
+
+  /** Rows that stand beside each other go in one sweep of the key. */
+  async function removeFrom(first: number, last: number): Promise<void> {
+    if (last >= first)
+      await tx.run(`DELETE FROM ${table} WHERE device_id = ? AND ${time} >= ? AND ${time} <= ?`, [
+        deviceId,
+        first,
+        last,
+      ]);
+  }
+}
+
+function judged(rows: readonly Row[], horizonOf: TrimOrder['horizonOf']) {
+  const gone: Row[] = [];
+  const changed: [at: number, metrics: string][] = [];
+  for (const row of rows) {
+    const [at, text] = row;
+    const metrics = Object.entries(JSON.parse(text) as Record<string, unknown>);
+    const kept = metrics.filter(([metric]) => at >= horizonOf(metric));
+    if (kept.length === 0) gone.push(row);
+    else if (kept.length < metrics.length) changed.push([at, JSON.stringify(Object.fromEntries(kept))]);
+  }
+  return { gone, changed };
+}
+
+/** Whether one of the buckets is the newest of its device: a projector may have it at hand as it was. */
+async function isOpenBucket(
+  tx: Sql,
+  { generation }: Generation,
+  { kind, deviceId }: TrimOrder,
+  buckets: readonly number[],
+): Promise<boolean> {
+  if (kind === 'points' || buckets.length === 0) return false;
+  const [latest] = await tx.rows<[number]>(
+    `SELECT ts FROM ${tableOf('telemetry_latest', generation)} WHERE device_id = ?`,
+    [deviceId],
+  );
+  return latest !== undefined && buckets.includes(bucketOf(kind, latest[0]));
+}

@@ -1,0 +1,85 @@
+import type { Removed, RetentionRecords, Sweep } from '../../application/ports/retention.ts';
+import type { RetentionPolicy } from '../../domain/telemetry/retention.ts';
+import type { SqlDatabase } from './sql.ts';
+
+type SweepRow = Omit<Sweep, 'removed'> & { readonly removed: string };
+
+const sweepColumns = `s.swept_to AS sweptTo, s.target, s.after_device AS "after", s.removed, s.ended_at AS endedAt`;
+const projection = 'telemetry';
+
+export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): RetentionRecords => ({
+  async schedule() {
+    const rows = await db.all<{ since: number; policy: string }>(
+      'SELECT since, policy FROM retention_policies ORDER BY since',
+    );
+    return rows.map(({ since, policy }) => ({ since, policy: JSON.parse(policy) as RetentionPolicy }));
+  },
+
+  announce: (policy, since) =>
+    db.transaction(async (tx) => {
+      const text = JSON.stringify(policy);
+      const [newest] = await tx.all<{ since: number; policy: string }>(
+        'SELECT since, policy FROM retention_policies ORDER BY since DESC LIMIT 1',
+      );
+      if ((newest?.policy ?? '[]') === text) return false;
+      // Never before one that may be in force already: what has been forgotten cannot be kept after all.
+      const from = Math.max(since, (newest?.since ?? 0) + 1);
+      await tx.write('insert', 'retention_policies', ['since', 'policy'], [[from, text]]);
+      return true;
+    }),
+
+  async sweepOf(of) {
+    const [row] = await db.all<SweepRow>(
+      `SELECT ${sweepColumns} FROM retention_sweeps s WHERE s.projection = ? AND s.generation = ?`,
+      [of.projection, of.generation],
+    );
+    return row && sweepOf(row);
+  },
+
+  async activeSweep(name) {
+    const [row] = await db.all<SweepRow>(
+      `SELECT ${sweepColumns} FROM retention_sweeps s
+       JOIN projections p ON p.name = s.projection AND p.active = s.generation WHERE p.name = ?`,
+      [name],
+    );
+    return row && sweepOf(row);
+  },
+
+  keepSweep: (of, { sweptTo, target, after, removed, endedAt }) =>
+    db.write(
+      'replace',
+      'retention_sweeps',
+      ['projection', 'generation', 'swept_to', 'target', 'after_device', 'removed', 'ended_at'],
+      [[of.projection, of.generation, sweptTo, target, after, JSON.stringify(removed), endedAt]],
+    ),
+
+  takeTurn: (runner, isGone) =>
+    db.transaction(async (tx) => {
+      const lock = tx.dialect === 'mysql' ? ' FOR UPDATE' : '';
+      const [row] = await tx.all<{ runner: string | null; heardAt: number }>(
+        `SELECT runner, heard_at AS heardAt FROM retention_turn WHERE projection = ?${lock}`,
+        [projection],
+      );
+      const holder = row?.runner ?? null;
+      if (holder !== null && holder !== runner && !isGone(holder, row?.heardAt ?? 0)) return false;
+      await tx.write(
+        'replace',
+        'retention_turn',
+        ['projection', 'runner', 'heard_at'],
+        [[projection, runner, now()]],
+      );
+      return true;
+    }),
+
+  async endTurn(runner) {
+    await db.run('UPDATE retention_turn SET runner = NULL WHERE projection = ? AND runner = ?', [
+      projection,
+      runner,
+    ]);
+  },
+});
+
+const sweepOf = ({ removed, ...row }: SweepRow): Sweep => ({
+  ...row,
+  removed: JSON.parse(removed) as Removed,
+});

@@ -1,0 +1,74 @@
+import type { Command } from 'commander';
+import { configFrom } from '../../../infrastructure/config/config.ts';
+import type { RetentionDesk } from '../../composition/retention-desk.ts';
+import type { CommandContext } from '../command-context.ts';
+import { exitCodesHelp } from '../exit-codes.ts';
+import { jsonOption } from '../options.ts';
+import { removedText, retentionText } from './retention-texts.ts';
+
+const help = `
+RETENTION says how long points, and the rollups of minutes, hours and days, are kept: rules in JSON or a file of them.
+The most particular rule that speaks of something counts; what none speaks of is kept for ever. Projectors bring it
+into force when they start. Works on the configured stores directly: see docs/retention.md.
+
+Examples:
+  fieldlog retention show
+  RETENTION='[{"points": "90d", "minutes": "1y"}, {"metric": "vibration", "points": "7d"}]' fieldlog retention preview
+  fieldlog retention sweep
+`;
+
+type Json = { readonly json?: boolean };
+
+export function retentionCommand(program: Command, context: CommandContext): void {
+  const retention = program
+    .command('retention')
+    .description('How long telemetry is kept: show it, see what it would remove, remove it now')
+    .addHelpText('after', help + exitCodesHelp);
+  const add = (
+    name: string,
+    description: string,
+    work: (desk: RetentionDesk, options: Json) => Promise<void>,
+  ) =>
+    retention
+      .command(name)
+      .description(description)
+      .addOption(jsonOption())
+      .addHelpText('after', `\nExample:\n  fieldlog retention ${name}\n${exitCodesHelp}`)
+      .action((options: Json) => withDesk(context, (desk) => work(desk, options)));
+
+  add(
+    'show',
+    'The policy in force, how far it has been applied and what it has removed',
+    async (desk, options) => {
+      const status = await desk.status();
+      await answer(status, retentionText(status).trimStart() || 'Everything is kept for ever.\n', options);
+    },
+  );
+
+  add('preview', 'What the configured policy would remove now; removes nothing', async (desk, options) => {
+    const found = await desk.preview(context.signal);
+    await answer(found, removedText('would be removed', found), options);
+  });
+
+  add('sweep', 'Remove now what the policy in force no longer keeps, and end', async (desk, options) => {
+    const status = await desk.sweep(context.signal);
+    await answer(status, retentionText(status).trimStart() || 'Everything is kept for ever.\n', options);
+  });
+
+  const answer = (value: unknown, text: string, { json }: Json) =>
+    context.terminal.out(json ? `${JSON.stringify(value)}\n` : text);
+}
+
+async function withDesk(
+  { env, parts }: CommandContext,
+  work: (desk: RetentionDesk) => Promise<void>,
+): Promise<void> {
+  const config = configFrom(env);
+  const log = await parts.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', 'retention');
+  const desk = await parts.openRetention(config, log);
+  try {
+    await work(desk);
+  } finally {
+    await desk.close();
+  }
+}

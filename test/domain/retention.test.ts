@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { deviceRetention, keptDays, type RetentionPolicy } from '../../domain/telemetry/retention.ts';
+
+const day = 86_400_000;
+const boiler = [{ since: 0, type: 'boiler' }];
+const since = (at: number, ...policy: RetentionPolicy) => ({ since: at, policy });
+
+describe('How far back a device is kept', () => {
+  it('is decided by the rule that says most of it: metric, then type, then all', () => {
+    const policy: RetentionPolicy = [
+      { keep: { points: 1, '1d': null } },
+      { type: 'boiler', keep: { points: 2 } },
+      { metric: 'vib', keep: { points: 3 } },
+      { type: 'boiler', metric: 'vib', keep: { points: 4 } },
+    ];
+    for (const order of [policy, policy.toReversed()]) {
+      assert.equal(keptDays(order, 'points', 'meter', 'temp'), 1);
+      assert.equal(keptDays(order, 'points', 'boiler', 'temp'), 2);
+      assert.equal(keptDays(order, 'points', 'meter', 'vib'), 3);
+      assert.equal(keptDays(order, 'points', 'boiler', 'vib'), 4);
+      assert.equal(keptDays(order, '1h', 'boiler', 'vib'), null);
+      assert.equal(keptDays(order, '1d', 'boiler', 'temp'), null);
+    }
+  });
+
+  it('is by whole days, and for ever where no rule speaks of it', () => {
+    assert.equal(deviceRetention([], boiler), undefined);
+    assert.equal(deviceRetention([since(0, { type: 'meter', keep: { points: 1 } })], boiler), undefined);
+    const kept = deviceRetention([since(0, { keep: { points: 2 } })], boiler);
+    assert.equal(kept?.horizon('points', 'temp', 10 * day), 8 * day);
+    assert.equal(kept?.horizon('points', 'temp', 11 * day - 1), 8 * day);
+    assert.equal(kept?.horizon('1m', 'temp', 10 * day), Number.NEGATIVE_INFINITY);
+    assert.equal(kept?.horizon('points', 'temp', -1), Number.NEGATIVE_INFINITY);
+  });
+
+  it('never goes back to what was too old before, whatever policy or type comes', () => {
+    const kept = deviceRetention(
+      [since(0, { type: 'boiler', keep: { points: 2 } }), since(20 * day, { keep: { points: 10 } })],
+      [...boiler, { since: 10 * day, type: 'meter' }],
+    );
+    const at = (moment: number) => kept?.horizon('points', 'temp', moment);
+    assert.equal(at(9 * day), 7 * day);
+    assert.equal(at(15 * day), 8 * day);
+    assert.equal(at(20 * day), 10 * day);
+    assert.equal(at(21 * day), 11 * day);
+  });
+
+  it('tells what to look at since the last time, metrics that move alike once', () => {
+    const kept = deviceRetention(
+      [since(0, { keep: { points: 5 } }, { metric: 'vib', keep: { points: 2 } })],
+      boiler,
+    );
+    assert.deepEqual(kept?.moves('points', null, 10 * day), [
+      { from: Number.NEGATIVE_INFINITY, to: 5 * day },
+      { from: Number.NEGATIVE_INFINITY, to: 8 * day },
+    ]);
+    assert.deepEqual(kept?.moves('points', 10 * day, 11 * day), [
+      { from: Number.NEGATIVE_INFINITY, to: 6 * day },
+      { from: 8 * day, to: 9 * day },
+    ]);
+    assert.deepEqual(kept?.moves('1m', 10 * day, 11 * day), []);
+    assert.equal(kept?.oldest('points', 10 * day), 5 * day);
+    assert.equal(kept?.newest('points', 10 * day), 8 * day);
+  });
+});

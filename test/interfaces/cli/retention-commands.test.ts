@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import type { Metrics } from '../../../domain/telemetry/reading.ts';
+import { services as s } from '../../../interfaces/composition/services.ts';
+import { runCli } from '../../support/cli.ts';
+import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
+
+const day = 86_400_000;
+
+describe('fieldlog retention', () => {
+  let fixture: ReplayFixture;
+  const run = (args: readonly string[], env: Record<string, string> = {}) =>
+    runCli(args, { env: { DATA_DIR: fixture.folder, PORT: '1', ...env } });
+
+  beforeEach(async () => {
+    fixture = await replayFixture();
+    await fixture.register('a');
+    const today = Math.floor(Date.now() / day) * day;
+    const readings = [10, 5, 1].map((ago): [number, Metrics] => [today - ago * day, { temp: ago, vib: 1 }]);
+    await fixture.measure('a', readings);
+    const stop = fixture.consuming();
+    await fixture.consumed('telemetry');
+    await stop();
+  });
+  afterEach(() => fixture.close());
+
+  it('says so where everything is kept for ever', async () => {
+    const { code, out } = await run(['retention', 'show']);
+    assert.deepEqual({ code, out }, { code: 0, out: 'Everything is kept for ever.\n' });
+    assert.doesNotMatch((await run(['status'])).out, /kept/);
+  });
+
+  it('tells what the configured policy would remove, and removes nothing', async () => {
+    const RETENTION = '[{"points": "6d"}, {"metric": "vib", "points": "2d"}]';
+    const { code, out, err } = await run(['retention', 'preview', '--json'], { RETENTION });
+    assert.equal(code, 0, err);
+    assert.deepEqual(JSON.parse(out), { points: 1, minutes: 0, hours: 0, days: 0, trimmed: 1 });
+    assert.match(
+      (await run(['retention', 'preview'], { RETENTION })).out,
+      /^would be removed +rows\npoints +1\n/,
+    );
+    assert.deepEqual(await fixture.db.rows('SELECT COUNT(*) FROM telemetry_g1'), [[3]]);
+  });
+
+  it('removes what the policy in force no longer keeps, and status and audit tell', async () => {
+    await (await fixture.container.getAsync(s.retentionRecords)).announce([{ keep: { points: 6 } }], 0);
+    const { code, out, err } = await run(['retention', 'sweep']);
+    assert.equal(code, 0, err);
+    assert.match(out, /^kept of type +metric +points +minutes +hours +days\nany +any +6d +- +- +-\n/);
+    assert.match(out, /Swept to \d{4}-.*\n\nremoved +rows\npoints +1\n/);
+    const { ledger, retention } = JSON.parse((await run(['status', '--json'])).out);
+    assert.equal(ledger.expired, 1);
+    assert.equal(retention.removed.points, 1);
+    assert.match((await run(['status'])).out, /expired +1\n(.*\n)*any +any +6d/);
+    const audit = await run(['audit']);
+    assert.equal(audit.code, 0);
+    assert.match(audit.out, /No difference/);
+  });
+});
