@@ -40,7 +40,7 @@ export type Build = {
    * with whether they stand at the same position; they do not where this one has overtaken.
    */
   align(then: (held: HeldGeneration) => Promise<void>): Promise<boolean>;
-  /** Lets everything pass, for `milliseconds`. */
+  /** Lets everything pass, for `milliseconds`, when all is done: to be stopped then is no failure. */
   goOn(milliseconds: number): Promise<void>;
 };
 
@@ -61,6 +61,7 @@ export async function building<T>(
   const ended = AbortSignal.any([order.signal, failure.signal]);
   const progress = progressOf(clock);
   let phase: BuildPhase = 'fill';
+  let isDone = false;
   let session = openSession();
   let reporting: Promise<unknown> = Promise.resolve();
   const reports = setInterval(() => {
@@ -77,6 +78,7 @@ export async function building<T>(
         catchUp,
         align,
         async goOn(milliseconds) {
+          isDone = true;
           session.gate.limit('none');
           await pause(milliseconds, ended);
         },
@@ -193,7 +195,9 @@ export async function building<T>(
 
   function orEnd<Result>(promise: Promise<Result>): Promise<Result> {
     return new Promise((resolve, reject) => {
-      const end = () => reject(ended.reason);
+      const end = () => {
+        if (!isDone) reject(ended.reason);
+      };
       if (ended.aborted) end();
       ended.addEventListener('abort', end);
       promise.then(resolve, reject).finally(() => ended.removeEventListener('abort', end));

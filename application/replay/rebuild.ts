@@ -33,6 +33,15 @@ export type RebuildOptions = ReplayOptions & {
   readonly keepOlder?: boolean;
 };
 
+/** While this one looked and before it began, another switched. Nothing was changed. */
+export class SwitchedMeanwhile extends ReplayRefused {
+  override readonly name = 'SwitchedMeanwhile';
+
+  constructor({ projection, generation }: Generation) {
+    super(`${projection} was switched to generation ${generation} by another just now: look, and ask again`);
+  }
+}
+
 export type Claimed = Generation & { readonly resumed: boolean };
 
 export type RebuildOutcome = {
@@ -52,24 +61,40 @@ const usualHandover = 1_000;
 /**
  * Builds the next generation of a projection beside the live one, compares the two at the same position and makes
  * the new one active in one transaction; with differences that no new version explains it only becomes `ready`.
- * Killed at any moment, the next call goes on where it stopped. Throws `RebuildUnderWay`, `HistoryExpired` and
- * `PoisonEvent`.
+ * Killed at any moment, the next call goes on where it stopped. Throws `RebuildUnderWay`, `SwitchedMeanwhile`,
+ * `HistoryExpired` and `PoisonEvent`.
  */
 export async function rebuild(
   what: Rebuildable,
   ports: ReplayPorts,
+  options: RebuildOptions,
+): Promise<RebuildOutcome> {
+  return rebuildFrom(await liveOf(what, ports.control), what, ports, options);
+}
+
+/** Builds the generation of this release's version unless there is one, which `undefined` says. */
+export async function upgrade(
+  what: Rebuildable,
+  ports: ReplayPorts,
+  options: RebuildOptions,
+): Promise<RebuildOutcome | undefined> {
+  const live = await liveOf(what, ports.control);
+  return live.version < what.version ? rebuildFrom(live, what, ports, options) : undefined;
+}
+
+async function rebuildFrom(
+  live: GenerationState,
+  what: Rebuildable,
+  ports: ReplayPorts,
   { keepOlder = false, ...options }: RebuildOptions,
 ): Promise<RebuildOutcome> {
-  const { control } = ports;
-  const live = await liveOf(what, control);
   const expired = await expiredHistory(what);
   if (expired && !keepOlder) await refuseLoss(what, live, expired, ports);
   const wanted = { projection: what.name, version: what.version, device: null };
-  const claimed = await control.claim(wanted, options.builder);
-  const next = { projection: what.name, generation: claimed.generation };
+  const { resumed, ...next } = await claimBeside(live, what, wanted, ports, options);
   const overtakes = live.version !== what.version;
 
-  return working(what, ports, options, { next, live, overtakes, resumed: claimed.resumed }, async (build) => {
+  return working(what, ports, options, { next, live, overtakes, resumed }, async (build) => {
     if (expired) await carryOver(what, live, next, expired, ports);
     await build.catchUp();
     const keepsOlder = expired !== undefined && keepOlder;
@@ -98,6 +123,11 @@ export async function activate(
     );
   const next = { projection: what.name, generation: chosen.generation };
   await control.reopen(next, options.builder);
+  const now = await liveOf(what, control);
+  if (now.generation !== live.generation) {
+    await control.release(next, options.builder.runner, null, false);
+    throw new SwitchedMeanwhile(now);
+  }
   return working(what, ports, options, { next, live, overtakes: true, resumed: true }, async (build) => {
     await build.catchUp();
     const comparison = await compared(build, what, live, next, ports, options);
@@ -124,9 +154,8 @@ export async function rebuildDevice(
   const expired = await expiredHistory(what, { deviceId, stream });
   if (expired && !keepOlder) await refuseLoss(what, live, expired, ports);
   const wanted = { projection: what.name, version: what.version, device: deviceId };
-  const claimed = await control.claim(wanted, options.builder);
-  const next = { projection: what.name, generation: claimed.generation };
-  const terms = { next, live, overtakes: false, resumed: claimed.resumed, stream };
+  const { resumed, ...next } = await claimBeside(live, what, wanted, ports, options);
+  const terms = { next, live, overtakes: false, resumed, stream };
   await working(what, ports, options, terms, async (build) => {
     if (expired) await carryOver(what, live, next, expired, ports);
     await build.catchUp();
@@ -143,6 +172,22 @@ export async function rebuildDevice(
   });
   await control.drop(next, options.builder);
   return { projection: what.name, generation: live.generation, deviceId };
+}
+
+/** From here on nobody else can switch; until here somebody may have. */
+async function claimBeside(
+  live: Generation,
+  what: Rebuildable,
+  wanted: Parameters<ProjectionControl['claim']>[0],
+  { control }: ReplayPorts,
+  { builder }: ReplayOptions,
+): Promise<Claimed> {
+  const claimed = await control.claim(wanted, builder);
+  const next = { projection: live.projection, generation: claimed.generation };
+  const now = await liveOf(what, control);
+  if (now.generation === live.generation) return { ...next, resumed: claimed.resumed };
+  await control.drop(next, builder);
+  throw new SwitchedMeanwhile(now);
 }
 
 type Terms = {

@@ -9,7 +9,7 @@ import { deviceHistoryProjection } from '../../application/projections/device-hi
 import { devicesProjection } from '../../application/projections/devices.ts';
 import type { Projection, ProjectionName } from '../../application/projections/projection.ts';
 import { carriedReadings, telemetryProjection } from '../../application/projections/telemetry.ts';
-import { rebuild } from '../../application/replay/rebuild.ts';
+import { SwitchedMeanwhile, upgrade } from '../../application/replay/rebuild.ts';
 import { type Rebuildable, rebuildableOf } from '../../application/replay/rebuildable.ts';
 import type { ReplayPorts } from '../../application/replay/replay-ports.ts';
 import { retentionAlongside } from '../../application/retention/retention-alongside.ts';
@@ -168,9 +168,9 @@ export async function supervisedProjections(
         },
         async upgrade(signal) {
           log.info({ projection: name, version: what.version }, 'building the generation of this release');
-          await rebuild(what, ports, { builder: upgrader, signal }).catch((error) => {
-            if (!(error instanceof RebuildUnderWay)) throw error;
-            log.info({ projection: name, runner: error.runner }, 'another node builds it');
+          await upgrade(what, ports, { builder: upgrader, signal }).catch((error) => {
+            if (!(error instanceof RebuildUnderWay || error instanceof SwitchedMeanwhile)) throw error;
+            log.info({ projection: name, reason: error.message }, 'another node builds it');
           });
         },
       };

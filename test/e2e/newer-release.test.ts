@@ -57,11 +57,17 @@ onBothProfiles('A release with newer versions of its projections', (open) => {
     }
     await server.settled();
     assert.deepEqual(await answers(), first);
-    for (const { generations } of await projections())
-      assert.deepEqual(
-        generations.map(({ generation, status }) => `${generation} ${status}`),
-        ['1 retired', '2 active'],
-      );
+    // Who built it goes on for a moment, until the workers have taken over.
+    await eventually(async () => {
+      for (const { generations } of await projections())
+        assert.deepEqual(
+          generations.map(({ generation, status, outcome }) => [generation, status, outcome?.result]),
+          [
+            [1, 'retired', undefined],
+            [2, 'active', 'switched'],
+          ],
+        );
+    });
     assert.match(await audited(newer.bin), /No difference/);
 
     async function read(): Promise<void> {
@@ -136,5 +142,6 @@ type Projection = {
     readonly generation: number;
     readonly version: number;
     readonly status: string;
+    readonly outcome: { readonly result: string } | null;
   }[];
 };

@@ -5,7 +5,7 @@ import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { projectionNames } from '../../application/projections/projection.ts';
 import { telemetryProjection } from '../../application/projections/telemetry.ts';
-import { rebuild } from '../../application/replay/rebuild.ts';
+import { upgrade } from '../../application/replay/rebuild.ts';
 import { type Rebuildable, rebuildableOf } from '../../application/replay/rebuildable.ts';
 import type { ReplayPorts } from '../../application/replay/replay-ports.ts';
 import type { Metrics } from '../../domain/telemetry/reading.ts';
@@ -114,7 +114,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
           run: (of, signal) => one.run(one.consumer(of, ports.readModels), of, signal),
           upgrade: async (signal) => {
             const builder = { runner: 'a worker', isGone: () => false };
-            await rebuild(one, ports, { builder, signal, handover: 0 });
+            await upgrade(one, ports, { builder, signal, handover: 0 });
           },
         })),
         ports.control,

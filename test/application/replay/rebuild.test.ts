@@ -6,7 +6,13 @@ import {
 } from '../../../application/ports/projection-control.ts';
 import { projectionNames } from '../../../application/projections/projection.ts';
 import { PoisonEvent } from '../../../application/projector.ts';
-import { activate, rebuild, rebuildDevice } from '../../../application/replay/rebuild.ts';
+import {
+  activate,
+  rebuild,
+  rebuildDevice,
+  SwitchedMeanwhile,
+  upgrade,
+} from '../../../application/replay/rebuild.ts';
 import { deviceStream } from '../../../domain/device/device.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -125,6 +131,40 @@ onBothEngines('A rebuild', (open) => {
       return true;
     });
     assert.ok((await first).switched);
+  });
+
+  it('of a new version is not begun again by a node that looked before another had switched', async () => {
+    await history();
+    const newer = fixture.telemetryLike(() => ({ version: 2 }));
+    const late = fixture.telemetryLike(() => ({ version: 2 }));
+    const isFirst = Promise.withResolvers<void>();
+    const lateUpgrade = upgrade(
+      { ...late, expired: () => isFirst.promise.then(() => late.expired()) },
+      fixture.ports,
+      options('Bob'),
+    );
+    assert.ok((await upgrade(newer, fixture.ports, options('Alice')))?.switched);
+    isFirst.resolve();
+    await assert.rejects(lateUpgrade, SwitchedMeanwhile);
+    assert.equal(await upgrade(late, fixture.ports, options('Bob')), undefined);
+    assert.deepEqual(await statuses('telemetry'), ['1 retired', '2 active']);
+  });
+
+  it('stopped while it hands over to the workers has switched, and says so', async () => {
+    await history();
+    const stop = new AbortController();
+    const { ports, what } = fixture;
+    const control = {
+      ...ports.control,
+      hold: async (...[of, work]: Parameters<typeof ports.control.hold>) => {
+        await ports.control.hold(of, work);
+        if ((await states('telemetry')).active === 2) setImmediate(() => stop.abort(new Error('stopped')));
+      },
+    };
+    const patient = { builder: builder(), signal: stop.signal, handover: 60_000 };
+    assert.ok((await rebuild(what.telemetry, { ...ports, control }, patient)).switched);
+    const { outcome } = (await states('telemetry')).generations[1] ?? {};
+    assert.equal(outcome?.result, 'switched');
   });
 
   it('stopped on its way goes on where it was', async () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { versionOf } from '../../../application/projections/projection.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { serve } from '../../../interfaces/composition/serve.ts';
 import { checkedClient } from '../../support/checked-client.ts';
@@ -53,11 +54,6 @@ describe('The API for operators', function () {
     assert.equal(status, 202);
     assert.deepEqual(json, { projection: 'telemetry', generation: 2, resumed: false });
     assert.equal(headers.get('Location'), '/api/v1/projections/telemetry');
-    const second = await post('/api/v1/projections/telemetry/rebuild');
-    assert.equal(second.status, 409);
-    assert.match(second.json.type, /rebuild-under-way$/);
-    assert.match(second.json.runner, /^rebuild of telemetry by a server \(process \d+ on /);
-
     const done = await built('telemetry', 2);
     assert.equal(done.generations[1].outcome.result, 'switched');
     assert.equal(done.generations[1].outcome.comparison.equal, true);
@@ -71,6 +67,18 @@ describe('The API for operators', function () {
       dropped.json.generations.map(({ generation }: { generation: number }) => generation),
       [1],
     );
+  });
+
+  it('tells a second operator who is at it', async () => {
+    const { control } = fixture.ports;
+    const alice = { runner: 'rebuild telemetry (Alice)', isGone: () => false };
+    const wanted = { projection: 'telemetry', version: versionOf('telemetry'), device: null };
+    const { generation } = await control.claim(wanted, alice);
+    const second = await post('/api/v1/projections/telemetry/rebuild');
+    assert.equal(second.status, 409);
+    assert.match(second.json.type, /rebuild-under-way$/);
+    assert.equal(second.json.runner, alice.runner);
+    await control.drop({ projection: 'telemetry', generation }, alice);
   });
 
   it('rebuilds one device', async () => {
