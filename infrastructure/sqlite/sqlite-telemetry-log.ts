@@ -16,17 +16,22 @@ type Waiting = {
   readonly reject: (error: unknown) => void;
 };
 
+/** Characters of JSON that are not kept waiting for the rest of the turn, for the thread could be at work on them. */
+const enoughToSend = 65_536;
+
 /**
  * A TelemetryLog in one SQLite file, which several processes may have open. Its one partition is number 0.
  *
- * A thread of its own waits for the disk. While it commits one group of publications the next one gathers, so the
- * more there are, the more of them share a commit.
+ * A thread of its own waits for the disk. Publications go to it in groups, and it commits all groups that have come
+ * by the time it is free, so the more there are, the more of them share a commit.
  */
 export class SqliteTelemetryLog implements TelemetryLog {
   readonly #path: string;
   #thread: Worker | undefined;
   #waiting: Waiting[] = [];
-  /** Groups the thread has not answered yet, in order: one, but for when the log is being closed. */
+  /** Of what is waiting. */
+  #characters = 0;
+  /** Groups the thread has not answered yet, in order. */
   #sent: (readonly Waiting[])[] = [];
   #closed = false;
 
@@ -44,8 +49,11 @@ export class SqliteTelemetryLog implements TelemetryLog {
     if (count === 0) return [];
     const batch = { count, body: bodyOf(publication) };
     const last = await new Promise<number>((resolve, reject) => {
+      this.#characters += batch.body.length;
+      const waiting = this.#waiting.push({ batch, resolve, reject });
+      if (this.#characters >= enoughToSend) this.#send();
       // Whatever else this turn of the event loop brings shall be in the same group.
-      if (this.#waiting.push({ batch, resolve, reject }) === 1) setImmediate(() => this.#sendNext());
+      else if (waiting === 1) setImmediate(() => this.#send());
     });
     return [{ partition: 0, position: String(last) }];
   }
@@ -54,25 +62,22 @@ export class SqliteTelemetryLog implements TelemetryLog {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#send();
     const thread = this.#thread;
     if (!thread) return;
     const exited = once(thread, 'exit');
-    if (this.#waiting.length > 0) this.#send(thread);
     thread.postMessage('close' satisfies Order);
     await exited;
   }
 
-  #sendNext(): void {
-    if (this.#waiting.length === 0 || this.#sent.length > 0) return;
-    this.#thread ??= this.#start();
-    this.#send(this.#thread);
-  }
-
-  #send(thread: Worker): void {
+  #send(): void {
+    if (this.#waiting.length === 0) return;
     const group = this.#waiting;
     this.#waiting = [];
+    this.#characters = 0;
     this.#sent.push(group);
-    thread.postMessage(group.map(({ batch }) => batch) satisfies Order);
+    this.#thread ??= this.#start();
+    this.#thread.postMessage(group.map(({ batch }) => batch) satisfies Order);
   }
 
   #start(): Worker {
@@ -83,9 +88,8 @@ export class SqliteTelemetryLog implements TelemetryLog {
     thread.on('error', (error) => {
       cause = error;
     });
-    thread.on('message', (outcome: Outcome) => {
-      settle(this.#sent.shift() ?? [], outcome);
-      this.#sendNext();
+    thread.on('message', (outcomes: readonly Outcome[]) => {
+      for (const outcome of outcomes) settle(this.#sent.shift() ?? [], outcome);
     });
     thread.on('exit', () => {
       this.#thread = undefined;
@@ -93,7 +97,6 @@ export class SqliteTelemetryLog implements TelemetryLog {
         cause,
       });
       for (const { reject } of this.#sent.splice(0).flat()) reject(lost);
-      this.#sendNext();
     });
     return thread;
   }

@@ -1,4 +1,4 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { CommitSignal } from './commit-signal.ts';
 import { immediateTransaction } from './immediate-transaction.ts';
@@ -9,7 +9,7 @@ import { lastBatch, telemetryFile } from './telemetry-file.ts';
 /** A publication as the row it becomes. */
 export type Batch = { readonly count: number; readonly body: string };
 
-/** What is published together is a group; it is answered with one outcome. */
+/** What is sent together is a group; it is answered with one outcome. */
 export type Order = readonly Batch[] | 'close';
 
 /** What becomes of one group: the position of each batch's last event, or why none is stored. */
@@ -29,32 +29,50 @@ const last = db.prepare(lastBatch);
 last.setReturnArrays(true);
 
 port.on('message', (order: Order) => {
-  if (order === 'close') {
-    signal.close();
-    db.close();
-    port.close();
-    return;
+  const groups: (readonly Batch[])[] = [];
+  for (let next: Order | undefined = order; next !== undefined; next = received()) {
+    if (next === 'close') {
+      commit(groups);
+      signal.close();
+      db.close();
+      port.close();
+      return;
+    }
+    groups.push(next);
   }
-  const outcome = commit(order);
-  if ('positions' in outcome) signal.announce();
-  port.postMessage(outcome);
+  commit(groups);
 });
 
-function commit(group: readonly Batch[]): Outcome {
+/** What else has come while the last transaction went on. */
+const received = (): Order | undefined => receiveMessageOnPort(port)?.message;
+
+function commit(groups: readonly (readonly Batch[])[]): void {
+  if (groups.length === 0) return;
+  const outcomes = outcomesOf(groups);
+  if (outcomes.some((outcome) => 'positions' in outcome)) signal.announce();
+  port.postMessage(outcomes);
+}
+
+/** All groups in one transaction: they are stored together or not at all. */
+function outcomesOf(groups: readonly (readonly Batch[])[]): readonly Outcome[] {
   try {
-    return { positions: inTransaction(() => append(group)) };
+    return inTransaction(() => append(groups));
   } catch (error) {
     const told = telemetryLogError(error, path);
-    return told instanceof TelemetryLogUnavailable ? { unavailable: told.message } : { failed: error };
+    const outcome =
+      told instanceof TelemetryLogUnavailable ? { unavailable: told.message } : { failed: error };
+    return groups.map(() => outcome);
   }
 }
 
-function append(group: readonly Batch[]): number[] {
+function append(groups: readonly (readonly Batch[])[]): readonly Outcome[] {
   const [first, length] = (last.get() ?? [1, 0]) as unknown as [number, number];
   let next = first + length;
-  return group.map(({ count, body }) => {
-    insert.run(next, count, body);
-    next += count;
-    return next - 1;
-  });
+  return groups.map((group) => ({
+    positions: group.map(({ count, body }) => {
+      insert.run(next, count, body);
+      next += count;
+      return next - 1;
+    }),
+  }));
 }
