@@ -4,7 +4,7 @@ import {
   deviceDecider,
   deviceStream,
 } from '../domain/device/device.ts';
-import { type DeviceSnapshot, foldDevice, foldState, lastPosition } from './device-history.ts';
+import { type DeviceSnapshot, foldDevice, foldState, lastPosition, readDevice } from './device-history.ts';
 import { isoTimes } from './iso-times.ts';
 import type { Clock } from './ports/clock.ts';
 import type { EventRegistry } from './ports/event-registry.ts';
@@ -83,7 +83,8 @@ export function deviceCommands(
 
     const isFresh = context.idempotencyKey === undefined;
     // Most registrations are of a device that is not there: that this one is not, the append finds out at no cost.
-    let history = isFresh && command.type === 'RegisterDevice' ? [] : await eventStore.read(stream);
+    let history =
+      isFresh && command.type === 'RegisterDevice' ? [] : await readDevice(eventStore, command.deviceId);
 
     for (let attempt = 1; ; attempt += 1) {
       const answered = commandDigest !== undefined && answeredBefore(history, commandId, commandDigest);
@@ -104,7 +105,7 @@ export function deviceCommands(
         return answer(command.deviceId, [...history, ...appended]);
       } catch (error) {
         if (!(error instanceof RevisionConflict) || attempt === attempts) throw error;
-        history = await eventStore.read(stream);
+        history = await readDevice(eventStore, command.deviceId);
       }
     }
 

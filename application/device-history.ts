@@ -1,4 +1,10 @@
-import { type Device, deviceDecider, deviceStream, type RegisteredDevice } from '../domain/device/device.ts';
+import {
+  type Device,
+  type DeviceEvent,
+  deviceDecider,
+  deviceStream,
+  type RegisteredDevice,
+} from '../domain/device/device.ts';
 import type { TypePeriods } from '../domain/telemetry/retention.ts';
 import type { EventRegistry } from './ports/event-registry.ts';
 import type { EventStore, RecordedEvent } from './ports/event-store.ts';
@@ -31,11 +37,21 @@ export type DeviceHistory = {
 export function deviceHistory(eventStore: EventStore, registry: EventRegistry): DeviceHistory {
   return {
     async deviceAt(deviceId, moment) {
-      const events = until(await eventStore.read(deviceStream(deviceId)), moment);
+      const events = until(await readDevice(eventStore, deviceId), moment);
       const device = foldDevice(deviceId, events, registry);
       return device && { device, position: lastPosition(events) };
     },
   };
+}
+
+/** All that may still be known of a device: of one that was erased, what came since. */
+export async function readDevice(
+  eventStore: EventStore,
+  deviceId: string,
+): Promise<readonly RecordedEvent[]> {
+  const events = await eventStore.read(deviceStream(deviceId));
+  const erased = events.findLastIndex(({ type }) => type === ('DeviceErased' satisfies DeviceEvent['type']));
+  return erased === -1 ? events : events.slice(erased);
 }
 
 /** `undefined` for a device that was never registered. */
@@ -68,14 +84,15 @@ export const foldState = (events: readonly RecordedEvent[], registry: EventRegis
     deviceDecider.initial,
   );
 
-/** The types the device has had, by when it was given them. */
+/** The types the device has had, by when it was given them, and `null` since it was erased. */
 export function typesOf(events: readonly RecordedEvent[], registry: EventRegistry): TypePeriods {
-  const types: { since: number; type: string }[] = [];
+  const types: { since: number; type: string | null }[] = [];
   for (const recorded of events) {
     const event = registry.deviceEvent(recorded);
     const type = 'type' in event.data ? event.data.type : undefined;
-    if (type !== undefined && type !== types.at(-1)?.type)
-      types.push({ since: Date.parse(recorded.metadata.recordedAt), type });
+    const since = Date.parse(recorded.metadata.recordedAt);
+    if (type !== undefined && type !== types.at(-1)?.type) types.push({ since, type });
+    if (event.type === 'DeviceErased') types.push({ since, type: null });
   }
   return types;
 }

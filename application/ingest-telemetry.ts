@@ -46,6 +46,7 @@ export type IngestTelemetry = (
 const refusalOf: Record<Exclude<DirectoryEntry['status'], 'active'>, RefusalReason> = {
   suspended: 'device-suspended',
   decommissioned: 'device-decommissioned',
+  erased: 'device-decommissioned',
 };
 
 export function ingestTelemetry(

@@ -1,4 +1,5 @@
 import type { Metrics } from '../domain/telemetry/reading.ts';
+import type { DeviceDirectory } from './ports/device-directory.ts';
 import type { EventRegistry } from './ports/event-registry.ts';
 import type { EventSource } from './ports/event-source.ts';
 import type { Ids } from './ports/ids.ts';
@@ -16,8 +17,9 @@ export type RecordedQuery = Omit<PointQuery, 'scope'> & {
 
 /**
  * A device's points as they stood when everything had been recorded that the API took up to a moment: before later
- * corrections, and before later retractions took them back. Reads the whole log before it answers in chunks, none
- * empty. Throws the signal's reason once it is aborted, `TelemetryLogUnavailable` and `LogNotRead`.
+ * corrections, and before later retractions took them back. Nothing of a device that was erased. Reads the whole log
+ * before it answers in chunks, none empty. Throws the signal's reason once it is aborted, `TelemetryLogUnavailable`,
+ * `EventStoreUnavailable` and `LogNotRead`.
  */
 export type TelemetryAsRecorded = (
   query: RecordedQuery,
@@ -35,9 +37,11 @@ export const telemetryAsRecorded = (
   source: EventSource<LoggedTelemetry>,
   registry: EventRegistry,
   ids: Ids,
+  directory: Pick<DeviceDirectory, 'find'>,
 ): TelemetryAsRecorded =>
   async function* (query, signal) {
-    const { limit } = query;
+    const { deviceId, limit } = query;
+    if ((await directory.find(new Set([deviceId]))).get(deviceId)?.status === 'erased') return;
     const readings = await readingsOf(query, signal);
     const wanted = [...pointsOf(readings, query)].slice(0, limit);
     for (let at = 0; at < wanted.length; at += chunk) yield wanted.slice(at, at + chunk);

@@ -53,6 +53,15 @@ export interface EventStore {
   ): Promise<readonly RecordedEvent[]>;
 }
 
+/** Removes from a store what was erased, as far as the store can. */
+export interface EventEraser {
+  /**
+   * Leaves of the events before `revision` nothing that is personal, or nothing at all, and leaves those from it on as
+   * they are. May be called again. Throws `EventStoreUnavailable`.
+   */
+  eraseBefore(stream: string, revision: number): Promise<void>;
+}
+
 export class RevisionConflict extends Error {
   override readonly name = 'RevisionConflict';
   readonly stream: string;

@@ -84,6 +84,8 @@ export interface DeviceHistoryTable {
   /** The last row of each device. */
   latest(deviceIds: readonly string[]): Promise<ReadonlyMap<string, DeviceHistoryRow>>;
   put(rows: readonly DeviceHistoryRow[]): Promise<void>;
+  /** Every row of these devices. */
+  remove(deviceIds: readonly string[]): Promise<void>;
 }
 
 /** One row a reading: a device at a moment of its own time, with all it measured then. */

@@ -16,12 +16,21 @@ export function deviceHistoryProjection(registry: EventRegistry): Projection<Rec
       async apply(facts, { history }) {
         const ids = [...new Set(facts.map(({ event }) => event.data.deviceId))];
         const newest = new Map(await history.latest(ids));
-        const rows: DeviceHistoryRow[] = [];
+        let rows: DeviceHistoryRow[] = [];
+        const erased = new Set<string>();
         for (const fact of facts) {
+          const { deviceId } = fact.event.data;
+          if (fact.event.type === 'DeviceErased') {
+            // As if nothing had come before: for who reads a log of which it has been removed, nothing has.
+            erased.add(deviceId);
+            newest.delete(deviceId);
+            rows = rows.filter((row) => row.deviceId !== deviceId);
+          }
           const row = historyRow(newest.get(fact.event.data.deviceId)?.state, fact);
           newest.set(row.deviceId, row);
           rows.push(row);
         }
+        if (erased.size > 0) await history.remove([...erased]);
         await history.put(rows);
       },
       reset: () => {},

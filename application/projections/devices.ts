@@ -61,8 +61,7 @@ function byDevice(facts: readonly DeviceFact[]): ReadonlyMap<string, Facts> {
 function rowAfter(row: DeviceRow | undefined, facts: Facts): DeviceRow {
   let device: RegisteredDevice | undefined = row;
   for (const { event } of facts) device = evolveRegistered(device, event);
-  const [first] = facts;
-  const { recorded, event } = facts.at(-1) ?? first;
+  const { recorded, event } = facts.at(-1) ?? facts[0];
   const { status, name, type, labels } = device as RegisteredDevice;
   return {
     status,
@@ -71,9 +70,15 @@ function rowAfter(row: DeviceRow | undefined, facts: Facts): DeviceRow {
     labels,
     deviceId: event.data.deviceId,
     revision: recorded.revision,
-    registeredAt: row?.registeredAt ?? first.recorded.metadata.recordedAt,
+    registeredAt: registeredAt(row, facts),
     updatedAt: recorded.metadata.recordedAt,
   };
+}
+
+/** Of a device that was erased it is not told any more: there stands when that was. */
+function registeredAt(row: DeviceRow | undefined, facts: Facts): string {
+  const erased = facts.findLast(({ event }) => event.type === 'DeviceErased');
+  return erased?.recorded.metadata.recordedAt ?? row?.registeredAt ?? facts[0].recorded.metadata.recordedAt;
 }
 
 /** The device after the event; throws when the event comes before its registration. */

@@ -8,9 +8,10 @@ import type { Builder, ProjectionControl } from '../ports/projection-control.ts'
 import type { Generation, ReadModels } from '../ports/read-models.ts';
 import type { Sweep } from '../ports/retention.ts';
 import { liveOf } from '../replay/rebuild.ts';
-import { noSweep, type SweepPorts, sweepPage } from './sweeping.ts';
+import { type ErasingPorts, sweepErasedEverywhere } from './erasing.ts';
+import { noSweep, sweepPage } from './sweeping.ts';
 
-export type KeeperPorts = SweepPorts & {
+export type KeeperPorts = ErasingPorts & {
   readonly control: ProjectionControl;
   readonly readModels: ReadModels;
   readonly source: Pick<EventSource<Positioned>, 'ends'>;
@@ -43,6 +44,7 @@ export function keeper(ports: KeeperPorts, { runner, isGone }: Builder, log: Log
       while (!signal.aborted) {
         try {
           await retention.refresh();
+          await erase(signal);
           if ((await records.schedule()).length > 0) {
             await settle(await liveOf(projection, control));
             while (!signal.aborted && (await step(signal)) === 'more');
@@ -55,6 +57,7 @@ export function keeper(ports: KeeperPorts, { runner, isGone }: Builder, log: Log
     },
 
     async once(signal) {
+      await erase(signal);
       const from = clock.now();
       while ((settledAt ?? Number.NEGATIVE_INFINITY) < from - onItsWayMilliseconds) {
         await settle(await liveOf(projection, control));
@@ -74,6 +77,15 @@ export function keeper(ports: KeeperPorts, { runner, isGone }: Builder, log: Log
       if (comparePositions(await readModels.checkpoint(of, partition), end) < 0) return;
     settledAt = mark.at - onItsWayMilliseconds;
     mark = now;
+  }
+
+  async function erase(signal: AbortSignal): Promise<void> {
+    if (!(await records.takeTurn(runner, isGone))) return;
+    try {
+      await sweepErasedEverywhere(control, ports, clock.now, signal);
+    } finally {
+      await records.endTurn(runner);
+    }
   }
 
   /** A page of devices, unless another is at it. */

@@ -2,7 +2,8 @@ import { pause } from '../pause.ts';
 import type { Builder } from '../ports/projection-control.ts';
 import type { Generation } from '../ports/read-models.ts';
 import type { Sweep } from '../ports/retention.ts';
-import { nothingRemoved, type SweepPorts, sweepDevices, sweepPage } from './sweeping.ts';
+import { type ErasingPorts, sweepErased } from './erasing.ts';
+import { nothingRemoved, sweepDevices, sweepPage } from './sweeping.ts';
 
 /** What has been removed from the live generation is not to come back with the next one. */
 export type RetentionAlongside = {
@@ -23,7 +24,7 @@ const devicesAtOnce = 100;
 const tryEveryMilliseconds = 50;
 const reportEveryMilliseconds = 1_000;
 
-export function retentionAlongside(ports: SweepPorts, now: () => number): RetentionAlongside {
+export function retentionAlongside(ports: ErasingPorts, now: () => number): RetentionAlongside {
   const { records, tables } = ports;
   return {
     async whileStill({ runner, isGone }, signal, work) {
@@ -45,6 +46,8 @@ export function retentionAlongside(ports: SweepPorts, now: () => number): Retent
     },
 
     async follow(live, next, signal, deviceId) {
+      await sweepErased(live, ports, now, signal);
+      await sweepErased(next, ports, now, signal);
       const reached = await settled(live, signal);
       if (!reached) return;
       const momentsOf = (before: number | null) => (id: string) => {

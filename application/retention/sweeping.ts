@@ -93,7 +93,8 @@ async function sweepDevice(
           from: next,
           to,
           horizonOf: (metric) => kept.horizon(kind, metric, target),
-          shared: to > oldest,
+          // An erased device may still have readings on their way.
+          shared: to > oldest || to === Number.POSITIVE_INFINITY,
           limit: rowsAtOnce,
         });
         removed[kind] += step.removed;

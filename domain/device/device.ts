@@ -26,6 +26,11 @@ export type DeviceEvent =
       readonly type: 'DeviceTokenIssued';
       /** SHA-256 of the token in hexadecimal: the token itself is kept nowhere. */
       readonly data: { readonly deviceId: string; readonly tokenHash: string };
+    }
+  | {
+      /** From here on nothing is known of the device but what this says: what came before it is not read any more. */
+      readonly type: 'DeviceErased';
+      readonly data: { readonly deviceId: string; readonly type: string; readonly reason: string };
     };
 
 export type DeviceCommand =
@@ -44,9 +49,10 @@ export type DeviceCommand =
   | { readonly type: 'SuspendDevice'; readonly deviceId: string; readonly reason: string }
   | { readonly type: 'ReinstateDevice'; readonly deviceId: string }
   | { readonly type: 'DecommissionDevice'; readonly deviceId: string; readonly reason: string }
-  | { readonly type: 'IssueDeviceToken'; readonly deviceId: string; readonly tokenHash: string };
+  | { readonly type: 'IssueDeviceToken'; readonly deviceId: string; readonly tokenHash: string }
+  | { readonly type: 'EraseDevice'; readonly deviceId: string; readonly reason: string };
 
-export type DeviceStatus = 'active' | 'suspended' | 'decommissioned';
+export type DeviceStatus = 'active' | 'suspended' | 'decommissioned' | 'erased';
 
 export type RegisteredDevice = DeviceDetails & { readonly status: DeviceStatus };
 
@@ -54,12 +60,15 @@ export type Device =
   | { readonly status: 'unregistered' }
   | (RegisteredDevice & { /** Of the one token that is good now. */ readonly tokenHash?: string });
 
-/** A device's life: registered once, suspended and reinstated at will, decommissioned for good. */
+/** A device's life: registered once, suspended and reinstated at will, decommissioned for good, perhaps erased. */
 export const deviceDecider: Decider<Device, DeviceCommand, DeviceEvent> = {
   initial: { status: 'unregistered' },
   decide,
   evolve,
 };
+
+/** What stands where personal data stood. */
+export const erasedName = 'erased';
 
 export const deviceStream = (deviceId: string): string => `device-${deviceId}`;
 
@@ -93,7 +102,7 @@ function decide(command: DeviceCommand, device: Device): readonly DeviceEvent[] 
     }
 
     case 'DecommissionDevice': {
-      if (device.status === 'decommissioned') return [];
+      if (device.status === 'decommissioned' || device.status === 'erased') return [];
       inService(device, deviceId);
       return [{ type: 'DeviceDecommissioned', data: { deviceId, reason: command.reason } }];
     }
@@ -101,6 +110,12 @@ function decide(command: DeviceCommand, device: Device): readonly DeviceEvent[] 
     case 'IssueDeviceToken': {
       inService(device, deviceId);
       return [tokenIssued(deviceId, command.tokenHash)];
+    }
+
+    case 'EraseDevice': {
+      if (device.status === 'erased') return [];
+      const { type } = registered(device, deviceId);
+      return [{ type: 'DeviceErased', data: { deviceId, type, reason: command.reason } }];
     }
   }
 }
@@ -115,6 +130,8 @@ function evolve(device: Device, event: DeviceEvent): Device {
     const { name, type, labels } = event.data;
     return { status: 'active', name, type, labels };
   }
+  if (event.type === 'DeviceErased')
+    return { status: 'erased', name: erasedName, type: event.data.type, labels: {} };
   if (device.status === 'unregistered')
     throw new Error(`${event.type} of device ${event.data.deviceId} comes before its registration`);
   switch (event.type) {
@@ -135,11 +152,15 @@ function evolve(device: Device, event: DeviceEvent): Device {
 
 /** The device's state when it is registered and not decommissioned; the rule that forbids otherwise. */
 function inService(device: Device, deviceId: string): RegisteredDevice {
-  if (device.status === 'unregistered')
-    throw new Rejection('DeviceNotRegistered', `Device ${deviceId} is not registered`);
-  if (device.status === 'decommissioned')
-    throw new Rejection('DeviceIsDecommissioned', `Device ${deviceId} is decommissioned, which is final`);
-  return device;
+  const known = registered(device, deviceId);
+  if (known.status === 'decommissioned' || known.status === 'erased')
+    throw new Rejection('DeviceIsDecommissioned', `Device ${deviceId} is ${known.status}, which is final`);
+  return known;
+}
+
+function registered(device: Device, deviceId: string): RegisteredDevice {
+  if (device.status !== 'unregistered') return device;
+  throw new Rejection('DeviceNotRegistered', `Device ${deviceId} is not registered`);
 }
 
 function realChanges(device: DeviceDetails, wanted: Partial<DeviceDetails>): Partial<DeviceDetails> {

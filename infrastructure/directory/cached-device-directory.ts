@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { foldState, typesOf } from '../../application/device-history.ts';
+import { foldState, readDevice, typesOf } from '../../application/device-history.ts';
 import { pause } from '../../application/pause.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../../application/ports/device-directory.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
@@ -117,7 +117,7 @@ export class CachedDeviceDirectory implements DeviceDirectory {
   }
 
   async #load(deviceId: string): Promise<DirectoryEntry | undefined> {
-    const events = await this.#eventStore.read(deviceStream(deviceId));
+    const events = await readDevice(this.#eventStore, deviceId);
     const device = foldState(events, this.#registry);
     if (device.status === 'unregistered') return undefined;
     const { status, tokenHash } = device;

@@ -33,6 +33,7 @@ export const eventShapes: EventShapes = {
   DeviceReinstated: [shape(z.object({ deviceId }))],
   DeviceDecommissioned: [shape(z.object({ deviceId, reason: z.string() }))],
   DeviceTokenIssued: [shape(z.object({ deviceId, tokenHash: z.string().regex(/^[0-9a-f]{64}$/) }))],
+  DeviceErased: [shape(z.object({ deviceId, type: z.string(), reason: z.string() }))],
   // The check of every single reading: by hand, since a schema costs several times as much.
   TelemetryRecorded: [{ accepts: (data) => (isReading(data) ? data : malformed('is not a reading')) }],
   TelemetryRetracted: [

@@ -8,6 +8,7 @@ import {
   WrongExpectedVersionError,
 } from '@eventstore/db-client';
 import {
+  type EventEraser,
   type EventStore,
   type ExpectedRevision,
   type NewEvent,
@@ -20,7 +21,7 @@ import { reading } from './reading.ts';
 import { recordedEvent } from './recorded-event.ts';
 
 /** Device streams in EventStoreDB 22.6 or newer. */
-export class EventStoreDbEventStore implements EventStore {
+export class EventStoreDbEventStore implements EventStore, EventEraser {
   readonly #connection: EventStoreDbConnection;
 
   constructor(connection: EventStoreDbConnection) {
@@ -58,6 +59,13 @@ export class EventStoreDbEventStore implements EventStore {
       // with what was stored the first time.
       return readStream(client, stream, ticket, firstRevision, events.length);
     });
+  }
+
+  /** Nobody reads the stream's events before it from now on; the server's next scavenge takes them off the disk. */
+  async eraseBefore(stream: string, revision: number): Promise<void> {
+    await this.#connection.persistently((client, ticket) =>
+      client.setStreamMetadata(stream, { truncateBefore: revision }, { deadline: ticket.deadlineMs }),
+    );
   }
 
   /** Throws `EventStoreUnavailable` when the store cannot be read now. */

@@ -109,6 +109,11 @@ function historyTable(sql: Sql, generation: number): DeviceHistoryTable {
       );
     },
 
+    async remove(deviceIds) {
+      for (const ids of chunks(deviceIds))
+        await sql.run(`DELETE FROM ${history} WHERE device_id IN (${placeholders(ids)})`, ids);
+    },
+
     put: (rows) =>
       sql.write(
         'replace',

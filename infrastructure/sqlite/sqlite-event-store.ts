@@ -1,5 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { withoutPersonalData } from '../../application/personal-data.ts';
 import {
+  type EventEraser,
   type EventMetadata,
   type EventStore,
   EventStoreUnavailable,
@@ -10,6 +12,7 @@ import {
 } from '../../application/ports/event-store.ts';
 import { CommitSignal } from './commit-signal.ts';
 import { GroupCommit } from './group-commit.ts';
+import { immediateTransaction } from './immediate-transaction.ts';
 import { eventStoreError } from './sqlite-errors.ts';
 import { openSqliteFile, type SqliteFile } from './sqlite-file.ts';
 
@@ -45,7 +48,7 @@ type Append = {
 type Row = [position: number, revision: number, id: string, type: string, data: string, metadata: string];
 
 /** An EventStore in one SQLite file, which several processes may have open. */
-export class SqliteEventStore implements EventStore {
+export class SqliteEventStore implements EventStore, EventEraser {
   readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #signal: CommitSignal;
@@ -92,6 +95,28 @@ export class SqliteEventStore implements EventStore {
     if (!this.#db.isOpen) throw new EventStoreUnavailable('The event store is closed');
     const encoded = events.map(({ data, metadata }) => [json(data), json(metadata)] as const);
     return this.#commits.submit({ stream, expected, events, encoded });
+  }
+
+  /** Positions must not have a gap, so the events stay, and what they tell goes. */
+  async eraseBefore(stream: string, revision: number): Promise<void> {
+    if (!this.#db.isOpen) throw new EventStoreUnavailable('The event store is closed');
+    const update = this.#db.prepare(
+      'UPDATE events SET data = ?, metadata = ? WHERE stream = ? AND revision = ?',
+    );
+    try {
+      // Otherwise the old text would stay in pages that are free.
+      this.#db.exec('PRAGMA secure_delete = ON');
+      immediateTransaction(this.#db)(() => {
+        for (const event of this.#events(stream, 0, revision - 1)) {
+          const { data, metadata } = withoutPersonalData(event);
+          update.run(json(data), json(metadata), stream, event.revision);
+        }
+      });
+      // And until it is checkpointed, in the log of writes.
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch (error) {
+      throw eventStoreError(error, this.#path);
+    }
   }
 
   /** What was handed over before is committed first. */

@@ -54,6 +54,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
   const credentials = await container.getAsync(s.credentials);
   const progress = await container.getAsync(s.progressQueries);
   const retention = await container.getAsync(s.retentionRecords);
+  const erase = await container.getAsync(s.erase);
   const retract = await container.getAsync(s.retract);
   const recorded = recordedThreads(config);
   const replay = await replayOf(container, 'an operator by the API');
@@ -77,6 +78,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
       devices,
       progress,
       retention,
+      erase,
       telemetry,
       asRecorded: recorded.asRecorded,
       calendar,

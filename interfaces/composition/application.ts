@@ -2,6 +2,7 @@ import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import { Registry } from 'prom-client';
 import { deviceCommands } from '../../application/device-commands.ts';
 import { deviceHistory } from '../../application/device-history.ts';
+import { eraseDevice } from '../../application/erase-device.ts';
 import { freshness } from '../../application/freshness.ts';
 import { ingestTelemetry } from '../../application/ingest-telemetry.ts';
 import { keyRing } from '../../application/key-ring.ts';
@@ -24,6 +25,7 @@ import { sqlAuditOutcomes } from '../../infrastructure/sql/sql-audit-outcomes.ts
 import { sqlAuditTables } from '../../infrastructure/sql/sql-audit-tables.ts';
 import { sqlDeadLetters } from '../../infrastructure/sql/sql-dead-letters.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/sql-device-queries.ts';
+import { sqlErasedDevices } from '../../infrastructure/sql/sql-erased-devices.ts';
 import { sqlHistoryGap } from '../../infrastructure/sql/sql-history-gap.ts';
 import { sqlKeptTables } from '../../infrastructure/sql/sql-kept-tables.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/sql-progress-queries.ts';
@@ -77,6 +79,8 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
       [s.eventStore, s.registry, s.ids, s.clock, s.directory],
     );
     bind(s.history).toResolvedValue(deviceHistory, [s.eventStore, s.registry]);
+    bind(s.erase).toResolvedValue(eraseDevice, [s.commands, s.eventEraser]);
+    bind(s.erasedDevices).toResolvedValue(sqlErasedDevices, [s.database]);
     bind(s.ingest).toResolvedValue(ingestTelemetry, [
       s.directory,
       s.telemetryLog,
@@ -91,7 +95,12 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
       s.ids,
       s.clock,
     ]);
-    bind(s.asRecorded).toResolvedValue(telemetryAsRecorded, [s.telemetrySource, s.registry, s.ids]);
+    bind(s.asRecorded).toResolvedValue(telemetryAsRecorded, [
+      s.telemetrySource,
+      s.registry,
+      s.ids,
+      s.directory,
+    ]);
     bind(s.calendar).toDynamicValue(() => luxonCalendar());
     bind(s.buckets).toResolvedValue(telemetryBuckets, [s.telemetryQueries, s.calendar]);
     bind(s.freshness).toResolvedValue(

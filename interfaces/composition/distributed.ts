@@ -39,6 +39,7 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
       [connectionId],
     );
     bind(s.eventStore).toResolvedValue((store) => store, [eventStoreId]);
+    bind(s.eventEraser).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.deviceSource).toResolvedValue(
       (connection) => new EventStoreDbEventSource(connection, log),
       [connectionId],

@@ -20,6 +20,7 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
       .toDynamicValue(() => new SqliteEventStore(events))
       .onDeactivation(closed);
     bind(s.eventStore).toResolvedValue((store) => store, [eventStoreId]);
+    bind(s.eventEraser).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.deviceSource)
       .toDynamicValue(() => sqliteEventSource(events, { batchEvents: config.BATCH_SIZE }))
       .onDeactivation(closed);

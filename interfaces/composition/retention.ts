@@ -1,19 +1,20 @@
 import type { Container } from 'inversify';
 import { pause } from '../../application/pause.ts';
 import { announcedMilliseconds } from '../../application/retention/current-retention.ts';
+import type { ErasingPorts } from '../../application/retention/erasing.ts';
 import { type Keeper, keeper } from '../../application/retention/keeper.ts';
-import type { SweepPorts } from '../../application/retention/sweeping.ts';
 import { builder } from './builder.ts';
 import { services as s } from './services.ts';
 
-export async function sweepPorts(container: Container): Promise<SweepPorts> {
-  const [records, tables, directory, retention] = await Promise.all([
+export async function sweepPorts(container: Container): Promise<ErasingPorts> {
+  const [records, tables, directory, retention, erased] = await Promise.all([
     container.getAsync(s.retentionRecords),
     container.getAsync(s.keptTables),
     container.getAsync(s.directory),
     container.getAsync(s.retention),
+    container.getAsync(s.erasedDevices),
   ]);
-  return { records, tables, directory, retention };
+  return { records, tables, directory, retention, erased };
 }
 
 export async function keeperOf(container: Container, doing: string): Promise<Keeper> {
@@ -41,10 +42,8 @@ export async function keepRetention(container: Container, signal: AbortSignal): 
     container.getAsync(s.deviceSource),
   ]);
   await announce();
-  // A policy that speaks of types has to hear of a device that is given another.
-  const following = config.RETENTION.some(({ type }) => type !== undefined)
-    ? directory.follow(devices, `retention-${ids.fresh()}`, signal)
-    : undefined;
+  // What is kept of a device depends on its type, and on whether it was erased.
+  const following = directory.follow(devices, `retention-${ids.fresh()}`, signal);
   await Promise.all([(await keeperOf(container, 'retention')).run(signal), following]);
 
   async function announce(): Promise<void> {

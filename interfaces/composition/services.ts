@@ -2,6 +2,7 @@ import type { ServiceIdentifier } from 'inversify';
 import type { Registry } from 'prom-client';
 import type { DeviceCommands } from '../../application/device-commands.ts';
 import type { DeviceHistory } from '../../application/device-history.ts';
+import type { EraseDevice } from '../../application/erase-device.ts';
 import type { Freshness } from '../../application/freshness.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
 import type { KeyRing } from '../../application/key-ring.ts';
@@ -13,9 +14,10 @@ import type { Clock } from '../../application/ports/clock.ts';
 import type { Credentials } from '../../application/ports/credentials.ts';
 import type { DeadLetterFeed } from '../../application/ports/dead-letter-feed.ts';
 import type { DeadLetters } from '../../application/ports/dead-letters.ts';
+import type { ErasedDevices } from '../../application/ports/erased-devices.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource } from '../../application/ports/event-source.ts';
-import type { EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
+import type { EventEraser, EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
 import type { HistoryGap } from '../../application/ports/history-gap.ts';
 import type { Ids } from '../../application/ports/ids.ts';
 import type { Log } from '../../application/ports/log.ts';
@@ -49,6 +51,7 @@ export const services = {
   projectorMetrics: id<ProjectorMetrics>('ProjectorMetrics'),
 
   eventStore: id<EventStore>('EventStore'),
+  eventEraser: id<EventEraser>('EventEraser'),
   deviceSource: id<EventSource<RecordedEvent>>('DeviceSource'),
   telemetryLog: id<TelemetryLog>('TelemetryLog'),
   telemetrySource: id<EventSource<LoggedTelemetry>>('TelemetrySource'),
@@ -68,6 +71,8 @@ export const services = {
   commands: id<DeviceCommands>('DeviceCommands'),
   history: id<DeviceHistory>('DeviceHistory'),
   ingest: id<IngestTelemetry>('IngestTelemetry'),
+  erase: id<EraseDevice>('EraseDevice'),
+  erasedDevices: id<ErasedDevices>('ErasedDevices'),
   retract: id<RetractTelemetry>('RetractTelemetry'),
   asRecorded: id<TelemetryAsRecorded>('TelemetryAsRecorded'),
   calendar: id<Calendar>('Calendar'),

@@ -7,8 +7,8 @@ import { deviceId } from './text-schemas.ts';
 const isoTime = (description: string) =>
   z.iso.datetime().meta({ description: `${description}, ISO 8601, UTC.` });
 
-export const deviceStatus = z.enum(['active', 'suspended', 'decommissioned'], {
-  error: 'must be active, suspended or decommissioned',
+export const deviceStatus = z.enum(['active', 'suspended', 'decommissioned', 'erased'], {
+  error: 'must be active, suspended, decommissioned or erased',
 });
 
 export const device = z

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { CommandContext, DeviceCommands } from '../../application/device-commands.ts';
+import type { EraseDevice } from '../../application/erase-device.ts';
 import type { Credentials } from '../../application/ports/credentials.ts';
 import type { Ids } from '../../application/ports/ids.ts';
 import type { DeviceCommand } from '../../domain/device/device.ts';
@@ -16,6 +17,7 @@ import {
   changes,
   commandHeaders,
   deviceParams,
+  erasure,
   reason,
   registration,
   registrationHeaders,
@@ -27,6 +29,7 @@ export function deviceCommandRoutes(
   commands: DeviceCommands,
   ids: Ids,
   credentials: Credentials,
+  erase: EraseDevice,
 ): readonly Route[] {
   const register = route({
     method: 'post',
@@ -81,9 +84,27 @@ export function deviceCommandRoutes(
     },
   });
 
+  const eraseRoute = route({
+    method: 'post',
+    path: '/api/v1/devices/:deviceId/erase',
+    scope: 'operate',
+    tag: 'Devices',
+    summary: 'Have everything personal of a device forgotten, for good',
+    description:
+      'Its details, its history and its telemetry are gone from every answer and, soon after, from the read models; its id stays taken. What stays in logs and backups, and for how long, is in docs/security.md. May be called again.',
+    params: deviceParams,
+    headers: commandHeaders,
+    body: json(erasure),
+    answers: { 200: deviceAnswer('What is left of the device.') },
+    problems: ['device-not-registered', 'stale-revision', 'idempotency-key-reused', 'concurrent-changes'],
+    handle: async ({ params, body, headers, context }) =>
+      answerDevice(await erase(params.deviceId, body.reason, contextOfCommand(context, headers))),
+  });
+
   return [
     register,
     issueToken,
+    eraseRoute,
 
     change('patch', '', "Change a device's name, type or labels", json(changes), (deviceId, changed) => ({
       type: 'ChangeDeviceDetails',

@@ -48,6 +48,13 @@ export const changes = z
   .refine((given) => Object.keys(given).length > 0, { error: 'must have at least one of name, type, labels' })
   .meta({ minProperties: 1 });
 
+export const erasure = z.strictObject({
+  reason: text(500).meta({
+    description: 'Why. It is kept: say nothing personal in it.',
+    examples: ['Asked for by its owner'],
+  }),
+});
+
 export const reason = z.strictObject({
   reason: text(500).meta({
     description: 'Why, for those who read the history.',

@@ -1,5 +1,6 @@
 import type { Registry } from 'prom-client';
 import type { DeviceCommands } from '../../application/device-commands.ts';
+import type { EraseDevice } from '../../application/erase-device.ts';
 import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
 import type { Credentials } from '../../application/ports/credentials.ts';
 import type { Log } from '../../application/ports/log.ts';
@@ -42,6 +43,7 @@ export type HttpServices = TelemetryQueryServices &
     readonly rates?: RateLimits | undefined;
     readonly devices: DeviceQueries;
     readonly progress: ProgressQueries;
+    readonly erase: EraseDevice;
     readonly retention: Pick<RetentionRecords, 'schedule' | 'activeSweep'>;
     readonly log: Log;
     readonly metrics: Registry;
@@ -83,7 +85,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ),
   ];
   const api = [
-    ...deviceCommandRoutes(commands, ids, credentials),
+    ...deviceCommandRoutes(commands, ids, credentials, services.erase),
     deviceBulkRoute(commands, ids, credentials, { bytes: maxBodyBytes, items: maxBulk }),
     ...deviceQueryRoutes(history, devices, freshness, ids),
     ...telemetryLatestRoutes(services),

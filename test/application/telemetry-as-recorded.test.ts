@@ -28,7 +28,13 @@ function logOf(events: number, missing = 0) {
       ended += 1;
     },
   };
-  const query = telemetryAsRecorded(source as EventSource<LoggedTelemetry>, eventRegistry, uuidIds);
+  const directory = { find: async () => new Map() };
+  const query = telemetryAsRecorded(
+    source as EventSource<LoggedTelemetry>,
+    eventRegistry,
+    uuidIds,
+    directory,
+  );
   return { query, ended: () => ended };
 }
 

@@ -60,8 +60,9 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
   const write = (level: string) => (fields: object, message: string) =>
     void logged.push({ level, fields: { ...fields }, message });
 
+  const commands = deviceCommands(eventStore, eventRegistry, uuidIds, clock, () => {});
   const services: HttpServices = {
-    commands: deviceCommands(eventStore, eventRegistry, uuidIds, clock, () => {}),
+    commands,
     history,
     credentials: randomCredentials,
     access: { admit: () => undefined },
@@ -84,6 +85,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
         expired: 0,
       }),
     },
+    erase: (deviceId, reason, context) => commands.handle({ type: 'EraseDevice', deviceId, reason }, context),
     retention: { schedule: async () => [], activeSweep: async () => undefined },
     retract: retractTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
     asRecorded: async function* () {},

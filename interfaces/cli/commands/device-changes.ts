@@ -60,6 +60,16 @@ export function deviceChangeCommands(add: AddCommand, context: CommandContext): 
       send('POST', `${deviceAddress(id)}/decommission`, { reason: options.reason }, options),
     );
 
+  change(
+    'erase <id>',
+    'Have everything personal of it forgotten, its telemetry too, for good',
+    'erase boiler-7 --reason "Asked for by its owner"',
+  )
+    .requiredOption('--reason <text>', 'why; it is kept, so say nothing personal in it')
+    .action((id: string, options: ApiOptions & Condition & Reason) =>
+      send('POST', `${deviceAddress(id)}/erase`, { reason: options.reason }, options),
+    );
+
   function change(...what: Parameters<AddCommand>) {
     return add(...what).option(
       '--if-revision <revision>',

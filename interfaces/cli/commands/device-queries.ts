@@ -29,7 +29,7 @@ const pageSize = 1000;
 
 export function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
   add('list', 'Devices that are registered, by id', 'list --type boiler --label site=basement')
-    .option('--status <status>', 'active, suspended or decommissioned')
+    .option('--status <status>', 'active, suspended, decommissioned or erased')
     .option('--type <type>', 'of this type')
     .option('--label <key=value>', 'with this label; repeat it to ask for several', each(label))
     .option('--q <text>', 'with this in their id or name')

@@ -16,10 +16,9 @@ const commands = [
   ['keys'],
   ...['create', 'list', 'revoke'].map((name) => ['keys', name]),
   ['devices'],
-  ...['list', 'show', 'history', 'register', 'set', 'suspend', 'reinstate', 'decommission'].map((name) => [
-    'devices',
-    name,
-  ]),
+  ...['list', 'show', 'history', 'register', 'set', 'suspend', 'reinstate', 'decommission', 'erase'].map(
+    (name) => ['devices', name],
+  ),
   ['audit'],
   ['retention'],
   ...['show', 'preview', 'sweep'].map((name) => ['retention', name]),

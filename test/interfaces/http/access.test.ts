@@ -22,7 +22,7 @@ const asked: readonly (readonly [form: RegExp, scope: Scope | 'public'])[] = [
   [/^post \/api\/v1\/devices(\/bulk)?$/, 'devices:write'],
   [/^patch \/api\/v1\/devices\/\{deviceId\}$/, 'devices:write'],
   [/^post \/api\/v1\/devices\/\{deviceId\}\/(suspend|reinstate|decommission|token)$/, 'devices:write'],
-  [/^post \/api\/v1\/devices\/\{deviceId\}\/telemetry\/retractions$/, 'operate'],
+  [/^post \/api\/v1\/devices\/\{deviceId\}\/(erase|telemetry\/retractions)$/, 'operate'],
   [/^get \/api\/v1\/devices(\/\{deviceId\}(\/history)?)?$/, 'devices:read'],
   [/^post \/api\/v1\/telemetry$/, 'telemetry:write'],
   [/^get \/api\/v1(\/devices\/\{deviceId\})?\/telemetry(\/latest)?$/, 'telemetry:read'],

@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { CommandContext } from '../../application/device-commands.ts';
+import type { ProjectionName } from '../../application/projections/projection.ts';
+import { audit } from '../../application/replay/audit.ts';
+import { rebuild } from '../../application/replay/rebuild.ts';
+import { keeper } from '../../application/retention/keeper.ts';
+import { tableOf, tablesOf } from '../../infrastructure/sql/schema.ts';
+import { sweepPorts } from '../../interfaces/composition/retention.ts';
+import { services as s } from '../../interfaces/composition/services.ts';
+import { onBothEngines } from '../support/both-engines.ts';
+import { quiet, type ReplayFixture, replayFixture } from '../support/replay-fixture.ts';
+
+const personal = 'Ada Lovelace';
+const by: CommandContext = { correlationId: 'c', actor: personal };
+const builder = { runner: 'a test', isGone: () => false };
+const signal = new AbortController().signal;
+
+onBothEngines('A device that is erased', (openStore) => {
+  let fixture: ReplayFixture;
+  let drop: () => Promise<void>;
+  let stop: () => Promise<void>;
+  beforeEach(async () => {
+    const store = await openStore();
+    drop = store.drop;
+    fixture = await replayFixture(store.env);
+    const { commands } = fixture;
+    const deviceId = 'watch';
+    const details = { name: `Watch of ${personal}`, type: 'watch', labels: { owner: personal } };
+    await commands.handle({ type: 'RegisterDevice', deviceId, details }, { ...by, idempotencyKey: 'first' });
+    await commands.handle({ type: 'SuspendDevice', deviceId, reason: `${personal} is away` }, by);
+    await commands.handle({ type: 'ReinstateDevice', deviceId }, by);
+    await fixture.register('other');
+    for (const id of [deviceId, 'other'])
+      await fixture.measure(id, [
+        [1000, { pulse: 60, says: personal }],
+        [1000, { pulse: 61 }],
+        [2000, { pulse: 61 }],
+      ]);
+    await fixture.publishRaw({ deviceId, timestamp: 3000, metrics: { says: personal.repeat(100) } });
+    await fixture.publishRaw({ deviceId, timestamp: 4000, metrics: { says: personal } });
+    stop = fixture.consuming();
+    await consumed();
+  });
+  afterEach(async () => {
+    await fixture.close();
+    await drop();
+  });
+
+  async function consumed(): Promise<void> {
+    for (const name of ['devices', 'device_history', 'telemetry'] as const) await fixture.consumed(name);
+  }
+
+  async function erase(): Promise<void> {
+    const eraseDevice = await fixture.container.getAsync(s.erase);
+    await eraseDevice('watch', 'Asked for', { correlationId: 'e', actor: 'operator' });
+    await consumed();
+    await sweep();
+  }
+
+  async function sweep(): Promise<void> {
+    const ports = {
+      ...(await sweepPorts(fixture.container)),
+      control: fixture.ports.control,
+      readModels: fixture.ports.readModels,
+      source: fixture.source,
+      clock: { now: Date.now },
+    };
+    await keeper(ports, builder, quiet).once(signal);
+  }
+
+  /** Everything that any table tells of the device. */
+  async function told(): Promise<string> {
+    const found: unknown[] = [];
+    for (const { projection, generations } of await fixture.ports.control.states())
+      for (const { generation } of generations)
+        for (const { base } of tablesOf(projection as ProjectionName))
+          found.push(
+            await fixture.db.all(`SELECT * FROM ${tableOf(base, generation)} WHERE device_id = 'watch'`),
+          );
+    found.push(await fixture.db.all("SELECT * FROM dead_letters WHERE stream = 'device-watch'"));
+    return JSON.stringify(found);
+  }
+
+  const rows = async (table: string) =>
+    (await fixture.db.rows(`SELECT * FROM ${table} WHERE device_id = 'watch'`)).length;
+
+  async function audited() {
+    const state = (await fixture.ports.control.states()).find(({ projection }) => projection === 'telemetry');
+    const live = { projection: 'telemetry', generation: state?.active ?? 0 };
+    const tables = await fixture.container.getAsync(s.auditTables);
+    return audit(live, {}, { source: fixture.source, tables }, { group: 'audit', signal });
+  }
+
+  it('is told of in no table any more, nor is what it measured; the ledger still adds up', async () => {
+    assert.match(await told(), /Ada Lovelace/);
+    await erase();
+    assert.doesNotMatch(await told(), /Ada/);
+    for (const table of ['telemetry', 'telemetry_latest', 'telemetry_1m', 'telemetry_1d'])
+      assert.equal(await rows(`${table}_g1`), 0, table);
+    assert.equal((await fixture.db.rows("SELECT 1 FROM telemetry_g1 WHERE device_id = 'other'")).length, 2);
+    const { differences, totals } = await audited();
+    assert.deepEqual(differences, []);
+    assert.equal(totals.expired, 2);
+    assert.equal(totals.deadLettered, 2);
+  });
+
+  it('is known by id, type and that it was erased, by every question there is', async () => {
+    await erase();
+    const history = await fixture.container.getAsync(s.history);
+    const now = await history.deviceAt('watch', 'now');
+    const { name, labels, status, type, revision } = now?.device ?? {};
+    assert.deepEqual(
+      { name, labels, status, type, revision },
+      { name: 'erased', labels: {}, status: 'erased', type: 'watch', revision: 3 },
+    );
+    assert.equal(await history.deviceAt('watch', { revision: 0 }), undefined);
+    assert.deepEqual(
+      (await fixture.devices.history('watch', { limit: 10 })).map(({ event, reason, actor }) => ({
+        event,
+        reason,
+        actor,
+      })),
+      [{ event: 'DeviceErased', reason: 'Asked for', actor: 'operator' }],
+    );
+    const [listed] = await fixture.devices.list({ status: 'erased' }, { limit: 10 });
+    assert.equal(listed?.deviceId, 'watch');
+    assert.equal(listed?.registeredAt, now?.device.registeredAt);
+    assert.deepEqual(await fixture.devices.list({ text: 'ada' }, { limit: 10 }), []);
+    const asRecorded = await fixture.container.getAsync(s.asRecorded);
+    const query = {
+      deviceId: 'watch',
+      range: { from: 0, to: 10_000 },
+      recordedAt: Date.now(),
+      order: 'asc' as const,
+      limit: 10,
+    };
+    for await (const points of asRecorded(query, new AbortController().signal)) assert.deepEqual(points, []);
+  });
+
+  it('cannot be registered, changed or heard of again, and can be erased again', async () => {
+    await erase();
+    const { commands } = fixture;
+    const details = { name: 'New', type: 'watch', labels: {} };
+    await assert.rejects(
+      commands.handle(
+        { type: 'RegisterDevice', deviceId: 'watch', details },
+        { ...by, idempotencyKey: 'first' },
+      ),
+      /already registered/,
+    );
+    await assert.rejects(
+      commands.handle({ type: 'ReinstateDevice', deviceId: 'watch' }, by),
+      /is erased, which is final/,
+    );
+    const { refused } = await fixture.measure('watch', [[5000, { pulse: 1 }]]);
+    assert.equal(refused[0]?.reason, 'device-decommissioned');
+    await erase();
+    assert.equal((await fixture.devices.history('watch', { limit: 10 })).length, 1);
+  });
+
+  it('has nothing of it in the event store', async () => {
+    await erase();
+    const events = await (await fixture.container.getAsync(s.eventStore)).read('device-watch');
+    assert.equal(events.length, 4);
+    assert.doesNotMatch(JSON.stringify(events), /Ada/);
+    await stop();
+    const files = (await readdir(fixture.folder)).filter((name) => name.startsWith('events.db'));
+    assert.ok(files.length > 0);
+    for (const file of files)
+      assert.ok(!(await readFile(path.join(fixture.folder, file))).includes('Ada'), file);
+  });
+
+  it('does not come back with a rebuild, whose tables are equal', async () => {
+    await erase();
+    const options = { builder, signal, handover: 0 };
+    for (const name of ['devices', 'device_history', 'telemetry'] as const) {
+      const { comparison } = await rebuild(fixture.what[name], fixture.ports, options);
+      assert.ok(comparison.equal, JSON.stringify(comparison.tables));
+    }
+    await consumed();
+    assert.doesNotMatch(await told(), /Ada/);
+    assert.deepEqual((await audited()).differences, []);
+  });
+
+  it('is gone from generations that have retired, too', async () => {
+    const options = { builder, signal, handover: 0 };
+    for (const name of ['devices', 'device_history', 'telemetry'] as const)
+      await rebuild(fixture.what[name], fixture.ports, options);
+    await consumed();
+    await erase();
+    assert.doesNotMatch(await told(), /Ada/);
+  });
+
+  it('loses what was on its way when it was erased', async () => {
+    await erase();
+    await fixture.publishRaw({ deviceId: 'other', timestamp: 9000, metrics: { pulse: 1 } });
+    await fixture.publishRaw(
+      { deviceId: 'watch', timestamp: 9000, metrics: { says: personal } },
+      { receivedAt: Date.now() - 60_000 },
+    );
+    await consumed();
+    await sweep();
+    assert.doesNotMatch(await told(), /Ada/);
+    assert.deepEqual((await audited()).differences, []);
+  });
+});
