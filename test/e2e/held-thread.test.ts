@@ -15,9 +15,9 @@ describe('A server whose projectors no longer run', function () {
   before(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-held-'));
     held = path.join(folder, 'held');
-    const holding = pathToFileURL(path.resolve(import.meta.dirname, '../support/hold-threads.mjs'));
+    const holding = pathToFileURL(path.resolve(import.meta.dirname, '../support/hold-projectors.mjs'));
     server = await runningServer({
-      HOLD_THREADS: held,
+      HOLD_PROJECTORS: held,
       NODE_OPTIONS: `--import=${holding}`,
       PROJECTOR_STALL_MS: '1000',
     });
