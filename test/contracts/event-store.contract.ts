@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import {
+  type EventEraser,
   type EventStore,
   type NewEvent,
   type RecordedEvent,
@@ -29,15 +30,15 @@ export function newEvent(data: unknown = { name: 'Boiler' }): NewEvent {
 /** A stream of its own; the prefix is what every source of device events looks for. */
 export const newStream = (): string => deviceStream(`contract-${randomUUID()}`);
 
-/** What every EventStore must do. */
+/** What every EventStore must do, and do when it is to forget. */
 export function eventStoreContract(
   adapter: string,
-  open: () => Promise<Opened<{ readonly store: EventStore }>>,
+  open: () => Promise<Opened<{ readonly store: EventStore & EventEraser }>>,
 ): void {
   describe(`${adapter} honours EventStore`, function () {
     this.timeout(60_000);
-    let opened: Opened<{ readonly store: EventStore }>;
-    let store: EventStore;
+    let opened: Opened<{ readonly store: EventStore & EventEraser }>;
+    let store: EventStore & EventEraser;
     let stream: string;
 
     before(async () => {
@@ -189,6 +190,24 @@ export function eventStoreContract(
       const answers = await Promise.all(streams.map((name) => store.append(name, [newEvent()], 'none')));
       await conflict;
       for (const [i, name] of streams.entries()) assert.deepEqual(await store.read(name), answers[i]);
+    });
+
+    it('leaves nothing personal of events before a revision, and the others as they are', async () => {
+      const personal = { deviceId: 'd', name: 'Ada', labels: { owner: 'Ada' }, reason: 'Ada is away' };
+      const mine = newEvent(personal);
+      const events = [{ ...mine, metadata: { ...mine.metadata, actor: 'Ada' } }, newEvent(personal)];
+      const other = newStream();
+      const untouched = await store.append(other, events, 'none');
+      const kept = (await store.append(stream, [...events, newEvent(personal), newEvent()], 'none')).slice(2);
+      for (let times = 0; times < 2; times += 1) {
+        await store.eraseBefore(stream, 2);
+        const left = await store.read(stream);
+        assert.deepEqual(left.slice(-2), kept);
+        assert.doesNotMatch(JSON.stringify(left.slice(0, -2)), /Ada/);
+      }
+      assert.deepEqual(await store.read(other), untouched);
+      const [next] = await store.append(stream, [newEvent()], 3);
+      assert.equal(next?.revision, 4);
     });
 
     it('keeps what it acknowledged, and knows it again, when opened anew', async function () {

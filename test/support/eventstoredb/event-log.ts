@@ -37,6 +37,13 @@ export class EventLog {
     return this.#streams.get(name);
   }
 
+  /** The revision before which a stream's metadata has its events not be read any more. */
+  truncatedBefore(name: string): bigint {
+    const metadata = this.#streams.get(`$$${name}`)?.at(-1);
+    const { $tb = 0 } = metadata ? JSON.parse(Buffer.from(metadata.data).toString()) : {};
+    return BigInt($tb);
+  }
+
   /** Resolves when something is appended, or `wake` is called. */
   changed(): Promise<void> {
     return this.#changed.promise;

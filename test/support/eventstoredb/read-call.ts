@@ -51,7 +51,9 @@ function requested(log: EventLog, options: streams.ReadReq.Options): readonly Lo
   const backwards = options.getReadDirection() === streams.ReadReq.Options.ReadDirection.BACKWARDS;
   const from = startIndex(log, options, source, backwards);
   const events = backwards ? source.slice(0, from).reverse() : source.slice(from);
-  return events.slice(0, Number(options.getCount()));
+  const first = log.truncatedBefore(nameOf(options.getStream()?.getStreamIdentifier()));
+  const left = options.getStream() ? events.filter(({ revision }) => revision >= first) : events;
+  return left.slice(0, Number(options.getCount()));
 }
 
 const streamOf = (log: EventLog, options: streams.ReadReq.Options) =>
