@@ -5,12 +5,12 @@ import { carryRemains } from './carried-remains.ts';
 import { forgetCaches, lockCheckpoints } from './checkpoint-locks.ts';
 import { chunks, placeholders } from './chunks.ts';
 import { countExpired, lockOn } from './expired-counts.ts';
-import { tableOf } from './schema.ts';
-import type { Sql, SqlDatabase } from './sql.ts';
+import { tableOf, tablesOf } from './schema.ts';
+import type { Sql, SqlDatabase, SqlValue } from './sql.ts';
 import { whole } from './whole-times.ts';
 
-/** `receivedAt` is 0 for a rollup. */
-type Row = readonly [time: number, metrics: string, receivedAt: number];
+/** Whole rows, so that those that change are written back by the engine's fastest way. A point's fourth column is when it came. */
+type Row = readonly [deviceId: string, time: number, metrics: string, ...others: SqlValue[]];
 
 export const sqlKeptTables = (db: SqlDatabase): KeptTables => ({
   async devices({ generation }, after, limit) {
@@ -47,45 +47,41 @@ export const sqlKeptTables = (db: SqlDatabase): KeptTables => ({
   },
 });
 
-const placeOf = (kind: TrimOrder['kind'], generation: number) =>
-  kind === 'points'
-    ? { table: tableOf('telemetry', generation), time: 'ts', receivedAt: 'received_at' }
-    : { table: tableOf(`telemetry_${kind}`, generation), time: 'bucket', receivedAt: '0' };
+const placeOf = (kind: TrimOrder['kind'], generation: number) => {
+  const base = kind === 'points' ? 'telemetry' : `telemetry_${kind}`;
+  const { columns } = tablesOf('telemetry').find((one) => one.base === base) ?? { columns: [] };
+  return { table: tableOf(base, generation), time: kind === 'points' ? 'ts' : 'bucket', columns };
+};
 
 async function trim(tx: Sql, generation: number, { kind, deviceId, from, to, horizonOf, limit }: TrimOrder) {
-  const { table, time, receivedAt } = placeOf(kind, generation);
+  const { table, time, columns } = placeOf(kind, generation);
   // Locked, so that of two that remove at once each row is counted by one.
   const rows = await tx.rows<Row>(
-    `SELECT ${time}, metrics, ${receivedAt} FROM ${table} WHERE device_id = ? AND ${time} >= ? AND ${time} < ?
+    `SELECT ${columns.join(', ')} FROM ${table} WHERE device_id = ? AND ${time} >= ? AND ${time} < ?
      ORDER BY ${time} LIMIT ?${lockOn(tx)}`,
     [deviceId, whole(from), whole(to), limit],
   );
   const { gone, changed } = judged(rows, horizonOf);
-  if (gone.length === rows.length) await removeFrom(gone[0]?.[0] ?? 0, gone.at(-1)?.[0] ?? -1);
+  if (gone.length === rows.length) await removeFrom(gone[0]?.[1] ?? 0, gone.at(-1)?.[1] ?? -1);
   else
     for (const some of chunks(gone))
       await tx.run(`DELETE FROM ${table} WHERE device_id = ? AND ${time} IN (${placeholders(some)})`, [
         deviceId,
-        ...some.map(([at]) => at),
+        ...some.map(([, at]) => at),
       ]);
-  for (const [at, metrics] of changed)
-    await tx.run(`UPDATE ${table} SET metrics = ? WHERE device_id = ? AND ${time} = ?`, [
-      metrics,
-      deviceId,
-      at,
-    ]);
+  await tx.write('replace', table, columns, changed);
   if (kind === 'points' && gone.length > 0)
     await countExpired(
       tx,
       generation,
       deviceId,
-      gone.map(([, , at]) => at),
+      gone.map(([, , , receivedAt]) => Number(receivedAt)),
     );
   const last = rows.at(-1);
-  const next = last && rows.length === limit ? last[0] + 1 : null;
+  const next = last && rows.length === limit ? last[1] + 1 : null;
   return {
     result: { removed: gone.length, trimmed: changed.length, next },
-    touched: changed.map(([at]) => at),
+    touched: changed.map(([, at]) => at),
   };
 
   /** Rows that stand beside each other go in one sweep of the key. */
@@ -101,13 +97,14 @@ async function trim(tx: Sql, generation: number, { kind, deviceId, from, to, hor
 
 function judged(rows: readonly Row[], horizonOf: TrimOrder['horizonOf']) {
   const gone: Row[] = [];
-  const changed: [at: number, metrics: string][] = [];
+  const changed: Row[] = [];
   for (const row of rows) {
-    const [at, text] = row;
+    const [deviceId, at, text, ...others] = row;
     const metrics = Object.entries(JSON.parse(text) as Record<string, unknown>);
     const kept = metrics.filter(([metric]) => at >= horizonOf(metric));
     if (kept.length === 0) gone.push(row);
-    else if (kept.length < metrics.length) changed.push([at, JSON.stringify(Object.fromEntries(kept))]);
+    else if (kept.length < metrics.length)
+      changed.push([deviceId, at, JSON.stringify(Object.fromEntries(kept)), ...others]);
   }
   return { gone, changed };
 }

@@ -99,6 +99,19 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
       assert.equal((await act('decommission', { reason: 'again' })).status, 200);
     });
 
+    it('is erased for good, with all that was known of it', async () => {
+      const { deviceId } = await register({ name: 'Boiler of Ada', labels: { owner: 'Ada' } });
+      const act = (action: string, json: object) =>
+        call('POST', `/api/v1/devices/${deviceId}/${action}`, { json });
+      const { status, json: left } = await act('erase', { reason: 'asked for' });
+      assert.deepEqual([status, left.status, left.name, left.labels], [200, 'erased', 'erased', {}]);
+      assert.deepEqual((await call('GET', `/api/v1/devices/${deviceId}`)).json.name, 'erased');
+      assert.equal((await call('GET', `/api/v1/devices/${deviceId}?at=0`)).status, 404);
+      assert.deepEqual(problemOf(await act('reinstate', {})), [409, 'device-decommissioned']);
+      assert.equal((await act('erase', { reason: 'again' })).json.revision, left.revision);
+      assert.deepEqual(problemOf(await act('erase', {})), [400, 'invalid-request']);
+    });
+
     it('is changed only at the revision the caller has seen', async () => {
       const { deviceId } = await register();
       const change = (name: string, match: string) =>

@@ -20,6 +20,11 @@ const reinstate = { type: 'ReinstateDevice', deviceId } as const;
 const reinstated: DeviceEvent = { type: 'DeviceReinstated', data: { deviceId } };
 const decommission = { type: 'DecommissionDevice', deviceId, reason: 'scrapped' } as const;
 const decommissioned: DeviceEvent = { type: 'DeviceDecommissioned', data: { deviceId, reason: 'scrapped' } };
+const erase = { type: 'EraseDevice', deviceId, reason: 'asked for' } as const;
+const erased: DeviceEvent = {
+  type: 'DeviceErased',
+  data: { deviceId, type: details.type, reason: 'asked for' },
+};
 const tokenHash = 'a'.repeat(64);
 const issueToken = { type: 'IssueDeviceToken', deviceId, tokenHash } as const;
 const tokenIssued: DeviceEvent = { type: 'DeviceTokenIssued', data: { deviceId, tokenHash } };
@@ -102,12 +107,31 @@ describe('Device', () => {
     it('refuses an unknown device', () => given().when(decommission).thenRejected('DeviceNotRegistered'));
   });
 
+  describe('erase', () => {
+    it('leaves nothing but its id, its type and why', () =>
+      given(registered, suspended).when(erase).thenEvents(erased));
+    it('is for a device that was decommissioned, too', () =>
+      given(registered, decommissioned).when(erase).thenEvents(erased));
+    it('has nothing to do when erased already', () => given(registered, erased).when(erase).thenNothing());
+    it('can be read without what came before', () => given(erased).when(erase).thenNothing());
+    it('refuses an unknown device', () => given().when(erase).thenRejected('DeviceNotRegistered'));
+    it('is final', () => {
+      given(registered, erased).when(register).thenRejected('DeviceAlreadyRegistered');
+      given(registered, erased).when(reinstate).thenRejected('DeviceIsDecommissioned');
+      given(registered, erased)
+        .when(change({ name: 'a' }))
+        .thenRejected('DeviceIsDecommissioned');
+      given(registered, erased).when(decommission).thenNothing();
+    });
+  });
+
   it('lets every command but registration be sent again at will, and never leaves decommissioned', () => {
     const commands = fc.constantFrom<DeviceCommand>(
       register,
       suspend,
       reinstate,
       decommission,
+      erase,
       change({ name: 'a' }),
       change({ labels: {} }),
     );
@@ -124,7 +148,9 @@ describe('Device', () => {
             continue;
           }
           state = events.reduce(deviceDecider.evolve, state);
-          if (before.status === 'decommissioned') assert.deepEqual(state, before);
+          if (before.status === 'decommissioned' && state.status !== 'erased')
+            assert.deepEqual(state, before);
+          if (before.status === 'erased') assert.deepEqual(state, before);
           if (command.type !== 'RegisterDevice') assert.deepEqual(deviceDecider.decide(command, state), []);
         }
       }),
