@@ -2,6 +2,7 @@ import { deviceStream } from '../../domain/device/device.ts';
 import { countLag } from '../freshness.ts';
 import type { AuditOutcomes } from '../ports/audit-outcomes.ts';
 import type { AuditTables } from '../ports/audit-tables.ts';
+import type { DeviceDirectory } from '../ports/device-directory.ts';
 import type { EventSource } from '../ports/event-source.ts';
 import type { PartitionPosition } from '../ports/position.ts';
 import {
@@ -65,6 +66,7 @@ export function replay(
     readonly tables: AuditTables;
     readonly outcomes: AuditOutcomes;
   },
+  directory: Pick<DeviceDirectory, 'find'>,
   builder: Builder,
 ): Replay {
   const { control, letters, readModels, clock } = ports;
@@ -76,11 +78,15 @@ export function replay(
 
     rebuild: (name, options) => rebuild(named(name), ports, { ...options, builder }),
 
-    rebuildDevice: (name, deviceId, options) =>
-      rebuildDevice(named(name), { deviceId, stream: deviceStream(deviceId) }, ports, {
+    async rebuildDevice(name, deviceId, options) {
+      const what = named(name);
+      if (!(await directory.find(new Set([deviceId]))).has(deviceId))
+        throw new ReplayRefused(`Device ${deviceId} is not registered`);
+      return rebuildDevice(what, { deviceId, stream: deviceStream(deviceId) }, ports, {
         ...options,
         builder,
-      }),
+      });
+    },
 
     switchTo: (which, name, options) => activate(named(name), which, ports, { ...options, builder }),
 

@@ -14,16 +14,18 @@ export async function replayOf(container: Container, doing: string): Promise<Rep
   const projections = await Promise.all(
     projectionNames.map(async (name) => [name, await rebuildable(container, name)] as const),
   );
-  const [ids, source, tables, outcomes] = await Promise.all([
+  const [ids, source, tables, outcomes, directory] = await Promise.all([
     container.getAsync(s.ids),
     container.getAsync(s.telemetrySource),
     container.getAsync(s.auditTables),
     container.getAsync(s.auditOutcomes),
+    container.getAsync(s.directory),
   ]);
   return replay(
     Object.fromEntries(projections) as Record<ProjectionName, Rebuildable>,
     await replayPorts(container),
     { source, tables, outcomes },
+    directory,
     builder(doing, ids.fresh()),
   );
 }

@@ -84,6 +84,12 @@ describe('The commands for operators', function () {
     assert.equal((await fixture.db.all('SELECT * FROM telemetry_1h_g1')).length, 1);
   });
 
+  it('says that there is no such device to rebuild', async () => {
+    const { code, err } = await run('projections', 'rebuild', 'telemetry', '--device', 'nobody');
+    assert.equal(code, 1);
+    assert.match(err, /Device nobody is not registered/);
+  });
+
   it('pause, resume and tell a digest', async () => {
     assert.match((await run('projections', 'pause', 'telemetry')).out, / paused$/m);
     assert.match((await run('projections', 'resume', 'telemetry')).out, / running$/m);
