@@ -42,8 +42,9 @@ onBothProfiles('A rebuild killed with kill -9', (open) => {
     changing = (async () => {
       for (let n = 0; !over; n += 1) {
         await server.measure('new', [n]);
-        await server.call('PATCH', '/api/v1/devices/new', { json: { name: `New ${n}` } });
-        await pause(20);
+        // Another one each time: the longer a stream, the longer it takes to change its device.
+        await server.call('PATCH', `/api/v1/devices/d-${n % devices}`, { json: { name: `New ${n}` } });
+        await pause(50);
       }
     })();
   });

@@ -103,7 +103,7 @@ onBothProfiles('Readers, while a projection is rebuilt', (open) => {
         for (let n = 0; !stop.signal.aborted; n += 1) {
           await server.measure('b', [n]);
           await server.call('PATCH', '/api/v1/devices/busy', { json: { name: `Busy ${projection} ${n}` } });
-          await pause(2);
+          await pause(20);
         }
       }
     });
