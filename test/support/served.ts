@@ -8,9 +8,9 @@ import { serve } from '../../interfaces/composition/serve.ts';
 export type ServedFolder = { readonly url: string; readonly folder: string; close(): Promise<void> };
 
 /** Everything in this process, on a free port and a folder of its own that goes away with it. */
-export async function servedFolder(): Promise<ServedFolder> {
+export async function servedFolder(env: Readonly<Record<string, string>> = {}): Promise<ServedFolder> {
   const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-served-'));
-  const served = await serve(configFrom({ PORT: '0', DATA_DIR: folder }), openLog('silent', 'serve'));
+  const served = await serve(configFrom({ PORT: '0', DATA_DIR: folder, ...env }), openLog('silent', 'serve'));
   return {
     url: served.url,
     folder,
