@@ -98,6 +98,23 @@ describe('Telemetry buckets', () => {
       assert.deepEqual(hoursOf(await twice.all({ tz: 'Pacific/Apia' })), [48]);
     });
 
+    it('tells either half of a day that was twice twice', async () => {
+      // Clocks went back to the beginning of the fourth of July as it ended, at 11:26:56Z.
+      const { all } = bucketsOf([point('1892-07-04T11:26:55.999Z'), point('1892-07-05T11:26:55.999Z')]);
+      const halves = await all({ tz: 'Pacific/Apia', interval: '12h', limit: 1 });
+      const [first] = halves;
+      assert.deepEqual(
+        [
+          ...halves,
+          ...(await all({ tz: 'Pacific/Apia', interval: '12h', limit: 1, after: first?.start ?? 0 })),
+        ].map(({ start, stats }) => [new Date(start).toISOString(), stats.count]),
+        [
+          ['1892-07-03T23:26:56.000Z', 1],
+          ['1892-07-04T23:26:56.000Z', 1],
+        ],
+      );
+    });
+
     it('begins a day when the calendar first shows it, though clocks go back over midnight', async () => {
       const { all } = bucketsOf(quarters('2005-10-29T02:30Z', '2005-10-31T03:30Z'));
       assert.deepEqual(hoursOf(await all({ tz: 'America/St_Johns' })), [24, 25]);
