@@ -14,8 +14,11 @@ export interface BatchConsumer<Event extends Positioned> {
   /** The last position already consumed in a partition; `null` to start from its first event. */
   checkpoint(partition: number): Promise<Position | null>;
 
-  /** Resolves when the batch's effects are durable. When it throws, the source starts again at the checkpoint. */
-  consume(batch: Batch<Event>): Promise<void>;
+  /**
+   * Resolves when the batch's effects are durable. When it throws, the source starts again at the checkpoint. Calls
+   * `waiting` before it waits for something else than its own work, which other partitions must not wait for.
+   */
+  consume(batch: Batch<Event>, waiting?: () => void): Promise<void>;
 }
 
 export type RunOptions = {

@@ -130,8 +130,8 @@ export async function building<T>(
   function endedByPoison(inner: BatchConsumer<Positioned>): BatchConsumer<Positioned> {
     return {
       checkpoint: (partition) => inner.checkpoint(partition),
-      consume: (batch) =>
-        inner.consume(batch).catch((error) => {
+      consume: (batch, waiting) =>
+        inner.consume(batch, waiting).catch((error) => {
           if (error.name === 'PoisonEvent') failure.abort(error);
           throw error;
         }),

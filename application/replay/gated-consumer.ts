@@ -58,19 +58,21 @@ export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Ev
     return position;
   }
 
-  async consume(batch: Batch<Event>): Promise<void> {
+  async consume(batch: Batch<Event>, waiting?: () => void): Promise<void> {
     let rest = batch;
     while (rest.events.length > 0) {
       if (this.#signal.aborted) throw new Error('Consuming was stopped');
       const allowed = this.#allowed(rest);
       const last = allowed.at(-1);
       if (!last) {
-        await this.#changed.promise;
+        const changed = this.#changed.promise;
+        waiting?.();
+        await changed;
         continue;
       }
       this.#underWay += 1;
       try {
-        await this.#inner.consume({ ...rest, events: allowed });
+        await this.#inner.consume({ ...rest, events: allowed }, waiting);
         this.#reached.set(rest.partition, last.position);
       } finally {
         this.#underWay -= 1;

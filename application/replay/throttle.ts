@@ -12,14 +12,14 @@ export function throttled(
 ): BatchConsumer<Positioned> {
   return {
     checkpoint: (partition) => inner.checkpoint(partition),
-    async consume(batch) {
+    async consume(batch, waiting) {
       let rest = batch;
       while (rest.events.length > 0) {
         const limit = rate();
         const size = limit === undefined ? rest.events.length : Math.max(1, Math.floor(limit / steps));
         const events = rest.events.slice(0, size);
         const started = performance.now();
-        await inner.consume({ ...rest, events });
+        await inner.consume({ ...rest, events }, waiting);
         if (limit !== undefined)
           await pause((events.length / limit) * 1000 - (performance.now() - started), signal);
         rest = {

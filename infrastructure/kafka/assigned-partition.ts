@@ -95,20 +95,28 @@ export class AssignedPartition {
   }
 
   async read({ batch, resolveOffset, heartbeat, isRunning, isStale }: EachBatchPayload): Promise<void> {
-    const { reader, batchSize, failures } = this.#host;
+    const { reader, batchSize } = this.#host;
     const first = batch.messages[0]?.offset;
     if (!this.#next || first === undefined) return;
     if (BigInt(first) !== this.#next.offset && !(await this.#bridged(BigInt(first)))) return;
     const origin = { topic: reader.topic, partition: this.partition };
     for (const events of telemetryChunks(batch.messages, origin, this.#next, batchSize)) {
       if (this.#released || !this.#next || !isRunning() || isStale()) return;
+      const waiting = Promise.withResolvers<'waiting'>();
+      const consumed = this.#consume(
+        { partition: this.partition, after: this.#after, events },
+        () => waiting.resolve('waiting'),
+        heartbeat,
+      );
       try {
-        await this.#consume({ partition: this.partition, after: this.#after, events }, heartbeat);
+        if ((await Promise.race([consumed, waiting.promise])) === 'waiting') {
+          this.#stepAside(consumed);
+          return;
+        }
       } catch (error) {
         this.#falter(error);
         return;
       }
-      failures.delete(this.partition);
       this.#after = events.at(-1)?.position ?? this.#after;
       this.#next = parsePosition(this.#after);
       resolveOffset(String(this.#next.offset - 1n));
@@ -116,11 +124,27 @@ export class AssignedPartition {
     }
   }
 
+  /**
+   * Kafkajs fetches nothing, of any partition, before all that it fetched last has been taken. So a batch that waits
+   * is waited for elsewhere, and what follows it is fetched when it is done.
+   */
+  #stepAside(consumed: Promise<void>): void {
+    this.#hold();
+    consumed.then(
+      () => this.place(),
+      (error) => this.#falter(error),
+    );
+  }
+
   /** Heartbeats go on meanwhile, so that a slow batch does not cost the membership. */
-  async #consume(batch: Batch<LoggedTelemetry>, heartbeat: () => Promise<void>): Promise<void> {
-    const { consumer, heartbeat: interval, patience } = this.#host;
+  async #consume(
+    batch: Batch<LoggedTelemetry>,
+    waiting: () => void,
+    heartbeat: () => Promise<void>,
+  ): Promise<void> {
+    const { consumer, heartbeat: interval, patience, failures } = this.#host;
     const since = Date.now();
-    const done = (async () => consumer.consume(batch))();
+    const done = (async () => consumer.consume(batch, waiting))();
     this.#underWay = { since, done };
     const beat = setInterval(() => {
       // What is wrong with the group is told again by the heartbeat that follows the batch.
@@ -128,6 +152,7 @@ export class AssignedPartition {
     }, interval);
     try {
       await done;
+      failures.delete(this.partition);
     } finally {
       clearInterval(beat);
       this.#underWay = undefined;

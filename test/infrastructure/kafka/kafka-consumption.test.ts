@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import type { Batch, BatchConsumer } from '../../../application/ports/event-source.ts';
 import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
+import { partitionOf } from '../../../infrastructure/kafka/partitioning.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';
 import { runUntil } from '../../support/recording-consumer.ts';
@@ -113,6 +114,43 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     const ids = published.flatMap((one) => one.ids);
     await run(() => eventually(() => consumedOnce(ids)), kafka.source, counting);
     assert.equal(most, 2);
+  });
+
+  it('goes on with other partitions while a batch waits, and with its own when it no longer does', async () => {
+    await open({ session: { concurrency: 1 } });
+    const held = newDevice();
+    const first = await publish(1, held);
+    const others = Array.from({ length: 20 }, newDevice).filter(
+      (device) => partitionOf(device, 3) !== first.partition,
+    );
+    const begun = Promise.withResolvers<void>();
+    const over = Promise.withResolvers<void>();
+    const rest: string[] = [];
+    const gated: BatchConsumer<LoggedTelemetry> = {
+      checkpoint: (partition) => consumer.checkpoint(partition),
+      async consume(batch, waiting) {
+        if (batch.partition === first.partition) {
+          waiting?.();
+          begun.resolve();
+          await over.promise;
+        }
+        await consumer.consume(batch);
+      },
+    };
+    await run(
+      async () => {
+        // Only now, so that they cannot have been fetched together.
+        await begun.promise;
+        for (const device of others) rest.push(...(await publish(1, device)).ids);
+        await eventually(() => consumedOnce(rest), { within: 20_000 });
+        assert.equal(consumer.effects.size, rest.length);
+        const { ids } = await publish(1, held);
+        over.resolve();
+        await eventually(() => consumedOnce([...first.ids, ...ids, ...rest]), { within: 20_000 });
+      },
+      kafka.source,
+      gated,
+    );
   });
 
   it('keeps its partitions through a batch that takes longer than the session', async () => {
