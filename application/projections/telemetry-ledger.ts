@@ -11,7 +11,7 @@ export type LedgerChanges = {
   readonly byDevice: ReadonlyMap<string, ReadonlyMap<number, LedgerCounts>>;
 };
 
-const nothingYet: LedgerCounts = {
+export const noLedgerCounts: LedgerCounts = {
   stored: 0,
   duplicate: 0,
   corrected: 0,
@@ -30,7 +30,7 @@ export function ledgerChanges(): LedgerChanges {
       const day = bucketOf('1d', receivedAt);
       const counts = days.get(day);
       if (counts) return counts;
-      const none = { ...nothingYet };
+      const none = { ...noLedgerCounts };
       days.set(day, none);
       return none;
     },
@@ -55,7 +55,7 @@ export async function countLedger(
   for (const [deviceId, days] of byDevice) {
     const { ledger } = devices.get(deviceId) as CachedDevice;
     for (const [day, change] of days) {
-      const before = ledger.get(day) ?? nothingYet;
+      const before = ledger.get(day) ?? noLedgerCounts;
       const after = {
         stored: before.stored + change.stored,
         duplicate: before.duplicate + change.duplicate,

@@ -1,5 +1,6 @@
 import { bucketOf } from '../../domain/telemetry/rollup.ts';
 import type { LedgerCounts } from '../ports/read-models.ts';
+import { noLedgerCounts } from '../projections/telemetry-ledger.ts';
 
 /** Of one device and one UTC day of arrival. */
 export type AuditEntry = {
@@ -24,12 +25,7 @@ type Counting = { -readonly [Key in keyof AuditCounts]: number };
 export const noCounts: AuditCounts = {
   accepted: 0,
   inFlight: 0,
-  stored: 0,
-  duplicate: 0,
-  corrected: 0,
-  deadLettered: 0,
-  late: 0,
-  retracted: 0,
+  ...noLedgerCounts,
   expired: 0,
   rows: 0,
 };
