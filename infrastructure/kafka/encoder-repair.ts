@@ -18,3 +18,15 @@ Encoder.prototype.ensureAvailable = function (this: Encoder, length: number): vo
   this.buf.copy(grown, 0, 0, this.offset);
   this.buf = grown;
 };
+
+/** Written where it belongs: kafkajs makes an array and a buffer for each of them, dozens a message. */
+Encoder.prototype.writeUVarInt = function (this: Encoder, value: number): Encoder {
+  this.ensureAvailable(5);
+  let rest = value;
+  while ((rest & ~0x7f) !== 0) {
+    this.buf[this.offset++] = (rest & 0x7f) | 0x80;
+    rest >>>= 7;
+  }
+  this.buf[this.offset++] = rest;
+  return this;
+};

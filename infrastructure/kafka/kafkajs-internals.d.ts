@@ -31,5 +31,7 @@ declare module 'kafkajs/src/protocol/encoder.js' {
     /** How much of `buf` is written. */
     offset: number;
     ensureAvailable(length: number): void;
+    /** LEB128 of 32 bits. */
+    writeUVarInt(value: number): Encoder;
   }
 }

@@ -1,10 +1,9 @@
-import { readlinkSync } from 'node:fs';
-import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { pinoLog } from '../../infrastructure/logging/pino-log.ts';
 import { openContainer } from './container.ts';
+import { giveWay } from './give-way.ts';
 import { startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
 
@@ -40,13 +39,3 @@ await projectors.running;
 clearInterval(signs);
 await container.unbindAllAsync();
 port.close();
-
-/**
- * Where the machine cannot do both at once, taking what devices send comes first: what the projections owe can be
- * made up for later. Linux knows the priority of a thread, other systems only that of the process.
- */
-function giveWay(): void {
-  if (process.platform !== 'linux') return;
-  const thread = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
-  setPriority(thread, 5);
-}

@@ -4,6 +4,7 @@ import type { Claimed } from '../../application/replay/rebuild.ts';
 import type { Replay, WorkOptions } from '../../application/replay/replay.ts';
 import type { BuildTask } from '../../application/replay/replay-tasks.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
+import { giveWay } from './give-way.ts';
 import { openLog } from './log.ts';
 import { openReplay } from './replay.ts';
 import { type Failure, failureOf } from './thread-failure.ts';
@@ -20,6 +21,7 @@ if (!parentPort) throw new Error('The replay thread is started by a server, not 
 const port = parentPort;
 const { config, task } = workerData as { readonly config: Config; readonly task: Task };
 const log = openLog(config.LOG_LEVEL, 'replay');
+giveWay();
 const stopped = new AbortController();
 port.once('message', () => stopped.abort(new Error('the server was stopped')));
 

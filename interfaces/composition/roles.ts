@@ -7,6 +7,7 @@ import { workerServer } from '../http/worker-server.ts';
 import { startApi } from './api.ts';
 import { openCallers } from './callers.ts';
 import { openContainer } from './container.ts';
+import { giveWay } from './give-way.ts';
 import { listen } from './listening.ts';
 import { measure } from './measurements.ts';
 import { type Projectors, startProjectors } from './projectors.ts';
@@ -55,6 +56,7 @@ async function runApi(config: Config, log: Log): Promise<Served> {
 /** One of any number of workers of a role, with health and metrics on `WORKER_PORT`. */
 async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Served> {
   requireServers(role, config);
+  giveWay();
   const container = await openContainer(config, log, role);
   const stopped = new AbortController();
   try {

@@ -34,6 +34,23 @@ describe('An encoder of kafkajs', () => {
     );
   });
 
+  it('writes numbers of 32 bits seven bits a byte, the lowest first, as brokers read them', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 })), (numbers) => {
+        const encoder = newEncoder();
+        for (const number of numbers) encoder.writeUVarInt(number);
+        const bits = numbers.map((number) => (number >>> 0).toString(2));
+        const bytes = bits.flatMap((text) => {
+          const sevens = text.padStart(7 * Math.ceil(text.length / 7), '0').match(/.{7}/g) ?? [];
+          return sevens
+            .toReversed()
+            .map((seven, i) => Number.parseInt((i < sevens.length - 1 ? '1' : '0') + seven, 2));
+        });
+        assert.deepEqual([...encoder.buffer], bytes);
+      }),
+    );
+  });
+
   it('takes no memory of its own until it holds much', () => {
     const encoder = newEncoder();
     assert.equal(encoder.buf.length, 0);
