@@ -13,6 +13,7 @@ import {
 import type { ExpiredRow, LedgerCounts, ReadingRow, RollupKey, RollupRow } from '../ports/read-models.ts';
 import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
 import type { CachedDevice } from './telemetry-cache.ts';
+import { addRow, type RowInHand, type RowsInHand, rowAt, rowsInHand } from './telemetry-rows.ts';
 
 /** A checked reading with what the log says of it. */
 export type ReadingFact = {
@@ -22,8 +23,6 @@ export type ReadingFact = {
   readonly kept?: DeviceRetention | undefined;
 };
 
-type RowInHand = { row: ReadingRow; isNew: boolean; changed: boolean };
-
 /** By bucket and metric. */
 type Gathered = Map<number, Map<string, RollupStats>>;
 
@@ -31,7 +30,7 @@ type Gathered = Map<number, Map<string, RollupStats>>;
 export type DeviceInHand = {
   readonly device: CachedDevice;
   readonly facts: readonly ReadingFact[];
-  readonly rows: Map<number, RowInHand>;
+  readonly rows: RowsInHand;
   /** Rows found that were too old for each of their metrics, and gave way to a reading of another metric. */
   readonly expired: ExpiredRow[];
   /** By minute and metric: the points that rollups and newest values do not have yet. */
@@ -45,7 +44,7 @@ export type DeviceInHand = {
 export const inHand = (device: CachedDevice, facts: readonly ReadingFact[]): DeviceInHand => ({
   device,
   facts,
-  rows: new Map(),
+  rows: rowsInHand(),
   expired: [],
   added: new Map(),
   rollups: new Map(),
@@ -81,13 +80,29 @@ export function bucketsToLookUp({ device, facts }: DeviceInHand): readonly Rollu
 export function place({ logged, event, kept }: ReadingFact, hand: DeviceInHand): keyof LedgerCounts {
   const { deviceId, timestamp, metrics } = event.data;
   const { device, rows } = hand;
-  const found = rows.get(timestamp);
-  const held = found && isExpired(found.row, logged.receivedAt, kept) ? undefined : found;
+  const found = rowAt(rows, timestamp);
+  const held = found && isExpired(found, logged.receivedAt, kept) ? undefined : found;
   if (!held) {
-    if (found) hand.expired.push({ ...found.row, isStored: !found.isNew });
     const { receivedAt, correlationId, position } = logged;
-    const row = { deviceId, timestamp, metrics, receivedAt, correlationId, position, correctedBy: null };
-    rows.set(timestamp, { row, isNew: true, changed: true });
+    const row: RowInHand = {
+      deviceId,
+      timestamp,
+      metrics,
+      receivedAt,
+      correlationId,
+      position,
+      correctedBy: null,
+      state: 'new',
+    };
+    if (found) {
+      hand.expired.push({
+        deviceId,
+        timestamp,
+        receivedAt: found.receivedAt,
+        isStored: found.state !== 'new',
+      });
+      Object.assign(found, row);
+    } else addRow(rows, row);
     if (timestamp > device.lastAt) device.lastAt = timestamp;
     const tallies = talliesOf(hand, timestamp);
     for (const name in metrics) add(tallies, name, metrics[name] as MetricValue, timestamp);
@@ -95,7 +110,7 @@ export function place({ logged, event, kept }: ReadingFact, hand: DeviceInHand):
   }
 
   let changed = false;
-  const merged: Record<string, Metrics[string]> = { ...held.row.metrics };
+  const merged: Record<string, Metrics[string]> = { ...held.metrics };
   for (const name in metrics) {
     const value = metrics[name] as MetricValue;
     if (!Object.hasOwn(merged, name)) add(talliesOf(hand, timestamp), name, value, timestamp);
@@ -105,8 +120,9 @@ export function place({ logged, event, kept }: ReadingFact, hand: DeviceInHand):
     changed = true;
   }
   if (!changed) return 'duplicate';
-  held.row = { ...held.row, metrics: merged, correctedBy: logged.correlationId };
-  held.changed = true;
+  held.metrics = merged;
+  held.correctedBy = logged.correlationId;
+  if (held.state === 'stored') held.state = 'changed';
   return 'corrected';
 }
 

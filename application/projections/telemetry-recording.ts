@@ -12,6 +12,7 @@ import {
 } from './telemetry-in-hand.ts';
 import { countLedger, ledgerChanges } from './telemetry-ledger.ts';
 import { rebuildRollups } from './telemetry-rollups.ts';
+import { addRow, rowsInOrder } from './telemetry-rows.ts';
 
 /** Stores readings that come in log order; the tables then say what the set of all readings so far says. */
 export async function recordReadings(
@@ -60,8 +61,10 @@ async function open(
     for (const key of bucketsToLookUp(hand)) rollups.push(key);
   }
 
-  for (const row of await tables.readings(readings))
-    hands.get(row.deviceId)?.rows.set(row.timestamp, { row, isNew: false, changed: false });
+  for (const row of await tables.readings(readings)) {
+    const hand = hands.get(row.deviceId);
+    if (hand) addRow(hand.rows, { ...row, state: 'stored' });
+  }
   for (const { deviceId, level, bucket, metrics } of await tables.rollups(rollups))
     devices.get(deviceId)?.buckets[level].set(bucket, new Map(metrics));
   return [...hands.values()];
@@ -72,11 +75,9 @@ async function write(hands: readonly DeviceInHand[], tables: TelemetryTables): P
   const inserted: ReadingRow[] = [];
   const replaced: ReadingRow[] = [];
   for (const { rows } of hands)
-    for (const { row, isNew, changed } of [...rows.values()].sort(
-      (a, b) => a.row.timestamp - b.row.timestamp,
-    ))
-      if (isNew) inserted.push(row);
-      else if (changed) replaced.push(row);
+    for (const row of rowsInOrder(rows))
+      if (row.state === 'new') inserted.push(row);
+      else if (row.state === 'changed') replaced.push(row);
   await tables.write({
     expired: hands.flatMap(({ expired }) => expired),
     inserted,
