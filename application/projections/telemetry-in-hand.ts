@@ -26,10 +26,15 @@ export type ReadingFact = {
 /** By bucket and metric. */
 type Gathered = Map<number, Map<string, RollupStats>>;
 
-/** One device in a batch under way: its readings, the rows in hand and the buckets that change. */
+/** One device in a batch under way: what to look up, the rows in hand and the buckets that change. */
 export type DeviceInHand = {
   readonly device: CachedDevice;
-  readonly facts: readonly ReadingFact[];
+  /** Times of readings whose rows may be in the tables already. */
+  readonly timesToLookUp: Set<number>;
+  /** Buckets that the tables may know more of. */
+  readonly bucketsToLookUp: RollupKey[];
+  /** The minute whose buckets were seen to last. */
+  lastMinute: number;
   readonly rows: RowsInHand;
   /** Rows found that were too old for each of their metrics, and gave way to a reading of another metric. */
   readonly expired: ExpiredRow[];
@@ -41,9 +46,11 @@ export type DeviceInHand = {
   readonly corrected: Map<number, Set<string>>;
 };
 
-export const inHand = (device: CachedDevice, facts: readonly ReadingFact[]): DeviceInHand => ({
+export const inHand = (device: CachedDevice): DeviceInHand => ({
   device,
-  facts,
+  timesToLookUp: new Set(),
+  bucketsToLookUp: [],
+  lastMinute: Number.NaN,
   rows: rowsInHand(),
   expired: [],
   added: new Map(),
@@ -51,29 +58,19 @@ export const inHand = (device: CachedDevice, facts: readonly ReadingFact[]): Dev
   corrected: new Map(),
 });
 
-/** Times of readings whose rows may be in the tables already. */
-export function timesToLookUp({ device, facts }: DeviceInHand): ReadonlySet<number> {
-  const times = new Set<number>();
-  for (const { event } of facts) if (event.data.timestamp <= device.lastAt) times.add(event.data.timestamp);
-  return times;
-}
-
-/** Puts every bucket of the readings in the cache; answers with those that the tables may know more of. */
-export function bucketsToLookUp({ device, facts }: DeviceInHand): readonly RollupKey[] {
-  const keys: RollupKey[] = [];
-  let lastMinute = Number.NaN;
-  for (const { event } of facts) {
-    const minute = bucketOf('1m', event.data.timestamp);
-    if (minute === lastMinute) continue;
-    lastMinute = minute;
-    for (const level of rollupLevels) {
-      const bucket = bucketOf(level, minute);
-      if (device.buckets[level].has(bucket)) continue;
-      device.buckets[level].set(bucket, new Map());
-      if (bucket <= device.lastAt) keys.push({ deviceId: device.deviceId, level, bucket });
-    }
+/** Notes what the tables may know of a reading of that time, and puts its buckets in the cache. */
+export function anticipate(timestamp: number, hand: DeviceInHand): void {
+  const { deviceId, lastAt, buckets } = hand.device;
+  if (timestamp <= lastAt) hand.timesToLookUp.add(timestamp);
+  const minute = bucketOf('1m', timestamp);
+  if (minute === hand.lastMinute) return;
+  hand.lastMinute = minute;
+  for (const level of rollupLevels) {
+    const bucket = bucketOf(level, minute);
+    if (buckets[level].has(bucket)) continue;
+    buckets[level].set(bucket, new Map());
+    if (bucket <= lastAt) hand.bucketsToLookUp.push({ deviceId, level, bucket });
   }
-  return keys;
 }
 
 /** Puts one reading where it belongs and says what became of it. */
