@@ -31,6 +31,25 @@ export type LoggedTelemetry = {
   readonly data: unknown;
 };
 
+/** What a publication says of each of its events. */
+export type Said = Omit<LoggedTelemetry, 'position' | 'data'>;
+
+/** The event at `index` of a publication. Every reading goes through here: a spread would cost three times as much. */
+export function eventOf(said: Said, index: number, position: Position, data: unknown): LoggedTelemetry {
+  const { id, type, schemaVersion, receivedAt, correlationId, actor, traceparent } = said;
+  const event = {
+    id: `${id}/${index}`,
+    type,
+    schemaVersion,
+    position,
+    receivedAt,
+    correlationId,
+    actor,
+    data,
+  };
+  return traceparent === undefined ? event : { ...event, traceparent };
+}
+
 export interface TelemetryLog {
   /**
    * Resolves when every event is durable, with the position of the last one in each partition written to.

@@ -13,6 +13,7 @@ import {
 import type { ExpiredRow, LedgerCounts, ReadingRow, RollupKey, RollupRow } from '../ports/read-models.ts';
 import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
 import type { CachedDevice } from './telemetry-cache.ts';
+import { addRow, type RowInHand, type RowsInHand, rowAt, rowsInHand } from './telemetry-rows.ts';
 
 /** A checked reading with what the log says of it. */
 export type ReadingFact = {
@@ -22,16 +23,19 @@ export type ReadingFact = {
   readonly kept?: DeviceRetention | undefined;
 };
 
-type RowInHand = { row: ReadingRow; isNew: boolean; changed: boolean };
-
 /** By bucket and metric. */
 type Gathered = Map<number, Map<string, RollupStats>>;
 
-/** One device in a batch under way: its readings, the rows in hand and the buckets that change. */
+/** One device in a batch under way: what to look up, the rows in hand and the buckets that change. */
 export type DeviceInHand = {
   readonly device: CachedDevice;
-  readonly facts: readonly ReadingFact[];
-  readonly rows: Map<number, RowInHand>;
+  /** Times of readings whose rows may be in the tables already. */
+  readonly timesToLookUp: Set<number>;
+  /** Buckets that the tables may know more of. */
+  readonly bucketsToLookUp: RollupKey[];
+  /** The minute whose buckets were seen to last. */
+  lastMinute: number;
+  readonly rows: RowsInHand;
   /** Rows found that were too old for each of their metrics, and gave way to a reading of another metric. */
   readonly expired: ExpiredRow[];
   /** By minute and metric: the points that rollups and newest values do not have yet. */
@@ -42,52 +46,60 @@ export type DeviceInHand = {
   readonly corrected: Map<number, Set<string>>;
 };
 
-export const inHand = (device: CachedDevice, facts: readonly ReadingFact[]): DeviceInHand => ({
+export const inHand = (device: CachedDevice): DeviceInHand => ({
   device,
-  facts,
-  rows: new Map(),
+  timesToLookUp: new Set(),
+  bucketsToLookUp: [],
+  lastMinute: Number.NaN,
+  rows: rowsInHand(),
   expired: [],
   added: new Map(),
   rollups: new Map(),
   corrected: new Map(),
 });
 
-/** Times of readings whose rows may be in the tables already. */
-export function timesToLookUp({ device, facts }: DeviceInHand): ReadonlySet<number> {
-  const times = new Set<number>();
-  for (const { event } of facts) if (event.data.timestamp <= device.lastAt) times.add(event.data.timestamp);
-  return times;
-}
-
-/** Puts every bucket of the readings in the cache; answers with those that the tables may know more of. */
-export function bucketsToLookUp({ device, facts }: DeviceInHand): readonly RollupKey[] {
-  const keys: RollupKey[] = [];
-  let lastMinute = Number.NaN;
-  for (const { event } of facts) {
-    const minute = bucketOf('1m', event.data.timestamp);
-    if (minute === lastMinute) continue;
-    lastMinute = minute;
-    for (const level of rollupLevels) {
-      const bucket = bucketOf(level, minute);
-      if (device.buckets[level].has(bucket)) continue;
-      device.buckets[level].set(bucket, new Map());
-      if (bucket <= device.lastAt) keys.push({ deviceId: device.deviceId, level, bucket });
-    }
+/** Notes what the tables may know of a reading of that time, and puts its buckets in the cache. */
+export function anticipate(timestamp: number, hand: DeviceInHand): void {
+  const { deviceId, lastAt, buckets } = hand.device;
+  if (timestamp <= lastAt) hand.timesToLookUp.add(timestamp);
+  const minute = bucketOf('1m', timestamp);
+  if (minute === hand.lastMinute) return;
+  hand.lastMinute = minute;
+  for (const level of rollupLevels) {
+    const bucket = bucketOf(level, minute);
+    if (buckets[level].has(bucket)) continue;
+    buckets[level].set(bucket, new Map());
+    if (bucket <= lastAt) hand.bucketsToLookUp.push({ deviceId, level, bucket });
   }
-  return keys;
 }
 
 /** Puts one reading where it belongs and says what became of it. */
 export function place({ logged, event, kept }: ReadingFact, hand: DeviceInHand): keyof LedgerCounts {
   const { deviceId, timestamp, metrics } = event.data;
   const { device, rows } = hand;
-  const found = rows.get(timestamp);
-  const held = found && isExpired(found.row, logged.receivedAt, kept) ? undefined : found;
+  const found = rowAt(rows, timestamp);
+  const held = found && isExpired(found, logged.receivedAt, kept) ? undefined : found;
   if (!held) {
-    if (found) hand.expired.push({ ...found.row, isStored: !found.isNew });
     const { receivedAt, correlationId, position } = logged;
-    const row = { deviceId, timestamp, metrics, receivedAt, correlationId, position, correctedBy: null };
-    rows.set(timestamp, { row, isNew: true, changed: true });
+    const row: RowInHand = {
+      deviceId,
+      timestamp,
+      metrics,
+      receivedAt,
+      correlationId,
+      position,
+      correctedBy: null,
+      state: 'new',
+    };
+    if (found) {
+      hand.expired.push({
+        deviceId,
+        timestamp,
+        receivedAt: found.receivedAt,
+        isStored: found.state !== 'new',
+      });
+      Object.assign(found, row);
+    } else addRow(rows, row);
     if (timestamp > device.lastAt) device.lastAt = timestamp;
     const tallies = talliesOf(hand, timestamp);
     for (const name in metrics) add(tallies, name, metrics[name] as MetricValue, timestamp);
@@ -95,7 +107,7 @@ export function place({ logged, event, kept }: ReadingFact, hand: DeviceInHand):
   }
 
   let changed = false;
-  const merged: Record<string, Metrics[string]> = { ...held.row.metrics };
+  const merged: Record<string, Metrics[string]> = { ...held.metrics };
   for (const name in metrics) {
     const value = metrics[name] as MetricValue;
     if (!Object.hasOwn(merged, name)) add(talliesOf(hand, timestamp), name, value, timestamp);
@@ -105,8 +117,9 @@ export function place({ logged, event, kept }: ReadingFact, hand: DeviceInHand):
     changed = true;
   }
   if (!changed) return 'duplicate';
-  held.row = { ...held.row, metrics: merged, correctedBy: logged.correlationId };
-  held.changed = true;
+  held.metrics = merged;
+  held.correctedBy = logged.correlationId;
+  if (held.state === 'stored') held.state = 'changed';
   return 'corrected';
 }
 

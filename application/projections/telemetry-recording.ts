@@ -1,31 +1,36 @@
 import { bucketOf, rollupLevels } from '../../domain/telemetry/rollup.ts';
-import type { ReadingKey, ReadingRow, RollupKey, TelemetryTables } from '../ports/read-models.ts';
+import type { ReadingKey, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { TelemetryCache } from './telemetry-cache.ts';
 import {
-  bucketsToLookUp,
+  anticipate,
   type DeviceInHand,
   inHand,
   place,
   type ReadingFact,
   settle,
-  timesToLookUp,
 } from './telemetry-in-hand.ts';
 import { countLedger, ledgerChanges } from './telemetry-ledger.ts';
 import { rebuildRollups } from './telemetry-rollups.ts';
+import { addRow, rowsInOrder } from './telemetry-rows.ts';
 
-/** Stores readings that come in log order; the tables then say what the set of all readings so far says. */
+/**
+ * Stores readings that come in log order; the tables then say what the set of all readings so far says. They are gone
+ * through as they came, not by device, for that is how they lie in memory.
+ */
 export async function recordReadings(
   facts: readonly ReadingFact[],
   cache: TelemetryCache,
   tables: TelemetryTables,
 ): Promise<void> {
-  const hands = await open(facts, cache, tables);
+  const handOf = await open(facts, cache, tables);
   const changes = ledgerChanges();
-  for (const hand of hands) {
-    const { deviceId } = hand.device;
-    for (const fact of hand.facts) changes.of(deviceId, fact.logged.receivedAt)[place(fact, hand)] += 1;
-    settle(hand);
+  for (const fact of facts) {
+    const { deviceId } = fact.event.data;
+    const hand = handOf.get(deviceId) as DeviceInHand;
+    changes.of(deviceId, fact.logged.receivedAt)[place(fact, hand)] += 1;
   }
+  const hands = [...handOf.values()];
+  for (const hand of hands) settle(hand);
   await write(hands, tables);
   for (const { device, corrected } of hands)
     for (const [minute, metrics] of corrected) {
@@ -41,30 +46,28 @@ async function open(
   facts: readonly ReadingFact[],
   cache: TelemetryCache,
   tables: TelemetryTables,
-): Promise<readonly DeviceInHand[]> {
-  const factsOf = new Map<string, ReadingFact[]>();
-  for (const fact of facts) {
-    const { deviceId } = fact.event.data;
-    const known = factsOf.get(deviceId);
-    if (known) known.push(fact);
-    else factsOf.set(deviceId, [fact]);
-  }
-  const devices = await cache.load([...factsOf.keys()].sort(), tables);
+): Promise<ReadonlyMap<string, DeviceInHand>> {
+  const deviceIds = new Set<string>();
+  for (const { event } of facts) deviceIds.add(event.data.deviceId);
   const hands = new Map<string, DeviceInHand>();
-  const readings: ReadingKey[] = [];
-  const rollups: RollupKey[] = [];
-  for (const [deviceId, device] of devices) {
-    const hand = inHand(device, factsOf.get(deviceId) ?? []);
-    hands.set(deviceId, hand);
-    for (const timestamp of timesToLookUp(hand)) readings.push({ deviceId, timestamp });
-    for (const key of bucketsToLookUp(hand)) rollups.push(key);
+  for (const [deviceId, device] of await cache.load([...deviceIds].sort(), tables))
+    hands.set(deviceId, inHand(device));
+  for (const { event } of facts) {
+    const { deviceId, timestamp } = event.data;
+    anticipate(timestamp, hands.get(deviceId) as DeviceInHand);
   }
 
-  for (const row of await tables.readings(readings))
-    hands.get(row.deviceId)?.rows.set(row.timestamp, { row, isNew: false, changed: false });
+  const readings: ReadingKey[] = [];
+  for (const [deviceId, { timesToLookUp }] of hands)
+    for (const timestamp of timesToLookUp) readings.push({ deviceId, timestamp });
+  for (const row of await tables.readings(readings)) {
+    const hand = hands.get(row.deviceId);
+    if (hand) addRow(hand.rows, { ...row, state: 'stored' });
+  }
+  const rollups = [...hands.values()].flatMap(({ bucketsToLookUp }) => bucketsToLookUp);
   for (const { deviceId, level, bucket, metrics } of await tables.rollups(rollups))
-    devices.get(deviceId)?.buckets[level].set(bucket, new Map(metrics));
-  return [...hands.values()];
+    hands.get(deviceId)?.device.buckets[level].set(bucket, new Map(metrics));
+  return hands;
 }
 
 /** Rows in the order the tables keep them, which is the order they are cheapest to write in. */
@@ -72,11 +75,9 @@ async function write(hands: readonly DeviceInHand[], tables: TelemetryTables): P
   const inserted: ReadingRow[] = [];
   const replaced: ReadingRow[] = [];
   for (const { rows } of hands)
-    for (const { row, isNew, changed } of [...rows.values()].sort(
-      (a, b) => a.row.timestamp - b.row.timestamp,
-    ))
-      if (isNew) inserted.push(row);
-      else if (changed) replaced.push(row);
+    for (const row of rowsInOrder(rows))
+      if (row.state === 'new') inserted.push(row);
+      else if (row.state === 'changed') replaced.push(row);
   await tables.write({
     expired: hands.flatMap(({ expired }) => expired),
     inserted,

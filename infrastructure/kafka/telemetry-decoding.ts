@@ -1,10 +1,10 @@
 import type { KafkaMessage } from 'kafkajs';
 import type { Position } from '../../application/ports/position.ts';
-import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
+import { eventOf, type LoggedTelemetry, type Said } from '../../application/ports/telemetry-log.ts';
 import { formatPosition } from './kafka-position.ts';
 import { countHeader } from './telemetry-encoding.ts';
 
-type Packed = Omit<LoggedTelemetry, 'position' | 'data'> & {
+type Packed = Said & {
   readonly indexes: readonly number[];
   readonly events: readonly unknown[];
 };
@@ -36,14 +36,12 @@ export function decodeMessage(
   ];
 }
 
-function unpack({ indexes, events, ...said }: Packed, offset: string): readonly LoggedTelemetry[] {
+function unpack(packed: Packed, offset: string): readonly LoggedTelemetry[] {
+  const { indexes, events } = packed;
   const last = events.length - 1;
-  return events.map((data, i) => ({
-    ...said,
-    id: `${said.id}/${indexes[i]}`,
-    position: i === last ? after(offset) : `${offset}-${i + 1}`,
-    data,
-  }));
+  return events.map((data, i) =>
+    eventOf(packed, indexes[i] as number, i === last ? after(offset) : `${offset}-${i + 1}`, data),
+  );
 }
 
 const after = (offset: string): Position =>

@@ -6,14 +6,14 @@ import {
   type ResultSetHeader,
   type RowDataPacket,
 } from 'mysql2';
-import type { SqlValue } from '../sql/sql.ts';
+import type { Rows, SqlValue } from '../sql/sql.ts';
 import { execute, query } from './mysql-query.ts';
 
 export type BulkWrite = {
   readonly mode: 'insert' | 'replace';
   readonly table: string;
   readonly columns: readonly string[];
-  readonly rows: readonly (readonly SqlValue[])[];
+  readonly rows: Rows;
 };
 
 /** Characters of a statement or of a piece of a file: far below any server's `max_allowed_packet`. */
@@ -35,15 +35,17 @@ export async function insertRows(connection: Connection, write: BulkWrite, timeo
   const { columns, rows } = write;
   const one = `(${columns.map(() => '?').join(',')})`;
   const prepared = head(write) + Array(preparedRows).fill(one).join(',');
-  let from = 0;
-  for (; from + preparedRows <= rows.length; from += preparedRows) {
-    const block = rows.slice(from, from + preparedRows);
+  let block: (readonly SqlValue[])[] = [];
+  for (const row of rows) {
+    block.push(row);
+    if (block.length < preparedRows) continue;
     const values = block.flatMap((row) => row.map((value) => (value === null ? null : `${value}`)));
     const length = values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
     if (length < pieceLength) await execute(connection, { sql: prepared, values, timeout });
     else await insertText(connection, { ...write, rows: block }, timeout);
+    block = [];
   }
-  await insertText(connection, { ...write, rows: rows.slice(from) }, timeout);
+  await insertText(connection, { ...write, rows: block }, timeout);
 }
 
 async function insertText(connection: Connection, write: BulkWrite, timeout: number): Promise<void> {
@@ -74,7 +76,7 @@ export async function loadRows(connection: Connection, write: BulkWrite, timeout
   );
 }
 
-function* file(rows: BulkWrite['rows']): Generator<Buffer> {
+function* file(rows: Rows): Generator<Buffer> {
   for (const piece of pieces(rows, line, '')) yield Buffer.from(piece);
 }
 
@@ -94,9 +96,9 @@ const specials = new RegExp(special, 'g');
 const escapes: Record<string, string> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\0': '\\0' };
 
 /** The texts of rows joined by `separator`, in pieces that end with the row that makes them long enough. */
-function* pieces<Row>(
-  rows: readonly Row[],
-  text: (row: Row) => string,
+function* pieces(
+  rows: Rows,
+  text: (row: readonly SqlValue[]) => string,
   separator: string,
 ): Generator<string> {
   let piece = '';

@@ -12,7 +12,7 @@ import { chunks, inChunks, placeholders } from './chunks.ts';
 import { latestDocument, readLatest, readMetrics, readRollup, rollupDocument } from './documents.ts';
 import { countExpired } from './expired-counts.ts';
 import { tableOf } from './schema.ts';
-import type { Sql, SqlValue } from './sql.ts';
+import { rowsOf, type Sql, type SqlValue } from './sql.ts';
 
 type StoredReading = Omit<ReadingRow, 'metrics'> & { metrics: string };
 type StoredRollup = { deviceId: string; bucket: number; metrics: string };
@@ -138,8 +138,8 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
           deviceId,
           some.map((row) => row.receivedAt),
         );
-      await sql.write('insert', readings, columns, inserted.map(readingValues));
-      await sql.write('replace', readings, columns, replaced.map(readingValues));
+      await sql.write('insert', readings, columns, rowsOf(inserted, readingValues));
+      await sql.write('replace', readings, columns, rowsOf(replaced, readingValues));
       await deleteKeys(
         readings,
         'ts',
@@ -149,7 +149,7 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
         'replace',
         latest,
         ['device_id', 'ts', 'metrics'],
-        newest.map((row) => [row.deviceId, row.timestamp, latestDocument(row.metrics)]),
+        rowsOf(newest, (row) => [row.deviceId, row.timestamp, latestDocument(row.metrics)]),
       );
       for (const ids of chunks(forgotten))
         await sql.run(`DELETE FROM ${latest} WHERE device_id IN (${placeholders(ids)})`, ids);
@@ -158,7 +158,7 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
           'replace',
           rollups(level),
           ['device_id', 'bucket', 'metrics'],
-          ofLevel(buckets, level).map((row) => [row.deviceId, row.bucket, rollupDocument(row.metrics)]),
+          rowsOf(ofLevel(buckets, level), (row) => [row.deviceId, row.bucket, rollupDocument(row.metrics)]),
         );
         await deleteKeys(
           rollups(level),

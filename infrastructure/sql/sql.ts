@@ -1,5 +1,18 @@
 export type SqlValue = string | number | bigint | null;
 
+/** Rows to be written, each as the values of its columns; they can be gone through again. */
+export interface Rows extends Iterable<readonly SqlValue[]> {
+  readonly length: number;
+}
+
+/** The values of a row are made when its turn comes: those of all rows at once would cost the memory of all. */
+export const rowsOf = <Row>(rows: readonly Row[], valuesOf: (row: Row) => readonly SqlValue[]): Rows => ({
+  length: rows.length,
+  *[Symbol.iterator]() {
+    for (const row of rows) yield valuesOf(row);
+  },
+});
+
 /**
  * The little that both engines of the read models can do alike. Statements are plain SQL that MySQL, MariaDB and
  * SQLite all run, with `?` for parameters; where they differ, `dialect` decides. Every call throws
@@ -20,12 +33,7 @@ export interface Sql {
   stream<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): AsyncIterable<Row[]>;
 
   /** The engine's fastest way to write many rows. `insert` is for keys known to be new; `replace` overwrites whole rows. */
-  write(
-    mode: 'insert' | 'replace',
-    table: string,
-    columns: readonly string[],
-    rows: readonly (readonly SqlValue[])[],
-  ): Promise<void>;
+  write(mode: 'insert' | 'replace', table: string, columns: readonly string[], rows: Rows): Promise<void>;
 }
 
 export interface SqlDatabase extends Sql {

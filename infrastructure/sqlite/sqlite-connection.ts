@@ -1,6 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Sql, SqlValue } from '../sql/sql.ts';
+import type { Rows, Sql, SqlValue } from '../sql/sql.ts';
 import { isBusy, readModelsError } from './sqlite-errors.ts';
 
 /** Rows of a stream between two turns of the event loop: some milliseconds of work. */
@@ -60,7 +60,7 @@ export class SqliteConnection implements Sql {
     mode: 'insert' | 'replace',
     table: string,
     columns: readonly string[],
-    rows: readonly (readonly SqlValue[])[],
+    rows: Rows,
   ): Promise<void> {
     const into = `${mode === 'insert' ? 'INSERT' : 'REPLACE'} INTO ${table} (${columns.join(', ')})`;
     this.#tell(() => {

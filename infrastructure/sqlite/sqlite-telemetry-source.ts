@@ -1,4 +1,8 @@
-import type { LoggedTelemetry, TelemetryPublication } from '../../application/ports/telemetry-log.ts';
+import {
+  eventOf,
+  type LoggedTelemetry,
+  type TelemetryPublication,
+} from '../../application/ports/telemetry-log.ts';
 import { openSqliteFile } from './sqlite-file.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './sqlite-source.ts';
 import { lastBatch, telemetryFile } from './telemetry-file.ts';
@@ -37,7 +41,7 @@ function telemetryReader(
       let bytes = 0;
       for (const row of from.iterate(position + 1) as unknown as Iterable<Row>) {
         const skip = Math.max(0, position + 1 - row[0]);
-        for (const event of logged(row, skip, batchEvents - events.length)) events.push(event);
+        addEvents(events, row, skip, batchEvents);
         bytes += row[2].length;
         if (events.length >= batchEvents || bytes >= batchBytes) break;
       }
@@ -51,14 +55,17 @@ function telemetryReader(
   };
 }
 
-/** The row's events but for the first `skip`, at most `atMost`. */
-function logged([firstOffset, count, body]: Row, skip: number, atMost: number): LoggedTelemetry[] {
-  const { events, id, ...said } = publicationIn(body, count) ?? unreadable(firstOffset, count, body);
-  const end = Math.min(count, skip + atMost);
-  const found: LoggedTelemetry[] = [];
+/** Adds the row's events but for the first `skip`, until there are `atMost` in all. */
+function addEvents(
+  events: LoggedTelemetry[],
+  [firstOffset, count, body]: Row,
+  skip: number,
+  atMost: number,
+): void {
+  const publication = publicationIn(body, count) ?? unreadable(firstOffset, count, body);
+  const end = Math.min(count, skip + atMost - events.length);
   for (let i = skip; i < end; i += 1)
-    found.push({ ...said, id: `${id}/${i}`, position: String(firstOffset + i), data: events[i] });
-  return found;
+    events.push(eventOf(publication, i, String(firstOffset + i), publication.events[i]));
 }
 
 function publicationIn(body: string, count: number): TelemetryPublication | undefined {
