@@ -13,7 +13,7 @@ import {
 import { CommitSignal } from './commit-signal.ts';
 import { GroupCommit } from './group-commit.ts';
 import { immediateTransaction } from './immediate-transaction.ts';
-import { eventStoreError } from './sqlite-errors.ts';
+import { eventStoreError, isTaken } from './sqlite-errors.ts';
 import { openSqliteFile, type SqliteFile } from './sqlite-file.ts';
 
 /** Positions count from 1 without a gap: rows are only added, by one transaction at a time. */
@@ -130,11 +130,21 @@ export class SqliteEventStore implements EventStore, EventEraser {
   #perform(append: Append): readonly RecordedEvent[] | RevisionConflict {
     const { stream, expected, events } = append;
     const first = expected === 'none' ? 0 : expected + 1;
-    const [last] = (this.#lastRevision.get(stream) ?? [-1]) as unknown as [number];
-    if (last === first - 1) return this.#add(append, first);
-    const there = last < first ? [] : this.#events(stream, first, first + events.length - 1);
+    if (first === 0 || this.#lastOf(stream) === expected)
+      try {
+        return this.#add(append, first);
+      } catch (error) {
+        // A stream that is there is told by the index, at the first event and so before anything was written.
+        if (!isTaken(error)) throw error;
+      }
+    const there = this.#events(stream, first, first + events.length - 1);
     const repeated = there.length === events.length && there.every(({ id }, i) => id === events[i]?.id);
     return repeated ? there : new RevisionConflict(stream);
+  }
+
+  #lastOf(stream: string): number | undefined {
+    const [revision] = (this.#lastRevision.get(stream) ?? []) as unknown as number[];
+    return revision;
   }
 
   #add({ stream, events, encoded }: Append, first: number): readonly RecordedEvent[] {
