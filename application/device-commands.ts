@@ -101,6 +101,8 @@ export function deviceCommands(
           history.at(-1)?.revision ?? 'none',
           isFresh ? 'unused' : undefined,
         );
+        // Another request may have come under the same key meanwhile: then this is what that one appended.
+        if (commandDigest !== undefined) answeredBefore(appended, commandId, commandDigest);
         changed(command.deviceId);
         return answer(command.deviceId, [...history, ...appended]);
       } catch (error) {
