@@ -73,7 +73,7 @@ export class SqliteEventStore implements EventStore, EventEraser {
        WHERE stream = ? AND revision BETWEEN ? AND ? ORDER BY revision`,
     );
     this.#commits = new GroupCommit<Append, readonly RecordedEvent[]>(this.#db, {
-      perform: (appends) => appends.map((append) => this.#perform(append)),
+      perform: (append) => this.#perform(append),
       committed: () => this.#signal.announce(),
       failure: (error) => eventStoreError(error, path),
     });
@@ -87,14 +87,16 @@ export class SqliteEventStore implements EventStore, EventEraser {
     }
   }
 
-  async append(
+  append(
     stream: string,
     events: readonly NewEvent[],
     expected: ExpectedRevision,
   ): Promise<readonly RecordedEvent[]> {
-    if (!this.#db.isOpen) throw new EventStoreUnavailable('The event store is closed');
-    const encoded = events.map(({ data, metadata }) => [json(data), json(metadata)] as const);
-    return this.#commits.submit({ stream, expected, events, encoded });
+    return this.#commits.submit(() => {
+      if (!this.#db.isOpen) throw new EventStoreUnavailable('The event store is closed');
+      const encoded = events.map(({ data, metadata }) => [json(data), json(metadata)] as const);
+      return { stream, expected, events, encoded };
+    });
   }
 
   /** Positions must not have a gap, so the events stay, and what they tell goes. */
