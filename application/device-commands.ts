@@ -1,10 +1,11 @@
 import {
+  type Device,
   type DeviceCommand,
   type DeviceEvent,
   deviceDecider,
   deviceStream,
 } from '../domain/device/device.ts';
-import { type DeviceSnapshot, foldDevice, foldState, lastPosition, readDevice } from './device-history.ts';
+import { type DeviceSnapshot, foldState, lastPosition, readDevice, snapshotOf } from './device-history.ts';
 import { isoTimes } from './iso-times.ts';
 import type { Clock } from './ports/clock.ts';
 import type { EventRegistry } from './ports/event-registry.ts';
@@ -70,48 +71,44 @@ export function deviceCommands(
   return { handle };
 
   async function handle(command: DeviceCommand, context: CommandContext): Promise<CommandAnswer> {
-    const stream = deviceStream(command.deviceId);
-    const commandId =
-      context.idempotencyKey === undefined ? ids.fresh() : ids.derived(stream, context.idempotencyKey);
-    const commandDigest =
-      context.idempotencyKey === undefined ? undefined : ids.digest(withoutSecrets(command));
-    // Each request makes a token of its own: events that differ in it are not the same events.
-    const eventsId =
-      'tokenHash' in command && command.tokenHash !== undefined
-        ? ids.derived(commandId, command.tokenHash)
-        : commandId;
-
+    const { deviceId } = command;
+    const stream = deviceStream(deviceId);
     const isFresh = context.idempotencyKey === undefined;
+    const commandId = isFresh ? ids.fresh() : ids.derived(stream, context.idempotencyKey);
+    const commandDigest = isFresh ? undefined : ids.digest(withoutSecrets(command));
+
     // Most registrations are of a device that is not there: that this one is not, the append finds out at no cost.
-    let history =
-      isFresh && command.type === 'RegisterDevice' ? [] : await readDevice(eventStore, command.deviceId);
+    let history = isFresh && command.type === 'RegisterDevice' ? [] : await readDevice(eventStore, deviceId);
 
     for (let attempt = 1; ; attempt += 1) {
       const answered = commandDigest !== undefined && answeredBefore(history, commandId, commandDigest);
-      if (answered) return answer(command.deviceId, answered, true);
-      checkRevision(command.deviceId, history, context.expectedRevision);
+      if (answered) return answer(deviceId, foldState(answered, registry), answered, true);
+      checkRevision(deviceId, history, context.expectedRevision);
 
-      const events = deviceDecider.decide(command, foldState(history, registry));
-      if (events.length === 0) return answer(command.deviceId, history);
+      const device = foldState(history, registry);
+      const events = deviceDecider.decide(command, device);
+      if (events.length === 0) return answer(deviceId, device, history);
 
       try {
         const appended = await eventStore.append(
           stream,
-          events.map((event, index) => newEvent(event, ids.derived(eventsId, index))),
+          events.map(newEvent),
           history.at(-1)?.revision ?? 'none',
           isFresh ? 'unused' : undefined,
         );
-        changed(command.deviceId);
-        return answer(command.deviceId, [...history, ...appended]);
+        // Another request may have come under the same key meanwhile: then this is what that one appended.
+        if (commandDigest !== undefined) answeredBefore(appended, commandId, commandDigest);
+        changed(deviceId);
+        return answer(deviceId, events.reduce(deviceDecider.evolve, device), [...history, ...appended]);
       } catch (error) {
         if (!(error instanceof RevisionConflict) || attempt === attempts) throw error;
-        history = await readDevice(eventStore, command.deviceId);
+        history = await readDevice(eventStore, deviceId);
       }
     }
 
-    function newEvent(event: DeviceEvent, id: string): NewEvent {
+    function newEvent(event: DeviceEvent, index: number): NewEvent {
       return {
-        id,
+        id: isFresh ? ids.fresh() : derivedId(index),
         type: event.type,
         data: event.data,
         metadata: {
@@ -125,12 +122,12 @@ export function deviceCommands(
         },
       };
     }
-  }
 
-  function answer(deviceId: string, history: readonly RecordedEvent[], repeated = false): CommandAnswer {
-    const device = foldDevice(deviceId, history, registry);
-    if (device === undefined) throw new Error(`Device ${deviceId} has an empty stream after a command`);
-    return { device, position: lastPosition(history), repeated };
+    /** Each request makes a token of its own: events that differ in it are not the same events. */
+    function derivedId(index: number): string {
+      const hasToken = 'tokenHash' in command && command.tokenHash !== undefined;
+      return ids.derived(hasToken ? ids.derived(commandId, command.tokenHash) : commandId, index);
+    }
   }
 
   /** The stream as it stood right after this very command was handled, if it was. */
@@ -159,4 +156,15 @@ function checkRevision(
   const current = history.at(-1)?.revision;
   if (expected === undefined || current === undefined) return;
   if (current !== expected) throw new StaleRevision(deviceId, expected, current);
+}
+
+function answer(
+  deviceId: string,
+  device: Device,
+  history: readonly RecordedEvent[],
+  repeated = false,
+): CommandAnswer {
+  const snapshot = snapshotOf(deviceId, device, history);
+  if (snapshot === undefined) throw new Error(`Device ${deviceId} has an empty stream after a command`);
+  return { device: snapshot, position: lastPosition(history), repeated };
 }

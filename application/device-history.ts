@@ -60,7 +60,15 @@ export function foldDevice(
   events: readonly RecordedEvent[],
   registry: EventRegistry,
 ): DeviceSnapshot | undefined {
-  const device = foldState(events, registry);
+  return snapshotOf(deviceId, foldState(events, registry), events);
+}
+
+/** The device that these events, folded, are; `undefined` when it was never registered. */
+export function snapshotOf(
+  deviceId: string,
+  device: Device,
+  events: readonly RecordedEvent[],
+): DeviceSnapshot | undefined {
   const first = events[0];
   const last = events.at(-1);
   if (device.status === 'unregistered' || !first || !last) return undefined;

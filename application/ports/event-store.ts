@@ -15,7 +15,7 @@ export type EventMetadata = {
 };
 
 export type NewEvent = {
-  /** UUIDv5 of the command id and the event's index in its answer: appending again is recognised. */
+  /** The same when the same command is sent again under its idempotency key: appending again is recognised. */
   readonly id: string;
   readonly type: string;
   readonly data: unknown;

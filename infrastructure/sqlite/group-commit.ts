@@ -8,8 +8,8 @@ type Waiting<Job, Answer> = {
 };
 
 type Work<Job, Answer> = {
-  /** Runs inside the transaction: for each job its answer, or the error it alone is refused with. */
-  readonly perform: (jobs: readonly Job[]) => readonly (Answer | Error)[];
+  /** Runs inside the transaction: the job's answer, or the error it alone is refused with. */
+  readonly perform: (job: Job) => Answer | Error;
   /** Runs after each commit. */
   readonly committed: () => void;
   /** What callers are told when the transaction failed as a whole. */
@@ -30,9 +30,10 @@ export class GroupCommit<Job, Answer> {
     this.#inTransaction = immediateTransaction(db);
   }
 
-  submit(job: Job): Promise<Answer> {
+  /** The job is made at once; what making it throws is what its promise is rejected with. */
+  submit(make: () => Job): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      if (this.#waiting.push({ job, resolve, reject }) === 1) setImmediate(() => this.flush());
+      if (this.#waiting.push({ job: make(), resolve, reject }) === 1) setImmediate(() => this.flush());
     });
   }
 
@@ -43,17 +44,17 @@ export class GroupCommit<Job, Answer> {
     this.#waiting = [];
     let outcomes: readonly (Answer | Error)[];
     try {
-      outcomes = this.#inTransaction(() => this.#work.perform(group.map(({ job }) => job)));
+      outcomes = this.#inTransaction(() => group.map(({ job }) => this.#work.perform(job)));
     } catch (error) {
       const failure = this.#work.failure(error);
       for (const { reject } of group) reject(failure);
       return;
     }
     this.#work.committed();
-    for (const [i, { resolve, reject }] of group.entries()) {
+    group.forEach(({ resolve, reject }, i) => {
       const outcome = outcomes[i] as Answer | Error;
       if (outcome instanceof Error) reject(outcome);
       else resolve(outcome);
-    }
+    });
   }
 }

@@ -25,6 +25,9 @@ const primaryCode = (error: unknown): number | undefined => {
 
 export const isBusy = (error: unknown): boolean => primaryCode(error) === 5;
 
+/** That a row is there already with a value that must be its own. */
+export const isTaken = (error: unknown): boolean => (error as { errcode?: unknown }).errcode === 2067;
+
 /** Why the file at `path` cannot be used now; nothing when `error` has another cause. */
 function outage(error: unknown, path: string): string | undefined {
   if ((error as { code?: unknown }).code === 'ERR_INVALID_STATE') return `${basename(path)} is closed`;

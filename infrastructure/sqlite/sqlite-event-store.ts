@@ -13,7 +13,7 @@ import {
 import { CommitSignal } from './commit-signal.ts';
 import { GroupCommit } from './group-commit.ts';
 import { immediateTransaction } from './immediate-transaction.ts';
-import { eventStoreError } from './sqlite-errors.ts';
+import { eventStoreError, isTaken } from './sqlite-errors.ts';
 import { openSqliteFile, type SqliteFile } from './sqlite-file.ts';
 
 /** Positions count from 1 without a gap: rows are only added, by one transaction at a time. */
@@ -73,7 +73,7 @@ export class SqliteEventStore implements EventStore, EventEraser {
        WHERE stream = ? AND revision BETWEEN ? AND ? ORDER BY revision`,
     );
     this.#commits = new GroupCommit<Append, readonly RecordedEvent[]>(this.#db, {
-      perform: (appends) => appends.map((append) => this.#perform(append)),
+      perform: (append) => this.#perform(append),
       committed: () => this.#signal.announce(),
       failure: (error) => eventStoreError(error, path),
     });
@@ -87,14 +87,16 @@ export class SqliteEventStore implements EventStore, EventEraser {
     }
   }
 
-  async append(
+  append(
     stream: string,
     events: readonly NewEvent[],
     expected: ExpectedRevision,
   ): Promise<readonly RecordedEvent[]> {
-    if (!this.#db.isOpen) throw new EventStoreUnavailable('The event store is closed');
-    const encoded = events.map(({ data, metadata }) => [json(data), json(metadata)] as const);
-    return this.#commits.submit({ stream, expected, events, encoded });
+    return this.#commits.submit(() => {
+      if (!this.#db.isOpen) throw new EventStoreUnavailable('The event store is closed');
+      const encoded = events.map(({ data, metadata }) => [json(data), json(metadata)] as const);
+      return { stream, expected, events, encoded };
+    });
   }
 
   /** Positions must not have a gap, so the events stay, and what they tell goes. */
@@ -130,11 +132,21 @@ export class SqliteEventStore implements EventStore, EventEraser {
   #perform(append: Append): readonly RecordedEvent[] | RevisionConflict {
     const { stream, expected, events } = append;
     const first = expected === 'none' ? 0 : expected + 1;
-    const [last] = (this.#lastRevision.get(stream) ?? [-1]) as unknown as [number];
-    if (last === first - 1) return this.#add(append, first);
-    const there = last < first ? [] : this.#events(stream, first, first + events.length - 1);
+    if (first === 0 || this.#lastOf(stream) === expected)
+      try {
+        return this.#add(append, first);
+      } catch (error) {
+        // A stream that is there is told by the index, at the first event and so before anything was written.
+        if (!isTaken(error)) throw error;
+      }
+    const there = this.#events(stream, first, first + events.length - 1);
     const repeated = there.length === events.length && there.every(({ id }, i) => id === events[i]?.id);
     return repeated ? there : new RevisionConflict(stream);
+  }
+
+  #lastOf(stream: string): number | undefined {
+    const [revision] = (this.#lastRevision.get(stream) ?? []) as unknown as number[];
+    return revision;
   }
 
   #add({ stream, events, encoded }: Append, first: number): readonly RecordedEvent[] {

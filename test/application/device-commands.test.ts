@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { type CommandContext, deviceCommands, StaleRevision } from '../../application/device-commands.ts';
+import {
+  type CommandContext,
+  deviceCommands,
+  IdempotencyKeyReused,
+  StaleRevision,
+} from '../../application/device-commands.ts';
 import type { EventStore } from '../../application/ports/event-store.ts';
 import type { DeviceCommand } from '../../domain/device/device.ts';
 import { Rejection } from '../../domain/rejection.ts';
@@ -83,5 +88,16 @@ describe('Device commands', () => {
     const again = await handle(registration, keyed);
     assert.deepEqual(again, { device: one.device, position: one.position, repeated: true });
     assert.equal((await store.read('device-boiler-1')).length, 2);
+  });
+
+  it('refuse a key that another request uses at the same moment', async () => {
+    const keyed = { idempotencyKey: 'k' };
+    const other = { ...registration, details: { ...details, name: 'Pump' } };
+    const both = await Promise.allSettled([handle(registration, keyed), handle(other, keyed)]);
+    assert.deepEqual(
+      both.map((outcome) => outcome.status === 'fulfilled' && outcome.value.device.name),
+      ['Boiler', false],
+    );
+    await assert.rejects(handle(other, keyed), IdempotencyKeyReused);
   });
 });
