@@ -10,7 +10,7 @@ const devices = 1000;
 
 /** From the embedded log to points, latest, rollups, ledger and checkpoint, to inserting the points alone. */
 export async function projectEmbedded(bench: Bench): Promise<Row[]> {
-  const readings = bench.size(400_000, 40_000);
+  const readings = bench.size(1_000_000, 40_000);
   const folder = await bench.folder();
   const projector = bench.keep(startPeer<SessionPeer>('projector', 'session.ts'));
   const bare = bench.keep(startPeer<BareInsert>('bare insert', 'bare-insert.ts'));

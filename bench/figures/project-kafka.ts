@@ -11,7 +11,7 @@ const connections = 4;
 
 /** From Kafka to points, latest, rollups, ledger and checkpoint in MariaDB, to loading the points alone. */
 export async function projectKafka(bench: Bench): Promise<Row[]> {
-  const readings = bench.size(400_000, 40_000);
+  const readings = bench.size(1_000_000, 40_000);
   const stores = await openStores(bench);
   const projector = bench.keep(startPeer<SessionPeer>('projector', 'session.ts'));
   const bare = bench.keep(startPeer<BareLoadData>('bare LOAD DATA', 'bare-load-data.ts'));

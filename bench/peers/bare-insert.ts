@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { serveCalls } from '../harness/peer.ts';
-import { deviceId, metricsOf, readingTime } from '../harness/workload.ts';
+import { correlationId, deviceId, metricsOf, readingTime } from '../harness/workload.ts';
 
 export type InsertRun = { readonly folder: string; readonly readings: number; readonly devices: number };
 
@@ -50,7 +50,8 @@ function rowsOf(readings: number, devices: number): Values[][] {
     const rows = Array.from({ length: rowsInTransaction }, (_, i): Values => {
       const device = (from + i) % devices;
       const document = JSON.stringify(metricsOf(device));
-      return [deviceId(device), readingTime(from + i, devices), document, 1, 'bench', String(from + i), null];
+      const time = readingTime(from + i, devices);
+      return [deviceId(device), time, document, time, correlationId, String(from + i), null];
     });
     rows.sort((a, b) => (a[0] === b[0] ? Number(a[1]) - Number(b[1]) : String(a[0]) < String(b[0]) ? -1 : 1));
     return Array.from({ length: rowsInTransaction / rowsAtOnce }, (_, i) =>

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { createConnection } from 'mysql2';
 import { serveCalls } from '../harness/peer.ts';
-import { fleetReadings } from '../harness/workload.ts';
+import { correlationId, fleetReadings } from '../harness/workload.ts';
 
 export type BareLoadData = typeof calls;
 const calls = { load };
@@ -68,7 +68,7 @@ function filesOf(
     );
     const lines = rows.map(
       ({ deviceId, timestamp, metrics, i }) =>
-        `${deviceId}\t${timestamp}\t${JSON.stringify(metrics)}\t${timestamp}\tbench\t${i}\t\\N\n`,
+        `${deviceId}\t${timestamp}\t${JSON.stringify(metrics)}\t${timestamp}\t${correlationId}\t${i}\t\\N\n`,
     );
     files.push(Buffer.from(lines.join('')));
   }

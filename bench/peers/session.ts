@@ -10,10 +10,9 @@ import { services as s } from '../../interfaces/composition/services.ts';
 import { superviseProjectors } from '../../interfaces/workers/projector-supervisor.ts';
 import { inFlight } from '../harness/in-flight.ts';
 import { serveCalls } from '../harness/peer.ts';
-import { deviceDetails, deviceHistory, fleetReadings } from '../harness/workload.ts';
+import { correlationId, deviceDetails, deviceHistory, fleetReadings } from '../harness/workload.ts';
 
-/** As long as those that come with requests. */
-const context = { correlationId: '01890000-0000-7000-8000-000000000000', actor: 'bench' };
+const context = { correlationId, actor: 'bench' };
 const log = pinoLog('warn', 'bench');
 let opened: Container | undefined;
 
