@@ -30,11 +30,12 @@ export class TracedEventStore implements EventStore {
     stream: string,
     events: readonly NewEvent[],
     expected: ExpectedRevision,
+    ids?: 'unused',
   ): Promise<readonly RecordedEvent[]> {
     const [first] = events;
     const { traceparent } = first?.metadata ?? {};
     const parent = traceparent === undefined ? undefined : this.#tracing.contexts.recorded(traceparent);
-    if (!first || !parent) return this.#store.append(stream, events, expected);
+    if (!first || !parent) return this.#store.append(stream, events, expected, ids);
 
     const { system, name } = this.#destination;
     const attributes = {
@@ -51,6 +52,6 @@ export class TracedEventStore implements EventStore {
     // Who reads the stream follows on from here.
     const handedOn = { traceparent: traceparentOf(span) };
     const traced = events.map((event) => ({ ...event, metadata: { ...event.metadata, ...handedOn } }));
-    return spanned(span, () => this.#store.append(stream, traced, expected));
+    return spanned(span, () => this.#store.append(stream, traced, expected, ids));
   }
 }
