@@ -7,6 +7,7 @@ import {
 import type { DeviceEvent } from '../../domain/device/device.ts';
 import { isDeviceId, isMetricName, isReading, isTimestamp } from '../../domain/telemetry/reading.ts';
 import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+import { plainData } from './plain-data.ts';
 
 /**
  * Every event shape ever written, by type, oldest version first. To change a shape, add a version with its schema
@@ -25,15 +26,32 @@ const labels = z.record(z.string(), z.string());
 const details = { name: z.string(), type: z.string(), labels };
 
 export const eventShapes: EventShapes = {
-  DeviceRegistered: [shape(z.object({ deviceId, ...details }))],
-  DeviceDetailsChanged: [
-    shape(z.object({ deviceId, ...details }).partial({ name: true, type: true, labels: true })),
+  DeviceRegistered: [
+    shape(z.object({ deviceId, ...details }), plainData(['deviceId', 'name', 'type', 'labels'])),
   ],
-  DeviceSuspended: [shape(z.object({ deviceId, reason: z.string() }))],
-  DeviceReinstated: [shape(z.object({ deviceId }))],
-  DeviceDecommissioned: [shape(z.object({ deviceId, reason: z.string() }))],
-  DeviceTokenIssued: [shape(z.object({ deviceId, tokenHash: z.string().regex(/^[0-9a-f]{64}$/) }))],
-  DeviceErased: [shape(z.object({ deviceId, type: z.string(), reason: z.string() }))],
+  DeviceDetailsChanged: [
+    shape(
+      z.object({ deviceId, ...details }).partial({ name: true, type: true, labels: true }),
+      plainData(['deviceId'], ['name', 'type', 'labels']),
+    ),
+  ],
+  DeviceSuspended: [shape(z.object({ deviceId, reason: z.string() }), plainData(['deviceId', 'reason']))],
+  DeviceReinstated: [shape(z.object({ deviceId }), plainData(['deviceId']))],
+  DeviceDecommissioned: [
+    shape(z.object({ deviceId, reason: z.string() }), plainData(['deviceId', 'reason'])),
+  ],
+  DeviceTokenIssued: [
+    shape(
+      z.object({ deviceId, tokenHash: z.string().regex(/^[0-9a-f]{64}$/) }),
+      plainData(['deviceId', 'tokenHash']),
+    ),
+  ],
+  DeviceErased: [
+    shape(
+      z.object({ deviceId, type: z.string(), reason: z.string() }),
+      plainData(['deviceId', 'type', 'reason']),
+    ),
+  ],
   // The check of every single reading: by hand, since a schema costs several times as much.
   TelemetryRecorded: [{ accepts: (data) => (isReading(data) ? data : malformed('is not a reading')) }],
   TelemetryRetracted: [
@@ -70,9 +88,11 @@ export function registryOf(shapes: EventShapes): EventRegistry {
   }
 }
 
-export function shape(schema: z.ZodType): Shape {
+/** `isPlain` says yes only of data that the schema would answer with unchanged. */
+export function shape(schema: z.ZodType, isPlain: (data: unknown) => boolean = () => false): Shape {
   return {
     accepts(data) {
+      if (isPlain(data)) return data;
       const result = schema.safeParse(data);
       return result.success ? result.data : malformed(z.prettifyError(result.error));
     },
