@@ -1,16 +1,21 @@
 const seed = 0x9747b28c;
 const m = 0x5bd1e995;
 
+/** A buffer for each key would cost more than the rest. Long enough for any device id, three bytes a character. */
+const scratch = Buffer.allocUnsafe(384);
+
 /**
  * The partition Kafka's own clients choose for this key, so that every producer puts a device in the same one.
  * kafkajs has the same function on 64-bit integers, at many times the cost.
  */
 export function partitionOf(key: string, partitions: number): number {
-  return (murmur2(Buffer.from(key)) & 0x7fffffff) % partitions;
+  const fits = 3 * key.length <= scratch.length;
+  const bytes = fits ? scratch : Buffer.from(key);
+  const length = fits ? scratch.write(key) : bytes.length;
+  return (murmur2(bytes, length) & 0x7fffffff) % partitions;
 }
 
-function murmur2(data: Buffer): number {
-  const { length } = data;
+function murmur2(data: Buffer, length: number): number {
   let h = seed ^ length;
   let i = 0;
   for (; i + 4 <= length; i += 4) {

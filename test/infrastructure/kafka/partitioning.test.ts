@@ -10,7 +10,7 @@ describe('The partition of a device', () => {
       Array.from({ length: count }, (_, partitionId) => ({ partitionId, leader: 1 }) as PartitionMetadata);
     fc.assert(
       fc.property(
-        fc.string({ unit: 'binary', minLength: 1 }),
+        fc.string({ unit: 'binary', minLength: 1, maxLength: 300 }),
         fc.integer({ min: 1, max: 100 }),
         (key, count) => {
           const message = { key, value: '' };
