@@ -1,7 +1,7 @@
 import type { Bench } from '../harness/bench.ts';
 import { fleet } from '../harness/embedded.ts';
 import { startPeer } from '../harness/peer.ts';
-import { bin, startProcess } from '../harness/process.ts';
+import { bin, startProcess, unset } from '../harness/process.ts';
 import type { Row } from '../harness/row.ts';
 import { memoryOf, type Usage, watchUsage } from '../harness/usage.ts';
 import { deviceIds } from '../harness/workload.ts';
@@ -29,7 +29,9 @@ export async function rebuildBeside(bench: Bench): Promise<Row[]> {
   let usage: readonly Usage[] = [];
   for (let round = 0; round < bench.options.rounds; round += 1) {
     const words = [bin, 'projections', 'rebuild', 'telemetry', '--json'];
-    const rebuild = bench.keep(startProcess('rebuild', process.execPath, words, { DATA_DIR: folder }));
+    const rebuild = bench.keep(
+      startProcess('rebuild', process.execPath, words, { ...unset, DATA_DIR: folder }),
+    );
     const watch = watchUsage(rebuild.role, rebuild.pid);
     const held: number[] = [];
     const looking = setInterval(() => {

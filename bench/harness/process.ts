@@ -21,7 +21,7 @@ const endWithin = 10_000;
 export const bin = path.resolve(import.meta.dirname, '../../interfaces/cli/fieldlog.mjs');
 
 /** The variables that name servers for the benchmark are not to turn an embedded figure into another. */
-const unset = Object.fromEntries(
+export const unset = Object.fromEntries(
   ['FIELDLOG_CONFIG', ...Object.keys(configSchema.shape)].map((name) => [name, '']),
 );
 

@@ -37,8 +37,11 @@ const fetchWait = 500;
  * or two, a database that waits for the disk takes the machine from everybody else.
  */
 const fetchInterval = 100;
-/** As kafkajs sees it: those that have to wait for their turn here, or for the next fetch, are among them. */
-const handledAtOnce = 256;
+/**
+ * Batches that kafkajs hands over at once, those that wait for their turn here or for the next fetch among them. Each
+ * costs something at every fetch, of an idle worker too.
+ */
+const handledAtOnce = 32;
 const leaveTime = 5000;
 const tick = 5000;
 
@@ -151,7 +154,7 @@ export class KafkaConsumerSession {
     await consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: false,
-      partitionsConsumedConcurrently: handledAtOnce,
+      partitionsConsumedConcurrently: Math.max(handledAtOnce, this.#options.concurrency),
       eachBatch: (payload) => this.#eachBatch(payload),
     });
   }
