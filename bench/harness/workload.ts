@@ -84,7 +84,7 @@ export const deviceHistory = (n: number, events: number): (NewEvent & { data: { 
       $correlationId: `01890000-0000-7000-8000-${String(n).padStart(12, '0')}`,
       $causationId: `01890000-0000-7000-8000-${String(n).padStart(12, '0')}`,
       actor: 'bench',
-      recordedAt: '2026-01-01T00:00:00.000Z',
+      recordedAt: new Date(firstTime + n * events + revision).toISOString(),
       schemaVersion: 1,
     },
   }));
