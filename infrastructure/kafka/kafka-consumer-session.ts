@@ -36,7 +36,7 @@ const fetchWait = 500;
  * Milliseconds from one fetch to the next. What trickles in shares transactions meanwhile: with one for each reading
  * or two, a database that waits for the disk takes the machine from everybody else.
  */
-const fetchInterval = 100;
+const fetchInterval = 50;
 /**
  * Batches that kafkajs hands over at once, those that wait for their turn here or for the next fetch among them. Each
  * costs something at every fetch, of an idle worker too.
