@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { isDeviceId } from '../../domain/telemetry/reading.ts';
 
 type Check = (value: unknown) => boolean;
@@ -15,17 +16,22 @@ const checks = {
 type Field = keyof typeof checks;
 
 /**
- * Tells a device event's data that is nothing but these fields, each as it should be: its schema, which makes a copy
- * and takes several times as long, would answer with the same. Of all other data the schema decides.
+ * Tells a device event's data that is nothing but the fields of its schema, each as it should be: the schema, which
+ * makes a copy and takes several times as long, would answer with the same. Of all other data the schema decides.
  */
-export function plainData(required: readonly Field[], optional: readonly Field[] = []): Check {
+export function plainData({ shape }: z.ZodObject<{ readonly [Name in Field]?: z.ZodType }>): Check {
+  const fields = (Object.keys(shape) as Field[]).map((name) => ({
+    name,
+    check: checks[name],
+    isOptional: shape[name]?.isOptional() === true,
+  }));
   return (data) => {
     if (!isObject(data)) return false;
-    for (const field of required) if (!checks[field](data[field])) return false;
-    let known = required.length;
-    for (const field of optional) {
-      if (data[field] === undefined) continue;
-      if (!checks[field](data[field])) return false;
+    let known = 0;
+    for (const { name, check, isOptional } of fields) {
+      const value = data[name];
+      if (value === undefined && isOptional) continue;
+      if (!check(value)) return false;
       known += 1;
     }
     return Object.keys(data).length === known;
