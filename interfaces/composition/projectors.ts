@@ -28,10 +28,10 @@ type Told<Event> = {
   readonly traceparent: (event: Event) => string | undefined;
 };
 
-const ofDevices = (): Told<RecordedEvent> => ({
-  takenAt: recordedAt(),
+const ofDevices: Told<RecordedEvent> = {
+  takenAt: recordedAt,
   traceparent: ({ metadata }) => metadata?.traceparent,
-});
+};
 
 const ofTelemetry: Told<LoggedTelemetry> = {
   takenAt: ({ receivedAt }) => receivedAt,
@@ -49,13 +49,13 @@ export async function rebuildable(container: Container, name: ProjectionName): P
 
   switch (name) {
     case 'devices':
-      return over(devicesProjection(registry), await container.getAsync(s.deviceSource), name, ofDevices());
+      return over(devicesProjection(registry), await container.getAsync(s.deviceSource), name, ofDevices);
     case 'device_history':
       return over(
         deviceHistoryProjection(registry),
         await container.getAsync(s.deviceSource),
         name,
-        ofDevices(),
+        ofDevices,
       );
     case 'telemetry': {
       const projection = telemetryProjection(
@@ -178,16 +178,7 @@ export async function supervisedProjections(
   );
 }
 
-/** Reads a time only once where events that came together have the same. */
-function recordedAt(): TakenAt<RecordedEvent> {
-  let text: string | undefined;
-  let time: number | undefined;
-  return ({ metadata }) => {
-    if (metadata?.recordedAt !== text) {
-      text = metadata?.recordedAt;
-      const at = Date.parse(text ?? '');
-      time = Number.isNaN(at) ? undefined : at;
-    }
-    return time;
-  };
+function recordedAt({ metadata }: RecordedEvent): number | undefined {
+  const at = Date.parse(metadata?.recordedAt ?? '');
+  return Number.isNaN(at) ? undefined : at;
 }
