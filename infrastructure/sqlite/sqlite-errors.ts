@@ -25,7 +25,7 @@ const primaryCode = (error: unknown): number | undefined => {
 
 export const isBusy = (error: unknown): boolean => primaryCode(error) === 5;
 
-/** That a row is there already with a value that must be its own. */
+/** SQLITE_CONSTRAINT_UNIQUE: a row is there already with a value that must be its own. */
 export const isTaken = (error: unknown): boolean => (error as { errcode?: unknown }).errcode === 2067;
 
 /** Why the file at `path` cannot be used now; nothing when `error` has another cause. */

@@ -5,9 +5,9 @@ import { setPriority } from 'node:os';
 const niceness = 10;
 
 /**
- * Lowers the priority of this thread, and of those it starts. Where the machine cannot do both at once, taking what devices send comes before
- * projecting it, which can be made up for later. Linux knows the priority of a thread, other systems only that of the
- * process.
+ * Lowers the priority of this thread, and of those it starts. Where the machine cannot do both at once, taking what
+ * devices send comes before projecting it, which can be made up for later. Linux knows the priority of a thread, other
+ * systems only that of the process.
  */
 export function giveWay(): void {
   if (process.platform !== 'linux') return;
