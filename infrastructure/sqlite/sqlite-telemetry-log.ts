@@ -1,14 +1,13 @@
-import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
 import type { PartitionPosition } from '../../application/ports/position.ts';
 import {
   type TelemetryLog,
   TelemetryLogUnavailable,
   type TelemetryPublication,
 } from '../../application/ports/telemetry-log.ts';
+import { AnsweringThread } from './answering-thread.ts';
 import { openSqliteFile } from './sqlite-file.ts';
 import { telemetryFile } from './telemetry-file.ts';
-import type { Batch, Order, Outcome } from './telemetry-log-thread.ts';
+import type { Batch, Group, Outcome } from './telemetry-log-thread.ts';
 
 type Waiting = {
   readonly batch: Batch;
@@ -27,12 +26,10 @@ const enoughToSend = 65_536;
  */
 export class SqliteTelemetryLog implements TelemetryLog {
   readonly #path: string;
-  #thread: Worker | undefined;
+  #thread: AnsweringThread<Group, Outcome>;
   #waiting: Waiting[] = [];
   /** Of what is waiting. */
   #characters = 0;
-  /** Groups the thread has not answered yet, in order. */
-  #sent: (readonly Waiting[])[] = [];
   #closed = false;
 
   /** Throws `StartupError`. */
@@ -40,7 +37,7 @@ export class SqliteTelemetryLog implements TelemetryLog {
     this.#path = path;
     // What is wrong with the file is told here and now, not by a thread later on.
     openSqliteFile(telemetryFile(path)).close();
-    this.#thread = this.#start();
+    this.#thread = threadOf(path);
   }
 
   async publish(publication: TelemetryPublication): Promise<readonly PartitionPosition[]> {
@@ -63,11 +60,7 @@ export class SqliteTelemetryLog implements TelemetryLog {
     if (this.#closed) return;
     this.#closed = true;
     this.#send();
-    const thread = this.#thread;
-    if (!thread) return;
-    const exited = once(thread, 'exit');
-    thread.postMessage('close' satisfies Order);
-    await exited;
+    await this.#thread.end();
   }
 
   #send(): void {
@@ -75,32 +68,20 @@ export class SqliteTelemetryLog implements TelemetryLog {
     const group = this.#waiting;
     this.#waiting = [];
     this.#characters = 0;
-    this.#sent.push(group);
-    this.#thread ??= this.#start();
-    this.#thread.postMessage(group.map(({ batch }) => batch) satisfies Order);
-  }
-
-  #start(): Worker {
-    const thread = new Worker(new URL('./telemetry-log-thread.ts', import.meta.url), {
-      workerData: this.#path,
-    });
-    let cause: unknown;
-    thread.on('error', (error) => {
-      cause = error;
-    });
-    thread.on('message', (outcomes: readonly Outcome[]) => {
-      for (const outcome of outcomes) settle(this.#sent.shift() ?? [], outcome);
-    });
-    thread.on('exit', () => {
-      this.#thread = undefined;
-      const lost = new TelemetryLogUnavailable('The thread that writes the telemetry log ended', 1, {
-        cause,
-      });
-      for (const { reject } of this.#sent.splice(0).flat()) reject(lost);
-    });
-    return thread;
+    if (this.#thread.hasEnded) this.#thread = threadOf(this.#path);
+    this.#thread.ask(group.map(({ batch }) => batch)).then(
+      (outcome) => settle(group, outcome),
+      (error) => settle(group, { failed: error }),
+    );
   }
 }
+
+const threadOf = (path: string) =>
+  new AnsweringThread<Group, Outcome>(
+    new URL('./telemetry-log-thread.ts', import.meta.url),
+    path,
+    (cause) => new TelemetryLogUnavailable('The thread that writes the telemetry log ended', 1, { cause }),
+  );
 
 function settle(group: readonly Waiting[], outcome: Outcome): void {
   if ('positions' in outcome) {

@@ -1,5 +1,6 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import type { End } from './answering-thread.ts';
 import { CommitSignal } from './commit-signal.ts';
 import { immediateTransaction } from './immediate-transaction.ts';
 import { telemetryLogError } from './sqlite-errors.ts';
@@ -9,8 +10,8 @@ import { lastBatch, telemetryFile } from './telemetry-file.ts';
 /** A publication as the row it becomes. */
 export type Batch = { readonly count: number; readonly body: string };
 
-/** What is sent together is a group; it is answered with one outcome. */
-export type Order = readonly Batch[] | 'close';
+/** What is sent together; it is answered with one outcome. */
+export type Group = readonly Batch[];
 
 /** What becomes of one group: the position of each batch's last event, or why none is stored. */
 export type Outcome =
@@ -28,10 +29,10 @@ const insert = db.prepare('INSERT INTO batches (first_offset, count, body) VALUE
 const last = db.prepare(lastBatch);
 last.setReturnArrays(true);
 
-port.on('message', (order: Order) => {
-  const groups: (readonly Batch[])[] = [];
-  for (let next: Order | undefined = order; next !== undefined; next = received()) {
-    if (next === 'close') {
+port.on('message', (order: Group | End) => {
+  const groups: Group[] = [];
+  for (let next: Group | End | undefined = order; next !== undefined; next = received()) {
+    if (next === 'end') {
       commit(groups);
       signal.close();
       db.close();
@@ -44,9 +45,9 @@ port.on('message', (order: Order) => {
 });
 
 /** What else has come while the last transaction went on. */
-const received = (): Order | undefined => receiveMessageOnPort(port)?.message;
+const received = (): Group | End | undefined => receiveMessageOnPort(port)?.message;
 
-function commit(groups: readonly (readonly Batch[])[]): void {
+function commit(groups: readonly Group[]): void {
   if (groups.length === 0) return;
   const outcomes = outcomesOf(groups);
   if (outcomes.some((outcome) => 'positions' in outcome)) signal.announce();
@@ -54,7 +55,7 @@ function commit(groups: readonly (readonly Batch[])[]): void {
 }
 
 /** All groups in one transaction: they are stored together or not at all. */
-function outcomesOf(groups: readonly (readonly Batch[])[]): readonly Outcome[] {
+function outcomesOf(groups: readonly Group[]): readonly Outcome[] {
   try {
     return inTransaction(() => append(groups));
   } catch (error) {
@@ -65,7 +66,7 @@ function outcomesOf(groups: readonly (readonly Batch[])[]): readonly Outcome[] {
   }
 }
 
-function append(groups: readonly (readonly Batch[])[]): readonly Outcome[] {
+function append(groups: readonly Group[]): readonly Outcome[] {
   const [first, length] = (last.get() ?? [1, 0]) as unknown as [number, number];
   let next = first + length;
   return groups.map((group) => ({
