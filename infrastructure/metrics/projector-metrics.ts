@@ -4,6 +4,9 @@ import type { ProjectorObserver } from '../../application/projector.ts';
 /** When the API took an event, epoch milliseconds; `undefined` when the event does not say. */
 export type TakenAt<Event> = (event: Event) => number | undefined;
 
+/** Seconds; longer ones are told apart by nothing. */
+const longestDelay = 60;
+
 /** Counts what the projectors of this process do. One per registry. */
 export class ProjectorMetrics {
   readonly #events: Counter<'projection'>;
@@ -50,9 +53,9 @@ export class ProjectorMetrics {
     });
     this.#delay = new Histogram({
       name: 'fieldlog_ingestion_to_storage_seconds',
-      help: 'Time from the request that brought events to the commit of their rows, once for all that came together',
+      help: 'Time from the request that brought events to the commit of their rows, once for all that came together; once a batch where all of it is older than a minute',
       labelNames,
-      buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
+      buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, longestDelay],
       registers,
     });
     this.#progress = new Gauge({
@@ -74,14 +77,26 @@ export class ProjectorMetrics {
         this.#seconds.observe({ projection }, seconds);
         this.#progress.set({ projection }, now / 1000);
         for (const letter of parked) this.#parked.inc({ projection, cause: letter.cause });
-        let last: number | undefined;
-        for (const event of events) {
-          const taken = takenAt(event);
-          if (taken !== undefined && taken !== last) delay.observe(Math.max(0, now - taken) / 1000);
-          last = taken;
-        }
+        for (const taken of momentsOf(events, takenAt, now - longestDelay * 1000))
+          delay.observe(Math.max(0, now - taken) / 1000);
       },
       failed: () => this.#errors.inc({ projection }),
     };
+  }
+}
+
+/** When each request came, or the last one alone where even that was before `history`: all others tell the same. */
+function* momentsOf<Event>(
+  events: readonly Event[],
+  takenAt: TakenAt<Event>,
+  history: number,
+): Generator<number> {
+  const newest = events.at(-1);
+  const isHistory = newest !== undefined && (takenAt(newest) ?? history) < history;
+  let last: number | undefined;
+  for (const event of isHistory ? [newest] : events) {
+    const taken = takenAt(event);
+    if (taken !== undefined && taken !== last) yield taken;
+    last = taken;
   }
 }
