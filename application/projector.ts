@@ -207,6 +207,7 @@ export function projector<Event extends Positioned, Decoded>(
       }
       parked = [...letters.values()];
       reached = { position: last.position, epoch: locked.epoch };
+      batch.handled?.();
       return last.position;
     });
     state.trusted = reached;

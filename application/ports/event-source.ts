@@ -8,6 +8,8 @@ export type Batch<Event extends Positioned> = {
   /** Where reading stood before the first event: a consumer whose checkpoint lies before it has missed some. */
   readonly after: Position | null;
   readonly events: readonly Event[];
+  /** To be called when nothing is left to do but to wait for the batch's effects to be durable: the time to read on. */
+  readonly handled?: () => void;
 };
 
 export interface BatchConsumer<Event extends Positioned> {

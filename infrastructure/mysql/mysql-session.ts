@@ -1,5 +1,5 @@
 import type { Connection, QueryOptions, ResultSetHeader } from 'mysql2';
-import type { Sql, SqlValue } from '../sql/sql.ts';
+import type { Sql, SqlReader, SqlValue } from '../sql/sql.ts';
 import { type BulkWrite, insertRows, loadRows } from './bulk-write.ts';
 import { faultOf, refusesLocalInfile } from './mysql-faults.ts';
 import { query, type Result } from './mysql-query.ts';
@@ -15,7 +15,7 @@ export type Server = { localInfile: boolean };
  * Statements on one connection, most often those of one transaction. After a failure that may have taken back or
  * half done what went before, every further call throws that failure: the transaction can only be rolled back.
  */
-export class MysqlSession implements Sql {
+export class MysqlSession implements Sql, SqlReader {
   readonly dialect = 'mysql';
   readonly #connection: Connection;
   readonly #server: Server;

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PoolConnection } from 'mysql2';
 import type { Log } from '../../application/ports/log.ts';
-import type { Sql, SqlDatabase, SqlValue } from '../sql/sql.ts';
+import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
 import { type Fault, faultOf } from './mysql-faults.ts';
 import { MysqlPool, type PoolStatistics } from './mysql-pool.ts';
 import { query } from './mysql-query.ts';
@@ -92,7 +92,7 @@ export class MysqlSql implements SqlDatabase {
     return this.#transaction(work, ['rolled-back', 'lost']);
   }
 
-  snapshot<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+  snapshot<T>(work: (sql: SqlReader) => Promise<T>): Promise<T> {
     return this.#persistently(
       async (session) => {
         await session.run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ');

@@ -1,5 +1,5 @@
 import type { ProjectionName } from '../../application/projections/projection.ts';
-import type { Sql } from './sql.ts';
+import type { SqlQueries } from './sql.ts';
 
 /** The generation that readers use of each projection. */
 export type ActiveGenerations = Readonly<Record<ProjectionName, number>>;
@@ -8,7 +8,10 @@ export type ActiveGenerations = Readonly<Record<ProjectionName, number>>;
  * Runs a query on the active generations. Between asking which these are and the query itself, another may have
  * become active and the tables of the old one may be gone: the query then runs again on the new one.
  */
-export async function onActive<T>(sql: Sql, query: (active: ActiveGenerations) => Promise<T>): Promise<T> {
+export async function onActive<T>(
+  sql: SqlQueries,
+  query: (active: ActiveGenerations) => Promise<T>,
+): Promise<T> {
   for (let active = await activeGenerations(sql); ; ) {
     try {
       return await query(active);
@@ -21,7 +24,7 @@ export async function onActive<T>(sql: Sql, query: (active: ActiveGenerations) =
   }
 }
 
-async function activeGenerations(sql: Sql): Promise<ActiveGenerations> {
+async function activeGenerations(sql: SqlQueries): Promise<ActiveGenerations> {
   const rows = await sql.rows<[ProjectionName, number]>('SELECT name, active FROM projections');
   return Object.fromEntries(rows) as ActiveGenerations;
 }

@@ -2,13 +2,13 @@ import { hash } from 'node:crypto';
 import type { TableDigest } from '../../application/ports/projection-control.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { tableOf, tablesOf } from './schema.ts';
-import type { Sql } from './sql.ts';
+import type { SqlReader } from './sql.ts';
 
 const size = 1n << 128n;
 
 /** Told of every table of a generation: how many rows, and the sum of their hashes, which no order changes. */
 export async function generationDigest(
-  sql: Sql,
+  sql: SqlReader,
   projection: ProjectionName,
   generation: number,
 ): Promise<readonly TableDigest[]> {

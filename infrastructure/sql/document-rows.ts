@@ -4,7 +4,7 @@ import { onActive } from './active-generations.ts';
 import { placeholders } from './chunks.ts';
 import { matchingDevices } from './device-filter.ts';
 import { tableOf } from './schema.ts';
-import type { Sql } from './sql.ts';
+import type { SqlQueries } from './sql.ts';
 
 /** A table with one JSON document for a device and a time. */
 export type DocumentTable = { readonly base: string; readonly time: 'ts' | 'bucket' };
@@ -33,7 +33,7 @@ const devicesAtOnce = 256;
  * a newly activated generation.
  */
 export async function* documentRows(
-  sql: Sql,
+  sql: SqlQueries,
   { base, time }: DocumentTable,
   { scope, range, order, limit, after, first }: DocumentQuery,
 ): AsyncGenerator<readonly DocumentRow[]> {

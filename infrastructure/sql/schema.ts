@@ -1,7 +1,7 @@
 import { type ProjectionName, projectionNames, versionOf } from '../../application/projections/projection.ts';
 import { rollupLevels } from '../../domain/telemetry/rollup.ts';
 import { StartupError } from '../startup-error.ts';
-import type { Sql, SqlDatabase } from './sql.ts';
+import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 import { viewsOf } from './views.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
@@ -12,16 +12,16 @@ export const tableOf = (base: string, generation: number): string => `${base}_g$
 
 /** Brings the read-model tables up to this release, from nothing or from any older one. */
 export async function migrateReadModels(db: SqlDatabase, now: number): Promise<void> {
+  // Nearly always: whoever only reads shall not have opened the database for writing.
+  const isThere = await hasColumn(db, 'schema_migrations', 'version');
+  if (isThere && (await storedVersion(db)) === schemaVersion) return;
   await db.run(
     `CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`,
   );
   await db.transaction(async (tx) => {
     // MySQL commits with every change of a schema, so the transaction alone keeps nobody out.
     if (tx.dialect === 'mysql') await tx.all("SELECT GET_LOCK(CONCAT('fieldlog migrates ', DATABASE()), 60)");
-    const [row] = await tx.all<{ version: number | null }>(
-      'SELECT MAX(version) AS version FROM schema_migrations',
-    );
-    const found = row?.version ?? 0;
+    const found = await storedVersion(tx);
     if (found > schemaVersion)
       throw new StartupError(
         `The read models have schema ${found}, this release knows ${schemaVersion}: start the newer release that wrote them`,
@@ -34,6 +34,13 @@ export async function migrateReadModels(db: SqlDatabase, now: number): Promise<v
       await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
     if (tx.dialect === 'mysql') await tx.all("SELECT RELEASE_LOCK(CONCAT('fieldlog migrates ', DATABASE()))");
   });
+}
+
+async function storedVersion(sql: SqlQueries): Promise<number> {
+  const [row] = await sql.all<{ version: number | null }>(
+    'SELECT MAX(version) AS version FROM schema_migrations',
+  );
+  return row?.version ?? 0;
 }
 
 async function createFirstTables(tx: Sql, now: number): Promise<void> {
@@ -86,7 +93,7 @@ async function addRetention(tx: Sql, isNew: boolean): Promise<void> {
   }
 }
 
-async function hasColumn(sql: Sql, name: string, column: string): Promise<boolean> {
+async function hasColumn(sql: SqlQueries, name: string, column: string): Promise<boolean> {
   const columns =
     sql.dialect === 'mysql'
       ? 'information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?'

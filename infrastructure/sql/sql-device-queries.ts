@@ -10,9 +10,9 @@ import {
   type StoredHistory,
 } from './device-rows.ts';
 import { tableOf } from './schema.ts';
-import type { Sql } from './sql.ts';
+import type { SqlQueries } from './sql.ts';
 
-export const sqlDeviceQueries = (sql: Sql): DeviceQueries => ({
+export const sqlDeviceQueries = (sql: SqlQueries): DeviceQueries => ({
   async list(filter, { limit, after = '' }) {
     const rows = await onActive(sql, ({ devices }) => {
       const { from, where, id, params } = matchingDevices(filter, devices);

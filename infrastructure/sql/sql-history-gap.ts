@@ -3,7 +3,7 @@ import { comparePositions } from '../../application/ports/position.ts';
 import type { ReadingRow } from '../../application/ports/read-models.ts';
 import { readMetrics } from './documents.ts';
 import { tableOf } from './schema.ts';
-import type { Sql } from './sql.ts';
+import type { SqlReader } from './sql.ts';
 
 type Row = [
   deviceId: string,
@@ -16,7 +16,7 @@ type Row = [
 ];
 
 /** Positions are text that no engine can compare, so every row is looked at, and none kept. */
-export const sqlHistoryGap = (sql: Sql): HistoryGap => ({
+export const sqlHistoryGap = (sql: SqlReader): HistoryGap => ({
   async count({ generation }, expired) {
     let readings = 0;
     let from: number | null = null;

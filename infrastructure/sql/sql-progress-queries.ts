@@ -1,7 +1,7 @@
 import type { ProgressQueries, ProjectionProgress } from '../../application/ports/queries.ts';
 import { onActive } from './active-generations.ts';
 import { tableOf } from './schema.ts';
-import type { Sql } from './sql.ts';
+import type { SqlQueries } from './sql.ts';
 
 type Totals = Awaited<ReturnType<ProgressQueries['ledgerTotals']>>;
 type ProgressRow = {
@@ -13,7 +13,7 @@ type ProgressRow = {
 };
 
 /** How far the active generations have come, and what their ledgers and dead letters say. */
-export function sqlProgressQueries(sql: Sql): ProgressQueries {
+export function sqlProgressQueries(sql: SqlQueries): ProgressQueries {
   return {
     async progress() {
       const rows = await sql.all<ProgressRow>(

@@ -15,7 +15,7 @@ import type { Generation } from '../../application/ports/read-models.ts';
 import { isProjectionName, type ProjectionName } from '../../application/projections/projection.ts';
 import { generationDigest } from './digests.ts';
 import { createGeneration, dropGeneration, publishViews, tableOf, tablesOf } from './schema.ts';
-import type { Sql, SqlDatabase } from './sql.ts';
+import type { Sql, SqlDatabase, SqlQueries, SqlReader } from './sql.ts';
 import { sqlReadModelsWithin } from './sql-read-models.ts';
 
 type ProjectionRow = { projection: string; active: number; published: number; paused: number };
@@ -228,7 +228,7 @@ async function forget(tx: Sql, { projection, generation }: Generation): Promise<
     await tx.run(`DELETE FROM ${table} ${ofGeneration}`, [projection, generation]);
 }
 
-async function digestOf(sql: Sql, of: Generation): Promise<GenerationDigest> {
+async function digestOf(sql: SqlReader, of: Generation): Promise<GenerationDigest> {
   return {
     ...of,
     checkpoints: await checkpointsOf(sql, of, ''),
@@ -236,7 +236,11 @@ async function digestOf(sql: Sql, of: Generation): Promise<GenerationDigest> {
   };
 }
 
-async function checkpointsOf(sql: Sql, of: Generation, lock: string): Promise<ReadonlyMap<number, Position>> {
+async function checkpointsOf(
+  sql: SqlQueries,
+  of: Generation,
+  lock: string,
+): Promise<ReadonlyMap<number, Position>> {
   const rows = await sql.all<{ part: number; position: Position | null }>(
     `SELECT part, position FROM checkpoints ${ofGeneration}${lock}`,
     [of.projection, of.generation],

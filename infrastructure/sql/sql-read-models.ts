@@ -36,11 +36,11 @@ export function sqlReadModelsWithin(tx: Sql, clock: Clock): ReadModels {
       await tx.run('SAVEPOINT one_turn');
       try {
         await work();
+        await tx.run('RELEASE SAVEPOINT one_turn');
       } catch (error) {
         await tx.run('ROLLBACK TO SAVEPOINT one_turn');
         throw error;
       }
-      await tx.run('RELEASE SAVEPOINT one_turn');
     });
     lastTurn = turn.catch(() => undefined);
     return turn;
@@ -65,11 +65,12 @@ async function consumeInto(
   const locked = await lockCheckpoint(tx, of, partition, now);
   const position = await work(sqlProjectionTables(tx, of), locked);
   if (position !== locked.position)
-    await tx.run(`UPDATE checkpoints SET position = ?, updated_at = ? ${ofPartition}`, [
-      position,
-      now,
-      ...keyOf(of, partition),
-    ]);
+    await tx.write(
+      'replace',
+      'checkpoints',
+      ['projection', 'generation', 'part', 'position', 'epoch', 'updated_at'],
+      [[...keyOf(of, partition), position, locked.epoch, now]],
+    );
 }
 
 async function repairIn(

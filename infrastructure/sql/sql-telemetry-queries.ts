@@ -13,9 +13,9 @@ import { matchingDevices } from './device-filter.ts';
 import { documentRows } from './document-rows.ts';
 import { readLatest, readMetrics, readRollup } from './documents.ts';
 import { tableOf } from './schema.ts';
-import type { Sql } from './sql.ts';
+import type { SqlQueries } from './sql.ts';
 
-export const sqlTelemetryQueries = (sql: Sql): TelemetryQueries => ({
+export const sqlTelemetryQueries = (sql: SqlQueries): TelemetryQueries => ({
   async *points(query) {
     const { scope, metrics, range, order, after } = query;
     const namesOf = metrics ? namesAmong(metrics) : allNames();
@@ -110,7 +110,7 @@ function allNames(): NamesOf {
 }
 
 function latestRows(
-  sql: Sql,
+  sql: SqlQueries,
   active: ActiveGenerations,
   scope: TelemetryScope,
   after: string,

@@ -18,25 +18,34 @@ export const rowsOf = <Row>(rows: readonly Row[], valuesOf: (row: Row) => readon
  * SQLite all run, with `?` for parameters; where they differ, `dialect` decides. Every call throws
  * `ReadModelsUnavailable` when the engine cannot be reached.
  */
-export interface Sql {
+export interface SqlQueries {
   readonly dialect: 'sqlite' | 'mysql';
 
   all<Row>(text: string, params?: readonly SqlValue[]): Promise<Row[]>;
 
   /** Each row as the array of its columns: half the work where rows are many. */
   rows<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): Promise<Row[]>;
+}
 
+export interface SqlReader extends SqlQueries {
+  /** Rows as arrays of their columns, in chunks; no more than a few chunks are held in memory. */
+  stream<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): AsyncIterable<Row[]>;
+}
+
+/** Statements, most often those of one transaction. They take effect in the order in which they are asked for. */
+export interface Sql extends SqlQueries {
   /** Answers with the number of rows changed. */
   run(text: string, params?: readonly SqlValue[]): Promise<number>;
 
-  /** Rows as arrays of their columns, in chunks; no more than a few chunks are held in memory. */
-  stream<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): AsyncIterable<Row[]>;
-
-  /** The engine's fastest way to write many rows. `insert` is for keys known to be new; `replace` overwrites whole rows. */
+  /**
+   * The engine's fastest way to write many rows. `insert` is for keys known to be new; `replace` overwrites whole rows.
+   * Inside a transaction it may resolve before they are written: what is wrong with them is then told by the next
+   * statement, or else by the transaction, which does not commit.
+   */
   write(mode: 'insert' | 'replace', table: string, columns: readonly string[], rows: Rows): Promise<void>;
 }
 
-export interface SqlDatabase extends Sql {
+export interface SqlDatabase extends SqlReader, Sql {
   /**
    * Runs `work` in one transaction, alone on its connection; rolls back when it throws. When the engine ends the
    * transaction for a deadlock or loses the connection, `work` runs again from the start: even when what was lost was
@@ -44,8 +53,8 @@ export interface SqlDatabase extends Sql {
    */
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T>;
 
-  /** Runs `work` on a view of the data that no commit changes while it lasts; it cannot write. */
-  snapshot<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
+  /** Runs `work` on a view of the data that no commit changes while it lasts. */
+  snapshot<T>(work: (sql: SqlReader) => Promise<T>): Promise<T>;
 
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Rows, Sql, SqlValue } from '../sql/sql.ts';
+import type { SqlValue } from '../sql/sql.ts';
 import { isBusy, readModelsError } from './sqlite-errors.ts';
 
 /** Rows of a stream between two turns of the event loop: some milliseconds of work. */
@@ -10,8 +10,7 @@ const chunkRows = 1000;
 const statementsKept = 200;
 
 /** One connection to a file of read models, its statements kept prepared. */
-export class SqliteConnection implements Sql {
-  readonly dialect = 'sqlite';
+export class SqliteConnection {
   readonly #db: DatabaseSync;
   readonly #path: string;
   readonly #statements = new Map<string, StatementSync>();
@@ -21,15 +20,15 @@ export class SqliteConnection implements Sql {
     this.#path = path;
   }
 
-  async all<Row>(text: string, params: readonly SqlValue[] = []): Promise<Row[]> {
+  all<Row>(text: string, params: readonly SqlValue[] = []): Row[] {
     return this.#tell(() => this.#statement(text).all(...params) as Row[]);
   }
 
-  async rows<Row extends readonly unknown[]>(text: string, params: readonly SqlValue[] = []): Promise<Row[]> {
+  rows<Row extends readonly unknown[]>(text: string, params: readonly SqlValue[] = []): Row[] {
     return this.#tell(() => this.#statement(text, 'arrays').all(...params) as unknown as Row[]);
   }
 
-  async run(text: string, params: readonly SqlValue[] = []): Promise<number> {
+  run(text: string, params: readonly SqlValue[] = []): number {
     return this.#tell(() => Number(this.#statement(text).run(...params).changes));
   }
 
@@ -56,17 +55,12 @@ export class SqliteConnection implements Sql {
     }
   }
 
-  async write(
-    mode: 'insert' | 'replace',
-    table: string,
-    columns: readonly string[],
-    rows: Rows,
-  ): Promise<void> {
-    const into = `${mode === 'insert' ? 'INSERT' : 'REPLACE'} INTO ${table} (${columns.join(', ')})`;
+  /** Runs a statement once for each row; the values of rows of `width` follow one another. */
+  runForEach(text: string, width: number, values: readonly SqlValue[]): void {
     this.#tell(() => {
-      // Many rows in one statement take as long, and an array of all their values besides.
-      const one = this.#statement(`${into} VALUES (${columns.map(() => '?').join(', ')})`);
-      for (const row of rows) one.run(...row);
+      // Many rows in one statement take as long.
+      const statement = this.#statement(text);
+      for (let at = 0; at < values.length; at += width) statement.run(...values.slice(at, at + width));
     });
   }
 

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type {
+  Batch,
   BatchConsumer,
   EventSource,
   Positioned,
@@ -44,6 +45,9 @@ export const sourceDefaults: SourceOptions = {
 const pollInterval = 500;
 
 const partition = 0;
+
+/** Where reading stands, and what was read from there on. */
+type Reading<Event> = { readonly at: number; readonly ahead: readonly Event[] };
 
 /** Reads a SQLite file as an EventSource of one partition. Groups do not share: each run gets every event. */
 export class SqliteSource<Event extends Positioned> implements EventSource<Event> {
@@ -101,38 +105,63 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
 
   async #run(consumer: BatchConsumer<Event>, signal: AbortSignal): Promise<void> {
     let failures = 0;
-    let at: number | undefined;
+    let reading: Reading<Event> | undefined;
     while (!signal.aborted) {
       try {
-        at ??= this.#known(await consumer.checkpoint(partition));
-        at = await this.#step(consumer, at, signal);
+        reading ??= { at: this.#known(await consumer.checkpoint(partition)), ahead: [] };
+        reading = await this.#step(consumer, reading, signal);
         failures = 0;
       } catch (error) {
         const wait = this.#options.retryPauses[failures];
         if (wait === undefined || error instanceof CheckpointOfAnotherLog) throw error;
         failures += 1;
-        at = undefined;
+        reading = undefined;
         await pause(wait, signal);
       }
     }
   }
 
   /** Hands over the next batch, or waits until there may be one. Answers where reading then stands. */
-  async #step(consumer: BatchConsumer<Event>, at: number, signal: AbortSignal): Promise<number> {
-    const events = this.#reader.after(at);
+  async #step(
+    consumer: BatchConsumer<Event>,
+    { at, ahead }: Reading<Event>,
+    signal: AbortSignal,
+  ): Promise<Reading<Event>> {
+    const events = ahead.length > 0 ? ahead : this.#reader.after(at);
     const [first, last] = [events[0], events.at(-1)];
     if (!first || !last) {
       await this.#signal.next(pollInterval - (Date.now() % pollInterval), signal);
-      return at;
+      return { at, ahead: [] };
     }
     const began = performance.now();
     const before = this.#numberOf(first.position) - 1;
-    await consumer.consume({ partition, after: before === 0 ? null : String(before), events });
+    const end = this.#numberOf(last.position);
+    const batch = { partition, after: before === 0 ? null : String(before), events };
+    if (events.length >= this.#options.batchEvents)
+      return { at: end, ahead: await this.#consumeAndReadOn(consumer, batch, end) };
+    await consumer.consume(batch);
     const early = began + this.#options.batchInterval - performance.now();
-    if (early > 0 && events.length < this.#options.batchEvents) await pause(early, signal);
+    if (early > 0) await pause(early, signal);
     // A consumer that never waits for anything would otherwise keep timers and signals from being seen.
     else await nextTurn();
-    return this.#numberOf(last.position);
+    return { at: end, ahead: [] };
+  }
+
+  /** There is more behind a full batch: it is read while the consumer waits for what it has written. */
+  async #consumeAndReadOn(
+    consumer: BatchConsumer<Event>,
+    batch: Batch<Event>,
+    end: number,
+  ): Promise<readonly Event[]> {
+    let ahead: Promise<readonly Event[]> | undefined;
+    const handled = () => {
+      ahead ??= nextTurn().then(() => this.#reader.after(end));
+      // It is of no interest when the batch fails.
+      ahead.catch(() => {});
+    };
+    await consumer.consume({ ...batch, handled });
+    handled();
+    return (await ahead) ?? [];
   }
 
   #known(checkpoint: Position | null): number {

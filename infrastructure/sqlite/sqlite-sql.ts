@@ -1,26 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
-import type { Sql, SqlDatabase, SqlValue } from '../sql/sql.ts';
+import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
+import { readModelsFile } from './read-models-file.ts';
 import { SqliteConnection } from './sqlite-connection.ts';
-import { openForReading, openSqliteFile, type SqliteFile } from './sqlite-file.ts';
-
-/**
- * Not `FULL`: rows and the checkpoint they reach to are one transaction, so what a power failure takes back is
- * consumed from the log again. The tables themselves are the business of `infrastructure/sql/schema.ts`.
- */
-const readModelsFile = (path: string): SqliteFile => ({
-  path,
-  synchronous: 'NORMAL',
-  // Rows of a device stand together and change together: larger pages are fewer to write.
-  pageBytes: 8192,
-  checkpointBytes: 80 * 1024 * 1024,
-  cache: 65_536,
-  migrations: [],
-});
+import { openForReading, openSqliteFile } from './sqlite-file.ts';
+import { SqliteWriter } from './sqlite-writer.ts';
 
 /**
  * Milliseconds between two tries to begin a transaction while another thread or process has one, and for how long to
- * try. SQLite's own waiting would block this thread, and sleep through the moments in which the file is free.
+ * try. SQLite's own waiting would sleep through the moments in which the file is free.
  */
 const beginRetry = { every: 2, within: 30_000 };
 
@@ -28,13 +16,15 @@ const beginRetry = { every: 2, within: 30_000 };
 const idleConnections = 4;
 
 /**
- * A SqlDatabase in one file. One connection writes, in one transaction at a time; others read what is committed,
- * and never wait for it. Inside a transaction's work only its own handle may write: any other waits for its end.
+ * A SqlDatabase in one file. One connection writes, in a thread of its own and one transaction at a time; others read
+ * what is committed, and never wait for it. Inside a transaction's work only its own handle may write: any other waits for its end.
  */
 export class SqliteSql implements SqlDatabase {
   readonly dialect = 'sqlite';
   readonly #path: string;
-  readonly #writer: SqliteConnection | undefined;
+  readonly #readOnly: boolean;
+  /** From the first transaction on. */
+  #writer: SqliteWriter | undefined;
   readonly #reader: SqliteConnection;
   readonly #idle: SqliteConnection[] = [];
   #lastTurn: Promise<unknown> = Promise.resolve();
@@ -43,7 +33,8 @@ export class SqliteSql implements SqlDatabase {
   /** `readOnly` needs a file that is there already. Throws `StartupError`. */
   constructor(path: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
     this.#path = path;
-    if (!readOnly) this.#writer = writerOf(path);
+    this.#readOnly = readOnly;
+    if (!readOnly) openSqliteFile(readModelsFile(path)).close();
     this.#reader = this.#connect();
   }
 
@@ -78,19 +69,23 @@ export class SqliteSql implements SqlDatabase {
 
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new ReadModelsUnavailable(`${this.#path} is closed`));
-    const writer = this.#writer;
-    if (!writer) return Promise.reject(new Error(`${this.#path} was opened for reading only`));
-    const turn = this.#lastTurn.then(() => transact(writer, work));
+    if (this.#readOnly) return Promise.reject(new Error(`${this.#path} was opened for reading only`));
+    const turn = this.#lastTurn.then(() => transact(this.#openWriter(), work));
     this.#lastTurn = turn.catch(() => undefined);
     return turn;
   }
 
-  async snapshot<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+  async snapshot<T>(work: (sql: SqlReader) => Promise<T>): Promise<T> {
     const connection = this.#borrow();
-    const { tx, end } = handleOf(connection);
+    const { live, end } = lifeOf(connection);
     try {
-      await connection.run('BEGIN');
-      return await work(tx);
+      connection.run('BEGIN');
+      return await work({
+        dialect: this.dialect,
+        all: async (...args) => live().all(...args),
+        rows: async (...args) => live().rows(...args),
+        stream: (...args) => live().stream(...args),
+      });
     } finally {
       end();
       connection.rollback();
@@ -103,7 +98,13 @@ export class SqliteSql implements SqlDatabase {
     if (this.#closed) return;
     this.#closed = true;
     await this.#lastTurn;
-    for (const connection of [this.#writer, this.#reader, ...this.#idle]) connection?.close();
+    await this.#writer?.close();
+    for (const connection of [this.#reader, ...this.#idle]) connection.close();
+  }
+
+  #openWriter(): SqliteWriter {
+    if (!this.#writer || this.#writer.hasEnded) this.#writer = new SqliteWriter(this.#path);
+    return this.#writer;
   }
 
   /** A connection for one who reads for longer than a call. */
@@ -122,45 +123,37 @@ export class SqliteSql implements SqlDatabase {
   }
 }
 
-function writerOf(path: string): SqliteConnection {
-  const db = openSqliteFile(readModelsFile(path));
-  db.exec('PRAGMA busy_timeout = 0');
-  return new SqliteConnection(db, path);
-}
-
-async function transact<T>(writer: SqliteConnection, work: (tx: Sql) => Promise<T>): Promise<T> {
-  for (const deadline = Date.now() + beginRetry.within; !writer.tryBegin(); ) {
+async function transact<T>(writer: SqliteWriter, work: (tx: Sql) => Promise<T>): Promise<T> {
+  for (const deadline = Date.now() + beginRetry.within; !(await writer.tryBegin()); ) {
     if (Date.now() > deadline) throw new ReadModelsUnavailable('Others keep writing to the read models');
     await pause(beginRetry.every);
   }
-  const { tx, end } = handleOf(writer);
+  const { live, end } = lifeOf(writer);
   try {
-    const result = await work(tx);
-    writer.commit();
+    const result = await work({
+      dialect: writer.dialect,
+      all: async (...args) => live().all(...args),
+      rows: async (...args) => live().rows(...args),
+      run: async (...args) => live().run(...args),
+      write: async (...args) => live().write(...args),
+    });
+    end();
+    await writer.commit();
     return result;
   } catch (error) {
-    writer.rollback();
-    throw error;
-  } finally {
     end();
+    await writer.rollback();
+    throw error;
   }
 }
 
 /** `connection` for the time of one transaction: what is kept and used after `end` is refused. */
-function handleOf(connection: SqliteConnection): { readonly tx: Sql; end(): void } {
+function lifeOf<Connection>(connection: Connection): { live(): Connection; end(): void } {
   let over = false;
-  const live = (): SqliteConnection => {
-    if (over) throw new Error('This transaction is over');
-    return connection;
-  };
   return {
-    tx: {
-      dialect: connection.dialect,
-      all: async (...args) => live().all(...args),
-      rows: async (...args) => live().rows(...args),
-      run: async (...args) => live().run(...args),
-      stream: (...args) => live().stream(...args),
-      write: async (...args) => live().write(...args),
+    live() {
+      if (over) throw new Error('This transaction is over');
+      return connection;
     },
     end() {
       over = true;

@@ -19,7 +19,7 @@ import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
 import { meteredSql } from '../../infrastructure/metrics/metered-sql.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
-import type { Sql } from '../../infrastructure/sql/sql.ts';
+import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/sql-api-keys.ts';
 import { sqlAuditOutcomes } from '../../infrastructure/sql/sql-audit-outcomes.ts';
 import { sqlAuditTables } from '../../infrastructure/sql/sql-audit-tables.ts';
@@ -36,7 +36,7 @@ import { sqlTelemetryQueries } from '../../infrastructure/sql/sql-telemetry-quer
 import { services as s } from './services.ts';
 
 /** The database that queries read, with an eye on how long they take. */
-const queries = Symbol('MeteredSql') as ServiceIdentifier<Sql>;
+const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
 
 /** The application over its ports; which adapters stand behind them is decided in `adapters.ts`. */
 export const applicationModule = (config: Config, log: Log): ContainerModule =>

@@ -97,6 +97,25 @@ export function readModelsContract(
         assert.deepEqual(await using(({ telemetry }) => telemetry.readingsBetween('a', 0, 9)), []);
       });
 
+      it('stays with its rows when one of them cannot be written, and takes the next ones', async () => {
+        const twice = readModels.transact(of, 0, async ({ telemetry }) => {
+          await telemetry.write({ inserted: [reading(1), reading(1)] });
+          return '1';
+        });
+        await assert.rejects(twice);
+        assert.equal(await readModels.checkpoint(of, 0), null);
+        await readModels.transact(of, 0, async ({ telemetry }) => {
+          await telemetry.write({ inserted: [reading(2)] });
+          return '2';
+        });
+        assert.equal(await readModels.checkpoint(of, 0), '2');
+        const rows = await using(({ telemetry }) => telemetry.readingsBetween('a', 0, 9));
+        assert.deepEqual(
+          rows.map(({ timestamp }) => timestamp),
+          [2],
+        );
+      });
+
       it('is seen by one worker at a time', async () => {
         const seen: (string | null)[] = [];
         const step = () =>

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import type { SqlDatabase, SqlValue } from '../../infrastructure/sql/sql.ts';
+import type { Sql, SqlDatabase, SqlValue } from '../../infrastructure/sql/sql.ts';
 import type { Opened } from './opened.ts';
 
 type Row = readonly [id: number, name: string, value: number | null];
@@ -255,9 +255,7 @@ export function sqlContract(
           assert.equal(tx.dialect, db.dialect);
           await tx.write('insert', table, columns, rowsUpTo(3));
           await tx.run(`UPDATE ${table} SET name = ? WHERE id = ?`, ['changed', 1]);
-          const rows = [];
-          for await (const chunk of tx.stream<[string]>(`SELECT name FROM ${table} ORDER BY id`))
-            rows.push(...chunk);
+          const rows = await tx.rows<[string]>(`SELECT name FROM ${table} ORDER BY id`);
           return [rows.flat(), (await tx.all(`SELECT id FROM ${table}`)).length];
         });
         assert.deepEqual(seen, [['n0', 'changed', 'n2'], 3]);
@@ -292,6 +290,24 @@ export function sqlContract(
         );
         await db.transaction((tx) => tx.run(`UPDATE ${table} SET value = 7`));
         assert.deepEqual(await stored(), [[1, 'a', 7]]);
+      });
+
+      it('keeps nothing when rows could not be written, whether or not its work minds', async () => {
+        await insert([1, 'a', null]);
+        const again = (tx: Sql) => tx.write('insert', table, columns, [[1, 'again', null]]);
+        await assert.rejects(
+          db.transaction(async (tx) => {
+            await tx.run(`INSERT INTO ${table} (id, name) VALUES (2, 'b')`);
+            await again(tx).catch(() => undefined);
+          }),
+        );
+        await assert.rejects(
+          db.transaction(async (tx) => {
+            await again(tx);
+            await tx.run(`INSERT INTO ${table} (id, name) VALUES (2, 'b')`);
+          }),
+        );
+        assert.deepEqual(await stored(), [[1, 'a', null]]);
       });
 
       it('shows nothing to others before it commits, and does not keep them waiting', async () => {

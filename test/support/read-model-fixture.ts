@@ -18,7 +18,7 @@ import {
   tableOf,
   tablesOf,
 } from '../../infrastructure/sql/schema.ts';
-import type { Sql, SqlDatabase } from '../../infrastructure/sql/sql.ts';
+import type { SqlDatabase, SqlQueries } from '../../infrastructure/sql/sql.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/sql-device-queries.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/sql-progress-queries.ts';
 import { sqlProjectionTables } from '../../infrastructure/sql/sql-projection-tables.ts';
@@ -116,14 +116,14 @@ export async function readModelFixture(db: SqlDatabase): Promise<ReadModelFixtur
   }
 }
 
-const queriesOver = (sql: Sql) => ({
+const queriesOver = (sql: SqlQueries) => ({
   devices: sqlDeviceQueries(sql),
   telemetry: sqlTelemetryQueries(sql),
   progress: sqlProgressQueries(sql),
 });
 
 /** Replaces all generations once, right after somebody asked which are active. */
-function replacing(db: SqlDatabase, replace: (projection: ProjectionName) => Promise<void>): Sql {
+function replacing(db: SqlDatabase, replace: (projection: ProjectionName) => Promise<void>): SqlQueries {
   let replaced = false;
   const thenReplace = async <T>(text: string, answer: Promise<T>): Promise<T> => {
     const rows = await answer;
@@ -137,9 +137,6 @@ function replacing(db: SqlDatabase, replace: (projection: ProjectionName) => Pro
     dialect: db.dialect,
     all: (text, params) => thenReplace(text, db.all(text, params)),
     rows: (text, params) => thenReplace(text, db.rows(text, params)),
-    run: (...args) => db.run(...args),
-    stream: (...args) => db.stream(...args),
-    write: (...args) => db.write(...args),
   };
 }
 

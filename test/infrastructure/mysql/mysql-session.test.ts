@@ -122,8 +122,8 @@ needs('MYSQL_URL', 'MysqlSql sessions', function (url) {
       await proxy.close();
     });
 
-    it('of a transaction can be left early, and takes no other statement in between', async () => {
-      const count = await db.transaction(async (tx) => {
+    it('of a snapshot can be left early, and takes no other statement in between', async () => {
+      const count = await db.snapshot(async (tx) => {
         for await (const chunk of tx.stream(large())) {
           assert.equal(chunk.length, 1000);
           await assert.rejects(tx.all('SELECT 1'), /read its stream to the end/);

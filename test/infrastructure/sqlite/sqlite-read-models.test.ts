@@ -2,19 +2,45 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
-import { sqlReadModels } from '../../../infrastructure/sql/sql-read-models.ts';
+import type { Sql } from '../../../infrastructure/sql/sql.ts';
+import { sqlReadModels, sqlReadModelsWithin } from '../../../infrastructure/sql/sql-read-models.ts';
 import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
 import { readModelsContract } from '../../contracts/read-models.contract.ts';
 
-readModelsContract('SQLite', async () => {
+const clock = { now: () => 0 };
+
+async function openDatabase() {
   const folder = await mkdtemp(join(tmpdir(), 'fieldlog-read-models-'));
   const db = new SqliteSql(join(folder, 'read-models.db'));
   await migrateReadModels(db, 0);
   return {
-    readModels: sqlReadModels(db, { now: () => 0 }),
+    db,
     async close() {
       await db.close();
       await rm(folder, { recursive: true });
+    },
+  };
+}
+
+readModelsContract('SQLite', async () => {
+  const { db, close } = await openDatabase();
+  return { readModels: sqlReadModels(db, clock), close };
+});
+
+readModelsContract('SQLite inside a transaction', async () => {
+  const { db, close } = await openDatabase();
+  const begun = Promise.withResolvers<Sql>();
+  const ended = Promise.withResolvers<void>();
+  const transaction = db.transaction(async (tx) => {
+    begun.resolve(tx);
+    await ended.promise;
+  });
+  return {
+    readModels: sqlReadModelsWithin(await begun.promise, clock),
+    async close() {
+      ended.resolve();
+      await transaction;
+      await close();
     },
   };
 });

@@ -107,6 +107,35 @@ describe('SqliteSource', () => {
     assert.equal(await source.countAfter(0, '4'), 6);
   });
 
+  it('has read on when a full batch is stored, and reads again where storing it failed', async () => {
+    await publish(6);
+    const consumer = new RecordingConsumer<LoggedTelemetry>();
+    let failures = 1;
+    const storing: BatchConsumer<LoggedTelemetry> = {
+      checkpoint: (partition) => consumer.checkpoint(partition),
+      async consume(batch) {
+        batch.handled?.();
+        await new Promise((resolve) => setImmediate(resolve));
+        // From here on only what has been read is left, and after the failure only what is in the file.
+        if (batch.after === null) change(files.telemetry, 'DELETE FROM batches');
+        if (batch.after === '2' && failures-- > 0) {
+          await publish(1);
+          change(files.telemetry, 'UPDATE batches SET first_offset = 3');
+          throw new Error('not stored');
+        }
+        await consumer.consume(batch);
+      },
+    };
+    await runUntil(telemetry({ batchEvents: 2, retryPauses: [0] }), storing, 'test', () =>
+      eventually(() => assert.equal(consumer.events.length, 3)),
+    );
+    consumer.verdict();
+    assert.deepEqual(shapes(consumer), [
+      [null, '1', '2'],
+      ['2', '3'],
+    ]);
+  });
+
   it('ends a batch of device events after as many as are wanted', async () => {
     await append(5);
     assert.deepEqual(shapes(await consumed(events({ batchEvents: 2 }), 5)), [
