@@ -5,6 +5,7 @@ import { EventStoreUnavailable } from './ports/event-store.ts';
 import type { Log } from './ports/log.ts';
 import { comparePositions, type Position } from './ports/position.ts';
 import {
+  CheckpointMoved,
   type DeadLetter,
   type DeadLetterCause,
   type Discard,
@@ -179,10 +180,25 @@ export function projector<Event extends Positioned, Decoded>(
     checked: Checked<Event, Decoded>,
     state: PartitionState<Event, Decoded>,
   ): Promise<{ consumed: readonly Event[]; parked: readonly DeadLetter[] }> {
+    const expected = state.trusted;
+    try {
+      return await attempt(batch, checked, state, expected);
+    } catch (error) {
+      state.trusted = undefined;
+      if (!(error instanceof CheckpointMoved)) throw error;
+      return attempt(batch, checked, state);
+    }
+  }
+
+  async function attempt(
+    batch: Batch<Event>,
+    checked: Checked<Event, Decoded>,
+    state: PartitionState<Event, Decoded>,
+    expected?: LockedCheckpoint,
+  ): Promise<{ consumed: readonly Event[]; parked: readonly DeadLetter[] }> {
     let consumed: readonly Event[] = [];
     let parked: readonly DeadLetter[] = [];
-    let reached: LockedCheckpoint | undefined;
-    await readModels.transact(generation, batch.partition, async (tables, locked) => {
+    const work = async (tables: ProjectionTables, locked: LockedCheckpoint) => {
       if (comparePositions(locked.position, batch.after) < 0)
         throw new MissedEvents(
           `${projection.name} stands at ${locked.position} in partition ${batch.partition}, not at ${batch.after}`,
@@ -195,7 +211,7 @@ export function projector<Event extends Positioned, Decoded>(
       consumed = first && isNew(first) ? batch.events : batch.events.filter(isNew);
       const last = consumed.at(-1);
       if (!last) {
-        reached = locked;
+        state.trusted = locked;
         return locked.position;
       }
       const { applied, letters } = separate(consumed, checked, state.parkedStreams, batch.partition);
@@ -206,11 +222,11 @@ export function projector<Event extends Positioned, Decoded>(
         await state.worker.parked?.([...letters.keys()], tables);
       }
       parked = [...letters.values()];
-      reached = { position: last.position, epoch: locked.epoch };
+      state.trusted = { position: last.position, epoch: locked.epoch };
       batch.handled?.();
       return last.position;
-    });
-    state.trusted = reached;
+    };
+    await readModels.transact(generation, batch.partition, work, expected);
     return { consumed, parked };
   }
 
@@ -277,7 +293,7 @@ export function projector<Event extends Positioned, Decoded>(
 type PartitionState<Event, Decoded> = {
   readonly worker: ProjectionWorker<Event, Decoded>;
   parkedStreams: Set<string>;
-  /** The checkpoint at which the caches hold what the tables hold; none when they may not. */
+  /** The checkpoint at which the caches hold what the tables hold, or will when what is under way is stored. */
   trusted: LockedCheckpoint | undefined;
 };
 

@@ -8,7 +8,10 @@ export type Batch<Event extends Positioned> = {
   /** Where reading stood before the first event: a consumer whose checkpoint lies before it has missed some. */
   readonly after: Position | null;
   readonly events: readonly Event[];
-  /** To be called when nothing is left to do but to wait for the batch's effects to be durable: the time to read on. */
+  /**
+   * To be called, if at all, when nothing is left to do but to wait for the batch's effects to be durable. The next
+   * batch may then come; its effects must not be durable unless those of this one are.
+   */
   readonly handled?: () => void;
 };
 
@@ -34,8 +37,8 @@ export interface EventSource<Event extends Positioned> {
   readonly name: SourceName;
 
   /**
-   * Hands over batches from each partition's checkpoint on, first the history and then what arrives, one batch of
-   * a partition at a time. Outlives lost connections. Resolves once `signal` is aborted and the batch under way is
+   * Hands over batches from each partition's checkpoint on, first the history and then what arrives, the next one of
+   * a partition when the last is consumed or at least `handled`. Outlives lost connections. Resolves once `signal` is aborted and the batch under way is
    * done; rejects only when `consume` keeps failing for a reason that is not the source's.
    */
   run(consumer: BatchConsumer<Event>, options: RunOptions): Promise<void>;

@@ -15,11 +15,15 @@ export interface ReadModels {
    * Runs `work` in one transaction with the partition's checkpoint row locked, then stores the position it answers
    * as the new checkpoint. Nothing is kept when it throws. A transaction lost to a deadlock or a broken connection
    * is run again as a whole, so `work` must not change anything but what it is given.
+   *
+   * `expected` lets `work` begin before the checkpoint is locked, as if it were this one. Throws `CheckpointMoved`,
+   * with nothing kept, when it is another.
    */
   transact(
     of: Generation,
     partition: number,
     work: (tables: ProjectionTables, locked: LockedCheckpoint) => Promise<Position | null>,
+    expected?: LockedCheckpoint,
   ): Promise<void>;
 
   /**
@@ -211,6 +215,11 @@ export interface DeadLetterTable {
   ): Promise<void>;
   /** Gives waiting letters up. */
   discard(partition: number, positions: readonly Position[], discard: Discard): Promise<void>;
+}
+
+/** The checkpoint was not the expected one. */
+export class CheckpointMoved extends Error {
+  override readonly name = 'CheckpointMoved';
 }
 
 /** The read models cannot be reached now; the same call may be made again. */

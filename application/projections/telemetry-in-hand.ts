@@ -19,8 +19,8 @@ import { addRow, type RowInHand, type RowsInHand, rowAt, rowsInHand } from './te
 export type ReadingFact = {
   readonly logged: LoggedTelemetry;
   readonly event: { readonly type: 'TelemetryRecorded'; readonly data: Reading };
-  /** Absent where the device is kept whole for ever. */
-  readonly kept?: DeviceRetention | undefined;
+  /** Told by `refuse`; absent where the device is kept whole for ever. */
+  kept?: DeviceRetention;
 };
 
 /** By bucket and metric. */

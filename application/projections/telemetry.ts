@@ -25,6 +25,7 @@ export type TelemetryFact =
   | {
       readonly logged: LoggedTelemetry;
       readonly event: Extract<TelemetryEvent, { type: 'TelemetryRetracted' }>;
+      kept?: DeviceRetention;
     };
 
 const isReadingFact = (fact: TelemetryFact): fact is ReadingFact => fact.event.type === 'TelemetryRecorded';
@@ -58,12 +59,14 @@ function telemetryWorker(
   retention: CurrentRetention,
 ): ProjectionWorker<LoggedTelemetry, TelemetryFact> {
   const cache = new TelemetryCache();
-  /** Of the devices of the batch under way that are not kept whole for ever. */
-  let retentions = new Map<string, DeviceRetention>();
   return {
     async refuse(facts) {
       await retention.refresh();
-      retentions = new Map();
+      const keptOfDevice = new Map<string, DeviceRetention>();
+      const keepBy = (deviceId: string, { types }: DirectoryEntry) => {
+        const kept = retention.of(types);
+        if (kept) keptOfDevice.set(deviceId, kept);
+      };
       const asked = new Set<string>();
       const missing = new Set<string>();
       for (const { event } of facts) {
@@ -74,10 +77,15 @@ function telemetryWorker(
         if (entry) keepBy(deviceId, entry);
         else missing.add(deviceId);
       }
-      const refused = new Map<TelemetryFact, Refused>();
-      if (missing.size === 0) return refused;
-      const found = await directory.find(missing);
+      const found = missing.size > 0 ? await directory.find(missing) : new Map<string, DirectoryEntry>();
       for (const [deviceId, entry] of found) keepBy(deviceId, entry);
+      if (keptOfDevice.size > 0)
+        for (const fact of facts) {
+          const kept = keptOfDevice.get(fact.event.data.deviceId);
+          if (kept) fact.kept = kept;
+        }
+      const refused = new Map<TelemetryFact, Refused>();
+      if (missing.size === found.size) return refused;
       for (const fact of facts) {
         const { deviceId } = fact.event.data;
         if (missing.has(deviceId) && !found.has(deviceId))
@@ -90,18 +98,16 @@ function telemetryWorker(
       let readings: ReadingFact[] = [];
       const late = ledgerChanges();
       for (const fact of facts) {
-        const { deviceId } = fact.event.data;
-        const kept = retentions.size > 0 ? retentions.get(deviceId) : undefined;
         const { receivedAt } = fact.logged;
         if (isReadingFact(fact)) {
-          const reading = keptFact(fact, kept);
+          const reading = keptFact(fact);
           if (reading) readings.push(reading);
-          else late.of(deviceId, receivedAt).late += 1;
+          else late.of(fact.event.data.deviceId, receivedAt).late += 1;
           continue;
         }
         await record(readings, telemetry);
         readings = [];
-        await retract(fact.event.data, receivedAt, kept, cache, telemetry);
+        await retract(fact.event.data, receivedAt, fact.kept, cache, telemetry);
       }
       await record(readings, telemetry);
       if (late.byDevice.size > 0) await countLedger(late, cache, telemetry);
@@ -114,11 +120,6 @@ function telemetryWorker(
 
     reset: () => cache.clear(),
   };
-
-  function keepBy(deviceId: string, { types }: DirectoryEntry): void {
-    const kept = retention.of(types);
-    if (kept) retentions.set(deviceId, kept);
-  }
 
   function countDeadLetters(events: readonly LoggedTelemetry[], by: 1 | -1, tables: TelemetryTables) {
     const readings = events.filter(countsAsReading);
@@ -134,9 +135,9 @@ function telemetryWorker(
 }
 
 /** The fact with what is kept of its reading; `undefined` when that is nothing. */
-function keptFact(fact: ReadingFact, kept: DeviceRetention | undefined): ReadingFact | undefined {
+function keptFact(fact: ReadingFact): ReadingFact | undefined {
+  const { logged, event, kept } = fact;
   if (!kept) return fact;
-  const { logged, event } = fact;
   const data = keptOf(event.data, logged.receivedAt, kept);
   return data && { logged, event: { type: event.type, data }, kept };
 }

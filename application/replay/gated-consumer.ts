@@ -72,7 +72,9 @@ export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Ev
       }
       this.#underWay += 1;
       try {
-        await this.#inner.consume({ ...rest, events: allowed }, waiting);
+        const { handled, ...part } = { ...rest, events: allowed };
+        const isLast = allowed.length === rest.events.length;
+        await this.#inner.consume(isLast && handled ? { ...part, handled } : part, waiting);
         this.#reached.set(rest.partition, last.position);
       } finally {
         this.#underWay -= 1;

@@ -13,7 +13,9 @@ export function throttled(
   return {
     checkpoint: (partition) => inner.checkpoint(partition),
     async consume(batch, waiting) {
-      let rest = batch;
+      if (rate() === undefined) return inner.consume(batch, waiting);
+      // The next batch must not come before the last pause is over.
+      let { handled: _, ...rest } = batch;
       while (rest.events.length > 0) {
         const limit = rate();
         const size = limit === undefined ? rest.events.length : Math.max(1, Math.floor(limit / steps));

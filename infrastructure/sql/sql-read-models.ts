@@ -1,10 +1,11 @@
 import type { Clock } from '../../application/ports/clock.ts';
 import type { Position } from '../../application/ports/position.ts';
-import type {
-  Generation,
-  LockedCheckpoint,
-  ProjectionTables,
-  ReadModels,
+import {
+  CheckpointMoved,
+  type Generation,
+  type LockedCheckpoint,
+  type ProjectionTables,
+  type ReadModels,
 } from '../../application/ports/read-models.ts';
 import type { Sql, SqlDatabase } from './sql.ts';
 import { sqlProjectionTables } from './sql-projection-tables.ts';
@@ -14,8 +15,8 @@ type Work = Parameters<ReadModels['transact']>[2];
 /** The write side of the read models on either engine, each call a transaction of its own. */
 export const sqlReadModels = (db: SqlDatabase, clock: Clock): ReadModels => ({
   checkpoint: (of, partition) => readCheckpoint(db, of, partition),
-  transact: (of, partition, work) =>
-    db.transaction((tx) => consumeInto(tx, of, partition, work, clock.now())),
+  transact: (of, partition, work, expected) =>
+    db.transaction((tx) => consumeInto(tx, of, partition, work, clock.now(), expected)),
   repair: (of, partition, work) => db.transaction((tx) => repairIn(tx, of, partition, work, clock.now())),
 });
 
@@ -61,9 +62,15 @@ async function consumeInto(
   partition: number,
   work: Work,
   now: number,
+  expected?: LockedCheckpoint,
 ): Promise<void> {
-  const locked = await lockCheckpoint(tx, of, partition, now);
-  const position = await work(sqlProjectionTables(tx, of), locked);
+  const locking = lockCheckpoint(tx, of, partition, now);
+  // Looked at after the work, or not at all when that fails itself.
+  locking.catch(() => {});
+  const position = await work(sqlProjectionTables(tx, of), expected ?? (await locking));
+  const locked = await locking;
+  if (expected && (locked.position !== expected.position || locked.epoch !== expected.epoch))
+    throw new CheckpointMoved(`Partition ${partition} of ${of.projection} stands at ${locked.position}`);
   if (position !== locked.position)
     await tx.write(
       'replace',

@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type {
-  Batch,
   BatchConsumer,
   EventSource,
   Positioned,
@@ -45,9 +44,6 @@ export const sourceDefaults: SourceOptions = {
 const pollInterval = 500;
 
 const partition = 0;
-
-/** Where reading stands, and what was read from there on. */
-type Reading<Event> = { readonly at: number; readonly ahead: readonly Event[] };
 
 /** Reads a SQLite file as an EventSource of one partition. Groups do not share: each run gets every event. */
 export class SqliteSource<Event extends Positioned> implements EventSource<Event> {
@@ -105,63 +101,54 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
 
   async #run(consumer: BatchConsumer<Event>, signal: AbortSignal): Promise<void> {
     let failures = 0;
-    let reading: Reading<Event> | undefined;
+    let at: number | undefined;
+    let underWay: Promise<unknown> = Promise.resolve();
     while (!signal.aborted) {
       try {
-        reading ??= { at: this.#known(await consumer.checkpoint(partition)), ahead: [] };
-        reading = await this.#step(consumer, reading, signal);
+        at ??= this.#known(await consumer.checkpoint(partition));
+        const events = this.#reader.after(at);
+        const [first, last] = [events[0], events.at(-1)];
+        if (!first || !last) {
+          await underWay;
+          await this.#signal.next(pollInterval - (Date.now() % pollInterval), signal);
+          continue;
+        }
+        const began = performance.now();
+        const after = this.#numberOf(first.position) - 1;
+        const handled = Promise.withResolvers<void>();
+        const stored = consumer.consume({
+          partition,
+          after: after === 0 ? null : String(after),
+          events,
+          handled: handled.resolve,
+        });
+        const before = underWay;
+        underWay = allDone([before, stored]);
+        await before;
+        at = this.#numberOf(last.position);
+        if (failures === 0 && events.length >= this.#options.batchEvents) {
+          // There is more behind a full batch: it is read and handled while this one is stored.
+          await Promise.race([handled.promise, stored]);
+          await nextTurn();
+          continue;
+        }
+        await stored;
         failures = 0;
+        const early = began + this.#options.batchInterval - performance.now();
+        if (early > 0 && events.length < this.#options.batchEvents) await pause(early, signal);
+        // A consumer that never waits for anything would otherwise keep timers and signals from being seen.
+        else await nextTurn();
       } catch (error) {
+        await underWay.catch(() => {});
+        underWay = Promise.resolve();
         const wait = this.#options.retryPauses[failures];
         if (wait === undefined || error instanceof CheckpointOfAnotherLog) throw error;
         failures += 1;
-        reading = undefined;
+        at = undefined;
         await pause(wait, signal);
       }
     }
-  }
-
-  /** Hands over the next batch, or waits until there may be one. Answers where reading then stands. */
-  async #step(
-    consumer: BatchConsumer<Event>,
-    { at, ahead }: Reading<Event>,
-    signal: AbortSignal,
-  ): Promise<Reading<Event>> {
-    const events = ahead.length > 0 ? ahead : this.#reader.after(at);
-    const [first, last] = [events[0], events.at(-1)];
-    if (!first || !last) {
-      await this.#signal.next(pollInterval - (Date.now() % pollInterval), signal);
-      return { at, ahead: [] };
-    }
-    const began = performance.now();
-    const before = this.#numberOf(first.position) - 1;
-    const end = this.#numberOf(last.position);
-    const batch = { partition, after: before === 0 ? null : String(before), events };
-    if (events.length >= this.#options.batchEvents)
-      return { at: end, ahead: await this.#consumeAndReadOn(consumer, batch, end) };
-    await consumer.consume(batch);
-    const early = began + this.#options.batchInterval - performance.now();
-    if (early > 0) await pause(early, signal);
-    // A consumer that never waits for anything would otherwise keep timers and signals from being seen.
-    else await nextTurn();
-    return { at: end, ahead: [] };
-  }
-
-  /** There is more behind a full batch: it is read while the consumer waits for what it has written. */
-  async #consumeAndReadOn(
-    consumer: BatchConsumer<Event>,
-    batch: Batch<Event>,
-    end: number,
-  ): Promise<readonly Event[]> {
-    let ahead: Promise<readonly Event[]> | undefined;
-    const handled = () => {
-      ahead ??= nextTurn().then(() => this.#reader.after(end));
-      // It is of no interest when the batch fails.
-      ahead.catch(() => {});
-    };
-    await consumer.consume({ ...batch, handled });
-    handled();
-    return (await ahead) ?? [];
+    await underWay.catch(() => {});
   }
 
   #known(checkpoint: Position | null): number {
@@ -188,4 +175,11 @@ export class CheckpointOfAnotherLog extends Error {
       `${fact}, and cannot be read behind ${checkpoint}: put back the log that the read models were made from, or make them anew`,
     );
   }
+}
+
+/** Settles when all have; rejects with what the first of them that failed did. May be left alone. */
+function allDone(work: readonly Promise<unknown>[]): Promise<unknown> {
+  const done = Promise.allSettled(work).then(() => Promise.all(work));
+  done.catch(() => {});
+  return done;
 }

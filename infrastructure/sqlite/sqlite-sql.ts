@@ -1,16 +1,10 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
+import { lifeOf } from './life-of.ts';
 import { readModelsFile } from './read-models-file.ts';
 import { SqliteConnection } from './sqlite-connection.ts';
 import { openForReading, openSqliteFile } from './sqlite-file.ts';
 import { SqliteWriter } from './sqlite-writer.ts';
-
-/**
- * Milliseconds between two tries to begin a transaction while another thread or process has one, and for how long to
- * try. SQLite's own waiting would sleep through the moments in which the file is free.
- */
-const beginRetry = { every: 2, within: 30_000 };
 
 /** Connections kept for the next stream or snapshot; more are opened when more are read at once. */
 const idleConnections = 4;
@@ -27,7 +21,6 @@ export class SqliteSql implements SqlDatabase {
   #writer: SqliteWriter | undefined;
   readonly #reader: SqliteConnection;
   readonly #idle: SqliteConnection[] = [];
-  #lastTurn: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   /** `readOnly` needs a file that is there already. Throws `StartupError`. */
@@ -70,9 +63,8 @@ export class SqliteSql implements SqlDatabase {
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new ReadModelsUnavailable(`${this.#path} is closed`));
     if (this.#readOnly) return Promise.reject(new Error(`${this.#path} was opened for reading only`));
-    const turn = this.#lastTurn.then(() => transact(this.#openWriter(), work));
-    this.#lastTurn = turn.catch(() => undefined);
-    return turn;
+    if (!this.#writer || this.#writer.hasEnded) this.#writer = new SqliteWriter(this.#path);
+    return this.#writer.transaction(work);
   }
 
   async snapshot<T>(work: (sql: SqlReader) => Promise<T>): Promise<T> {
@@ -97,14 +89,8 @@ export class SqliteSql implements SqlDatabase {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#lastTurn;
     await this.#writer?.close();
     for (const connection of [this.#reader, ...this.#idle]) connection.close();
-  }
-
-  #openWriter(): SqliteWriter {
-    if (!this.#writer || this.#writer.hasEnded) this.#writer = new SqliteWriter(this.#path);
-    return this.#writer;
   }
 
   /** A connection for one who reads for longer than a call. */
@@ -121,42 +107,4 @@ export class SqliteSql implements SqlDatabase {
   #connect(): SqliteConnection {
     return new SqliteConnection(openForReading(this.#path), this.#path);
   }
-}
-
-async function transact<T>(writer: SqliteWriter, work: (tx: Sql) => Promise<T>): Promise<T> {
-  for (const deadline = Date.now() + beginRetry.within; !(await writer.tryBegin()); ) {
-    if (Date.now() > deadline) throw new ReadModelsUnavailable('Others keep writing to the read models');
-    await pause(beginRetry.every);
-  }
-  const { live, end } = lifeOf(writer);
-  try {
-    const result = await work({
-      dialect: writer.dialect,
-      all: async (...args) => live().all(...args),
-      rows: async (...args) => live().rows(...args),
-      run: async (...args) => live().run(...args),
-      write: async (...args) => live().write(...args),
-    });
-    end();
-    await writer.commit();
-    return result;
-  } catch (error) {
-    end();
-    await writer.rollback();
-    throw error;
-  }
-}
-
-/** `connection` for the time of one transaction: what is kept and used after `end` is refused. */
-function lifeOf<Connection>(connection: Connection): { live(): Connection; end(): void } {
-  let over = false;
-  return {
-    live() {
-      if (over) throw new Error('This transaction is over');
-      return connection;
-    },
-    end() {
-      over = true;
-    },
-  };
 }

@@ -6,21 +6,27 @@ import { readModelsFile } from './read-models-file.ts';
 import { SqliteConnection } from './sqlite-connection.ts';
 import { openSqliteFile } from './sqlite-file.ts';
 
-export type WriterOrder =
-  | { readonly do: 'all' | 'rows' | 'run'; readonly text: string; readonly params: readonly SqlValue[] }
-  /** The values of all rows, one row after the other. It is not answered. */
+/** All but these have an answer: of what is wrong with them the next order that has one is told. */
+type Told =
+  | { readonly do: 'begin' }
+  /** The values of all rows, one row after the other. */
   | {
       readonly do: 'write';
       readonly text: string;
       readonly width: number;
       readonly values: readonly SqlValue[];
-    }
-  | { readonly do: 'tryBegin' | 'commit' | 'rollback' };
+    };
 
-export type Outcome =
-  | { readonly done: unknown }
-  | { readonly unavailable: string }
-  | { readonly failed: unknown };
+type Asked =
+  | { readonly do: 'all' | 'rows' | 'run'; readonly text: string; readonly params: readonly SqlValue[] }
+  /** Rolls back when it cannot. */
+  | { readonly do: 'commit' | 'rollback' };
+
+export type WriterOrder = Told | Asked;
+
+type Fault = { readonly unavailable: string } | { readonly failed: unknown };
+
+export type Outcome = { readonly done: unknown } | Fault;
 
 if (!parentPort) throw new Error('The thread that writes the read models is started by these, not by hand');
 const port = parentPort;
@@ -29,32 +35,52 @@ const db = openSqliteFile(readModelsFile(path));
 db.exec('PRAGMA busy_timeout = 0');
 const connection = new SqliteConnection(db, path);
 
-/** What became of rows that nobody has been told of yet. Nothing else is done before. */
-let lost: Outcome | undefined;
+/**
+ * Milliseconds between two tries to begin a transaction while another thread or process has one, and for how long to
+ * try. SQLite's own waiting would sleep through the moments in which the file is free.
+ */
+const beginRetry = { every: 2, within: 30_000 };
+const sleeping = new Int32Array(new SharedArrayBuffer(4));
+
+/** What nobody has been told of yet. Nothing but the end of the transaction is done before. */
+let fault: Fault | undefined;
 
 port.on('message', (order: WriterOrder | End) => {
   if (order === 'end') {
     connection.close();
     port.close();
-    return;
+  } else if (order.do === 'begin' || order.do === 'write') fault ??= faultOf(() => obey(order));
+  else {
+    port.postMessage([outcomeOf(order)]);
+    // Outside a transaction, what it was meant for must not be done either.
+    if (db.isTransaction || isEnd(order)) fault = undefined;
   }
-  if (order.do === 'rollback') lost = undefined;
-  const outcome = lost ?? outcomeOf(order);
-  if (order.do !== 'write') {
-    lost = undefined;
-    port.postMessage([outcome]);
-  } else if (!('done' in outcome)) lost = outcome;
 });
 
-function outcomeOf(order: WriterOrder): Outcome {
-  try {
-    return { done: resultOf(order) };
-  } catch (error) {
-    return error instanceof ReadModelsUnavailable ? { unavailable: error.message } : { failed: error };
+function obey(order: Told): void {
+  if (order.do === 'begin') begin();
+  else connection.runForEach(order.text, order.width, order.values);
+}
+
+function begin(): void {
+  for (const deadline = Date.now() + beginRetry.within; !connection.tryBegin(); ) {
+    if (Date.now() > deadline) throw new ReadModelsUnavailable('Others keep writing to the read models');
+    Atomics.wait(sleeping, 0, 0, beginRetry.every);
   }
 }
 
-function resultOf(order: WriterOrder): unknown {
+function outcomeOf(order: Asked): Outcome {
+  let done: unknown;
+  const failed =
+    (order.do === 'rollback' ? undefined : fault) ??
+    faultOf(() => {
+      done = resultOf(order);
+    });
+  if (failed && isEnd(order)) return faultOf(() => connection.rollback()) ?? failed;
+  return failed ?? { done };
+}
+
+function resultOf(order: Asked): unknown {
   switch (order.do) {
     case 'all':
       return connection.all(order.text, order.params);
@@ -62,11 +88,19 @@ function resultOf(order: WriterOrder): unknown {
       return connection.rows(order.text, order.params);
     case 'run':
       return connection.run(order.text, order.params);
-    case 'write':
-      return connection.runForEach(order.text, order.width, order.values);
-    case 'tryBegin':
     case 'commit':
     case 'rollback':
       return connection[order.do]();
+  }
+}
+
+const isEnd = (order: Asked): boolean => order.do === 'commit' || order.do === 'rollback';
+
+function faultOf(work: () => void): Fault | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return error instanceof ReadModelsUnavailable ? { unavailable: error.message } : { failed: error };
   }
 }

@@ -1,15 +1,19 @@
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Rows, Sql, SqlValue } from '../sql/sql.ts';
 import { AnsweringThread } from './answering-thread.ts';
+import { lifeOf } from './life-of.ts';
 import type { Outcome, WriterOrder } from './sqlite-writer-thread.ts';
 
 /** Few enough for the thread to begin early, and enough for a message to cost nothing beside its rows. */
 const rowsAtOnce = 500;
 
-/** The one connection of a file of read models that writes. Its thread stores rows while this one makes the next. */
-export class SqliteWriter implements Sql {
-  readonly dialect = 'sqlite';
+/**
+ * The one connection of a file of read models that writes. Its thread stores rows while this one makes the next: the
+ * work of a transaction begins as soon as the one before it has been told to commit.
+ */
+export class SqliteWriter {
   readonly #thread: AnsweringThread<WriterOrder, Outcome>;
+  #lastTurn: Promise<void> = Promise.resolve();
 
   constructor(path: string) {
     this.#thread = new AnsweringThread(
@@ -23,25 +27,46 @@ export class SqliteWriter implements Sql {
     return this.#thread.hasEnded;
   }
 
-  all<Row>(text: string, params: readonly SqlValue[] = []): Promise<Row[]> {
-    return this.#do({ do: 'all', text, params });
+  transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+    const turn = Promise.withResolvers<void>();
+    const result = this.#lastTurn.then(() => this.#transact(work, turn.resolve));
+    this.#lastTurn = turn.promise;
+    return result;
   }
 
-  rows<Row extends readonly unknown[]>(text: string, params: readonly SqlValue[] = []): Promise<Row[]> {
-    return this.#do({ do: 'rows', text, params });
+  /** Waits for transactions asked for before. */
+  async close(): Promise<void> {
+    await this.#lastTurn;
+    await this.#thread.end();
   }
 
-  run(text: string, params: readonly SqlValue[] = []): Promise<number> {
-    return this.#do({ do: 'run', text, params });
+  async #transact<T>(work: (tx: Sql) => Promise<T>, over: () => void): Promise<T> {
+    this.#thread.tell({ do: 'begin' });
+    const { live, end } = lifeOf(this);
+    const ended = (how: 'commit' | 'rollback'): Promise<void> => {
+      end();
+      const answer = this.#ask<void>({ do: how });
+      over();
+      return answer;
+    };
+    let result: T;
+    try {
+      result = await work({
+        dialect: 'sqlite',
+        all: async (text, params = []) => live().#ask({ do: 'all', text, params }),
+        rows: async (text, params = []) => live().#ask({ do: 'rows', text, params }),
+        run: async (text, params = []) => live().#ask({ do: 'run', text, params }),
+        write: async (...args) => live().#write(...args),
+      });
+    } catch (error) {
+      await ended('rollback');
+      throw error;
+    }
+    await ended('commit');
+    return result;
   }
 
-  /** Resolves once the rows are on their way. */
-  async write(
-    mode: 'insert' | 'replace',
-    table: string,
-    columns: readonly string[],
-    rows: Rows,
-  ): Promise<void> {
+  #write(mode: 'insert' | 'replace', table: string, columns: readonly string[], rows: Rows): void {
     const text = `${mode === 'insert' ? 'INSERT' : 'REPLACE'} INTO ${table} (${columns.join(', ')})
       VALUES (${columns.map(() => '?').join(', ')})`;
     const width = columns.length;
@@ -55,24 +80,7 @@ export class SqliteWriter implements Sql {
     if (values.length > 0) this.#thread.tell({ do: 'write', text, width, values });
   }
 
-  /** Answers with whether the file was free to be written to. */
-  tryBegin(): Promise<boolean> {
-    return this.#do({ do: 'tryBegin' });
-  }
-
-  commit(): Promise<void> {
-    return this.#do({ do: 'commit' });
-  }
-
-  rollback(): Promise<void> {
-    return this.#do({ do: 'rollback' });
-  }
-
-  close(): Promise<void> {
-    return this.#thread.end();
-  }
-
-  async #do<T>(order: WriterOrder): Promise<T> {
+  async #ask<T>(order: WriterOrder): Promise<T> {
     const outcome = await this.#thread.ask(order);
     if ('done' in outcome) return outcome.done as T;
     throw 'unavailable' in outcome ? new ReadModelsUnavailable(outcome.unavailable) : outcome.failed;

@@ -25,8 +25,8 @@ type Watched = {
   running: Generation | undefined;
   runningSince: number;
   lookedAt: number;
-  /** When the batch under way in a partition came. */
-  readonly underWay: Map<number, number>;
+  /** The batch that came last in a partition, while it is under way. */
+  readonly underWay: Map<number, { readonly since: number }>;
   positions: () => Promise<readonly { readonly at: Position | null; readonly end: Position | null }[]>;
   /** Where everybody's work on it had come to at the last look, and for how many looks it has been so. */
   standing: string;
@@ -88,11 +88,12 @@ export function projectorWatch(patience: number, clock: Clock, log: Log): Projec
     return {
       checkpoint: (partition) => consumer.checkpoint(partition),
       async consume(batch) {
-        underWay.set(batch.partition, clock.now());
+        const mine = { since: clock.now() };
+        underWay.set(batch.partition, mine);
         try {
           await consumer.consume(batch);
         } finally {
-          underWay.delete(batch.partition);
+          if (underWay.get(batch.partition) === mine) underWay.delete(batch.partition);
         }
       },
     };
@@ -135,7 +136,7 @@ export function projectorWatch(patience: number, clock: Clock, log: Log): Projec
     const now = clock.now();
     if (now - lookedAt > patience) return `nobody has looked after it for ${now - lookedAt} ms`;
     if (!running) return null;
-    for (const [partition, since] of underWay) {
+    for (const [partition, { since }] of underWay) {
       const waited = now - Math.max(since, runningSince);
       if (waited > patience) return `a batch of partition ${partition} has been under way for ${waited} ms`;
     }

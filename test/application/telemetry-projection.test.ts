@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
+import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
 import { telemetryProjection } from '../../application/projections/telemetry.ts';
 import { projector } from '../../application/projector.ts';
@@ -12,6 +13,7 @@ import type { Retraction } from '../../domain/telemetry/telemetry-event.ts';
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { readLatest, readMetrics, readRollup } from '../../infrastructure/sql/documents.ts';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
+import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
 import { sqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
 import { SqliteSql } from '../../infrastructure/sqlite/sqlite-sql.ts';
 
@@ -93,7 +95,17 @@ describe('Telemetry projection', function () {
     files += 1;
     const db = new SqliteSql(path.join(folder, `${files}.db`));
     await migrateReadModels(db, 0);
-    const readModels = sqlReadModels(db, clock);
+    let losses = 0;
+    // Whose work is done before it is lost, as when the disk is full.
+    const transaction: SqlDatabase['transaction'] = (work) =>
+      db.transaction(async (tx) => {
+        const result = await work(tx);
+        if (losses === 0) return result;
+        losses -= 1;
+        throw new ReadModelsUnavailable('The disk is full');
+      });
+    const all: SqlDatabase['all'] = (...query) => db.all(...query);
+    const readModels = sqlReadModels({ all, transaction } as SqlDatabase, clock);
     const generation = { projection: 'telemetry', generation: 1 };
     const start = () =>
       projector(
@@ -110,8 +122,14 @@ describe('Telemetry projection', function () {
       restart: () => {
         consumer = start();
       },
-      consume: (events: readonly LoggedTelemetry[], after: string | null) =>
-        consumer.consume({ partition: 0, after, events }),
+      consume: (events: readonly LoggedTelemetry[], after: string | null, handled?: () => void) =>
+        consumer.consume({ partition: 0, after, events, ...(handled && { handled }) }),
+      checkpoint: () => readModels.checkpoint(generation, 0),
+      repair: () => readModels.repair(generation, 0, async () => {}),
+      /** The next transaction is lost when it is to be committed. */
+      loseOne: () => {
+        losses += 1;
+      },
     };
   }
 
@@ -183,6 +201,64 @@ describe('Telemetry projection', function () {
       ),
       { numRuns: 60 },
     );
+  });
+
+  it('says the same when batches come while those before are being stored, or are lost', async () => {
+    const chance = fc.integer({ min: 0, max: 3 }).map((n) => n === 0);
+    const steps = fc.array(
+      fc.record({
+        size: fc.integer({ min: 1, max: 6 }),
+        waits: chance,
+        lost: chance,
+        repaired: chance,
+      }),
+      { minLength: 1, maxLength: 20 },
+    );
+    const unreadable = fc
+      .constantFrom(...devices)
+      .map((deviceId) => ({ type: 'TelemetryRecorded', data: { deviceId } }) as unknown as Said);
+    const said = fc.oneof(
+      { weight: 16, arbitrary: reading },
+      { weight: 2, arbitrary: retraction },
+      { weight: 1, arbitrary: unreadable },
+    );
+    let overlapping = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(said, { maxLength: 40 }), steps, async (all, plan) => {
+        const events = all.map(logged);
+        const { db, consume, checkpoint, repair, loseOne } = await open();
+        let underWay: Promise<void>[] = [];
+        const add = (work: Promise<void>) => {
+          underWay.push(work);
+          // It is looked at later.
+          work.catch(() => {});
+        };
+        for (let at = 0, i = 0; at < events.length || underWay.length > 0; i += 1) {
+          // Once through the plan, everything goes well.
+          const step = i < plan.length ? plan[i]! : { size: 6, waits: true, lost: false, repaired: false };
+          if (step.lost) loseOne();
+          if (step.repaired) add(repair());
+          if (at < events.length) {
+            const handled = Promise.withResolvers<void>();
+            const batch = events.slice(at, at + step.size);
+            const stored = consume(batch, at === 0 ? null : String(at), handled.resolve);
+            if (underWay.length > 0) overlapping += 1;
+            add(stored);
+            await Promise.race([handled.promise, Promise.allSettled([stored])]);
+            at += batch.length;
+          }
+          if (!step.waits && at < events.length) continue;
+          const outcomes = await Promise.allSettled(underWay);
+          underWay = [];
+          if (outcomes.some(({ status }) => status === 'rejected')) at = Number((await checkpoint()) ?? 0);
+        }
+        const pieces = await tables(db);
+        await db.close();
+        assert.deepEqual(pieces, await afterOnePass(events));
+      }),
+      { numRuns: 60 },
+    );
+    assert.ok(overlapping > 20, `${overlapping} batches came while another was under way`);
   });
 
   it('says of a set of points what its points say, in whatever order they come', async () => {

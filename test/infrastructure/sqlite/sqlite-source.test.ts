@@ -107,33 +107,69 @@ describe('SqliteSource', () => {
     assert.equal(await source.countAfter(0, '4'), 6);
   });
 
-  it('has read on when a full batch is stored, and reads again where storing it failed', async () => {
+  it('hands the next batch over when a full one is handled, and both again when that is not stored', async () => {
     await publish(6);
     const consumer = new RecordingConsumer<LoggedTelemetry>();
-    let failures = 1;
+    const calls: [after: string | null, count: number][] = [];
+    let lose: (error: Error) => void = () => {};
     const storing: BatchConsumer<LoggedTelemetry> = {
       checkpoint: (partition) => consumer.checkpoint(partition),
       async consume(batch) {
-        batch.handled?.();
-        await new Promise((resolve) => setImmediate(resolve));
-        // From here on only what has been read is left, and after the failure only what is in the file.
-        if (batch.after === null) change(files.telemetry, 'DELETE FROM batches');
-        if (batch.after === '2' && failures-- > 0) {
-          await publish(1);
-          change(files.telemetry, 'UPDATE batches SET first_offset = 3');
-          throw new Error('not stored');
+        calls.push([batch.after, batch.events.length]);
+        if (calls.length === 1) {
+          batch.handled?.();
+          await new Promise((_, reject) => {
+            lose = reject;
+          });
+        }
+        if (calls.length === 2) {
+          lose(new Error('not stored'));
+          throw new Error('not stored either');
         }
         await consumer.consume(batch);
       },
     };
     await runUntil(telemetry({ batchEvents: 2, retryPauses: [0] }), storing, 'test', () =>
-      eventually(() => assert.equal(consumer.events.length, 3)),
+      eventually(() => assert.equal(consumer.events.length, 6)),
     );
     consumer.verdict();
-    assert.deepEqual(shapes(consumer), [
-      [null, '1', '2'],
-      ['2', '3'],
+    assert.deepEqual(calls, [
+      [null, 2],
+      ['2', 2],
+      [null, 2],
+      ['2', 2],
+      ['4', 2],
     ]);
+  });
+
+  it('has no more than two batches under way, and waits for both when it is stopped', async () => {
+    await publish(8);
+    const stop = new AbortController();
+    const underWay: (() => void)[] = [];
+    const handling: BatchConsumer<LoggedTelemetry> = {
+      checkpoint: async () => null,
+      consume: (batch) =>
+        new Promise((resolve) => {
+          underWay.push(resolve);
+          batch.handled?.();
+        }),
+    };
+    let ended = false;
+    const run = telemetry({ batchEvents: 2 })
+      .run(handling, { group: 'test', signal: stop.signal })
+      .then(() => {
+        ended = true;
+      });
+    await eventually(() => assert.equal(underWay.length, 2));
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(underWay.length, 2);
+    stop.abort();
+    underWay[0]?.();
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(ended, false);
+    underWay[1]?.();
+    await run;
+    assert.equal(underWay.length, 2);
   });
 
   it('ends a batch of device events after as many as are wanted', async () => {
