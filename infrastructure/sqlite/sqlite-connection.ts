@@ -9,6 +9,9 @@ const chunkRows = 1000;
 /** Statements kept prepared; lists of parameters of any length would otherwise make them ever more. */
 const statementsKept = 200;
 
+/** More gain nothing. */
+const rowsInStatement = 50;
+
 /** One connection to a file of read models, its statements kept prepared. */
 export class SqliteConnection {
   readonly #db: DatabaseSync;
@@ -55,12 +58,17 @@ export class SqliteConnection {
     }
   }
 
-  /** Runs a statement once for each row; the values of rows of `width` follow one another. */
-  runForEach(text: string, width: number, values: readonly SqlValue[]): void {
+  /** `into` is an INSERT or REPLACE up to its VALUES; those of rows of `width` columns follow one another. */
+  insertRows(into: string, width: number, values: readonly SqlValue[]): void {
     this.#tell(() => {
-      // Many rows in one statement take as long.
-      const statement = this.#statement(text);
-      for (let at = 0; at < values.length; at += width) statement.run(...values.slice(at, at + width));
+      const row = `(${Array(width).fill('?').join()})`;
+      let at = 0;
+      for (const rows of [rowsInStatement, 1]) {
+        const taken = rows * width;
+        if (values.length - at < taken) continue;
+        const statement = this.#statement(`${into} VALUES ${Array(rows).fill(row).join()}`);
+        for (; values.length - at >= taken; at += taken) statement.run(...values.slice(at, at + taken));
+      }
     });
   }
 

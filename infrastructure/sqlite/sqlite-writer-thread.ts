@@ -12,7 +12,7 @@ type Told =
   /** The values of all rows, one row after the other. */
   | {
       readonly do: 'write';
-      readonly text: string;
+      readonly into: string;
       readonly width: number;
       readonly values: readonly SqlValue[];
     };
@@ -59,7 +59,7 @@ port.on('message', (order: WriterOrder | End) => {
 
 function obey(order: Told): void {
   if (order.do === 'begin') begin();
-  else connection.runForEach(order.text, order.width, order.values);
+  else connection.insertRows(order.into, order.width, order.values);
 }
 
 function begin(): void {

@@ -67,17 +67,16 @@ export class SqliteWriter {
   }
 
   #write(mode: 'insert' | 'replace', table: string, columns: readonly string[], rows: Rows): void {
-    const text = `${mode === 'insert' ? 'INSERT' : 'REPLACE'} INTO ${table} (${columns.join(', ')})
-      VALUES (${columns.map(() => '?').join(', ')})`;
+    const into = `${mode === 'insert' ? 'INSERT' : 'REPLACE'} INTO ${table} (${columns.join(', ')})`;
     const width = columns.length;
     let values: SqlValue[] = [];
     for (const row of rows) {
       for (const value of row) values.push(value);
       if (values.length < rowsAtOnce * width) continue;
-      this.#thread.tell({ do: 'write', text, width, values });
+      this.#thread.tell({ do: 'write', into, width, values });
       values = [];
     }
-    if (values.length > 0) this.#thread.tell({ do: 'write', text, width, values });
+    if (values.length > 0) this.#thread.tell({ do: 'write', into, width, values });
   }
 
   async #ask<T>(order: WriterOrder): Promise<T> {
