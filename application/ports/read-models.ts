@@ -16,8 +16,8 @@ export interface ReadModels {
    * as the new checkpoint. Nothing is kept when it throws. A transaction lost to a deadlock or a broken connection
    * is run again as a whole, so `work` must not change anything but what it is given.
    *
-   * `expected` lets `work` begin before the checkpoint is locked, as if it were this one. Throws `CheckpointMoved`,
-   * with nothing kept, when it is another.
+   * `expected` lets `work` begin before the checkpoint is locked, as if it were this one, where the engine can. Throws
+   * `CheckpointMoved`, with nothing kept, when it is another.
    */
   transact(
     of: Generation,

@@ -51,9 +51,10 @@ port.on('message', (order: WriterOrder | End) => {
     port.close();
   } else if (order.do === 'begin' || order.do === 'write') fault ??= faultOf(() => obey(order));
   else {
-    port.postMessage([outcomeOf(order)]);
-    // Outside a transaction, what it was meant for must not be done either.
-    if (db.isTransaction || isEnd(order)) fault = undefined;
+    const outcome = outcomeOf(order);
+    port.postMessage([outcome]);
+    // Where there is none, or SQLite has given it up, nothing else that was meant for the transaction may be done.
+    fault = db.isTransaction || isEnd(order) || 'done' in outcome ? undefined : outcome;
   }
 });
 

@@ -1,5 +1,11 @@
 import assert from 'node:assert/strict';
-import type { DeadLetter, ProjectionTables, ReadModels } from '../../application/ports/read-models.ts';
+import {
+  CheckpointMoved,
+  type DeadLetter,
+  type LockedCheckpoint,
+  type ProjectionTables,
+  type ReadModels,
+} from '../../application/ports/read-models.ts';
 import { rollupLevels, rollupWidth } from '../../domain/telemetry/rollup.ts';
 import type { Opened } from './opened.ts';
 
@@ -114,6 +120,36 @@ export function readModelsContract(
           rows.map(({ timestamp }) => timestamp),
           [2],
         );
+      });
+
+      it('moves for work that was done for where it stands, not for where it was expected', async () => {
+        await readModels.transact(of, 0, async () => '5');
+        const at = async (expected: LockedCheckpoint, position: string) => {
+          let seen: LockedCheckpoint | undefined;
+          const work = async ({ telemetry }: ProjectionTables, locked: LockedCheckpoint) => {
+            seen = { ...locked };
+            await telemetry.write({ inserted: [reading(Number(position))] });
+            return position;
+          };
+          await readModels.transact(of, 0, work, expected).catch((error) => {
+            assert.ok(error instanceof CheckpointMoved, error);
+            seen = undefined;
+          });
+          return seen;
+        };
+        assert.deepEqual(await at({ position: '5', epoch: 0 }, '6'), { position: '5', epoch: 0 });
+        for (const other of [
+          { position: '5', epoch: 0 },
+          { position: '6', epoch: 1 },
+        ]) {
+          const before = await readModels.checkpoint(of, 0);
+          const seen = await at(other, `7${other.epoch}`);
+          if (seen) assert.deepEqual(seen, { position: before, epoch: 0 });
+          else assert.equal(await readModels.checkpoint(of, 0), before);
+        }
+        const stored = await using(({ telemetry }) => telemetry.readingsBetween('a', 0, 99));
+        const checkpoint = await readModels.checkpoint(of, 0);
+        assert.equal(String(stored.at(-1)?.timestamp), checkpoint);
       });
 
       it('is seen by one worker at a time', async () => {

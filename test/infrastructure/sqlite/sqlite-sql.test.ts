@@ -69,6 +69,20 @@ describe('SqliteSql', () => {
     );
   });
 
+  it('does nothing more of a transaction that SQLite has given up', async () => {
+    await db.run("INSERT INTO t VALUES (1, 'a')");
+    const abandoned = db.transaction(async (tx) => {
+      await tx.run("INSERT INTO t VALUES (2, 'b')");
+      await assert.rejects(tx.run("INSERT OR ROLLBACK INTO t VALUES (1, 'again')"), /UNIQUE/);
+      await tx.write('insert', 't', ['id', 'name'], rows(3));
+      await assert.rejects(tx.run("INSERT INTO t VALUES (4, 'd')"), /UNIQUE/);
+    });
+    await assert.rejects(abandoned, /UNIQUE/);
+    assert.equal(await count(), 1);
+    await db.run("INSERT INTO t VALUES (5, 'e')");
+    assert.equal(await count(), 2);
+  });
+
   it('refuses what is done with a transaction that is over', async () => {
     const kept = await db.transaction(async (tx) => tx);
     await assert.rejects(kept.run('DELETE FROM t'), /transaction is over/);
