@@ -149,6 +149,9 @@ export const configSchema = z.object({
   BATCH_SIZE: wholeNumber(1, 100_000)
     .default(50_000)
     .describe('events a projector takes in one transaction at most'),
+  BACKLOG_LIMIT: wholeNumber(0, 1_000_000_000)
+    .default(3_000_000)
+    .describe('readings that telemetry may be behind in `serve` before ingest is slowed down; never when 0'),
   MAX_BODY_BYTES: wholeNumber(1024, 1_000_000_000).default(10_485_760).describe('greatest request body'),
   DIRECTORY_SIZE: wholeNumber(100, 10_000_000).default(100_000).describe('devices an API node remembers'),
   SHUTDOWN_MS: wholeNumber(0, 600_000)

@@ -1,4 +1,5 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
+import { pacedTelemetryLog } from '../../application/paced-telemetry-log.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { sqliteEventSource } from '../../infrastructure/sqlite/sqlite-event-source.ts';
 import { SqliteEventStore } from '../../infrastructure/sqlite/sqlite-event-store.ts';
@@ -36,7 +37,19 @@ export const embeddedTelemetryLog = (config: Config): ContainerModule =>
     bind(telemetryLogId)
       .toDynamicValue(() => new SqliteTelemetryLog(telemetry))
       .onDeactivation(closed);
-    bind(s.telemetryLog).toResolvedValue((log) => log, [telemetryLogId]);
+    bind(s.telemetryLog).toResolvedValue(
+      (telemetryLog, freshness, clock, log) =>
+        config.BACKLOG_LIMIT === 0
+          ? telemetryLog
+          : pacedTelemetryLog(
+              telemetryLog,
+              () => freshness.status(['telemetry']),
+              config.BACKLOG_LIMIT,
+              clock,
+              log,
+            ),
+      [telemetryLogId, s.freshness, s.clock, s.log],
+    );
     bind(s.telemetrySource)
       .toDynamicValue(() => sqliteTelemetrySource(telemetry, { batchEvents: config.BATCH_SIZE }))
       .onDeactivation(closed);
