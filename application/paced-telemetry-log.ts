@@ -26,6 +26,7 @@ export function pacedTelemetryLog(
   let lookedAt = Number.NEGATIVE_INFINITY;
   let stood = '';
   let movedAt = Number.NEGATIVE_INFINITY;
+  let isKnown = true;
 
   return {
     async publish(publication) {
@@ -42,6 +43,7 @@ export function pacedTelemetryLog(
     const before = wait;
     try {
       const { positions, lag } = await projection();
+      isKnown = true;
       if (positions.join() !== stood) movedAt = clock.now();
       stood = positions.join();
       const beyond = clock.now() - movedAt < movesWithin ? (lag ?? 0) - limit : 0;
@@ -50,7 +52,9 @@ export function pacedTelemetryLog(
         told.warn({ lag, limit }, 'telemetry is far behind: ingest is slowed down');
     } catch (err) {
       wait = 0;
-      told.warn({ err }, 'how far telemetry is behind cannot be told: ingest is not slowed down');
+      if (isKnown)
+        told.warn({ err }, 'how far telemetry is behind cannot be told: ingest is not slowed down');
+      isKnown = false;
     }
     if (before > 0 && wait === 0) told.info({ limit }, 'ingest is no longer slowed down');
   }

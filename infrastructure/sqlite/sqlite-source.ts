@@ -102,45 +102,42 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
   async #run(consumer: BatchConsumer<Event>, signal: AbortSignal): Promise<void> {
     let failures = 0;
     let at: number | undefined;
-    let underWay: Promise<unknown> = Promise.resolve();
+    /** The batches that are not stored yet, two at most. */
+    let underWay: Promise<void> | undefined;
     while (!signal.aborted) {
       try {
         at ??= this.#known(await consumer.checkpoint(partition));
         const events = this.#reader.after(at);
-        const [first, last] = [events[0], events.at(-1)];
-        if (!first || !last) {
-          await underWay;
-          await this.#signal.next(pollInterval - (Date.now() % pollInterval), signal);
+        const last = events.at(-1);
+        if (!last) {
+          // More may come while something is stored, and would not be heard of.
+          if (underWay) await underWay;
+          else await this.#signal.next(pollInterval - (Date.now() % pollInterval), signal);
+          underWay = undefined;
           continue;
         }
         const began = performance.now();
-        const after = this.#numberOf(first.position) - 1;
-        const handled = Promise.withResolvers<void>();
-        const stored = consumer.consume({
-          partition,
-          after: after === 0 ? null : String(after),
-          events,
-          handled: handled.resolve,
-        });
+        const { handled, stored } = this.#handOver(events, consumer);
         const before = underWay;
         underWay = allDone([before, stored]);
         await before;
         at = this.#numberOf(last.position);
         if (failures === 0 && events.length >= this.#options.batchEvents) {
           // There is more behind a full batch: it is read and handled while this one is stored.
-          await Promise.race([handled.promise, stored]);
+          await Promise.race([handled, stored]);
           await nextTurn();
           continue;
         }
-        await stored;
+        await underWay;
+        underWay = undefined;
         failures = 0;
         const early = began + this.#options.batchInterval - performance.now();
         if (early > 0 && events.length < this.#options.batchEvents) await pause(early, signal);
         // A consumer that never waits for anything would otherwise keep timers and signals from being seen.
         else await nextTurn();
       } catch (error) {
-        await underWay.catch(() => {});
-        underWay = Promise.resolve();
+        await underWay?.catch(() => {});
+        underWay = undefined;
         const wait = this.#options.retryPauses[failures];
         if (wait === undefined || error instanceof CheckpointOfAnotherLog) throw error;
         failures += 1;
@@ -148,7 +145,18 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
         await pause(wait, signal);
       }
     }
-    await underWay.catch(() => {});
+    // What could not be stored is consumed again by the next run.
+    await underWay?.catch(() => {});
+  }
+
+  #handOver(
+    events: readonly Event[],
+    consumer: BatchConsumer<Event>,
+  ): { readonly handled: Promise<void>; readonly stored: Promise<void> } {
+    const before = this.#numberOf(events[0]?.position ?? null) - 1;
+    const { promise: handled, resolve } = Promise.withResolvers<void>();
+    const after = before === 0 ? null : String(before);
+    return { handled, stored: consumer.consume({ partition, after, events, handled: resolve }) };
   }
 
   #known(checkpoint: Position | null): number {
@@ -178,8 +186,10 @@ export class CheckpointOfAnotherLog extends Error {
 }
 
 /** Settles when all have; rejects with what the first of them that failed did. May be left alone. */
-function allDone(work: readonly Promise<unknown>[]): Promise<unknown> {
-  const done = Promise.allSettled(work).then(() => Promise.all(work));
+function allDone(work: readonly (Promise<void> | undefined)[]): Promise<void> {
+  const done = Promise.allSettled(work).then(async () => {
+    for (const one of work) await one;
+  });
   done.catch(() => {});
   return done;
 }
