@@ -39,7 +39,8 @@ export interface EventSource<Event extends Positioned> {
   /**
    * Hands over batches from each partition's checkpoint on, first the history and then what arrives, the next one of
    * a partition when the last is consumed or at least `handled`. Outlives lost connections. Resolves once `signal` is
-   * aborted and what is under way is done; rejects only when `consume` keeps failing for a reason that is not the source's.
+   * aborted and what is under way is done; rejects only when `consume` keeps failing for a reason that is not the
+   * source's.
    */
   run(consumer: BatchConsumer<Event>, options: RunOptions): Promise<void>;
 

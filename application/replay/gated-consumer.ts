@@ -72,9 +72,9 @@ export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Ev
       }
       this.#underWay += 1;
       try {
-        const { handled, ...part } = { ...rest, events: allowed };
-        const isLast = allowed.length === rest.events.length;
-        await this.#inner.consume(isLast && handled ? { ...part, handled } : part, waiting);
+        const { handled: _, ...part } = rest;
+        const isWhole = allowed.length === rest.events.length;
+        await this.#inner.consume(isWhole ? rest : { ...part, events: allowed }, waiting);
         this.#reached.set(rest.partition, last.position);
       } finally {
         this.#underWay -= 1;

@@ -3,6 +3,15 @@ import { Worker } from 'node:worker_threads';
 /** Ends a thread, once it has answered what came before. */
 export type End = 'end';
 
+/** An error on its way out of a thread, where it would lose its class. */
+export type Fault = { readonly unavailable: string } | { readonly failed: unknown };
+
+export const faultOf = (error: unknown, Unavailable: abstract new (...args: never) => Error): Fault =>
+  error instanceof Unavailable ? { unavailable: error.message } : { failed: error };
+
+export const errorOf = (fault: Fault, Unavailable: new (message: string) => Error): unknown =>
+  'unavailable' in fault ? new Unavailable(fault.unavailable) : fault.failed;
+
 type Waiting<Answer> = {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;

@@ -11,7 +11,8 @@ const idleConnections = 4;
 
 /**
  * A SqlDatabase in one file. One connection writes, in a thread of its own and one transaction at a time; others read
- * what is committed, and never wait for it. Inside a transaction's work only its own handle may write: any other waits for its end.
+ * what is committed, and never wait for it. Inside a transaction's work only its own handle may write: any other waits
+ * for its end.
  */
 export class SqliteSql implements SqlDatabase {
   readonly dialect = 'sqlite';

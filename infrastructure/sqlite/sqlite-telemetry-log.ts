@@ -4,7 +4,7 @@ import {
   TelemetryLogUnavailable,
   type TelemetryPublication,
 } from '../../application/ports/telemetry-log.ts';
-import { AnsweringThread } from './answering-thread.ts';
+import { AnsweringThread, errorOf } from './answering-thread.ts';
 import { openSqliteFile } from './sqlite-file.ts';
 import { telemetryFile } from './telemetry-file.ts';
 import type { Batch, Group, Outcome } from './telemetry-log-thread.ts';
@@ -88,7 +88,7 @@ function settle(group: readonly Waiting[], outcome: Outcome): void {
     for (const [i, { resolve }] of group.entries()) resolve(outcome.positions[i] as number);
     return;
   }
-  const error = 'unavailable' in outcome ? new TelemetryLogUnavailable(outcome.unavailable) : outcome.failed;
+  const error = errorOf(outcome, TelemetryLogUnavailable);
   for (const { reject } of group) reject(error);
 }
 

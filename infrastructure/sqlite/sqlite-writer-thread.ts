@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { SqlValue } from '../sql/sql.ts';
-import type { End } from './answering-thread.ts';
+import { type End, type Fault, faultOf } from './answering-thread.ts';
 import { readModelsFile } from './read-models-file.ts';
 import { SqliteConnection } from './sqlite-connection.ts';
 import { openSqliteFile } from './sqlite-file.ts';
@@ -23,8 +23,6 @@ type Asked =
   | { readonly do: 'commit' | 'rollback' };
 
 export type WriterOrder = Told | Asked;
-
-type Fault = { readonly unavailable: string } | { readonly failed: unknown };
 
 export type Outcome = { readonly done: unknown } | Fault;
 
@@ -49,9 +47,11 @@ port.on('message', (order: WriterOrder | End) => {
   if (order === 'end') {
     connection.close();
     port.close();
-  } else if (order.do === 'begin' || order.do === 'write') fault ??= faultOf(() => obey(order));
-  else {
-    const outcome = outcomeOf(order);
+  } else if (order.do === 'begin' || order.do === 'write') {
+    const outcome = fault ?? outcomeOf(() => obey(order));
+    if (!('done' in outcome)) fault = outcome;
+  } else {
+    const outcome = answerTo(order);
     port.postMessage([outcome]);
     // Where there is none, or SQLite has given it up, nothing else that was meant for the transaction may be done.
     fault = db.isTransaction || isEnd(order) || 'done' in outcome ? undefined : outcome;
@@ -70,15 +70,12 @@ function begin(): void {
   }
 }
 
-function outcomeOf(order: Asked): Outcome {
-  let done: unknown;
-  const failed =
-    (order.do === 'rollback' ? undefined : fault) ??
-    faultOf(() => {
-      done = resultOf(order);
-    });
-  if (failed && isEnd(order)) return faultOf(() => connection.rollback()) ?? failed;
-  return failed ?? { done };
+function answerTo(order: Asked): Outcome {
+  if (order.do === 'rollback') return outcomeOf(() => connection.rollback());
+  const outcome = fault ?? outcomeOf(() => resultOf(order));
+  if ('done' in outcome || order.do !== 'commit') return outcome;
+  const undone = outcomeOf(() => connection.rollback());
+  return 'done' in undone ? outcome : undone;
 }
 
 function resultOf(order: Asked): unknown {
@@ -97,11 +94,10 @@ function resultOf(order: Asked): unknown {
 
 const isEnd = (order: Asked): boolean => order.do === 'commit' || order.do === 'rollback';
 
-function faultOf(work: () => void): Fault | undefined {
+function outcomeOf(work: () => unknown): Outcome {
   try {
-    work();
-    return undefined;
+    return { done: work() };
   } catch (error) {
-    return error instanceof ReadModelsUnavailable ? { unavailable: error.message } : { failed: error };
+    return faultOf(error, ReadModelsUnavailable);
   }
 }

@@ -1,6 +1,6 @@
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Rows, Sql, SqlValue } from '../sql/sql.ts';
-import { AnsweringThread } from './answering-thread.ts';
+import { AnsweringThread, errorOf } from './answering-thread.ts';
 import { lifeOf } from './life-of.ts';
 import type { Outcome, WriterOrder } from './sqlite-writer-thread.ts';
 
@@ -82,6 +82,6 @@ export class SqliteWriter {
   async #ask<T>(order: WriterOrder): Promise<T> {
     const outcome = await this.#thread.ask(order);
     if ('done' in outcome) return outcome.done as T;
-    throw 'unavailable' in outcome ? new ReadModelsUnavailable(outcome.unavailable) : outcome.failed;
+    throw errorOf(outcome, ReadModelsUnavailable);
   }
 }

@@ -1,6 +1,6 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
-import type { End } from './answering-thread.ts';
+import { type End, type Fault, faultOf } from './answering-thread.ts';
 import { CommitSignal } from './commit-signal.ts';
 import { immediateTransaction } from './immediate-transaction.ts';
 import { telemetryLogError } from './sqlite-errors.ts';
@@ -14,10 +14,7 @@ export type Batch = { readonly count: number; readonly body: string };
 export type Group = readonly Batch[];
 
 /** What becomes of one group: the position of each batch's last event, or why none is stored. */
-export type Outcome =
-  | { readonly positions: readonly number[] }
-  | { readonly unavailable: string }
-  | { readonly failed: unknown };
+export type Outcome = { readonly positions: readonly number[] } | Fault;
 
 if (!parentPort) throw new Error('The thread of the telemetry log is started by the log, not by hand');
 const port = parentPort;
@@ -59,10 +56,8 @@ function outcomesOf(groups: readonly Group[]): readonly Outcome[] {
   try {
     return inTransaction(() => append(groups));
   } catch (error) {
-    const told = telemetryLogError(error, path);
-    const outcome =
-      told instanceof TelemetryLogUnavailable ? { unavailable: told.message } : { failed: error };
-    return groups.map(() => outcome);
+    const fault = faultOf(telemetryLogError(error, path), TelemetryLogUnavailable);
+    return groups.map(() => fault);
   }
 }
 
