@@ -26,8 +26,11 @@ const copies = all('COPY').map((what) => {
 const [healthProgram, healthScript, healthOf] = JSON.parse(last('HEALTHCHECK').replace(/^.* CMD /, ''));
 
 describe('The image', () => {
-  it('has the Node that the tests run on', () =>
-    assert.equal(last('FROM'), `node:${packageJson.devDependencies.node}-bookworm-slim`));
+  it('has the Node that the tests run on, and so has .nvmrc', () => {
+    const { node } = packageJson.devDependencies;
+    assert.equal(last('FROM'), `node:${node}-bookworm-slim`);
+    assert.equal(text('.nvmrc').trim(), node);
+  });
 
   it('runs as a user that is not root, named by number', () =>
     assert.match(last('USER'), /^[1-9]\d*:[1-9]\d*$/));
