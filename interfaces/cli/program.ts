@@ -39,7 +39,7 @@ export async function run(args: readonly string[], context: CommandContext): Pro
   }
 }
 
-function program(context: CommandContext): Command {
+export function program(context: CommandContext): Command {
   const { terminal } = context;
   const root = new Command('fieldlog')
     .description('Event-sourced IoT backend: devices and their telemetry, kept as events, queried as tables')
