@@ -4,7 +4,7 @@ import {
   type DeviceEvent,
   deviceDecider,
   deviceStream,
-} from '../domain/device/device.ts';
+} from '../domain/device.ts';
 import { type DeviceSnapshot, foldState, lastPosition, readDevice, snapshotOf } from './device-history.ts';
 import { isoTimes } from './iso-times.ts';
 import type { Clock } from './ports/clock.ts';

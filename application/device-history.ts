@@ -4,8 +4,8 @@ import {
   deviceDecider,
   deviceStream,
   type RegisteredDevice,
-} from '../domain/device/device.ts';
-import type { TypePeriods } from '../domain/telemetry/retention.ts';
+} from '../domain/device.ts';
+import type { TypePeriods } from '../domain/retention.ts';
 import type { EventRegistry } from './ports/event-registry.ts';
 import type { EventStore, RecordedEvent } from './ports/event-store.ts';
 import type { Position } from './ports/position.ts';

@@ -1,4 +1,4 @@
-import { deviceStream } from '../domain/device/device.ts';
+import { deviceStream } from '../domain/device.ts';
 import type { CommandAnswer, CommandContext, DeviceCommands } from './device-commands.ts';
 import type { EventEraser } from './ports/event-store.ts';
 

@@ -1,4 +1,4 @@
-import type { Metrics, Reading } from '../domain/telemetry/reading.ts';
+import type { Metrics, Reading } from '../domain/telemetry.ts';
 import type { Clock } from './ports/clock.ts';
 import type { DeviceDirectory, DirectoryEntry } from './ports/device-directory.ts';
 import type { EventRegistry } from './ports/event-registry.ts';

@@ -1,4 +1,4 @@
-import { erasedName } from '../domain/device/device.ts';
+import { erasedName } from '../domain/device.ts';
 import type { RecordedEvent } from './ports/event-store.ts';
 
 const blank: Readonly<Record<string, unknown>> = { name: erasedName, labels: {}, reason: erasedName };

@@ -1,5 +1,5 @@
-import { Rejection } from '../domain/rejection.ts';
-import type { Retraction } from '../domain/telemetry/telemetry-event.ts';
+import { Rejection } from '../domain/decider.ts';
+import type { Retraction } from '../domain/telemetry.ts';
 import type { IngestContext } from './ingest-telemetry.ts';
 import type { Clock } from './ports/clock.ts';
 import type { DeviceDirectory } from './ports/device-directory.ts';

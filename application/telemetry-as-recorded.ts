@@ -1,4 +1,4 @@
-import type { Metrics } from '../domain/telemetry/reading.ts';
+import type { Metrics } from '../domain/telemetry.ts';
 import type { DeviceDirectory } from './ports/device-directory.ts';
 import type { EventRegistry } from './ports/event-registry.ts';
 import type { EventSource } from './ports/event-source.ts';

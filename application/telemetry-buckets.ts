@@ -1,5 +1,5 @@
-import { readingLimits } from '../domain/telemetry/reading.ts';
-import { mergeStats, type RollupStats } from '../domain/telemetry/rollup.ts';
+import { mergeStats, type RollupStats } from '../domain/rollup.ts';
+import { readingLimits } from '../domain/telemetry.ts';
 import { type BucketAt, type BucketSpan, bucketCalendar } from './buckets/bucket-calendar.ts';
 import { leastLength, parseInterval } from './buckets/interval.ts';
 import { type Pieces, piecesOf } from './buckets/pieces.ts';

@@ -5,7 +5,7 @@ import {
   type RollupStats,
   rollupLevels,
   rollupWidth,
-} from '../../domain/telemetry/rollup.ts';
+} from '../../domain/rollup.ts';
 import type { RollupQuery, RollupSlice, TelemetryQueries, TimeRange } from '../ports/queries.ts';
 import type { BucketAt, BucketSpan } from './bucket-calendar.ts';
 

@@ -1,5 +1,5 @@
-import type { DeviceStatus } from '../../domain/device/device.ts';
-import type { TypePeriods } from '../../domain/telemetry/retention.ts';
+import type { DeviceStatus } from '../../domain/device.ts';
+import type { TypePeriods } from '../../domain/retention.ts';
 
 /** What ingest and the projection of telemetry have to know of a device. */
 export type DirectoryEntry = {

@@ -1,5 +1,5 @@
-import type { DeviceEvent } from '../../domain/device/device.ts';
-import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+import type { DeviceEvent } from '../../domain/device.ts';
+import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import type { RecordedEvent } from './event-store.ts';
 import type { LoggedTelemetry } from './telemetry-log.ts';
 

@@ -1,6 +1,6 @@
-import type { DeviceStatus } from '../../domain/device/device.ts';
-import type { MetricValue } from '../../domain/telemetry/reading.ts';
-import type { RollupLevel, RollupStats } from '../../domain/telemetry/rollup.ts';
+import type { DeviceStatus } from '../../domain/device.ts';
+import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
+import type { MetricValue } from '../../domain/telemetry.ts';
 import type { PartitionPosition } from './position.ts';
 import type { DeviceHistoryRow, DeviceRow } from './read-models.ts';
 

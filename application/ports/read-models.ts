@@ -1,6 +1,6 @@
-import type { Labels, RegisteredDevice } from '../../domain/device/device.ts';
-import type { Metrics } from '../../domain/telemetry/reading.ts';
-import type { RollupLevel, RollupStats } from '../../domain/telemetry/rollup.ts';
+import type { Labels, RegisteredDevice } from '../../domain/device.ts';
+import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
+import type { Metrics } from '../../domain/telemetry.ts';
 import type { Position } from './position.ts';
 
 /** One built copy of a projection's tables. Readers use the active one; a rebuild fills the next beside it. */

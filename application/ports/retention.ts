@@ -1,4 +1,4 @@
-import type { KeptKind, RetentionPolicy, RetentionSchedule } from '../../domain/telemetry/retention.ts';
+import type { KeptKind, RetentionPolicy, RetentionSchedule } from '../../domain/retention.ts';
 import type { Generation } from './read-models.ts';
 
 /** Rows that were removed, by kind; of documents that stay, how many lost a metric. */

@@ -1,4 +1,4 @@
-import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import type { PartitionPosition, Position } from './position.ts';
 
 /** Events of one request, published together; each is a domain event of its own once in the log. */

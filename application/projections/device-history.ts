@@ -1,4 +1,4 @@
-import type { RegisteredDevice } from '../../domain/device/device.ts';
+import type { RegisteredDevice } from '../../domain/device.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { RecordedEvent } from '../ports/event-store.ts';
 import type { DeviceHistoryRow, FieldChange } from '../ports/read-models.ts';

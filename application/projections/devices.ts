@@ -1,4 +1,4 @@
-import { type DeviceEvent, deviceDecider, type RegisteredDevice } from '../../domain/device/device.ts';
+import { type DeviceEvent, deviceDecider, type RegisteredDevice } from '../../domain/device.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { RecordedEvent } from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';

@@ -1,4 +1,4 @@
-import { bucketOf, type RollupLevel, type RollupStats, rollupLevels } from '../../domain/telemetry/rollup.ts';
+import { bucketOf, type RollupLevel, type RollupStats, rollupLevels } from '../../domain/rollup.ts';
 import type { LatestRow, LedgerCounts, TelemetryTables } from '../ports/read-models.ts';
 
 /** What the tables hold of one device, as far as it was needed. */

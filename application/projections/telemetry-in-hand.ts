@@ -1,5 +1,4 @@
-import type { Metrics, MetricValue, Reading } from '../../domain/telemetry/reading.ts';
-import type { DeviceRetention } from '../../domain/telemetry/retention.ts';
+import type { DeviceRetention } from '../../domain/retention.ts';
 import {
   addToTally,
   bucketOf,
@@ -9,7 +8,8 @@ import {
   type RollupTally,
   rollupLevels,
   tallyOf,
-} from '../../domain/telemetry/rollup.ts';
+} from '../../domain/rollup.ts';
+import type { Metrics, MetricValue, Reading } from '../../domain/telemetry.ts';
 import type { ExpiredRow, LedgerCounts, ReadingRow, RollupKey, RollupRow } from '../ports/read-models.ts';
 import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
 import type { CachedDevice } from './telemetry-cache.ts';

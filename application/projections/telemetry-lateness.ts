@@ -1,5 +1,5 @@
-import type { Metrics, Reading } from '../../domain/telemetry/reading.ts';
-import type { DeviceRetention } from '../../domain/telemetry/retention.ts';
+import type { DeviceRetention } from '../../domain/retention.ts';
+import type { Metrics, Reading } from '../../domain/telemetry.ts';
 
 /**
  * What is kept of a reading that came at `receivedAt`; `undefined` when nothing is. It is a matter of the reading and

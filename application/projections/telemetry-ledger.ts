@@ -1,4 +1,4 @@
-import { bucketOf } from '../../domain/telemetry/rollup.ts';
+import { bucketOf } from '../../domain/rollup.ts';
 import type { LedgerCounts, LedgerKey, LedgerRow, TelemetryTables } from '../ports/read-models.ts';
 import type { CachedDevice, TelemetryCache } from './telemetry-cache.ts';
 

@@ -1,4 +1,4 @@
-import { bucketOf, rollupLevels } from '../../domain/telemetry/rollup.ts';
+import { bucketOf, rollupLevels } from '../../domain/rollup.ts';
 import type { ReadingKey, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { TelemetryCache } from './telemetry-cache.ts';
 import {

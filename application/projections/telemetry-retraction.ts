@@ -1,6 +1,6 @@
-import type { DeviceRetention } from '../../domain/telemetry/retention.ts';
-import { rollupWidth } from '../../domain/telemetry/rollup.ts';
-import type { Retraction } from '../../domain/telemetry/telemetry-event.ts';
+import type { DeviceRetention } from '../../domain/retention.ts';
+import { rollupWidth } from '../../domain/rollup.ts';
+import type { Retraction } from '../../domain/telemetry.ts';
 import type { LatestRow, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { TelemetryCache } from './telemetry-cache.ts';
 import { countLedger, ledgerChanges } from './telemetry-ledger.ts';

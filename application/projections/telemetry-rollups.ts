@@ -5,7 +5,7 @@ import {
   type RollupLevel,
   type RollupStats,
   rollupWidth,
-} from '../../domain/telemetry/rollup.ts';
+} from '../../domain/rollup.ts';
 import type { TelemetryTables } from '../ports/read-models.ts';
 
 type Buckets = Map<number, Map<string, RollupStats>>;

@@ -1,5 +1,5 @@
-import type { DeviceRetention } from '../../domain/telemetry/retention.ts';
-import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+import type { DeviceRetention } from '../../domain/retention.ts';
+import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { ReadingRow, TelemetryTables } from '../ports/read-models.ts';

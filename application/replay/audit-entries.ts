@@ -1,4 +1,4 @@
-import { bucketOf } from '../../domain/telemetry/rollup.ts';
+import { bucketOf } from '../../domain/rollup.ts';
 import type { LedgerCounts } from '../ports/read-models.ts';
 import { noLedgerCounts } from '../projections/telemetry-ledger.ts';
 

@@ -1,4 +1,4 @@
-import { bucketOf, rollupWidth } from '../../domain/telemetry/rollup.ts';
+import { bucketOf, rollupWidth } from '../../domain/rollup.ts';
 import type { AuditScope, AuditTables } from '../ports/audit-tables.ts';
 import type { EventSource } from '../ports/event-source.ts';
 import { comparePositions, type Position } from '../ports/position.ts';

@@ -1,4 +1,4 @@
-import { deviceStream } from '../../domain/device/device.ts';
+import { deviceStream } from '../../domain/device.ts';
 import { countLag } from '../freshness.ts';
 import type { AuditOutcomes } from '../ports/audit-outcomes.ts';
 import type { AuditTables } from '../ports/audit-tables.ts';

@@ -3,7 +3,7 @@ import {
   deviceRetention,
   type RetentionSchedule,
   type TypePeriods,
-} from '../../domain/telemetry/retention.ts';
+} from '../../domain/retention.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { RetentionRecords } from '../ports/retention.ts';
 

@@ -1,4 +1,4 @@
-import { bucketOf } from '../../domain/telemetry/rollup.ts';
+import { bucketOf } from '../../domain/rollup.ts';
 import { pause } from '../pause.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { EventSource, Positioned } from '../ports/event-source.ts';

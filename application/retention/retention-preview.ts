@@ -1,4 +1,4 @@
-import { keptKinds } from '../../domain/telemetry/retention.ts';
+import { keptKinds } from '../../domain/retention.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
 import type { Generation } from '../ports/read-models.ts';
 import type { KeptTables, Removed } from '../ports/retention.ts';

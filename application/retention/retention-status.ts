@@ -1,4 +1,4 @@
-import { policyInWords, type RetentionRuleInWords } from '../../domain/telemetry/retention-words.ts';
+import { policyInWords, type RetentionRuleInWords } from '../../domain/retention.ts';
 import type { RetentionRecords } from '../ports/retention.ts';
 import { noSweep } from './sweeping.ts';
 

@@ -1,4 +1,4 @@
-import { type DeviceRetention, keptKinds } from '../../domain/telemetry/retention.ts';
+import { type DeviceRetention, keptKinds } from '../../domain/retention.ts';
 import { pause } from '../pause.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
 import type { Generation } from '../ports/read-models.ts';

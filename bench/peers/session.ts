@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Container } from 'inversify';
 import type { ProjectionName } from '../../application/projections/projection.ts';
-import { deviceStream } from '../../domain/device/device.ts';
+import { deviceStream } from '../../domain/device.ts';
 import { configFrom } from '../../infrastructure/config/config.ts';
 import { pinoLog } from '../../infrastructure/logging/pino-log.ts';
 import { openContainer } from '../../interfaces/composition/container.ts';

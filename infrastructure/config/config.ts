@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
-import { policyInWords } from '../../domain/telemetry/retention-words.ts';
+import { policyInWords } from '../../domain/retention.ts';
 import { StartupError } from '../startup-error.ts';
 import { retentionPolicy } from './retention-policy.ts';
 

@@ -1,8 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { isMetricName } from '../../domain/telemetry/reading.ts';
-import { keptKinds, type RetentionRule, tooShort } from '../../domain/telemetry/retention.ts';
-import { keptWords } from '../../domain/telemetry/retention-words.ts';
+import { keptKinds, keptWords, type RetentionRule, tooShort } from '../../domain/retention.ts';
+import { isMetricName } from '../../domain/telemetry.ts';
 
 const unitDays = { d: 1, w: 7, y: 365 } as const;
 

@@ -10,7 +10,7 @@ import {
   type RecordedEvent,
 } from '../../application/ports/event-store.ts';
 import type { Position } from '../../application/ports/position.ts';
-import { deviceStream } from '../../domain/device/device.ts';
+import { deviceStream } from '../../domain/device.ts';
 
 /** Streams read at once when many devices are asked for that are not remembered. */
 const readsAtOnce = 64;

@@ -4,9 +4,14 @@ import {
   MalformedEvent,
   UnknownEventType,
 } from '../../application/ports/event-registry.ts';
-import type { DeviceEvent } from '../../domain/device/device.ts';
-import { isDeviceId, isMetricName, isReading, isTimestamp } from '../../domain/telemetry/reading.ts';
-import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+import type { DeviceEvent } from '../../domain/device.ts';
+import {
+  isDeviceId,
+  isMetricName,
+  isReading,
+  isTimestamp,
+  type TelemetryEvent,
+} from '../../domain/telemetry.ts';
 import { plainData } from './plain-data.ts';
 
 /**

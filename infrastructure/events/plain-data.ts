@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { isDeviceId } from '../../domain/telemetry/reading.ts';
+import { isDeviceId } from '../../domain/telemetry.ts';
 
 type Check = (value: unknown) => boolean;
 

@@ -12,7 +12,7 @@ import { EventStoreUnavailable, type RecordedEvent } from '../../application/por
 import type { Log } from '../../application/ports/log.ts';
 import { comparePositions, type Position } from '../../application/ports/position.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
-import { deviceStream } from '../../domain/device/device.ts';
+import { deviceStream } from '../../domain/device.ts';
 import { pauseAfter } from './backoff.ts';
 import type { EventStoreDbConnection } from './eventstoredb-connection.ts';
 import { logPosition, toPosition } from './positions.ts';

@@ -1,6 +1,6 @@
 import type { Generation } from '../../application/ports/read-models.ts';
 import type { TrimOrder } from '../../application/ports/retention.ts';
-import { rollupLevels } from '../../domain/telemetry/rollup.ts';
+import { rollupLevels } from '../../domain/rollup.ts';
 import { forgetCaches, lockCheckpoints } from './checkpoint-locks.ts';
 import { tableOf } from './schema.ts';
 import type { Sql, SqlDatabase } from './sql.ts';

@@ -1,5 +1,5 @@
 import type { DeviceHistoryRow, DeviceRow } from '../../application/ports/read-models.ts';
-import type { Labels } from '../../domain/device/device.ts';
+import type { Labels } from '../../domain/device.ts';
 
 /** Of a table of devices known as `d`. */
 export const deviceColumns = `d.device_id AS deviceId, d.name, d.type, d.status, d.labels, d.revision,

@@ -1,7 +1,7 @@
 import type { LatestMetrics } from '../../application/ports/read-models.ts';
-import type { ExactSum } from '../../domain/telemetry/exact-sum.ts';
-import type { Metrics, MetricValue } from '../../domain/telemetry/reading.ts';
-import type { RollupStats } from '../../domain/telemetry/rollup.ts';
+import type { ExactSum } from '../../domain/exact-sum.ts';
+import type { RollupStats } from '../../domain/rollup.ts';
+import type { Metrics, MetricValue } from '../../domain/telemetry.ts';
 
 /** `[count, numbers, sum, min, max, firstAt, first, lastAt, last]`: what analysts' views pick from by place. */
 type StatsDocument = readonly [

@@ -1,4 +1,4 @@
-import { bucketOf } from '../../domain/telemetry/rollup.ts';
+import { bucketOf } from '../../domain/rollup.ts';
 import { inChunks, placeholders } from './chunks.ts';
 import { tableOf } from './schema.ts';
 import type { Sql } from './sql.ts';

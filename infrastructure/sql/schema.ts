@@ -1,5 +1,5 @@
 import { type ProjectionName, projectionNames, versionOf } from '../../application/projections/projection.ts';
-import { rollupLevels } from '../../domain/telemetry/rollup.ts';
+import { rollupLevels } from '../../domain/rollup.ts';
 import { StartupError } from '../startup-error.ts';
 import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 import { viewsOf } from './views.ts';

@@ -1,5 +1,5 @@
 import type { AuditTables } from '../../application/ports/audit-tables.ts';
-import { rollupWidth } from '../../domain/telemetry/rollup.ts';
+import { rollupWidth } from '../../domain/rollup.ts';
 import { tableOf } from './schema.ts';
 import type { SqlDatabase } from './sql.ts';
 

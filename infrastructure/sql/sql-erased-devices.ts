@@ -1,7 +1,7 @@
 import type { ErasedDevices } from '../../application/ports/erased-devices.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
-import { deviceStream, erasedName } from '../../domain/device/device.ts';
-import { rollupLevels } from '../../domain/telemetry/rollup.ts';
+import { deviceStream, erasedName } from '../../domain/device.ts';
+import { rollupLevels } from '../../domain/rollup.ts';
 import { onActive } from './active-generations.ts';
 import { tableOf } from './schema.ts';
 import type { SqlDatabase } from './sql.ts';

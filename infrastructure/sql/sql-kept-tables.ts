@@ -1,6 +1,6 @@
 import type { Generation } from '../../application/ports/read-models.ts';
 import type { KeptTables, TrimOrder } from '../../application/ports/retention.ts';
-import { bucketOf } from '../../domain/telemetry/rollup.ts';
+import { bucketOf } from '../../domain/rollup.ts';
 import { carryRemains } from './carried-remains.ts';
 import { forgetCaches, lockCheckpoints } from './checkpoint-locks.ts';
 import { chunks, placeholders } from './chunks.ts';

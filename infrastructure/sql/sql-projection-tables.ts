@@ -4,7 +4,7 @@ import type {
   Generation,
   ProjectionTables,
 } from '../../application/ports/read-models.ts';
-import { type RegisteredDevice, sameLabels } from '../../domain/device/device.ts';
+import { type RegisteredDevice, sameLabels } from '../../domain/device.ts';
 import { chunks, inChunks, placeholders } from './chunks.ts';
 import {
   deviceColumns,

@@ -1,5 +1,5 @@
 import type { Removed, RetentionRecords, Sweep } from '../../application/ports/retention.ts';
-import type { RetentionPolicy } from '../../domain/telemetry/retention.ts';
+import type { RetentionPolicy } from '../../domain/retention.ts';
 import type { SqlDatabase } from './sql.ts';
 
 type SweepRow = Omit<Sweep, 'removed'> & { readonly removed: string };

@@ -7,7 +7,7 @@ import type {
   TelemetryScope,
   TimeRange,
 } from '../../application/ports/queries.ts';
-import type { Metrics } from '../../domain/telemetry/reading.ts';
+import type { Metrics } from '../../domain/telemetry.ts';
 import { type ActiveGenerations, onActive } from './active-generations.ts';
 import { matchingDevices } from './device-filter.ts';
 import { documentRows } from './document-rows.ts';

@@ -6,8 +6,7 @@ import type {
   RollupRow,
   TelemetryTables,
 } from '../../application/ports/read-models.ts';
-import type { RollupLevel } from '../../domain/telemetry/rollup.ts';
-import { rollupLevels } from '../../domain/telemetry/rollup.ts';
+import { type RollupLevel, rollupLevels } from '../../domain/rollup.ts';
 import { chunks, inChunks, placeholders } from './chunks.ts';
 import { latestDocument, readLatest, readMetrics, readRollup, rollupDocument } from './documents.ts';
 import { countExpired } from './expired-counts.ts';

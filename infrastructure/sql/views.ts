@@ -1,5 +1,5 @@
 import type { ProjectionName } from '../../application/projections/projection.ts';
-import { rollupLevels } from '../../domain/telemetry/rollup.ts';
+import { rollupLevels } from '../../domain/rollup.ts';
 import type { Sql } from './sql.ts';
 
 /** What analysts select from: a name and the SELECT behind it, over the tables of one generation. */

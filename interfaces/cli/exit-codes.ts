@@ -5,7 +5,7 @@ import { RebuildUnderWay, ReplayRefused } from '../../application/ports/projecti
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { PoisonEvent } from '../../application/projector.ts';
-import { Rejection } from '../../domain/rejection.ts';
+import { Rejection } from '../../domain/decider.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 
 export const exitCodes = { ok: 0, refused: 1, usage: 2, unavailable: 3, unexpected: 4 } as const;

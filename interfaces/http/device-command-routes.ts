@@ -3,7 +3,7 @@ import type { CommandContext, DeviceCommands } from '../../application/device-co
 import type { EraseDevice } from '../../application/erase-device.ts';
 import type { Credentials } from '../../application/ports/credentials.ts';
 import type { Ids } from '../../application/ports/ids.ts';
-import type { DeviceCommand } from '../../domain/device/device.ts';
+import type { DeviceCommand } from '../../domain/device.ts';
 import {
   answerDevice,
   deviceAddress,

@@ -1,5 +1,5 @@
 import type { OffsetSpan, TimeZone } from '../../application/ports/calendar.ts';
-import { readingLimits } from '../../domain/telemetry/reading.ts';
+import { readingLimits } from '../../domain/telemetry.ts';
 
 const daysBeforeMonth = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 const daysOfMonth = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];

@@ -9,7 +9,7 @@ import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.t
 import { HistoryExpired } from '../../application/replay/older-history.ts';
 import { LogNotRead } from '../../application/telemetry-as-recorded.ts';
 import { InvalidInterval, InvalidTimeZone } from '../../application/telemetry-buckets.ts';
-import { Rejection, type RejectionCode } from '../../domain/rejection.ts';
+import { Rejection, type RejectionCode } from '../../domain/decider.ts';
 import { RequestAborted } from './request-aborted.ts';
 import { contextOf } from './request-context.ts';
 

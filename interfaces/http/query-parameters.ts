@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isTimestamp } from '../../domain/telemetry/reading.ts';
+import { isTimestamp } from '../../domain/telemetry.ts';
 import { isoTimeForm, parseIsoTime } from './iso-time.ts';
 import { invalidRequest } from './problems.ts';
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { SubmittedReading } from '../../application/ingest-telemetry.ts';
-import { isDeviceId, isMetrics, isTimestamp, readingLimits } from '../../domain/telemetry/reading.ts';
+import { isDeviceId, isMetrics, isTimestamp, readingLimits } from '../../domain/telemetry.ts';
 import { isoTimeForm, parseIsoTime } from './iso-time.ts';
 import { metricError, metricName } from './telemetry-parameters.ts';
 import { deviceId } from './text-schemas.ts';

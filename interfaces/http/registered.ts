@@ -1,5 +1,5 @@
 import type { DeviceHistory } from '../../application/device-history.ts';
-import { Rejection } from '../../domain/rejection.ts';
+import { Rejection } from '../../domain/decider.ts';
 
 /** A device that was never registered is not the same as one that has nothing to tell. */
 export async function requireRegistered(history: DeviceHistory, deviceId: string): Promise<void> {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { positionToken } from '../../application/ports/position.ts';
 import type { RetractTelemetry } from '../../application/retract-telemetry.ts';
-import { isTimestamp } from '../../domain/telemetry/reading.ts';
+import { isTimestamp } from '../../domain/telemetry.ts';
 import { deviceParams } from './device-schemas.ts';
 import { isoTimeForm, parseIsoTime } from './iso-time.ts';
 import { type Route, route } from './route.ts';

@@ -1,5 +1,5 @@
 import type { Request } from 'express';
-import type { MetricValue } from '../../domain/telemetry/reading.ts';
+import type { MetricValue } from '../../domain/telemetry.ts';
 import { HttpProblem } from './problems.ts';
 
 /** How one kind of row is told, in each form an answer can have. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isMetricName, metricNameForm, readingLimits } from '../../domain/telemetry/reading.ts';
+import { isMetricName, metricNameForm, readingLimits } from '../../domain/telemetry.ts';
 import { cursorParameter } from './cursor.ts';
 import { integer, list, single, time } from './query-parameters.ts';
 import { aggregates } from './telemetry-shapes.ts';

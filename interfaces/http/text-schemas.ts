@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { deviceIdForm, isDeviceId } from '../../domain/telemetry/reading.ts';
+import { deviceIdForm, isDeviceId } from '../../domain/telemetry.ts';
 
 /** Text for people: trimmed, well-formed Unicode without control characters. */
 export const text = (max: number) =>

@@ -7,8 +7,8 @@ import {
   StaleRevision,
 } from '../../application/device-commands.ts';
 import type { EventStore } from '../../application/ports/event-store.ts';
-import type { DeviceCommand } from '../../domain/device/device.ts';
-import { Rejection } from '../../domain/rejection.ts';
+import { Rejection } from '../../domain/decider.ts';
+import type { DeviceCommand } from '../../domain/device.ts';
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
 import { SqliteEventStore } from '../../infrastructure/sqlite/sqlite-event-store.ts';

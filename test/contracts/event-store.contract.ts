@@ -8,7 +8,7 @@ import {
   RevisionConflict,
 } from '../../application/ports/event-store.ts';
 import { comparePositions } from '../../application/ports/position.ts';
-import { deviceStream } from '../../domain/device/device.ts';
+import { deviceStream } from '../../domain/device.ts';
 import type { Opened } from './opened.ts';
 
 /** A new event with an id of its own. */

@@ -6,7 +6,7 @@ import {
   type ProjectionTables,
   type ReadModels,
 } from '../../application/ports/read-models.ts';
-import { rollupLevels, rollupWidth } from '../../domain/telemetry/rollup.ts';
+import { rollupLevels, rollupWidth } from '../../domain/rollup.ts';
 import type { Opened } from './opened.ts';
 
 const device = {

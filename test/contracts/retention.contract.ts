@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { KeptTables, RetentionRecords, Sweep, TrimOrder } from '../../application/ports/retention.ts';
-import type { KeptKind } from '../../domain/telemetry/retention.ts';
+import type { KeptKind } from '../../domain/retention.ts';
 import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
 import { type ReadModelFixture, readModelFixture } from '../support/read-model-fixture.ts';
 import type { Opened } from './opened.ts';

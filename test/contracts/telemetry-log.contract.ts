@@ -7,7 +7,7 @@ import type {
   TelemetryLog,
   TelemetryPublication,
 } from '../../application/ports/telemetry-log.ts';
-import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import { eventually } from '../support/eventually.ts';
 import { RecordingConsumer, runUntil } from '../support/recording-consumer.ts';
 import type { Opened } from './opened.ts';

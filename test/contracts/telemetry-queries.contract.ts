@@ -2,14 +2,8 @@ import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import type { Point, PointKey, PointQuery, RollupQuery } from '../../application/ports/queries.ts';
-import type { Reading } from '../../domain/telemetry/reading.ts';
-import {
-  addPoint,
-  bucketOf,
-  type RollupLevel,
-  rollupLevels,
-  rollupWidth,
-} from '../../domain/telemetry/rollup.ts';
+import { addPoint, bucketOf, type RollupLevel, rollupLevels, rollupWidth } from '../../domain/rollup.ts';
+import type { Reading } from '../../domain/telemetry.ts';
 import { collected } from '../support/collected.ts';
 import type { ReadModelFixture } from '../support/read-model-fixture.ts';
 import type { Opened } from './opened.ts';

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { Rejection } from '../../domain/decider.ts';
 import {
   type DeviceCommand,
   type DeviceDetails,
   type DeviceEvent,
   deviceDecider,
-} from '../../domain/device/device.ts';
-import { Rejection } from '../../domain/rejection.ts';
+} from '../../domain/device.ts';
 import { deciderSpec } from '../support/decider-spec.ts';
 
 const given = deciderSpec(deviceDecider);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { addExactly, type ExactSum, mergeExactly, zero } from '../../domain/telemetry/exact-sum.ts';
+import { addExactly, type ExactSum, mergeExactly, zero } from '../../domain/exact-sum.ts';
 
 const sumOf = (values: readonly number[]): ExactSum => values.reduce<ExactSum>(addExactly, zero);
 

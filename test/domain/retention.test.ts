@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { deviceRetention, keptDays, type RetentionPolicy } from '../../domain/telemetry/retention.ts';
+import { deviceRetention, keptDays, type RetentionPolicy } from '../../domain/retention.ts';
 
 const day = 86_400_000;
 const boiler = [{ since: 0, type: 'boiler' }];

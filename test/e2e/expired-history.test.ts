@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { comparePositions } from '../../application/ports/position.ts';
-import type { TelemetryEvent } from '../../domain/telemetry/telemetry-event.ts';
+import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import { kafkaClient } from '../../infrastructure/kafka/kafka-client.ts';
 import { runCli } from '../support/cli.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';

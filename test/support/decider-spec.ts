@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Decider } from '../../domain/decider.ts';
-import { Rejection, type RejectionCode } from '../../domain/rejection.ts';
+import { type Decider, Rejection, type RejectionCode } from '../../domain/decider.ts';
 
 /** given(history).when(command).thenEvents(events): reads like the rule it checks. */
 export const deciderSpec =

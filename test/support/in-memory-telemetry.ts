@@ -4,7 +4,7 @@ import type {
   TelemetryQueries,
   TelemetryScope,
 } from '../../application/ports/queries.ts';
-import { addPoint, bucketOf, type RollupLevel, type RollupStats } from '../../domain/telemetry/rollup.ts';
+import { addPoint, bucketOf, type RollupLevel, type RollupStats } from '../../domain/rollup.ts';
 
 /** TelemetryQueries over a list of points, a chunk a moment; `asked` tells how many rows of each kind were read. */
 export function inMemoryTelemetry(points: readonly Point[]) {

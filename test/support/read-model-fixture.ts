@@ -8,8 +8,8 @@ import type {
   RollupRow,
 } from '../../application/ports/read-models.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
-import type { Reading } from '../../domain/telemetry/reading.ts';
-import { addPoint, bucketOf, type RollupStats, rollupLevels } from '../../domain/telemetry/rollup.ts';
+import { addPoint, bucketOf, type RollupStats, rollupLevels } from '../../domain/rollup.ts';
+import type { Reading } from '../../domain/telemetry.ts';
 import {
   createGeneration,
   dropGeneration,

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import type { Refusal, SubmittedReading } from '../../application/ingest-telemetry.ts';
-import type { DeviceCommand } from '../../domain/device/device.ts';
-import { Rejection } from '../../domain/rejection.ts';
-import type { Reading } from '../../domain/telemetry/reading.ts';
+import { Rejection } from '../../domain/decider.ts';
+import type { DeviceCommand } from '../../domain/device.ts';
+import type { Reading } from '../../domain/telemetry.ts';
 import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
 import type { CommandContext } from '../../interfaces/cli/command-context.ts';
 import type { Session } from '../../interfaces/composition/session.ts';

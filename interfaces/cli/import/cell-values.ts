@@ -1,4 +1,4 @@
-import { isMetricValue, type MetricValue, readingLimits } from '../../../domain/telemetry/reading.ts';
+import { isMetricValue, type MetricValue, readingLimits } from '../../../domain/telemetry.ts';
 import { BadValue } from './bad-value.ts';
 
 export type ColumnKind = 'number' | 'text';

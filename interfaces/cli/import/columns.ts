@@ -1,4 +1,4 @@
-import { deviceIdForm, isMetricName } from '../../../domain/telemetry/reading.ts';
+import { deviceIdForm, isMetricName } from '../../../domain/telemetry.ts';
 import { UsageError } from '../exit-codes.ts';
 import { type ColumnKind, isAbsent, kindOf } from './cell-values.ts';
 import type { Row } from './rows.ts';

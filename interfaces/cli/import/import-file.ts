@@ -1,4 +1,4 @@
-import type { Reading } from '../../../domain/telemetry/reading.ts';
+import type { Reading } from '../../../domain/telemetry.ts';
 import type { HistoryFile } from './history-file.ts';
 import type { ReadingSink } from './reading-sink.ts';
 import type { Rejects } from './rejects-file.ts';

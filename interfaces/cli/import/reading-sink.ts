@@ -1,4 +1,4 @@
-import type { Reading } from '../../../domain/telemetry/reading.ts';
+import type { Reading } from '../../../domain/telemetry.ts';
 import type { NewDevice } from '../register-devices.ts';
 
 export type RefusedReading = { readonly index: number; readonly reason: string };

@@ -1,9 +1,4 @@
-import {
-  isDeviceId,
-  type MetricValue,
-  type Reading,
-  readingLimits,
-} from '../../../domain/telemetry/reading.ts';
+import { isDeviceId, type MetricValue, type Reading, readingLimits } from '../../../domain/telemetry.ts';
 import { readingSchema, submittedReading } from '../../http/reading-schema.ts';
 import { explain } from '../../http/validation.ts';
 import { UsageError } from '../exit-codes.ts';

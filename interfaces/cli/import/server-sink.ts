@@ -1,4 +1,4 @@
-import type { Reading } from '../../../domain/telemetry/reading.ts';
+import type { Reading } from '../../../domain/telemetry.ts';
 import { type ApiClient, ApiRefusal } from '../api-client.ts';
 import { registerDevices } from '../register-devices.ts';
 import { sentPositions } from '../sent-positions.ts';

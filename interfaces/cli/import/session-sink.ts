@@ -1,5 +1,5 @@
 import type { RefusalReason } from '../../../application/ingest-telemetry.ts';
-import { Rejection } from '../../../domain/rejection.ts';
+import { Rejection } from '../../../domain/decider.ts';
 import type { Session } from '../../composition/session.ts';
 import type { NewDevice } from '../register-devices.ts';
 import type { ReadingSink } from './reading-sink.ts';

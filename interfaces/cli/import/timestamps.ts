@@ -1,5 +1,5 @@
 import { DateTime } from 'luxon';
-import { isTimestamp } from '../../../domain/telemetry/reading.ts';
+import { isTimestamp } from '../../../domain/telemetry.ts';
 import { UsageError } from '../exit-codes.ts';
 import { BadValue } from './bad-value.ts';
 import { momentsIn } from './local-time.ts';

@@ -1,5 +1,5 @@
 import type { SystemStatus } from '../../../application/system-status.ts';
-import type { MetricValue } from '../../../domain/telemetry/reading.ts';
+import type { MetricValue } from '../../../domain/telemetry.ts';
 import type { ApiClient } from '../api-client.ts';
 import { ServerUnavailable } from '../exit-codes.ts';
 import { counted } from '../format.ts';

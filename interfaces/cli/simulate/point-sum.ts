@@ -1,4 +1,4 @@
-import type { MetricValue } from '../../../domain/telemetry/reading.ts';
+import type { MetricValue } from '../../../domain/telemetry.ts';
 
 /** Many points told in little memory, whatever order they came in: two sums are equal when the points are. */
 export type PointSum = { readings: number; points: number; checksum: number };

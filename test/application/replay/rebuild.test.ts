@@ -13,7 +13,7 @@ import {
   SwitchedMeanwhile,
   upgrade,
 } from '../../../application/replay/rebuild.ts';
-import { deviceStream } from '../../../domain/device/device.ts';
+import { deviceStream } from '../../../domain/device.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';

@@ -3,7 +3,7 @@ import { audit } from '../../../application/replay/audit.ts';
 import { rebuild, rebuildDevice } from '../../../application/replay/rebuild.ts';
 import { keeper } from '../../../application/retention/keeper.ts';
 import { noSweep, sweepDevices } from '../../../application/retention/sweeping.ts';
-import type { RetentionPolicy } from '../../../domain/telemetry/retention.ts';
+import type { RetentionPolicy } from '../../../domain/retention.ts';
 import { sweepPorts } from '../../../interfaces/composition/retention.ts';
 import { services as s } from '../../../interfaces/composition/services.ts';
 import { onBothEngines } from '../../support/both-engines.ts';

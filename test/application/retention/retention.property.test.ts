@@ -8,8 +8,8 @@ import { telemetryProjection } from '../../../application/projections/telemetry.
 import { projector } from '../../../application/projector.ts';
 import { currentRetention } from '../../../application/retention/current-retention.ts';
 import { sweepDevices } from '../../../application/retention/sweeping.ts';
-import type { MetricValue } from '../../../domain/telemetry/reading.ts';
-import type { RetentionSchedule, TypePeriods } from '../../../domain/telemetry/retention.ts';
+import type { RetentionSchedule, TypePeriods } from '../../../domain/retention.ts';
+import type { MetricValue } from '../../../domain/telemetry.ts';
 import { eventRegistry } from '../../../infrastructure/events/event-registry.ts';
 import { migrateReadModels, tableOf, tablesOf } from '../../../infrastructure/sql/schema.ts';
 import { sqlKeptTables } from '../../../infrastructure/sql/sql-kept-tables.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { policyInWords } from '../../../domain/telemetry/retention-words.ts';
+import { policyInWords } from '../../../domain/retention.ts';
 import { configFrom, maskedConfig } from '../../../infrastructure/config/config.ts';
 
 const rules = '[{"points": "90d", "minutes": "1y"}, {"type": "boiler", "metric": "vib", "points": "1w"}]';

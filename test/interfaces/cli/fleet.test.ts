@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { isReading } from '../../../domain/telemetry/reading.ts';
+import { isReading } from '../../../domain/telemetry.ts';
 import { type FleetPlan, type FleetReading, fleet } from '../../../interfaces/cli/simulate/fleet.ts';
 
 const fraction = fc.constantFrom(0, 0.01, 0.3, 1);

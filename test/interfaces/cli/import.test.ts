@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
-import type { MetricValue, Reading } from '../../../domain/telemetry/reading.ts';
+import type { MetricValue, Reading } from '../../../domain/telemetry.ts';
 import { Interrupted } from '../../../interfaces/cli/exit-codes.ts';
 import { runCli } from '../../support/cli.ts';
 import { type Recorded, recordingSession } from '../../support/recording-session.ts';

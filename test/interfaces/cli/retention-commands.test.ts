@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Metrics } from '../../../domain/telemetry/reading.ts';
+import type { Metrics } from '../../../domain/telemetry.ts';
 import { services as s } from '../../../interfaces/composition/services.ts';
 import { runCli } from '../../support/cli.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { readingLimits } from '../../../domain/telemetry/reading.ts';
+import { readingLimits } from '../../../domain/telemetry.ts';
 import { luxonCalendar } from '../../../infrastructure/calendar/luxon-calendar.ts';
 import { isoTimes, parseIsoTime, zonedIsoTimes } from '../../../interfaces/http/iso-time.ts';
 

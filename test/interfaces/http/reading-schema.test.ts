@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { isReading } from '../../../domain/telemetry/reading.ts';
+import { isReading } from '../../../domain/telemetry.ts';
 import { readingSchema, submittedReading } from '../../../interfaces/http/reading-schema.ts';
 
 /** Mostly right, so that a reading of several such parts is right often enough. */

@@ -1,5 +1,5 @@
 import { addExactly, type ExactSum, mergeExactly, zero } from './exact-sum.ts';
-import type { MetricValue } from './reading.ts';
+import type { MetricValue } from './telemetry.ts';
 
 export type RollupLevel = '1m' | '1h' | '1d';
 

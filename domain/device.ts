@@ -1,5 +1,4 @@
-import type { Decider } from '../decider.ts';
-import { Rejection } from '../rejection.ts';
+import { type Decider, Rejection } from './decider.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
