@@ -1,9 +1,12 @@
-import type { Clock } from './ports/clock.ts';
 import { MalformedEvent, UnknownEventType } from './ports/event-registry.ts';
-import type { Batch, BatchConsumer, Positioned } from './ports/event-source.ts';
+import {
+  type Batch,
+  type BatchConsumer,
+  comparePositions,
+  type Position,
+  type Positioned,
+} from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
-import type { Log } from './ports/log.ts';
-import { comparePositions, type Position } from './ports/position.ts';
 import {
   CheckpointMoved,
   type DeadLetter,
@@ -15,6 +18,7 @@ import {
   type ReadModels,
   ReadModelsUnavailable,
 } from './ports/read-models.ts';
+import type { Clock, Log } from './ports/system.ts';
 import type { Projection, ProjectionWorker } from './projections/projection.ts';
 
 /** Told of every batch once its effects are durable. */

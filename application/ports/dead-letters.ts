@@ -1,4 +1,4 @@
-import type { Position } from './position.ts';
+import type { Position } from './event-source.ts';
 import type { DeadLetter, DeadLetterCause, Generation } from './read-models.ts';
 
 export type LetterFilter = {
@@ -67,4 +67,10 @@ export interface DeadLetters {
     of: Generation,
     partition: number,
   ): Promise<ReadonlyMap<Position, NonNullable<DeadLetter['discarded']>>>;
+}
+
+/** Shows parked events outside the read models, for those who watch there; the read models are what counts. */
+export interface DeadLetterFeed {
+  /** May show a letter again. Throws `TelemetryLogUnavailable`. */
+  publish(letter: DeadLetter): Promise<void>;
 }

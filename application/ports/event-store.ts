@@ -1,4 +1,4 @@
-import type { Position } from './position.ts';
+import type { Position } from './event-source.ts';
 
 /** Who caused an event and why. `$correlationId` and `$causationId` are the store's own convention. */
 export type EventMetadata = {

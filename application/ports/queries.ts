@@ -1,7 +1,7 @@
 import type { DeviceStatus } from '../../domain/device.ts';
 import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
 import type { MetricValue } from '../../domain/telemetry.ts';
-import type { PartitionPosition } from './position.ts';
+import type { PartitionPosition } from './event-source.ts';
 import type { DeviceHistoryRow, DeviceRow } from './read-models.ts';
 
 export type DeviceFilter = {

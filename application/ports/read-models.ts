@@ -1,7 +1,7 @@
 import type { Labels, RegisteredDevice } from '../../domain/device.ts';
 import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
-import type { Position } from './position.ts';
+import type { Position } from './event-source.ts';
 
 /** One built copy of a projection's tables. Readers use the active one; a rebuild fills the next beside it. */
 export type Generation = { readonly projection: string; readonly generation: number };

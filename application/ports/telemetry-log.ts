@@ -1,5 +1,5 @@
 import type { TelemetryEvent } from '../../domain/telemetry.ts';
-import type { PartitionPosition, Position } from './position.ts';
+import type { PartitionPosition, Position } from './event-source.ts';
 
 /** Events of one request, published together; each is a domain event of its own once in the log. */
 export type TelemetryPublication = {

@@ -1,5 +1,4 @@
-import type { Positioned } from '../ports/event-source.ts';
-import type { SourceName } from '../ports/position.ts';
+import type { Positioned, SourceName } from '../ports/event-source.ts';
 import type { DeadLetterCause, ProjectionTables } from '../ports/read-models.ts';
 
 /**

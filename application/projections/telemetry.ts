@@ -1,10 +1,10 @@
 import type { DeviceRetention } from '../../domain/retention.ts';
-import type { TelemetryEvent } from '../../domain/telemetry.ts';
+import type { Metrics, Reading, TelemetryEvent } from '../../domain/telemetry.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
-import type { CurrentRetention } from '../retention/current-retention.ts';
+import type { CurrentRetention } from '../retention/policy.ts';
 import {
   type EventDescription,
   type Projection,
@@ -12,12 +12,9 @@ import {
   type Refused,
   versionOf,
 } from './projection.ts';
-import { TelemetryCache } from './telemetry-cache.ts';
-import type { ReadingFact } from './telemetry-in-hand.ts';
-import { keptOf } from './telemetry-lateness.ts';
-import { countLedger, ledgerChanges } from './telemetry-ledger.ts';
-import { recordReadings } from './telemetry-recording.ts';
-import { retract } from './telemetry-retraction.ts';
+import { type ReadingFact, recordReadings } from './telemetry-batch.ts';
+import { countLedger, ledgerChanges, TelemetryCache } from './telemetry-cache.ts';
+import { retract } from './telemetry-corrections.ts';
 
 /** A checked event of the telemetry log with what the log says of it. */
 export type TelemetryFact =
@@ -160,4 +157,24 @@ function describe({ id, type, correlationId, data }: LoggedTelemetry): EventDesc
 function deviceIdOf(data: unknown): string {
   const id = typeof data === 'object' && data !== null && 'deviceId' in data ? data.deviceId : undefined;
   return typeof id === 'string' && id.length <= 128 ? id : '';
+}
+
+/**
+ * What is kept of a reading that came at `receivedAt`; `undefined` when nothing is. It is a matter of the reading and
+ * of the policy alone: whether the points of its time have been removed by now is not asked, so that every run over
+ * the log, however late, finds the same.
+ */
+export function keptOf(
+  reading: Reading,
+  receivedAt: number,
+  kept: DeviceRetention | undefined,
+): Reading | undefined {
+  const { deviceId, timestamp, metrics } = reading;
+  if (!kept || timestamp >= kept.newest('points', receivedAt)) return reading;
+  const names = Object.keys(metrics);
+  const inTime = names.filter((name) => timestamp >= kept.horizon('points', name, receivedAt));
+  if (inTime.length === names.length) return reading;
+  if (inTime.length === 0) return undefined;
+  const left: Metrics = Object.fromEntries(inTime.map((name) => [name, metrics[name] as Metrics[string]]));
+  return { deviceId, timestamp, metrics: left };
 }

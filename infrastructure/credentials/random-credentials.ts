@@ -1,5 +1,5 @@
 import { hash as digest, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { CredentialKind, Credentials } from '../../application/ports/credentials.ts';
+import type { CredentialKind, Credentials } from '../../application/ports/api-keys.ts';
 
 /** The prefixes let scanners for leaked secrets know one when they see it. */
 const prefixes = { key: 'flk', device: 'fld' } as const satisfies Record<CredentialKind, string>;

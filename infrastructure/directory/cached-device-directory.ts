@@ -1,15 +1,14 @@
 import { LRUCache } from 'lru-cache';
-import { foldState, readDevice, typesOf } from '../../application/device-history.ts';
+import { foldState, readDevice, typesOf } from '../../application/devices/device-stream.ts';
 import { pause } from '../../application/pause.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../../application/ports/device-directory.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
-import type { EventSource } from '../../application/ports/event-source.ts';
+import type { EventSource, Position } from '../../application/ports/event-source.ts';
 import {
   type EventStore,
   EventStoreUnavailable,
   type RecordedEvent,
 } from '../../application/ports/event-store.ts';
-import type { Position } from '../../application/ports/position.ts';
 import { deviceStream } from '../../domain/device.ts';
 
 /** Streams read at once when many devices are asked for that are not remembered. */

@@ -7,11 +7,16 @@ import {
   START,
   streamNameFilter,
 } from '@eventstore/db-client';
-import type { BatchConsumer, EventSource, RunOptions } from '../../application/ports/event-source.ts';
+import {
+  type BatchConsumer,
+  comparePositions,
+  type EventSource,
+  type Position,
+  type RunOptions,
+} from '../../application/ports/event-source.ts';
 import { EventStoreUnavailable, type RecordedEvent } from '../../application/ports/event-store.ts';
-import type { Log } from '../../application/ports/log.ts';
-import { comparePositions, type Position } from '../../application/ports/position.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import type { Log } from '../../application/ports/system.ts';
 import { deviceStream } from '../../domain/device.ts';
 import { pauseAfter } from './backoff.ts';
 import type { EventStoreDbConnection } from './eventstoredb-connection.ts';

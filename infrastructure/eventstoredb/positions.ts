@@ -1,5 +1,5 @@
 import type { Position as LogPosition } from '@eventstore/db-client';
-import type { Position } from '../../application/ports/position.ts';
+import type { Position } from '../../application/ports/event-source.ts';
 
 const form = /^(\d{1,20})-(\d{1,20})$/;
 

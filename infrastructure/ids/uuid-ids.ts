@@ -1,6 +1,6 @@
 import { hash, randomFillSync } from 'node:crypto';
 import { parse, v7 } from 'uuid';
-import type { Ids } from '../../application/ports/ids.ts';
+import type { Ids } from '../../application/ports/system.ts';
 
 /** Namespace of every id Fieldlog derives. Never changes: derived ids are stored for ever. */
 const namespace = parse('6f1c3f0e-7f6d-4f0a-9a35-2b1d6f0c8e21');

@@ -1,9 +1,8 @@
 import kafkajs, { type Consumer, type EachBatchPayload } from 'kafkajs';
-import type { Batch, BatchConsumer } from '../../application/ports/event-source.ts';
+import type { Batch, BatchConsumer, Position } from '../../application/ports/event-source.ts';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
-import type { Log } from '../../application/ports/log.ts';
-import type { Position } from '../../application/ports/position.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import type { Log } from '../../application/ports/system.ts';
 import { type LoggedTelemetry, TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { type KafkaPosition, parsePosition } from './kafka-position.ts';
 import type { Bounds, KafkaTopicReader } from './kafka-topic-reader.ts';

@@ -1,5 +1,5 @@
 import kafkajs, { type KafkaConfig, type LogEntry, type logCreator } from 'kafkajs';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import './connection-repair.ts';
 import './encoder-repair.ts';
 import './request-queue-repair.ts';

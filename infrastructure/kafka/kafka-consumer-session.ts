@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Cluster, Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import pLimit from 'p-limit';
 import type { BatchConsumer } from '../../application/ports/event-source.ts';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
 import { AssignedPartition, type PartitionHost } from './assigned-partition.ts';
 import { assignerTelling } from './cluster-capture.ts';

@@ -1,5 +1,5 @@
 import type { Kafka } from 'kafkajs';
-import type { DeadLetterFeed } from '../../application/ports/dead-letter-feed.ts';
+import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
 import type { DeadLetter } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { AcknowledgingProducer } from './acknowledging-producer.ts';

@@ -1,4 +1,4 @@
-import type { Position } from '../../application/ports/position.ts';
+import type { Position } from '../../application/ports/event-source.ts';
 
 /**
  * As Kafka's committed offsets do, a position names what comes next: `1188` once message 1187 is done, `1187-3`

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Log } from '../../application/ports/log.ts';
-import type { PartitionPosition } from '../../application/ports/position.ts';
+import type { PartitionPosition } from '../../application/ports/event-source.ts';
+import type { Log } from '../../application/ports/system.ts';
 import {
   type TelemetryLog,
   TelemetryLogUnavailable,

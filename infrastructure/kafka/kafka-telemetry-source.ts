@@ -1,8 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Kafka } from 'kafkajs';
-import type { BatchConsumer, EventSource, RunOptions } from '../../application/ports/event-source.ts';
-import type { Log } from '../../application/ports/log.ts';
-import type { Position } from '../../application/ports/position.ts';
+import type {
+  BatchConsumer,
+  EventSource,
+  Position,
+  RunOptions,
+} from '../../application/ports/event-source.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
 import { ConsumerFailed, KafkaConsumerSession, type SessionOptions } from './kafka-consumer-session.ts';
 import { formatPosition, parsePosition } from './kafka-position.ts';

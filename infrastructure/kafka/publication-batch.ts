@@ -1,5 +1,5 @@
 import type { Message } from 'kafkajs';
-import type { PartitionPosition, Position } from '../../application/ports/position.ts';
+import type { PartitionPosition, Position } from '../../application/ports/event-source.ts';
 import type { TelemetryPublication } from '../../application/ports/telemetry-log.ts';
 import { formatPosition } from './kafka-position.ts';
 import { type EncodedEvent, encodePublication, type PartitionMessage } from './telemetry-encoding.ts';

@@ -1,5 +1,5 @@
 import type { KafkaMessage } from 'kafkajs';
-import type { Position } from '../../application/ports/position.ts';
+import type { Position } from '../../application/ports/event-source.ts';
 import { eventOf, type LoggedTelemetry, type Said } from '../../application/ports/telemetry-log.ts';
 import { formatPosition } from './kafka-position.ts';
 import { countHeader } from './telemetry-encoding.ts';

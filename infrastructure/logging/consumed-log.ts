@@ -1,4 +1,4 @@
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { EventDescription } from '../../application/projections/projection.ts';
 import type { ProjectorObserver } from '../../application/projector.ts';
 

@@ -1,6 +1,6 @@
 import { type DestinationStream, type LoggerOptions, pino } from 'pino';
 import pretty from 'pino-pretty';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 
 /** JSON lines on standard error, easy to read when that is a terminal. Standard output is for what was asked for. */
 export function pinoLog(level: string, role: string): Log {

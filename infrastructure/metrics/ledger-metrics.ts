@@ -1,5 +1,5 @@
 import { Gauge, type Registry } from 'prom-client';
-import type { AuditOutcomes } from '../../application/ports/audit-outcomes.ts';
+import type { AuditOutcomes } from '../../application/ports/audit.ts';
 import { answered } from './answered.ts';
 
 /** Tells, whenever the metrics are read, how the last audit ended; nothing before the first. */

@@ -1,5 +1,5 @@
 import { Gauge, Histogram, type Registry } from 'prom-client';
-import type { PartitionPosition } from '../../application/ports/position.ts';
+import type { PartitionPosition } from '../../application/ports/event-source.ts';
 import type { TelemetryLog, TelemetryPublication } from '../../application/ports/telemetry-log.ts';
 
 /** A log that tells how long publications take to be durable, and how many wait to be. */

@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from 'prom-client';
-import { countLag } from '../../application/freshness.ts';
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { ProgressQueries } from '../../application/ports/queries.ts';
+import { countLag } from '../../application/progress.ts';
 import { sourceOf } from '../../application/projections/projection.ts';
 import { answered } from './answered.ts';
 import { waitingTimes } from './waiting-times.ts';

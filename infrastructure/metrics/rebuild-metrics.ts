@@ -1,5 +1,5 @@
 import { Gauge, type Registry } from 'prom-client';
-import type { BuildProgress, ProjectionControl } from '../../application/ports/projection-control.ts';
+import type { BuildProgress, ProjectionControl } from '../../application/ports/generations.ts';
 import { answered } from './answered.ts';
 
 const measures = {

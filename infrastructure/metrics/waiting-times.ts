@@ -1,5 +1,10 @@
-import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
-import { comparePositions, type PartitionPosition, type Position } from '../../application/ports/position.ts';
+import {
+  comparePositions,
+  type EventSource,
+  type PartitionPosition,
+  type Position,
+  type Positioned,
+} from '../../application/ports/event-source.ts';
 
 /** The end of a partition, and when it was first seen to be there, epoch milliseconds. */
 type Sighting = { readonly end: Position | null; readonly at: number };

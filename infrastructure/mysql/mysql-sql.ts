@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PoolConnection } from 'mysql2';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
 import { type Fault, faultOf } from './mysql-faults.ts';
 import { MysqlPool, type PoolStatistics } from './mysql-pool.ts';

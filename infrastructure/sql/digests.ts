@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { TableDigest } from '../../application/ports/projection-control.ts';
+import type { TableDigest } from '../../application/ports/generations.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { tableOf, tablesOf } from './schema.ts';
 import type { SqlReader } from './sql.ts';

@@ -1,4 +1,4 @@
-import type { AuditOutcome, AuditOutcomes } from '../../application/ports/audit-outcomes.ts';
+import type { AuditOutcome, AuditOutcomes } from '../../application/ports/audit.ts';
 import type { SqlDatabase } from './sql.ts';
 
 export const sqlAuditOutcomes = (db: SqlDatabase): AuditOutcomes => ({

@@ -1,4 +1,4 @@
-import type { AuditTables } from '../../application/ports/audit-tables.ts';
+import type { AuditTables } from '../../application/ports/audit.ts';
 import { rollupWidth } from '../../domain/rollup.ts';
 import { tableOf } from './schema.ts';
 import type { SqlDatabase } from './sql.ts';

@@ -1,4 +1,4 @@
-import type { ErasedDevices } from '../../application/ports/erased-devices.ts';
+import type { ErasedDevices } from '../../application/ports/retention.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { deviceStream, erasedName } from '../../domain/device.ts';
 import { rollupLevels } from '../../domain/rollup.ts';

@@ -1,5 +1,5 @@
-import type { HistoryGap } from '../../application/ports/history-gap.ts';
-import { comparePositions } from '../../application/ports/position.ts';
+import { comparePositions } from '../../application/ports/event-source.ts';
+import type { HistoryGap } from '../../application/ports/generations.ts';
 import type { ReadingRow } from '../../application/ports/read-models.ts';
 import { readMetrics } from './documents.ts';
 import { tableOf } from './schema.ts';

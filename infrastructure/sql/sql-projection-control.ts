@@ -1,5 +1,4 @@
-import type { Clock } from '../../application/ports/clock.ts';
-import type { Position } from '../../application/ports/position.ts';
+import type { Position } from '../../application/ports/event-source.ts';
 import {
   type Builder,
   type BuildOutcome,
@@ -10,8 +9,9 @@ import {
   type ProjectionControl,
   RebuildUnderWay,
   ReplayRefused,
-} from '../../application/ports/projection-control.ts';
+} from '../../application/ports/generations.ts';
 import type { Generation } from '../../application/ports/read-models.ts';
+import type { Clock } from '../../application/ports/system.ts';
 import { isProjectionName, type ProjectionName } from '../../application/projections/projection.ts';
 import { generationDigest } from './digests.ts';
 import { createGeneration, dropGeneration, publishViews, tableOf, tablesOf } from './schema.ts';

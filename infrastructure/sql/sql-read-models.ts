@@ -1,5 +1,4 @@
-import type { Clock } from '../../application/ports/clock.ts';
-import type { Position } from '../../application/ports/position.ts';
+import type { Position } from '../../application/ports/event-source.ts';
 import {
   CheckpointMoved,
   type Generation,
@@ -7,6 +6,7 @@ import {
   type ProjectionTables,
   type ReadModels,
 } from '../../application/ports/read-models.ts';
+import type { Clock } from '../../application/ports/system.ts';
 import type { Sql, SqlDatabase } from './sql.ts';
 import { sqlProjectionTables } from './sql-projection-tables.ts';
 

@@ -1,5 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { withoutPersonalData } from '../../application/personal-data.ts';
+import { withoutPersonalData } from '../../application/devices/device-stream.ts';
 import {
   type EventEraser,
   type EventMetadata,

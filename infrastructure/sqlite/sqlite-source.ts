@@ -2,10 +2,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type {
   BatchConsumer,
   EventSource,
+  Position,
   Positioned,
   RunOptions,
+  SourceName,
 } from '../../application/ports/event-source.ts';
-import type { Position, SourceName } from '../../application/ports/position.ts';
 import { CommitSignal, pause } from './commit-signal.ts';
 
 /** Reads a log whose positions count from 1 without a gap. */

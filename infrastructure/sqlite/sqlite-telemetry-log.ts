@@ -1,4 +1,4 @@
-import type { PartitionPosition } from '../../application/ports/position.ts';
+import type { PartitionPosition } from '../../application/ports/event-source.ts';
 import {
   type TelemetryLog,
   TelemetryLogUnavailable,

@@ -1,6 +1,5 @@
-import type { BatchConsumer, Positioned } from '../../application/ports/event-source.ts';
+import type { BatchConsumer, Positioned, SourceName } from '../../application/ports/event-source.ts';
 import type { EventStore } from '../../application/ports/event-store.ts';
-import type { SourceName } from '../../application/ports/position.ts';
 import type { TelemetryLog } from '../../application/ports/telemetry-log.ts';
 import { type RequestSpans, requestSpans } from './request-spans.ts';
 import { tracedConsumer } from './traced-consumer.ts';

@@ -1,5 +1,5 @@
 import { SpanKind } from '@opentelemetry/api';
-import type { PartitionPosition } from '../../application/ports/position.ts';
+import type { PartitionPosition } from '../../application/ports/event-source.ts';
 import type { TelemetryLog, TelemetryPublication } from '../../application/ports/telemetry-log.ts';
 import { spanned } from './spanned.ts';
 import { childOf, traceparentOf } from './trace-contexts.ts';

@@ -5,7 +5,7 @@ import type { Attributes, Tracer } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import { exportLog } from './export-log.ts';
 import { type SamplerName, samplerOf } from './sampling.ts';
 import { TraceContexts } from './trace-contexts.ts';

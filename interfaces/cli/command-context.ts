@@ -1,5 +1,5 @@
-import type { Log } from '../../application/ports/log.ts';
-import type { Replay } from '../../application/replay/replay.ts';
+import type { Replay } from '../../application/operations/operations.ts';
+import type { Log } from '../../application/ports/system.ts';
 import { type Config, configFrom } from '../../infrastructure/config/config.ts';
 import type { Keys } from '../composition/keys.ts';
 import type { RetentionDesk } from '../composition/retention-desk.ts';

@@ -1,9 +1,9 @@
 import { CommanderError } from 'commander';
-import { NotYetProjected } from '../../application/freshness.ts';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
-import { RebuildUnderWay, ReplayRefused } from '../../application/ports/projection-control.ts';
+import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { NotYetProjected } from '../../application/progress.ts';
 import { PoisonEvent } from '../../application/projector.ts';
 import { Rejection } from '../../domain/decider.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';

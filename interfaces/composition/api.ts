@@ -1,5 +1,5 @@
 import type { Container } from 'inversify';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };

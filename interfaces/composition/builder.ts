@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import type { Builder } from '../../application/ports/projection-control.ts';
+import type { Builder } from '../../application/ports/generations.ts';
 
 /** Builders report every second; one not heard of for so long is no more. */
 const heardWithinMilliseconds = 10_000;

@@ -1,5 +1,5 @@
 import { Container } from 'inversify';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
 import { applicationModule } from './application.ts';

@@ -1,6 +1,6 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import type { Kafka } from 'kafkajs';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { EventStoreDbConnection } from '../../infrastructure/eventstoredb/eventstoredb-connection.ts';
 import { EventStoreDbEventSource } from '../../infrastructure/eventstoredb/eventstoredb-event-source.ts';

@@ -1,5 +1,5 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
-import { pacedTelemetryLog } from '../../application/paced-telemetry-log.ts';
+import { pacedTelemetryLog } from '../../application/telemetry/backpressure.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { sqliteEventSource } from '../../infrastructure/sqlite/sqlite-event-source.ts';
 import { SqliteEventStore } from '../../infrastructure/sqlite/sqlite-event-store.ts';

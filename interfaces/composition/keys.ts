@@ -1,6 +1,6 @@
-import { createKey } from '../../application/key-ring.ts';
+import { createKey } from '../../application/api-keys.ts';
 import type { ApiKey } from '../../application/ports/api-keys.ts';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { openContainer } from './container.ts';
 import { services as s } from './services.ts';

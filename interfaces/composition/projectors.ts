@@ -1,18 +1,20 @@
 import type { Container } from 'inversify';
-import { withDeadLetterFeed } from '../../application/dead-letter-feed.ts';
-import type { DeadLetterFeed } from '../../application/ports/dead-letter-feed.ts';
+import { withDeadLetterFeed } from '../../application/parking.ts';
+import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
-import { RebuildUnderWay } from '../../application/ports/projection-control.ts';
+import { RebuildUnderWay } from '../../application/ports/generations.ts';
 import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
-import { deviceHistoryProjection } from '../../application/projections/device-history.ts';
-import { devicesProjection } from '../../application/projections/devices.ts';
+import { deviceHistoryProjection, devicesProjection } from '../../application/projections/devices.ts';
 import type { Projection, ProjectionName } from '../../application/projections/projection.ts';
 import { carriedReadings, telemetryProjection } from '../../application/projections/telemetry.ts';
-import { SwitchedMeanwhile, upgrade } from '../../application/replay/rebuild.ts';
-import { type Rebuildable, rebuildableOf } from '../../application/replay/rebuildable.ts';
-import type { ReplayPorts } from '../../application/replay/replay-ports.ts';
-import { retentionAlongside } from '../../application/retention/retention-alongside.ts';
+import {
+  type Rebuildable,
+  type ReplayPorts,
+  rebuildableOf,
+} from '../../application/rebuild/projection-pipeline.ts';
+import { SwitchedMeanwhile, upgrade } from '../../application/rebuild/rebuild.ts';
+import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
 import { withConsumedLog } from '../../infrastructure/logging/consumed-log.ts';
 import type { TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { measureStalls } from '../../infrastructure/metrics/stall-metrics.ts';

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Point } from '../../application/ports/queries.ts';
-import type { RecordedQuery } from '../../application/telemetry-as-recorded.ts';
+import type { RecordedQuery } from '../../application/telemetry/as-recorded.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { openContainer } from './container.ts';
 import { openLog } from './log.ts';

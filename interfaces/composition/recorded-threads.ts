@@ -1,6 +1,6 @@
 import { on } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { LogNotRead, type TelemetryAsRecorded } from '../../application/telemetry-as-recorded.ts';
+import { LogNotRead, type TelemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import type { Asked, Told } from './recorded-thread.ts';
 import { errorOf } from './thread-failure.ts';

@@ -1,8 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import type { AuditQuery } from '../../application/replay/audit.ts';
-import type { Claimed } from '../../application/replay/rebuild.ts';
-import type { Replay, WorkOptions } from '../../application/replay/replay.ts';
-import type { BuildTask } from '../../application/replay/replay-tasks.ts';
+import type { AuditQuery } from '../../application/operations/audit.ts';
+import type { BuildTask, Replay, WorkOptions } from '../../application/operations/operations.ts';
+import type { Claimed } from '../../application/rebuild/rebuild.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { giveWay } from './give-way.ts';
 import { openLog } from './log.ts';

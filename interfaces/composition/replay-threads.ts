@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads';
-import type { GenerationDigest } from '../../application/ports/projection-control.ts';
-import type { AuditReport } from '../../application/replay/audit.ts';
-import type { Claimed } from '../../application/replay/rebuild.ts';
-import type { ReplayTasks } from '../../application/replay/replay-tasks.ts';
+import type { AuditReport } from '../../application/operations/audit.ts';
+import type { ReplayTasks } from '../../application/operations/operations.ts';
+import type { GenerationDigest } from '../../application/ports/generations.ts';
+import type { Claimed } from '../../application/rebuild/rebuild.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import type { Task, Told } from './replay-thread.ts';
 import { errorOf } from './thread-failure.ts';

@@ -1,8 +1,8 @@
 import type { Container } from 'inversify';
-import type { Log } from '../../application/ports/log.ts';
+import { type Replay, replay } from '../../application/operations/operations.ts';
+import type { Log } from '../../application/ports/system.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
-import type { Rebuildable } from '../../application/replay/rebuildable.ts';
-import { type Replay, replay } from '../../application/replay/replay.ts';
+import type { Rebuildable } from '../../application/rebuild/projection-pipeline.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { builder } from './builder.ts';
 import { openContainer } from './container.ts';

@@ -1,7 +1,7 @@
-import type { Log } from '../../application/ports/log.ts';
-import { currentRetention } from '../../application/retention/current-retention.ts';
-import { retentionPreview } from '../../application/retention/retention-preview.ts';
-import { type RetentionStatus, retentionStatus } from '../../application/retention/retention-status.ts';
+import { type RetentionStatus, retentionStatus } from '../../application/operations/status.ts';
+import type { Log } from '../../application/ports/system.ts';
+import { currentRetention } from '../../application/retention/policy.ts';
+import { retentionPreview } from '../../application/retention/sweep.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { openContainer } from './container.ts';
 import { keeperOf, sweepPorts } from './retention.ts';

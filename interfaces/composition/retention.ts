@@ -1,8 +1,8 @@
 import type { Container } from 'inversify';
 import { pause } from '../../application/pause.ts';
-import { announcedMilliseconds } from '../../application/retention/current-retention.ts';
-import type { ErasingPorts } from '../../application/retention/erasing.ts';
-import { type Keeper, keeper } from '../../application/retention/keeper.ts';
+import { announcedMilliseconds } from '../../application/retention/policy.ts';
+import type { ErasingPorts } from '../../application/retention/sweep.ts';
+import { type Keeper, keeper } from '../../application/retention/sweeper.ts';
 import { builder } from './builder.ts';
 import { services as s } from './services.ts';
 

@@ -1,4 +1,4 @@
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';

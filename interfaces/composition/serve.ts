@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { answered } from '../../infrastructure/metrics/answered.ts';
 import { measureThread } from '../../infrastructure/metrics/thread-metrics.ts';

@@ -1,13 +1,11 @@
-import type { DeviceCommands } from '../../application/device-commands.ts';
-import type { Freshness } from '../../application/freshness.ts';
-import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
-import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
-import type { Ids } from '../../application/ports/ids.ts';
-import type { Log } from '../../application/ports/log.ts';
-import type { Position } from '../../application/ports/position.ts';
+import type { DeviceCommands } from '../../application/devices/device-commands.ts';
+import type { EventSource, Position, Positioned } from '../../application/ports/event-source.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
+import type { Ids, Log } from '../../application/ports/system.ts';
+import type { Freshness } from '../../application/progress.ts';
 import { type ProjectionName, projectionNames, sourceOf } from '../../application/projections/projection.ts';
+import type { IngestTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { superviseProjectors } from '../workers/projector-supervisor.ts';
 import { openContainer } from './container.ts';

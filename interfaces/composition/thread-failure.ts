@@ -1,8 +1,8 @@
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
-import { RebuildUnderWay, ReplayRefused } from '../../application/ports/projection-control.ts';
+import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
-import { HistoryExpired } from '../../application/replay/older-history.ts';
+import { HistoryExpired } from '../../application/rebuild/expired-history.ts';
 
 /** What an error is made of: classes do not cross threads. */
 export type Failure = {

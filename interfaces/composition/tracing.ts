@@ -1,5 +1,5 @@
 import { ContainerModule } from 'inversify';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import { type Config, pairsOf } from '../../infrastructure/config/config.ts';
 import { processTracing } from '../../infrastructure/tracing/process-tracing.ts';
 import { openTracing } from '../../infrastructure/tracing/tracing.ts';

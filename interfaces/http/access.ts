@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import type { KeyRing } from '../../application/key-ring.ts';
-import type { ApiKey } from '../../application/ports/api-keys.ts';
-import type { Credentials } from '../../application/ports/credentials.ts';
+import type { KeyRing } from '../../application/api-keys.ts';
+import type { ApiKey, Credentials } from '../../application/ports/api-keys.ts';
 import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import { HttpProblem } from './problems.ts';
 import type { RateLimits } from './rate-limits.ts';

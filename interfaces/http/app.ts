@@ -1,7 +1,6 @@
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
-import type { Ids } from '../../application/ports/ids.ts';
-import type { Log } from '../../application/ports/log.ts';
+import type { Ids, Log } from '../../application/ports/system.ts';
 import type { Access } from './access.ts';
 import type { RequestMetrics } from './http-metrics.ts';
 import { HttpProblem, problems } from './problems.ts';

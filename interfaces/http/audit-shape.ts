@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import type { AuditReport } from '../../application/replay/audit.ts';
-import { type AuditCounts, noCounts } from '../../application/replay/audit-entries.ts';
+import { type AuditCounts, type AuditReport, noCounts } from '../../application/operations/audit.ts';
 import { isoTime } from './replay-shapes.ts';
 
 const counts = Object.fromEntries(Object.keys(noCounts).map((name) => [name, z.int()])) as Record<

@@ -1,6 +1,6 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import { createSecureContext } from 'node:tls';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import { fileNamedBy } from '../../infrastructure/config/named-file.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { Awaited, Freshness } from '../../application/freshness.ts';
-import type { SourceName } from '../../application/ports/position.ts';
+import type { SourceName } from '../../application/ports/event-source.ts';
+import type { Awaited, Freshness } from '../../application/progress.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { list, single } from './query-parameters.ts';
 

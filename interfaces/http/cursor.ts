@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Ids } from '../../application/ports/ids.ts';
+import type { Ids } from '../../application/ports/system.ts';
 import { invalidRequest } from './problems.ts';
 import { single } from './query-parameters.ts';
 

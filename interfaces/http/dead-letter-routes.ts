@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import type { ProjectionName } from '../../application/projections/projection.ts';
-import { projectionNames } from '../../application/projections/projection.ts';
-import type { LetterChoice, Retried } from '../../application/replay/dead-letters.ts';
+import type { LetterChoice, Retried } from '../../application/operations/dead-letters.ts';
+import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import {
   causes,
   countsAnswer,

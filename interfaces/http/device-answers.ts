@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { CommandAnswer } from '../../application/device-commands.ts';
-import { positionToken } from '../../application/ports/position.ts';
+import type { CommandAnswer } from '../../application/devices/device-commands.ts';
+import { positionToken } from '../../application/ports/event-source.ts';
 import type { Answer, AnswerSpec } from './route.ts';
 import { deviceId } from './text-schemas.ts';
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { DeviceCommands } from '../../application/device-commands.ts';
-import type { Credentials } from '../../application/ports/credentials.ts';
-import type { Ids } from '../../application/ports/ids.ts';
+import type { DeviceCommands } from '../../application/devices/device-commands.ts';
+import type { Credentials } from '../../application/ports/api-keys.ts';
+import type { Ids } from '../../application/ports/system.ts';
 import { registeredDevice } from './device-answers.ts';
 import { type Registration, registrationOf } from './device-registration.ts';
 import { registration, registrationHeaders } from './device-schemas.ts';

@@ -1,8 +1,11 @@
 import { z } from 'zod';
-import type { CommandContext, DeviceCommands } from '../../application/device-commands.ts';
-import type { EraseDevice } from '../../application/erase-device.ts';
-import type { Credentials } from '../../application/ports/credentials.ts';
-import type { Ids } from '../../application/ports/ids.ts';
+import type {
+  CommandContext,
+  DeviceCommands,
+  EraseDevice,
+} from '../../application/devices/device-commands.ts';
+import type { Credentials } from '../../application/ports/api-keys.ts';
+import type { Ids } from '../../application/ports/system.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
 import {
   answerDevice,

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import type { DeviceHistory, Moment } from '../../application/device-history.ts';
-import type { Freshness } from '../../application/freshness.ts';
-import type { Ids } from '../../application/ports/ids.ts';
+import type { DeviceHistory, Moment } from '../../application/devices/device-stream.ts';
 import type { DeviceQueries } from '../../application/ports/queries.ts';
+import type { Ids } from '../../application/ports/system.ts';
+import type { Freshness } from '../../application/progress.ts';
 import { consistencyHeaders, consistencyParameters, consistent } from './consistency.ts';
 import { cursorParameter, cursors, next, nextLink, pageOf } from './cursor.ts';
 import { answerDevice, device, deviceAnswer, devicePosition, etag, historyEntry } from './device-answers.ts';

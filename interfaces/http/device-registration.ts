@@ -1,7 +1,7 @@
 import type { z } from 'zod';
-import type { CommandAnswer } from '../../application/device-commands.ts';
-import type { Credentials } from '../../application/ports/credentials.ts';
-import type { Ids } from '../../application/ports/ids.ts';
+import type { CommandAnswer } from '../../application/devices/device-commands.ts';
+import type { Credentials } from '../../application/ports/api-keys.ts';
+import type { Ids } from '../../application/ports/system.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
 import { positioned, type registeredDevice } from './device-answers.ts';
 import { newDeviceId, type registration } from './device-schemas.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Ids } from '../../application/ports/ids.ts';
+import type { Ids } from '../../application/ports/system.ts';
 import { deviceId, text } from './text-schemas.ts';
 import { nameMap } from './validation.ts';
 

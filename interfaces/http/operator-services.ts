@@ -1,5 +1,4 @@
-import type { Replay } from '../../application/replay/replay.ts';
-import type { ReplayTasks } from '../../application/replay/replay-tasks.ts';
+import type { Replay, ReplayTasks } from '../../application/operations/operations.ts';
 
 /** What operators do with read models: what is soon done here, what takes long beside the requests. */
 export type OperatorServices = {

@@ -1,7 +1,6 @@
 import { z } from 'zod';
+import type { BuildTask, ProjectionReport } from '../../application/operations/operations.ts';
 import { isProjectionName } from '../../application/projections/projection.ts';
-import type { ProjectionReport } from '../../application/replay/replay.ts';
-import type { BuildTask } from '../../application/replay/replay-tasks.ts';
 import type { OperatorServices } from './operator-services.ts';
 import { HttpProblem } from './problems.ts';
 import { integer } from './query-parameters.ts';

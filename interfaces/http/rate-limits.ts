@@ -1,4 +1,4 @@
-import type { SubmittedReading } from '../../application/ingest-telemetry.ts';
+import type { SubmittedReading } from '../../application/telemetry/ingest.ts';
 import { HttpProblem } from './problems.ts';
 import { type TokenBuckets, tokenBuckets } from './token-buckets.ts';
 

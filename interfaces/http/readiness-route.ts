@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Log } from '../../application/ports/log.ts';
+import type { Log } from '../../application/ports/system.ts';
 import { HttpProblem } from './problems.ts';
 import { single } from './query-parameters.ts';
 import { type Route, route } from './route.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { SubmittedReading } from '../../application/ingest-telemetry.ts';
+import type { SubmittedReading } from '../../application/telemetry/ingest.ts';
 import { isDeviceId, isMetrics, isTimestamp, readingLimits } from '../../domain/telemetry.ts';
 import { isoTimeForm, parseIsoTime } from './iso-time.ts';
 import { metricError, metricName } from './telemetry-parameters.ts';

@@ -1,4 +1,4 @@
-import type { DeviceHistory } from '../../application/device-history.ts';
+import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import { Rejection } from '../../domain/decider.ts';
 
 /** A device that was never registered is not the same as one that has nothing to tell. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { GenerationDigest, GenerationState } from '../../application/ports/projection-control.ts';
-import type { ProjectionReport } from '../../application/replay/replay.ts';
+import type { ProjectionReport } from '../../application/operations/operations.ts';
+import type { GenerationDigest, GenerationState } from '../../application/ports/generations.ts';
 
 const time = z.iso.datetime();
 const whole = z.int().min(0);

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Response } from 'express';
 import type { ApiKey } from '../../application/ports/api-keys.ts';
-import type { Ids } from '../../application/ports/ids.ts';
+import type { Ids } from '../../application/ports/system.ts';
 
 /** Who a request comes from, as far as it has shown. */
 export type Identity =

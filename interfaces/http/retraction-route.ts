@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { positionToken } from '../../application/ports/position.ts';
-import type { RetractTelemetry } from '../../application/retract-telemetry.ts';
+import { positionToken } from '../../application/ports/event-source.ts';
+import type { RetractTelemetry } from '../../application/telemetry/ingest.ts';
 import { isTimestamp } from '../../domain/telemetry.ts';
 import { deviceParams } from './device-schemas.ts';
 import { isoTimeForm, parseIsoTime } from './iso-time.ts';

@@ -1,12 +1,10 @@
 import type { Registry } from 'prom-client';
-import type { DeviceCommands } from '../../application/device-commands.ts';
-import type { EraseDevice } from '../../application/erase-device.ts';
-import type { IngestTelemetry } from '../../application/ingest-telemetry.ts';
-import type { Credentials } from '../../application/ports/credentials.ts';
-import type { Log } from '../../application/ports/log.ts';
+import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
+import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
-import type { RetractTelemetry } from '../../application/retract-telemetry.ts';
+import type { Log } from '../../application/ports/system.ts';
+import type { IngestTelemetry, RetractTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Access } from './access.ts';
 import { httpApp } from './app.ts';
 import { auditRoute } from './audit-route.ts';

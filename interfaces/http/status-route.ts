@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import type { Freshness } from '../../application/freshness.ts';
+import { systemStatus } from '../../application/operations/status.ts';
 import type { ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
-import { systemStatus } from '../../application/system-status.ts';
+import type { Freshness } from '../../application/progress.ts';
 import { type Route, route } from './route.ts';
 
 const readings = (description: string) => z.int().min(0).meta({ description });

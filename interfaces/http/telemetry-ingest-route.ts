@@ -1,11 +1,11 @@
 import { z } from 'zod';
+import { positionToken } from '../../application/ports/event-source.ts';
 import type {
   IngestAnswer,
   IngestTelemetry,
   Refusal,
   SubmittedReading,
-} from '../../application/ingest-telemetry.ts';
-import { positionToken } from '../../application/ports/position.ts';
+} from '../../application/telemetry/ingest.ts';
 import type { ReadingMetrics } from './http-metrics.ts';
 import { MalformedLine, readItems } from './json-body.ts';
 import { HttpProblem, invalidRequest, type ProblemKind, problemType } from './problems.ts';

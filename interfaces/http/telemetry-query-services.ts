@@ -1,11 +1,11 @@
-import type { DeviceHistory } from '../../application/device-history.ts';
-import type { Freshness } from '../../application/freshness.ts';
+import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
-import type { Ids } from '../../application/ports/ids.ts';
 import type { TelemetryQueries, TelemetryScope } from '../../application/ports/queries.ts';
+import type { Ids } from '../../application/ports/system.ts';
+import type { Freshness } from '../../application/progress.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
-import type { TelemetryAsRecorded } from '../../application/telemetry-as-recorded.ts';
-import type { TelemetryBuckets } from '../../application/telemetry-buckets.ts';
+import type { TelemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
+import type { TelemetryBuckets } from '../../application/telemetry/buckets.ts';
 
 /** What queries of telemetry are answered with. */
 export type TelemetryQueryServices = {

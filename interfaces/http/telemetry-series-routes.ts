@@ -1,7 +1,7 @@
 import type { Response } from 'express';
 import { z } from 'zod';
 import type { Point, TelemetryScope } from '../../application/ports/queries.ts';
-import type { Bucket } from '../../application/telemetry-buckets.ts';
+import type { Bucket } from '../../application/telemetry/buckets.ts';
 import { readingLimits } from '../../domain/telemetry.ts';
 import { consistencyParameters, consistent } from './consistency.ts';
 import { cursors } from './cursor.ts';

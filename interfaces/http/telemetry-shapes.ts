@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { TimeZone } from '../../application/ports/calendar.ts';
 import type { Point } from '../../application/ports/queries.ts';
-import type { Bucket } from '../../application/telemetry-buckets.ts';
+import type { Bucket } from '../../application/telemetry/buckets.ts';
 import type { RollupStats } from '../../domain/rollup.ts';
 import type { MetricValue } from '../../domain/telemetry.ts';
 import { consistencyHeaders } from './consistency.ts';

@@ -1,6 +1,5 @@
 import type { Registry } from 'prom-client';
-import type { Ids } from '../../application/ports/ids.ts';
-import type { Log } from '../../application/ports/log.ts';
+import type { Ids, Log } from '../../application/ports/system.ts';
 import type { Access } from './access.ts';
 import { httpApp } from './app.ts';
 import { requestMetrics } from './http-metrics.ts';

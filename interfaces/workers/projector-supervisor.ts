@@ -1,7 +1,7 @@
 import { pause } from '../../application/pause.ts';
-import type { Log } from '../../application/ports/log.ts';
-import type { ProjectionControl, ProjectionState } from '../../application/ports/projection-control.ts';
+import type { ProjectionControl, ProjectionState } from '../../application/ports/generations.ts';
 import type { Generation } from '../../application/ports/read-models.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { ProjectorWatch } from './projector-watch.ts';
 
 /** A projection this process can project, by its name. */

@@ -1,9 +1,13 @@
 import { pause } from '../../application/pause.ts';
-import type { Clock } from '../../application/ports/clock.ts';
-import type { BatchConsumer, EventSource, Positioned } from '../../application/ports/event-source.ts';
-import type { Log } from '../../application/ports/log.ts';
-import { comparePositions, type Position } from '../../application/ports/position.ts';
+import {
+  type BatchConsumer,
+  comparePositions,
+  type EventSource,
+  type Position,
+  type Positioned,
+} from '../../application/ports/event-source.ts';
 import type { Generation } from '../../application/ports/read-models.ts';
+import type { Clock, Log } from '../../application/ports/system.ts';
 
 /** Tells a process whose projectors stand still from one that only waits for events or for a server. */
 export type ProjectorWatch = {

@@ -5,7 +5,7 @@ import {
   deviceCommands,
   IdempotencyKeyReused,
   StaleRevision,
-} from '../../application/device-commands.ts';
+} from '../../application/devices/device-commands.ts';
 import type { EventStore } from '../../application/ports/event-store.ts';
 import { Rejection } from '../../domain/decider.ts';
 import type { DeviceCommand } from '../../domain/device.ts';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { CommandContext } from '../../application/device-commands.ts';
+import type { CommandContext } from '../../application/devices/device-commands.ts';
+import { audit } from '../../application/operations/audit.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
-import { audit } from '../../application/replay/audit.ts';
-import { rebuild } from '../../application/replay/rebuild.ts';
-import { keeper } from '../../application/retention/keeper.ts';
+import { rebuild } from '../../application/rebuild/rebuild.ts';
+import { keeper } from '../../application/retention/sweeper.ts';
 import { tableOf, tablesOf } from '../../infrastructure/sql/schema.ts';
 import { sweepPorts } from '../../interfaces/composition/retention.ts';
 import { services as s } from '../../interfaces/composition/services.ts';

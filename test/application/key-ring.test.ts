@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { keyRing } from '../../application/key-ring.ts';
+import { keyRing } from '../../application/api-keys.ts';
 import type { ApiKey, ApiKeys } from '../../application/ports/api-keys.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { randomCredentials as credentials } from '../../infrastructure/credentials/random-credentials.ts';

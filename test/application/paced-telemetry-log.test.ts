@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import type { ProjectionStatus } from '../../application/freshness.ts';
-import { pacedTelemetryLog } from '../../application/paced-telemetry-log.ts';
 import type { TelemetryLog } from '../../application/ports/telemetry-log.ts';
+import type { ProjectionStatus } from '../../application/progress.ts';
+import { pacedTelemetryLog } from '../../application/telemetry/backpressure.ts';
 import { newDevice, newPublication, reading } from '../contracts/telemetry-log.contract.ts';
 
 const limit = 1000;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { systemStatus } from '../../application/system-status.ts';
+import { systemStatus } from '../../application/operations/status.ts';
 
 describe('The status of the system', () => {
   const ledger = {

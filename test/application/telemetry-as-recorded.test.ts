@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { EventSource } from '../../application/ports/event-source.ts';
 import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
-import { type RecordedQuery, telemetryAsRecorded } from '../../application/telemetry-as-recorded.ts';
+import { type RecordedQuery, telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
 import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
 

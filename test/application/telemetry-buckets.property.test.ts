@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { DateTime } from 'luxon';
-import { bucketCalendar } from '../../application/buckets/bucket-calendar.ts';
-import { parseInterval } from '../../application/buckets/interval.ts';
 import type { Point } from '../../application/ports/queries.ts';
-import { type Bucket, type BucketQuery, telemetryBuckets } from '../../application/telemetry-buckets.ts';
+import { bucketCalendar, parseInterval } from '../../application/telemetry/bucket-calendar.ts';
+import { type Bucket, type BucketQuery, telemetryBuckets } from '../../application/telemetry/buckets.ts';
 import { addPoint, type RollupStats } from '../../domain/rollup.ts';
 import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
 import { collected } from '../support/collected.ts';

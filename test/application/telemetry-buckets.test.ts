@@ -6,7 +6,7 @@ import {
   InvalidInterval,
   InvalidTimeZone,
   telemetryBuckets,
-} from '../../application/telemetry-buckets.ts';
+} from '../../application/telemetry/buckets.ts';
 import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
 import { collected } from '../support/collected.ts';
 import { inMemoryTelemetry } from '../support/in-memory-telemetry.ts';

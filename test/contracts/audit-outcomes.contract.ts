@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { AuditOutcomes } from '../../application/ports/audit-outcomes.ts';
+import type { AuditOutcomes } from '../../application/ports/audit.ts';
 import type { Opened } from './opened.ts';
 
 /** What every AuditOutcomes must do; `open` gives one that has kept nothing. */

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import type { BatchConsumer, EventSource, Positioned } from '../../application/ports/event-source.ts';
-import { comparePositions, type Position } from '../../application/ports/position.ts';
+import {
+  type BatchConsumer,
+  comparePositions,
+  type EventSource,
+  type Position,
+  type Positioned,
+} from '../../application/ports/event-source.ts';
 import { eventually } from '../support/eventually.ts';
 import { RecordingConsumer, runUntil } from '../support/recording-consumer.ts';
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { comparePositions } from '../../application/ports/event-source.ts';
 import {
   type EventEraser,
   type EventStore,
@@ -7,7 +8,6 @@ import {
   type RecordedEvent,
   RevisionConflict,
 } from '../../application/ports/event-store.ts';
-import { comparePositions } from '../../application/ports/position.ts';
 import { deviceStream } from '../../domain/device.ts';
 import type { Opened } from './opened.ts';
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import type { EventSource } from '../../application/ports/event-source.ts';
-import { comparePositions } from '../../application/ports/position.ts';
+import { comparePositions, type EventSource } from '../../application/ports/event-source.ts';
 import type {
   LoggedTelemetry,
   TelemetryLog,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { comparePositions } from '../../application/ports/position.ts';
+import { comparePositions } from '../../application/ports/event-source.ts';
 import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import { kafkaClient } from '../../infrastructure/kafka/kafka-client.ts';
 import { runCli } from '../support/cli.ts';

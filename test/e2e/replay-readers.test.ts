@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { comparePositions, type Position } from '../../application/ports/position.ts';
+import { comparePositions, type Position } from '../../application/ports/event-source.ts';
 import { projectionNames } from '../../application/projections/projection.ts';
 import { onBothProfiles } from '../support/both-profiles.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';

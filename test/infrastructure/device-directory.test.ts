@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { deviceCommands } from '../../application/device-commands.ts';
+import { deviceCommands } from '../../application/devices/device-commands.ts';
 import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import { CachedDeviceDirectory } from '../../infrastructure/directory/cached-device-directory.ts';
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';

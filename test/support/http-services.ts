@@ -1,7 +1,6 @@
 import { Registry } from 'prom-client';
-import { deviceCommands } from '../../application/device-commands.ts';
-import { deviceHistory, foldDevice } from '../../application/device-history.ts';
-import { ingestTelemetry } from '../../application/ingest-telemetry.ts';
+import { deviceCommands } from '../../application/devices/device-commands.ts';
+import { deviceHistory, foldDevice } from '../../application/devices/device-stream.ts';
 import {
   type EventStore,
   type RecordedEvent,
@@ -10,8 +9,8 @@ import {
 import type { Point, TelemetryQueries } from '../../application/ports/queries.ts';
 import type { DeviceRow } from '../../application/ports/read-models.ts';
 import type { TelemetryPublication } from '../../application/ports/telemetry-log.ts';
-import { retractTelemetry } from '../../application/retract-telemetry.ts';
-import { telemetryBuckets } from '../../application/telemetry-buckets.ts';
+import { telemetryBuckets } from '../../application/telemetry/buckets.ts';
+import { ingestTelemetry, retractTelemetry } from '../../application/telemetry/ingest.ts';
 import { deviceStream } from '../../domain/device.ts';
 import type { Reading } from '../../domain/telemetry.ts';
 import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';

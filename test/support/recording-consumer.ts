@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
-import type { Batch, BatchConsumer, EventSource, Positioned } from '../../application/ports/event-source.ts';
-import { comparePositions, type Position } from '../../application/ports/position.ts';
+import {
+  type Batch,
+  type BatchConsumer,
+  comparePositions,
+  type EventSource,
+  type Position,
+  type Positioned,
+} from '../../application/ports/event-source.ts';
 
 /**
  * A consumer that keeps all it is handed and moves its checkpoint along. Each batch must be in order and

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Refusal, SubmittedReading } from '../../application/ingest-telemetry.ts';
+import type { Refusal, SubmittedReading } from '../../application/telemetry/ingest.ts';
 import { Rejection } from '../../domain/decider.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
 import type { Reading } from '../../domain/telemetry.ts';

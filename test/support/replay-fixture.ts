@@ -4,9 +4,12 @@ import path from 'node:path';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { telemetryProjection } from '../../application/projections/telemetry.ts';
-import { upgrade } from '../../application/replay/rebuild.ts';
-import { type Rebuildable, rebuildableOf } from '../../application/replay/rebuildable.ts';
-import type { ReplayPorts } from '../../application/replay/replay-ports.ts';
+import {
+  type Rebuildable,
+  type ReplayPorts,
+  rebuildableOf,
+} from '../../application/rebuild/projection-pipeline.ts';
+import { upgrade } from '../../application/rebuild/rebuild.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
 import { configFrom } from '../../infrastructure/config/config.ts';
 import { eventRegistry } from '../../infrastructure/events/event-registry.ts';

@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
-import type { AuditReport, Difference } from '../../../application/replay/audit.ts';
-import type { AuditCounts } from '../../../application/replay/audit-entries.ts';
+import type { AuditCounts, AuditReport, Difference } from '../../../application/operations/audit.ts';
 import { auditJson } from '../../http/audit-shape.ts';
 import { parseIsoTime } from '../../http/iso-time.ts';
 import { type CommandContext, withReplay } from '../command-context.ts';

@@ -1,9 +1,8 @@
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
+import type { LetterChoice, Retried } from '../../../application/operations/dead-letters.ts';
 import type { LetterSummary, StoredLetter } from '../../../application/ports/dead-letters.ts';
-import type { ProjectionName } from '../../../application/projections/projection.ts';
-import { projectionNames } from '../../../application/projections/projection.ts';
-import type { LetterChoice, Retried } from '../../../application/replay/dead-letters.ts';
+import { type ProjectionName, projectionNames } from '../../../application/projections/projection.ts';
 import { causes, letterJson } from '../../http/dead-letter-shapes.ts';
 import { type CommandContext, withReplay } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';

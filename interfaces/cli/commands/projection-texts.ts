@@ -1,6 +1,6 @@
-import type { BuildProgress, GenerationState } from '../../../application/ports/projection-control.ts';
-import type { RebuildOutcome } from '../../../application/replay/rebuild.ts';
-import type { ProjectionReport } from '../../../application/replay/replay.ts';
+import type { ProjectionReport } from '../../../application/operations/operations.ts';
+import type { BuildProgress, GenerationState } from '../../../application/ports/generations.ts';
+import type { RebuildOutcome } from '../../../application/rebuild/rebuild.ts';
 import { count, seconds, table } from '../format.ts';
 
 type Table = Parameters<typeof table>;

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import type { BuildProgress, GenerationDigest } from '../../../application/ports/projection-control.ts';
-import type { ProjectionReport, Replay } from '../../../application/replay/replay.ts';
+import type { ProjectionReport, Replay } from '../../../application/operations/operations.ts';
+import type { BuildProgress, GenerationDigest } from '../../../application/ports/generations.ts';
 import { digestJson, projectionJson } from '../../http/replay-shapes.ts';
 import { type CommandContext, withReplay } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused } from '../exit-codes.ts';

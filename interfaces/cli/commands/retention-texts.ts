@@ -1,4 +1,4 @@
-import type { RetentionStatus } from '../../../application/retention/retention-status.ts';
+import type { RetentionStatus } from '../../../application/operations/status.ts';
 import { count, table } from '../format.ts';
 
 const words = ['points', 'minutes', 'hours', 'days'] as const;

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import { type SystemStatus, systemStatus } from '../../../application/system-status.ts';
+import { type SystemStatus, systemStatus } from '../../../application/operations/status.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { apiClient } from '../api-client.ts';
 import { type CommandContext, clientOptions, localUrl, withSession } from '../command-context.ts';

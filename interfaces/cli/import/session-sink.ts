@@ -1,4 +1,4 @@
-import type { RefusalReason } from '../../../application/ingest-telemetry.ts';
+import type { RefusalReason } from '../../../application/telemetry/ingest.ts';
 import { Rejection } from '../../../domain/decider.ts';
 import type { Session } from '../../composition/session.ts';
 import type { NewDevice } from '../register-devices.ts';

@@ -1,4 +1,4 @@
-import type { SystemStatus } from '../../../application/system-status.ts';
+import type { SystemStatus } from '../../../application/operations/status.ts';
 import type { MetricValue } from '../../../domain/telemetry.ts';
 import type { ApiClient } from '../api-client.ts';
 import { ServerUnavailable } from '../exit-codes.ts';

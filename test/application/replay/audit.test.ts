@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
+import { AuditEntries, type AuditQuery, audit } from '../../../application/operations/audit.ts';
 import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
-import { type AuditQuery, audit } from '../../../application/replay/audit.ts';
-import { AuditEntries } from '../../../application/replay/audit-entries.ts';
 import { sqlAuditTables } from '../../../infrastructure/sql/sql-audit-tables.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { type Builder, ReplayRefused } from '../../../application/ports/projection-control.ts';
+import { deadLetterDesk } from '../../../application/operations/dead-letters.ts';
+import { type Builder, ReplayRefused } from '../../../application/ports/generations.ts';
 import type { ProjectionName } from '../../../application/projections/projection.ts';
-import { deadLetterDesk } from '../../../application/replay/dead-letters.ts';
-import { liveOf, rebuild } from '../../../application/replay/rebuild.ts';
-import type { Rebuildable } from '../../../application/replay/rebuildable.ts';
+import type { Rebuildable } from '../../../application/rebuild/projection-pipeline.ts';
+import { liveOf, rebuild } from '../../../application/rebuild/rebuild.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import type { Builder } from '../../../application/ports/projection-control.ts';
-import { HistoryExpired } from '../../../application/replay/older-history.ts';
-import { rebuild } from '../../../application/replay/rebuild.ts';
-import type { Rebuildable } from '../../../application/replay/rebuildable.ts';
-import { noSweep, sweepPage } from '../../../application/retention/sweeping.ts';
+import type { Builder } from '../../../application/ports/generations.ts';
+import { HistoryExpired } from '../../../application/rebuild/expired-history.ts';
+import type { Rebuildable } from '../../../application/rebuild/projection-pipeline.ts';
+import { rebuild } from '../../../application/rebuild/rebuild.ts';
+import { noSweep, sweepPage } from '../../../application/retention/sweep.ts';
 import { sweepPorts } from '../../../interfaces/composition/retention.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';

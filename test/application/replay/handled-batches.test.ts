@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { BatchConsumer, Positioned } from '../../../application/ports/event-source.ts';
-import { GatedConsumer } from '../../../application/replay/gated-consumer.ts';
-import { throttled } from '../../../application/replay/throttle.ts';
+import { throttled } from '../../../application/rebuild/build.ts';
+import { GatedConsumer } from '../../../application/rebuild/position-gate.ts';
 
 const never = new AbortController().signal;
 const positions = (...all: number[]): Positioned[] => all.map((position) => ({ position: String(position) }));

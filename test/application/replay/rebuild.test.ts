@@ -1,9 +1,5 @@
 import assert from 'node:assert/strict';
-import {
-  type Builder,
-  RebuildUnderWay,
-  ReplayRefused,
-} from '../../../application/ports/projection-control.ts';
+import { type Builder, RebuildUnderWay, ReplayRefused } from '../../../application/ports/generations.ts';
 import { projectionNames } from '../../../application/projections/projection.ts';
 import { PoisonEvent } from '../../../application/projector.ts';
 import {
@@ -12,7 +8,7 @@ import {
   rebuildDevice,
   SwitchedMeanwhile,
   upgrade,
-} from '../../../application/replay/rebuild.ts';
+} from '../../../application/rebuild/rebuild.ts';
 import { deviceStream } from '../../../domain/device.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { eventually } from '../../support/eventually.ts';

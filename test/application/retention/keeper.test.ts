@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { audit } from '../../../application/replay/audit.ts';
-import { rebuild, rebuildDevice } from '../../../application/replay/rebuild.ts';
-import { keeper } from '../../../application/retention/keeper.ts';
-import { noSweep, sweepDevices } from '../../../application/retention/sweeping.ts';
+import { audit } from '../../../application/operations/audit.ts';
+import { rebuild, rebuildDevice } from '../../../application/rebuild/rebuild.ts';
+import { noSweep, sweepDevices } from '../../../application/retention/sweep.ts';
+import { keeper } from '../../../application/retention/sweeper.ts';
 import type { RetentionPolicy } from '../../../domain/retention.ts';
 import { sweepPorts } from '../../../interfaces/composition/retention.ts';
 import { services as s } from '../../../interfaces/composition/services.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { deviceCommands } from '../../../application/device-commands.ts';
+import { deviceCommands } from '../../../application/devices/device-commands.ts';
 import { CachedDeviceDirectory } from '../../../infrastructure/directory/cached-device-directory.ts';
 import { eventRegistry } from '../../../infrastructure/events/event-registry.ts';
 import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/eventstoredb-connection.ts';

@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
-import type { Batch } from '../../../application/ports/event-source.ts';
+import type { Batch, Position } from '../../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../../application/ports/event-store.ts';
-import type { Position } from '../../../application/ports/position.ts';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
 import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/eventstoredb-connection.ts';
 import {

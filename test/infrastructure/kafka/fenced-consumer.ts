@@ -1,5 +1,9 @@
-import type { Batch, BatchConsumer } from '../../../application/ports/event-source.ts';
-import { comparePositions, type Position } from '../../../application/ports/position.ts';
+import {
+  type Batch,
+  type BatchConsumer,
+  comparePositions,
+  type Position,
+} from '../../../application/ports/event-source.ts';
 import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Log } from '../../../application/ports/log.ts';
+import type { Log } from '../../../application/ports/system.ts';
 import { AcknowledgingProducer } from '../../../infrastructure/kafka/acknowledging-producer.ts';
 import type { Compression } from '../../../infrastructure/kafka/compression.ts';
 import { type KafkaClientOptions, kafkaClient } from '../../../infrastructure/kafka/kafka-client.ts';

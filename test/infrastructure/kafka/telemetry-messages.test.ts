@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { KafkaMessage } from 'kafkajs';
-import { comparePositions } from '../../../application/ports/position.ts';
+import { comparePositions } from '../../../application/ports/event-source.ts';
 import type { LoggedTelemetry, TelemetryPublication } from '../../../application/ports/telemetry-log.ts';
 import { formatPosition, parsePosition } from '../../../infrastructure/kafka/kafka-position.ts';
 import { partitionOf } from '../../../infrastructure/kafka/partitioning.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { Registry } from 'prom-client';
-import type { AuditOutcome } from '../../../application/ports/audit-outcomes.ts';
+import type { AuditOutcome } from '../../../application/ports/audit.ts';
 import type { EventSource, Positioned } from '../../../application/ports/event-source.ts';
 import type { ProgressQueries } from '../../../application/ports/queries.ts';
 import type { TelemetryPublication } from '../../../application/ports/telemetry-log.ts';

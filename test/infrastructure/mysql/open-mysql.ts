@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Log } from '../../../application/ports/log.ts';
+import type { Log } from '../../../application/ports/system.ts';
 import { type MysqlOptions, MysqlSql } from '../../../infrastructure/mysql/mysql-sql.ts';
 import type { Opened } from '../../contracts/opened.ts';
 

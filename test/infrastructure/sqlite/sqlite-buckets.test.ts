@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type BucketQuery, telemetryBuckets } from '../../../application/telemetry-buckets.ts';
+import { type BucketQuery, telemetryBuckets } from '../../../application/telemetry/buckets.ts';
 import { luxonCalendar } from '../../../infrastructure/calendar/luxon-calendar.ts';
 import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
 import type { Opened } from '../../contracts/opened.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { StaleRevision } from '../../../application/device-commands.ts';
-import { NotYetProjected } from '../../../application/freshness.ts';
+import { StaleRevision } from '../../../application/devices/device-commands.ts';
 import { EventStoreUnavailable, RevisionConflict } from '../../../application/ports/event-store.ts';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
+import { NotYetProjected } from '../../../application/progress.ts';
 import { problemKinds } from '../../../interfaces/http/problems.ts';
 import type { HttpServices } from '../../../interfaces/http/server.ts';
 import { type HttpClient, httpClient } from '../../support/http-client.ts';

@@ -1,4 +1,4 @@
-import type { Log } from '../../../application/ports/log.ts';
+import type { Log } from '../../../application/ports/system.ts';
 
 const say = () => undefined;
 

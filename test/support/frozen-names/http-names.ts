@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { HistoryExpired } from '../../../application/replay/older-history.ts';
+import { HistoryExpired } from '../../../application/rebuild/expired-history.ts';
 import { problemKinds, problemOf, problemType } from '../../../interfaces/http/problems.ts';
 import { fieldsOf } from './json-fields.ts';
 import { context, type ObservedReply } from './scenario.ts';

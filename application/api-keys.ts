@@ -1,0 +1,69 @@
+import { pause } from './pause.ts';
+import type { ApiKey, ApiKeys, Credentials, Scope, Shown } from './ports/api-keys.ts';
+import type { Clock, Log } from './ports/system.ts';
+
+/** The API keys as this node knows them: never a call away from the request that shows one. */
+export type KeyRing = {
+  /** Reads them. Throws `ReadModelsUnavailable`. */
+  load(): Promise<void>;
+  /** Whether any key was ever made: from then on nothing is open, though all of them be revoked. */
+  isNeeded(): boolean;
+  /** The key shown, when it is good now. One not known here is looked for where it may just have been made. */
+  find(shown: Shown): Promise<ApiKey | undefined>;
+  /** Reads them again and again until `signal` is aborted. While that fails, what was read last holds. */
+  follow(signal: AbortSignal): Promise<void>;
+};
+
+/** What is revoked is refused after this, and the time that reading takes, at the latest: within five seconds. */
+const readEvery = 2000;
+/** A flood of keys that do not exist costs the database no more than one look in this time. */
+const lookEvery = 500;
+
+export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, log: Log): KeyRing {
+  let known: ReadonlyMap<string, ApiKey> = new Map();
+  let looked = Number.NEGATIVE_INFINITY;
+  return { load, isNeeded: () => known.size > 0, find, follow };
+
+  async function load(): Promise<void> {
+    known = new Map((await keys.list()).map((key) => [key.name, key]));
+  }
+
+  async function find(shown: Shown): Promise<ApiKey | undefined> {
+    if (!known.has(shown.subject) && clock.now() - looked >= lookEvery) {
+      looked = clock.now();
+      await loadIfPossible();
+    }
+    const key = known.get(shown.subject);
+    return key && isGood(key, clock.now()) && credentials.same(key.hash, shown.hash) ? key : undefined;
+  }
+
+  async function follow(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await pause(readEvery, signal);
+      if (!signal.aborted) await loadIfPossible();
+    }
+  }
+
+  async function loadIfPossible(): Promise<void> {
+    try {
+      await load();
+    } catch (err) {
+      log.warn({ err }, 'The API keys cannot be read; those known before go on to hold');
+    }
+  }
+}
+
+const isGood = ({ expiresAt, revokedAt }: ApiKey, now: number): boolean =>
+  revokedAt === null && (expiresAt === null || now < expiresAt);
+
+/** Makes a key and tells its secret, the only time it is told. `undefined` when the name was given before. */
+export async function createKey(
+  keys: ApiKeys,
+  credentials: Credentials,
+  clock: Clock,
+  asked: { readonly name: string; readonly scopes: readonly Scope[]; readonly expiresAt: number | null },
+): Promise<{ readonly key: ApiKey; readonly secret: string } | undefined> {
+  const { secret, hash } = credentials.issue('key', asked.name);
+  const key = { ...asked, hash, createdAt: clock.now(), revokedAt: null };
+  return (await keys.add(key)) ? { key, secret } : undefined;
+}

@@ -1,0 +1,208 @@
+import {
+  type Device,
+  type DeviceCommand,
+  type DeviceEvent,
+  deviceDecider,
+  deviceStream,
+} from '../../domain/device.ts';
+import type { EventRegistry } from '../ports/event-registry.ts';
+import type { Position } from '../ports/event-source.ts';
+import {
+  type EventEraser,
+  type EventStore,
+  type NewEvent,
+  type RecordedEvent,
+  RevisionConflict,
+} from '../ports/event-store.ts';
+import type { Clock, Ids } from '../ports/system.ts';
+import { type DeviceSnapshot, foldState, lastPosition, readDevice, snapshotOf } from './device-stream.ts';
+
+/** Who asks, and under which conditions. */
+export type CommandContext = {
+  readonly correlationId: string;
+  readonly actor: string;
+  readonly traceparent?: string;
+  /** The same key gives the same answer, for ever. */
+  readonly idempotencyKey?: string;
+  /** Refuse with `StaleRevision` unless the device stands here. */
+  readonly expectedRevision?: number;
+};
+
+/** The device as the command left it, and where its last event stands. */
+export type CommandAnswer = {
+  readonly device: DeviceSnapshot;
+  readonly position: Position;
+  /** The command was handled before, under its idempotency key, and changed nothing now. */
+  readonly repeated: boolean;
+};
+
+export type DeviceCommands = {
+  /**
+   * Load, fold, decide, append; again when another writer got there first and the caller named no revision.
+   * Throws `Rejection`, `StaleRevision`, `IdempotencyKeyReused`, `EventStoreUnavailable`.
+   */
+  handle(command: DeviceCommand, context: CommandContext): Promise<CommandAnswer>;
+};
+
+export class StaleRevision extends Error {
+  override readonly name = 'StaleRevision';
+  readonly current: number;
+
+  constructor(deviceId: string, expected: number, current: number) {
+    super(`Device ${deviceId} is at revision ${current}, not ${expected}`);
+    this.current = current;
+  }
+}
+
+export class IdempotencyKeyReused extends Error {
+  override readonly name = 'IdempotencyKeyReused';
+
+  constructor() {
+    super('This Idempotency-Key was already used for a different request');
+  }
+}
+
+const attempts = 8;
+
+export function deviceCommands(
+  eventStore: EventStore,
+  registry: EventRegistry,
+  ids: Ids,
+  clock: Clock,
+  changed: (deviceId: string) => void,
+): DeviceCommands {
+  const now = isoTimes(clock);
+  return { handle };
+
+  async function handle(command: DeviceCommand, context: CommandContext): Promise<CommandAnswer> {
+    const { deviceId } = command;
+    const stream = deviceStream(deviceId);
+    const isFresh = context.idempotencyKey === undefined;
+    const commandId = isFresh ? ids.fresh() : ids.derived(stream, context.idempotencyKey);
+    const commandDigest = isFresh ? undefined : ids.digest(withoutSecrets(command));
+
+    // Most registrations are of a device that is not there: that this one is not, the append finds out at no cost.
+    let history = isFresh && command.type === 'RegisterDevice' ? [] : await readDevice(eventStore, deviceId);
+
+    for (let attempt = 1; ; attempt += 1) {
+      const answered = commandDigest !== undefined && answeredBefore(history, commandId, commandDigest);
+      if (answered) return answer(deviceId, foldState(answered, registry), answered, true);
+      checkRevision(deviceId, history, context.expectedRevision);
+
+      const device = foldState(history, registry);
+      const events = deviceDecider.decide(command, device);
+      if (events.length === 0) return answer(deviceId, device, history);
+
+      try {
+        const appended = await eventStore.append(
+          stream,
+          events.map(newEvent),
+          history.at(-1)?.revision ?? 'none',
+          isFresh ? 'unused' : undefined,
+        );
+        // Another request may have come under the same key meanwhile: then this is what that one appended.
+        if (commandDigest !== undefined) answeredBefore(appended, commandId, commandDigest);
+        changed(deviceId);
+        return answer(deviceId, events.reduce(deviceDecider.evolve, device), [...history, ...appended]);
+      } catch (error) {
+        if (!(error instanceof RevisionConflict) || attempt === attempts) throw error;
+        history = await readDevice(eventStore, deviceId);
+      }
+    }
+
+    function newEvent(event: DeviceEvent, index: number): NewEvent {
+      return {
+        id: isFresh ? ids.fresh() : derivedId(index),
+        type: event.type,
+        data: event.data,
+        metadata: {
+          $correlationId: context.correlationId,
+          $causationId: commandId,
+          actor: context.actor,
+          recordedAt: now(),
+          schemaVersion: registry.currentVersion(event.type),
+          ...(commandDigest !== undefined && { commandDigest }),
+          ...(context.traceparent !== undefined && { traceparent: context.traceparent }),
+        },
+      };
+    }
+
+    /** Each request makes a token of its own: events that differ in it are not the same events. */
+    function derivedId(index: number): string {
+      const hasToken = 'tokenHash' in command && command.tokenHash !== undefined;
+      return ids.derived(hasToken ? ids.derived(commandId, command.tokenHash) : commandId, index);
+    }
+  }
+
+  /** The stream as it stood right after this very command was handled, if it was. */
+  function answeredBefore(
+    history: readonly RecordedEvent[],
+    commandId: string,
+    digest: string,
+  ): readonly RecordedEvent[] | undefined {
+    const last = history.findLastIndex((event) => event.metadata.$causationId === commandId);
+    if (last === -1) return undefined;
+    if (history[last]?.metadata.commandDigest !== digest) throw new IdempotencyKeyReused();
+    return history.slice(0, last + 1);
+  }
+}
+
+/** The command as JSON: a request that is sent again asks for the same, though the token made for it is another. */
+function withoutSecrets(command: DeviceCommand): string {
+  return JSON.stringify(command, (key, value) => (key === 'tokenHash' ? 'a token' : value));
+}
+
+function checkRevision(
+  deviceId: string,
+  history: readonly RecordedEvent[],
+  expected: number | undefined,
+): void {
+  const current = history.at(-1)?.revision;
+  if (expected === undefined || current === undefined) return;
+  if (current !== expected) throw new StaleRevision(deviceId, expected, current);
+}
+
+function answer(
+  deviceId: string,
+  device: Device,
+  history: readonly RecordedEvent[],
+  repeated = false,
+): CommandAnswer {
+  const snapshot = snapshotOf(deviceId, device, history);
+  if (snapshot === undefined) throw new Error(`Device ${deviceId} has an empty stream after a command`);
+  return { device: snapshot, position: lastPosition(history), repeated };
+}
+
+/**
+ * Has everything personal of a device forgotten, for good: first on record, as an event that every reader honours, then
+ * in the store itself. When the second fails, the same call may be made again. Throws `Rejection`, `StaleRevision`,
+ * `IdempotencyKeyReused`, `EventStoreUnavailable`.
+ */
+export type EraseDevice = (
+  deviceId: string,
+  reason: string,
+  context: CommandContext,
+) => Promise<CommandAnswer>;
+
+export const eraseDevice =
+  (commands: DeviceCommands, eraser: EventEraser): EraseDevice =>
+  async (deviceId, reason, context) => {
+    const answer = await commands.handle({ type: 'EraseDevice', deviceId, reason }, context);
+    // Nothing can follow an erasure: the last event is the one.
+    await eraser.eraseBefore(deviceStream(deviceId), answer.device.revision);
+    return answer;
+  };
+
+/** The time now as ISO 8601, written anew only once in a millisecond. */
+export function isoTimes(clock: Clock): () => string {
+  let last = Number.NaN;
+  let text = '';
+  return () => {
+    const time = clock.now();
+    if (time !== last) {
+      last = time;
+      text = new Date(time).toISOString();
+    }
+    return text;
+  };
+}

@@ -1,0 +1,135 @@
+import {
+  type Device,
+  type DeviceEvent,
+  deviceDecider,
+  deviceStream,
+  erasedName,
+  type RegisteredDevice,
+} from '../../domain/device.ts';
+import type { TypePeriods } from '../../domain/retention.ts';
+import type { EventRegistry } from '../ports/event-registry.ts';
+import type { Position } from '../ports/event-source.ts';
+import type { EventStore, RecordedEvent } from '../ports/event-store.ts';
+
+/** A device as its stream tells it at one revision. */
+export type DeviceSnapshot = RegisteredDevice & {
+  readonly deviceId: string;
+  readonly revision: number;
+  /** ISO 8601. */
+  readonly registeredAt: string;
+  /** ISO 8601. */
+  readonly updatedAt: string;
+};
+
+/** A moment of a stream: its newest event, a revision, or the last event recorded at or before a time (epoch ms). */
+export type Moment = 'now' | { readonly revision: number } | { readonly time: number };
+
+export type DeviceHistory = {
+  /**
+   * The device at that moment and the position of the event that made it so; `undefined` when it was not
+   * registered then. Always as new as the event store itself. Throws `EventStoreUnavailable`.
+   */
+  deviceAt(
+    deviceId: string,
+    moment: Moment,
+  ): Promise<{ readonly device: DeviceSnapshot; readonly position: Position } | undefined>;
+};
+
+export function deviceHistory(eventStore: EventStore, registry: EventRegistry): DeviceHistory {
+  return {
+    async deviceAt(deviceId, moment) {
+      const events = until(await readDevice(eventStore, deviceId), moment);
+      const device = foldDevice(deviceId, events, registry);
+      return device && { device, position: lastPosition(events) };
+    },
+  };
+}
+
+/** All that may still be known of a device: of one that was erased, what came since. */
+export async function readDevice(
+  eventStore: EventStore,
+  deviceId: string,
+): Promise<readonly RecordedEvent[]> {
+  const events = await eventStore.read(deviceStream(deviceId));
+  const erased = events.findLastIndex(({ type }) => type === ('DeviceErased' satisfies DeviceEvent['type']));
+  return erased === -1 ? events : events.slice(erased);
+}
+
+/** `undefined` for a device that was never registered. */
+export function foldDevice(
+  deviceId: string,
+  events: readonly RecordedEvent[],
+  registry: EventRegistry,
+): DeviceSnapshot | undefined {
+  return snapshotOf(deviceId, foldState(events, registry), events);
+}
+
+/** The device that these events, folded, are; `undefined` when it was never registered. */
+export function snapshotOf(
+  deviceId: string,
+  device: Device,
+  events: readonly RecordedEvent[],
+): DeviceSnapshot | undefined {
+  const first = events[0];
+  const last = events.at(-1);
+  if (device.status === 'unregistered' || !first || !last) return undefined;
+  const { status, name, type, labels } = device;
+  return {
+    status,
+    name,
+    type,
+    labels,
+    deviceId,
+    revision: last.revision,
+    registeredAt: first.metadata.recordedAt,
+    updatedAt: last.metadata.recordedAt,
+  };
+}
+
+/** The aggregate itself, with what only the application may know. */
+export const foldState = (events: readonly RecordedEvent[], registry: EventRegistry): Device =>
+  events.reduce<Device>(
+    (state, event) => deviceDecider.evolve(state, registry.deviceEvent(event)),
+    deviceDecider.initial,
+  );
+
+/** The types the device has had, by when it was given them, and `null` since it was erased. */
+export function typesOf(events: readonly RecordedEvent[], registry: EventRegistry): TypePeriods {
+  const types: { since: number; type: string | null }[] = [];
+  for (const recorded of events) {
+    const event = registry.deviceEvent(recorded);
+    const type = 'type' in event.data ? event.data.type : undefined;
+    const since = Date.parse(recorded.metadata.recordedAt);
+    if (type !== undefined && type !== types.at(-1)?.type) types.push({ since, type });
+    if (event.type === 'DeviceErased') types.push({ since, type: null });
+  }
+  return types;
+}
+
+export function lastPosition(events: readonly RecordedEvent[]): Position {
+  const last = events.at(-1);
+  if (!last) throw new Error('An empty stream has no position');
+  return last.position;
+}
+
+function until(events: readonly RecordedEvent[], moment: Moment): readonly RecordedEvent[] {
+  if (moment === 'now') return events;
+  if ('revision' in moment) return events.filter((event) => event.revision <= moment.revision);
+  return events.filter((event) => Date.parse(event.metadata.recordedAt) <= moment.time);
+}
+
+const blank: Readonly<Record<string, unknown>> = { name: erasedName, labels: {}, reason: erasedName };
+
+/** The event with nothing in it that may tell of a person, in a form that can still be read. */
+export function withoutPersonalData({
+  data,
+  metadata,
+}: Pick<RecordedEvent, 'data' | 'metadata'>): Pick<RecordedEvent, 'data' | 'metadata'> {
+  const { traceparent: _, ...kept } = metadata;
+  return {
+    data: Object.fromEntries(
+      Object.entries(data as object).map(([field, value]) => [field, field in blank ? blank[field] : value]),
+    ),
+    metadata: { ...kept, actor: erasedName, commandDigest: erasedName },
+  };
+}

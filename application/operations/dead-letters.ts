@@ -1,0 +1,120 @@
+import { type RetriedStream, retryAll, retryStream } from '../parking.ts';
+import type { DeadLetters, StoredLetter } from '../ports/dead-letters.ts';
+import { ReplayRefused } from '../ports/generations.ts';
+import type { Generation, ReadModels } from '../ports/read-models.ts';
+import type { Clock } from '../ports/system.ts';
+import type { ProjectionName } from '../projections/projection.ts';
+import type { Rebuildable } from '../rebuild/projection-pipeline.ts';
+
+/** Which letters: one with those behind it in its stream, a stream's, or all there are. */
+export type LetterChoice =
+  | { readonly id: number }
+  | { readonly projection: ProjectionName; readonly stream: string }
+  | { readonly projection: ProjectionName };
+
+export type Retried = RetriedStream & { readonly projection: string };
+
+export type DeadLetterDesk = {
+  /** Each stream goes on in order until a letter of it fails again. Throws `ReplayRefused`. */
+  retry(choice: LetterChoice): AsyncGenerator<Retried>;
+  /** Gives a letter up, or all of a stream that wait; answers with how many. Throws `ReplayRefused`. */
+  discard(
+    choice: Exclude<LetterChoice, { readonly projection: ProjectionName; readonly stream?: never }>,
+    why: { readonly by: string; readonly reason: string },
+  ): Promise<number>;
+};
+
+const atOnce = 1000;
+
+/** What an operator does with letters of the active generations. `live` also checks that this release may touch them. */
+export function deadLetterDesk(
+  live: (projection: string) => Promise<{ readonly what: Rebuildable; readonly of: Generation }>,
+  letters: DeadLetters,
+  readModels: ReadModels,
+  clock: Clock,
+): DeadLetterDesk {
+  return {
+    async *retry(choice) {
+      if ('id' in choice) {
+        const { partition, stream, projection } = await firstOfItsStream(choice.id);
+        const { what, of } = await live(projection);
+        yield {
+          projection,
+          ...(await retryStream(of, { partition, stream }, what.applyLetters, readModels)),
+        };
+        return;
+      }
+      const { projection } = choice;
+      const { what, of } = await live(projection);
+      if ('stream' in choice) {
+        const { stream } = choice;
+        for (const partition of await partitionsOf(projection, stream))
+          yield {
+            projection,
+            ...(await retryStream(of, { partition, stream }, what.applyLetters, readModels)),
+          };
+        return;
+      }
+      for await (const stream of retryAll(of, what.applyLetters, letters, readModels))
+        yield { projection, ...stream };
+    },
+
+    async discard(choice, why) {
+      const discard = { ...why, at: clock.now() };
+      if ('id' in choice) {
+        const { projection, partition, position } = await waitingLetter(choice.id);
+        const { of } = await live(projection);
+        await readModels.repair(of, partition, (tables) =>
+          tables.deadLetters.discard(partition, [position], discard),
+        );
+        return 1;
+      }
+      const { projection, stream } = choice;
+      const { of } = await live(projection);
+      let discarded = 0;
+      for (const partition of await partitionsOf(projection, stream))
+        await readModels.repair(of, partition, async ({ deadLetters }) => {
+          const all = await deadLetters.waiting(partition, stream, Number.MAX_SAFE_INTEGER);
+          const positions = all.map(({ position }) => position);
+          await deadLetters.discard(partition, positions, discard);
+          discarded += positions.length;
+        });
+      return discarded;
+    },
+  };
+
+  async function waitingLetter(id: number): Promise<StoredLetter> {
+    const letter = await letters.find(id);
+    const active = letter && (await live(letter.projection)).of.generation === letter.generation;
+    if (!letter || !active) throw new ReplayRefused(`There is no dead letter ${id}`);
+    if (letter.discarded)
+      throw new ReplayRefused(
+        `Dead letter ${id} was discarded by ${letter.discarded.by}: ${letter.discarded.reason}`,
+      );
+    return letter;
+  }
+
+  async function firstOfItsStream(id: number): Promise<StoredLetter> {
+    const letter = await waitingLetter(id);
+    const { projection, stream } = letter;
+    const [first] = await letters.list({ projection, stream }, { limit: 1 });
+    if (first && first.id !== id)
+      throw new ReplayRefused(
+        `Dead letter ${id} stands behind ${first.id} of ${stream}: events of a stream are applied in order, so see to that one first`,
+      );
+    return letter;
+  }
+
+  async function partitionsOf(projection: string, stream: string): Promise<ReadonlySet<number>> {
+    const found = new Set<number>();
+    for (let after = 0; ; ) {
+      const page = await letters.list({ projection, stream }, { limit: atOnce, after });
+      for (const { partition } of page) found.add(partition);
+      const last = page.at(-1);
+      if (!last || page.length < atOnce) break;
+      after = last.id;
+    }
+    if (found.size === 0) throw new ReplayRefused(`No dead letter of ${stream} waits in ${projection}`);
+    return found;
+  }
+}

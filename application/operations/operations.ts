@@ -1,0 +1,172 @@
+import { deviceStream } from '../../domain/device.ts';
+import type { AuditOutcomes, AuditTables } from '../ports/audit.ts';
+import type { DeviceDirectory } from '../ports/device-directory.ts';
+import type { EventSource, PartitionPosition } from '../ports/event-source.ts';
+import {
+  type Builder,
+  type GenerationDigest,
+  type ProjectionState,
+  ReplayRefused,
+} from '../ports/generations.ts';
+import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import { countLag } from '../progress.ts';
+import { isProjectionName, type ProjectionName } from '../projections/projection.ts';
+import type { Rebuildable, ReplayPorts } from '../rebuild/projection-pipeline.ts';
+import {
+  activate,
+  type Claimed,
+  liveOf,
+  type RebuildOptions,
+  type RebuildOutcome,
+  type ReplayOptions,
+  rebuild,
+  rebuildDevice,
+  stateOf,
+} from '../rebuild/rebuild.ts';
+import { type AuditQuery, type AuditReport, audit } from './audit.ts';
+import { type DeadLetterDesk, deadLetterDesk } from './dead-letters.ts';
+
+export type WorkOptions = Omit<ReplayOptions, 'builder'>;
+
+export type ProjectionReport = ProjectionState & {
+  /** Of this release's code. */
+  readonly codeVersion: number;
+  readonly checkpoints: readonly PartitionPosition[];
+  /** Events of the log that the active generation has not consumed; `null` while the log cannot be asked. */
+  readonly lag: number | null;
+};
+
+/** All that operators do with read models and their history. */
+export type Replay = {
+  readonly letters: ReplayPorts['letters'];
+  readonly desk: DeadLetterDesk;
+  list(): Promise<readonly ProjectionReport[]>;
+  rebuild(name: string, options: Omit<RebuildOptions, 'builder'>): Promise<RebuildOutcome>;
+  rebuildDevice(
+    name: string,
+    deviceId: string,
+    options: Omit<RebuildOptions, 'builder'>,
+  ): ReturnType<typeof rebuildDevice>;
+  /** To the newest generation that waits, or back to the one that was active before. */
+  switchTo(which: 'ready' | 'retired', name: string, options: WorkOptions): Promise<RebuildOutcome>;
+  setPaused(name: string, paused: boolean): Promise<ProjectionReport>;
+  drop(name: string, generation: number): Promise<ProjectionReport>;
+  /** Of the active generation when no other is named. */
+  digest(name: string, generation?: number): Promise<GenerationDigest>;
+  audit(query: AuditQuery, signal: AbortSignal): Promise<AuditReport>;
+};
+
+export function replay(
+  projections: Readonly<Record<ProjectionName, Rebuildable>>,
+  ports: ReplayPorts,
+  telemetry: {
+    readonly source: EventSource<LoggedTelemetry>;
+    readonly tables: AuditTables;
+    readonly outcomes: AuditOutcomes;
+  },
+  directory: Pick<DeviceDirectory, 'find'>,
+  builder: Builder,
+): Replay {
+  const { control, letters, readModels, clock } = ports;
+  return {
+    letters,
+    desk: deadLetterDesk(touchable, letters, readModels, clock),
+
+    list: async () => Promise.all((await control.states()).map(report)),
+
+    rebuild: (name, options) => rebuild(named(name), ports, { ...options, builder }),
+
+    async rebuildDevice(name, deviceId, options) {
+      const what = named(name);
+      if (!(await directory.find(new Set([deviceId]))).has(deviceId))
+        throw new ReplayRefused(`Device ${deviceId} is not registered`);
+      return rebuildDevice(what, { deviceId, stream: deviceStream(deviceId) }, ports, {
+        ...options,
+        builder,
+      });
+    },
+
+    switchTo: (which, name, options) => activate(named(name), which, ports, { ...options, builder }),
+
+    async setPaused(name, paused) {
+      await control.setPaused(named(name).name, paused);
+      return report(await stateOf(named(name), control));
+    },
+
+    async drop(name, generation) {
+      await control.drop({ projection: named(name).name, generation }, builder);
+      return report(await stateOf(named(name), control));
+    },
+
+    async digest(name, generation) {
+      const { active, generations } = await stateOf(named(name), control);
+      const wanted = generation ?? active;
+      if (!generations.some((one) => one.generation === wanted))
+        throw new ReplayRefused(`${name} has no generation ${wanted}`);
+      return control.digest({ projection: name, generation: wanted });
+    },
+
+    async audit(query, signal) {
+      const live = await liveOf(projections.telemetry, control);
+      const report = await audit(live, query, telemetry, { group: `audit of ${builder.runner}`, signal });
+      // Of a part alone, an audit that finds nothing says nothing of the rest.
+      const { deviceId, from, to } = query;
+      if ([deviceId, from, to].every((limit) => limit === undefined))
+        await telemetry.outcomes.keep({ at: clock.now(), differences: report.differenceCount });
+      return report;
+    },
+  };
+
+  function named(name: string): Rebuildable {
+    if (!isProjectionName(name))
+      throw new ReplayRefused(
+        `There is no projection named ${name}: there are ${Object.keys(projections).join(', ')}`,
+      );
+    return projections[name];
+  }
+
+  /** Code of another version would leave rows in the tables that belong to neither. */
+  async function touchable(name: string) {
+    const what = named(name);
+    const of = await liveOf(what, control);
+    if (of.version === what.version) return { what, of };
+    throw new ReplayRefused(
+      `The active generation of ${name} is of version ${of.version} and this release of ${what.version}: ` +
+        'wait until it has switched, or use the release it is of',
+    );
+  }
+
+  async function report(state: ProjectionState): Promise<ProjectionReport> {
+    const what = named(state.projection);
+    const of = { projection: state.projection, generation: state.active };
+    const checkpoints: PartitionPosition[] = [];
+    const partitions = await what.ends().catch(() => undefined);
+    for (const partition of partitions?.keys() ?? []) {
+      const position = await readModels.checkpoint(of, partition);
+      if (position !== null) checkpoints.push({ partition, position });
+    }
+    // What the read models know can be told while their log is away.
+    const lag = partitions ? await countLag(what, checkpoints).catch(() => null) : null;
+    return { ...state, codeVersion: what.version, checkpoints, lag };
+  }
+}
+
+/** A build that goes on after it was asked for. */
+export type BuildTask = {
+  readonly do: 'rebuild' | 'switch' | 'rollback';
+  readonly projection: string;
+  /** Events a second at most. */
+  readonly throttle?: number | undefined;
+  /** Of a rebuild: this device only, in place. */
+  readonly deviceId?: string | undefined;
+  readonly keepOlder?: boolean | undefined;
+};
+
+/** Long work beside the requests that ask for it. */
+export type ReplayTasks = {
+  /** Resolves once the build is under way; how it goes on, the states of the projection tell. */
+  start(task: BuildTask): Promise<Claimed>;
+  /** Throws the signal's reason once it is aborted. */
+  audit(query: AuditQuery, signal: AbortSignal): Promise<AuditReport>;
+  digest(projection: string, generation?: number): Promise<GenerationDigest>;
+};

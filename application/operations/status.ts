@@ -1,0 +1,78 @@
+import { policyInWords, type RetentionRuleInWords } from '../../domain/retention.ts';
+import type { ProgressQueries } from '../ports/queries.ts';
+import type { RetentionRecords } from '../ports/retention.ts';
+import type { Freshness, ProjectionStatus } from '../progress.ts';
+import { isProjectionName } from '../projections/projection.ts';
+import { noSweep } from '../retention/sweep.ts';
+
+export type SystemStatus = {
+  readonly projections: readonly (ProjectionStatus & {
+    readonly projection: string;
+    readonly generation: number;
+    readonly version: number;
+    /** Dead letters waiting, by cause. */
+    readonly deadLetters: Readonly<Record<string, number>>;
+  })[];
+  /** What became of every reading the telemetry projection has consumed; each is counted once. */
+  readonly ledger: Awaited<ReturnType<ProgressQueries['ledgerTotals']>>;
+  readonly retention: RetentionStatus;
+};
+
+/** How far everything has come. Throws `ReadModelsUnavailable` and what the logs throw when they are. */
+export async function systemStatus(
+  progress: ProgressQueries,
+  freshness: Freshness,
+  records: Pick<RetentionRecords, 'schedule' | 'activeSweep'>,
+): Promise<SystemStatus> {
+  const [generations, letters, ledger, retention] = await Promise.all([
+    progress.progress(),
+    progress.deadLetterCounts(),
+    progress.ledgerTotals(),
+    retentionStatus(records),
+  ]);
+  const projections = generations.map(async ({ projection, generation, version }) => ({
+    projection,
+    generation,
+    version,
+    ...(await freshness.status(isProjectionName(projection) ? [projection] : [])),
+    deadLetters: Object.fromEntries(
+      letters.filter((some) => some.projection === projection).map(({ cause, count }) => [cause, count]),
+    ),
+  }));
+  return { projections: await Promise.all(projections), ledger, retention };
+}
+
+/** Times are ISO 8601. */
+export type RetentionStatus = {
+  /** The newest; empty when everything is kept for ever. */
+  readonly policy: readonly RetentionRuleInWords[];
+  /** From when on it counts; `null` when there never was one. */
+  readonly since: string | null;
+  /** Of the active generation: everything is gone that was too old at this moment. */
+  readonly sweptTo: string | null;
+  /** What the sweep under way removes, and the device it has come to; `null` when there is none. */
+  readonly sweeping: { readonly to: string; readonly after: string } | null;
+  readonly endedAt: string | null;
+  /** Rows removed so far; `trimmed` are rows that lost a metric and stay. */
+  readonly removed: Readonly<Record<'points' | 'minutes' | 'hours' | 'days' | 'trimmed', number>>;
+};
+
+/** Throws `ReadModelsUnavailable`. */
+export async function retentionStatus(
+  records: Pick<RetentionRecords, 'schedule' | 'activeSweep'>,
+): Promise<RetentionStatus> {
+  const [schedule, sweep] = await Promise.all([records.schedule(), records.activeSweep('telemetry')]);
+  const { policy, since } = schedule.at(-1) ?? { policy: [], since: null };
+  const { sweptTo, target, after, removed, endedAt } = sweep ?? noSweep;
+  const { points, '1m': minutes, '1h': hours, '1d': days, trimmed } = removed;
+  return {
+    policy: policyInWords(policy),
+    since: isoTime(since),
+    sweptTo: isoTime(sweptTo),
+    sweeping: target === null ? null : { to: new Date(target).toISOString(), after },
+    endedAt: isoTime(endedAt),
+    removed: { points, minutes, hours, days, trimmed },
+  };
+}
+
+const isoTime = (at: number | null): string | null => (at === null ? null : new Date(at).toISOString());

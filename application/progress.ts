@@ -1,0 +1,118 @@
+import {
+  comparePositions,
+  type EventSource,
+  type PartitionPosition,
+  type Position,
+  type Positioned,
+  positionToken,
+  type SourceName,
+} from './ports/event-source.ts';
+import type { ProgressQueries, ProjectionProgress } from './ports/queries.ts';
+import { type ProjectionName, sourceOf } from './projections/projection.ts';
+
+/** A place in one of the logs that a query wants to see the effects of. */
+export type Awaited = PartitionPosition & { readonly source: SourceName };
+
+export type ProjectionStatus = {
+  /** `telemetry:0:42`, one for each partition consumed so far. */
+  readonly positions: readonly string[];
+  /** Events of the source not yet consumed; `null` while the source cannot be asked. */
+  readonly lag: number | null;
+};
+
+export type Freshness = {
+  /** How far the projections a query reads have come. */
+  status(projections: readonly ProjectionName[]): Promise<ProjectionStatus>;
+  /** Resolves once they have consumed all that is awaited; throws `NotYetProjected` after `timeout` milliseconds. */
+  waitFor(
+    projections: readonly ProjectionName[],
+    awaited: readonly Awaited[],
+    timeout: number,
+  ): Promise<void>;
+};
+
+export class NotYetProjected extends Error {
+  override readonly name = 'NotYetProjected';
+  readonly lag: number | null;
+
+  constructor(lag: number | null) {
+    super(
+      `The read model has not reached the awaited position yet; it is ${lag ?? 'an unknown number of'} events behind`,
+    );
+    this.lag = lag;
+  }
+}
+
+const pollMilliseconds = 5;
+const lagKnownForMilliseconds = 250;
+
+export function freshness(
+  queries: ProgressQueries,
+  sources: Readonly<Record<SourceName, EventSource<Positioned>>>,
+): Freshness {
+  const lags = new Map<string, { readonly until: number; readonly lag: Promise<number | null> }>();
+  return { status, waitFor };
+
+  async function status(projections: readonly ProjectionName[]): Promise<ProjectionStatus> {
+    const progress = await progressOf(projections);
+    const behind = await Promise.all(progress.map((one) => lagOf(one)));
+    const positions = progress.flatMap(({ projection, checkpoints }) =>
+      checkpoints.map((at) => positionToken(sourceOf(projection), at)),
+    );
+    return {
+      positions: [...new Set(positions)],
+      lag: behind.includes(null) ? null : Math.max(0, ...behind.map(Number)),
+    };
+  }
+
+  async function waitFor(
+    projections: readonly ProjectionName[],
+    awaited: readonly Awaited[],
+    timeout: number,
+  ): Promise<void> {
+    const deadline = Date.now() + timeout;
+    for (;;) {
+      const progress = await progressOf(projections);
+      if (progress.every((one) => hasReached(one, awaited))) return;
+      if (Date.now() >= deadline) throw new NotYetProjected((await status(projections)).lag);
+      await new Promise((resolve) => setTimeout(resolve, pollMilliseconds));
+    }
+  }
+
+  async function progressOf(projections: readonly ProjectionName[]): Promise<readonly ProjectionProgress[]> {
+    const progress = await queries.progress();
+    return progress.filter(({ projection }) => projections.some((name) => name === projection));
+  }
+
+  /** Asking a broker how far its log goes costs a round trip, so the answer serves every query of a moment. */
+  function lagOf(progress: ProjectionProgress): Promise<number | null> {
+    const known = lags.get(progress.projection);
+    if (known && known.until > Date.now()) return known.lag;
+    // Rows can be read while their log is away; only how far they are behind cannot be told.
+    const lag = countLag(sources[sourceOf(progress.projection)], progress.checkpoints).catch(() => null);
+    lags.set(progress.projection, { until: Date.now() + lagKnownForMilliseconds, lag });
+    return lag;
+  }
+}
+
+/** Events of every partition of the source that the checkpoints have not passed. */
+export async function countLag(
+  source: Pick<EventSource<Positioned>, 'ends' | 'countAfter'>,
+  checkpoints: readonly PartitionPosition[],
+): Promise<number> {
+  const at = new Map<number, Position>(checkpoints.map(({ partition, position }) => [partition, position]));
+  const partitions = [...(await source.ends()).keys()];
+  const counts = await Promise.all(
+    partitions.map((partition) => source.countAfter(partition, at.get(partition) ?? null)),
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+function hasReached({ projection, checkpoints }: ProjectionProgress, awaited: readonly Awaited[]): boolean {
+  const source = sourceOf(projection);
+  return awaited.every((wanted) => {
+    if (wanted.source !== source) return true;
+    const reached = checkpoints.find(({ partition }) => partition === wanted.partition);
+    return reached !== undefined && comparePositions(reached.position, wanted.position) >= 0;
+  });
+}

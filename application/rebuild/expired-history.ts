@@ -1,0 +1,127 @@
+import type { DeadLetters, StoredLetter } from '../ports/dead-letters.ts';
+import { comparePositions, type Position } from '../ports/event-source.ts';
+import { type ExpiredUpTo, ReplayRefused } from '../ports/generations.ts';
+import type { Generation, ReadingRow } from '../ports/read-models.ts';
+import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import { arrivalOf } from '../projections/telemetry.ts';
+import type { Rebuildable, ReplayPorts } from './projection-pipeline.ts';
+
+/** The log no longer reaches back to the first event: what is built from it would hold less than the live tables. */
+export class HistoryExpired extends ReplayRefused {
+  override readonly name = 'HistoryExpired';
+  /** Readings that would be lost, those that wait as dead letters among them. */
+  readonly readings: number;
+  /** When the first of them arrived, epoch milliseconds. */
+  readonly from: number | null;
+
+  constructor(projection: string, readings: number, from: number | null) {
+    const since = from === null ? '' : `, the first of which arrived at ${new Date(from).toISOString()}`;
+    super(
+      `The log no longer has the first events of ${projection}: ${readings} readings${since}, would be lost. ` +
+        'To carry them over from the live generation, ask to keep what is older (--keep-older, or "keepOlder": true)',
+    );
+    this.readings = readings;
+    this.from = from;
+  }
+}
+
+/** What the log has lost of what is to be built. */
+export type ExpiredHistory = {
+  readonly ofDevice: ExpiredUpTo;
+  readonly has: (letter: StoredLetter) => boolean;
+};
+
+/** What the log has lost, of one stream when that is all that is built; `undefined` when it has all. */
+export async function expiredHistory(
+  what: Rebuildable,
+  only?: { readonly deviceId: string; readonly stream: string },
+): Promise<ExpiredHistory | undefined> {
+  const expired: ReadonlyMap<number, Position | null> = await what.expired();
+  if ([...expired.values()].every((position) => position === null)) return undefined;
+  const partitionOf = await what.partitioner();
+  return {
+    ofDevice: (deviceId) =>
+      only && only.deviceId !== deviceId ? null : (expired.get(partitionOf(deviceId)) ?? null),
+    has: ({ partition, position, stream }) =>
+      (!only || only.stream === stream) && comparePositions(position, expired.get(partition) ?? null) <= 0,
+  };
+}
+
+export async function refuseLoss(
+  what: Rebuildable,
+  live: Generation,
+  expired: ExpiredHistory,
+  { gap, letters }: Pick<ReplayPorts, 'gap' | 'letters'>,
+): Promise<void> {
+  if (!what.carry) throw new HistoryExpired(what.name, 0, null);
+  let { readings, from } = await gap.count(live, expired.ofDevice);
+  for await (const some of expiredLetters(live, expired, letters))
+    for (const { event } of some) {
+      const { receivedAt } = arrivalOf(event as LoggedTelemetry);
+      readings += 1;
+      from = from === null ? receivedAt : Math.min(from, receivedAt);
+    }
+  if (readings > 0) throw new HistoryExpired(what.name, readings, from);
+  if (await what.retention?.hasRemains(live))
+    throw new ReplayRefused(
+      `The log no longer has the first events of ${what.name}, and points have been removed because they are kept no ` +
+        'longer: their rollups and newest values may be lost. To carry them over from the live generation, ask to ' +
+        'keep what is older',
+    );
+}
+
+/**
+ * Puts the live generation's readings and dead letters that the log no longer has into a new one, before anything of
+ * the log. Which duplicates and corrections there once were, the log alone could tell.
+ */
+export async function carryOver(
+  what: Rebuildable,
+  live: Generation,
+  next: Generation,
+  expired: ExpiredHistory,
+  { gap, letters, readModels }: Pick<ReplayPorts, 'gap' | 'letters' | 'readModels'>,
+): Promise<void> {
+  const { carry } = what;
+  if (!carry) return;
+  const partitionOf = await what.partitioner();
+  for await (const rows of gap.readings(live, expired.ofDevice))
+    for (const [partition, some] of Map.groupBy(rows, ({ deviceId }) => partitionOf(deviceId)))
+      await readModels.transact(next, partition, async (tables, { position }) => {
+        // Some may be there from a run that was killed; once the log is being read, all are.
+        if (position !== null) return position;
+        const there = new Set((await tables.telemetry.readings(some)).map(keyOf));
+        await carry({ rows: some.filter((row) => !there.has(keyOf(row))), letters: [] }, tables);
+        return null;
+      });
+  for await (const page of expiredLetters(live, expired, letters))
+    for (const [partition, some] of Map.groupBy(page, (letter) => letter.partition))
+      await readModels.transact(next, partition, async (tables, { position }) => {
+        if (position !== null) return position;
+        const there = await letters.at(
+          next,
+          partition,
+          some.map((letter) => letter.position),
+        );
+        await carry({ rows: [], letters: some.filter((letter) => !there.has(letter.position)) }, tables);
+        return null;
+      });
+}
+
+const lettersAtOnce = 500;
+
+async function* expiredLetters(
+  of: Generation,
+  expired: ExpiredHistory,
+  letters: DeadLetters,
+): AsyncGenerator<readonly StoredLetter[]> {
+  for (let after = 0; ; ) {
+    const page = await letters.of(of, { limit: lettersAtOnce, after });
+    yield page.filter(expired.has);
+    const last = page.at(-1);
+    if (!last || page.length < lettersAtOnce) return;
+    after = last.id;
+  }
+}
+
+const keyOf = ({ deviceId, timestamp }: Pick<ReadingRow, 'deviceId' | 'timestamp'>): string =>
+  `${timestamp} ${deviceId}`;

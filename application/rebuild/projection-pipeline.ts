@@ -1,0 +1,97 @@
+import { type ApplyLetters, applyLetters } from '../parking.ts';
+import type { DeadLetters } from '../ports/dead-letters.ts';
+import type { BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
+import type { HistoryGap, ProjectionControl } from '../ports/generations.ts';
+import type {
+  DeadLetter,
+  Generation,
+  ProjectionTables,
+  ReadingRow,
+  ReadModels,
+} from '../ports/read-models.ts';
+import type { Clock, Log } from '../ports/system.ts';
+import type { Projection, ProjectionName } from '../projections/projection.ts';
+import { type Parking, type ProjectorObserver, projector } from '../projector.ts';
+import type { RetentionAlongside } from '../retention/generation-sweep.ts';
+
+/** A projection with its log, whatever its events are: all that is needed to build a generation of it. */
+export type Rebuildable = {
+  readonly name: ProjectionName;
+  /** Of the code in this release. */
+  readonly version: number;
+
+  /** A projector into a generation. With `stream`, of that stream's events only. */
+  consumer(
+    of: Generation,
+    readModels: ReadModels,
+    options?: { readonly stream?: string | undefined; readonly parking?: Parking },
+  ): BatchConsumer<Positioned>;
+
+  /** Has the log consumed until `signal` is aborted, beside those that consume it into other generations. */
+  run(consumer: BatchConsumer<Positioned>, of: Generation, signal: AbortSignal): Promise<void>;
+
+  readonly applyLetters: ApplyLetters;
+
+  /** Takes over from another generation what is no longer in the log; absent where logs keep all. */
+  carry?(
+    older: { readonly rows: readonly ReadingRow[]; readonly letters: readonly DeadLetter[] },
+    tables: ProjectionTables,
+  ): Promise<void>;
+
+  /** Absent where everything is kept for ever. */
+  readonly retention?: RetentionAlongside;
+} & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter' | 'partitioner'>;
+
+type LiveParts<Event extends Positioned> = {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Told of the live generation only: history is not late, and its events were counted when they came. */
+  readonly observer: ProjectorObserver<Event>;
+  /** What else is to happen with each batch of the live generation. */
+  readonly around?: ((consumer: BatchConsumer<Event>) => BatchConsumer<Event>) | undefined;
+};
+
+export function rebuildableOf<Event extends Positioned, Decoded>(
+  projection: Projection<Event, Decoded>,
+  source: EventSource<Event>,
+  group: string,
+  { clock, log, observer, around = (consumer) => consumer }: LiveParts<Event>,
+): Rebuildable {
+  return {
+    name: projection.name,
+    version: projection.version,
+    ends: () => source.ends(),
+    expired: () => source.expired(),
+    countAfter: (partition, position) => source.countAfter(partition, position),
+    partitioner: () => source.partitioner(),
+    applyLetters: applyLetters(projection),
+
+    consumer(of, readModels, options) {
+      const { stream, parking } = options ?? {};
+      const building = {
+        ...(stream !== undefined && { only: (event: Event) => projection.describe(event).stream === stream }),
+        ...(parking && { parking }),
+      };
+      const told = options ? unobserved : observer;
+      const consumer = projector(projection, of, readModels, clock, log, told, building);
+      return (options ? consumer : around(consumer)) as BatchConsumer<Positioned>;
+    },
+
+    run: (consumer, { generation }, signal) =>
+      source.run(consumer as BatchConsumer<Event>, {
+        group: generation === 1 ? group : `${group}-g${generation}`,
+        signal,
+      }),
+  };
+}
+
+const unobserved = { consumed() {}, failed() {} };
+
+/** What building a generation needs besides the projection itself. */
+export type ReplayPorts = {
+  readonly control: ProjectionControl;
+  readonly readModels: ReadModels;
+  readonly letters: DeadLetters;
+  readonly gap: HistoryGap;
+  readonly clock: Clock;
+};

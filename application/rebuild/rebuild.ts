@@ -1,0 +1,334 @@
+import { followLetters } from '../parking.ts';
+import {
+  type Builder,
+  type BuildOutcome,
+  type BuildProgress,
+  type Comparison,
+  type GenerationDigest,
+  type GenerationState,
+  type ProjectionControl,
+  type ProjectionState,
+  ReplayRefused,
+} from '../ports/generations.ts';
+import type { Generation } from '../ports/read-models.ts';
+import { type Build, building } from './build.ts';
+import { carryOver, expiredHistory, refuseLoss } from './expired-history.ts';
+import type { Rebuildable, ReplayPorts } from './projection-pipeline.ts';
+
+export type ReplayOptions = {
+  readonly builder: Builder;
+  /** Events a second at most. */
+  readonly throttle?: number | undefined;
+  readonly signal: AbortSignal;
+  /** For how many milliseconds to go on after a switch: workers look every half second and then take over. */
+  readonly handover?: number | undefined;
+  /** The generation is this runner's from now on. */
+  readonly onClaimed?: ((claimed: Claimed) => void) | undefined;
+  readonly onProgress?: ((progress: BuildProgress) => void) | undefined;
+};
+
+export type RebuildOptions = ReplayOptions & {
+  /** Carry over what the log no longer has. */
+  readonly keepOlder?: boolean;
+};
+
+/** While this one looked and before it began, another switched. Nothing was changed. */
+export class SwitchedMeanwhile extends ReplayRefused {
+  override readonly name = 'SwitchedMeanwhile';
+
+  constructor({ projection, generation }: Generation) {
+    super(`${projection} was switched to generation ${generation} by another just now: look, and ask again`);
+  }
+}
+
+export type Claimed = Generation & { readonly resumed: boolean };
+
+export type RebuildOutcome = {
+  readonly projection: string;
+  readonly generation: number;
+  /** The generation that was active before. */
+  readonly replaced: number;
+  readonly switched: boolean;
+  readonly resumed: boolean;
+  readonly comparison: Comparison;
+};
+
+/** Looks taken until one catches both generations at the same position, which the live one may leave at any moment. */
+const comparisons = 1000;
+const usualHandover = 1_000;
+
+/**
+ * Builds the next generation of a projection beside the live one, compares the two at the same position and makes
+ * the new one active in one transaction; with differences that no new version explains it only becomes `ready`.
+ * Killed at any moment, the next call goes on where it stopped. Throws `RebuildUnderWay`, `SwitchedMeanwhile`,
+ * `HistoryExpired` and `PoisonEvent`.
+ */
+export async function rebuild(
+  what: Rebuildable,
+  ports: ReplayPorts,
+  options: RebuildOptions,
+): Promise<RebuildOutcome> {
+  return rebuildFrom(await liveOf(what, ports.control), what, ports, options);
+}
+
+/** Builds the generation of this release's version unless there is one, which `undefined` says. */
+export async function upgrade(
+  what: Rebuildable,
+  ports: ReplayPorts,
+  options: RebuildOptions,
+): Promise<RebuildOutcome | undefined> {
+  const live = await liveOf(what, ports.control);
+  return live.version < what.version ? rebuildFrom(live, what, ports, options) : undefined;
+}
+
+async function rebuildFrom(
+  live: GenerationState,
+  what: Rebuildable,
+  ports: ReplayPorts,
+  { keepOlder = false, ...options }: RebuildOptions,
+): Promise<RebuildOutcome> {
+  const expired = await expiredHistory(what);
+  if (expired && !keepOlder) await refuseLoss(what, live, expired, ports);
+  const wanted = { projection: what.name, version: what.version, device: null };
+  const { resumed, ...next } = await claimBeside(live, what, wanted, ports, options);
+  const overtakes = live.version !== what.version;
+
+  return working(what, ports, options, { next, live, overtakes, resumed }, async (build) => {
+    if (expired) await carryOver(what, live, next, expired, ports);
+    await build.catchUp();
+    const keepsOlder = expired !== undefined && keepOlder;
+    const comparison = await compared(build, what, live, next, ports, options, keepsOlder);
+    const isExplained = overtakes || keepsOlder;
+    const switched = comparison.equal || isExplained;
+    if (switched) await switchTo(build, next, options);
+    return { switched, comparison };
+  });
+}
+
+/** Catches up a generation that waits or has retired, and makes it the active one whatever differs. */
+export async function activate(
+  what: Rebuildable,
+  which: 'ready' | 'retired',
+  ports: ReplayPorts,
+  options: ReplayOptions,
+): Promise<RebuildOutcome> {
+  const { control } = ports;
+  const live = await liveOf(what, control);
+  const chosen = chosenGeneration(await stateOf(what, control), which);
+  if (chosen.version !== what.version)
+    throw new ReplayRefused(
+      `Generation ${chosen.generation} of ${what.name} was built by version ${chosen.version} of its code and this ` +
+        `release has version ${what.version}: run this with the release that built it`,
+    );
+  const next = { projection: what.name, generation: chosen.generation };
+  await control.reopen(next, options.builder);
+  const now = await liveOf(what, control);
+  if (now.generation !== live.generation) {
+    await control.release(next, options.builder.runner, null, false);
+    throw new SwitchedMeanwhile(now);
+  }
+  return working(what, ports, options, { next, live, overtakes: true, resumed: true }, async (build) => {
+    await build.catchUp();
+    const comparison = await compared(build, what, live, next, ports, options);
+    await switchTo(build, next, options);
+    return { switched: true, comparison };
+  });
+}
+
+/** Builds one device's rows beside the live ones and puts them in their place in one transaction. */
+export async function rebuildDevice(
+  what: Rebuildable,
+  { deviceId, stream }: { readonly deviceId: string; readonly stream: string },
+  ports: ReplayPorts,
+  { keepOlder = false, ...options }: RebuildOptions,
+): Promise<{ readonly projection: string; readonly generation: number; readonly deviceId: string }> {
+  const { control } = ports;
+  const { retention } = what;
+  const live = await liveOf(what, control);
+  if (live.version !== what.version)
+    throw new ReplayRefused(
+      `The active generation of ${what.name} is of version ${live.version} and this release of ${what.version}: ` +
+        'rebuild all of it',
+    );
+  const expired = await expiredHistory(what, { deviceId, stream });
+  if (expired && !keepOlder) await refuseLoss(what, live, expired, ports);
+  const wanted = { projection: what.name, version: what.version, device: deviceId };
+  const { resumed, ...next } = await claimBeside(live, what, wanted, ports, options);
+  const terms = { next, live, overtakes: false, resumed, stream };
+  await working(what, ports, options, terms, async (build) => {
+    if (expired) await carryOver(what, live, next, expired, ports);
+    await build.catchUp();
+    await build.enter('switch');
+    const adopt = () => build.align((held) => held.adopt(next, deviceId, stream));
+    if (retention)
+      await retention.whileStill(options.builder, options.signal, async () => {
+        await build.align(async () => {});
+        await retention.follow(live, next, options.signal, deviceId);
+        await adopt();
+      });
+    else await adopt();
+    return { switched: true, comparison: nothingCompared };
+  });
+  await control.drop(next, options.builder);
+  return { projection: what.name, generation: live.generation, deviceId };
+}
+
+/** From here on nobody else can switch; until here somebody may have. */
+async function claimBeside(
+  live: Generation,
+  what: Rebuildable,
+  wanted: Parameters<ProjectionControl['claim']>[0],
+  { control }: ReplayPorts,
+  { builder }: ReplayOptions,
+): Promise<Claimed> {
+  const claimed = await control.claim(wanted, builder);
+  const next = { projection: live.projection, generation: claimed.generation };
+  const now = await liveOf(what, control);
+  if (now.generation === live.generation) return { ...next, resumed: claimed.resumed };
+  await control.drop(next, builder);
+  throw new SwitchedMeanwhile(now);
+}
+
+type Terms = {
+  readonly next: Generation;
+  readonly live: GenerationState;
+  readonly overtakes: boolean;
+  readonly resumed: boolean;
+  readonly stream?: string;
+};
+
+/** Does the work of a claimed generation and lets go of it, whatever comes. */
+async function working(
+  what: Rebuildable,
+  ports: ReplayPorts,
+  { builder, throttle, signal, onClaimed, onProgress }: ReplayOptions,
+  { next, live, overtakes, resumed, stream }: Terms,
+  work: (build: Build) => Promise<{ readonly switched: boolean; readonly comparison: Comparison }>,
+): Promise<RebuildOutcome> {
+  const { control } = ports;
+  onClaimed?.({ ...next, resumed });
+  const { runner } = builder;
+  const order = { what, live, next, stream, overtakes, runner, throttle, signal, onProgress };
+  let outcome: BuildOutcome | undefined;
+  try {
+    const { switched, comparison } = await building(order, ports, work);
+    outcome = { result: switched ? 'switched' : 'kept', comparison };
+    return {
+      projection: what.name,
+      generation: next.generation,
+      replaced: live.generation,
+      switched,
+      resumed,
+      comparison,
+    };
+  } catch (error) {
+    outcome = { result: 'failed', error: error instanceof Error ? error.message : String(error) };
+    throw error;
+  } finally {
+    if (outcome) await letGo(outcome);
+  }
+
+  async function letGo(how: BuildOutcome): Promise<void> {
+    const released = control.release(next, runner, how, how.result === 'kept');
+    // What went wrong before matters more than that it cannot be written down.
+    await (how.result === 'failed' ? released.catch(() => {}) : released);
+  }
+}
+
+async function compared(
+  build: Build,
+  { applyLetters, retention }: Rebuildable,
+  live: Generation,
+  next: Generation,
+  { control, letters, readModels }: ReplayPorts,
+  { builder, signal }: ReplayOptions,
+  keepsOlder = false,
+): Promise<Comparison> {
+  await build.enter('compare');
+  return retention ? retention.whileStill(builder, signal, look) : look();
+
+  async function look(): Promise<Comparison> {
+    let differed: Comparison | undefined;
+    let carried = !keepsOlder;
+    for (let attempt = 0; attempt < comparisons; attempt += 1) {
+      await followLetters(live, next, applyLetters, letters, readModels);
+      const samePosition = await build.align(async () => {});
+      await retention?.follow(live, next, signal);
+      if (!carried) await retention?.carryRemains(live, next, signal);
+      carried = true;
+      if (!samePosition) break;
+      const digests = await control.digestsIfAligned(live, next);
+      if (!digests) continue;
+      const comparison = compare(...digests, true);
+      // Letters may have been seen to between following them and looking; a second look tells.
+      if (comparison.equal || differed) return comparison;
+      differed = comparison;
+    }
+    return differed ?? compare(await control.digest(live), await control.digest(next), false);
+  }
+}
+
+async function switchTo(
+  build: Build,
+  next: Generation,
+  { handover = usualHandover }: ReplayOptions,
+): Promise<void> {
+  await build.catchUp();
+  await build.enter('switch');
+  await build.align((held) => held.switchTo(next));
+  await build.goOn(handover);
+}
+
+const nothingCompared: Comparison = { samePosition: true, equal: true, tables: [] };
+
+export async function stateOf(
+  { name }: Pick<Rebuildable, 'name'>,
+  control: ProjectionControl,
+): Promise<ProjectionState> {
+  const state = (await control.states()).find(({ projection }) => projection === name);
+  if (!state) throw new ReplayRefused(`There is no projection named ${name}`);
+  return state;
+}
+
+export async function liveOf(
+  what: Pick<Rebuildable, 'name'>,
+  control: ProjectionControl,
+): Promise<GenerationState> {
+  const { active, generations } = await stateOf(what, control);
+  const live = generations.find(({ generation }) => generation === active);
+  if (!live) throw new Error(`The active generation ${active} of ${what.name} is not known`);
+  return live;
+}
+
+function chosenGeneration(
+  { projection, generations }: ProjectionState,
+  which: 'ready' | 'retired',
+): GenerationState {
+  const candidates = generations.filter(({ status }) => status === which);
+  const newest = candidates.reduce<GenerationState | undefined>(
+    (best, one) => (best && orderOf(best) > orderOf(one) ? best : one),
+    undefined,
+  );
+  if (newest) return newest;
+  throw new ReplayRefused(
+    which === 'ready'
+      ? `${projection} has no generation that waits to be switched to: rebuild it first`
+      : `${projection} has no retired generation to go back to`,
+  );
+}
+
+const orderOf = ({ retiredAt, generation }: GenerationState): number => retiredAt ?? generation;
+
+/** `samePosition`: that they stood at one when they were read. */
+export function compare(active: GenerationDigest, next: GenerationDigest, samePosition: boolean): Comparison {
+  const tables = active.tables.map(({ table, rows, digest }) => {
+    const other = next.tables.find((one) => one.table === table);
+    if (!other) throw new Error(`Generation ${next.generation} has no table ${table}`);
+    return {
+      table,
+      equal: digest === other.digest && rows === other.rows,
+      rows: { active: rows, next: other.rows },
+    };
+  });
+  return { samePosition, equal: tables.every(({ equal }) => equal), tables };
+}

@@ -1,0 +1,113 @@
+import { pause } from '../pause.ts';
+import type { Builder } from '../ports/generations.ts';
+import type { Generation } from '../ports/read-models.ts';
+import type { Sweep } from '../ports/retention.ts';
+import { type ErasingPorts, nothingRemoved, sweepDevices, sweepErased, sweepPage } from './sweep.ts';
+
+/** What has been removed from the live generation is not to come back with the next one. */
+export type RetentionAlongside = {
+  /** Runs `work` while nobody removes anything of the live generation; `follow` brings the next one to as little. */
+  whileStill<T>(builder: Builder, signal: AbortSignal, work: () => Promise<T>): Promise<T>;
+  /** To be called when `next` has come to where `live` is, `whileStill`; a device's alone when it is named. */
+  follow(live: Generation, next: Generation, signal: AbortSignal, deviceId?: string): Promise<void>;
+  /**
+   * Whether the live generation tells of points that are removed, as their rollups do: where the log no longer has
+   * them, nothing else does.
+   */
+  hasRemains(live: Generation): Promise<boolean>;
+  /** Puts that into the next generation, once it has followed. */
+  carryRemains(live: Generation, next: Generation, signal: AbortSignal): Promise<void>;
+};
+
+const devicesAtOnce = 100;
+const tryEveryMilliseconds = 50;
+const reportEveryMilliseconds = 1_000;
+
+export function retentionAlongside(ports: ErasingPorts, now: () => number): RetentionAlongside {
+  const { records, tables } = ports;
+  return {
+    async whileStill({ runner, isGone }, signal, work) {
+      while (!(await records.takeTurn(runner, isGone))) {
+        signal.throwIfAborted();
+        await pause(tryEveryMilliseconds, signal);
+      }
+      const reports = setInterval(() => {
+        void records.takeTurn(runner, isGone).catch(() => {
+          // A database that is away for a moment ends what needs it, not this.
+        });
+      }, reportEveryMilliseconds);
+      try {
+        return await work();
+      } finally {
+        clearInterval(reports);
+        await records.endTurn(runner);
+      }
+    },
+
+    async follow(live, next, signal, deviceId) {
+      await sweepErased(live, ports, now, signal);
+      await sweepErased(next, ports, now, signal);
+      const reached = await settled(live, signal);
+      if (!reached) return;
+      const momentsOf = (before: number | null) => (id: string) => {
+        const target = sweptAt(reached, id);
+        return target === null || (before !== null && target <= before) ? undefined : { before, target };
+      };
+      if (deviceId !== undefined) {
+        await sweepDevices(next, [deviceId], momentsOf(null), ports, signal);
+        return;
+      }
+      const own = await records.sweepOf(next);
+      if (own && sameMoments(own, reached)) return;
+      for (let after = ''; ; ) {
+        const devices = await tables.devices(next, after, devicesAtOnce);
+        await sweepDevices(next, devices, momentsOf(own?.sweptTo ?? null), ports, signal);
+        const last = devices.at(-1);
+        if (last === undefined) break;
+        after = last;
+      }
+      await records.keepSweep(next, { ...reached, removed: own?.removed ?? nothingRemoved });
+    },
+
+    hasRemains: (live) => tables.hasRemains(live),
+
+    async carryRemains(live, next, signal) {
+      const reached = await records.sweepOf(live);
+      if (!reached) return;
+      await ports.retention.refresh();
+      for (let after = ''; ; ) {
+        const devices = await tables.devices(live, after, devicesAtOnce);
+        signal.throwIfAborted();
+        await carry(live, next, devices, reached);
+        const last = devices.at(-1);
+        if (last === undefined) return;
+        after = last;
+      }
+    },
+  };
+
+  async function carry(live: Generation, next: Generation, devices: readonly string[], sweep: Sweep) {
+    const known = await ports.directory.find(new Set(devices));
+    for (const deviceId of devices) {
+      const kept = ports.retention.of(known.get(deviceId)?.types ?? []);
+      const at = sweptAt(sweep, deviceId);
+      if (!kept || at === null) continue;
+      const horizonOf = (metric: string) => kept.horizon('points', metric, at);
+      await tables.carry(live, next, { deviceId, horizonOf, to: kept.newest('points', at) });
+    }
+  }
+
+  /** Where the live one stands, once the devices are whole that someone was killed at. */
+  async function settled(live: Generation, signal: AbortSignal): Promise<Sweep | undefined> {
+    const sweep = await records.sweepOf(live);
+    if (!sweep || sweep.target === null) return sweep;
+    return sweepPage(live, { ...sweep, target: sweep.target }, ports, now, signal);
+  }
+}
+
+/** The moment for which a device has been swept. */
+const sweptAt = ({ target, after, sweptTo }: Sweep, deviceId: string): number | null =>
+  target !== null && deviceId <= after ? target : sweptTo;
+
+const sameMoments = (a: Sweep, b: Sweep): boolean =>
+  a.sweptTo === b.sweptTo && a.target === b.target && a.after === b.after;

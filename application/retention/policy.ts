@@ -1,0 +1,55 @@
+import {
+  type DeviceRetention,
+  deviceRetention,
+  type RetentionSchedule,
+  type TypePeriods,
+} from '../../domain/retention.ts';
+import type { RetentionRecords } from '../ports/retention.ts';
+import type { Clock } from '../ports/system.ts';
+
+/** How far back things are kept by the policies on record. */
+export type CurrentRetention = {
+  /** Learns of new policies, unless it has asked a moment ago. Throws `ReadModelsUnavailable`. */
+  refresh(): Promise<void>;
+  /** `undefined` when all of a device with such types is kept for ever. */
+  of(types: TypePeriods): DeviceRetention | undefined;
+};
+
+const knownForMilliseconds = 5_000;
+/** A new policy counts from so long after it is known, so that everybody has heard of it by then. */
+export const announcedMilliseconds = 3 * knownForMilliseconds;
+
+export function currentRetention(
+  records: Pick<RetentionRecords, 'schedule'>,
+  clock: Clock,
+): CurrentRetention {
+  let schedule: RetentionSchedule = [];
+  let askedAt = Number.NEGATIVE_INFINITY;
+  const byTypes = new Map<string, DeviceRetention | undefined>();
+
+  return {
+    async refresh() {
+      if (clock.now() - askedAt < knownForMilliseconds) return;
+      const found = await records.schedule();
+      if (found.length !== schedule.length) byTypes.clear();
+      schedule = found;
+      askedAt = clock.now();
+    },
+
+    of(types) {
+      if (schedule.length === 0 && types.every(({ type }) => type !== null)) return undefined;
+      const key = keyOf(types);
+      if (!byTypes.has(key)) {
+        if (byTypes.size >= mostKept) byTypes.clear();
+        byTypes.set(key, deviceRetention(schedule, types));
+      }
+      return byTypes.get(key);
+    },
+  };
+}
+
+const mostKept = 10_000;
+
+/** Most devices keep the type they were registered with, and share an answer. */
+const keyOf = (types: TypePeriods): string =>
+  types.length === 1 ? String(types[0]?.type) : JSON.stringify(types);

@@ -1,0 +1,192 @@
+import { type DeviceRetention, keptKinds } from '../../domain/retention.ts';
+import { pause } from '../pause.ts';
+import type { DeviceDirectory } from '../ports/device-directory.ts';
+import type { ProjectionControl } from '../ports/generations.ts';
+import type { Generation } from '../ports/read-models.ts';
+import type { ErasedDevices, KeptTables, Removed, RetentionRecords, Sweep } from '../ports/retention.ts';
+import type { CurrentRetention } from './policy.ts';
+
+export type SweepPorts = {
+  readonly records: RetentionRecords;
+  readonly tables: KeptTables;
+  readonly directory: Pick<DeviceDirectory, 'find'>;
+  readonly retention: CurrentRetention;
+};
+
+const rowsAtOnce = 1000;
+const devicesAtOnce = 100;
+/** Of the time, so much is left to others: a step is followed by a pause of so many times its length. */
+const rest = 3;
+
+export const nothingRemoved: Removed = { points: 0, '1m': 0, '1h': 0, '1d': 0, trimmed: 0 };
+export const noSweep: Sweep = {
+  sweptTo: null,
+  target: null,
+  after: '',
+  removed: nothingRemoved,
+  endedAt: null,
+};
+
+/**
+ * Removes the next devices' worth of what is too old at the target of a sweep, and keeps on record how far it came.
+ * Killed at any moment, it removes the same devices' again and finds nothing there.
+ */
+export async function sweepPage(
+  of: Generation,
+  sweep: Sweep & { readonly target: number },
+  ports: SweepPorts,
+  now: () => number,
+  signal: AbortSignal,
+): Promise<Sweep> {
+  const { sweptTo, target, after, removed } = sweep;
+  const devices = await ports.tables.devices(of, after, devicesAtOnce);
+  const taken = await sweepDevices(of, devices, () => ({ before: sweptTo, target }), ports, signal);
+  const last = devices.at(-1);
+  const total = plus(removed, taken);
+  const ended = last === undefined || devices.length < devicesAtOnce;
+  const next: Sweep = ended
+    ? { sweptTo: target, target: null, after: '', removed: total, endedAt: now() }
+    : { ...sweep, after: last, removed: total };
+  await ports.records.keepSweep(of, next);
+  return next;
+}
+
+/** `momentsOf` tells what each device has been swept to and is to be; `undefined` leaves it alone. */
+export async function sweepDevices(
+  of: Generation,
+  deviceIds: readonly string[],
+  momentsOf: (deviceId: string) => { readonly before: number | null; readonly target: number } | undefined,
+  { tables, directory, retention }: SweepPorts,
+  signal: AbortSignal,
+): Promise<Removed> {
+  await retention.refresh();
+  const known = await directory.find(new Set(deviceIds));
+  let removed = nothingRemoved;
+  for (const deviceId of deviceIds) {
+    const kept = retention.of(known.get(deviceId)?.types ?? []);
+    const moments = momentsOf(deviceId);
+    if (!kept || !moments) continue;
+    const { before, target } = moments;
+    removed = plus(removed, await sweepDevice(of, deviceId, kept, before, target, tables, signal));
+  }
+  return removed;
+}
+
+async function sweepDevice(
+  of: Generation,
+  deviceId: string,
+  kept: DeviceRetention,
+  before: number | null,
+  target: number,
+  tables: KeptTables,
+  signal: AbortSignal,
+): Promise<Removed> {
+  const removed = { ...nothingRemoved };
+  for (const kind of keptKinds) {
+    const oldest = kept.oldest(kind, target);
+    for (const { from, to } of kept.moves(kind, before, target))
+      for (let next: number | null = from; next !== null; ) {
+        signal.throwIfAborted();
+        const started = performance.now();
+        const step = await tables.trim(of, {
+          kind,
+          deviceId,
+          from: next,
+          to,
+          horizonOf: (metric) => kept.horizon(kind, metric, target),
+          // An erased device may still have readings on their way.
+          shared: to > oldest || to === Number.POSITIVE_INFINITY,
+          limit: rowsAtOnce,
+        });
+        removed[kind] += step.removed;
+        removed.trimmed += step.trimmed;
+        next = step.next;
+        if (step.removed + step.trimmed > 0)
+          await pause(Math.ceil((performance.now() - started) * rest), signal);
+      }
+  }
+  return removed;
+}
+
+export const plus = (a: Removed, b: Removed): Removed => ({
+  points: a.points + b.points,
+  '1m': a['1m'] + b['1m'],
+  '1h': a['1h'] + b['1h'],
+  '1d': a['1d'] + b['1d'],
+  trimmed: a.trimmed + b.trimmed,
+});
+
+export type ErasingPorts = SweepPorts & { readonly erased: ErasedDevices };
+
+/**
+ * Removes of erased devices what a generation of telemetry has of them. Found again as long as anything is left, for
+ * readings may have been on their way.
+ */
+export async function sweepErased(
+  of: Generation,
+  ports: ErasingPorts,
+  now: () => number,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const deviceId of await ports.erased.list()) {
+    if (!(await ports.erased.hasTelemetry(of, deviceId))) continue;
+    await sweepDevices(of, [deviceId], () => ({ before: null, target: now() }), ports, signal);
+    await ports.erased.removeRest(of, deviceId, now());
+  }
+}
+
+/** The same in every generation that is not being built, and of the device projections what nobody consumes into. */
+export async function sweepErasedEverywhere(
+  control: ProjectionControl,
+  ports: ErasingPorts,
+  now: () => number,
+  signal: AbortSignal,
+): Promise<void> {
+  const states = await control.states();
+  const telemetry = states.find(({ projection }) => projection === 'telemetry');
+  for (const { projection, generation, status } of telemetry?.generations ?? [])
+    if (status !== 'building') await sweepErased({ projection, generation }, ports, now, signal);
+  if (states.every(({ generations }) => generations.length === 1)) return;
+  for (const deviceId of await ports.erased.list()) await ports.erased.removeRetired(deviceId);
+}
+
+const previewBatchSize = 100;
+
+/**
+ * How many rows a sweep would remove at the moment `at`. Rows that would only lose a metric are told as trimmed: as
+ * many as stand in the time of which some metrics are too old. Throws `ReadModelsUnavailable`.
+ */
+export async function retentionPreview(
+  of: Generation,
+  retention: Pick<CurrentRetention, 'of'>,
+  { tables, directory }: { readonly tables: KeptTables; readonly directory: Pick<DeviceDirectory, 'find'> },
+  at: number,
+  signal: AbortSignal,
+): Promise<Removed> {
+  let found = nothingRemoved;
+  for (let after = ''; ; ) {
+    const devices = await tables.devices(of, after, previewBatchSize);
+    const known = await directory.find(new Set(devices));
+    for (const deviceId of devices) {
+      signal.throwIfAborted();
+      const kept = retention.of(known.get(deviceId)?.types ?? []);
+      if (!kept) continue;
+      const counts = { ...nothingRemoved };
+      for (const kind of keptKinds) {
+        const oldest = kept.oldest(kind, at);
+        counts[kind] += await tables.count(of, {
+          kind,
+          deviceId,
+          from: Number.NEGATIVE_INFINITY,
+          to: oldest,
+        });
+        const range = { kind, deviceId, from: oldest, to: kept.newest(kind, at) };
+        if (range.to > range.from) counts.trimmed += await tables.count(of, range);
+      }
+      found = plus(found, counts);
+    }
+    const last = devices.at(-1);
+    if (last === undefined) return found;
+    after = last;
+  }
+}

@@ -1,0 +1,121 @@
+import { bucketOf } from '../../domain/rollup.ts';
+import { pause } from '../pause.ts';
+import { comparePositions, type EventSource, type Position, type Positioned } from '../ports/event-source.ts';
+import type { Builder, ProjectionControl } from '../ports/generations.ts';
+import type { Generation, ReadModels } from '../ports/read-models.ts';
+import type { Sweep } from '../ports/retention.ts';
+import type { Clock, Log } from '../ports/system.ts';
+import { liveOf } from '../rebuild/rebuild.ts';
+import { type ErasingPorts, noSweep, sweepErasedEverywhere, sweepPage } from './sweep.ts';
+
+export type KeeperPorts = ErasingPorts & {
+  readonly control: ProjectionControl;
+  readonly readModels: ReadModels;
+  readonly source: Pick<EventSource<Positioned>, 'ends'>;
+  readonly clock: Clock;
+};
+
+/** Removes from the active generation what is no longer kept. */
+export type Keeper = {
+  /** Looks whether there is anything to do, again and again, until `signal` is aborted. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Does what there is to do now, once what is in the log has been consumed. */
+  once(signal: AbortSignal): Promise<Sweep>;
+};
+
+const lookEveryMilliseconds = 10_000;
+/**
+ * A reading may be so long on its way from the API's clock into the log, and clocks of its nodes that much apart, until
+ * it can no longer be taken for one that came before.
+ */
+const onItsWayMilliseconds = 60_000;
+const projection = { name: 'telemetry' } as const;
+
+export function keeper(ports: KeeperPorts, { runner, isGone }: Builder, log: Log): Keeper {
+  const { records, retention, control, source, readModels, clock } = ports;
+  let mark: { readonly at: number; readonly ends: ReadonlyMap<number, Position | null> } | undefined;
+  let settledAt: number | undefined;
+
+  return {
+    async run(signal) {
+      while (!signal.aborted) {
+        try {
+          await retention.refresh();
+          await erase(signal);
+          if ((await records.schedule()).length > 0) {
+            await settle(await liveOf(projection, control));
+            while (!signal.aborted && (await step(signal)) === 'more');
+          }
+        } catch (err) {
+          if (!signal.aborted) log.warn({ err }, 'removing what is no longer kept is tried again later');
+        }
+        await pause(lookEveryMilliseconds, signal);
+      }
+    },
+
+    async once(signal) {
+      await erase(signal);
+      const from = clock.now();
+      while ((settledAt ?? Number.NEGATIVE_INFINITY) < from - onItsWayMilliseconds) {
+        await settle(await liveOf(projection, control));
+        await pause(100, signal);
+        signal.throwIfAborted();
+      }
+      while ((await step(signal)) !== 'done') signal.throwIfAborted();
+      return (await records.sweepOf(await liveOf(projection, control))) ?? noSweep;
+    },
+  };
+
+  /** Learns up to which moment everything that had come by then has been consumed. */
+  async function settle(of: Generation): Promise<void> {
+    const now = { at: clock.now(), ends: await source.ends() };
+    mark ??= now;
+    for (const [partition, end] of mark.ends)
+      if (comparePositions(await readModels.checkpoint(of, partition), end) < 0) return;
+    settledAt = mark.at - onItsWayMilliseconds;
+    mark = now;
+  }
+
+  async function erase(signal: AbortSignal): Promise<void> {
+    if (!(await records.takeTurn(runner, isGone))) return;
+    try {
+      await sweepErasedEverywhere(control, ports, clock.now, signal);
+    } finally {
+      await records.endTurn(runner);
+    }
+  }
+
+  /** A page of devices, unless another is at it. */
+  async function step(signal: AbortSignal): Promise<'more' | 'done' | 'taken'> {
+    if (!(await records.takeTurn(runner, isGone))) {
+      await pause(200, signal);
+      return 'taken';
+    }
+    try {
+      const { projection: name, generation } = await liveOf(projection, control);
+      const of = { projection: name, generation };
+      const sweep = (await records.sweepOf(of)) ?? noSweep;
+      const target = sweep.target ?? (await nextTarget(sweep));
+      if (target === undefined) return 'done';
+      const next = await sweepPage(of, { ...sweep, target }, ports, clock.now, signal);
+      if (next.target === null)
+        log.info({ generation, sweptTo: target, removed: next.removed }, 'removed what is no longer kept');
+      return next.target === null ? 'done' : 'more';
+    } finally {
+      await records.endTurn(runner);
+    }
+  }
+
+  /** A new one when a day has begun, or a policy come into force, since the last. */
+  async function nextTarget({ sweptTo }: Sweep): Promise<number | undefined> {
+    const at = settledAt;
+    if (at === undefined) return undefined;
+    const inForce = (await records.schedule()).filter(({ since }) => since <= at);
+    if (inForce.length === 0 || (sweptTo !== null && at <= sweptTo)) return undefined;
+    const isNews =
+      sweptTo === null ||
+      bucketOf('1d', at) > bucketOf('1d', sweptTo) ||
+      inForce.some(({ since }) => since > sweptTo);
+    return isNews ? at : undefined;
+  }
+}

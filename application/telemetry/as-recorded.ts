@@ -1,0 +1,99 @@
+import type { Metrics } from '../../domain/telemetry.ts';
+import type { DeviceDirectory } from '../ports/device-directory.ts';
+import type { EventRegistry } from '../ports/event-registry.ts';
+import type { EventSource, Position } from '../ports/event-source.ts';
+import type { Point, PointQuery } from '../ports/queries.ts';
+import type { Ids } from '../ports/system.ts';
+import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import { arrivalOf } from '../projections/telemetry.ts';
+import { readLog } from '../rebuild/position-gate.ts';
+
+export type RecordedQuery = Omit<PointQuery, 'scope'> & {
+  readonly deviceId: string;
+  /** Epoch milliseconds. */
+  readonly recordedAt: number;
+};
+
+/**
+ * A device's points as they stood when everything had been recorded that the API took up to a moment: before later
+ * corrections, and before later retractions took them back. Nothing of a device that was erased. Reads the whole log
+ * before it answers in chunks, none empty. Throws the signal's reason once it is aborted, `TelemetryLogUnavailable`,
+ * `EventStoreUnavailable` and `LogNotRead`.
+ */
+export type TelemetryAsRecorded = (
+  query: RecordedQuery,
+  signal: AbortSignal,
+) => AsyncIterable<readonly Point[]>;
+
+/** Whoever asked may ask again; the message says why there is no answer now. */
+export class LogNotRead extends Error {
+  override readonly name = 'LogNotRead';
+}
+
+const chunk = 1000;
+
+export const telemetryAsRecorded = (
+  source: EventSource<LoggedTelemetry>,
+  registry: EventRegistry,
+  ids: Ids,
+  directory: Pick<DeviceDirectory, 'find'>,
+): TelemetryAsRecorded =>
+  async function* (query, signal) {
+    const { deviceId, limit } = query;
+    if ((await directory.find(new Set([deviceId]))).get(deviceId)?.status === 'erased') return;
+    const readings = await readingsOf(query, signal);
+    const wanted = [...pointsOf(readings, query)].slice(0, limit);
+    for (let at = 0; at < wanted.length; at += chunk) yield wanted.slice(at, at + chunk);
+
+    async function readingsOf({ deviceId, range, recordedAt }: RecordedQuery, stop: AbortSignal) {
+      const found = new Map<number, Metrics>();
+      const ends = [...(await source.ends())].filter((end): end is [number, Position] => end[1] !== null);
+      const options = { group: `as-recorded-${ids.fresh()}`, signal: stop };
+      await readLog(source, new Map(ends), options, (events) => {
+        for (const event of events)
+          if (event.receivedAt <= recordedAt && arrivalOf(event).deviceId === deviceId)
+            fold(event, range, found);
+      });
+      return found;
+    }
+
+    function fold(logged: LoggedTelemetry, { from, to }: RecordedQuery['range'], into: Map<number, Metrics>) {
+      const event = readable(logged);
+      if (event?.type === 'TelemetryRecorded') {
+        const { timestamp, metrics } = event.data;
+        if (timestamp >= from && timestamp < to) into.set(timestamp, { ...into.get(timestamp), ...metrics });
+      } else if (event) {
+        const { metric, ...taken } = event.data;
+        for (const [timestamp, metrics] of into) {
+          if (timestamp < taken.from || timestamp >= taken.to) continue;
+          const { [metric ?? '']: _, ...left } = metrics;
+          if (metric === undefined || Object.keys(left).length === 0) into.delete(timestamp);
+          else into.set(timestamp, left);
+        }
+      }
+    }
+
+    /** What cannot be read was parked then as it is now, and is in no table. */
+    function readable(logged: LoggedTelemetry) {
+      try {
+        return registry.telemetryEvent(logged);
+      } catch {
+        return undefined;
+      }
+    }
+  };
+
+/** In the order and behind the point that the query names. */
+function* pointsOf(
+  readings: ReadonlyMap<number, Metrics>,
+  { deviceId, metrics: wanted, order, after }: RecordedQuery,
+): Generator<Point> {
+  const direction = order === 'asc' ? 1 : -1;
+  for (const [timestamp, metrics] of [...readings].sort(([a], [b]) => (a - b) * direction)) {
+    const distance = after === undefined ? 1 : (timestamp - after.timestamp) * direction;
+    if (distance < 0) continue;
+    for (const metric of Object.keys(metrics).sort())
+      if ((wanted?.includes(metric) ?? true) && (distance > 0 || metric > (after?.metric ?? '')))
+        yield { deviceId, timestamp, metric, value: metrics[metric] as Point['value'] };
+  }
+}

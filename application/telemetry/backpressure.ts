@@ -1,0 +1,60 @@
+import type { Clock, Log } from '../ports/system.ts';
+import type { TelemetryLog } from '../ports/telemetry-log.ts';
+import type { ProjectionStatus } from '../progress.ts';
+
+/** Milliseconds between two looks at how far the projection has come. */
+const lookEvery = 250;
+/** Milliseconds after which a projection that has not moved is not waited for: it is paused, or has no database. */
+const movesWithin = 10_000;
+/** Milliseconds that a publication is kept waiting at most, and when the projection is twice as far behind as it may be. */
+const longestWait = 1000;
+
+/**
+ * A log that keeps publications waiting a little while the projection is more than `limit` events behind it, the longer
+ * the farther. Both share a machine: the projection then gets enough of it to keep up, and more is stored in all than
+ * when one waits for the other.
+ */
+export function pacedTelemetryLog(
+  log: TelemetryLog,
+  projection: () => Promise<ProjectionStatus>,
+  limit: number,
+  clock: Clock,
+  told: Log,
+): TelemetryLog {
+  let wait = 0;
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  let stood = '';
+  let movedAt = Number.NEGATIVE_INFINITY;
+  let isKnown = true;
+
+  return {
+    async publish(publication) {
+      if (clock.now() - lookedAt >= lookEvery) {
+        lookedAt = clock.now();
+        void look();
+      }
+      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+      return log.publish(publication);
+    },
+  };
+
+  async function look(): Promise<void> {
+    const before = wait;
+    try {
+      const { positions, lag } = await projection();
+      isKnown = true;
+      if (positions.join() !== stood) movedAt = clock.now();
+      stood = positions.join();
+      const beyond = clock.now() - movedAt < movesWithin ? (lag ?? 0) - limit : 0;
+      wait = Math.min(longestWait, Math.max(0, (beyond / limit) * longestWait));
+      if (before === 0 && wait > 0)
+        told.warn({ lag, limit }, 'telemetry is far behind: ingest is slowed down');
+    } catch (err) {
+      wait = 0;
+      if (isKnown)
+        told.warn({ err }, 'how far telemetry is behind cannot be told: ingest is not slowed down');
+      isKnown = false;
+    }
+    if (before > 0 && wait === 0) told.info({ limit }, 'ingest is no longer slowed down');
+  }
+}
