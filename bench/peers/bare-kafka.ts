@@ -1,6 +1,6 @@
 import kafkajs, { type Message, type Producer } from 'kafkajs';
-import { compressionTypes } from '../../infrastructure/kafka/compression.ts';
-import { encodeEvents, encodePublication } from '../../infrastructure/kafka/telemetry-encoding.ts';
+import { compressionTypes } from '../../infrastructure/kafka/kafkajs-patches.ts';
+import { encodeEvents, encodePublication } from '../../infrastructure/kafka/telemetry-codec.ts';
 import { serveCalls } from '../harness/peer.ts';
 import { fleetReadings } from '../harness/workload.ts';
 

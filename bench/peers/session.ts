@@ -3,7 +3,7 @@ import type { Container } from 'inversify';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { deviceStream } from '../../domain/device.ts';
 import { configFrom } from '../../infrastructure/config/config.ts';
-import { pinoLog } from '../../infrastructure/logging/pino-log.ts';
+import { pinoLog } from '../../infrastructure/pino-log.ts';
 import { openContainer } from '../../interfaces/composition/container.ts';
 import { supervisedProjections } from '../../interfaces/composition/projectors.ts';
 import { services as s } from '../../interfaces/composition/services.ts';

@@ -4,9 +4,8 @@ import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { type LoggedTelemetry, TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
-import { type KafkaPosition, parsePosition } from './kafka-position.ts';
-import type { Bounds, KafkaTopicReader } from './kafka-topic-reader.ts';
-import { telemetryChunks } from './telemetry-chunks.ts';
+import { type KafkaPosition, parsePosition, telemetryChunks } from './telemetry-codec.ts';
+import type { Bounds, KafkaTopicReader } from './topic-reader.ts';
 
 /** What the partitions of one consumer have in common. */
 export type PartitionHost = {

@@ -1,8 +1,88 @@
-import { collectDefaultMetrics, type Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
+
+export type Dependency = { readonly name: string; check(): Promise<void> };
+
+export type Connections = { readonly used: number; readonly free: number; readonly waiting: number };
+
+/** Tells, whenever the metrics are read, which of the dependencies can be used. */
+export function measureDependencies(registry: Registry, dependencies: readonly Dependency[]): void {
+  new Gauge({
+    name: 'fieldlog_dependency_up',
+    help: 'Whether a store, log or database can be used (1) or not (0)',
+    labelNames: ['dependency'],
+    registers: [registry],
+    async collect() {
+      await Promise.all(
+        dependencies.map(async ({ name, check }) => {
+          const up = await answered(check().then(() => 1));
+          this.set({ dependency: name }, up ?? 0);
+        }),
+      );
+    },
+  });
+}
+
+/** Tells how this process uses its connections; `pools` by the name of their database. */
+export function measureConnections(
+  registry: Registry,
+  pools: readonly { readonly name: string; connections(): Connections }[],
+): void {
+  new Gauge({
+    name: 'fieldlog_database_connections',
+    help: 'Connections this process may have to a database, by whether they are in use',
+    labelNames: ['database', 'state'],
+    registers: [registry],
+    collect() {
+      for (const { name, connections } of pools) {
+        const { used, free } = connections();
+        this.set({ database: name, state: 'used' }, used);
+        this.set({ database: name, state: 'free' }, free);
+      }
+    },
+  });
+  new Gauge({
+    name: 'fieldlog_database_waiting',
+    help: 'Callers waiting for a connection to a database',
+    labelNames: ['database'],
+    registers: [registry],
+    collect() {
+      for (const { name, connections } of pools) this.set({ database: name }, connections().waiting);
+    },
+  });
+}
 
 /** Memory, CPU, event-loop delay, garbage collection and handles of this process. */
 export function measureProcess(registry: Registry): void {
   // The delay is sampled by a timer: at the default of 10 ms an idle process spends half a per cent of a core on it.
   // What is told as delay includes this interval, which the alert on it takes off.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
+}
+
+/** Tells whether the thread of the projectors answers, for its own metrics are missing when it does not. */
+export function measureThread(registry: Registry, answers: () => Promise<boolean>): void {
+  new Gauge({
+    name: 'fieldlog_projector_thread_up',
+    help: 'Whether the thread of the projectors answered when it was asked for its metrics (1) or not (0)',
+    registers: [registry],
+    async collect() {
+      this.set((await answers()) ? 1 : 0);
+    },
+  });
+}
+
+/** What is asked in a scrape is asked in two steps at most; more than a scrape may take would lose all of it. */
+const patience = 2000;
+
+/**
+ * The answer to something asked while the metrics are read, `undefined` when there is none in time. A metric that
+ * cannot be measured has no value then, and the others are told all the same; `fieldlog_dependency_up` says why.
+ */
+export async function answered<T>(asked: Promise<T>): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => late.resolve(undefined), patience);
+  try {
+    return await Promise.race([asked.catch(() => undefined), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

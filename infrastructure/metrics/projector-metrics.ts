@@ -1,5 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { BuildProgress, ProjectionControl } from '../../application/ports/generations.ts';
 import type { ProjectorObserver } from '../../application/projector.ts';
+import { answered } from './process-metrics.ts';
 
 /** When the API took an event, epoch milliseconds; `undefined` when the event does not say. */
 export type TakenAt<Event> = (event: Event) => number | undefined;
@@ -99,4 +101,45 @@ function* momentsOf<Event>(
     if (taken !== undefined && taken !== last) yield taken;
     last = taken;
   }
+}
+
+/** Tells which projections stand still here; `stalls` gives what stands still of each, `null` for nothing. */
+export function measureStalls(registry: Registry, stalls: () => ReadonlyMap<string, string | null>): void {
+  new Gauge({
+    name: 'fieldlog_projection_stalled',
+    help: 'Whether a projection of this process stands still although it should move (1) or not (0)',
+    labelNames: ['projection'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [projection, stall] of stalls()) this.set({ projection }, stall === null ? 0 : 1);
+    },
+  });
+}
+
+const measures = {
+  done: ['fieldlog_rebuild_events_done', 'Events that the build under way has consumed'],
+  total: ['fieldlog_rebuild_events', 'Events that the build under way has to consume'],
+  rate: ['fieldlog_rebuild_events_per_second', 'Events that the build under way consumes a second'],
+} as const satisfies Partial<Record<keyof BuildProgress, readonly [string, string]>>;
+
+/** Tells, whenever the metrics are read, how far builds have come, whichever process does them. */
+export function measureRebuilds(registry: Registry, control: ProjectionControl): void {
+  for (const [measure, [name, help]] of Object.entries(measures) as [
+    keyof typeof measures,
+    [string, string],
+  ][])
+    new Gauge({
+      name,
+      help,
+      labelNames: ['projection', 'generation', 'phase'],
+      registers: [registry],
+      async collect() {
+        this.reset();
+        const states = (await answered(control.states())) ?? [];
+        for (const { projection, generation, runner, progress } of states.flatMap((one) => one.generations))
+          if (runner !== null && progress)
+            this.set({ projection, generation, phase: progress.phase }, progress[measure]);
+      },
+    });
 }

@@ -7,7 +7,7 @@ import {
   type RowDataPacket,
 } from 'mysql2';
 import type { Rows, SqlValue } from '../sql/sql.ts';
-import { execute, query } from './mysql-query.ts';
+import { execute, query } from './statements.ts';
 
 export type BulkWrite = {
   readonly mode: 'insert' | 'replace';

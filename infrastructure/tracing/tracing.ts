@@ -1,14 +1,23 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { hostname } from 'node:os';
-import type { Attributes, Tracer } from '@opentelemetry/api';
+import { type Attributes, DiagLogLevel, diag, type Tracer } from '@opentelemetry/api';
+import { ExportResultCode } from '@opentelemetry/core';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
-import { BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
+import {
+  AlwaysOffSampler,
+  AlwaysOnSampler,
+  BatchSpanProcessor,
+  ParentBasedSampler,
+  type Sampler,
+  SamplingDecision,
+  type SpanExporter,
+  TraceIdRatioBasedSampler,
+  TracerProvider,
+} from '@opentelemetry/sdk-trace';
 import type { Log } from '../../application/ports/system.ts';
-import { exportLog } from './export-log.ts';
-import { type SamplerName, samplerOf } from './sampling.ts';
-import { TraceContexts } from './trace-contexts.ts';
+import { TraceContexts } from './spans.ts';
 
 export type TracingOptions = {
   /** Of an OTLP collector over HTTP; traces go to `/v1/traces` there. */
@@ -84,4 +93,112 @@ export function openTracing(options: TracingOptions, log: Pick<Log, 'warn'>): Tr
       lost.tellRest();
     },
   };
+}
+
+/** By the names that `OTEL_TRACES_SAMPLER` has for them. */
+export type SamplerName =
+  | 'always_on'
+  | 'always_off'
+  | 'traceidratio'
+  | 'parentbased_always_on'
+  | 'parentbased_always_off'
+  | 'parentbased_traceidratio';
+
+/** Which spans are recorded; `ratio` is of the traces that begin here, for the samplers that take one. */
+export function samplerOf(name: SamplerName, ratio: number): Sampler {
+  if (name === 'always_off') return new AlwaysOffSampler();
+  return linked(plain(name, ratio));
+}
+
+function plain(name: Exclude<SamplerName, 'always_off'>, ratio: number): Sampler {
+  switch (name) {
+    case 'always_on':
+      return new AlwaysOnSampler();
+    case 'traceidratio':
+      return new TraceIdRatioBasedSampler(ratio);
+    case 'parentbased_always_on':
+      return new ParentBasedSampler({ root: new AlwaysOnSampler() });
+    case 'parentbased_always_off':
+      return new ParentBasedSampler({ root: new AlwaysOffSampler() });
+    case 'parentbased_traceidratio':
+      return new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(ratio) });
+  }
+}
+
+/**
+ * A span with links is that of a batch with events of recorded traces. It begins a trace of its own, and were it left
+ * to chance like others, hardly any recorded trace could be followed to its rows.
+ */
+const linked = (sampler: Sampler): Sampler => ({
+  shouldSample: (context, traceId, name, kind, attributes, links) =>
+    links.length > 0
+      ? { decision: SamplingDecision.RECORD_AND_SAMPLED }
+      : sampler.shouldSample(context, traceId, name, kind, attributes, links),
+  toString: () => `Linked{${sampler}}`,
+});
+
+const tellEvery = 60_000;
+
+export type ExportLog = {
+  /** The exporter, with an eye on what it loses. */
+  over(exporter: SpanExporter): SpanExporter;
+  /** Tells of what was lost since it last told. */
+  tellRest(): void;
+};
+
+/**
+ * Tells the log, once a minute at most, that spans were lost and how many since it last did. What the SDK drops before
+ * they come to the exporter, because that falls behind, is told the same way.
+ */
+export function exportLog(log: Pick<Log, 'warn'>): ExportLog {
+  const failed = seldom((lost, err) => log.warn({ lost, err }, 'Spans could not be exported'));
+  const warned = seldom((times, detail) => log.warn({ times, detail }, 'The exporter of spans warns'));
+  const nothing = () => {};
+  diag.setLogger(
+    {
+      warn: (...told) => warned.add(1, told.map(String).join(' ')),
+      // Failed exports again, this time without their number.
+      error: nothing,
+      info: nothing,
+      debug: nothing,
+      verbose: nothing,
+    },
+    { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
+  );
+
+  return {
+    over: (exporter) => ({
+      export(spans, done) {
+        exporter.export(spans, (result) => {
+          if (result.code !== ExportResultCode.SUCCESS) failed.add(spans.length, result.error);
+          done(result);
+        });
+      },
+      shutdown: () => exporter.shutdown(),
+    }),
+    tellRest() {
+      failed.tell();
+      warned.tell();
+    },
+  };
+}
+
+function seldom(told: (count: number, what: unknown) => void) {
+  let count = 0;
+  let last: unknown;
+  let toldAt = Number.NEGATIVE_INFINITY;
+  return { add, tell };
+
+  function add(more: number, what: unknown): void {
+    count += more;
+    last = what;
+    if (performance.now() - toldAt >= tellEvery) tell();
+  }
+
+  function tell(): void {
+    if (count === 0) return;
+    toldAt = performance.now();
+    told(count, last);
+    count = 0;
+  }
 }

@@ -2,21 +2,18 @@ import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import type { Kafka } from 'kafkajs';
 import type { Log } from '../../application/ports/system.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { EventStoreDbConnection } from '../../infrastructure/eventstoredb/eventstoredb-connection.ts';
-import { EventStoreDbEventSource } from '../../infrastructure/eventstoredb/eventstoredb-event-source.ts';
-import { EventStoreDbEventStore } from '../../infrastructure/eventstoredb/eventstoredb-event-store.ts';
-import { AcknowledgingProducer } from '../../infrastructure/kafka/acknowledging-producer.ts';
-import { kafkaClient } from '../../infrastructure/kafka/kafka-client.ts';
-import {
-  deadLetterTopicOf,
-  KafkaDeadLetterTopic,
-} from '../../infrastructure/kafka/kafka-dead-letter-topic.ts';
-import { KafkaTelemetryLog } from '../../infrastructure/kafka/kafka-telemetry-log.ts';
-import { KafkaTelemetrySource } from '../../infrastructure/kafka/kafka-telemetry-source.ts';
-import { KafkaTopicReader } from '../../infrastructure/kafka/kafka-topic-reader.ts';
-import { ensureTopic } from '../../infrastructure/kafka/kafka-topics.ts';
+import { EventStoreDbConnection } from '../../infrastructure/eventstoredb/connection.ts';
+import { EventStoreDbEventSource } from '../../infrastructure/eventstoredb/event-source.ts';
+import { EventStoreDbEventStore } from '../../infrastructure/eventstoredb/event-store.ts';
+import { kafkaClient } from '../../infrastructure/kafka/client.ts';
+import { deadLetterTopicOf, KafkaDeadLetterTopic } from '../../infrastructure/kafka/dead-letter-topic.ts';
+import { AcknowledgingProducer } from '../../infrastructure/kafka/producer.ts';
+import { KafkaTelemetryLog } from '../../infrastructure/kafka/telemetry-log.ts';
+import { KafkaTelemetrySource } from '../../infrastructure/kafka/telemetry-source.ts';
+import { KafkaTopicReader } from '../../infrastructure/kafka/topic-reader.ts';
+import { ensureTopic } from '../../infrastructure/kafka/topics.ts';
 import { MeteredTelemetryLog } from '../../infrastructure/metrics/metered-telemetry-log.ts';
-import { MysqlSql } from '../../infrastructure/mysql/mysql-sql.ts';
+import { MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import { closed } from './closing.ts';
 import { kafkaSecurity, mysqlSecurity } from './secure-connections.ts';

@@ -1,12 +1,12 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import { pacedTelemetryLog } from '../../application/telemetry/backpressure.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { sqliteEventSource } from '../../infrastructure/sqlite/sqlite-event-source.ts';
-import { SqliteEventStore } from '../../infrastructure/sqlite/sqlite-event-store.ts';
-import { dataFiles } from '../../infrastructure/sqlite/sqlite-file.ts';
-import { SqliteSql } from '../../infrastructure/sqlite/sqlite-sql.ts';
-import { SqliteTelemetryLog } from '../../infrastructure/sqlite/sqlite-telemetry-log.ts';
-import { sqliteTelemetrySource } from '../../infrastructure/sqlite/sqlite-telemetry-source.ts';
+import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
+import { dataFiles } from '../../infrastructure/sqlite/database-file.ts';
+import { sqliteEventSource } from '../../infrastructure/sqlite/event-source.ts';
+import { SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
+import { SqliteTelemetryLog } from '../../infrastructure/sqlite/telemetry-log.ts';
+import { sqliteTelemetrySource } from '../../infrastructure/sqlite/telemetry-source.ts';
 import { closed } from './closing.ts';
 import { services as s } from './services.ts';
 

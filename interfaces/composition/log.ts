@@ -1,1 +1,1 @@
-export { pinoLog as openLog } from '../../infrastructure/logging/pino-log.ts';
+export { pinoLog as openLog } from '../../infrastructure/pino-log.ts';

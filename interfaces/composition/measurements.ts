@@ -1,10 +1,15 @@
 import type { Container } from 'inversify';
-import { measureConnections, measureDependencies } from '../../infrastructure/metrics/dependency-metrics.ts';
-import { measureLedger } from '../../infrastructure/metrics/ledger-metrics.ts';
-import { measureProcess } from '../../infrastructure/metrics/process-metrics.ts';
-import { measureProgress } from '../../infrastructure/metrics/progress-metrics.ts';
-import { measureRebuilds } from '../../infrastructure/metrics/rebuild-metrics.ts';
-import { measureRetention } from '../../infrastructure/metrics/retention-metrics.ts';
+import {
+  measureConnections,
+  measureDependencies,
+  measureProcess,
+} from '../../infrastructure/metrics/process-metrics.ts';
+import { measureRebuilds } from '../../infrastructure/metrics/projector-metrics.ts';
+import {
+  measureLedger,
+  measureProgress,
+  measureRetention,
+} from '../../infrastructure/metrics/read-model-metrics.ts';
 import { services as s } from './services.ts';
 
 /** Has the metrics of a process tell of itself, of what it depends on and of how far the projections have come. */

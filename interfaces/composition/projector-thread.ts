@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { pinoLog } from '../../infrastructure/logging/pino-log.ts';
+import { pinoLog } from '../../infrastructure/pino-log.ts';
 import { openContainer } from './container.ts';
 import { giveWay } from './give-way.ts';
 import { startProjectors } from './projectors.ts';

@@ -15,9 +15,8 @@ import {
 } from '../../application/rebuild/projection-pipeline.ts';
 import { SwitchedMeanwhile, upgrade } from '../../application/rebuild/rebuild.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
-import { withConsumedLog } from '../../infrastructure/logging/consumed-log.ts';
-import type { TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
-import { measureStalls } from '../../infrastructure/metrics/stall-metrics.ts';
+import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
+import { withConsumedLog } from '../../infrastructure/pino-log.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
 import { type ProjectorWatch, projectorWatch } from '../workers/projector-watch.ts';
 import { builder } from './builder.ts';

@@ -1,9 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import type { Config } from '../../infrastructure/config/config.ts';
-import { fileNamedBy } from '../../infrastructure/config/named-file.ts';
-import type { KafkaClientOptions } from '../../infrastructure/kafka/kafka-client.ts';
-import type { MysqlOptions } from '../../infrastructure/mysql/mysql-sql.ts';
+import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts';
+import type { KafkaClientOptions } from '../../infrastructure/kafka/client.ts';
+import type { MysqlOptions } from '../../infrastructure/mysql/database.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 
 /** How brokers are spoken to, from the variables about it. Throws a `StartupError` that names the one at fault. */

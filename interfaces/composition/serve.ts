@@ -1,8 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Log } from '../../application/ports/system.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { answered } from '../../infrastructure/metrics/answered.ts';
-import { measureThread } from '../../infrastructure/metrics/thread-metrics.ts';
+import { answered, measureThread } from '../../infrastructure/metrics/process-metrics.ts';
 import { startApi } from './api.ts';
 import { openContainer } from './container.ts';
 import type { Answer, Request, Sign } from './projector-thread.ts';

@@ -1,7 +1,7 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { Log } from '../../application/ports/system.ts';
-import { fileNamedBy } from '../../infrastructure/config/named-file.ts';
+import { fileNamedBy } from '../../infrastructure/config/config.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 
 /** A chain of certificates and the private key of its first, both PEM. */

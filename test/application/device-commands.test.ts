@@ -9,9 +9,9 @@ import {
 import type { EventStore } from '../../application/ports/event-store.ts';
 import { Rejection } from '../../domain/decider.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
-import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
-import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
-import { SqliteEventStore } from '../../infrastructure/sqlite/sqlite-event-store.ts';
+import { eventRegistry } from '../../infrastructure/event-registry.ts';
+import { uuidIds } from '../../infrastructure/identity.ts';
+import { SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
 import { temporaryDirectory } from '../infrastructure/sqlite/temporary-directory.ts';
 
 const details = { name: 'Boiler', type: 'boiler', labels: {} };

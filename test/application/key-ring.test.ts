@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { keyRing } from '../../application/api-keys.ts';
 import type { ApiKey, ApiKeys } from '../../application/ports/api-keys.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
-import { randomCredentials as credentials } from '../../infrastructure/credentials/random-credentials.ts';
+import { randomCredentials as credentials } from '../../infrastructure/identity.ts';
 import { eventually } from '../support/eventually.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import type { EventSource } from '../../application/ports/event-source.ts';
 import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
 import { type RecordedQuery, telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
-import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
-import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
+import { eventRegistry } from '../../infrastructure/event-registry.ts';
+import { uuidIds } from '../../infrastructure/identity.ts';
 
 const reading = (n: number): LoggedTelemetry => ({
   id: `e-${n}`,

@@ -5,7 +5,7 @@ import type { Point } from '../../application/ports/queries.ts';
 import { bucketCalendar, parseInterval } from '../../application/telemetry/bucket-calendar.ts';
 import { type Bucket, type BucketQuery, telemetryBuckets } from '../../application/telemetry/buckets.ts';
 import { addPoint, type RollupStats } from '../../domain/rollup.ts';
-import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
+import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
 import { collected } from '../support/collected.ts';
 import { inMemoryTelemetry } from '../support/in-memory-telemetry.ts';
 

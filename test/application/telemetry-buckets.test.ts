@@ -7,7 +7,7 @@ import {
   InvalidTimeZone,
   telemetryBuckets,
 } from '../../application/telemetry/buckets.ts';
-import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
+import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
 import { collected } from '../support/collected.ts';
 import { inMemoryTelemetry } from '../support/in-memory-telemetry.ts';
 

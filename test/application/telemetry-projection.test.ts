@@ -9,12 +9,12 @@ import { telemetryProjection } from '../../application/projections/telemetry.ts'
 import { projector } from '../../application/projector.ts';
 import { addPoint, bucketOf, type RollupStats, rollupLevels } from '../../domain/rollup.ts';
 import type { MetricValue, Reading, Retraction } from '../../domain/telemetry.ts';
-import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
+import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { readLatest, readMetrics, readRollup } from '../../infrastructure/sql/documents.ts';
+import { sqlReadModels } from '../../infrastructure/sql/read-models.ts';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
 import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
-import { sqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
-import { SqliteSql } from '../../infrastructure/sqlite/sqlite-sql.ts';
+import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
 
 type Said =
   | { readonly type: 'TelemetryRecorded'; readonly data: Reading }

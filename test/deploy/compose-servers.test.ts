@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import kafkajs from 'kafkajs';
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
-import { kafkaClient } from '../../infrastructure/kafka/kafka-client.ts';
-import { pinoLog } from '../../infrastructure/logging/pino-log.ts';
+import { kafkaClient } from '../../infrastructure/kafka/client.ts';
+import { pinoLog } from '../../infrastructure/pino-log.ts';
 import { needs } from '../support/servers.ts';
 import { composeFile, serviceOf } from './compose-file.ts';
 

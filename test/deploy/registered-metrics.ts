@@ -1,13 +1,14 @@
 import { type MetricObject, Registry } from 'prom-client';
-import { measureConnections, measureDependencies } from '../../infrastructure/metrics/dependency-metrics.ts';
-import { measureLedger } from '../../infrastructure/metrics/ledger-metrics.ts';
 import { querySeconds } from '../../infrastructure/metrics/metered-sql.ts';
 import { measureWaiting, publishSeconds } from '../../infrastructure/metrics/metered-telemetry-log.ts';
-import { measureProcess } from '../../infrastructure/metrics/process-metrics.ts';
-import { measureProgress } from '../../infrastructure/metrics/progress-metrics.ts';
-import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
-import { measureStalls } from '../../infrastructure/metrics/stall-metrics.ts';
-import { measureThread } from '../../infrastructure/metrics/thread-metrics.ts';
+import {
+  measureConnections,
+  measureDependencies,
+  measureProcess,
+  measureThread,
+} from '../../infrastructure/metrics/process-metrics.ts';
+import { measureStalls, ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import { measureLedger, measureProgress } from '../../infrastructure/metrics/read-model-metrics.ts';
 import { readingMetrics, requestMetrics } from '../../interfaces/http/http-metrics.ts';
 
 /** The series that the code registers, by name, with the labels of each. */

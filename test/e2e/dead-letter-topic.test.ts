@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { configFrom } from '../../infrastructure/config/config.ts';
-import { kafkaClient } from '../../infrastructure/kafka/kafka-client.ts';
-import { deadLetterTopicOf } from '../../infrastructure/kafka/kafka-dead-letter-topic.ts';
-import { pinoLog } from '../../infrastructure/logging/pino-log.ts';
+import { kafkaClient } from '../../infrastructure/kafka/client.ts';
+import { deadLetterTopicOf } from '../../infrastructure/kafka/dead-letter-topic.ts';
+import { pinoLog } from '../../infrastructure/pino-log.ts';
 import { type Served, serve } from '../../interfaces/composition/serve.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { comparePositions } from '../../application/ports/event-source.ts';
 import type { TelemetryEvent } from '../../domain/telemetry.ts';
-import { kafkaClient } from '../../infrastructure/kafka/kafka-client.ts';
+import { kafkaClient } from '../../infrastructure/kafka/client.ts';
 import { runCli } from '../support/cli.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { quiet, type ReplayFixture, replayFixture } from '../support/replay-fixture.ts';

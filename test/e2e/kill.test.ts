@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { SqliteSql } from '../../infrastructure/sqlite/sqlite-sql.ts';
-import { sqliteTelemetrySource } from '../../infrastructure/sqlite/sqlite-telemetry-source.ts';
+import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
+import { sqliteTelemetrySource } from '../../infrastructure/sqlite/telemetry-source.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { kafkaClient } from '../../infrastructure/kafka/kafka-client.ts';
-import { MysqlSql } from '../../infrastructure/mysql/mysql-sql.ts';
+import { kafkaClient } from '../../infrastructure/kafka/client.ts';
+import { MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';

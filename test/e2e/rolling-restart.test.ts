@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { MysqlSql } from '../../infrastructure/mysql/mysql-sql.ts';
+import { MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { type Balancer, balancer } from '../support/balancer.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { deviceCommands } from '../../application/devices/device-commands.ts';
 import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
-import { CachedDeviceDirectory } from '../../infrastructure/directory/cached-device-directory.ts';
-import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
-import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
-import { sqliteEventSource } from '../../infrastructure/sqlite/sqlite-event-source.ts';
-import { SqliteEventStore } from '../../infrastructure/sqlite/sqlite-event-store.ts';
+import { CachedDeviceDirectory } from '../../infrastructure/cached-device-directory.ts';
+import { eventRegistry } from '../../infrastructure/event-registry.ts';
+import { uuidIds } from '../../infrastructure/identity.ts';
+import { sqliteEventSource } from '../../infrastructure/sqlite/event-source.ts';
+import { SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
 import { eventually } from '../support/eventually.ts';
 import { temporaryDirectory } from './sqlite/temporary-directory.ts';
 

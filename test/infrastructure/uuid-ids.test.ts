@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { v5, validate, version } from 'uuid';
-import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
+import { uuidIds } from '../../infrastructure/identity.ts';
 
 describe('uuidIds', () => {
   it('makes UUIDv7 in strict order, also within a millisecond', () => {

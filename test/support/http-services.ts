@@ -13,10 +13,9 @@ import { telemetryBuckets } from '../../application/telemetry/buckets.ts';
 import { ingestTelemetry, retractTelemetry } from '../../application/telemetry/ingest.ts';
 import { deviceStream } from '../../domain/device.ts';
 import type { Reading } from '../../domain/telemetry.ts';
-import { luxonCalendar } from '../../infrastructure/calendar/luxon-calendar.ts';
-import { randomCredentials } from '../../infrastructure/credentials/random-credentials.ts';
-import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
-import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
+import { eventRegistry } from '../../infrastructure/event-registry.ts';
+import { randomCredentials, uuidIds } from '../../infrastructure/identity.ts';
+import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
 import { type HttpOptions, type HttpServices, httpServer } from '../../interfaces/http/server.ts';
 import { inMemoryTelemetry } from './in-memory-telemetry.ts';
 

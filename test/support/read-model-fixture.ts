@@ -10,6 +10,9 @@ import type {
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { addPoint, bucketOf, type RollupStats, rollupLevels } from '../../domain/rollup.ts';
 import type { Reading } from '../../domain/telemetry.ts';
+import { sqlDeviceQueries } from '../../infrastructure/sql/device-queries.ts';
+import { sqlProjectionTables } from '../../infrastructure/sql/device-tables.ts';
+import { sqlProgressQueries } from '../../infrastructure/sql/progress-queries.ts';
 import {
   createGeneration,
   dropGeneration,
@@ -19,10 +22,7 @@ import {
   tablesOf,
 } from '../../infrastructure/sql/schema.ts';
 import type { SqlDatabase, SqlQueries } from '../../infrastructure/sql/sql.ts';
-import { sqlDeviceQueries } from '../../infrastructure/sql/sql-device-queries.ts';
-import { sqlProgressQueries } from '../../infrastructure/sql/sql-progress-queries.ts';
-import { sqlProjectionTables } from '../../infrastructure/sql/sql-projection-tables.ts';
-import { sqlTelemetryQueries } from '../../infrastructure/sql/sql-telemetry-queries.ts';
+import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
 
 /** Read models filled without a projector, and the queries over them. */
 export type ReadModelFixture = {

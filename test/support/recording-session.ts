@@ -3,7 +3,7 @@ import type { Refusal, SubmittedReading } from '../../application/telemetry/inge
 import { Rejection } from '../../domain/decider.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
 import type { Reading } from '../../domain/telemetry.ts';
-import { uuidIds } from '../../infrastructure/ids/uuid-ids.ts';
+import { uuidIds } from '../../infrastructure/identity.ts';
 import type { CommandContext } from '../../interfaces/cli/command-context.ts';
 import type { Session } from '../../interfaces/composition/session.ts';
 

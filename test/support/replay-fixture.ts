@@ -12,7 +12,7 @@ import {
 import { upgrade } from '../../application/rebuild/rebuild.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
 import { configFrom } from '../../infrastructure/config/config.ts';
-import { eventRegistry } from '../../infrastructure/events/event-registry.ts';
+import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { openContainer } from '../../interfaces/composition/container.ts';
 import { rebuildable, replayPorts } from '../../interfaces/composition/projectors.ts';
 import { services as s } from '../../interfaces/composition/services.ts';

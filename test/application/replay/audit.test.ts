@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { AuditEntries, type AuditQuery, audit } from '../../../application/operations/audit.ts';
 import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
-import { sqlAuditTables } from '../../../infrastructure/sql/sql-audit-tables.ts';
+import { sqlAuditTables } from '../../../infrastructure/sql/audit.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 

@@ -10,12 +10,12 @@ import { currentRetention } from '../../../application/retention/policy.ts';
 import { sweepDevices } from '../../../application/retention/sweep.ts';
 import type { RetentionSchedule, TypePeriods } from '../../../domain/retention.ts';
 import type { MetricValue } from '../../../domain/telemetry.ts';
-import { eventRegistry } from '../../../infrastructure/events/event-registry.ts';
+import { eventRegistry } from '../../../infrastructure/event-registry.ts';
+import { sqlReadModels } from '../../../infrastructure/sql/read-models.ts';
+import { sqlRetentionRecords } from '../../../infrastructure/sql/retention.ts';
+import { sqlKeptTables } from '../../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels, tableOf, tablesOf } from '../../../infrastructure/sql/schema.ts';
-import { sqlKeptTables } from '../../../infrastructure/sql/sql-kept-tables.ts';
-import { sqlReadModels } from '../../../infrastructure/sql/sql-read-models.ts';
-import { sqlRetentionRecords } from '../../../infrastructure/sql/sql-retention-records.ts';
-import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
+import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 
 const day = 86_400_000;
 const start = 20_000 * day;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { IANAZone } from 'luxon';
 import { InvalidTimeZone } from '../../../application/ports/calendar.ts';
-import { luxonCalendar } from '../../../infrastructure/calendar/luxon-calendar.ts';
+import { luxonCalendar } from '../../../infrastructure/luxon-calendar.ts';
 
 const minute = 60_000;
 const zones = Intl.supportedValuesOf('timeZone');

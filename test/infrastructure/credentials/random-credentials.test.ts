@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
 import fc from 'fast-check';
-import { randomCredentials as credentials } from '../../../infrastructure/credentials/random-credentials.ts';
+import { randomCredentials as credentials } from '../../../infrastructure/identity.ts';
 
 describe('Random credentials', () => {
   it('say whose they are, and are bearer tokens of RFC 6750, whatever the subject', () =>

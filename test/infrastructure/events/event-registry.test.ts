@@ -11,7 +11,7 @@ import {
   eventShapes,
   registryOf,
   shape,
-} from '../../../infrastructure/events/event-registry.ts';
+} from '../../../infrastructure/event-registry.ts';
 
 type Fixture = { readonly reads: unknown } & (
   | { readonly log: 'devices'; readonly event: RecordedEvent }

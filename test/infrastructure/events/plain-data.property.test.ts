@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { MalformedEvent } from '../../../application/ports/event-registry.ts';
-import { eventShapes } from '../../../infrastructure/events/event-registry.ts';
+import { eventShapes } from '../../../infrastructure/event-registry.ts';
 
 const anything = fc.oneof(
   fc.constantFrom(null, 0, true, '', 'boiler-7', '-', 'a'.repeat(129), 'a'.repeat(64), [], {}, ['a']),

@@ -4,8 +4,8 @@ import { EventStoreUnavailable, RevisionConflict } from '../../../application/po
 import {
   type ConnectionOptions,
   EventStoreDbConnection,
-} from '../../../infrastructure/eventstoredb/eventstoredb-connection.ts';
-import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/eventstoredb-event-store.ts';
+} from '../../../infrastructure/eventstoredb/connection.ts';
+import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/event-store.ts';
 import { newEvent, newStream } from '../../contracts/event-store.contract.ts';
 import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';
 import { accessDenied } from '../../support/eventstoredb/faults.ts';

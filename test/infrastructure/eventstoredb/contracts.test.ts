@@ -1,6 +1,6 @@
-import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/eventstoredb-connection.ts';
-import { EventStoreDbEventSource } from '../../../infrastructure/eventstoredb/eventstoredb-event-source.ts';
-import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/eventstoredb-event-store.ts';
+import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/connection.ts';
+import { EventStoreDbEventSource } from '../../../infrastructure/eventstoredb/event-source.ts';
+import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/event-store.ts';
 import { recordedEventSourceContract } from '../../contracts/event-source.contract.ts';
 import { eventStoreContract } from '../../contracts/event-store.contract.ts';
 import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { deviceCommands } from '../../../application/devices/device-commands.ts';
-import { CachedDeviceDirectory } from '../../../infrastructure/directory/cached-device-directory.ts';
-import { eventRegistry } from '../../../infrastructure/events/event-registry.ts';
-import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/eventstoredb-connection.ts';
-import { EventStoreDbEventSource } from '../../../infrastructure/eventstoredb/eventstoredb-event-source.ts';
-import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/eventstoredb-event-store.ts';
-import { uuidIds } from '../../../infrastructure/ids/uuid-ids.ts';
+import { CachedDeviceDirectory } from '../../../infrastructure/cached-device-directory.ts';
+import { eventRegistry } from '../../../infrastructure/event-registry.ts';
+import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/connection.ts';
+import { EventStoreDbEventSource } from '../../../infrastructure/eventstoredb/event-source.ts';
+import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/event-store.ts';
+import { uuidIds } from '../../../infrastructure/identity.ts';
 import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';
 import { silentLog } from '../../support/eventstoredb/silent-log.ts';
 import { eventually } from '../../support/eventually.ts';

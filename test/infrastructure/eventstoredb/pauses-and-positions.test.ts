@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { pauseAfter } from '../../../infrastructure/eventstoredb/backoff.ts';
-import { logPosition, toPosition } from '../../../infrastructure/eventstoredb/positions.ts';
+import { pauseAfter } from '../../../infrastructure/eventstoredb/connection.ts';
+import { logPosition, toPosition } from '../../../infrastructure/eventstoredb/recorded-events.ts';
 
 describe('The pause before another attempt', () => {
   it('is anything up to twice that of the attempt before, and up to the longest', () => {

@@ -5,11 +5,11 @@ import { status } from '@grpc/grpc-js';
 import type { Batch, Position } from '../../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../../application/ports/event-store.ts';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
-import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/eventstoredb-connection.ts';
+import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/connection.ts';
 import {
   EventStoreDbEventSource,
   type SourceOptions,
-} from '../../../infrastructure/eventstoredb/eventstoredb-event-source.ts';
+} from '../../../infrastructure/eventstoredb/event-source.ts';
 import { newStream } from '../../contracts/event-store.contract.ts';
 import type { ProposedEvent } from '../../support/eventstoredb/event-log.ts';
 import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/eventstoredb-connection.ts';
-import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/eventstoredb-event-store.ts';
+import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/connection.ts';
+import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/event-store.ts';
 import { newEvent, newStream } from '../../contracts/event-store.contract.ts';
 import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';
 import { selfSigned } from '../../support/self-signed.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import Encoder from 'kafkajs/src/protocol/encoder.js';
-import '../../../infrastructure/kafka/encoder-repair.ts';
+import '../../../infrastructure/kafka/kafkajs-patches.ts';
 
 type Written = Encoder & {
   writeInt32(n: number): Written;

@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import type { Batch, BatchConsumer } from '../../../application/ports/event-source.ts';
 import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
-import { partitionOf } from '../../../infrastructure/kafka/partitioning.ts';
+import { partitionOf } from '../../../infrastructure/kafka/telemetry-codec.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';
 import { runUntil } from '../../support/recording-consumer.ts';

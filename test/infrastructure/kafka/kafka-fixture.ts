@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import type { Log } from '../../../application/ports/system.ts';
-import { AcknowledgingProducer } from '../../../infrastructure/kafka/acknowledging-producer.ts';
-import type { Compression } from '../../../infrastructure/kafka/compression.ts';
-import { type KafkaClientOptions, kafkaClient } from '../../../infrastructure/kafka/kafka-client.ts';
-import type { SessionOptions } from '../../../infrastructure/kafka/kafka-consumer-session.ts';
+import { type KafkaClientOptions, kafkaClient } from '../../../infrastructure/kafka/client.ts';
+import type { SessionOptions } from '../../../infrastructure/kafka/consumer-session.ts';
+import type { Compression } from '../../../infrastructure/kafka/kafkajs-patches.ts';
+import { AcknowledgingProducer } from '../../../infrastructure/kafka/producer.ts';
 import {
   KafkaTelemetryLog,
   type KafkaTelemetryLogOptions,
-} from '../../../infrastructure/kafka/kafka-telemetry-log.ts';
-import { KafkaTelemetrySource } from '../../../infrastructure/kafka/kafka-telemetry-source.ts';
-import { KafkaTopicReader } from '../../../infrastructure/kafka/kafka-topic-reader.ts';
-import { ensureTopic, type TopicSettings } from '../../../infrastructure/kafka/kafka-topics.ts';
+} from '../../../infrastructure/kafka/telemetry-log.ts';
+import { KafkaTelemetrySource } from '../../../infrastructure/kafka/telemetry-source.ts';
+import { KafkaTopicReader } from '../../../infrastructure/kafka/topic-reader.ts';
+import { ensureTopic, type TopicSettings } from '../../../infrastructure/kafka/topics.ts';
 
 export type LogLine = {
   readonly level: keyof Log;

@@ -1,17 +1,13 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
-import type { Consumer, ISocketFactoryArgs, KafkaMessage } from 'kafkajs';
-import kafkajs from 'kafkajs';
+import kafkajs, { type Consumer, type ISocketFactoryArgs, type KafkaMessage } from 'kafkajs';
 import type { DeadLetter } from '../../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
-import type { Compression } from '../../../infrastructure/kafka/compression.ts';
-import {
-  deadLetterTopicOf,
-  KafkaDeadLetterTopic,
-} from '../../../infrastructure/kafka/kafka-dead-letter-topic.ts';
-import { KafkaTopicReader } from '../../../infrastructure/kafka/kafka-topic-reader.ts';
-import { ensureTopic } from '../../../infrastructure/kafka/kafka-topics.ts';
+import { deadLetterTopicOf, KafkaDeadLetterTopic } from '../../../infrastructure/kafka/dead-letter-topic.ts';
+import type { Compression } from '../../../infrastructure/kafka/kafkajs-patches.ts';
+import { KafkaTopicReader } from '../../../infrastructure/kafka/topic-reader.ts';
+import { ensureTopic } from '../../../infrastructure/kafka/topics.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';
 import { runUntil } from '../../support/recording-consumer.ts';

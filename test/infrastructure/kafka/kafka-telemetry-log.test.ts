@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import type { Message } from 'kafkajs';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
+import { partitionOf } from '../../../infrastructure/kafka/telemetry-codec.ts';
 import {
   KafkaTelemetryLog,
   type KafkaTelemetryLogOptions,
-} from '../../../infrastructure/kafka/kafka-telemetry-log.ts';
-import { partitionOf } from '../../../infrastructure/kafka/partitioning.ts';
+} from '../../../infrastructure/kafka/telemetry-log.ts';
 import { newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';
 

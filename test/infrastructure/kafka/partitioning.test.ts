@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import kafkajs, { type PartitionMetadata } from 'kafkajs';
-import { partitionOf } from '../../../infrastructure/kafka/partitioning.ts';
+import { partitionOf } from '../../../infrastructure/kafka/telemetry-codec.ts';
 
 describe('The partition of a device', () => {
   it('is the one that Kafka gives to a key', () => {

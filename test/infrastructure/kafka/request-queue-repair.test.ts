@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import RequestQueue from 'kafkajs/src/network/requestQueue/index.js';
-import '../../../infrastructure/kafka/request-queue-repair.ts';
+import '../../../infrastructure/kafka/kafkajs-patches.ts';
 import { eventually } from '../../support/eventually.ts';
 
 /** The class as this test makes it; the declaration in infrastructure/ names only what the repair touches. */

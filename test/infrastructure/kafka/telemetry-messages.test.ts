@@ -3,15 +3,17 @@ import fc from 'fast-check';
 import type { KafkaMessage } from 'kafkajs';
 import { comparePositions } from '../../../application/ports/event-source.ts';
 import type { LoggedTelemetry, TelemetryPublication } from '../../../application/ports/telemetry-log.ts';
-import { formatPosition, parsePosition } from '../../../infrastructure/kafka/kafka-position.ts';
-import { partitionOf } from '../../../infrastructure/kafka/partitioning.ts';
-import { telemetryChunks } from '../../../infrastructure/kafka/telemetry-chunks.ts';
-import { decodeMessage, eventsIn } from '../../../infrastructure/kafka/telemetry-decoding.ts';
 import {
+  decodeMessage,
   encodeEvents,
   encodePublication,
+  eventsIn,
+  formatPosition,
   type PartitionMessage,
-} from '../../../infrastructure/kafka/telemetry-encoding.ts';
+  parsePosition,
+  partitionOf,
+  telemetryChunks,
+} from '../../../infrastructure/kafka/telemetry-codec.ts';
 import { newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 
 const origin = { topic: 'iot', partition: 0 };

@@ -1,5 +1,5 @@
+import { sqlApiKeys } from '../../../infrastructure/sql/api-keys.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
-import { sqlApiKeys } from '../../../infrastructure/sql/sql-api-keys.ts';
 import { apiKeysContract } from '../../contracts/api-keys.contract.ts';
 import { needs } from '../../support/servers.ts';
 import { openMysql } from './open-mysql.ts';

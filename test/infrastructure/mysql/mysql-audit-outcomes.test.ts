@@ -1,5 +1,5 @@
+import { sqlAuditOutcomes } from '../../../infrastructure/sql/audit.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
-import { sqlAuditOutcomes } from '../../../infrastructure/sql/sql-audit-outcomes.ts';
 import { auditOutcomesContract } from '../../contracts/audit-outcomes.contract.ts';
 import { needs } from '../../support/servers.ts';
 import { openMysql } from './open-mysql.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import type { MysqlSql } from '../../../infrastructure/mysql/mysql-sql.ts';
+import type { MysqlSql } from '../../../infrastructure/mysql/database.ts';
 import type { SqlValue } from '../../../infrastructure/sql/sql.ts';
 import type { Opened } from '../../contracts/opened.ts';
 import { needs } from '../../support/servers.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
-import type { MysqlSql } from '../../../infrastructure/mysql/mysql-sql.ts';
+import type { MysqlSql } from '../../../infrastructure/mysql/database.ts';
 import type { Sql } from '../../../infrastructure/sql/sql.ts';
 import type { Opened } from '../../contracts/opened.ts';
 import { eventually } from '../../support/eventually.ts';

@@ -1,5 +1,5 @@
+import { sqlReadModels } from '../../../infrastructure/sql/read-models.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
-import { sqlReadModels } from '../../../infrastructure/sql/sql-read-models.ts';
 import { readModelsContract } from '../../contracts/read-models.contract.ts';
 import { needs } from '../../support/servers.ts';
 import { openMysql } from './open-mysql.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
+import { sqlRetentionRecords } from '../../../infrastructure/sql/retention.ts';
+import { sqlKeptTables } from '../../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
-import { sqlKeptTables } from '../../../infrastructure/sql/sql-kept-tables.ts';
-import { sqlRetentionRecords } from '../../../infrastructure/sql/sql-retention-records.ts';
 import { retentionContract } from '../../contracts/retention.contract.ts';
 import { readModelsBeforeRetention } from '../../support/read-models-before-retention.ts';
 import { needs } from '../../support/servers.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
-import type { MysqlSql } from '../../../infrastructure/mysql/mysql-sql.ts';
+import type { MysqlSql } from '../../../infrastructure/mysql/database.ts';
 import type { Opened } from '../../contracts/opened.ts';
 import { eventually } from '../../support/eventually.ts';
 import { needs } from '../../support/servers.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Log } from '../../../application/ports/system.ts';
-import { type MysqlOptions, MysqlSql } from '../../../infrastructure/mysql/mysql-sql.ts';
+import { type MysqlOptions, MysqlSql } from '../../../infrastructure/mysql/database.ts';
 import type { Opened } from '../../contracts/opened.ts';
 
 const nothing = () => {};

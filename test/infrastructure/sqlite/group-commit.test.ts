@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
-import { GroupCommit } from '../../../infrastructure/sqlite/group-commit.ts';
+import { GroupCommit } from '../../../infrastructure/sqlite/event-store.ts';
 
 describe('Group commit', () => {
   let db: DatabaseSync;

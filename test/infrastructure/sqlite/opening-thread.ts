@@ -1,4 +1,4 @@
 import { workerData } from 'node:worker_threads';
-import { SqliteEventStore } from '../../../infrastructure/sqlite/sqlite-event-store.ts';
+import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
 
 await new SqliteEventStore(workerData as string).close();

@@ -1,4 +1,4 @@
-import { dataFiles } from '../../../infrastructure/sqlite/sqlite-file.ts';
+import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
 import type { Opened } from '../../contracts/opened.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
+import { sqlApiKeys } from '../../../infrastructure/sql/api-keys.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
-import { sqlApiKeys } from '../../../infrastructure/sql/sql-api-keys.ts';
-import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
+import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 import { apiKeysContract } from '../../contracts/api-keys.contract.ts';
 import { reopenable } from './reopenable.ts';
 

@@ -1,6 +1,6 @@
+import { sqlAuditOutcomes } from '../../../infrastructure/sql/audit.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
-import { sqlAuditOutcomes } from '../../../infrastructure/sql/sql-audit-outcomes.ts';
-import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
+import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 import { auditOutcomesContract } from '../../contracts/audit-outcomes.contract.ts';
 import { reopenable } from './reopenable.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type BucketQuery, telemetryBuckets } from '../../../application/telemetry/buckets.ts';
-import { luxonCalendar } from '../../../infrastructure/calendar/luxon-calendar.ts';
-import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
+import { luxonCalendar } from '../../../infrastructure/luxon-calendar.ts';
+import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 import type { Opened } from '../../contracts/opened.ts';
 import { collected } from '../../support/collected.ts';
 import { inMemoryTelemetry } from '../../support/in-memory-telemetry.ts';

@@ -8,7 +8,7 @@ import {
   eventStoreError,
   readModelsError,
   telemetryLogError,
-} from '../../../infrastructure/sqlite/sqlite-errors.ts';
+} from '../../../infrastructure/sqlite/errors.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
 describe('What SQLite throws', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { EventStoreUnavailable } from '../../../application/ports/event-store.ts';
-import { sqliteEventSource } from '../../../infrastructure/sqlite/sqlite-event-source.ts';
-import { SqliteEventStore } from '../../../infrastructure/sqlite/sqlite-event-store.ts';
+import { sqliteEventSource } from '../../../infrastructure/sqlite/event-source.ts';
+import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
 import { recordedEventSourceContract } from '../../contracts/event-source.contract.ts';
 import { eventStoreContract, newEvent, newStream } from '../../contracts/event-store.contract.ts';
 import { reopenable } from './reopenable.ts';

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
-import { dataFiles, openSqliteFile, type SqliteFile } from '../../../infrastructure/sqlite/sqlite-file.ts';
+import { dataFiles, openSqliteFile, type SqliteFile } from '../../../infrastructure/sqlite/database-file.ts';
 import { StartupError } from '../../../infrastructure/startup-error.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 

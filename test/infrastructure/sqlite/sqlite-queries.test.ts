@@ -1,4 +1,4 @@
-import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
+import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 import { deviceQueriesContract } from '../../contracts/device-queries.contract.ts';
 import { progressQueriesContract } from '../../contracts/progress-queries.contract.ts';
 import { telemetryQueriesContract } from '../../contracts/telemetry-queries.contract.ts';

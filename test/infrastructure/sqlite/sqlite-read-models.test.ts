@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { sqlReadModels, sqlReadModelsWithin } from '../../../infrastructure/sql/read-models.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
 import type { Sql } from '../../../infrastructure/sql/sql.ts';
-import { sqlReadModels, sqlReadModelsWithin } from '../../../infrastructure/sql/sql-read-models.ts';
-import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
+import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 import { readModelsContract } from '../../contracts/read-models.contract.ts';
 
 const clock = { now: () => 0 };

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
+import { sqlRetentionRecords } from '../../../infrastructure/sql/retention.ts';
+import { sqlKeptTables } from '../../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
-import { sqlKeptTables } from '../../../infrastructure/sql/sql-kept-tables.ts';
-import { sqlRetentionRecords } from '../../../infrastructure/sql/sql-retention-records.ts';
-import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
+import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 import { retentionContract } from '../../contracts/retention.contract.ts';
 import { readModelsBeforeRetention } from '../../support/read-models-before-retention.ts';
 import { reopenable } from './reopenable.ts';

@@ -3,16 +3,16 @@ import { DatabaseSync } from 'node:sqlite';
 import type { BatchConsumer, Positioned } from '../../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../../application/ports/event-store.ts';
 import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
-import { sqliteEventSource } from '../../../infrastructure/sqlite/sqlite-event-source.ts';
-import { SqliteEventStore } from '../../../infrastructure/sqlite/sqlite-event-store.ts';
-import { dataFiles } from '../../../infrastructure/sqlite/sqlite-file.ts';
+import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
+import { sqliteEventSource } from '../../../infrastructure/sqlite/event-source.ts';
+import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
 import {
   CheckpointOfAnotherLog,
   type SourceOptions,
   type SqliteSource,
-} from '../../../infrastructure/sqlite/sqlite-source.ts';
-import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/sqlite-telemetry-log.ts';
-import { sqliteTelemetrySource } from '../../../infrastructure/sqlite/sqlite-telemetry-source.ts';
+} from '../../../infrastructure/sqlite/log-source.ts';
+import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/telemetry-log.ts';
+import { sqliteTelemetrySource } from '../../../infrastructure/sqlite/telemetry-source.ts';
 import { newEvent, newStream } from '../../contracts/event-store.contract.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
-import { dataFiles } from '../../../infrastructure/sqlite/sqlite-file.ts';
-import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/sqlite-telemetry-log.ts';
-import { sqliteTelemetrySource } from '../../../infrastructure/sqlite/sqlite-telemetry-source.ts';
+import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
+import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/telemetry-log.ts';
+import { sqliteTelemetrySource } from '../../../infrastructure/sqlite/telemetry-source.ts';
 import { loggedTelemetrySourceContract } from '../../contracts/event-source.contract.ts';
 import {
   newDevice,

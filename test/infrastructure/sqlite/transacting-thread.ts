@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { SqliteSql } from '../../../infrastructure/sqlite/sqlite-sql.ts';
+import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 
 /** Counts up a hundred times, then holds a transaction until its thread is ended. */
 const db = new SqliteSql(workerData as string);

@@ -1,7 +1,7 @@
 import { RevisionConflict } from '../../../application/ports/event-store.ts';
-import { SqliteEventStore } from '../../../infrastructure/sqlite/sqlite-event-store.ts';
-import { dataFiles } from '../../../infrastructure/sqlite/sqlite-file.ts';
-import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/sqlite-telemetry-log.ts';
+import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
+import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
+import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/telemetry-log.ts';
 import { newEvent } from '../../contracts/event-store.contract.ts';
 import { newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import type { LoggedTelemetry, TelemetryPublication } from '../../../application/ports/telemetry-log.ts';
 import { type ProcessTracing, processTracing } from '../../../infrastructure/tracing/process-tracing.ts';
-import type { SamplerName } from '../../../infrastructure/tracing/sampling.ts';
-import { openTracing } from '../../../infrastructure/tracing/tracing.ts';
+import { openTracing, type SamplerName } from '../../../infrastructure/tracing/tracing.ts';
 import { type TraceCollector, traceCollector } from '../../support/trace-collector.ts';
 
 const traceparent = (span: number, flags = '01') =>

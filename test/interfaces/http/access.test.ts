@@ -5,7 +5,7 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type Scope, scopes } from '../../../application/ports/api-keys.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
-import { dataFiles } from '../../../infrastructure/sqlite/sqlite-file.ts';
+import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
 import { type Keys, openKeys } from '../../../interfaces/composition/keys.ts';
 import { openLog } from '../../../interfaces/composition/log.ts';
 import { type Served, serve } from '../../../interfaces/composition/serve.ts';

@@ -1,5 +1,5 @@
 import { configFrom } from '../../../infrastructure/config/config.ts';
-import { pinoLog } from '../../../infrastructure/logging/pino-log.ts';
+import { pinoLog } from '../../../infrastructure/pino-log.ts';
 import { serve } from '../../../interfaces/composition/serve.ts';
 import { httpContract } from '../../contracts/http.contract.ts';
 import { distributedStores } from '../../support/distributed-stores.ts';

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { configFrom } from '../../../infrastructure/config/config.ts';
-import { pinoLog } from '../../../infrastructure/logging/pino-log.ts';
+import { pinoLog } from '../../../infrastructure/pino-log.ts';
 import { serve } from '../../../interfaces/composition/serve.ts';
 import { httpContract } from '../../contracts/http.contract.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { readingLimits } from '../../../domain/telemetry.ts';
-import { luxonCalendar } from '../../../infrastructure/calendar/luxon-calendar.ts';
+import { luxonCalendar } from '../../../infrastructure/luxon-calendar.ts';
 import { isoTimes, parseIsoTime, zonedIsoTimes } from '../../../interfaces/http/iso-time.ts';
 
 const anyTime = fc.integer({ min: readingLimits.earliest, max: readingLimits.latest });

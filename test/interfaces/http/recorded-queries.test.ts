@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ClientRequest, get, type IncomingMessage } from 'node:http';
 import { configFrom } from '../../../infrastructure/config/config.ts';
-import { SqliteSource } from '../../../infrastructure/sqlite/sqlite-source.ts';
+import { SqliteSource } from '../../../infrastructure/sqlite/log-source.ts';
 import { serve } from '../../../interfaces/composition/serve.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type HttpClient, httpClient } from '../../support/http-client.ts';

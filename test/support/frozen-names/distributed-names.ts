@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { Kafka } from 'kafkajs';
 import { createConnection } from 'mysql2/promise';
-import { kafkaClient } from '../../../infrastructure/kafka/kafka-client.ts';
+import { kafkaClient } from '../../../infrastructure/kafka/client.ts';
 import { distributedStores } from '../distributed-stores.ts';
 import { eventually } from '../eventually.ts';
 import { fieldlog } from '../fieldlog-process.ts';

@@ -1,7 +1,7 @@
 import type { Kafka, Message, ProducerBatch } from 'kafkajs';
-import { AcknowledgingProducer } from '../../../infrastructure/kafka/acknowledging-producer.ts';
-import { KafkaDeadLetterTopic } from '../../../infrastructure/kafka/kafka-dead-letter-topic.ts';
-import { KafkaTelemetryLog } from '../../../infrastructure/kafka/kafka-telemetry-log.ts';
+import { KafkaDeadLetterTopic } from '../../../infrastructure/kafka/dead-letter-topic.ts';
+import { AcknowledgingProducer } from '../../../infrastructure/kafka/producer.ts';
+import { KafkaTelemetryLog } from '../../../infrastructure/kafka/telemetry-log.ts';
 import { fieldsOf, formOf } from './json-fields.ts';
 
 type Sent = { readonly topic: string; readonly message: Pick<Message, 'key' | 'value' | 'headers'> };

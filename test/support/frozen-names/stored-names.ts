@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { eventRegistry } from '../../../infrastructure/events/event-registry.ts';
+import { eventRegistry } from '../../../infrastructure/event-registry.ts';
 import { fieldsOf, fieldsOfText, formOf } from './json-fields.ts';
 
 type Row = Readonly<Record<string, unknown>>;

@@ -1,0 +1,126 @@
+import { LRUCache } from 'lru-cache';
+import { foldState, readDevice, typesOf } from '../application/devices/device-stream.ts';
+import { pause } from '../application/pause.ts';
+import type { DeviceDirectory, DirectoryEntry } from '../application/ports/device-directory.ts';
+import type { EventRegistry } from '../application/ports/event-registry.ts';
+import type { EventSource, Position } from '../application/ports/event-source.ts';
+import {
+  type EventStore,
+  EventStoreUnavailable,
+  type RecordedEvent,
+} from '../application/ports/event-store.ts';
+import { deviceStream } from '../domain/device.ts';
+
+/** Streams read at once when many devices are asked for that are not remembered. */
+const readsAtOnce = 64;
+
+type Followed = Pick<EventSource<RecordedEvent>, 'run' | 'ends'>;
+
+/** Milliseconds, while the event store does not tell where it ends. */
+const askAgainAfter = 500;
+
+/**
+ * Remembers the devices asked for last and reads the others from their streams, so that start-up does not grow with
+ * the fleet. What is not registered is never remembered: a device may register on another node at any moment.
+ */
+export class CachedDeviceDirectory implements DeviceDirectory {
+  readonly #entries: LRUCache<string, DirectoryEntry>;
+  readonly #reading = new Map<string, Promise<DirectoryEntry | undefined>>();
+  readonly #eventStore: EventStore;
+  readonly #registry: EventRegistry;
+
+  constructor(eventStore: EventStore, registry: EventRegistry, size: number) {
+    this.#eventStore = eventStore;
+    this.#registry = registry;
+    this.#entries = new LRUCache({ max: size });
+  }
+
+  remembered(deviceId: string): DirectoryEntry | undefined {
+    return this.#entries.get(deviceId);
+  }
+
+  async find(deviceIds: ReadonlySet<string>): Promise<ReadonlyMap<string, DirectoryEntry>> {
+    const found = new Map<string, DirectoryEntry>();
+    const missing: string[] = [];
+    for (const id of deviceIds) {
+      const entry = this.remembered(id);
+      if (entry) found.set(id, entry);
+      else missing.push(id);
+    }
+    for (let from = 0; from < missing.length; from += readsAtOnce)
+      await Promise.all(
+        missing.slice(from, from + readsAtOnce).map(async (id) => {
+          const entry = await this.#read(id);
+          if (entry) found.set(id, entry);
+        }),
+      );
+    return found;
+  }
+
+  /** The device's stream has grown: what is remembered, or being read at this moment, may be old. */
+  forget(deviceId: string): void {
+    this.#entries.delete(deviceId);
+    this.#reading.delete(deviceId);
+  }
+
+  /** Keeps what is remembered fresh with what any node appends from now on, until `signal` is aborted. */
+  async follow(source: Followed, group: string, signal: AbortSignal): Promise<void> {
+    const checkpoints = await this.#end(source, signal);
+    await source.run(
+      {
+        checkpoint: async (partition) => checkpoints.get(partition) ?? null,
+        consume: async ({ partition, events }) => {
+          for (const { stream, position } of events) {
+            this.forget(stream.slice(deviceStream('').length));
+            checkpoints.set(partition, position);
+          }
+        },
+      },
+      { group, signal },
+    );
+  }
+
+  /** Where following begins, as soon as the store tells. Nobody tells of changes to what was read before that. */
+  async #end(source: Pick<Followed, 'ends'>, signal: AbortSignal): Promise<Map<number, Position | null>> {
+    while (!signal.aborted) {
+      try {
+        const ends = new Map(await source.ends());
+        this.#entries.clear();
+        this.#reading.clear();
+        return ends;
+      } catch (error) {
+        if (!(error instanceof EventStoreUnavailable)) throw error;
+        await pause(askAgainAfter, signal);
+      }
+    }
+    return new Map();
+  }
+
+  #read(deviceId: string): Promise<DirectoryEntry | undefined> {
+    const under = this.#reading.get(deviceId);
+    if (under) return under;
+    const reading = this.#load(deviceId).then(
+      (entry) => {
+        if (this.#reading.get(deviceId) !== reading) return entry;
+        this.#reading.delete(deviceId);
+        if (entry) this.#entries.set(deviceId, entry);
+        return entry;
+      },
+      (error) => {
+        if (this.#reading.get(deviceId) === reading) this.#reading.delete(deviceId);
+        throw error;
+      },
+    );
+    this.#reading.set(deviceId, reading);
+    return reading;
+  }
+
+  async #load(deviceId: string): Promise<DirectoryEntry | undefined> {
+    const events = await readDevice(this.#eventStore, deviceId);
+    const device = foldState(events, this.#registry);
+    if (device.status === 'unregistered') return undefined;
+    const { status, tokenHash } = device;
+    const types = typesOf(events, this.#registry);
+    return tokenHash === undefined ? { status, types } : { status, types, tokenHash };
+  }
+}

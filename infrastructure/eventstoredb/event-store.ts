@@ -1,0 +1,108 @@
+import {
+  type EventStoreDBClient,
+  type JSONType,
+  jsonEvent,
+  NO_STREAM,
+  START,
+  StreamNotFoundError,
+  WrongExpectedVersionError,
+} from '@eventstore/db-client';
+import {
+  type EventEraser,
+  type EventStore,
+  type ExpectedRevision,
+  type NewEvent,
+  type RecordedEvent,
+  RevisionConflict,
+} from '../../application/ports/event-store.ts';
+import type { EventStoreDbConnection, Ticket } from './connection.ts';
+import { reading, recordedEvent, toPosition } from './recorded-events.ts';
+
+/** Device streams in EventStoreDB 22.6 or newer. */
+export class EventStoreDbEventStore implements EventStore, EventEraser {
+  readonly #connection: EventStoreDbConnection;
+
+  constructor(connection: EventStoreDbConnection) {
+    this.#connection = connection;
+  }
+
+  read(stream: string): Promise<readonly RecordedEvent[]> {
+    return this.#connection.persistently((client, ticket) => readStream(client, stream, ticket));
+  }
+
+  async append(
+    stream: string,
+    events: readonly NewEvent[],
+    expected: ExpectedRevision,
+    ids?: 'unused',
+  ): Promise<readonly RecordedEvent[]> {
+    const expectedRevision = expected === 'none' ? NO_STREAM : BigInt(expected);
+    const firstRevision = expected === 'none' ? 0n : BigInt(expected) + 1n;
+    const proposed = events.map(proposedEvent);
+    let attempts = 0;
+
+    // An attempt whose outcome is unknown is simply made again: with the same ids at the same revision the server
+    // takes it for the same append.
+    return this.#connection.persistently(async (client, ticket) => {
+      attempts += 1;
+      const { success, position, nextExpectedRevision } = await client
+        .appendToStream(stream, proposed, { expectedRevision, deadline: ticket.deadlineMs })
+        .catch(conflictOf(stream));
+      if (!success) throw new RevisionConflict(stream);
+      const [only] = events;
+      if (ids === 'unused' && attempts === 1 && events.length === 1 && only && position)
+        return [{ ...only, stream, revision: Number(nextExpectedRevision), position: toPosition(position) }];
+      ticket.progress();
+      // Read back, because the answer has at most the last event's position, and because a repeated append answers
+      // with what was stored the first time.
+      return readStream(client, stream, ticket, firstRevision, events.length);
+    });
+  }
+
+  /** Nobody reads the stream's events before it from now on; the server's next scavenge takes them off the disk. */
+  async eraseBefore(stream: string, revision: number): Promise<void> {
+    await this.#connection.persistently((client, ticket) =>
+      client.setStreamMetadata(stream, { truncateBefore: revision }, { deadline: ticket.deadlineMs }),
+    );
+  }
+
+  /** Throws `EventStoreUnavailable` when the store cannot be read now. */
+  async check(): Promise<void> {
+    await this.#connection.once((client, ticket) => readStream(client, 'fieldlog-readiness', ticket, 0n, 1));
+  }
+}
+
+async function readStream(
+  client: EventStoreDBClient,
+  stream: string,
+  { signal, progress }: Ticket,
+  from?: bigint,
+  maxCount: number = Number.MAX_SAFE_INTEGER,
+): Promise<readonly RecordedEvent[]> {
+  const events: RecordedEvent[] = [];
+  try {
+    await reading(
+      client.readStream(stream, { fromRevision: from ?? START, maxCount }),
+      signal,
+      async (found) => {
+        for await (const { event } of found) {
+          progress();
+          if (event) events.push(recordedEvent(event));
+        }
+      },
+    );
+  } catch (error) {
+    if (!(error instanceof StreamNotFoundError)) throw error;
+  }
+  return events;
+}
+
+function proposedEvent({ id, type, data, metadata }: NewEvent) {
+  // The client would find out half-way through the append, in a promise that nobody holds.
+  JSON.stringify([data, metadata]);
+  return jsonEvent({ id, type, data: data as JSONType, metadata });
+}
+
+const conflictOf = (stream: string) => (error: unknown) => {
+  throw error instanceof WrongExpectedVersionError ? new RevisionConflict(stream) : error;
+};

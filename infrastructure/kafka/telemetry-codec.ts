@@ -1,0 +1,256 @@
+import type { KafkaMessage, Message } from 'kafkajs';
+import type { Position } from '../../application/ports/event-source.ts';
+import {
+  eventOf,
+  type LoggedTelemetry,
+  type Said,
+  type TelemetryPublication,
+} from '../../application/ports/telemetry-log.ts';
+
+export type PartitionMessage = {
+  readonly partition: number;
+  readonly message: Message;
+  /** Of the value, before compression. */
+  readonly bytes: number;
+};
+
+/** Well below the 1 MiB that brokers take by default, so that a few of them still make a batch. */
+const greatestValue = 262_144;
+
+/** An event as JSON, with what decides its partition. */
+export type EncodedEvent = { readonly deviceId: string; readonly json: string };
+
+export const encodeEvents = (events: TelemetryPublication['events']): readonly EncodedEvent[] =>
+  events.map((event) => ({ deviceId: event.deviceId, json: JSON.stringify(event) }));
+
+/**
+ * One message for each partition the events go to, since a message costs the same whatever it carries; more where
+ * one would grow too large. The value is the publication with those of its events and their indexes, whole in
+ * itself; the headers say the same to those who route by them (CloudEvents 1.0, binary mode).
+ */
+export function encodePublication(
+  publication: TelemetryPublication,
+  events: readonly EncodedEvent[],
+  partitions: number,
+): readonly PartitionMessage[] {
+  const { events: _, eventsJson: __, ...said } = publication;
+  const opening = JSON.stringify(said).slice(0, -1);
+  const open = new Map<number, Part>();
+  const full: Part[] = [];
+  for (const [index, { deviceId, json }] of events.entries()) {
+    const partition = partitionOf(deviceId, partitions);
+    let part = open.get(partition);
+    if (!part || part.size + json.length > greatestValue) {
+      if (part) full.push(part);
+      part = { partition, deviceId, indexes: [], jsons: [], size: opening.length };
+      open.set(partition, part);
+    }
+    if (part.deviceId !== deviceId) part.deviceId = null;
+    part.indexes.push(index);
+    part.jsons.push(json);
+    part.size += json.length;
+  }
+  return [...full, ...open.values()].map((part) => messageOf(part, opening, publication));
+}
+
+type Part = {
+  readonly partition: number;
+  /** Whose events they all are, `null` when of several devices. */
+  deviceId: string | null;
+  readonly indexes: number[];
+  readonly jsons: string[];
+  size: number;
+};
+
+function messageOf(
+  { partition, deviceId, indexes, jsons }: Part,
+  opening: string,
+  publication: TelemetryPublication,
+): PartitionMessage {
+  const value = Buffer.from(`${opening},"indexes":[${indexes.join()}],"events":[${jsons.join()}]}`);
+  const { id, type, receivedAt, correlationId, actor, schemaVersion, traceparent } = publication;
+  const headers: Record<string, string> = {
+    'content-type': 'application/json',
+    ce_specversion: '1.0',
+    ce_id: `${id}/${indexes[0]}`,
+    ce_type: type,
+    ce_source: '/fieldlog',
+    ce_time: new Date(receivedAt).toISOString(),
+    ce_schemaversion: String(schemaVersion),
+    ce_correlationid: correlationId,
+    ce_actor: actor,
+    [countHeader]: String(jsons.length),
+  };
+  if (traceparent !== undefined) headers.traceparent = traceparent;
+  return { partition, bytes: value.length, message: { partition, key: deviceId, value, headers } };
+}
+
+/** How many events a message carries, so that they can be counted without a look into the value. */
+export const countHeader = 'ce_count';
+
+type Packed = Said & {
+  readonly indexes: readonly number[];
+  readonly events: readonly unknown[];
+};
+
+/**
+ * The events of a message, never none. One that was not published by Fieldlog is one event: a single reading as
+ * JSON, keyed by its device id as Fieldlog's are, is a recorded reading; anything else is passed on as the text it
+ * is, for the projector to park.
+ */
+export function decodeMessage(
+  message: KafkaMessage,
+  origin: { readonly topic: string; readonly partition: number },
+): readonly LoggedTelemetry[] {
+  const text = message.value?.toString() ?? '';
+  const value = parsed(text);
+  if (isPacked(value)) return unpack(value, message.offset);
+  return [
+    {
+      id: `${origin.topic}/${origin.partition}/${message.offset}`,
+      type: 'TelemetryRecorded',
+      schemaVersion: 1,
+      position: after(message.offset),
+      receivedAt: Number(message.timestamp),
+      correlationId:
+        header(message, 'ce_correlationid') ?? `${origin.topic}/${origin.partition}/${message.offset}`,
+      actor: header(message, 'ce_actor') ?? 'kafka',
+      data: isOwnReading(value, message.key) ? value : text,
+    },
+  ];
+}
+
+function unpack(packed: Packed, offset: string): readonly LoggedTelemetry[] {
+  const { indexes, events } = packed;
+  const last = events.length - 1;
+  return events.map((data, i) =>
+    eventOf(packed, indexes[i] as number, i === last ? after(offset) : `${offset}-${i + 1}`, data),
+  );
+}
+
+const after = (offset: string): Position =>
+  formatPosition({ offset: BigInt(offset) + 1n, events: 0 }) as Position;
+
+/** How many events `decodeMessage` gives, told by the header alone. */
+export const eventsIn = (message: KafkaMessage): number => Number(header(message, countHeader) ?? 1);
+
+function header(message: KafkaMessage, name: string): string | undefined {
+  const value = message.headers?.[name];
+  return Array.isArray(value) ? value[0]?.toString() : value?.toString();
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Other producers write to the topic too: what is not wholly in Fieldlog's shape is not taken apart. */
+function isPacked(value: unknown): value is Packed {
+  if (typeof value !== 'object' || value === null) return false;
+  const { id, type, schemaVersion, receivedAt, correlationId, actor, traceparent, indexes, events } =
+    value as Partial<Packed>;
+  return (
+    typeof id === 'string' &&
+    typeof type === 'string' &&
+    typeof schemaVersion === 'number' &&
+    typeof receivedAt === 'number' &&
+    typeof correlationId === 'string' &&
+    typeof actor === 'string' &&
+    (traceparent === undefined || typeof traceparent === 'string') &&
+    Array.isArray(events) &&
+    events.length > 0 &&
+    Array.isArray(indexes) &&
+    indexes.length === events.length
+  );
+}
+
+/** Under another key a device could come to stand in two partitions, and its order would be lost. */
+const isOwnReading = (value: unknown, key: Buffer | null): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  'deviceId' in value &&
+  typeof value.deviceId === 'string' &&
+  key?.toString() === value.deviceId;
+
+/** The events from `start` on, at most `size` at a time; messages are decoded when their events are due. */
+export function* telemetryChunks(
+  messages: readonly KafkaMessage[],
+  origin: { readonly topic: string; readonly partition: number },
+  start: KafkaPosition,
+  size: number,
+): Generator<readonly LoggedTelemetry[]> {
+  let chunk: LoggedTelemetry[] = [];
+  for (const message of messages) {
+    const offset = BigInt(message.offset);
+    if (offset < start.offset) continue;
+    const events = decodeMessage(message, origin);
+    for (let i = offset === start.offset ? start.events : 0; i < events.length; ) {
+      const some = events.slice(i, i + size - chunk.length);
+      chunk.push(...some);
+      i += some.length;
+      if (chunk.length === size) {
+        yield chunk;
+        chunk = [];
+      }
+    }
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+/**
+ * As Kafka's committed offsets do, a position names what comes next: `1188` once message 1187 is done, `1187-3`
+ * once three of its events are. So the end of a partition is a position too, without a look into its last message.
+ */
+export type KafkaPosition = {
+  /** Of the message that comes next or has been begun. */
+  readonly offset: bigint;
+  /** How many of that message's events are done. */
+  readonly events: number;
+};
+
+export const formatPosition = ({ offset, events }: KafkaPosition): Position | null => {
+  if (events > 0) return `${offset}-${events}`;
+  return offset === 0n ? null : `${offset}`;
+};
+
+export function parsePosition(position: Position | null): KafkaPosition {
+  const [offset = '0', events = '0'] = position?.split('-') ?? [];
+  return { offset: BigInt(offset), events: Number(events) };
+}
+
+const seed = 0x9747b28c;
+const m = 0x5bd1e995;
+
+/** A buffer for each key would cost more than the rest. Long enough for any device id, three bytes a character. */
+const scratch = Buffer.allocUnsafe(384);
+
+/**
+ * The partition Kafka's own clients choose for this key, so that every producer puts a device in the same one.
+ * kafkajs has the same function on 64-bit integers, at many times the cost.
+ */
+export function partitionOf(key: string, partitions: number): number {
+  const fits = 3 * key.length <= scratch.length;
+  const bytes = fits ? scratch : Buffer.from(key);
+  const length = fits ? scratch.write(key) : bytes.length;
+  return (murmur2(bytes, length) & 0x7fffffff) % partitions;
+}
+
+function murmur2(data: Buffer, length: number): number {
+  let h = seed ^ length;
+  let i = 0;
+  for (; i + 4 <= length; i += 4) {
+    let k = Math.imul(data.readInt32LE(i), m);
+    k ^= k >>> 24;
+    h = Math.imul(h, m) ^ Math.imul(k, m);
+  }
+  if (i < length) {
+    for (let rest = length - i - 1; rest >= 0; rest -= 1) h ^= (data[i + rest] as number) << (8 * rest);
+    h = Math.imul(h, m);
+  }
+  h ^= h >>> 13;
+  h = Math.imul(h, m);
+  return h ^ (h >>> 15);
+}

@@ -1,0 +1,95 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Kafka } from 'kafkajs';
+import type {
+  BatchConsumer,
+  EventSource,
+  Position,
+  RunOptions,
+} from '../../application/ports/event-source.ts';
+import type { Log } from '../../application/ports/system.ts';
+import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
+import { ConsumerFailed, KafkaConsumerSession, type SessionOptions } from './consumer-session.ts';
+import { formatPosition, parsePosition, partitionOf } from './telemetry-codec.ts';
+import type { Bounds, KafkaTopicReader } from './topic-reader.ts';
+
+const firstBackoff = 100;
+const longestBackoff = 5000;
+
+/**
+ * The telemetry topic as an EventSource. Where reading goes on is the consumer's checkpoint and nothing else; the
+ * offsets committed to Kafka are for the tools that show a group's lag.
+ */
+export class KafkaTelemetrySource implements EventSource<LoggedTelemetry> {
+  readonly name = 'telemetry';
+  readonly #newClient: () => Kafka;
+  readonly #reader: KafkaTopicReader;
+  readonly #options: SessionOptions;
+  readonly #log: Log;
+
+  /** `newClient` since clients of one group must not share what kafkajs remembers of its offsets. */
+  constructor(newClient: () => Kafka, reader: KafkaTopicReader, options: SessionOptions, log: Log) {
+    this.#newClient = newClient;
+    this.#reader = reader;
+    this.#options = options;
+    this.#log = log;
+  }
+
+  async run(consumer: BatchConsumer<LoggedTelemetry>, { group, signal }: RunOptions): Promise<void> {
+    const failures = new Map<number, number>();
+    let backoff = firstBackoff;
+    while (!signal.aborted) {
+      const session = new KafkaConsumerSession(
+        this.#newClient(),
+        group,
+        consumer,
+        this.#reader,
+        failures,
+        this.#options,
+        this.#log,
+      );
+      try {
+        await session.run(signal);
+      } catch (error) {
+        if (error instanceof ConsumerFailed) throw error.cause;
+        // Brokers that have just started cannot let anyone join yet.
+        const write = session.hasJoined || backoff > firstBackoff ? this.#log.warn : this.#log.info;
+        write({ err: error, group, backoff }, 'the Kafka consumer was lost and is built anew');
+        this.#options.onRebuilt?.();
+        if (session.hasJoined) backoff = firstBackoff;
+        await pause(backoff, undefined, { signal }).catch(() => undefined);
+        backoff = Math.min(2 * backoff, longestBackoff);
+      }
+    }
+  }
+
+  /** Throws `TelemetryLogUnavailable`. */
+  async ends(): Promise<ReadonlyMap<number, Position | null>> {
+    return this.#positions(({ high }) => high);
+  }
+
+  /** Throws `TelemetryLogUnavailable`. */
+  async expired(): Promise<ReadonlyMap<number, Position | null>> {
+    return this.#positions(({ low }) => low);
+  }
+
+  /** Throws `TelemetryLogUnavailable`. */
+  async partitioner(): Promise<(deviceId: string) => number> {
+    const partitions = await this.#reader.partitions();
+    return (deviceId) => partitionOf(deviceId, partitions);
+  }
+
+  /** Exact while no more than a thousand messages follow, reckoned beyond. Throws `TelemetryLogUnavailable`. */
+  countAfter(partition: number, position: Position | null): Promise<number> {
+    return this.#reader.eventsAfter(partition, parsePosition(position));
+  }
+
+  async #positions(offsetOf: (bounds: Bounds) => bigint): Promise<ReadonlyMap<number, Position | null>> {
+    const bounds = await this.#reader.bounds();
+    return new Map(
+      [...bounds].map(([partition, found]) => [
+        partition,
+        formatPosition({ offset: offsetOf(found), events: 0 }),
+      ]),
+    );
+  }
+}

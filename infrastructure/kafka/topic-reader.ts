@@ -1,0 +1,174 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import kafkajs, { type Cluster, type Kafka, type KafkaMessage, type PartitionAssigner } from 'kafkajs';
+import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { metadataMaxAge } from './client.ts';
+import { eventsIn, type KafkaPosition } from './telemetry-codec.ts';
+
+/** Offsets of the first message kept and of the one that comes next. */
+export type Bounds = { readonly low: bigint; readonly high: bigint };
+
+/** Beyond so many messages their events are reckoned from those looked at. */
+const countedMessages = 1000n;
+const fetchBytes = 65_536;
+const checkTime = 2000;
+
+/** Looks at a topic without consuming it: how many partitions, how far they go, how many events wait in one. */
+export class KafkaTopicReader {
+  readonly topic: string;
+  readonly #kafka: Kafka;
+  #connected: Promise<Cluster> | undefined;
+  #bounds: Promise<ReadonlyMap<number, Bounds>> | undefined;
+
+  constructor(kafka: Kafka, topic: string) {
+    this.#kafka = kafka;
+    this.topic = topic;
+  }
+
+  /** How many partitions the topic has. Throws `TelemetryLogUnavailable`. */
+  partitions(): Promise<number> {
+    return this.#ask(async (cluster) => {
+      await cluster.refreshMetadataIfNecessary();
+      return cluster.findTopicPartitionMetadata(this.topic).length;
+    });
+  }
+
+  /** Of every partition; calls made while one is under way share its answer. Throws `TelemetryLogUnavailable`. */
+  bounds(): Promise<ReadonlyMap<number, Bounds>> {
+    this.#bounds ??= this.#ask(async (cluster) => {
+      await cluster.refreshMetadataIfNecessary();
+      const partitions = cluster
+        .findTopicPartitionMetadata(this.topic)
+        .map(({ partitionId }) => ({ partition: partitionId }));
+      const offsets = async (fromBeginning: boolean) => {
+        const [found] = await cluster.fetchTopicsOffset([{ topic: this.topic, partitions, fromBeginning }]);
+        return new Map(found?.partitions.map(({ partition, offset }) => [partition, BigInt(offset)]));
+      };
+      const [low, high] = await Promise.all([offsets(true), offsets(false)]);
+      return new Map(
+        partitions.map(({ partition }) => [
+          partition,
+          { low: low.get(partition) ?? 0n, high: high.get(partition) ?? 0n },
+        ]),
+      );
+    }).finally(() => {
+      this.#bounds = undefined;
+    });
+    return this.#bounds;
+  }
+
+  /**
+   * How many events of a partition follow `position`: those of a thousand messages are counted, those of the
+   * others reckoned from these. Throws `TelemetryLogUnavailable`.
+   */
+  async eventsAfter(partition: number, { offset, events }: KafkaPosition): Promise<number> {
+    const bounds = (await this.bounds()).get(partition);
+    if (!bounds) return 0;
+    const first = offset < bounds.low ? bounds.low : offset;
+    const done = first === offset ? events : 0;
+    let next = first;
+    let counted = 0;
+    while (next < bounds.high && next - first < countedMessages) {
+      const messages = await this.#fetch(partition, next);
+      const last = messages.at(-1);
+      if (!last) break;
+      for (const message of messages) counted += eventsIn(message);
+      next = BigInt(last.offset) + 1n;
+    }
+    const looked = next - first;
+    if (looked === 0n) return 0;
+    const rest = bounds.high - next;
+    return counted - done + Math.round((Number(rest) * counted) / Number(looked));
+  }
+
+  /** Resolves when the brokers answer and every partition has a leader. Throws `TelemetryLogUnavailable`. */
+  async check(): Promise<void> {
+    const silence = new AbortController();
+    const late = pause(checkTime, undefined, { signal: silence.signal }).then(() => {
+      throw new TelemetryLogUnavailable(`Kafka does not answer about ${this.topic} within ${checkTime} ms`);
+    });
+    await Promise.race([this.bounds(), late]).finally(() => silence.abort());
+  }
+
+  close(): Promise<void> {
+    return this.#drop(this.#connected);
+  }
+
+  async #fetch(partition: number, offset: bigint): Promise<readonly KafkaMessage[]> {
+    return this.#ask(async (cluster) => {
+      const [leader] = Object.keys(cluster.findLeaderForPartitions(this.topic, [partition]));
+      const broker = await cluster.findBroker({ nodeId: leader as string });
+      const request = { partition, fetchOffset: String(offset), maxBytes: fetchBytes };
+      const { responses } = await broker.fetch({
+        maxWaitTime: 0,
+        minBytes: 0,
+        maxBytes: fetchBytes,
+        isolationLevel: 1,
+        topics: [{ topic: this.topic, partitions: [request] }],
+      });
+      const messages: readonly KafkaMessage[] = responses[0]?.partitions[0]?.messages ?? [];
+      return messages.filter((message) => BigInt(message.offset) >= offset);
+    });
+  }
+
+  /** A connection that failed is not used again: the second try is on a new one that knows the leaders of today. */
+  async #ask<T>(question: (cluster: Cluster) => Promise<T>): Promise<T> {
+    const attempt = async () => {
+      const connected = this.#connect();
+      try {
+        return await question(await connected);
+      } catch (error) {
+        await this.#drop(connected);
+        throw error;
+      }
+    };
+    try {
+      return await attempt().catch(attempt);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new TelemetryLogUnavailable(`Kafka does not answer about ${this.topic}: ${reason}`, 1, { cause });
+    }
+  }
+
+  async #drop(connected: Promise<Cluster> | undefined): Promise<void> {
+    if (this.#connected === connected) this.#connected = undefined;
+    await (await connected?.catch(() => undefined))?.disconnect();
+  }
+
+  #connect(): Promise<Cluster> {
+    this.#connected ??= (async () => {
+      const cluster = clusterOf(this.#kafka);
+      try {
+        await cluster.connect();
+        await cluster.addTargetTopic(this.topic);
+        return cluster;
+      } catch (error) {
+        await cluster.disconnect();
+        throw error;
+      }
+    })();
+    return this.#connected;
+  }
+}
+
+/** The admin client neither fetches nor keeps to one connection. The consumer that this is of never runs. */
+function clusterOf(kafka: Kafka): Cluster {
+  let cluster: Cluster | undefined;
+  kafka.consumer({
+    groupId: 'fieldlog-reader',
+    metadataMaxAge,
+    allowAutoTopicCreation: false,
+    partitionAssigners: [assignerTelling((found) => (cluster = found))],
+  });
+  return cluster as unknown as Cluster;
+}
+
+/**
+ * The assigner that kafkajs uses by itself. kafkajs hands assigners its cluster when a consumer is made, which is
+ * the one public way to have it: for requests that no client makes, and to cut connections that hang.
+ */
+export const assignerTelling =
+  (tell: (cluster: Cluster) => void): PartitionAssigner =>
+  (config) => {
+    tell(config.cluster);
+    return kafkajs.PartitionAssigners.roundRobin(config);
+  };

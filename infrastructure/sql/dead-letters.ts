@@ -1,0 +1,234 @@
+import type { DeadLetters, LetterFilter, StoredLetter } from '../../application/ports/dead-letters.ts';
+import type {
+  DeadLetter,
+  DeadLetterTable,
+  Discard,
+  Generation,
+} from '../../application/ports/read-models.ts';
+import { chunks, inChunks, placeholders, type Sql, type SqlValue } from './sql.ts';
+
+type Row = {
+  id: number;
+  projection: string;
+  generation: number;
+  part: number;
+  position: string;
+  stream: string;
+  eventId: string;
+  eventType: string;
+  cause: DeadLetter['cause'];
+  error: string;
+  correlationId: string;
+  parkedAt: number;
+  discardedAt: number | null;
+  discardedBy: string | null;
+  discardReason: string | null;
+};
+type WholeRow = Row & { stack: string | null; event: string };
+type DiscardRow = Pick<Row, 'position' | 'discardedAt' | 'discardedBy' | 'discardReason'>;
+
+const summaryColumns = `d.id, d.projection, d.generation, d.part, d.position, d.stream, d.event_id AS eventId,
+  d.event_type AS eventType, d.cause, d.error, d.correlation_id AS correlationId, d.parked_at AS parkedAt,
+  d.discarded_at AS discardedAt, d.discarded_by AS discardedBy, d.discard_reason AS discardReason`;
+const discardColumns = `position, discarded_at AS discardedAt, discarded_by AS discardedBy,
+  discard_reason AS discardReason`;
+const ofGeneration = 'projection = ? AND generation = ?';
+const active = 'dead_letters d JOIN projections p ON p.name = d.projection AND p.active = d.generation';
+
+/** The dead letters of one generation, inside the transaction that consumes or repairs. */
+export function sqlDeadLetterTable(sql: Sql, { projection, generation }: Generation): DeadLetterTable {
+  const key = [projection, generation];
+  const within = (partition: number) => [...key, partition];
+  return {
+    async parkedStreams(partition) {
+      const rows = await sql.all<{ stream: string }>(
+        `SELECT DISTINCT stream FROM dead_letters
+         WHERE ${ofGeneration} AND part = ? AND discarded_at IS NULL`,
+        within(partition),
+      );
+      return new Set(rows.map((row) => row.stream));
+    },
+
+    park: (letters) =>
+      sql.write(
+        'insert',
+        'dead_letters',
+        columns,
+        letters.map((letter) => [...key, ...letterValues(letter)]),
+      ),
+
+    async waiting(partition, stream, limit) {
+      const rows = await sql.all<WholeRow>(
+        `SELECT ${summaryColumns}, d.stack, d.event FROM dead_letters d
+         WHERE ${ofGeneration} AND stream = ? AND part = ? AND discarded_at IS NULL ORDER BY d.id LIMIT ?`,
+        [...key, stream, partition, limit],
+      );
+      return rows.map(wholeLetter);
+    },
+
+    async remove(partition, positions) {
+      for (const some of chunks(positions))
+        await sql.run(
+          `DELETE FROM dead_letters WHERE ${ofGeneration} AND part = ? AND position IN (${placeholders(some)})`,
+          [...within(partition), ...some],
+        );
+    },
+
+    async failedAgain({ partition, position, cause, error, stack }) {
+      await sql.run(
+        `UPDATE dead_letters SET cause = ?, error = ?, stack = ? WHERE ${ofGeneration} AND part = ? AND position = ?`,
+        [cause, error, stack, ...within(partition), position],
+      );
+    },
+
+    async discard(partition, positions, { at, by, reason }) {
+      for (const some of chunks(positions))
+        await sql.run(
+          `UPDATE dead_letters SET discarded_at = ?, discarded_by = ?, discard_reason = ?
+           WHERE ${ofGeneration} AND part = ? AND discarded_at IS NULL AND position IN (${placeholders(some)})`,
+          [at, by, reason, ...within(partition), ...some],
+        );
+    },
+  };
+}
+
+export function sqlDeadLetters(sql: Sql): DeadLetters {
+  return {
+    async list(filter, { limit, after = 0 }) {
+      const { where, params } = conditions(filter);
+      const rows = await sql.all<Row>(
+        `SELECT ${summaryColumns} FROM ${active} WHERE ${where} AND d.id > ? ORDER BY d.id LIMIT ?`,
+        [...params, after, limit],
+      );
+      return rows.map(letterSummary);
+    },
+
+    async of({ projection, generation }, { limit, after = 0 }) {
+      const rows = await sql.all<WholeRow>(
+        `SELECT ${summaryColumns}, d.stack, d.event FROM dead_letters d
+         WHERE ${ofGeneration} AND d.id > ? ORDER BY d.id LIMIT ?`,
+        [projection, generation, after, limit],
+      );
+      return rows.map(wholeLetter);
+    },
+
+    async find(id) {
+      const [row] = await sql.all<WholeRow>(
+        `SELECT ${summaryColumns}, d.stack, d.event FROM dead_letters d WHERE d.id = ?`,
+        [id],
+      );
+      return row && wholeLetter(row);
+    },
+
+    async counts() {
+      const rows = await sql.all<{
+        projection: string;
+        cause: DeadLetter['cause'];
+        letters: number;
+        discarded: number;
+      }>(
+        `SELECT d.projection, d.cause, COUNT(*) AS letters, COUNT(d.discarded_at) AS discarded
+         FROM ${active} GROUP BY d.projection, d.cause ORDER BY d.projection, d.cause`,
+      );
+      return rows.map(({ projection, cause, letters, discarded }) => ({
+        projection,
+        cause,
+        waiting: letters - discarded,
+        discarded,
+      }));
+    },
+
+    async parkedStreams({ projection, generation }, { limit, after = 0 }) {
+      const rows = await sql.rows<[number, string, number, number]>(
+        `SELECT part, stream, MIN(id), COUNT(*) FROM dead_letters
+         WHERE ${ofGeneration} AND discarded_at IS NULL
+         GROUP BY part, stream HAVING MIN(id) > ? ORDER BY MIN(id) LIMIT ?`,
+        [projection, generation, after, limit],
+      );
+      return rows.map(([partition, stream, firstId, letters]) => ({ partition, stream, firstId, letters }));
+    },
+
+    async at({ projection, generation }, partition, positions) {
+      const rows = await inChunks(positions, (some) =>
+        sql.all<DiscardRow>(
+          `SELECT ${discardColumns} FROM dead_letters
+           WHERE ${ofGeneration} AND part = ? AND position IN (${placeholders(some)})`,
+          [projection, generation, partition, ...some],
+        ),
+      );
+      return new Map(rows.map((row) => [row.position, discardOf(row)]));
+    },
+
+    async discarded({ projection, generation }, partition) {
+      const rows = await sql.all<DiscardRow>(
+        `SELECT ${discardColumns} FROM dead_letters
+         WHERE ${ofGeneration} AND part = ? AND discarded_at IS NOT NULL`,
+        [projection, generation, partition],
+      );
+      return new Map(rows.map((row) => [row.position, discardOf(row) as Discard]));
+    },
+  };
+}
+
+function conditions({ projection, cause, stream, discarded = false }: LetterFilter) {
+  const wanted = { 'd.projection': projection, 'd.cause': cause, 'd.stream': stream };
+  const given = Object.entries(wanted).filter((one): one is [string, string] => one[1] !== undefined);
+  return {
+    where: [
+      `d.discarded_at IS ${discarded ? 'NOT NULL' : 'NULL'}`,
+      ...given.map(([name]) => `${name} = ?`),
+    ].join(' AND '),
+    params: given.map(([, value]) => value),
+  };
+}
+
+const letterSummary = ({ part, discardedAt, discardedBy, discardReason, ...row }: Row) => ({
+  ...row,
+  partition: part,
+  discarded: discardOf({ position: row.position, discardedAt, discardedBy, discardReason }),
+});
+
+const wholeLetter = ({ event, ...row }: WholeRow): StoredLetter => ({
+  ...letterSummary(row),
+  stack: row.stack,
+  event: JSON.parse(event),
+});
+
+const discardOf = ({ discardedAt, discardedBy, discardReason }: DiscardRow): Discard | null =>
+  discardedAt === null ? null : { at: discardedAt, by: discardedBy ?? '', reason: discardReason ?? '' };
+
+const columns = [
+  'projection',
+  'generation',
+  'part',
+  'position',
+  'stream',
+  'event_id',
+  'event_type',
+  'cause',
+  'error',
+  'stack',
+  'correlation_id',
+  'event',
+  'parked_at',
+  'discarded_at',
+  'discarded_by',
+  'discard_reason',
+];
+
+const letterValues = (letter: DeadLetter): readonly SqlValue[] => [
+  letter.partition,
+  letter.position,
+  letter.stream,
+  letter.eventId,
+  letter.eventType,
+  letter.cause,
+  letter.error,
+  letter.stack,
+  letter.correlationId,
+  JSON.stringify(letter.event),
+  letter.parkedAt,
+  letter.discarded?.at ?? null,
+  letter.discarded?.by ?? null,
+  letter.discarded?.reason ?? null,
+];

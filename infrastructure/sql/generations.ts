@@ -1,0 +1,288 @@
+import type { Position } from '../../application/ports/event-source.ts';
+import {
+  type Builder,
+  type BuildOutcome,
+  type BuildProgress,
+  type GenerationDigest,
+  type GenerationState,
+  type HeldGeneration,
+  type ProjectionControl,
+  RebuildUnderWay,
+  ReplayRefused,
+} from '../../application/ports/generations.ts';
+import type { Generation } from '../../application/ports/read-models.ts';
+import type { Clock } from '../../application/ports/system.ts';
+import { isProjectionName, type ProjectionName } from '../../application/projections/projection.ts';
+import { generationDigest } from './digests.ts';
+import { sqlReadModelsWithin } from './read-models.ts';
+import { createGeneration, dropGeneration, publishViews, tableOf, tablesOf } from './schema.ts';
+import type { Sql, SqlDatabase, SqlQueries, SqlReader } from './sql.ts';
+
+type ProjectionRow = { projection: string; active: number; published: number; paused: number };
+type GenerationRow = Omit<GenerationState, 'progress' | 'outcome'> & {
+  progress: string | null;
+  outcome: string | null;
+};
+
+const projectionColumns = 'name AS projection, active, published, paused';
+const stateColumns = `projection, generation, version, status, device, runner, heard_at AS heardAt, progress, outcome,
+  created_at AS createdAt, retired_at AS retiredAt`;
+const ofGeneration = 'WHERE projection = ? AND generation = ?';
+
+/** The control tables beside the read models, so that a switch and the rows it is about share a transaction. */
+export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionControl {
+  return {
+    async states() {
+      const projections = await db.all<ProjectionRow>(
+        `SELECT ${projectionColumns} FROM projections ORDER BY name`,
+      );
+      const generations = await db.all<GenerationRow>(
+        `SELECT ${stateColumns} FROM generations ORDER BY projection, generation`,
+      );
+      // Whoever switched may have died before it came to the views.
+      for (const row of projections) if (row.published !== row.active) await publish(row);
+      return projections.map(({ projection, active, paused }) => ({
+        projection,
+        active,
+        paused: paused !== 0,
+        generations: generations.filter((one) => one.projection === projection).map(generationState),
+      }));
+    },
+
+    setPaused: async (projection, paused) => {
+      await db.run('UPDATE projections SET paused = ? WHERE name = ?', [paused ? 1 : 0, projection]);
+    },
+
+    async claim({ projection, version, device }, builder) {
+      const { claimed, superseded } = await db.transaction(async (tx) => {
+        const all = await freeGenerations(tx, projection, builder);
+        const building = all.filter(({ status }) => status === 'building');
+        const same = building.find((one) => one.version === version && one.device === device);
+        const superseded = building.filter((one) => one !== same);
+        for (const of of superseded) await forget(tx, of);
+        const generation = same?.generation ?? Math.max(...all.map((one) => one.generation)) + 1;
+        if (!same)
+          await tx.write(
+            'insert',
+            'generations',
+            ['projection', 'generation', 'version', 'status', 'device', 'created_at'],
+            [[projection, generation, version, 'building', device, clock.now()]],
+          );
+        await takeUp(tx, { projection, generation }, builder);
+        return { claimed: { generation, resumed: same !== undefined }, superseded };
+      });
+      // Outside, because MySQL commits with every change of a schema; made again it does no harm.
+      for (const { generation } of superseded)
+        await dropGeneration(db, projectionNamed(projection), generation);
+      await createGeneration(db, projectionNamed(projection), claimed.generation);
+      return claimed;
+    },
+
+    reopen: (of, builder) =>
+      db.transaction(async (tx) => {
+        await freeGenerations(tx, of.projection, builder);
+        await takeUp(tx, of, builder);
+      }),
+
+    async report({ projection, generation }, runner, progress) {
+      const changed = await db.run(
+        `UPDATE generations SET progress = ?, heard_at = ? ${ofGeneration} AND runner = ?`,
+        [JSON.stringify(progress), clock.now(), projection, generation, runner],
+      );
+      if (changed === 0) throw new RebuildUnderWay(projection, 'another runner that took over');
+    },
+
+    async release({ projection, generation }, runner, outcome, ready) {
+      const key = [projection, generation, runner];
+      await db.run(`UPDATE generations SET outcome = ?, runner = NULL ${ofGeneration} AND runner = ?`, [
+        outcome && JSON.stringify(outcome satisfies BuildOutcome),
+        ...key,
+      ]);
+      if (ready)
+        await db.run(`UPDATE generations SET status = 'ready' ${ofGeneration} AND status = 'building'`, [
+          projection,
+          generation,
+        ]);
+    },
+
+    async drop(of, builder) {
+      await db.transaction(async (tx) => {
+        const all = await freeGenerations(tx, of.projection, builder);
+        const found = all.find(({ generation }) => generation === of.generation);
+        if (!found) throw new ReplayRefused(`${of.projection} has no generation ${of.generation}`);
+        if (found.status === 'active')
+          throw new ReplayRefused(
+            `Generation ${of.generation} of ${of.projection} is the active one: readers use it`,
+          );
+        await forget(tx, of);
+      });
+      await dropGeneration(db, projectionNamed(of.projection), of.generation);
+    },
+
+    async hold(of, work) {
+      await db.transaction(async (tx) => {
+        const checkpoints = await checkpointsOf(tx, of, tx.dialect === 'mysql' ? ' FOR UPDATE' : '');
+        await work({ ...changesWhileHeld(tx, of), checkpoints, readModels: sqlReadModelsWithin(tx, clock) });
+      });
+      const [row] = await db.all<ProjectionRow>(
+        `SELECT ${projectionColumns} FROM projections WHERE name = ?`,
+        [of.projection],
+      );
+      // MySQL would commit with the first view; analysts' views follow the queries' pointer by a moment.
+      if (row && row.published !== row.active) await publish(row);
+    },
+
+    digest: (of) => db.snapshot((sql) => digestOf(sql, of)),
+
+    digestsIfAligned: (one, other) =>
+      db.snapshot(async (sql) => {
+        const [a, b] = [await checkpointsOf(sql, one, ''), await checkpointsOf(sql, other, '')];
+        const isAligned = a.size === b.size && [...a].every(([part, position]) => b.get(part) === position);
+        return isAligned ? ([await digestOf(sql, one), await digestOf(sql, other)] as const) : undefined;
+      }),
+  };
+
+  async function publish({ projection, active }: ProjectionRow): Promise<void> {
+    await publishViews(db, projectionNamed(projection), active);
+    await db.run('UPDATE projections SET published = ? WHERE name = ?', [active, projection]);
+  }
+
+  function changesWhileHeld(tx: Sql, of: Generation): Pick<HeldGeneration, 'switchTo' | 'adopt'> {
+    return {
+      async switchTo(next) {
+        await tx.run('UPDATE projections SET active = ? WHERE name = ?', [next.generation, next.projection]);
+        await tx.run(`UPDATE generations SET status = 'retired', retired_at = ? ${ofGeneration}`, [
+          clock.now(),
+          of.projection,
+          of.generation,
+        ]);
+        await tx.run(`UPDATE generations SET status = 'active', retired_at = NULL ${ofGeneration}`, [
+          next.projection,
+          next.generation,
+        ]);
+        if (tx.dialect === 'mysql') return;
+        await publishViews(tx, projectionNamed(next.projection), next.generation);
+        await tx.run('UPDATE projections SET published = active WHERE name = ?', [next.projection]);
+      },
+
+      async adopt(from, deviceId, stream) {
+        for (const { base, columns } of tablesOf(projectionNamed(of.projection))) {
+          const table = tableOf(base, of.generation);
+          await tx.run(`DELETE FROM ${table} WHERE device_id = ?`, [deviceId]);
+          await tx.run(
+            `INSERT INTO ${table} (${columns.join(', ')}) SELECT ${columns.join(', ')} FROM ${tableOf(base, from.generation)}
+             WHERE device_id = ?`,
+            [deviceId],
+          );
+        }
+        await tx.run(`DELETE FROM dead_letters ${ofGeneration} AND stream = ?`, [
+          of.projection,
+          of.generation,
+          stream,
+        ]);
+        await tx.run(`UPDATE dead_letters SET generation = ? ${ofGeneration} AND stream = ?`, [
+          of.generation,
+          from.projection,
+          from.generation,
+          stream,
+        ]);
+        await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofGeneration}`, [
+          of.projection,
+          of.generation,
+        ]);
+      },
+    };
+  }
+
+  async function takeUp(tx: Sql, of: Generation, { runner }: Builder): Promise<void> {
+    await tx.run(`UPDATE generations SET runner = ?, heard_at = ?, outcome = NULL ${ofGeneration}`, [
+      runner,
+      clock.now(),
+      of.projection,
+      of.generation,
+    ]);
+  }
+}
+
+/** Every generation of a projection, locked. Throws `RebuildUnderWay` when somebody else is at one of them. */
+async function freeGenerations(
+  tx: Sql,
+  projection: string,
+  { runner, isGone }: Builder,
+): Promise<readonly GenerationState[]> {
+  const lock = tx.dialect === 'mysql' ? ' FOR UPDATE' : '';
+  const [row] = await tx.all(`SELECT name FROM projections WHERE name = ?${lock}`, [projection]);
+  if (!row) throw new ReplayRefused(`There is no projection named ${projection}`);
+  const rows = await tx.all<GenerationRow>(
+    `SELECT ${stateColumns} FROM generations WHERE projection = ? ORDER BY generation`,
+    [projection],
+  );
+  for (const one of rows)
+    if (one.runner !== null && one.runner !== runner && !isGone(one.runner, one.heardAt ?? 0))
+      throw new RebuildUnderWay(projection, one.runner);
+  return rows.map(generationState);
+}
+
+async function forget(tx: Sql, { projection, generation }: Generation): Promise<void> {
+  for (const table of ['generations', 'checkpoints', 'dead_letters', 'retention_sweeps'])
+    await tx.run(`DELETE FROM ${table} ${ofGeneration}`, [projection, generation]);
+}
+
+async function digestOf(sql: SqlReader, of: Generation): Promise<GenerationDigest> {
+  return {
+    ...of,
+    checkpoints: await checkpointsOf(sql, of, ''),
+    tables: await generationDigest(sql, projectionNamed(of.projection), of.generation),
+  };
+}
+
+async function checkpointsOf(
+  sql: SqlQueries,
+  of: Generation,
+  lock: string,
+): Promise<ReadonlyMap<number, Position>> {
+  const rows = await sql.all<{ part: number; position: Position | null }>(
+    `SELECT part, position FROM checkpoints ${ofGeneration}${lock}`,
+    [of.projection, of.generation],
+  );
+  return new Map(rows.flatMap(({ part, position }) => (position === null ? [] : [[part, position]])));
+}
+
+const generationState = ({ progress, outcome, ...row }: GenerationRow): GenerationState => ({
+  ...row,
+  progress: progress === null ? null : (JSON.parse(progress) as BuildProgress),
+  outcome: outcome === null ? null : (JSON.parse(outcome) as BuildOutcome),
+});
+
+function projectionNamed(name: string): ProjectionName {
+  if (!isProjectionName(name)) throw new ReplayRefused(`There is no projection named ${name}`);
+  return name;
+}
+
+/** The generation that readers use of each projection. */
+export type ActiveGenerations = Readonly<Record<ProjectionName, number>>;
+
+/**
+ * Runs a query on the active generations. Between asking which these are and the query itself, another may have
+ * become active and the tables of the old one may be gone: the query then runs again on the new one.
+ */
+export async function onActive<T>(
+  sql: SqlQueries,
+  query: (active: ActiveGenerations) => Promise<T>,
+): Promise<T> {
+  for (let active = await activeGenerations(sql); ; ) {
+    try {
+      return await query(active);
+    } catch (error) {
+      const now = await activeGenerations(sql);
+      if (Object.entries(now).every(([name, generation]) => active[name as ProjectionName] === generation))
+        throw error;
+      active = now;
+    }
+  }
+}
+
+async function activeGenerations(sql: SqlQueries): Promise<ActiveGenerations> {
+  const rows = await sql.rows<[ProjectionName, number]>('SELECT name, active FROM projections');
+  return Object.fromEntries(rows) as ActiveGenerations;
+}

@@ -1,0 +1,70 @@
+import type { ProgressQueries, ProjectionProgress } from '../../application/ports/queries.ts';
+import { onActive } from './generations.ts';
+import { tableOf } from './schema.ts';
+import type { SqlQueries } from './sql.ts';
+
+type Totals = Awaited<ReturnType<ProgressQueries['ledgerTotals']>>;
+type ProgressRow = {
+  projection: string;
+  generation: number;
+  version: number;
+  part: number | null;
+  position: string | null;
+};
+
+/** How far the active generations have come, and what their ledgers and dead letters say. */
+export function sqlProgressQueries(sql: SqlQueries): ProgressQueries {
+  return {
+    async progress() {
+      const rows = await sql.all<ProgressRow>(
+        `SELECT g.projection, g.generation, g.version, c.part, c.position
+         FROM projections p
+         JOIN generations g ON g.projection = p.name AND g.generation = p.active
+         LEFT JOIN checkpoints c ON c.projection = g.projection AND c.generation = g.generation
+         ORDER BY g.projection, c.part`,
+      );
+      const found = new Map<
+        string,
+        ProjectionProgress & { checkpoints: { partition: number; position: string }[] }
+      >();
+      for (const { projection, generation, version, part, position } of rows) {
+        const one = found.get(projection) ?? { projection, generation, version, checkpoints: [] };
+        found.set(projection, one);
+        if (part !== null && position !== null) one.checkpoints.push({ partition: part, position });
+      }
+      return [...found.values()];
+    },
+
+    deadLetterCounts: () =>
+      sql.all(
+        `SELECT d.projection, d.cause, COUNT(*) AS count
+         FROM dead_letters d JOIN projections p ON p.name = d.projection AND p.active = d.generation
+         WHERE d.discarded_at IS NULL
+         GROUP BY d.projection, d.cause ORDER BY d.projection, d.cause`,
+      ),
+
+    async ledgerTotals() {
+      const [totals] = await onActive(sql, ({ telemetry }) =>
+        sql.all<Record<keyof Totals, number | string>>(
+          `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(duplicate), 0) AS duplicate,
+           COALESCE(SUM(corrected), 0) AS corrected, COALESCE(SUM(dead_lettered), 0) AS deadLettered,
+           COALESCE(SUM(late), 0) AS late, COALESCE(SUM(retracted), 0) AS retracted,
+           (SELECT COALESCE(SUM(expired), 0) FROM ${tableOf('telemetry_expired', telemetry)}) AS expired
+           FROM ${tableOf('telemetry_ledger', telemetry)}`,
+        ),
+      );
+      if (!totals) throw new Error('The sums of a ledger are one row');
+      // MySQL sums to a DECIMAL, which its driver gives as text.
+      const { stored, duplicate, corrected, deadLettered, late, retracted, expired } = totals;
+      return {
+        stored: Number(stored),
+        duplicate: Number(duplicate),
+        corrected: Number(corrected),
+        deadLettered: Number(deadLettered),
+        late: Number(late),
+        retracted: Number(retracted),
+        expired: Number(expired),
+      };
+    },
+  };
+}

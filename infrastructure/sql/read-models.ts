@@ -1,0 +1,138 @@
+import type { Position } from '../../application/ports/event-source.ts';
+import {
+  CheckpointMoved,
+  type Generation,
+  type LockedCheckpoint,
+  type ProjectionTables,
+  type ReadModels,
+} from '../../application/ports/read-models.ts';
+import type { Clock } from '../../application/ports/system.ts';
+import { sqlProjectionTables } from './device-tables.ts';
+import type { Sql, SqlDatabase } from './sql.ts';
+
+type Work = Parameters<ReadModels['transact']>[2];
+
+/** The write side of the read models on either engine, each call a transaction of its own. */
+export const sqlReadModels = (db: SqlDatabase, clock: Clock): ReadModels => ({
+  checkpoint: (of, partition) => readCheckpoint(db, of, partition),
+  transact: (of, partition, work, expected) =>
+    db.transaction((tx) => consumeInto(tx, of, partition, work, clock.now(), expected)),
+  repair: (of, partition, work) => db.transaction((tx) => repairIn(tx, of, partition, work, clock.now())),
+});
+
+/**
+ * The same inside a transaction that is open already and decides over everything at its own end. What fails is taken
+ * back alone; since all share one connection, they take turns.
+ */
+export function sqlReadModelsWithin(tx: Sql, clock: Clock): ReadModels {
+  let lastTurn: Promise<unknown> = Promise.resolve();
+  return {
+    checkpoint: (of, partition) => readCheckpoint(tx, of, partition),
+    transact: (of, partition, work) => inTurn(() => consumeInto(tx, of, partition, work, clock.now())),
+    repair: (of, partition, work) => inTurn(() => repairIn(tx, of, partition, work, clock.now())),
+  };
+
+  function inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = lastTurn.then(async () => {
+      await tx.run('SAVEPOINT one_turn');
+      try {
+        await work();
+        await tx.run('RELEASE SAVEPOINT one_turn');
+      } catch (error) {
+        await tx.run('ROLLBACK TO SAVEPOINT one_turn');
+        throw error;
+      }
+    });
+    lastTurn = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+async function readCheckpoint(sql: Sql, of: Generation, partition: number): Promise<Position | null> {
+  const [row] = await sql.all<LockedCheckpoint>(
+    `SELECT position, epoch FROM checkpoints ${ofPartition}`,
+    keyOf(of, partition),
+  );
+  return row?.position ?? null;
+}
+
+async function consumeInto(
+  tx: Sql,
+  of: Generation,
+  partition: number,
+  work: Work,
+  now: number,
+  expected?: LockedCheckpoint,
+): Promise<void> {
+  const locking = lockCheckpoint(tx, of, partition, now);
+  // Looked at after the work, or not at all when that fails itself.
+  locking.catch(() => {});
+  // MySQL's driver would send what follows although the lock was lost, and the transaction with it.
+  const believed = tx.dialect === 'sqlite' ? expected : undefined;
+  const position = await work(sqlProjectionTables(tx, of), believed ?? (await locking));
+  const locked = await locking;
+  if (believed && (locked.position !== believed.position || locked.epoch !== believed.epoch))
+    throw new CheckpointMoved(`Partition ${partition} of ${of.projection} stands at ${locked.position}`);
+  if (position !== locked.position)
+    await tx.write(
+      'replace',
+      'checkpoints',
+      ['projection', 'generation', 'part', 'position', 'epoch', 'updated_at'],
+      [[...keyOf(of, partition), position, locked.epoch, now]],
+    );
+}
+
+async function repairIn(
+  tx: Sql,
+  of: Generation,
+  partition: number,
+  work: (tables: ProjectionTables) => Promise<void>,
+  now: number,
+): Promise<void> {
+  await lockCheckpoint(tx, of, partition, now);
+  await work(sqlProjectionTables(tx, of));
+  await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofPartition}`, keyOf(of, partition));
+}
+
+async function lockCheckpoint(
+  tx: Sql,
+  of: Generation,
+  partition: number,
+  now: number,
+): Promise<LockedCheckpoint> {
+  const key = keyOf(of, partition);
+  const select = `SELECT position, epoch FROM checkpoints ${ofPartition}${tx.dialect === 'mysql' ? ' FOR UPDATE' : ''}`;
+  let [row] = await tx.all<LockedCheckpoint>(select, key);
+  if (!row) {
+    // Two workers may both find none: the second one's insert waits for the first and then does nothing.
+    await tx.run(
+      `INSERT ${tx.dialect === 'mysql' ? '' : 'OR '}IGNORE
+       INTO checkpoints (projection, generation, part, position, epoch, updated_at) VALUES (?, ?, ?, NULL, 0, ?)`,
+      [...key, now],
+    );
+    [row] = await tx.all<LockedCheckpoint>(select, key);
+  }
+  if (!row) throw new Error(`The checkpoint of ${of.projection} partition ${partition} cannot be made`);
+  return row;
+}
+
+const ofPartition = 'WHERE projection = ? AND generation = ? AND part = ?';
+const keyOf = ({ projection, generation }: Generation, partition: number) =>
+  [projection, generation, partition] as const;
+
+/** Keeps the projectors of a generation out for the rest of the transaction. */
+export async function lockCheckpoints(tx: Sql, { projection, generation }: Generation): Promise<void> {
+  if (tx.dialect === 'mysql')
+    await tx.all('SELECT part FROM checkpoints WHERE projection = ? AND generation = ? FOR UPDATE', [
+      projection,
+      generation,
+    ]);
+}
+
+/** Has its projectors start afresh from the tables. */
+export async function forgetCaches(tx: Sql, { projection, generation }: Generation): Promise<void> {
+  await tx.run('UPDATE checkpoints SET epoch = epoch + 1 WHERE projection = ? AND generation = ?', [
+    projection,
+    generation,
+  ]);
+}

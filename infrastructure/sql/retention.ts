@@ -1,0 +1,158 @@
+import type { ErasedDevices, Removed, RetentionRecords, Sweep } from '../../application/ports/retention.ts';
+import type { ProjectionName } from '../../application/projections/projection.ts';
+import { deviceStream, erasedName } from '../../domain/device.ts';
+import type { RetentionPolicy } from '../../domain/retention.ts';
+import { rollupLevels } from '../../domain/rollup.ts';
+import { onActive } from './generations.ts';
+import { tableOf } from './schema.ts';
+import type { SqlDatabase } from './sql.ts';
+
+type SweepRow = Omit<Sweep, 'removed'> & { readonly removed: string };
+
+const sweepColumns = `s.swept_to AS sweptTo, s.target, s.after_device AS "after", s.removed, s.ended_at AS endedAt`;
+const projection = 'telemetry';
+
+export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): RetentionRecords => ({
+  async schedule() {
+    const rows = await db.all<{ since: number; policy: string }>(
+      'SELECT since, policy FROM retention_policies ORDER BY since',
+    );
+    return rows.map(({ since, policy }) => ({ since, policy: JSON.parse(policy) as RetentionPolicy }));
+  },
+
+  announce: (policy, since) =>
+    db.transaction(async (tx) => {
+      const text = JSON.stringify(policy);
+      const [newest] = await tx.all<{ since: number; policy: string }>(
+        'SELECT since, policy FROM retention_policies ORDER BY since DESC LIMIT 1',
+      );
+      if ((newest?.policy ?? '[]') === text) return false;
+      // Never before one that may be in force already: what has been forgotten cannot be kept after all.
+      const from = Math.max(since, (newest?.since ?? 0) + 1);
+      await tx.write('insert', 'retention_policies', ['since', 'policy'], [[from, text]]);
+      return true;
+    }),
+
+  async sweepOf(of) {
+    const [row] = await db.all<SweepRow>(
+      `SELECT ${sweepColumns} FROM retention_sweeps s WHERE s.projection = ? AND s.generation = ?`,
+      [of.projection, of.generation],
+    );
+    return row && sweepOf(row);
+  },
+
+  async activeSweep(name) {
+    const [row] = await db.all<SweepRow>(
+      `SELECT ${sweepColumns} FROM retention_sweeps s
+       JOIN projections p ON p.name = s.projection AND p.active = s.generation WHERE p.name = ?`,
+      [name],
+    );
+    return row && sweepOf(row);
+  },
+
+  keepSweep: (of, { sweptTo, target, after, removed, endedAt }) =>
+    db.write(
+      'replace',
+      'retention_sweeps',
+      ['projection', 'generation', 'swept_to', 'target', 'after_device', 'removed', 'ended_at'],
+      [[of.projection, of.generation, sweptTo, target, after, JSON.stringify(removed), endedAt]],
+    ),
+
+  takeTurn: (runner, isGone) =>
+    db.transaction(async (tx) => {
+      const lock = tx.dialect === 'mysql' ? ' FOR UPDATE' : '';
+      const [row] = await tx.all<{ runner: string | null; heardAt: number }>(
+        `SELECT runner, heard_at AS heardAt FROM retention_turn WHERE projection = ?${lock}`,
+        [projection],
+      );
+      const holder = row?.runner ?? null;
+      if (holder !== null && holder !== runner && !isGone(holder, row?.heardAt ?? 0)) return false;
+      await tx.write(
+        'replace',
+        'retention_turn',
+        ['projection', 'runner', 'heard_at'],
+        [[projection, runner, now()]],
+      );
+      return true;
+    }),
+
+  async endTurn(runner) {
+    await db.run('UPDATE retention_turn SET runner = NULL WHERE projection = ? AND runner = ?', [
+      projection,
+      runner,
+    ]);
+  },
+});
+
+const sweepOf = ({ removed, ...row }: SweepRow): Sweep => ({
+  ...row,
+  removed: JSON.parse(removed) as Removed,
+});
+
+const telemetryTables = [
+  'telemetry',
+  'telemetry_latest',
+  ...rollupLevels.map((level) => `telemetry_${level}`),
+];
+
+export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
+  async list() {
+    const rows = await onActive(db, ({ devices }) =>
+      db.rows<[string]>(
+        `SELECT device_id FROM ${tableOf('devices', devices)} WHERE status = 'erased' ORDER BY device_id`,
+      ),
+    );
+    return rows.map(([deviceId]) => deviceId);
+  },
+
+  async hasTelemetry({ generation }, deviceId) {
+    for (const base of telemetryTables) {
+      const rows = await db.rows(`SELECT 1 FROM ${tableOf(base, generation)} WHERE device_id = ? LIMIT 1`, [
+        deviceId,
+      ]);
+      if (rows.length > 0) return true;
+    }
+    const letters = await db.rows(
+      `SELECT 1 FROM dead_letters WHERE projection = 'telemetry' AND generation = ? AND stream = ? AND event <> 'null' LIMIT 1`,
+      [generation, deviceStream(deviceId)],
+    );
+    return letters.length > 0;
+  },
+
+  removeRest: ({ projection, generation }, deviceId, now) =>
+    db.transaction(async (tx) => {
+      await tx.run(`DELETE FROM ${tableOf('telemetry_latest', generation)} WHERE device_id = ?`, [deviceId]);
+      const changed = await tx.run(
+        `UPDATE dead_letters SET event = 'null', error = ?, stack = NULL,
+           discarded_at = COALESCE(discarded_at, ?), discarded_by = COALESCE(discarded_by, ?), discard_reason = ?
+         WHERE projection = ? AND stream = ? AND event <> 'null'`,
+        [erasedName, now, erasedName, erasedName, projection, deviceStream(deviceId)],
+      );
+      // A worker that holds the stream back is to find out that it need not.
+      if (changed > 0)
+        await tx.run('UPDATE checkpoints SET epoch = epoch + 1 WHERE projection = ?', [projection]);
+    }),
+
+  async removeRetired(deviceId) {
+    const active = await db.rows<[ProjectionName, number]>('SELECT name, active FROM projections');
+    const activeOf = new Map(active);
+    const generations = await db.rows<[ProjectionName, number]>(
+      "SELECT projection, generation FROM generations WHERE status <> 'building' AND projection <> 'telemetry'",
+    );
+    for (const [projection, generation] of generations) {
+      if (activeOf.get(projection) === generation) continue;
+      const table = tableOf(projection, generation);
+      const before =
+        projection === 'devices'
+          ? "status <> 'erased'"
+          : `revision < (SELECT COALESCE(MAX(revision), 0)
+        FROM ${tableOf('device_history', activeOf.get('device_history') ?? 1)} WHERE device_id = ?)`;
+      await db.run(`DELETE FROM ${table} WHERE device_id = ? AND ${before}`, [
+        deviceId,
+        ...(projection === 'devices' ? [] : [deviceId]),
+      ]);
+      if (projection === 'devices')
+        await db.run(`DELETE FROM ${tableOf('device_labels', generation)} WHERE device_id = ?`, [deviceId]);
+    }
+  },
+});

@@ -1,0 +1,255 @@
+import type {
+  LatestRow,
+  LedgerRow,
+  ReadingRow,
+  RollupKey,
+  RollupRow,
+  TelemetryTables,
+} from '../../application/ports/read-models.ts';
+import { bucketOf, type RollupLevel, rollupLevels } from '../../domain/rollup.ts';
+import { latestDocument, readLatest, readMetrics, readRollup, rollupDocument } from './documents.ts';
+import { tableOf } from './schema.ts';
+import { chunks, inChunks, placeholders, rowsOf, type Sql, type SqlValue } from './sql.ts';
+
+type StoredReading = Omit<ReadingRow, 'metrics'> & { metrics: string };
+type StoredRollup = { deviceId: string; bucket: number; metrics: string };
+
+const readingColumns = `device_id AS deviceId, ts AS timestamp, metrics, received_at AS receivedAt,
+  correlation_id AS correlationId, position, corrected_by AS correctedBy`;
+const ledgerColumns = [
+  'device_id',
+  'day',
+  'stored',
+  'duplicate',
+  'corrected',
+  'dead_lettered',
+  'late',
+  'retracted',
+];
+
+export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTables {
+  const readings = tableOf('telemetry', generation);
+  const latest = tableOf('telemetry_latest', generation);
+  const ledger = tableOf('telemetry_ledger', generation);
+  const rollups = (level: RollupLevel) => tableOf(`telemetry_${level}`, generation);
+
+  return {
+    latest: async (deviceIds) =>
+      (
+        await inChunks(deviceIds, (ids) =>
+          sql.all<{ deviceId: string; timestamp: number; metrics: string }>(
+            `SELECT device_id AS deviceId, ts AS timestamp, metrics FROM ${latest}
+             WHERE device_id IN (${placeholders(ids)})`,
+            ids,
+          ),
+        )
+      ).map((row): LatestRow => ({ ...row, metrics: readLatest(row.metrics) })),
+
+    readings: async (keys) =>
+      (
+        await byKey<StoredReading>(
+          (where) => `SELECT ${readingColumns} FROM ${readings} WHERE ${where}`,
+          'ts',
+          keys.map((key) => [key.deviceId, key.timestamp]),
+        )
+      ).map(readingRow),
+
+    readingsBetween: async (deviceId, from, to) =>
+      (
+        await sql.all<StoredReading>(
+          `SELECT ${readingColumns} FROM ${readings} WHERE device_id = ? AND ts >= ? AND ts < ? ORDER BY ts`,
+          [deviceId, from, to],
+        )
+      ).map(readingRow),
+
+    async lastReading(deviceId, metric, before) {
+      const having = metric === null ? '' : 'AND JSON_EXTRACT(metrics, ?) IS NOT NULL';
+      const [row] = await sql.all<StoredReading>(
+        `SELECT ${readingColumns} FROM ${readings} WHERE device_id = ? AND ts < ? ${having} ORDER BY ts DESC LIMIT 1`,
+        [deviceId, before, ...(metric === null ? [] : [`$."${metric}"`])],
+      );
+      return row && readingRow(row);
+    },
+
+    async rollups(keys) {
+      const rows: RollupRow[] = [];
+      for (const level of rollupLevels) {
+        const wanted = keys.filter((key) => key.level === level);
+        const found = await byKey<StoredRollup>(
+          (where) => `SELECT device_id AS deviceId, bucket, metrics FROM ${rollups(level)} WHERE ${where}`,
+          'bucket',
+          wanted.map((key) => [key.deviceId, key.bucket]),
+        );
+        for (const row of found) rows.push(rollupRow(level, row));
+      }
+      return rows;
+    },
+
+    rollupsBetween: async (level, deviceId, from, to) =>
+      (
+        await sql.all<StoredRollup>(
+          `SELECT device_id AS deviceId, bucket, metrics FROM ${rollups(level)}
+           WHERE device_id = ? AND bucket >= ? AND bucket < ? ORDER BY bucket`,
+          [deviceId, from, to],
+        )
+      ).map((row) => rollupRow(level, row)),
+
+    ledger: (keys) =>
+      byKey<LedgerRow>(
+        (where) =>
+          `SELECT device_id AS deviceId, day, stored, duplicate, corrected, dead_lettered AS deadLettered, late, retracted
+           FROM ${ledger} WHERE ${where}`,
+        'day',
+        keys.map((key) => [key.deviceId, key.day]),
+      ),
+
+    async write({
+      expired = [],
+      inserted = [],
+      replaced = [],
+      removed = [],
+      latest: newest = [],
+      forgotten = [],
+      rollups: buckets = [],
+      emptied = [],
+      ledger: counts = [],
+    }) {
+      const columns = [
+        'device_id',
+        'ts',
+        'metrics',
+        'received_at',
+        'correlation_id',
+        'position',
+        'corrected_by',
+      ];
+      await deleteKeys(
+        readings,
+        'ts',
+        expired.filter(({ isStored }) => isStored).map((row) => [row.deviceId, row.timestamp]),
+      );
+      for (const [deviceId, some] of Map.groupBy(expired, (row) => row.deviceId))
+        await countExpired(
+          sql,
+          generation,
+          deviceId,
+          some.map((row) => row.receivedAt),
+        );
+      await sql.write('insert', readings, columns, rowsOf(inserted, readingValues));
+      await sql.write('replace', readings, columns, rowsOf(replaced, readingValues));
+      await deleteKeys(
+        readings,
+        'ts',
+        removed.map((key) => [key.deviceId, key.timestamp]),
+      );
+      await sql.write(
+        'replace',
+        latest,
+        ['device_id', 'ts', 'metrics'],
+        rowsOf(newest, (row) => [row.deviceId, row.timestamp, latestDocument(row.metrics)]),
+      );
+      for (const ids of chunks(forgotten))
+        await sql.run(`DELETE FROM ${latest} WHERE device_id IN (${placeholders(ids)})`, ids);
+      for (const level of rollupLevels) {
+        await sql.write(
+          'replace',
+          rollups(level),
+          ['device_id', 'bucket', 'metrics'],
+          rowsOf(ofLevel(buckets, level), (row) => [row.deviceId, row.bucket, rollupDocument(row.metrics)]),
+        );
+        await deleteKeys(
+          rollups(level),
+          'bucket',
+          ofLevel(emptied, level).map((key) => [key.deviceId, key.bucket]),
+        );
+      }
+      await sql.write(
+        'replace',
+        ledger,
+        ledgerColumns,
+        counts.map((row) => [
+          row.deviceId,
+          row.day,
+          row.stored,
+          row.duplicate,
+          row.corrected,
+          row.deadLettered,
+          row.late,
+          row.retracted,
+        ]),
+      );
+    },
+  };
+
+  /** Rows by (device, time): a row value in a list is no index range on every engine, an OR of both columns is. */
+  function byKey<Row>(
+    select: (where: string) => string,
+    column: string,
+    keys: readonly (readonly SqlValue[])[],
+  ): Promise<Row[]> {
+    return inChunks(keys, (some) => sql.all<Row>(select(keysMatch(column, some)), some.flat()), 200);
+  }
+
+  async function deleteKeys(
+    table: string,
+    column: string,
+    keys: readonly (readonly SqlValue[])[],
+  ): Promise<void> {
+    for (const some of chunks(keys, 200))
+      await sql.run(`DELETE FROM ${table} WHERE ${keysMatch(column, some)}`, some.flat());
+  }
+}
+
+const keysMatch = (column: string, keys: readonly unknown[]): string =>
+  keys.map(() => `(device_id = ? AND ${column} = ?)`).join(' OR ');
+
+const readingRow = (row: StoredReading): ReadingRow => ({ ...row, metrics: readMetrics(row.metrics) });
+
+const rollupRow = (level: RollupLevel, row: StoredRollup): RollupRow => ({
+  deviceId: row.deviceId,
+  level,
+  bucket: row.bucket,
+  metrics: readRollup(row.metrics),
+});
+
+const readingValues = (row: ReadingRow): readonly SqlValue[] => [
+  row.deviceId,
+  row.timestamp,
+  JSON.stringify(row.metrics),
+  row.receivedAt,
+  row.correlationId,
+  row.position,
+  row.correctedBy,
+];
+
+const ofLevel = <T extends RollupKey>(rows: readonly T[], level: RollupLevel): readonly T[] =>
+  rows.filter((row) => row.level === level);
+
+/** Counts rows of a device that have expired, by the day on which they came, as the ledger does. */
+export async function countExpired(
+  tx: Sql,
+  generation: number,
+  deviceId: string,
+  receivedAt: readonly number[],
+): Promise<void> {
+  const table = tableOf('telemetry_expired', generation);
+  const counts = new Map<number, number>();
+  for (const at of receivedAt) counts.set(bucketOf('1d', at), (counts.get(bucketOf('1d', at)) ?? 0) + 1);
+  const before = new Map(
+    await inChunks([...counts.keys()], (days) =>
+      tx.rows<[number, number]>(
+        `SELECT day, expired FROM ${table} WHERE device_id = ? AND day IN (${placeholders(days)})${lockOn(tx)}`,
+        [deviceId, ...days],
+      ),
+    ),
+  );
+  await tx.write(
+    'replace',
+    table,
+    ['device_id', 'day', 'expired'],
+    [...counts].map(([day, count]) => [deviceId, day, count + (before.get(day) ?? 0)]),
+  );
+}
+
+/** For rows that are read to be changed: SQLite has one writer at a time anyway. */
+export const lockOn = ({ dialect }: Sql): string => (dialect === 'mysql' ? ' FOR UPDATE' : '');

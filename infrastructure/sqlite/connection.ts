@@ -1,0 +1,144 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { SqlValue } from '../sql/sql.ts';
+import { isBusy, readModelsError } from './errors.ts';
+
+/** Rows of a stream between two turns of the event loop: some milliseconds of work. */
+const chunkRows = 1000;
+
+/** Statements kept prepared; lists of parameters of any length would otherwise make them ever more. */
+const statementsKept = 200;
+
+/** More gain nothing. */
+const rowsInStatement = 50;
+
+/** One connection to a file of read models, its statements kept prepared. */
+export class SqliteConnection {
+  readonly #db: DatabaseSync;
+  readonly #path: string;
+  readonly #statements = new Map<string, StatementSync>();
+
+  constructor(db: DatabaseSync, path: string) {
+    this.#db = db;
+    this.#path = path;
+  }
+
+  all<Row>(text: string, params: readonly SqlValue[] = []): Row[] {
+    return this.#tell(() => this.#statement(text).all(...params) as Row[]);
+  }
+
+  rows<Row extends readonly unknown[]>(text: string, params: readonly SqlValue[] = []): Row[] {
+    return this.#tell(() => this.#statement(text, 'arrays').all(...params) as unknown as Row[]);
+  }
+
+  run(text: string, params: readonly SqlValue[] = []): number {
+    return this.#tell(() => Number(this.#statement(text).run(...params).changes));
+  }
+
+  /** Holds a snapshot of the file until it is read to the end or left. */
+  async *stream<Row extends readonly unknown[]>(
+    text: string,
+    params: readonly SqlValue[] = [],
+  ): AsyncGenerator<Row[], void> {
+    // Not a kept statement: the same one may be read by another stream.
+    const rows = this.#tell(() => {
+      const statement = this.#db.prepare(text);
+      statement.setReturnArrays(true);
+      return statement.iterate(...params) as unknown as Iterator<Row>;
+    });
+    try {
+      for (;;) {
+        const chunk = this.#tell(() => nextRows(rows, chunkRows));
+        if (chunk.length > 0) yield chunk;
+        if (chunk.length < chunkRows) return;
+        await nextTurn();
+      }
+    } finally {
+      rows.return?.();
+    }
+  }
+
+  /** `into` is an INSERT or REPLACE up to its VALUES; those of rows of `width` columns follow one another. */
+  insertRows(into: string, width: number, values: readonly SqlValue[]): void {
+    this.#tell(() => {
+      const row = `(${Array(width).fill('?').join()})`;
+      let at = 0;
+      for (const rows of [rowsInStatement, 1]) {
+        const taken = rows * width;
+        if (values.length - at < taken) continue;
+        const statement = this.#statement(`${into} VALUES ${Array(rows).fill(row).join()}`);
+        for (; values.length - at >= taken; at += taken) statement.run(...values.slice(at, at + taken));
+      }
+    });
+  }
+
+  /** Answers with whether the file was free to be written to. */
+  tryBegin(): boolean {
+    return this.#tell(() => {
+      try {
+        this.#statement('BEGIN IMMEDIATE').run();
+        return true;
+      } catch (error) {
+        if (isBusy(error)) return false;
+        throw error;
+      }
+    });
+  }
+
+  commit(): void {
+    this.#tell(() => this.#statement('COMMIT').run());
+  }
+
+  /** Does nothing when SQLite has already given the transaction up, as it does when the disk is full. */
+  rollback(): void {
+    if (this.#db.isTransaction) this.#tell(() => this.#statement('ROLLBACK').run());
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #statement(text: string, rowsAs: 'objects' | 'arrays' = 'objects'): StatementSync {
+    const key = `${rowsAs} ${text}`;
+    const statement = this.#statements.get(key) ?? this.#db.prepare(text);
+    statement.setReturnArrays(rowsAs === 'arrays');
+    this.#statements.delete(key);
+    this.#statements.set(key, statement);
+    if (this.#statements.size > statementsKept)
+      this.#statements.delete(this.#statements.keys().next().value as string);
+    return statement;
+  }
+
+  #tell<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw readModelsError(error, this.#path);
+    }
+  }
+}
+
+/** Unlike `Iterator.prototype.take`, leaves the rest to be read. */
+function nextRows<Row>(rows: Iterator<Row>, atMost: number): Row[] {
+  const chunk: Row[] = [];
+  while (chunk.length < atMost) {
+    const next = rows.next();
+    if (next.done) break;
+    chunk.push(next.value);
+  }
+  return chunk;
+}
+
+/** `connection` for the time of one transaction: what is kept and used after `end` is refused. */
+export function lifeOf<Connection>(connection: Connection): { live(): Connection; end(): void } {
+  let over = false;
+  return {
+    live() {
+      if (over) throw new Error('This transaction is over');
+      return connection;
+    },
+    end() {
+      over = true;
+    },
+  };
+}

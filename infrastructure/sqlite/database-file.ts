@@ -1,0 +1,162 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { StartupError } from '../startup-error.ts';
+import { isBusy, openingError } from './errors.ts';
+
+export type SqliteFile = {
+  readonly path: string;
+  /** `FULL`: what was committed survives a power failure. `NORMAL`: it survives the end of the process. */
+  readonly synchronous: 'FULL' | 'NORMAL';
+  /** Of a new file, a power of two; one that exists keeps the size it was made with. */
+  readonly pageBytes: number;
+  /** In the write-ahead log before they are moved to the file. */
+  readonly checkpointBytes: number;
+  /** Memory for pages of the file, in KiB. */
+  readonly cache: number;
+  /** What brings the schema from version n to n + 1, at index n. Once released, a migration is never changed. */
+  readonly migrations: readonly string[];
+};
+
+/** How long a statement waits for another process. Blocks this one, so no transaction may take long. */
+const busyTimeout = 5000;
+
+/** Where each of the three files lies, the directory made if need be. Three, so that the writers never contend. */
+export function dataFiles(dataDir: string): { events: string; telemetry: string; readModels: string } {
+  try {
+    mkdirSync(dataDir, { recursive: true });
+  } catch (error) {
+    throw new StartupError(`Cannot make the data directory ${dataDir}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  return {
+    events: join(dataDir, 'events.db'),
+    telemetry: join(dataDir, 'telemetry.db'),
+    readModels: join(dataDir, 'read-models.db'),
+  };
+}
+
+/** Opens the file, new or not, and brings its schema up to this release. Throws `StartupError`. */
+export function openSqliteFile(file: SqliteFile): DatabaseSync {
+  try {
+    const db = new DatabaseSync(file.path, { timeout: busyTimeout });
+    try {
+      db.exec(`PRAGMA page_size = ${file.pageBytes}`);
+      useWriteAheadLog(db);
+      const checkpointPages = Math.ceil(file.checkpointBytes / numberOf(db, 'page_size'));
+      db.exec(`PRAGMA synchronous = ${file.synchronous}; PRAGMA wal_autocheckpoint = ${checkpointPages};
+        PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -${file.cache}`);
+      migrate(db, file);
+      return db;
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  } catch (error) {
+    throw openingError(error, file.path);
+  }
+}
+
+/** A connection that cannot change anything. The file must have been opened for writing before, once. */
+export function openForReading(path: string): DatabaseSync {
+  try {
+    return new DatabaseSync(path, { readOnly: true, timeout: busyTimeout });
+  } catch (error) {
+    throw openingError(error, path);
+  }
+}
+
+/** Two connections that open a new file at once may each be told that it is busy, without the usual wait. */
+function useWriteAheadLog(db: DatabaseSync): void {
+  const deadline = Date.now() + busyTimeout;
+  for (;;) {
+    try {
+      db.exec('PRAGMA journal_mode = WAL');
+      return;
+    } catch (error) {
+      if (!isBusy(error) || Date.now() > deadline) throw error;
+    }
+  }
+}
+
+function migrate(db: DatabaseSync, { path, migrations }: SqliteFile): void {
+  const found = versionOf(db);
+  if (found === migrations.length) return;
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    const version = versionOf(db);
+    if (version > migrations.length)
+      throw new StartupError(
+        `${path} has schema ${version}, this release knows ${migrations.length}: start the newer release that wrote it, or set DATA_DIR to another directory`,
+      );
+    for (const migration of migrations.slice(version)) db.exec(migration);
+    db.exec(`PRAGMA user_version = ${migrations.length}`);
+    db.exec('COMMIT');
+  } catch (error) {
+    if (db.isTransaction) db.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+const versionOf = (db: DatabaseSync): number => numberOf(db, 'user_version');
+
+const numberOf = (db: DatabaseSync, pragma: 'page_size' | 'user_version'): number =>
+  Number(db.prepare(`PRAGMA ${pragma}`).get()?.[pragma]);
+
+/**
+ * Runs work in a transaction that holds the file from its beginning: what the work reads, other processes cannot
+ * change before it commits. Nothing is kept of work that throws.
+ */
+export function immediateTransaction(db: DatabaseSync): <T>(work: () => T) => T {
+  const begin = db.prepare('BEGIN IMMEDIATE');
+  const commit = db.prepare('COMMIT');
+  return (work) => {
+    begin.run();
+    try {
+      const result = work();
+      commit.run();
+      return result;
+    } catch (error) {
+      if (db.isTransaction) db.exec('ROLLBACK');
+      throw error;
+    }
+  };
+}
+
+/**
+ * Not `FULL`: rows and the checkpoint they reach to are one transaction, so what a power failure takes back is
+ * consumed from the log again. The tables themselves are the business of `infrastructure/sql/schema.ts`.
+ */
+export const readModelsFile = (path: string): SqliteFile => ({
+  path,
+  synchronous: 'NORMAL',
+  // Rows of a device stand together and change together: larger pages are fewer to write.
+  pageBytes: 8192,
+  checkpointBytes: 80 * 1024 * 1024,
+  cache: 65_536,
+  migrations: [],
+});
+
+/**
+ * A row is a whole publication, as JSON: what a request brought costs one insert. Its events' positions are
+ * `first_offset`, `first_offset + 1` and so on, counted from 1 without a gap.
+ */
+export const telemetryFile = (path: string): SqliteFile => ({
+  path,
+  synchronous: 'FULL',
+  // Rows are long and only ever added: large pages halve what a commit costs.
+  pageBytes: 32_768,
+  checkpointBytes: 8 * 1024 * 1024,
+  cache: 8192,
+  migrations: [
+    `CREATE TABLE batches (
+       first_offset INTEGER PRIMARY KEY,
+       count INTEGER NOT NULL,
+       body TEXT NOT NULL
+     ) STRICT;`,
+  ],
+});
+
+/** The last row's offset and count, from which the next offset follows. */
+export const lastBatch = 'SELECT first_offset, count FROM batches ORDER BY first_offset DESC LIMIT 1';

@@ -1,0 +1,109 @@
+import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
+import { lifeOf, SqliteConnection } from './connection.ts';
+import { openForReading, openSqliteFile, readModelsFile } from './database-file.ts';
+import { SqliteWriter } from './writer.ts';
+
+/** Connections kept for the next stream or snapshot; more are opened when more are read at once. */
+const idleConnections = 4;
+
+/**
+ * A SqlDatabase in one file. One connection writes, in a thread of its own and one transaction at a time; others read
+ * what is committed, and never wait for it. Inside a transaction's work only its own handle may write: any other waits
+ * for its end.
+ */
+export class SqliteSql implements SqlDatabase {
+  readonly dialect = 'sqlite';
+  readonly #path: string;
+  readonly #readOnly: boolean;
+  /** From the first transaction on. */
+  #writer: SqliteWriter | undefined;
+  readonly #reader: SqliteConnection;
+  readonly #idle: SqliteConnection[] = [];
+  #closed = false;
+
+  /** `readOnly` needs a file that is there already. Throws `StartupError`. */
+  constructor(path: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
+    this.#path = path;
+    this.#readOnly = readOnly;
+    if (!readOnly) openSqliteFile(readModelsFile(path)).close();
+    this.#reader = this.#connect();
+  }
+
+  async all<Row>(text: string, params?: readonly SqlValue[]): Promise<Row[]> {
+    return this.#reader.all<Row>(text, params);
+  }
+
+  async rows<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): Promise<Row[]> {
+    return this.#reader.rows<Row>(text, params);
+  }
+
+  run(text: string, params?: readonly SqlValue[]): Promise<number> {
+    return this.transaction((tx) => tx.run(text, params));
+  }
+
+  /** On a connection of its own: beside its snapshot, other queries on that connection would not see newer rows. */
+  async *stream<Row extends readonly unknown[]>(
+    text: string,
+    params?: readonly SqlValue[],
+  ): AsyncGenerator<Row[], void> {
+    const connection = this.#borrow();
+    try {
+      yield* connection.stream<Row>(text, params);
+    } finally {
+      this.#giveBack(connection);
+    }
+  }
+
+  write(...args: Parameters<Sql['write']>): Promise<void> {
+    return this.transaction((tx) => tx.write(...args));
+  }
+
+  transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(new ReadModelsUnavailable(`${this.#path} is closed`));
+    if (this.#readOnly) return Promise.reject(new Error(`${this.#path} was opened for reading only`));
+    if (!this.#writer || this.#writer.hasEnded) this.#writer = new SqliteWriter(this.#path);
+    return this.#writer.transaction(work);
+  }
+
+  async snapshot<T>(work: (sql: SqlReader) => Promise<T>): Promise<T> {
+    const connection = this.#borrow();
+    const { live, end } = lifeOf(connection);
+    try {
+      connection.run('BEGIN');
+      return await work({
+        dialect: this.dialect,
+        all: async (...args) => live().all(...args),
+        rows: async (...args) => live().rows(...args),
+        stream: (...args) => live().stream(...args),
+      });
+    } finally {
+      end();
+      connection.rollback();
+      this.#giveBack(connection);
+    }
+  }
+
+  /** Waits for transactions asked for before. Streams and snapshots still read end when they are left. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#writer?.close();
+    for (const connection of [this.#reader, ...this.#idle]) connection.close();
+  }
+
+  /** A connection for one who reads for longer than a call. */
+  #borrow(): SqliteConnection {
+    if (this.#closed) throw new ReadModelsUnavailable(`${this.#path} is closed`);
+    return this.#idle.pop() ?? this.#connect();
+  }
+
+  #giveBack(connection: SqliteConnection): void {
+    if (this.#closed || this.#idle.length >= idleConnections) connection.close();
+    else this.#idle.push(connection);
+  }
+
+  #connect(): SqliteConnection {
+    return new SqliteConnection(openForReading(this.#path), this.#path);
+  }
+}

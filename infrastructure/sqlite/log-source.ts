@@ -1,0 +1,240 @@
+import { resolve } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { BroadcastChannel } from 'node:worker_threads';
+import type {
+  BatchConsumer,
+  EventSource,
+  Position,
+  Positioned,
+  RunOptions,
+  SourceName,
+} from '../../application/ports/event-source.ts';
+
+/** Reads a log whose positions count from 1 without a gap. */
+export type LogReader<Event extends Positioned> = {
+  readonly name: SourceName;
+  readonly path: string;
+  /** The events behind `position`, at most a batch of them. */
+  after(position: number): readonly Event[];
+  /** The position of the last event, 0 when there is none. */
+  end(): number;
+  close(): void;
+};
+
+export type SourceOptions = {
+  /** How many events a batch may have. */
+  readonly batchEvents: number;
+  /** How much stored text; the row that goes beyond it is still in the batch. */
+  readonly batchBytes: number;
+  /** Milliseconds from one batch to the next unless it is full: a transaction for each commit would cost far more. */
+  readonly batchInterval: number;
+  /** Milliseconds before a batch is tried again, one for each time; after the last the consumer's error ends the run. */
+  readonly retryPauses: readonly number[];
+};
+
+export const sourceDefaults: SourceOptions = {
+  batchEvents: 10_000,
+  batchBytes: 16 * 1024 * 1024,
+  batchInterval: 25,
+  retryPauses: [20, 100, 500, 2000, 5000],
+};
+
+/**
+ * Other processes cannot be heard: their commits are seen at the latest after this many milliseconds. All sources look
+ * at the same moments, so that an idle thread wakes up once for all of them.
+ */
+const pollInterval = 500;
+
+const partition = 0;
+
+/** Reads a SQLite file as an EventSource of one partition. Groups do not share: each run gets every event. */
+export class SqliteSource<Event extends Positioned> implements EventSource<Event> {
+  readonly name: SourceName;
+  readonly #reader: LogReader<Event>;
+  readonly #signal: CommitSignal;
+  readonly #closing = new AbortController();
+  readonly #runs = new Set<Promise<void>>();
+  readonly #options: SourceOptions;
+
+  constructor(reader: LogReader<Event>, options: SourceOptions) {
+    this.name = reader.name;
+    this.#reader = reader;
+    this.#options = options;
+    this.#signal = new CommitSignal(reader.path);
+  }
+
+  run(consumer: BatchConsumer<Event>, { signal }: RunOptions): Promise<void> {
+    const run = this.#run(consumer, AbortSignal.any([signal, this.#closing.signal]));
+    const ended = run.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#runs.add(ended);
+    ended.then(() => this.#runs.delete(ended));
+    return run;
+  }
+
+  async ends(): Promise<ReadonlyMap<number, Position | null>> {
+    const end = this.#reader.end();
+    return new Map([[partition, end === 0 ? null : String(end)]]);
+  }
+
+  /** The file keeps everything for ever. */
+  async expired(): Promise<ReadonlyMap<number, Position | null>> {
+    return new Map([[partition, null]]);
+  }
+
+  async partitioner(): Promise<() => number> {
+    return () => partition;
+  }
+
+  async countAfter(_partition: number, position: Position | null): Promise<number> {
+    return Math.max(0, this.#reader.end() - this.#numberOf(position));
+  }
+
+  /** Stops what runs, once the batch under way is done. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    await Promise.all(this.#runs);
+    this.#signal.close();
+    this.#reader.close();
+  }
+
+  async #run(consumer: BatchConsumer<Event>, signal: AbortSignal): Promise<void> {
+    let failures = 0;
+    let at: number | undefined;
+    /** The batches that are not stored yet, two at most. */
+    let underWay: Promise<void> | undefined;
+    while (!signal.aborted) {
+      try {
+        at ??= this.#known(await consumer.checkpoint(partition));
+        const events = this.#reader.after(at);
+        const last = events.at(-1);
+        if (!last) {
+          // More may come while something is stored, and would not be heard of.
+          if (underWay) await underWay;
+          else await this.#signal.next(pollInterval - (Date.now() % pollInterval), signal);
+          underWay = undefined;
+          continue;
+        }
+        const began = performance.now();
+        const { handled, stored } = this.#handOver(events, consumer);
+        const before = underWay;
+        underWay = allDone([before, stored]);
+        await before;
+        at = this.#numberOf(last.position);
+        if (failures === 0 && events.length >= this.#options.batchEvents) {
+          // There is more behind a full batch: it is read and handled while this one is stored.
+          await Promise.race([handled, stored]);
+          await nextTurn();
+          continue;
+        }
+        await underWay;
+        underWay = undefined;
+        failures = 0;
+        const early = began + this.#options.batchInterval - performance.now();
+        if (early > 0 && events.length < this.#options.batchEvents) await pause(early, signal);
+        // A consumer that never waits for anything would otherwise keep timers and signals from being seen.
+        else await nextTurn();
+      } catch (error) {
+        await underWay?.catch(() => {});
+        underWay = undefined;
+        const wait = this.#options.retryPauses[failures];
+        if (wait === undefined || error instanceof CheckpointOfAnotherLog) throw error;
+        failures += 1;
+        at = undefined;
+        await pause(wait, signal);
+      }
+    }
+    // What could not be stored is consumed again by the next run.
+    await underWay?.catch(() => {});
+  }
+
+  #handOver(
+    events: readonly Event[],
+    consumer: BatchConsumer<Event>,
+  ): { readonly handled: Promise<void>; readonly stored: Promise<void> } {
+    const before = this.#numberOf(events[0]?.position ?? null) - 1;
+    const { promise: handled, resolve } = Promise.withResolvers<void>();
+    const after = before === 0 ? null : String(before);
+    return { handled, stored: consumer.consume({ partition, after, events, handled: resolve }) };
+  }
+
+  #known(checkpoint: Position | null): number {
+    const at = this.#numberOf(checkpoint);
+    const end = this.#reader.end();
+    if (at > end) throw new CheckpointOfAnotherLog(`${this.#reader.path} ends at ${end}`, String(at));
+    return at;
+  }
+
+  #numberOf(position: Position | null): number {
+    if (position === null) return 0;
+    if (!/^\d{1,15}$/.test(position))
+      throw new CheckpointOfAnotherLog(`${this.#reader.path} counts its events`, position);
+    return Number(position);
+  }
+}
+
+/** Going on there would leave events out or wait for ever. */
+export class CheckpointOfAnotherLog extends Error {
+  override readonly name = 'CheckpointOfAnotherLog';
+
+  constructor(fact: string, checkpoint: Position) {
+    super(
+      `${fact}, and cannot be read behind ${checkpoint}: put back the log that the read models were made from, or make them anew`,
+    );
+  }
+}
+
+/** Settles when all have; rejects with what the first of them that failed did. May be left alone. */
+function allDone(work: readonly (Promise<void> | undefined)[]): Promise<void> {
+  const done = Promise.allSettled(work).then(async () => {
+    for (const one of work) await one;
+  });
+  done.catch(() => {});
+  return done;
+}
+
+/** Tells the readers of a file, in whichever thread of the process they run, that something was committed to it. */
+export class CommitSignal {
+  readonly #channel: BroadcastChannel;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(path: string) {
+    this.#channel = new BroadcastChannel(`fieldlog ${resolve(path)}`);
+    this.#channel.unref();
+    this.#channel.onmessage = () => {
+      for (const wake of [...this.#waiting]) wake();
+    };
+  }
+
+  announce(): void {
+    this.#channel.postMessage(null);
+  }
+
+  /** Resolves at the next commit, when `signal` aborts, or after `atMost` milliseconds. */
+  next(atMost: number, signal: AbortSignal): Promise<void> {
+    return pause(atMost, signal, this.#waiting);
+  }
+
+  close(): void {
+    this.#channel.close();
+  }
+}
+
+/** Resolves after `ms`, when `signal` aborts, or when the function it adds to `wakers` is called. */
+export function pause(ms: number, signal: AbortSignal, wakers?: Set<() => void>): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      wakers?.delete(done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done);
+    wakers?.add(done);
+  });
+}

@@ -1,0 +1,90 @@
+import {
+  eventOf,
+  type LoggedTelemetry,
+  type TelemetryPublication,
+} from '../../application/ports/telemetry-log.ts';
+import { lastBatch, openSqliteFile, telemetryFile } from './database-file.ts';
+import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
+
+type Row = [firstOffset: number, count: number, body: string];
+
+/** All events of a `SqliteTelemetryLog`'s file. Throws `StartupError`. */
+export function sqliteTelemetrySource(
+  path: string,
+  options: Partial<SourceOptions> = {},
+): SqliteSource<LoggedTelemetry> {
+  const settings = { ...sourceDefaults, ...options };
+  return new SqliteSource(telemetryReader(path, settings), settings);
+}
+
+function telemetryReader(
+  path: string,
+  { batchEvents, batchBytes }: SourceOptions,
+): LogReader<LoggedTelemetry> {
+  const db = openSqliteFile(telemetryFile(path));
+  const from = db.prepare(
+    `SELECT first_offset, count, body FROM batches
+     WHERE first_offset >= ifnull((SELECT max(first_offset) FROM batches WHERE first_offset <= ?1), 0)
+       AND first_offset + count > ?1
+     ORDER BY first_offset`,
+  );
+  from.setReturnArrays(true);
+  const last = db.prepare(lastBatch);
+  last.setReturnArrays(true);
+
+  return {
+    name: 'telemetry',
+    path,
+    after(position) {
+      const events: LoggedTelemetry[] = [];
+      let bytes = 0;
+      for (const row of from.iterate(position + 1) as unknown as Iterable<Row>) {
+        const skip = Math.max(0, position + 1 - row[0]);
+        addEvents(events, row, skip, batchEvents);
+        bytes += row[2].length;
+        if (events.length >= batchEvents || bytes >= batchBytes) break;
+      }
+      return events;
+    },
+    end() {
+      const [first, count] = (last.get() ?? [1, 0]) as unknown as [number, number];
+      return first + count - 1;
+    },
+    close: () => db.close(),
+  };
+}
+
+/** Adds the row's events but for the first `skip`, until there are `atMost` in all. */
+function addEvents(
+  events: LoggedTelemetry[],
+  [firstOffset, count, body]: Row,
+  skip: number,
+  atMost: number,
+): void {
+  const publication = publicationIn(body, count) ?? unreadable(firstOffset, count, body);
+  const end = Math.min(count, skip + atMost - events.length);
+  for (let i = skip; i < end; i += 1)
+    events.push(eventOf(publication, i, String(firstOffset + i), publication.events[i]));
+}
+
+function publicationIn(body: string, count: number): TelemetryPublication | undefined {
+  try {
+    const publication = JSON.parse(body) as Partial<TelemetryPublication> | null;
+    if (Array.isArray(publication?.events) && publication.events.length === count)
+      return publication as TelemetryPublication;
+  } catch {
+    // Told by the answer: a body that is no JSON is as unreadable as one of another shape.
+  }
+  return undefined;
+}
+
+/** As many events as the row counts, so that no position is missing: the projector parks each of them. */
+const unreadable = (firstOffset: number, count: number, body: string) => ({
+  id: `unreadable-${firstOffset}`,
+  type: 'Unreadable',
+  schemaVersion: 0,
+  receivedAt: 0,
+  correlationId: 'unknown',
+  actor: 'unknown',
+  events: Array.from({ length: count }, () => body as unknown),
+});
