@@ -9,15 +9,15 @@ const context: CommandContext = {
   signal: untilSignalled(),
   exitCode: 0,
   parts: {
-    log: async (level, role) => (await import('../composition/log.ts')).openLog(level, role),
+    log: async (level, role) => (await import('../composition/process.ts')).openLog(level, role),
     start: async (role, config, log) =>
       (await import('../composition/roles.ts')).startRole(role, config, log),
     openReplay: async (config, log, doing) =>
-      (await import('../composition/replay.ts')).openReplay(config, log, doing),
-    openKeys: async (config, log) => (await import('../composition/keys.ts')).openKeys(config, log),
+      (await import('../composition/sessions.ts')).openReplay(config, log, doing),
+    openKeys: async (config, log) => (await import('../composition/sessions.ts')).openKeys(config, log),
     openRetention: async (config, log) =>
-      (await import('../composition/retention-desk.ts')).openRetention(config, log),
-    openSession: async (config, log) => (await import('../composition/session.ts')).openSession(config, log),
+      (await import('../composition/retention.ts')).openRetention(config, log),
+    openSession: async (config, log) => (await import('../composition/sessions.ts')).openSession(config, log),
   },
 };
 

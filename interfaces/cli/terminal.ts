@@ -1,3 +1,6 @@
+import path from 'node:path';
+import { type Config, maskedConfig } from '../../infrastructure/config/config.ts';
+
 /** Where a command writes: what was asked for to `out`, all else to `note` and `status`. */
 export type Terminal = {
   /** Resolves once more may be written: a long answer goes no faster than its reader. */
@@ -55,6 +58,84 @@ function drained(stream: Output): Promise<void> {
     function done(): void {
       for (const event of events) stream.off(event, done);
       resolve();
+    }
+  });
+}
+
+/** `1234567` as `1,234,567`. */
+export const count = (n: number): string => n.toLocaleString('en-US');
+
+/** `1 line`, `2,000 lines`. */
+export const counted = (n: number, noun: string): string => `${count(n)} ${noun}${n === 1 ? '' : 's'}`;
+
+export const perSecond = (n: number, milliseconds: number): string =>
+  `${count(Math.round((n * 1000) / Math.max(1, milliseconds)))}/s`;
+
+export const seconds = (milliseconds: number): string =>
+  milliseconds < 59_950
+    ? `${(milliseconds / 1000).toFixed(1)} s`
+    : `${Math.floor(Math.round(milliseconds / 1000) / 60)} min ${Math.round(milliseconds / 1000) % 60} s`;
+
+const gap = '  ';
+
+/** Columns as wide as their widest cell, under headings. */
+export function table(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  rightAligned: readonly string[] = [],
+): string {
+  const cells = [headings, ...rows.map((row) => row.map(printable))];
+  const widths = headings.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, i) => {
+        const width = widths[i] ?? 0;
+        return rightAligned.includes(headings[i] ?? '') ? cell.padStart(width) : cell.padEnd(width);
+      })
+      .join(gap)
+      .trimEnd();
+  return `${cells.map(line).join('\n')}\n`;
+}
+
+/** Text from elsewhere must not steer the terminal it is shown on, nor turn around what stands beside it. */
+export const printable = (text: string): string =>
+  text.replace(
+    /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+
+/** Shows `line` again and again until the answer is called: in place on a terminal, now and then elsewhere. */
+export function showProgress(terminal: Terminal, line: () => string): () => void {
+  const show = terminal.live ? terminal.status : terminal.note;
+  const timer = setInterval(() => show(line()), terminal.live ? 200 : 10_000);
+  return () => {
+    clearInterval(timer);
+    terminal.status('');
+  };
+}
+
+/** For people: the folder, or each store by its own name where not all of them are in it. */
+export function whereDataIs(config: Config): string {
+  const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL } = maskedConfig(config);
+  const folder = path.resolve(config.DATA_DIR);
+  if (!EVENTSTORE_URL && !KAFKA_BROKERS && !MYSQL_URL) return `data in ${folder}`;
+  const stores = { devices: EVENTSTORE_URL, telemetry: KAFKA_BROKERS, 'read models': MYSQL_URL };
+  return Object.entries(stores)
+    .map(([what, server]) => `${what} in ${server ?? folder}`)
+    .join(', ');
+}
+
+/** Resolves after that time; rejects with the signal's reason as soon as it is aborted. */
+export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener('abort', done);
+    function done(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      if (signal.aborted) reject(signal.reason);
+      else resolve();
     }
   });
 }

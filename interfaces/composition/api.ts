@@ -1,17 +1,27 @@
+import { isIP } from 'node:net';
 import type { Container } from 'inversify';
 import type { Log } from '../../application/ports/system.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
+import {
+  measureConnections,
+  measureDependencies,
+  measureProcess,
+} from '../../infrastructure/metrics/process-metrics.ts';
+import { measureRebuilds } from '../../infrastructure/metrics/projector-metrics.ts';
+import {
+  measureLedger,
+  measureProgress,
+  measureRetention,
+} from '../../infrastructure/metrics/read-model-metrics.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
-import { type CertificateFiles, certificateFiles } from '../http/certificate-files.ts';
+import { type Access, access } from '../http/access.ts';
+import { type CertificateFiles, certificateFiles, type HttpServer } from '../http/listener.ts';
+import { type RateLimits, rateLimits } from '../http/rate-limits.ts';
 import { httpServer } from '../http/server.ts';
-import { openCallers } from './callers.ts';
-import { listen } from './listening.ts';
-import { measure } from './measurements.ts';
-import { recordedThreads } from './recorded-threads.ts';
-import { replayOf } from './replay.ts';
-import { replayThreads } from './replay-threads.ts';
 import { services as s } from './services.ts';
+import { replayOf } from './sessions.ts';
+import { recordedThreads, replayThreads } from './worker-threads.ts';
 
 export type Api = {
   readonly url: string;
@@ -120,4 +130,76 @@ function certificateOf({ TLS_CERT_FILE, TLS_KEY_FILE }: Config, log: Log): Certi
   if (TLS_CERT_FILE === undefined || TLS_KEY_FILE === undefined)
     throw new StartupError('TLS needs both TLS_CERT_FILE and TLS_KEY_FILE');
   return certificateFiles(TLS_CERT_FILE, TLS_KEY_FILE, log);
+}
+
+export type Callers = {
+  readonly access: Access;
+  readonly rates: RateLimits | undefined;
+  /** Keeps up with the keys that are made and revoked, until `signal` is aborted. */
+  follow(signal: AbortSignal): Promise<void>;
+};
+
+/** Who may call this process, and how often. Throws a `StartupError` where anybody could. */
+export async function openCallers(
+  container: Container,
+  { isPublic }: { isPublic: boolean },
+): Promise<Callers> {
+  const config = await container.getAsync(s.config);
+  const credentials = await container.getAsync(s.credentials);
+  const directory = await container.getAsync(s.directory);
+  const keys = await container.getAsync(s.keyRing);
+  await keys.load();
+  if (isPublic && !keys.isNeeded()) refuseOpenAddress(config);
+
+  const rates = rateLimits({
+    perKey: config.RATE_LIMIT_PER_KEY,
+    perDevice: config.RATE_LIMIT_PER_DEVICE,
+    burstSeconds: config.RATE_LIMIT_BURST_SECONDS,
+  });
+  const metricsToken = config.METRICS_TOKEN;
+  return {
+    access: access({ keys, credentials, directory, metricsToken, limits: rates }),
+    rates,
+    follow: (signal) => keys.follow(signal),
+  };
+}
+
+/** Starts to listen and resolves with the URL. Throws a `StartupError` when the address cannot be had. */
+export async function listen(server: HttpServer, port: number, host: string): Promise<string> {
+  try {
+    const { port: taken } = await server.listen(port, host);
+    return `${server.scheme}://${isIP(host) === 6 ? `[${host}]` : host}:${taken}`;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE')
+      throw new StartupError(`Port ${port} on ${host} is taken: stop what listens there or set another PORT`);
+    throw new StartupError(`Cannot listen on ${host} port ${port}: ${(error as Error).message}`);
+  }
+}
+
+/** Without API keys anybody who reaches the API may do anything, so only this machine may reach it. */
+export function refuseOpenAddress({ HOST }: Config): void {
+  if (HOST === 'localhost' || HOST === '::1' || (isIP(HOST) === 4 && HOST.startsWith('127.'))) return;
+  throw new StartupError(
+    `HOST is ${HOST}, but there is no API key: make one with \`fieldlog keys create\`, or set HOST to 127.0.0.1`,
+  );
+}
+
+/** Has the metrics of a process tell of itself, of what it depends on and of how far the projections have come. */
+export async function measure(container: Container): Promise<void> {
+  const registry = await container.getAsync(s.metrics);
+  measureProcess(registry);
+  // Before what asks the database, which would count its own questions as callers that wait.
+  measureConnections(
+    registry,
+    container.isBound(s.connections) ? await container.getAllAsync(s.connections) : [],
+  );
+  measureDependencies(registry, await container.getAllAsync(s.check));
+  measureLedger(registry, await container.getAsync(s.auditOutcomes));
+  measureProgress(registry, await container.getAsync(s.progressQueries), {
+    devices: await container.getAsync(s.deviceSource),
+    telemetry: await container.getAsync(s.telemetrySource),
+  });
+  measureRebuilds(registry, await container.getAsync(s.control));
+  measureRetention(registry, await container.getAsync(s.retentionRecords));
 }

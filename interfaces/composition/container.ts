@@ -1,8 +1,34 @@
-import { Container } from 'inversify';
+import { Container, ContainerModule, type ServiceIdentifier } from 'inversify';
+import { Registry } from 'prom-client';
+import { keyRing } from '../../application/api-keys.ts';
+import { deviceCommands, eraseDevice } from '../../application/devices/device-commands.ts';
+import { deviceHistory } from '../../application/devices/device-stream.ts';
 import type { Log } from '../../application/ports/system.ts';
+import { freshness } from '../../application/progress.ts';
+import { currentRetention } from '../../application/retention/policy.ts';
+import { telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
+import { telemetryBuckets } from '../../application/telemetry/buckets.ts';
+import { ingestTelemetry, retractTelemetry } from '../../application/telemetry/ingest.ts';
+import { CachedDeviceDirectory } from '../../infrastructure/cached-device-directory.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
+import { eventRegistry } from '../../infrastructure/event-registry.ts';
+import { randomCredentials, uuidIds } from '../../infrastructure/identity.ts';
+import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
+import { meteredSql } from '../../infrastructure/metrics/metered-sql.ts';
+import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
+import { sqlAuditOutcomes, sqlAuditTables } from '../../infrastructure/sql/audit.ts';
+import { sqlDeadLetters } from '../../infrastructure/sql/dead-letters.ts';
+import { sqlDeviceQueries } from '../../infrastructure/sql/device-queries.ts';
+import { sqlHistoryGap } from '../../infrastructure/sql/expired-readings.ts';
+import { sqlProjectionControl } from '../../infrastructure/sql/generations.ts';
+import { sqlProgressQueries } from '../../infrastructure/sql/progress-queries.ts';
+import { sqlReadModels } from '../../infrastructure/sql/read-models.ts';
+import { sqlErasedDevices, sqlRetentionRecords } from '../../infrastructure/sql/retention.ts';
+import { sqlKeptTables } from '../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
-import { applicationModule } from './application.ts';
+import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
+import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
 import { eventStoreDb, kafka, mysql } from './distributed.ts';
 import { embeddedEventStore, embeddedReadModels, embeddedTelemetryLog } from './embedded.ts';
 import { services as s } from './services.ts';
@@ -33,3 +59,77 @@ export async function openContainer(config: Config, log: Log, traced?: string): 
     throw error;
   }
 }
+
+/** The database that queries read, with an eye on how long they take. */
+const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
+
+/** The application over its ports; which adapters stand behind them is decided in `adapters.ts`. */
+export const applicationModule = (config: Config, log: Log): ContainerModule =>
+  new ContainerModule(({ bind }) => {
+    bind(s.config).toConstantValue(config);
+    bind(s.log).toConstantValue(log);
+    bind(s.clock).toConstantValue({ now: Date.now });
+    bind(s.ids).toConstantValue(uuidIds);
+    bind(s.credentials).toConstantValue(randomCredentials);
+    bind(s.registry).toConstantValue(eventRegistry);
+    bind(s.metrics).toConstantValue(new Registry());
+    bind(s.projectorMetrics).toResolvedValue((metrics) => new ProjectorMetrics(metrics), [s.metrics]);
+
+    bind(s.readModels).toResolvedValue(sqlReadModels, [s.database, s.clock]);
+    bind(s.control).toResolvedValue(sqlProjectionControl, [s.database, s.clock]);
+    bind(s.deadLetters).toResolvedValue(sqlDeadLetters, [s.database]);
+    bind(s.historyGap).toResolvedValue(sqlHistoryGap, [s.database]);
+    bind(s.retentionRecords).toResolvedValue(
+      (db, clock) => sqlRetentionRecords(db, clock.now),
+      [s.database, s.clock],
+    );
+    bind(s.keptTables).toResolvedValue(sqlKeptTables, [s.database]);
+    bind(s.retention).toResolvedValue(currentRetention, [s.retentionRecords, s.clock]);
+    bind(s.auditTables).toResolvedValue(sqlAuditTables, [s.database]);
+    bind(s.auditOutcomes).toResolvedValue(sqlAuditOutcomes, [s.database]);
+    bind(queries).toResolvedValue(meteredSql, [s.queryDatabase, s.metrics]);
+    bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [queries]);
+    bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [queries]);
+    bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [queries]);
+    bind(s.apiKeys).toResolvedValue(sqlApiKeys, [s.database]);
+    bind(s.keyRing).toResolvedValue(keyRing, [s.apiKeys, s.credentials, s.clock, s.log]);
+    bind(s.directory).toResolvedValue(
+      (eventStore, registry) => new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE),
+      [s.eventStore, s.registry],
+    );
+
+    bind(s.commands).toResolvedValue(
+      (eventStore, registry, ids, clock, directory) =>
+        deviceCommands(eventStore, registry, ids, clock, (deviceId) => directory.forget(deviceId)),
+      [s.eventStore, s.registry, s.ids, s.clock, s.directory],
+    );
+    bind(s.history).toResolvedValue(deviceHistory, [s.eventStore, s.registry]);
+    bind(s.erase).toResolvedValue(eraseDevice, [s.commands, s.eventEraser]);
+    bind(s.erasedDevices).toResolvedValue(sqlErasedDevices, [s.database]);
+    bind(s.ingest).toResolvedValue(ingestTelemetry, [
+      s.directory,
+      s.telemetryLog,
+      s.registry,
+      s.ids,
+      s.clock,
+    ]);
+    bind(s.retract).toResolvedValue(retractTelemetry, [
+      s.directory,
+      s.telemetryLog,
+      s.registry,
+      s.ids,
+      s.clock,
+    ]);
+    bind(s.asRecorded).toResolvedValue(telemetryAsRecorded, [
+      s.telemetrySource,
+      s.registry,
+      s.ids,
+      s.directory,
+    ]);
+    bind(s.calendar).toDynamicValue(() => luxonCalendar());
+    bind(s.buckets).toResolvedValue(telemetryBuckets, [s.telemetryQueries, s.calendar]);
+    bind(s.freshness).toResolvedValue(
+      (queries, devices, telemetry) => freshness(queries, { devices, telemetry }),
+      [s.progressQueries, s.deviceSource, s.telemetrySource],
+    );
+  });

@@ -1,11 +1,13 @@
+import { X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import type { Kafka } from 'kafkajs';
 import type { Log } from '../../application/ports/system.ts';
-import type { Config } from '../../infrastructure/config/config.ts';
+import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts';
 import { EventStoreDbConnection } from '../../infrastructure/eventstoredb/connection.ts';
 import { EventStoreDbEventSource } from '../../infrastructure/eventstoredb/event-source.ts';
 import { EventStoreDbEventStore } from '../../infrastructure/eventstoredb/event-store.ts';
-import { kafkaClient } from '../../infrastructure/kafka/client.ts';
+import { type KafkaClientOptions, kafkaClient } from '../../infrastructure/kafka/client.ts';
 import { deadLetterTopicOf, KafkaDeadLetterTopic } from '../../infrastructure/kafka/dead-letter-topic.ts';
 import { AcknowledgingProducer } from '../../infrastructure/kafka/producer.ts';
 import { KafkaTelemetryLog } from '../../infrastructure/kafka/telemetry-log.ts';
@@ -13,10 +15,9 @@ import { KafkaTelemetrySource } from '../../infrastructure/kafka/telemetry-sourc
 import { KafkaTopicReader } from '../../infrastructure/kafka/topic-reader.ts';
 import { ensureTopic } from '../../infrastructure/kafka/topics.ts';
 import { MeteredTelemetryLog } from '../../infrastructure/metrics/metered-telemetry-log.ts';
-import { MysqlSql } from '../../infrastructure/mysql/database.ts';
+import { type MysqlOptions, MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
-import { closed } from './closing.ts';
-import { kafkaSecurity, mysqlSecurity } from './secure-connections.ts';
+import { closed } from './process.ts';
 import { services as s } from './services.ts';
 
 const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
@@ -155,3 +156,57 @@ export const mysql = (url: string, config: Config, log: Log): ContainerModule =>
       [s.database],
     );
   });
+
+/** How brokers are spoken to, from the variables about it. Throws a `StartupError` that names the one at fault. */
+export function kafkaSecurity(config: Config): Pick<KafkaClientOptions, 'ssl' | 'sasl'> {
+  const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SASL_USERNAME: username } = config;
+  const password = config.KAFKA_SASL_PASSWORD;
+  return {
+    ...(config.KAFKA_SSL && {
+      ssl: { ...authorities('KAFKA_SSL_CA_FILE', config), ...clientCertificate(config) },
+    }),
+    ...(mechanism !== undefined &&
+      username !== undefined &&
+      password !== undefined && {
+        sasl: { mechanism, username, password } as NonNullable<KafkaClientOptions['sasl']>,
+      }),
+  };
+}
+
+/** How the database is spoken to. Throws a `StartupError` that names the variable at fault. */
+export const mysqlSecurity = (config: Config): Pick<MysqlOptions, 'tls'> =>
+  config.MYSQL_SSL ? { tls: authorities('MYSQL_SSL_CA_FILE', config) } : {};
+
+function authorities(
+  variable: 'KAFKA_SSL_CA_FILE' | 'MYSQL_SSL_CA_FILE',
+  config: Config,
+): { readonly ca?: string } {
+  const file = config[variable];
+  if (file === undefined) return {};
+  const ca = fileNamedBy(variable, file);
+  try {
+    // What is no certificate would otherwise be passed over, and then every server be refused.
+    new X509Certificate(ca);
+  } catch (error) {
+    throw new StartupError(
+      `${variable} names ${file}, which must begin with a certificate in PEM: ${(error as Error).message}`,
+    );
+  }
+  return { ca };
+}
+
+function clientCertificate({ KAFKA_SSL_CERT_FILE, KAFKA_SSL_KEY_FILE }: Config) {
+  if (KAFKA_SSL_CERT_FILE === undefined || KAFKA_SSL_KEY_FILE === undefined) return {};
+  const certificate = {
+    cert: fileNamedBy('KAFKA_SSL_CERT_FILE', KAFKA_SSL_CERT_FILE),
+    key: fileNamedBy('KAFKA_SSL_KEY_FILE', KAFKA_SSL_KEY_FILE),
+  };
+  try {
+    createSecureContext(certificate);
+  } catch (error) {
+    throw new StartupError(
+      `KAFKA_SSL_CERT_FILE and KAFKA_SSL_KEY_FILE must be a certificate in PEM and its key: ${(error as Error).message}`,
+    );
+  }
+  return certificate;
+}

@@ -7,7 +7,7 @@ import { sqliteEventSource } from '../../infrastructure/sqlite/event-source.ts';
 import { SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
 import { SqliteTelemetryLog } from '../../infrastructure/sqlite/telemetry-log.ts';
 import { sqliteTelemetrySource } from '../../infrastructure/sqlite/telemetry-source.ts';
-import { closed } from './closing.ts';
+import { closed } from './process.ts';
 import { services as s } from './services.ts';
 
 const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;

@@ -18,8 +18,8 @@ import { retentionAlongside } from '../../application/retention/generation-sweep
 import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
-import { type ProjectorWatch, projectorWatch } from '../workers/projector-watch.ts';
-import { builder } from './builder.ts';
+import { type ProjectorWatch, projectorWatch } from '../workers/stall-detector.ts';
+import { builder } from './process.ts';
 import { keepRetention, sweepPorts } from './retention.ts';
 import { services as s } from './services.ts';
 

@@ -4,7 +4,7 @@ import { type Config, pairsOf } from '../../infrastructure/config/config.ts';
 import { processTracing } from '../../infrastructure/tracing/process-tracing.ts';
 import { openTracing } from '../../infrastructure/tracing/tracing.ts';
 import packageJson from '../../package.json' with { type: 'json' };
-import { closed } from './closing.ts';
+import { closed } from './process.ts';
 import { services as s } from './services.ts';
 
 /** Traces of a role. To import this file loads OpenTelemetry: only where an endpoint is configured. */

@@ -1,13 +1,15 @@
-import express, { type Express, type RequestHandler } from 'express';
+import type { IncomingMessage } from 'node:http';
+import express, { type Express, type Request, type RequestHandler, type Response } from 'express';
 import helmet from 'helmet';
+import { z } from 'zod';
 import type { Ids, Log } from '../../application/ports/system.ts';
 import type { Access } from './access.ts';
+import { readJson } from './body.ts';
 import type { RequestMetrics } from './http-metrics.ts';
-import { HttpProblem, problems } from './problems.ts';
-import { correlationHeader, openContext } from './request-context.ts';
-import type { Route } from './route.ts';
-import { routeHandler } from './route-handler.ts';
-import { type RequestSpans, tracedRequests } from './traced-requests.ts';
+import { type Fault, HttpProblem, problems } from './problems.ts';
+import { contextOf, correlationHeader, openContext, unmatchedRoute } from './request-context.ts';
+import type { Answer, Route } from './route.ts';
+import { parse, queryOf, refuseFaults } from './validation.ts';
 
 type AppParts = {
   readonly ids: Ids;
@@ -96,4 +98,76 @@ function matches(template: string, path: string): boolean {
     wanted.length === given.length &&
     wanted.every((part, i) => (part.startsWith(':') ? given[i] !== '' : part === given[i]))
   );
+}
+
+const nothing = z.strictObject({});
+
+/** A route as Express calls it: lets in who may call it, checks all that comes in, in one go, and writes what comes out. */
+export function routeHandler(route: Route, maxBodyBytes: number, access: Access): RequestHandler {
+  const query = route.query ?? nothing;
+  return async (req, res) => {
+    const context = contextOf(res);
+    context.route = route.path;
+    const admission = access.admit(req, route, context);
+    if (admission) await admission;
+    const faults: Fault[] = [];
+    const params = route.params ? parse(route.params, req.params, 'path', faults) : {};
+    const headers = route.headers ? parse(route.headers, req.headers, 'header', faults) : {};
+    const asked = req.url.includes('?') || route.query ? parse(query, queryOf(req.url), 'query', faults) : {};
+    const body = await bodyOf(req, route, maxBodyBytes, faults);
+    refuseFaults(faults);
+    const exchange = { req, res, context, params, headers, query: asked, body };
+    const answer = await route.handle(exchange as Parameters<Route['handle']>[0]);
+    if (answer) send(res, answer);
+  };
+}
+
+async function bodyOf(
+  req: Request,
+  { body }: Route,
+  maxBodyBytes: number,
+  faults: Fault[],
+): Promise<unknown> {
+  if (body?.as !== 'json') return undefined;
+  const value = await readJson(req, maxBodyBytes, body.optional ?? false);
+  return value === undefined ? undefined : parse(body.schema, value, 'body', faults);
+}
+
+function send(res: Response, { status, headers, json }: Answer): void {
+  res.status(status).set(headers ?? {});
+  if (json === undefined) res.end();
+  else res.type('application/json').end(JSON.stringify(json));
+}
+
+/** What follows requests as spans of a trace. */
+export type RequestSpans = {
+  /** `undefined` when the request is not to be recorded. */
+  start(req: IncomingMessage, correlationId: string): RequestSpan | undefined;
+};
+
+type RequestSpan = {
+  readonly traceparent: string;
+  end(route: string | undefined, status: number | 'aborted'): void;
+};
+
+/** Asked every few seconds by what looks after this process, and nobody's request. */
+const untraced = /^\/(health\/|metrics$)/;
+
+/** Has whatever a request causes belong to the request's span. Comes after the context is open. */
+export function tracedRequests(spans: RequestSpans): RequestHandler {
+  return (req, res, next) => {
+    if (untraced.test(req.path)) return next();
+    const context = contextOf(res);
+    const span = spans.start(req, context.caller.correlationId);
+    if (!span) return next();
+    context.caller = { ...context.caller, traceparent: span.traceparent };
+    res.on('close', () => {
+      const { route } = context;
+      span.end(
+        route === unmatchedRoute ? undefined : route,
+        res.writableFinished ? res.statusCode : 'aborted',
+      );
+    });
+    next();
+  };
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { SourceName } from '../../application/ports/event-source.ts';
 import type { Awaited, Freshness } from '../../application/progress.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
-import { list, single } from './query-parameters.ts';
+import { list, single } from './validation.ts';
 
 const whole = '(?:0|[1-9]\\d{0,19})';
 const positionForm = new RegExp(`^(devices|telemetry):(\\d{1,9}):(${whole}(?:-${whole}){0,3})$`);

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Ids } from '../../application/ports/system.ts';
 import { invalidRequest } from './problems.ts';
-import { single } from './query-parameters.ts';
+import { single } from './validation.ts';
 
 export const cursorParameter = single('must be a cursor')
   .optional()

@@ -1,11 +1,16 @@
 import { z } from 'zod';
-import type { DeviceCommands } from '../../application/devices/device-commands.ts';
+import type { CommandAnswer, DeviceCommands } from '../../application/devices/device-commands.ts';
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/system.ts';
-import { registeredDevice } from './device-answers.ts';
-import { type Registration, registrationOf } from './device-registration.ts';
-import { registration, registrationHeaders } from './device-schemas.ts';
-import { MalformedLine, readItems } from './json-body.ts';
+import type { DeviceCommand } from '../../domain/device.ts';
+import { MalformedLine, readItems } from './body.ts';
+import {
+  newDeviceId,
+  positioned,
+  registeredDevice,
+  registration,
+  registrationHeaders,
+} from './device-schemas.ts';
 import { type Fault, HttpProblem, invalidRequest, problemKinds, problemOf, problemType } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
 import { type Route, route } from './route.ts';
@@ -136,3 +141,28 @@ const refused = (index: number, { kind, message, extras }: HttpProblem): Outcome
   detail: message,
   ...(extras.members as Pick<Outcome, 'errors'>),
 });
+
+export type Registration = {
+  readonly deviceId: string;
+  readonly command: DeviceCommand;
+  /** The device with the token made for it: only the request that registered it is told. */
+  told(answer: CommandAnswer): z.output<typeof registeredDevice>;
+};
+
+export function registrationOf(
+  asked: z.output<typeof registration>,
+  ids: Ids,
+  credentials: Credentials,
+  idempotencyKey: string | undefined,
+): Registration {
+  const { deviceId = newDeviceId(ids, idempotencyKey), issueToken, ...details } = asked;
+  const token = issueToken ? credentials.issue('device', deviceId) : undefined;
+  return {
+    deviceId,
+    command: { type: 'RegisterDevice', deviceId, details, ...(token && { tokenHash: token.hash }) },
+    told: (answer) => ({
+      ...positioned(answer),
+      ...(token && { token: answer.repeated ? null : token.secret }),
+    }),
+  };
+}

@@ -7,21 +7,19 @@ import type {
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
+import { registrationOf } from './device-bulk-route.ts';
 import {
   answerDevice,
-  deviceAddress,
-  deviceAnswer,
-  deviceToken,
-  positionedDevice,
-  registeredDevice,
-} from './device-answers.ts';
-import { registrationOf } from './device-registration.ts';
-import {
   changes,
   commandHeaders,
+  deviceAddress,
+  deviceAnswer,
   deviceParams,
+  deviceToken,
   erasure,
+  positionedDevice,
   reason,
+  registeredDevice,
   registration,
   registrationHeaders,
 } from './device-schemas.ts';

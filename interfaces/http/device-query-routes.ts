@@ -1,17 +1,25 @@
 import { z } from 'zod';
 import type { DeviceHistory, Moment } from '../../application/devices/device-stream.ts';
-import type { DeviceQueries } from '../../application/ports/queries.ts';
+import type { DeviceFilter, DeviceQueries } from '../../application/ports/queries.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { Freshness } from '../../application/progress.ts';
+import { Rejection } from '../../domain/decider.ts';
 import { consistencyHeaders, consistencyParameters, consistent } from './consistency.ts';
 import { cursorParameter, cursors, next, nextLink, pageOf } from './cursor.ts';
-import { answerDevice, device, deviceAnswer, devicePosition, etag, historyEntry } from './device-answers.ts';
-import { deviceFilterOf, deviceFilterParameters } from './device-filter.ts';
-import { deviceParams } from './device-schemas.ts';
+import {
+  answerDevice,
+  device,
+  deviceAnswer,
+  deviceParams,
+  devicePosition,
+  deviceStatus,
+  etag,
+  historyEntry,
+  labelKey,
+} from './device-schemas.ts';
 import { isoTimeForm } from './iso-time.ts';
-import { integer, isoTime, single } from './query-parameters.ts';
-import { notRegistered, requireRegistered } from './registered.ts';
 import { type Route, route } from './route.ts';
+import { integer, isoTime, repeated, single, text } from './validation.ts';
 
 const page = z.strictObject({
   limit: integer(1, 1000).default(100).meta({ description: 'How many at most; 100 when absent.' }),
@@ -150,3 +158,48 @@ const matches = (ifNoneMatch: string | undefined, tag: string): boolean =>
   ifNoneMatch !== undefined &&
   (ifNoneMatch.trim() === '*' ||
     ifNoneMatch.split(',').some((one) => one.trim().replace(/^W\//, '') === tag));
+
+const labelError = 'must be a label as key:value';
+
+/** Query parameters that say which devices are meant. */
+export const deviceFilterParameters = z.strictObject({
+  status: deviceStatus.optional().meta({ description: 'Devices in this state.' }),
+  type: text(64).optional().meta({ description: 'Devices of this type.' }),
+  label: repeated(
+    z.string({ error: labelError }).transform((given, context) => {
+      const [key, value] = splitAt(given, given.indexOf(':'));
+      if (labelKey.safeParse(key).success && value.length <= 256) return { key, value };
+      context.addIssue({ code: 'custom', message: labelError, input: given });
+      return z.NEVER;
+    }),
+    'must be at most 100 labels',
+  )
+    .optional()
+    .meta({ description: 'Devices with this label, as `key:value`; repeat it to ask for several.' }),
+  q: text(200).optional().meta({ description: 'Devices with this in their id or name, whatever the case.' }),
+});
+
+export function deviceFilterOf({
+  status,
+  type,
+  label,
+  q,
+}: z.output<typeof deviceFilterParameters>): DeviceFilter {
+  return {
+    ...(status !== undefined && { status }),
+    ...(type !== undefined && { type }),
+    ...(label !== undefined && { labels: label }),
+    ...(q !== undefined && { text: q }),
+  };
+}
+
+const splitAt = (text: string, at: number): [string, string] =>
+  at === -1 ? ['', ''] : [text.slice(0, at), text.slice(at + 1)];
+
+/** A device that was never registered is not the same as one that has nothing to tell. */
+export async function requireRegistered(history: DeviceHistory, deviceId: string): Promise<void> {
+  if (!(await history.deviceAt(deviceId, 'now'))) throw notRegistered(deviceId);
+}
+
+export const notRegistered = (deviceId: string, when = ''): Rejection =>
+  new Rejection('DeviceNotRegistered', `Device ${deviceId} is not registered${when}`);

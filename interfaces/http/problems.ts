@@ -10,8 +10,7 @@ import { HistoryExpired } from '../../application/rebuild/expired-history.ts';
 import { LogNotRead } from '../../application/telemetry/as-recorded.ts';
 import { InvalidInterval, InvalidTimeZone } from '../../application/telemetry/buckets.ts';
 import { Rejection, type RejectionCode } from '../../domain/decider.ts';
-import { RequestAborted } from './request-aborted.ts';
-import { contextOf } from './request-context.ts';
+import { contextOf, RequestAborted } from './request-context.ts';
 
 /** Every way this API says no. The names are part of its contract and described in docs/api-problems.md. */
 export const problemKinds = {

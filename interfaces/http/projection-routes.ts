@@ -1,18 +1,24 @@
 import { z } from 'zod';
-import type { BuildTask, ProjectionReport } from '../../application/operations/operations.ts';
+import type {
+  BuildTask,
+  ProjectionReport,
+  Replay,
+  ReplayTasks,
+} from '../../application/operations/operations.ts';
 import { isProjectionName } from '../../application/projections/projection.ts';
-import type { OperatorServices } from './operator-services.ts';
-import { HttpProblem } from './problems.ts';
-import { integer } from './query-parameters.ts';
 import {
+  auditAnswer,
+  auditJson,
   digestAnswer,
   digestJson,
   projectionAnswer,
   projectionJson,
   startedAnswer,
-} from './replay-shapes.ts';
+} from './operation-schemas.ts';
+import { HttpProblem } from './problems.ts';
+import { untilGone } from './request-context.ts';
 import { type Route, route } from './route.ts';
-import { deviceId } from './text-schemas.ts';
+import { deviceId, integer, single, time } from './validation.ts';
 
 const params = z.strictObject({
   name: z.string().meta({ description: 'The name of a projection.', examples: ['telemetry'] }),
@@ -188,3 +194,33 @@ function known(name: string): void {
 function unknown(name: string): never {
   throw new HttpProblem('not-found', `There is no projection named ${name}`);
 }
+
+export const auditRoute = ({ tasks }: OperatorServices): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/audit',
+    scope: 'operate',
+    tag: 'Operation',
+    summary: 'Whether what was accepted is what is stored, counted anew from the log',
+    description:
+      'accepted = stored + duplicate + corrected + deadLettered + late + inFlight, and rows = stored - retracted - expired, for each device and UTC day of arrival. Reads the whole log.',
+    query: z.strictObject({
+      device: single('must be a device id')
+        .pipe(deviceId)
+        .optional()
+        .meta({ description: 'This device only.' }),
+      from: time.optional().meta({ description: 'Days of arrival from the one on in which this is.' }),
+      to: time.optional().meta({ description: 'And before this.' }),
+    }),
+    answers: { 200: { description: 'What was found.', content: { 'application/json': auditAnswer } } },
+    async handle({ res, query: { device, from, to } }) {
+      const found = await tasks.audit({ deviceId: device, from, to }, untilGone(res));
+      return { status: 200, json: auditJson(found) };
+    },
+  });
+
+/** What operators do with read models: what is soon done here, what takes long beside the requests. */
+export type OperatorServices = {
+  readonly replay: Pick<Replay, 'list' | 'setPaused' | 'drop' | 'letters' | 'desk'>;
+  readonly tasks: ReplayTasks;
+};

@@ -2,9 +2,8 @@ import { z } from 'zod';
 import type { SubmittedReading } from '../../application/telemetry/ingest.ts';
 import { isDeviceId, isMetrics, isTimestamp, readingLimits } from '../../domain/telemetry.ts';
 import { isoTimeForm, parseIsoTime } from './iso-time.ts';
-import { metricError, metricName } from './telemetry-parameters.ts';
-import { deviceId } from './text-schemas.ts';
-import { nameMap } from './validation.ts';
+import { metricError, metricName } from './telemetry-schemas.ts';
+import { deviceId, nameMap } from './validation.ts';
 
 const timestampError = `must be ISO 8601, ${isoTimeForm}, or whole epoch milliseconds, of the years 0001 to 9999`;
 const valueError = `must be a number of at most ${readingLimits.magnitude} either way, true, false, or well-formed text of up to ${readingLimits.textLength} characters`;

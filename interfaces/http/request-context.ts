@@ -53,3 +53,17 @@ export function openContext(req: IncomingMessage, res: Response, ids: Ids): Requ
 }
 
 export const contextOf = (res: Response): RequestContext => res.locals.context;
+
+/** The caller went away; there is nobody left to answer. */
+export class RequestAborted extends Error {
+  override readonly name = 'RequestAborted';
+}
+
+/** Aborted, with `RequestAborted`, when the caller goes away, or else when all is answered. */
+export function untilGone(res: Response): AbortSignal {
+  const gone = new AbortController();
+  const leave = () => gone.abort(new RequestAborted('The caller went away'));
+  if (res.destroyed) leave();
+  else res.once('close', leave);
+  return gone.signal;
+}

@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import type { z } from 'zod';
 import type { Scope } from '../../application/ports/api-keys.ts';
-import type { BodyType } from './json-body.ts';
+import type { BodyType } from './body.ts';
 import type { ProblemKind } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
 

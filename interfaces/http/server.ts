@@ -3,32 +3,26 @@ import type { DeviceCommands, EraseDevice } from '../../application/devices/devi
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
-import type { Log } from '../../application/ports/system.ts';
+import type { Ids, Log } from '../../application/ports/system.ts';
 import type { IngestTelemetry, RetractTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Access } from './access.ts';
-import { httpApp } from './app.ts';
-import { auditRoute } from './audit-route.ts';
-import type { Certificate } from './certificate-files.ts';
+import { httpApp, type RequestSpans } from './app.ts';
 import { deadLetterRoutes } from './dead-letter-routes.ts';
 import { deviceBulkRoute } from './device-bulk-route.ts';
 import { deviceCommandRoutes } from './device-command-routes.ts';
 import { deviceQueryRoutes } from './device-query-routes.ts';
 import { documentationRoutes } from './documentation-routes.ts';
+import { type Checks, operationRoutes, statusRoute } from './health-routes.ts';
 import { readingMetrics, requestMetrics } from './http-metrics.ts';
-import { operationRoutes } from './operation-routes.ts';
-import type { OperatorServices } from './operator-services.ts';
-import { projectionRoutes } from './projection-routes.ts';
+import { type Certificate, type HttpServer, serving, shutdown } from './listener.ts';
+import { auditRoute, type OperatorServices, projectionRoutes } from './projection-routes.ts';
 import type { RateLimits } from './rate-limits.ts';
-import type { Checks } from './readiness-route.ts';
-import { retractionRoute } from './retraction-route.ts';
-import { type HttpServer, serving } from './serving.ts';
-import { shutdown } from './shutdown.ts';
-import { statusRoute } from './status-route.ts';
-import { telemetryIngestRoute } from './telemetry-ingest-route.ts';
-import { telemetryLatestRoutes } from './telemetry-latest-routes.ts';
-import type { TelemetryQueryServices } from './telemetry-query-services.ts';
-import { telemetrySeriesRoutes } from './telemetry-series-routes.ts';
-import type { RequestSpans } from './traced-requests.ts';
+import {
+  type TelemetryQueryServices,
+  telemetryLatestRoutes,
+  telemetrySeriesRoutes,
+} from './telemetry-query-routes.ts';
+import { retractionRoute, telemetryIngestRoute } from './telemetry-write-routes.ts';
 
 export type HttpServices = TelemetryQueryServices &
   OperatorServices & {
@@ -102,4 +96,25 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     stopping,
     options.certificate,
   );
+}
+
+export type WorkerServices = {
+  readonly ids: Ids;
+  readonly log: Log;
+  readonly metrics: Registry;
+  readonly checks: Checks;
+  /** Of the checks, those that must pass for the worker to be ready. */
+  readonly needed: readonly string[];
+  /** What stands still although it should move. */
+  readonly stalled: () => readonly string[];
+  readonly version: string;
+  readonly access: Access;
+};
+
+/** What a worker answers over HTTP: whether it lives, whether it is ready, and its metrics. */
+export function workerServer(services: WorkerServices): HttpServer {
+  const stopping = shutdown();
+  const routes = operationRoutes({ ...services, moreMetrics: [], closing: stopping.begun });
+  const requests = requestMetrics(services.metrics);
+  return serving(httpApp([], routes, { ...services, requests, maxBodyBytes: 1024 }), stopping);
 }

@@ -2,7 +2,7 @@ import { pause } from '../../application/pause.ts';
 import type { ProjectionControl, ProjectionState } from '../../application/ports/generations.ts';
 import type { Generation } from '../../application/ports/read-models.ts';
 import type { Log } from '../../application/ports/system.ts';
-import type { ProjectorWatch } from './projector-watch.ts';
+import type { ProjectorWatch } from './stall-detector.ts';
 
 /** A projection this process can project, by its name. */
 export type Supervised = {

@@ -4,7 +4,7 @@ import { configFrom } from '../../infrastructure/config/config.ts';
 import { kafkaClient } from '../../infrastructure/kafka/client.ts';
 import { deadLetterTopicOf } from '../../infrastructure/kafka/dead-letter-topic.ts';
 import { pinoLog } from '../../infrastructure/pino-log.ts';
-import { type Served, serve } from '../../interfaces/composition/serve.ts';
+import { type Served, serve } from '../../interfaces/composition/roles.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { needs } from '../support/servers.ts';

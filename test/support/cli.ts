@@ -2,12 +2,10 @@ import { Writable } from 'node:stream';
 import type { CommandContext } from '../../interfaces/cli/command-context.ts';
 import { run } from '../../interfaces/cli/program.ts';
 import { terminalOn } from '../../interfaces/cli/terminal.ts';
-import { openKeys } from '../../interfaces/composition/keys.ts';
-import { openLog } from '../../interfaces/composition/log.ts';
-import { openReplay } from '../../interfaces/composition/replay.ts';
-import { openRetention } from '../../interfaces/composition/retention-desk.ts';
+import { openLog } from '../../interfaces/composition/process.ts';
+import { openRetention } from '../../interfaces/composition/retention.ts';
 import { startRole } from '../../interfaces/composition/roles.ts';
-import { openSession } from '../../interfaces/composition/session.ts';
+import { openKeys, openReplay, openSession } from '../../interfaces/composition/sessions.ts';
 
 export type Ran = { readonly code: number; readonly out: string; readonly err: string };
 

@@ -5,7 +5,7 @@ import type { DeviceCommand } from '../../domain/device.ts';
 import type { Reading } from '../../domain/telemetry.ts';
 import { uuidIds } from '../../infrastructure/identity.ts';
 import type { CommandContext } from '../../interfaces/cli/command-context.ts';
-import type { Session } from '../../interfaces/composition/session.ts';
+import type { Session } from '../../interfaces/composition/sessions.ts';
 
 export type Recorded = {
   readonly registered: (DeviceCommand & { type: 'RegisterDevice' })[];

@@ -1,5 +1,5 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
-import type { Certificate } from '../../interfaces/http/certificate-files.ts';
+import type { Certificate } from '../../interfaces/http/listener.ts';
 
 /** A certificate for `localhost`, good for this century, and its key, both PEM. The few bytes of ASN.1 it takes. */
 export function selfSigned(): Certificate {

@@ -2,8 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { configFrom } from '../../infrastructure/config/config.ts';
-import { openLog } from '../../interfaces/composition/log.ts';
-import { serve } from '../../interfaces/composition/serve.ts';
+import { openLog } from '../../interfaces/composition/process.ts';
+import { serve } from '../../interfaces/composition/roles.ts';
 
 export type ServedFolder = { readonly url: string; readonly folder: string; close(): Promise<void> };
 

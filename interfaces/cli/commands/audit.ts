@@ -1,11 +1,10 @@
 import type { Command } from 'commander';
 import type { AuditCounts, AuditReport, Difference } from '../../../application/operations/audit.ts';
-import { auditJson } from '../../http/audit-shape.ts';
 import { parseIsoTime } from '../../http/iso-time.ts';
-import { type CommandContext, withReplay } from '../command-context.ts';
+import { auditJson } from '../../http/operation-schemas.ts';
+import { type CommandContext, jsonOption, withReplay } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
-import { count, counted, table } from '../format.ts';
-import { jsonOption } from '../options.ts';
+import { count, counted, table } from '../terminal.ts';
 
 const help = `
 Counts anew, from the log, every reading that was ever accepted, and holds the ledger and the tables against it, for

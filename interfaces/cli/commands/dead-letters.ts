@@ -3,11 +3,10 @@ import { type Command, Option } from 'commander';
 import type { LetterChoice, Retried } from '../../../application/operations/dead-letters.ts';
 import type { LetterSummary, StoredLetter } from '../../../application/ports/dead-letters.ts';
 import { type ProjectionName, projectionNames } from '../../../application/projections/projection.ts';
-import { causes, letterJson } from '../../http/dead-letter-shapes.ts';
-import { type CommandContext, withReplay } from '../command-context.ts';
+import { causes, letterJson } from '../../http/dead-letter-routes.ts';
+import { type CommandContext, jsonOption, whole, withReplay } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
-import { count, counted, printable, table } from '../format.ts';
-import { jsonOption, whole } from '../options.ts';
+import { count, counted, printable, table } from '../terminal.ts';
 
 const help = `
 An event that a projection cannot apply waits here with the later events of its stream behind it; all other streams

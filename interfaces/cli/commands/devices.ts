@@ -1,10 +1,20 @@
 import type { Command } from 'commander';
-import type { CommandContext } from '../command-context.ts';
-import { exitCodesHelp } from '../exit-codes.ts';
-import { jsonOption, urlOption } from '../options.ts';
-import { deviceChangeCommands } from './device-changes.ts';
-import type { AddCommand } from './device-command.ts';
-import { deviceQueryCommands } from './device-queries.ts';
+import type { z } from 'zod';
+import type { device, historyEntry, positionedDevice } from '../../http/device-schemas.ts';
+import { type ApiClient, apiClient, type Query } from '../api-client.ts';
+import {
+  type CommandContext,
+  clientOptions,
+  each,
+  jsonOption,
+  type Label,
+  label,
+  localUrl,
+  urlOption,
+  whole,
+} from '../command-context.ts';
+import { exitCodesHelp, UsageError } from '../exit-codes.ts';
+import { printable, table } from '../terminal.ts';
 
 const examples = `
 Examples:
@@ -28,4 +38,209 @@ export function devicesCommand(program: Command, context: CommandContext): void 
       .addHelpText('after', `\nExample:\n  fieldlog devices ${example}\n${exitCodesHelp}`);
   deviceQueryCommands(add, context);
   deviceChangeCommands(add, context);
+}
+
+export type PositionedDevice = z.output<typeof positionedDevice>;
+export type ApiOptions = { readonly url?: string; readonly json?: boolean };
+
+/** Adds one command on devices; `example` is what it may look like. */
+export type AddCommand = (name: string, description: string, example: string) => Command;
+
+export const clientOf = ({ url }: ApiOptions, context: CommandContext): ApiClient =>
+  apiClient(url ?? localUrl(context), clientOptions(context));
+
+export const deviceAddress = (id: string): string => `/api/v1/devices/${encodeURIComponent(id)}`;
+
+export function deviceText({ deviceId, labels, position: _, ...rest }: PositionedDevice): string {
+  const lines = Object.entries({ id: deviceId, ...rest, labels: labelText(labels) });
+  const width = Math.max(...lines.map(([name]) => name.length));
+  return lines.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}\n`).join('');
+}
+
+export const labelText = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ');
+
+type Details = { readonly name?: string; readonly type?: string; readonly label?: readonly Label[] | false };
+type Condition = { readonly ifRevision?: number };
+type Reason = { readonly reason: string };
+
+export function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
+  add(
+    'register [id]',
+    'Register a device; one without an id is given one',
+    'register boiler-7 --name "Boiler 7" --type boiler',
+  )
+    .requiredOption('--name <name>', 'what people call it')
+    .requiredOption('--type <type>', 'what kind of device it is')
+    .option('--label <key=value>', 'a label; repeat it', each(label))
+    .action((deviceId: string | undefined, options: ApiOptions & Details) =>
+      send('POST', '/api/v1/devices', { deviceId, ...detailsOf(options) }, options),
+    );
+
+  change('set <id>', 'Change name, type or labels', 'set boiler-7 --name "Boiler 7, left"')
+    .option('--name <name>', 'the new name')
+    .option('--type <type>', 'the new type')
+    .option('--label <key=value>', 'a label; repeat it; these replace all there were', each(label))
+    .option('--no-label', 'take all labels off')
+    .action((id: string, options: ApiOptions & Details & Condition) => {
+      const details = detailsOf(options);
+      if (Object.keys(details).length === 0)
+        throw new UsageError('say what to set: --name, --type, --label or --no-label');
+      return send('PATCH', deviceAddress(id), details, options);
+    });
+
+  change(
+    'suspend <id>',
+    'Refuse its readings until it is reinstated',
+    'suspend boiler-7 --reason "Sensor drifts"',
+  )
+    .requiredOption('--reason <text>', 'why, for those who read the history')
+    .action((id: string, options: ApiOptions & Condition & Reason) =>
+      send('POST', `${deviceAddress(id)}/suspend`, { reason: options.reason }, options),
+    );
+
+  change('reinstate <id>', 'Take the readings of a suspended device again', 'reinstate boiler-7').action(
+    (id: string, options: ApiOptions & Condition) =>
+      send('POST', `${deviceAddress(id)}/reinstate`, {}, options),
+  );
+
+  change('decommission <id>', 'Refuse its readings, for good', 'decommission boiler-7 --reason Scrapped')
+    .requiredOption('--reason <text>', 'why, for those who read the history')
+    .action((id: string, options: ApiOptions & Condition & Reason) =>
+      send('POST', `${deviceAddress(id)}/decommission`, { reason: options.reason }, options),
+    );
+
+  change(
+    'erase <id>',
+    'Have everything personal of it forgotten, its telemetry too, for good',
+    'erase boiler-7 --reason "Asked for by its owner"',
+  )
+    .requiredOption('--reason <text>', 'why; it is kept, so say nothing personal in it')
+    .action((id: string, options: ApiOptions & Condition & Reason) =>
+      send('POST', `${deviceAddress(id)}/erase`, { reason: options.reason }, options),
+    );
+
+  function change(...what: Parameters<AddCommand>) {
+    return add(...what).option(
+      '--if-revision <revision>',
+      'only if the device still stands at this revision',
+      whole(0, 999_999_999),
+    );
+  }
+
+  async function send(
+    method: 'POST' | 'PATCH',
+    path: string,
+    body: unknown,
+    { ifRevision, ...options }: ApiOptions & Condition,
+  ): Promise<void> {
+    const headers = ifRevision === undefined ? {} : { 'If-Match': `"${ifRevision}"` };
+    const device = await clientOf(options, context).send<PositionedDevice>(method, path, body, headers);
+    await context.terminal.out(options.json ? `${JSON.stringify(device)}\n` : deviceText(device));
+  }
+}
+
+function detailsOf({ name, type, label: labels }: Details): Record<string, unknown> {
+  return {
+    ...(name !== undefined && { name }),
+    ...(type !== undefined && { type }),
+    ...(labels !== undefined && { labels: Object.fromEntries(labels || []) }),
+  };
+}
+
+type Device = z.output<typeof device>;
+type HistoryEntry = z.output<typeof historyEntry>;
+
+type Limit = { readonly limit: number };
+type Filter = {
+  readonly status?: string;
+  readonly type?: string;
+  readonly label?: readonly Label[];
+  readonly q?: string;
+};
+
+const pageSize = 1000;
+
+export function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
+  add('list', 'Devices that are registered, by id', 'list --type boiler --label site=basement')
+    .option('--status <status>', 'active, suspended, decommissioned or erased')
+    .option('--type <type>', 'of this type')
+    .option('--label <key=value>', 'with this label; repeat it to ask for several', each(label))
+    .option('--q <text>', 'with this in their id or name')
+    .option('--limit <devices>', 'devices at most', whole(1, 1_000_000), 100)
+    .action(list);
+  add('show <id>', 'One device, as it is or as it was', 'show boiler-7 --at 2026-03-29T00:00:00Z')
+    .option('--at <moment>', 'a revision, or a time in ISO 8601')
+    .action(show);
+  add('history <id>', 'Who changed what of a device, and when', 'history boiler-7 --json')
+    .option('--limit <changes>', 'changes at most', whole(1, 1_000_000), 100)
+    .action(history);
+
+  async function list({
+    status,
+    type,
+    label: labels,
+    q,
+    ...options
+  }: ApiOptions & Limit & Filter): Promise<void> {
+    const filter = { status, type, q, label: labels?.map(([key, value]) => `${key}:${value}`) };
+    const devices = await pages<Device>('/api/v1/devices', 'devices', filter, options);
+    const rows = devices.map((one) => [one.deviceId, one.status, one.type, one.name, labelText(one.labels)]);
+    await answer(devices, () => table(['id', 'status', 'type', 'name', 'labels'], rows), options);
+  }
+
+  async function show(id: string, { at, ...options }: ApiOptions & { at?: string }): Promise<void> {
+    const found = await clientOf(options, context).get<PositionedDevice>(deviceAddress(id), { at });
+    await answer(found, () => deviceText(found), options);
+  }
+
+  async function history(id: string, options: ApiOptions & Limit): Promise<void> {
+    const entries = await pages<HistoryEntry>(`${deviceAddress(id)}/history`, 'history', {}, options);
+    const rows = entries.map(({ revision, at, event, changes, reason, actor }) => [
+      String(revision),
+      at,
+      event,
+      changes.map(({ field, from, to }) => `${field}: ${valueText(from)} → ${valueText(to)}`).join('; '),
+      reason ?? '',
+      actor,
+    ]);
+    await answer(
+      entries,
+      () => table(['revision', 'at', 'event', 'changes', 'reason', 'actor'], rows),
+      options,
+    );
+  }
+
+  /** As many pages as the limit takes; says so when there are more. */
+  async function pages<Row>(
+    path: string,
+    member: string,
+    query: Query,
+    options: ApiOptions & Limit,
+  ): Promise<Row[]> {
+    const client = clientOf(options, context);
+    const rows: Row[] = [];
+    for (let cursor: string | undefined; ; ) {
+      const limit = Math.min(pageSize, options.limit - rows.length);
+      const page = await client.get<Record<string, unknown>>(path, { ...query, limit, cursor });
+      rows.push(...(page[member] as Row[]));
+      if (typeof page.next !== 'string') return rows;
+      if (rows.length >= options.limit) {
+        context.terminal.note(`There are more: raise --limit ${options.limit}`);
+        return rows;
+      }
+      cursor = page.next;
+    }
+  }
+
+  async function answer(value: unknown, text: () => string, { json }: ApiOptions): Promise<void> {
+    await context.terminal.out(json ? `${JSON.stringify(value)}\n` : text());
+  }
+}
+
+function valueText(value: unknown): string {
+  if (value === null) return 'nothing';
+  return typeof value === 'object' ? labelText(value as Record<string, string>) || 'none' : String(value);
 }

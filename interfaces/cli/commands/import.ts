@@ -1,8 +1,15 @@
 import { type Command, Option } from 'commander';
 import { apiClient } from '../api-client.ts';
-import { type CommandContext, clientOptions, withSession } from '../command-context.ts';
+import {
+  type CommandContext,
+  clientOptions,
+  each,
+  jsonOption,
+  urlOption,
+  whole,
+  withSession,
+} from '../command-context.ts';
 import { exitCodes, exitCodesHelp } from '../exit-codes.ts';
-import { counted } from '../format.ts';
 import { metricColumn } from '../import/columns.ts';
 import { type HistoryFile, openHistory } from '../import/history-file.ts';
 import { importFile, type SendingOptions } from '../import/import-file.ts';
@@ -14,9 +21,7 @@ import { noRejects, openRejects, type Rejects } from '../import/rejects-file.ts'
 import { serverSink } from '../import/server-sink.ts';
 import { sessionSink } from '../import/session-sink.ts';
 import { newTally, totals } from '../import/tally.ts';
-import { each, jsonOption, urlOption, whole } from '../options.ts';
-import { showProgress } from '../progress-line.ts';
-import { whereDataIs } from '../where-data-is.ts';
+import { counted, showProgress, whereDataIs } from '../terminal.ts';
 
 const help = `
 Lines that cannot be read are told with line, column and reason, and all others are imported. Importing a file again

@@ -1,12 +1,11 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type ApiKey, type Scope, scopes } from '../../../application/ports/api-keys.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
-import type { Keys } from '../../composition/keys.ts';
+import type { Keys } from '../../composition/sessions.ts';
 import { isoTimeForm, parseIsoTime } from '../../http/iso-time.ts';
-import type { CommandContext } from '../command-context.ts';
+import { type CommandContext, jsonOption } from '../command-context.ts';
 import { exitCodesHelp, Refused } from '../exit-codes.ts';
-import { table } from '../format.ts';
-import { jsonOption } from '../options.ts';
+import { table } from '../terminal.ts';
 
 type Asked = { readonly name: string; readonly scopes: readonly Scope[]; readonly expires?: number };
 

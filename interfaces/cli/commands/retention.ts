@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
+import type { RetentionStatus } from '../../../application/operations/status.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
-import type { RetentionDesk } from '../../composition/retention-desk.ts';
-import type { CommandContext } from '../command-context.ts';
+import type { RetentionDesk } from '../../composition/retention.ts';
+import { type CommandContext, jsonOption } from '../command-context.ts';
 import { exitCodesHelp } from '../exit-codes.ts';
-import { jsonOption } from '../options.ts';
-import { removedText, retentionText } from './retention-texts.ts';
+import { count, table } from '../terminal.ts';
 
 const help = `
 RETENTION says how long points, and the rollups of minutes, hours and days, are kept: rules in JSON or a file of them.
@@ -71,4 +71,40 @@ async function withDesk(
   } finally {
     await desk.close();
   }
+}
+
+const words = ['points', 'minutes', 'hours', 'days'] as const;
+
+/** The policy in force and what it has done; nothing where there never was one. */
+export function retentionText({
+  policy,
+  since,
+  sweptTo,
+  sweeping,
+  endedAt,
+  removed,
+}: RetentionStatus): string {
+  if (since === null) return '';
+  const rules = policy.map((rule) => [
+    rule.type ?? 'any',
+    rule.metric ?? 'any',
+    ...words.map((word) => rule[word] ?? '-'),
+  ]);
+  const told =
+    rules.length === 0
+      ? 'Everything is kept for ever.\n'
+      : table(['kept of type', 'metric', ...words], rules, [...words]);
+  const under =
+    sweeping === null ? '' : `, the next is under way and has come to ${sweeping.after || 'no device yet'}`;
+  const last =
+    endedAt === null ? `No sweep has ended yet${under}` : `Swept to ${sweptTo}, by ${endedAt}${under}`;
+  return `\n${told}In force since ${since}. ${last}.\n\n${removedText('removed', removed)}`;
+}
+
+export function removedText(heading: string, removed: RetentionStatus['removed']): string {
+  const rows = [
+    ...words.map((word) => [word, count(removed[word])]),
+    ['rows that lost a metric', count(removed.trimmed)],
+  ];
+  return table([heading, 'rows'], rows, ['rows']);
 }

@@ -3,7 +3,7 @@ import { configFrom } from '../../../infrastructure/config/config.ts';
 import type { Role } from '../../composition/roles.ts';
 import type { CommandContext } from '../command-context.ts';
 import { exitCodesHelp } from '../exit-codes.ts';
-import { whereDataIs } from '../where-data-is.ts';
+import { whereDataIs } from '../terminal.ts';
 
 const roles: Record<Role, { readonly description: string; readonly example: string }> = {
   serve: {

@@ -1,15 +1,28 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { isoTimeForm, parseIsoTime } from '../../http/iso-time.ts';
 import { apiClient } from '../api-client.ts';
-import { type CommandContext, clientOptions, localUrl } from '../command-context.ts';
+import {
+  type CommandContext,
+  clientOptions,
+  fraction,
+  jsonOption,
+  localUrl,
+  urlOption,
+  whole,
+} from '../command-context.ts';
 import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
-import { fraction, jsonOption, urlOption, whole } from '../options.ts';
-import { showProgress } from '../progress-line.ts';
 import { registerDevices } from '../register-devices.ts';
-import { type Checked, checkFleet, settledLedger } from '../simulate/check-fleet.ts';
+import {
+  type Checked,
+  checkFleet,
+  settledLedger,
+  simulationProgress,
+  simulationReport,
+  simulationSummary,
+} from '../simulate/check-fleet.ts';
 import { fleet } from '../simulate/fleet.ts';
 import { nothingSent, sendFleet } from '../simulate/send-fleet.ts';
-import { simulationProgress, simulationReport, simulationSummary } from '../simulate/simulate-summary.ts';
+import { showProgress } from '../terminal.ts';
 
 type Options = {
   readonly devices: number;

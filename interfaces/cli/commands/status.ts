@@ -3,11 +3,17 @@ import type { Command } from 'commander';
 import { type SystemStatus, systemStatus } from '../../../application/operations/status.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { apiClient } from '../api-client.ts';
-import { type CommandContext, clientOptions, localUrl, withSession } from '../command-context.ts';
+import {
+  type CommandContext,
+  clientOptions,
+  jsonOption,
+  localUrl,
+  urlOption,
+  withSession,
+} from '../command-context.ts';
 import { exitCodesHelp, ServerUnavailable } from '../exit-codes.ts';
-import { count, table } from '../format.ts';
-import { jsonOption, urlOption } from '../options.ts';
-import { retentionText } from './retention-texts.ts';
+import { count, table } from '../terminal.ts';
+import { retentionText } from './retention.ts';
 
 const help = `
 Asks the server at --url. Without --url it asks the one on this machine, and where none answers it reads the

@@ -1,4 +1,4 @@
-import { count, counted, perSecond, printable, seconds } from '../format.ts';
+import { count, counted, perSecond, printable, seconds } from '../terminal.ts';
 import type { HistoryFile } from './history-file.ts';
 import { type RefusedLine, type Tally, type Totals, totals } from './tally.ts';
 

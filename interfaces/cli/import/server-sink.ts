@@ -1,7 +1,6 @@
 import type { Reading } from '../../../domain/telemetry.ts';
-import { type ApiClient, ApiRefusal } from '../api-client.ts';
+import { type ApiClient, ApiRefusal, sentPositions } from '../api-client.ts';
 import { registerDevices } from '../register-devices.ts';
-import { sentPositions } from '../sent-positions.ts';
 import type { ReadingSink, RefusedReading } from './reading-sink.ts';
 
 type IngestAnswer = {

@@ -1,6 +1,6 @@
 import type { RefusalReason } from '../../../application/telemetry/ingest.ts';
 import { Rejection } from '../../../domain/decider.ts';
-import type { Session } from '../../composition/session.ts';
+import type { Session } from '../../composition/sessions.ts';
 import type { NewDevice } from '../register-devices.ts';
 import type { ReadingSink } from './reading-sink.ts';
 

@@ -1,6 +1,5 @@
-import type { Reading } from '../../../domain/telemetry.ts';
+import type { MetricValue, Reading } from '../../../domain/telemetry.ts';
 import type { NewDevice } from '../register-devices.ts';
-import { randomNumbers } from './random.ts';
 
 export type FleetPlan = {
   readonly devices: number;
@@ -120,3 +119,34 @@ export function fleet(plan: FleetPlan): Fleet {
 }
 
 const rounded = (value: number, digits: number): number => Math.round(value * 10 ** digits) / 10 ** digits;
+
+/** Numbers from 0 to below 1 that the same seed always gives in the same order (mulberry32). */
+export function randomNumbers(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** Many points told in little memory, whatever order they came in: two sums are equal when the points are. */
+export type PointSum = { readings: number; points: number; checksum: number };
+
+export const noPoints = (): PointSum => ({ readings: 0, points: 0, checksum: 0 });
+
+export function addPoint(sum: PointSum, timestamp: number, metric: string, value: MetricValue): void {
+  sum.points += 1;
+  sum.checksum = (sum.checksum + digest(`${timestamp} ${metric} ${JSON.stringify(value)}`)) >>> 0;
+}
+
+export const isSameSum = (a: PointSum, b: PointSum): boolean =>
+  a.readings === b.readings && a.points === b.points && a.checksum === b.checksum;
+
+/** FNV-1a. */
+function digest(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}

@@ -1,9 +1,7 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import { type ApiClient, ApiRefusal } from '../api-client.ts';
-import { pause } from '../pause.ts';
-import { type SentPositions, sentPositions } from '../sent-positions.ts';
-import type { Fleet, FleetReading } from './fleet.ts';
-import { addPoint, noPoints, type PointSum } from './point-sum.ts';
+import { type ApiClient, ApiRefusal, type SentPositions, sentPositions } from '../api-client.ts';
+import { pause } from '../terminal.ts';
+import { addPoint, type Fleet, type FleetReading, noPoints, type PointSum } from './fleet.ts';
 
 export type Pace = {
   readonly readingsPerSecond: number;

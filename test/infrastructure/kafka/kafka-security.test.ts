@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { kafkaClient } from '../../../infrastructure/kafka/client.ts';
 import { ensureTopic } from '../../../infrastructure/kafka/topics.ts';
-import { kafkaSecurity } from '../../../interfaces/composition/secure-connections.ts';
+import { kafkaSecurity } from '../../../interfaces/composition/distributed.ts';
 import { loggedTelemetrySourceContract } from '../../contracts/event-source.contract.ts';
 import { telemetryLogContract } from '../../contracts/telemetry-log.contract.ts';
 import { secureKafka } from '../../support/secure-kafka.ts';

@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
-import { count, seconds, table } from '../../../interfaces/cli/format.ts';
-import { showProgress } from '../../../interfaces/cli/progress-line.ts';
-import { terminalOn } from '../../../interfaces/cli/terminal.ts';
+import { count, seconds, showProgress, table, terminalOn } from '../../../interfaces/cli/terminal.ts';
 import { eventually } from '../../support/eventually.ts';
 
 function screen(properties: { isTTY?: boolean; columns?: number } = {}) {

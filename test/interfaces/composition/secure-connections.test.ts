@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configFrom } from '../../../infrastructure/config/config.ts';
-import { kafkaSecurity, mysqlSecurity } from '../../../interfaces/composition/secure-connections.ts';
+import { kafkaSecurity, mysqlSecurity } from '../../../interfaces/composition/distributed.ts';
 import { temporaryDirectory } from '../../infrastructure/sqlite/temporary-directory.ts';
 import { selfSigned } from '../../support/self-signed.ts';
 

@@ -1,6 +1,6 @@
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { pinoLog } from '../../../infrastructure/pino-log.ts';
-import { serve } from '../../../interfaces/composition/serve.ts';
+import { serve } from '../../../interfaces/composition/roles.ts';
 import { httpContract } from '../../contracts/http.contract.ts';
 import { distributedStores } from '../../support/distributed-stores.ts';
 import { needs } from '../../support/servers.ts';

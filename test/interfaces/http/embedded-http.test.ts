@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { pinoLog } from '../../../infrastructure/pino-log.ts';
-import { serve } from '../../../interfaces/composition/serve.ts';
+import { serve } from '../../../interfaces/composition/roles.ts';
 import { httpContract } from '../../contracts/http.contract.ts';
 
 httpContract('The embedded profile', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { nestsTooDeep } from '../../../interfaces/http/nesting.ts';
+import { nestsTooDeep } from '../../../interfaces/http/body.ts';
 
 /** Anything up to three deep, its strings full of what looks like more. */
 const shallow = fc.json({

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type ClientRequest, get, type IncomingMessage } from 'node:http';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { SqliteSource } from '../../../infrastructure/sqlite/log-source.ts';
-import { serve } from '../../../interfaces/composition/serve.ts';
+import { serve } from '../../../interfaces/composition/roles.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type HttpClient, httpClient } from '../../support/http-client.ts';
 import { quiet, type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { versionOf } from '../../../application/projections/projection.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
-import { serve } from '../../../interfaces/composition/serve.ts';
+import { serve } from '../../../interfaces/composition/roles.ts';
 import { checkedClient } from '../../support/checked-client.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { HttpClient } from '../../support/http-client.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Registry } from 'prom-client';
 import type { BatchConsumer, Position, Positioned } from '../../../application/ports/event-source.ts';
 import { measureStalls } from '../../../infrastructure/metrics/projector-metrics.ts';
-import { type ProjectorWatch, projectorWatch } from '../../../interfaces/workers/projector-watch.ts';
+import { type ProjectorWatch, projectorWatch } from '../../../interfaces/workers/stall-detector.ts';
 import { eventually } from '../../support/eventually.ts';
 
 const patience = 120;

@@ -3,10 +3,9 @@ import type { AuditQuery } from '../../application/operations/audit.ts';
 import type { BuildTask, Replay, WorkOptions } from '../../application/operations/operations.ts';
 import type { Claimed } from '../../application/rebuild/rebuild.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { giveWay } from './give-way.ts';
-import { openLog } from './log.ts';
-import { openReplay } from './replay.ts';
-import { type Failure, failureOf } from './thread-failure.ts';
+import { giveWay, openLog } from './process.ts';
+import { openReplay } from './sessions.ts';
+import { type Failure, failureOf } from './worker-channel.ts';
 
 export type Task =
   | BuildTask
@@ -14,7 +13,10 @@ export type Task =
   | { readonly do: 'digest'; readonly projection: string; readonly generation?: number | undefined };
 
 /** What the thread tells of its task. */
-export type Told = { readonly claimed: Claimed } | { readonly done: unknown } | { readonly failed: Failure };
+export type TaskReply =
+  | { readonly claimed: Claimed }
+  | { readonly done: unknown }
+  | { readonly failed: Failure };
 
 if (!parentPort) throw new Error('The replay thread is started by a server, not by hand');
 const port = parentPort;
@@ -54,6 +56,6 @@ function perform(on: Replay, wanted: Task): Promise<unknown> {
     : on.rebuildDevice(name, deviceId, { ...options, keepOlder });
 }
 
-function tell(told: Told): void {
+function tell(told: TaskReply): void {
   port.postMessage(told);
 }

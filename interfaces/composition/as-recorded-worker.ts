@@ -3,12 +3,12 @@ import type { Point } from '../../application/ports/queries.ts';
 import type { RecordedQuery } from '../../application/telemetry/as-recorded.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { openContainer } from './container.ts';
-import { openLog } from './log.ts';
+import { openLog } from './process.ts';
 import { services as s } from './services.ts';
-import { type Failure, failureOf } from './thread-failure.ts';
+import { type Failure, failureOf } from './worker-channel.ts';
 
 /** The next chunk comes when it is asked for. */
-export type Told = { readonly points: readonly Point[] } | 'done' | { readonly failed: Failure };
+export type PointsReply = { readonly points: readonly Point[] } | 'done' | { readonly failed: Failure };
 export type Asked = 'more' | 'stop';
 
 if (!parentPort) throw new Error('The thread of a query is started by a server, not by hand');
@@ -38,6 +38,6 @@ try {
   port.close();
 }
 
-function tell(told: Told): void {
+function tell(told: PointsReply): void {
   port.postMessage(told);
 }

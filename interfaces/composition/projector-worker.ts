@@ -3,7 +3,7 @@ import { projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { pinoLog } from '../../infrastructure/pino-log.ts';
 import { openContainer } from './container.ts';
-import { giveWay } from './give-way.ts';
+import { giveWay } from './process.ts';
 import { startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
 

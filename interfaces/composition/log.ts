@@ -1,1 +1,0 @@
-export { pinoLog as openLog } from '../../infrastructure/pino-log.ts';

@@ -1,0 +1,219 @@
+import type { Registry } from 'prom-client';
+import { z } from 'zod';
+import { systemStatus } from '../../application/operations/status.ts';
+import type { ProgressQueries } from '../../application/ports/queries.ts';
+import type { RetentionRecords } from '../../application/ports/retention.ts';
+import type { Log } from '../../application/ports/system.ts';
+import type { Freshness } from '../../application/progress.ts';
+import { HttpProblem } from './problems.ts';
+import { type Route, route } from './route.ts';
+import { single } from './validation.ts';
+
+export type Operation = Readiness & {
+  readonly metrics: Registry;
+  /** Metrics of other threads of the process, in the text format of Prometheus. */
+  readonly moreMetrics: readonly (() => Promise<string>)[];
+  /** What stands still although it should move, one sentence each; to start the process again should help. */
+  readonly stalled: () => readonly string[];
+  readonly version: string;
+};
+
+export function operationRoutes(operation: Operation): readonly Route[] {
+  const { metrics, moreMetrics, stalled, version } = operation;
+  return [
+    route({
+      method: 'get',
+      path: '/health/live',
+      scope: 'public',
+      tag: 'Operation',
+      summary: 'Whether the process answers and everything in it moves',
+      description:
+        '503 while a projector of this process stands still although events wait; the servers it depends on are not asked.',
+      answers: {
+        200: {
+          description: 'It does.',
+          content: { 'application/json': z.strictObject({ status: z.literal('live'), version: z.string() }) },
+        },
+      },
+      problems: ['not-live'],
+      async handle() {
+        const still = stalled();
+        if (still.length > 0) throw new HttpProblem('not-live', still.join('; '));
+        return { status: 200, json: { status: 'live', version } };
+      },
+    }),
+
+    readinessRoute(operation),
+
+    route({
+      method: 'get',
+      path: '/metrics',
+      scope: 'operate',
+      orBy: 'metrics-token',
+      tag: 'Operation',
+      summary: 'Metrics for Prometheus',
+      answers: { 200: { description: 'Text format 0.0.4.', content: { 'text/plain': z.string() } } },
+      async handle({ res }) {
+        const texts = await Promise.all([metrics.metrics(), ...moreMetrics.map((read) => read())]);
+        res.set('Content-Type', metrics.contentType).end(texts.join('\n'));
+        return undefined;
+      },
+    }),
+  ];
+}
+
+/** Dependencies by name; each call rejects when it cannot be used. */
+export type Checks = Readonly<Record<string, () => Promise<void>>>;
+
+export type Readiness = {
+  readonly checks: Checks;
+  /** Of the dependencies, those without which the process is of no use; all of them when absent. */
+  readonly needed?: readonly string[] | undefined;
+  readonly log: Log;
+  readonly closing: () => boolean;
+};
+
+const checkWithin = 2000;
+
+export function readinessRoute({ checks, needed, log, closing }: Readiness): Route {
+  const names = Object.keys(checks);
+  const isNeeded = (name: string) => needed?.includes(name) ?? true;
+  const error = `must be one of ${names.join(', ')}`;
+
+  return route({
+    method: 'get',
+    path: '/health/ready',
+    scope: 'public',
+    tag: 'Operation',
+    summary: 'Whether requests can be served now',
+    description:
+      '503 while the server shuts down, or a dependency cannot be used without which it can take neither readings nor commands. `checks` tells of those that only queries need too. With `dependency`, the answer is about that one alone.',
+    query: z.strictObject({
+      dependency: single(error)
+        .refine((name) => names.includes(name), { error })
+        .optional()
+        .meta({ description: `One of \`checks\`: ${names.join(', ')}.` }),
+    }),
+    answers: {
+      200: {
+        description: 'They can.',
+        content: {
+          'application/json': z.strictObject({
+            status: z.literal('ready'),
+            checks: z.record(z.string(), z.enum(['ok', 'failed'])),
+          }),
+        },
+      },
+    },
+    problems: ['not-ready'],
+    async handle({ context, query }) {
+      if (closing()) throw new HttpProblem('not-ready', 'The server is shutting down');
+      const asked = query.dependency === undefined ? names : [query.dependency];
+      const { correlationId } = context.caller;
+      const passed = await Promise.all(asked.map((name) => passes(name, correlationId)));
+      const told = Object.fromEntries(asked.map((name, i) => [name, passed[i] ? 'ok' : 'failed']));
+      const missing = asked.filter((name, i) => !passed[i] && (query.dependency === name || isNeeded(name)));
+      if (missing.length > 0)
+        throw new HttpProblem('not-ready', `Failed: ${missing.join(', ')}`, { members: { checks: told } });
+      return { status: 200, json: { status: 'ready', checks: told } };
+    },
+  });
+
+  async function passes(name: string, correlationId: string): Promise<boolean> {
+    const timeout = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => timeout.reject(new Error(`No answer within ${checkWithin} ms`)),
+      checkWithin,
+    );
+    try {
+      await Promise.race([checks[name]?.(), timeout.promise]);
+      return true;
+    } catch (err) {
+      log.warn({ correlationId, check: name, err }, 'A dependency is not ready');
+      return false;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+const readings = (description: string) => z.int().min(0).meta({ description });
+
+const kept = z
+  .string()
+  .optional()
+  .meta({ examples: ['90d', 'forever'] });
+const rows = z.int().min(0);
+const time = z.iso.datetime();
+
+const retention = z.strictObject({
+  policy: z
+    .array(
+      z.strictObject({
+        type: z.string().optional(),
+        metric: z.string().optional(),
+        points: kept,
+        minutes: kept,
+        hours: kept,
+        days: kept,
+      }),
+    )
+    .meta({ description: 'The newest; empty when everything is kept for ever.' }),
+  since: time.nullable().meta({ description: 'From when on it counts, by the time of arrival.' }),
+  sweptTo: time.nullable().meta({ description: 'Everything is gone that was too old then.' }),
+  sweeping: z
+    .strictObject({ to: time, after: z.string() })
+    .nullable()
+    .meta({ description: 'The sweep under way, and the device it has come to.' }),
+  endedAt: time.nullable().meta({ description: 'When the last sweep ended.' }),
+  removed: z
+    .strictObject({ points: rows, minutes: rows, hours: rows, days: rows, trimmed: rows })
+    .meta({ description: 'Rows of the active generation; those trimmed lost a metric and stay.' }),
+});
+
+const status = z
+  .strictObject({
+    projections: z.array(
+      z.strictObject({
+        projection: z.string().meta({ examples: ['telemetry'] }),
+        generation: z.int().meta({ description: 'Which of the built copies is read.' }),
+        version: z.int(),
+        positions: z.array(z.string()).meta({ description: 'Consumed up to here, one for each partition.' }),
+        lag: z
+          .int()
+          .nullable()
+          .meta({ description: 'Events not consumed yet; null while the log cannot be asked.' }),
+        deadLetters: z.record(z.string(), z.int()).meta({ description: 'Those waiting, by cause.' }),
+      }),
+    ),
+    ledger: z
+      .strictObject({
+        stored: readings('Kept as new.'),
+        duplicate: readings('Told nothing new.'),
+        corrected: readings('Changed one that was there, or added to it.'),
+        deadLettered: readings('Could not be applied.'),
+        late: readings('Older than points are kept when they came.'),
+        retracted: readings('Of those stored, taken back later.'),
+        expired: readings('Of those stored, removed since points are kept no longer.'),
+      })
+      .meta({ description: 'What became of the readings consumed so far: each is counted once.' }),
+    retention: retention.meta({
+      description: 'How long points and rollups are kept, and what has been removed.',
+    }),
+  })
+  .meta({ id: 'Status' });
+
+export const statusRoute = (
+  progress: ProgressQueries,
+  freshness: Freshness,
+  records: Pick<RetentionRecords, 'schedule' | 'activeSweep'>,
+): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/status',
+    scope: 'operate',
+    tag: 'Operation',
+    summary: 'How far the projections have come, and what became of the readings',
+    answers: { 200: { description: 'As it is now.', content: { 'application/json': status } } },
+    handle: async () => ({ status: 200, json: await systemStatus(progress, freshness, records) }),
+  });

@@ -1,0 +1,173 @@
+import { once } from 'node:events';
+import { unwatchFile, watchFile } from 'node:fs';
+import { createServer, IncomingMessage, type Server, ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { createSecureContext } from 'node:tls';
+import type { Express } from 'express';
+import type { Log } from '../../application/ports/system.ts';
+import { fileNamedBy } from '../../infrastructure/config/config.ts';
+import { StartupError } from '../../infrastructure/startup-error.ts';
+
+export type HttpServer = {
+  readonly app: Express;
+  readonly scheme: 'http' | 'https';
+  /** Resolves with the address once connections are accepted; port 0 is any that is free. */
+  listen(port: number, host: string): Promise<AddressInfo>;
+  /**
+   * Not ready from now on; after `lead` milliseconds no connection is accepted any more, and requests under way may
+   * go on for `drain` milliseconds, after which what is left is cut off.
+   */
+  close(drain: number, lead?: number): Promise<void>;
+  /** Connections made from now on are shown this certificate. Throws for a server without one. */
+  renew(certificate: Certificate): void;
+};
+
+/** The application on a server of its own, which stops as `stopping` says. */
+export function serving(app: Express, stopping: Shutdown, certificate?: Certificate): HttpServer {
+  const server = expressServer(app, certificate);
+  stopping.watch(server);
+  // Longer than load balancers and devices keep an idle connection, so that it is they who close it.
+  server.keepAliveTimeout = 75_000;
+  return {
+    app,
+    scheme: certificate ? 'https' : 'http',
+
+    async listen(port, host) {
+      server.listen(port, host);
+      await once(server, 'listening');
+      return server.address() as AddressInfo;
+    },
+
+    close: (drain, lead = 0) => stopping.close(server, drain, lead),
+
+    renew(renewed) {
+      if (!('setSecureContext' in server)) throw new Error('This server was started without a certificate');
+      server.setSecureContext(renewed);
+    },
+  };
+}
+
+/**
+ * A server whose requests and responses are born with Express's prototypes. Express sets them on every request it
+ * handles, and changing the prototype of a live object is most of what a small request costs it; setting the one
+ * already there costs nothing. Express itself is as it was.
+ */
+export function expressServer(app: Express, certificate?: Certificate): Server | TlsServer {
+  const options = {
+    IncomingMessage: bornWith(IncomingMessage, app.request),
+    ServerResponse: bornWith(ServerResponse, app.response),
+  };
+  return certificate ? createTlsServer({ ...options, ...certificate }, app) : createServer(options, app);
+}
+
+function bornWith<Base extends typeof IncomingMessage | typeof ServerResponse>(
+  base: Base,
+  prototype: object,
+): Base {
+  function Born(...args: unknown[]): object {
+    return Reflect.construct(base, args, Born);
+  }
+  Born.prototype = prototype;
+  return Born as unknown as Base;
+}
+
+export type Shutdown = {
+  /** Whether the server is about to stop, and so not ready. */
+  readonly begun: () => boolean;
+  /** Keeps account of the requests under way. */
+  watch(server: Server): void;
+  /**
+   * From now on no connection is kept. After `lead` milliseconds, which load balancers need to notice, none is
+   * accepted. Requests under way may go on for `drain` milliseconds more; what is left then is cut off.
+   */
+  close(server: Server, drain: number, lead: number): Promise<void>;
+};
+
+export function shutdown(): Shutdown {
+  let begun = false;
+  let refusing = false;
+  const underWay = new Set<ServerResponse>();
+  return { begun: () => begun, watch, close };
+
+  function watch(server: Server): void {
+    // Before the application, which may have answered when it returns.
+    server.prependListener('request', (_req, res: ServerResponse) => {
+      underWay.add(res);
+      if (begun) giveUpConnection(res);
+      res.on('close', () => {
+        underWay.delete(res);
+        // Not sooner: on what looks idle the next request may be on its way, and during the lead it is welcome.
+        if (refusing) server.closeIdleConnections();
+      });
+    });
+  }
+
+  async function close(server: Server, drain: number, lead: number): Promise<void> {
+    begun = true;
+    for (const res of underWay) giveUpConnection(res);
+    if (lead > 0) await new Promise((resolve) => setTimeout(resolve, lead));
+    refusing = true;
+    const closed = once(server, 'close');
+    server.close();
+    const deadline = setTimeout(() => server.closeAllConnections(), drain);
+    await closed;
+    clearTimeout(deadline);
+  }
+}
+
+function giveUpConnection(res: ServerResponse): void {
+  if (!res.headersSent) res.setHeader('Connection', 'close');
+}
+
+/** A chain of certificates and the private key of its first, both PEM. */
+export type Certificate = { readonly cert: string; readonly key: string };
+
+/** The files a certificate is kept in, and renewed in by whoever renews it. */
+export type CertificateFiles = {
+  /** Throws a `StartupError` that says what is wrong with which file. */
+  read(): Certificate;
+  /** Calls `renewed` with what the files hold after each change, until the function it answers is called. */
+  follow(renewed: (certificate: Certificate) => void): () => void;
+};
+
+const lookEvery = 5000;
+
+/**
+ * The files are looked at rather than watched: where a secret is mounted they are links, which are swapped without
+ * any event for the file itself. While a pair does not match, as between two writes, the one before goes on.
+ */
+export function certificateFiles(certFile: string, keyFile: string, log: Log): CertificateFiles {
+  return { read, follow };
+
+  function read(): Certificate {
+    const certificate = {
+      cert: fileNamedBy('TLS_CERT_FILE', certFile),
+      key: fileNamedBy('TLS_KEY_FILE', keyFile),
+    };
+    try {
+      createSecureContext(certificate);
+    } catch (error) {
+      throw new StartupError(
+        `TLS_CERT_FILE and TLS_KEY_FILE must be a certificate in PEM and its key: ${(error as Error).message}`,
+      );
+    }
+    return certificate;
+  }
+
+  function follow(renewed: (certificate: Certificate) => void): () => void {
+    const look = (): void => {
+      try {
+        renewed(read());
+        log.info({ certFile }, 'The certificate was renewed');
+      } catch (err) {
+        log.error({ err, certFile }, 'The certificate cannot be renewed; the one before goes on');
+      }
+    };
+    const files = [certFile, keyFile];
+    for (const file of files) watchFile(file, { interval: lookEvery, persistent: false }, look);
+    return () => {
+      for (const file of files) unwatchFile(file, look);
+    };
+  }
+}

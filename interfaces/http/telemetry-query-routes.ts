@@ -1,0 +1,225 @@
+import type { Response } from 'express';
+import { z } from 'zod';
+import type { DeviceHistory } from '../../application/devices/device-stream.ts';
+import type { Calendar } from '../../application/ports/calendar.ts';
+import type { Point, TelemetryQueries, TelemetryScope } from '../../application/ports/queries.ts';
+import type { Ids } from '../../application/ports/system.ts';
+import type { Freshness } from '../../application/progress.ts';
+import type { ProjectionName } from '../../application/projections/projection.ts';
+import type { TelemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
+import type { Bucket, TelemetryBuckets } from '../../application/telemetry/buckets.ts';
+import { readingLimits } from '../../domain/telemetry.ts';
+import { consistencyParameters, consistent } from './consistency.ts';
+import { cursors, pageOf } from './cursor.ts';
+import { deviceFilterOf, deviceFilterParameters, requireRegistered } from './device-query-routes.ts';
+import { deviceParams } from './device-schemas.ts';
+import { untilGone } from './request-context.ts';
+import { type Exchange, type Route, route } from './route.ts';
+import { formatFor, limited, type RowPage, streamRows, untilFull } from './row-stream.ts';
+import {
+  bucketShape,
+  bucketsAnswer,
+  checkSeries,
+  devicePageParameters,
+  metricParameter,
+  pointShape,
+  pointsAnswer,
+  recordedAtParameter,
+  rowsAnswer,
+  seriesParameters,
+} from './telemetry-schemas.ts';
+
+const parameters = consistencyParameters.extend(seriesParameters);
+const deviceParameters = parameters.extend(recordedAtParameter);
+type Query = z.output<typeof parameters> & { readonly asRecordedAt?: number | undefined };
+
+const answers = {
+  200: rowsAnswer('Points, or buckets with `interval`.', z.union([pointsAnswer, bucketsAnswer])),
+};
+
+export function telemetrySeriesRoutes({
+  history,
+  telemetry,
+  asRecorded,
+  buckets,
+  calendar,
+  freshness,
+  ids,
+}: TelemetryQueryServices): readonly Route[] {
+  return [
+    route({
+      method: 'get',
+      path: '/api/v1/devices/:deviceId/telemetry',
+      scope: 'telemetry:read',
+      tag: 'Telemetry',
+      summary: 'What one device measured',
+      params: deviceParams,
+      query: deviceParameters.superRefine(checkSeries),
+      answers,
+      problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected', 'history-not-read'],
+      async handle(exchange) {
+        const { deviceId } = exchange.params;
+        await requireRegistered(history, deviceId);
+        return series(exchange, { deviceId });
+      },
+    }),
+
+    route({
+      method: 'get',
+      path: '/api/v1/telemetry',
+      scope: 'telemetry:read',
+      tag: 'Telemetry',
+      summary: 'What all devices that match measured',
+      description: 'Points by device id, then by time; buckets by time, over all devices together.',
+      query: parameters.extend(deviceFilterParameters.shape).superRefine(checkSeries),
+      answers,
+      problems: ['not-acceptable', 'not-yet-projected'],
+      handle: (exchange) => series(exchange, { devices: deviceFilterOf(exchange.query) }),
+    }),
+  ];
+
+  async function series(
+    { req, res, query }: Pick<Exchange<unknown, Query, unknown, unknown>, 'req' | 'res' | 'query'>,
+    scope: TelemetryScope,
+  ): Promise<undefined> {
+    const format = formatFor(req);
+    const headers = await consistent(freshness, projectionsOf(scope), query);
+    if (query.interval === undefined)
+      return streamRows(res, pointPage(query, scope, res), pointShape('devices' in scope), format, headers);
+    const zone = calendar.zone(query.tz ?? 'UTC');
+    const shape = bucketShape(query.aggregate ?? ['avg', 'min', 'max', 'sum', 'count'], zone);
+    return streamRows(res, bucketPage(query, query.interval, scope), shape, format, headers);
+  }
+
+  function pointPage(query: Query, scope: TelemetryScope, res: Response): RowPage<Point> {
+    const { metric: metrics, order, limit, asRecordedAt } = query;
+    const { from = readingLimits.earliest, to = readingLimits.latest + 1 } = query;
+    const cursor = cursors(ids, ['points', scope, metrics, from, to, order, asRecordedAt], pointKey);
+    const after = cursor.read(query.cursor);
+    const wanted = {
+      range: { from, to },
+      order,
+      limit: limit + 1,
+      ...(metrics !== undefined && { metrics }),
+      ...(after !== undefined && { after }),
+    };
+    const points =
+      asRecordedAt !== undefined && 'deviceId' in scope
+        ? asRecorded({ ...wanted, deviceId: scope.deviceId, recordedAt: asRecordedAt }, untilGone(res))
+        : telemetry.points({ ...wanted, scope });
+    return limited(points, limit, ({ deviceId, timestamp, metric }) =>
+      cursor.write({ deviceId, timestamp, metric }),
+    );
+  }
+
+  function bucketPage(query: Query, interval: string, scope: TelemetryScope): RowPage<Bucket> {
+    const { metric: metrics, from, to, order, limit, tz = 'UTC' } = query;
+    const cursor = cursors(ids, ['buckets', scope, metrics, from, to, order, interval, tz], z.number());
+    const after = cursor.read(query.cursor);
+    const found = buckets.buckets({
+      scope,
+      range: { ...(from !== undefined && { from }), ...(to !== undefined && { to }) },
+      interval,
+      tz,
+      order,
+      limit,
+      ...(metrics !== undefined && { metrics }),
+      ...(after !== undefined && { after }),
+    });
+    return untilFull(found, limit, ({ start }) => cursor.write(start));
+  }
+}
+
+const pointKey = z.object({ deviceId: z.string(), timestamp: z.number(), metric: z.string() });
+
+const latestParameters = consistencyParameters.extend({ metric: metricParameter });
+const fleetLatestParameters = latestParameters.extend({
+  ...deviceFilterParameters.shape,
+  ...devicePageParameters,
+});
+type LatestQuery = z.output<typeof latestParameters> &
+  Partial<Pick<z.output<typeof fleetLatestParameters>, 'limit' | 'cursor'>>;
+
+const latestAnswers = { 200: rowsAnswer('The newest point of each metric.', pointsAnswer) };
+
+export function telemetryLatestRoutes({
+  history,
+  telemetry,
+  freshness,
+  ids,
+}: Pick<TelemetryQueryServices, 'history' | 'telemetry' | 'freshness' | 'ids'>): readonly Route[] {
+  return [
+    route({
+      method: 'get',
+      path: '/api/v1/devices/:deviceId/telemetry/latest',
+      scope: 'telemetry:read',
+      tag: 'Telemetry',
+      summary: 'What one device measured last',
+      params: deviceParams,
+      query: latestParameters,
+      answers: latestAnswers,
+      problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected'],
+      async handle(exchange) {
+        const { deviceId } = exchange.params;
+        await requireRegistered(history, deviceId);
+        return latest(exchange, { deviceId });
+      },
+    }),
+
+    route({
+      method: 'get',
+      path: '/api/v1/telemetry/latest',
+      scope: 'telemetry:read',
+      tag: 'Telemetry',
+      summary: 'What each device that matches measured last',
+      description: 'By device id. A page holds all of a device or none of it.',
+      query: fleetLatestParameters,
+      answers: latestAnswers,
+      problems: ['not-acceptable', 'not-yet-projected'],
+      handle: (exchange) => latest(exchange, { devices: deviceFilterOf(exchange.query) }),
+    }),
+  ];
+
+  async function latest(
+    { req, res, query }: Pick<Exchange<unknown, LatestQuery, unknown, unknown>, 'req' | 'res' | 'query'>,
+    scope: TelemetryScope,
+  ): Promise<undefined> {
+    const format = formatFor(req);
+    const { metric: metrics, limit = 1 } = query;
+    const cursor = cursors(ids, ['latest', scope, metrics], z.string());
+    const after = cursor.read(query.cursor);
+    const headers = await consistent(freshness, projectionsOf(scope), query);
+    const found = await telemetry.latest(scope, {
+      limit: limit + 1,
+      ...(metrics !== undefined && { metrics }),
+      ...(after !== undefined && { after }),
+    });
+    const page = pageOf(found, limit, ({ deviceId }) => deviceId, cursor);
+    const points = page.rows.flatMap(({ deviceId, points }) =>
+      points.map((point) => ({ deviceId, ...point })),
+    );
+    const rows = { rows: once(points), next: () => page.next };
+    return streamRows(res, rows, pointShape('devices' in scope), format, headers);
+  }
+}
+
+async function* once(points: readonly Point[]): AsyncGenerator<readonly Point[]> {
+  yield points;
+}
+
+/** What queries of telemetry are answered with. */
+export type TelemetryQueryServices = {
+  readonly history: DeviceHistory;
+  readonly telemetry: TelemetryQueries;
+  readonly asRecorded: TelemetryAsRecorded;
+  readonly buckets: TelemetryBuckets;
+  readonly calendar: Calendar;
+  readonly freshness: Freshness;
+  readonly ids: Ids;
+};
+
+/** The read models an answer about the scope is made of. */
+export function projectionsOf(scope: TelemetryScope): readonly ProjectionName[] {
+  const filtered = 'devices' in scope && Object.keys(scope.devices).length > 0;
+  return filtered ? ['telemetry', 'devices'] : ['telemetry'];
+}
