@@ -1,5 +1,5 @@
 import type { Reading } from '../../../domain/telemetry/reading.ts';
-import type { NewDevice } from '../register-devices.ts';
+import type { NewDevice } from '../import/sinks.ts';
 import { randomNumbers } from './random.ts';
 
 export type FleetPlan = {
