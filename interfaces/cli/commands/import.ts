@@ -11,16 +11,13 @@ import {
 } from '../command-context.ts';
 import { exitCodes, exitCodesHelp } from '../exit-codes.ts';
 import { metricColumn } from '../import/columns.ts';
-import { type HistoryFile, openHistory } from '../import/history-file.ts';
-import { importFile, type SendingOptions } from '../import/import-file.ts';
+import { newTally, totals } from '../import/counts.ts';
+import { type HistoryFile, importFile, openHistory, type SendingOptions } from '../import/import-file.ts';
 import { delimiter, historyOptions, type ImportOptions, sendingOptions } from '../import/import-options.ts';
-import { importProgress, importReport, importSummary } from '../import/import-summary.ts';
 import { inputFormats } from '../import/input-file.ts';
-import type { ReadingSink } from '../import/reading-sink.ts';
-import { noRejects, openRejects, type Rejects } from '../import/rejects-file.ts';
-import { serverSink } from '../import/server-sink.ts';
-import { sessionSink } from '../import/session-sink.ts';
-import { newTally, totals } from '../import/tally.ts';
+import { noRejects, openRejects, type Rejects } from '../import/rejects.ts';
+import { importProgress, importReport, importSummary } from '../import/report.ts';
+import { type ReadingSink, serverSink, sessionSink } from '../import/sinks.ts';
 import { counted, showProgress, whereDataIs } from '../terminal.ts';
 
 const help = `

@@ -11,7 +11,7 @@ import {
   whole,
 } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
-import { registerDevices } from '../register-devices.ts';
+import { registerDevices } from '../import/sinks.ts';
 import {
   type Checked,
   checkFleet,

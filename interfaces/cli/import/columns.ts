@@ -1,7 +1,6 @@
 import { deviceIdForm, isMetricName } from '../../../domain/telemetry.ts';
 import { UsageError } from '../exit-codes.ts';
-import { type ColumnKind, isAbsent, kindOf } from './cell-values.ts';
-import type { Row } from './rows.ts';
+import { type ColumnKind, isAbsent, kindOf, type Row } from './cells.ts';
 
 export type MetricColumn = { readonly column: string; readonly metric: string };
 

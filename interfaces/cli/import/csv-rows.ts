@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { type CsvError, type Info, parse } from 'csv-parse';
 import { UsageError } from '../exit-codes.ts';
-import { type BrokenRow, greatestRecord, type Row, type Rows } from './rows.ts';
+import { type BrokenRow, greatestRecord, type Row, type Rows } from './cells.ts';
 
 type Cells = { readonly line: number; readonly cells: readonly string[] };
 

@@ -1,8 +1,7 @@
 import { registration } from '../../http/device-schemas.ts';
 import { UsageError } from '../exit-codes.ts';
 import type { MetricColumn } from './columns.ts';
-import type { HistoryOptions } from './history-file.ts';
-import type { SendingOptions } from './import-file.ts';
+import type { HistoryOptions, SendingOptions } from './import-file.ts';
 import type { InputFormat } from './input-file.ts';
 import { timeReader } from './timestamps.ts';
 

@@ -3,9 +3,9 @@ import { stat } from 'node:fs/promises';
 import { addAbortSignal } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { UsageError } from '../exit-codes.ts';
+import type { Rows } from './cells.ts';
 import { csvRows } from './csv-rows.ts';
 import { jsonArrayRows, ndjsonRows } from './json-rows.ts';
-import type { Rows } from './rows.ts';
 
 export const inputFormats = ['auto', 'csv', 'ndjson', 'json'] as const;
 export type InputFormat = (typeof inputFormats)[number];

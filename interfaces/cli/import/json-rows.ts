@@ -1,4 +1,4 @@
-import { type BrokenRow, greatestRecord, type Row } from './rows.ts';
+import { type BrokenRow, greatestRecord, type Row } from './cells.ts';
 
 /** One JSON object a line. Blank lines are no records. */
 export async function* ndjsonRows(text: AsyncIterable<string>): AsyncGenerator<Row | BrokenRow> {

@@ -2,10 +2,8 @@ import { isDeviceId, type MetricValue, type Reading, readingLimits } from '../..
 import { readingSchema, submittedReading } from '../../http/reading-schema.ts';
 import { explain } from '../../http/validation.ts';
 import { UsageError } from '../exit-codes.ts';
-import { BadValue } from './bad-value.ts';
-import { isAbsent, numericValue, textValue } from './cell-values.ts';
+import { BadValue, isAbsent, numericValue, type Row, textValue } from './cells.ts';
 import { type ColumnOptions, type Columns, columnsOf } from './columns.ts';
-import type { Row } from './rows.ts';
 import type { TimeReader } from './timestamps.ts';
 
 export type Refusal = { readonly column?: string; readonly reason: string };

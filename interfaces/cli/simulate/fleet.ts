@@ -1,5 +1,5 @@
 import type { MetricValue, Reading } from '../../../domain/telemetry.ts';
-import type { NewDevice } from '../register-devices.ts';
+import type { NewDevice } from '../import/sinks.ts';
 
 export type FleetPlan = {
   readonly devices: number;

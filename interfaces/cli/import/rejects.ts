@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { UsageError } from '../exit-codes.ts';
-import type { RefusedLine } from './tally.ts';
+import type { RefusedLine } from './counts.ts';
 
 /** Keeps refused lines with what they held, as NDJSON. */
 export type Rejects = {

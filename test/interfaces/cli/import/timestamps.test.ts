@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { DateTime } from 'luxon';
-import { readingLimits } from '../../../domain/telemetry.ts';
-import { BadValue } from '../../../interfaces/cli/import/bad-value.ts';
-import { timeReader } from '../../../interfaces/cli/import/timestamps.ts';
+import { readingLimits } from '../../../../domain/telemetry.ts';
+import { BadValue } from '../../../../interfaces/cli/import/cells.ts';
+import { timeReader } from '../../../../interfaces/cli/import/timestamps.ts';
 
 const iso = (time: number) => new Date(time).toISOString();
 

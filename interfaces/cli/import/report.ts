@@ -1,6 +1,6 @@
 import { count, counted, perSecond, printable, seconds } from '../terminal.ts';
-import type { HistoryFile } from './history-file.ts';
-import { type RefusedLine, type Tally, type Totals, totals } from './tally.ts';
+import { type RefusedLine, type Tally, type Totals, totals } from './counts.ts';
+import type { HistoryFile } from './import-file.ts';
 
 export type ImportReport = Totals & {
   readonly into: string;

@@ -3,11 +3,11 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
-import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
-import type { MetricValue, Reading } from '../../../domain/telemetry.ts';
-import { Interrupted } from '../../../interfaces/cli/exit-codes.ts';
-import { runCli } from '../../support/cli.ts';
-import { type Recorded, recordingSession } from '../../support/recording-session.ts';
+import { TelemetryLogUnavailable } from '../../../../application/ports/telemetry-log.ts';
+import type { MetricValue, Reading } from '../../../../domain/telemetry.ts';
+import { Interrupted } from '../../../../interfaces/cli/exit-codes.ts';
+import { runCli } from '../../../support/cli.ts';
+import { type Recorded, recordingSession } from '../../../support/recording-session.ts';
 
 const day = (text: string) => Date.parse(`2026-01-${text}T00:00:00Z`);
 

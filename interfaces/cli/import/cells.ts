@@ -1,5 +1,4 @@
 import { isMetricValue, type MetricValue, readingLimits } from '../../../domain/telemetry.ts';
-import { BadValue } from './bad-value.ts';
 
 export type ColumnKind = 'number' | 'text';
 
@@ -40,3 +39,30 @@ function finite(number: number, value: unknown): number {
   if (!Number.isFinite(number)) throw new BadValue(value, 'must be a number that a double can hold');
   return number;
 }
+
+/** A cell that cannot be what its column is for; the message quotes it and says what would be right. */
+export class BadValue extends Error {
+  override readonly name = 'BadValue';
+
+  constructor(value: unknown, must: string) {
+    const text = (typeof value === 'string' ? JSON.stringify(value) : String(value)) ?? 'nothing';
+    super(`${text.length > 60 ? `${text.slice(0, 57)}…` : text} ${must}`);
+  }
+}
+
+/** One record of a file. `line` is where it ends in CSV and where it begins in JSON, from 1. */
+export type Row = { readonly line: number; readonly values: Readonly<Record<string, unknown>> };
+
+/** A record that cannot be read at all. */
+export type BrokenRow = { readonly line: number; readonly fault: string };
+
+/** What a file holds. `header` is told before the first row comes, `undefined` where rows name their own fields. */
+export type Rows = {
+  readonly header: readonly string[] | undefined;
+  readonly rows: AsyncIterable<Row | BrokenRow>;
+};
+
+/** A record greater than this is refused, and memory stays flat over a file that is one endless line. */
+export const greatestRecord = 1_048_576;
+
+export const isBroken = (row: Row | BrokenRow): row is BrokenRow => 'fault' in row;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { csvRows } from '../../../interfaces/cli/import/csv-rows.ts';
-import { jsonArrayRows, ndjsonRows } from '../../../interfaces/cli/import/json-rows.ts';
-import { greatestRecord } from '../../../interfaces/cli/import/rows.ts';
-import { failOnUnhandledRejections } from '../../support/unhandled-rejections.ts';
+import { greatestRecord } from '../../../../interfaces/cli/import/cells.ts';
+import { csvRows } from '../../../../interfaces/cli/import/csv-rows.ts';
+import { jsonArrayRows, ndjsonRows } from '../../../../interfaces/cli/import/json-rows.ts';
+import { failOnUnhandledRejections } from '../../../support/unhandled-rejections.ts';
 
 /** The text in pieces of those lengths, the last of them repeated. */
 async function* pieces(text: string, lengths: readonly number[] = [text.length]): AsyncGenerator<string> {

@@ -1,0 +1,141 @@
+import type { RefusalReason } from '../../../application/telemetry/ingest.ts';
+import { Rejection } from '../../../domain/decider.ts';
+import type { Reading } from '../../../domain/telemetry.ts';
+import type { Session } from '../../composition/sessions.ts';
+import { type ApiClient, ApiRefusal, sentPositions } from '../api-client.ts';
+import { Refused, ServerUnavailable } from '../exit-codes.ts';
+
+export type RefusedReading = { readonly index: number; readonly reason: string };
+
+/** Where the readings of a history go: a running server, or the stores themselves. */
+export type ReadingSink = {
+  /** What it is, for people. */
+  readonly name: string;
+  /** Registers those that are not registered yet; resolves with how many those were. */
+  register(devices: readonly NewDevice[]): Promise<number>;
+  /** Resolves once all that were not refused are durable; `index` is the place in `readings`. */
+  send(readings: readonly Reading[]): Promise<readonly RefusedReading[]>;
+  /** Resolves once all that was sent is in the read models. */
+  settle(): Promise<void>;
+};
+
+type IngestAnswer = {
+  readonly errors: readonly { readonly index: number; readonly detail: string }[];
+  readonly positions: readonly string[];
+};
+
+const bodyTooLarge = 413;
+
+/** Sends through a server's API; `patient` asks until the read models are there, however long that takes. */
+export function serverSink(client: ApiClient, patient: ApiClient): ReadingSink {
+  const sent = sentPositions();
+  return {
+    name: client.url,
+    register: (devices) => registerDevices(client, devices),
+    send,
+    settle: () => sent.untilProjected(patient),
+  };
+
+  async function send(readings: readonly Reading[]): Promise<readonly RefusedReading[]> {
+    try {
+      const { errors, positions } = await client.send<IngestAnswer>('POST', '/api/v1/telemetry', readings);
+      sent.add(positions);
+      return errors.map(refusedReading);
+    } catch (error) {
+      if (!(error instanceof ApiRefusal)) throw error;
+      if (error.status === bodyTooLarge)
+        return readings.length > 1 ? sendHalves(readings) : [{ index: 0, reason: error.message }];
+      if (error.problem.accepted !== 0) throw error;
+      return (error.problem.errors as IngestAnswer['errors']).map(refusedReading);
+    }
+  }
+
+  async function sendHalves(readings: readonly Reading[]): Promise<readonly RefusedReading[]> {
+    const half = Math.ceil(readings.length / 2);
+    const first = await send(readings.slice(0, half));
+    const second = await send(readings.slice(half));
+    return [...first, ...second.map(({ index, reason }) => ({ index: index + half, reason }))];
+  }
+}
+
+const refusedReading = ({ index, detail }: IngestAnswer['errors'][number]): RefusedReading => ({
+  index,
+  reason: detail,
+});
+
+/** Enough for the event store to write many in one go. */
+const atOnce = 64;
+
+const reasons: Record<RefusalReason, string> = {
+  'unknown-device': 'is not registered',
+  'device-suspended': 'is suspended',
+  'device-decommissioned': 'is decommissioned',
+};
+
+/** Runs the application's own use cases here; all of one import has one correlation id. */
+export function sessionSink(session: Session, name: string): ReadingSink {
+  const caller = { correlationId: session.ids.fresh(), actor: 'import' };
+  return {
+    name,
+    settle: () => session.catchUp(),
+
+    async register(devices) {
+      let added = 0;
+      const waiting = devices.values();
+      await Promise.all(
+        Array.from({ length: atOnce }, async () => {
+          for (const device of waiting) if (await isNew(device)) added += 1;
+        }),
+      );
+      return added;
+    },
+
+    async send(readings) {
+      const submitted = readings.map((reading, index) => ({ index, ...reading }));
+      const { refused } = await session.ingest(submitted, caller);
+      return refused.map(({ index, reason, deviceId }) => ({
+        index,
+        reason: `Device ${deviceId} ${reasons[reason]}`,
+      }));
+    },
+  };
+
+  async function isNew({ deviceId, name, type }: NewDevice): Promise<boolean> {
+    try {
+      const details = { name, type, labels: {} };
+      await session.commands.handle({ type: 'RegisterDevice', deviceId, details }, caller);
+      return true;
+    } catch (error) {
+      if (error instanceof Rejection && error.code === 'DeviceAlreadyRegistered') return false;
+      throw error;
+    }
+  }
+}
+
+export type NewDevice = { readonly deviceId: string; readonly name: string; readonly type: string };
+
+type BulkAnswer = {
+  readonly outcomes: readonly {
+    readonly status: number;
+    readonly deviceId: string;
+    readonly detail?: string;
+  }[];
+};
+
+const devicesAtOnce = 1000;
+const alreadyRegistered = 409;
+
+/** Registers those that are not registered yet; resolves with how many those were. */
+export async function registerDevices(client: ApiClient, devices: readonly NewDevice[]): Promise<number> {
+  let added = 0;
+  for (let at = 0; at < devices.length; at += devicesAtOnce) {
+    const some = devices.slice(at, at + devicesAtOnce);
+    const { outcomes } = await client.send<BulkAnswer>('POST', '/api/v1/devices/bulk', some);
+    for (const { status, deviceId, detail } of outcomes) {
+      if (status < 300) added += 1;
+      else if (status >= 500) throw new ServerUnavailable(`${deviceId} cannot be registered now: ${detail}`);
+      else if (status !== alreadyRegistered) throw new Refused(`${deviceId} cannot be registered: ${detail}`);
+    }
+  }
+  return added;
+}
