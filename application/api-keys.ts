@@ -1,15 +1,15 @@
 import { pause } from './pause.ts';
-import type { ApiKey, ApiKeys, Credentials, Scope, Shown } from './ports/api-keys.ts';
+import type { ApiKey, ApiKeys, Credentials, PresentedCredential, Scope } from './ports/api-keys.ts';
 import type { Clock, Log } from './ports/system.ts';
 
 /** The API keys as this node knows them: never a call away from the request that shows one. */
-export type KeyRing = {
+export type ApiKeyCache = {
   /** Reads them. Throws `ReadModelsUnavailable`. */
   load(): Promise<void>;
   /** Whether any key was ever made: from then on nothing is open, though all of them be revoked. */
-  isNeeded(): boolean;
+  isAuthRequired(): boolean;
   /** The key shown, when it is good now. One not known here is looked for where it may just have been made. */
-  find(shown: Shown): Promise<ApiKey | undefined>;
+  find(shown: PresentedCredential): Promise<ApiKey | undefined>;
   /** Reads them again and again until `signal` is aborted. While that fails, what was read last holds. */
   follow(signal: AbortSignal): Promise<void>;
 };
@@ -19,22 +19,22 @@ const readEvery = 2000;
 /** A flood of keys that do not exist costs the database no more than one look in this time. */
 const lookEvery = 500;
 
-export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, log: Log): KeyRing {
+export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, log: Log): ApiKeyCache {
   let known: ReadonlyMap<string, ApiKey> = new Map();
   let looked = Number.NEGATIVE_INFINITY;
-  return { load, isNeeded: () => known.size > 0, find, follow };
+  return { load, isAuthRequired: () => known.size > 0, find, follow };
 
   async function load(): Promise<void> {
     known = new Map((await keys.list()).map((key) => [key.name, key]));
   }
 
-  async function find(shown: Shown): Promise<ApiKey | undefined> {
+  async function find(shown: PresentedCredential): Promise<ApiKey | undefined> {
     if (!known.has(shown.subject) && clock.now() - looked >= lookEvery) {
       looked = clock.now();
       await loadIfPossible();
     }
     const key = known.get(shown.subject);
-    return key && isGood(key, clock.now()) && credentials.same(key.hash, shown.hash) ? key : undefined;
+    return key && isValid(key, clock.now()) && credentials.same(key.hash, shown.hash) ? key : undefined;
   }
 
   async function follow(signal: AbortSignal): Promise<void> {
@@ -53,7 +53,7 @@ export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, l
   }
 }
 
-const isGood = ({ expiresAt, revokedAt }: ApiKey, now: number): boolean =>
+const isValid = ({ expiresAt, revokedAt }: ApiKey, now: number): boolean =>
   revokedAt === null && (expiresAt === null || now < expiresAt);
 
 /** Makes a key and tells its secret, the only time it is told. `undefined` when the name was given before. */

@@ -3,7 +3,7 @@ import type { Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import {
   type DeadLetter,
-  type Generation,
+  type GenerationId,
   type ProjectionTables,
   type ReadModels,
   ReadModelsUnavailable,
@@ -40,14 +40,14 @@ export function applyLetters<Event extends Positioned, Decoded>(
   projection: Projection<Event, Decoded>,
 ): ApplyLetters {
   return async (letters, tables) => {
-    const worker = projection.open();
+    const worker = projection.forPartition();
     const events = letters.map(({ event }) => event as Event);
     const decoded = events.map((event) => projection.decode(event));
-    const refused = await worker.refuse?.(decoded);
+    const refused = await worker.validate?.(decoded);
     const first = refused && decoded.map((one) => refused.get(one)).find((one) => one !== undefined);
     if (first) throw new StillRefused(first);
     await worker.apply(decoded, tables);
-    await worker.unparked?.(events, tables);
+    await worker.onUnparked?.(events, tables);
   };
 }
 
@@ -56,7 +56,7 @@ export function applyLetters<Event extends Positioned, Decoded>(
  * transaction that holds the partition's checkpoint, so no new event of the stream comes between.
  */
 export async function retryStream(
-  of: Generation,
+  of: GenerationId,
   { partition, stream }: Pick<ParkedStream, 'partition' | 'stream'>,
   apply: ApplyLetters,
   readModels: ReadModels,
@@ -88,7 +88,7 @@ export async function retryStream(
 
 /** Every stream that waits, in the order in which they were parked. */
 export async function* retryAll(
-  of: Generation,
+  of: GenerationId,
   apply: ApplyLetters,
   letters: DeadLetters,
   readModels: ReadModels,
@@ -103,7 +103,7 @@ export async function* retryAll(
 }
 
 async function recordFailure(
-  of: Generation,
+  of: GenerationId,
   { partition, position }: DeadLetter,
   error: unknown,
   readModels: ReadModels,
@@ -119,7 +119,7 @@ async function recordFailure(
  * A generation being built parks what the live one has parked, and gives up what was given up there. At an event
  * that only it cannot apply it stops: that is a fault in the new code, or in the history, to be seen to first.
  */
-export function parkingLike(live: Generation, letters: DeadLetters): Parking {
+export function parkingLike(live: GenerationId, letters: DeadLetters): Parking {
   return {
     discarded: (partition) => letters.discarded(live, partition),
 
@@ -128,7 +128,7 @@ export function parkingLike(live: Generation, letters: DeadLetters): Parking {
       const [first] = atFault;
       if (!first) return;
       const positions = atFault.map(({ position }) => position);
-      const known = await letters.at(live, first.partition, positions);
+      const known = await letters.byPosition(live, first.partition, positions);
       const news = atFault.find(({ position }) => !known.has(position));
       if (news) throw new PoisonEvent(live.projection, news);
     },
@@ -137,8 +137,8 @@ export function parkingLike(live: Generation, letters: DeadLetters): Parking {
 
 /** What was retried or given up in the live generation since the new one parked it is so there too. */
 export async function followLetters(
-  live: Generation,
-  next: Generation,
+  live: GenerationId,
+  next: GenerationId,
   apply: ApplyLetters,
   letters: DeadLetters,
   readModels: ReadModels,
@@ -149,7 +149,7 @@ export async function followLetters(
       const { partition, stream, firstId } = one;
       const first = await letters.find(firstId);
       if (!first) continue;
-      const known = await letters.at(live, partition, [first.position]);
+      const known = await letters.byPosition(live, partition, [first.position]);
       const discard = known.get(first.position);
       if (discard)
         await readModels.repair(next, partition, (tables) =>

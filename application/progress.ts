@@ -11,7 +11,7 @@ import type { ProgressQueries, ProjectionProgress } from './ports/queries.ts';
 import { type ProjectionName, sourceOf } from './projections/projection.ts';
 
 /** A place in one of the logs that a query wants to see the effects of. */
-export type Awaited = PartitionPosition & { readonly source: SourceName };
+export type AwaitedPosition = PartitionPosition & { readonly source: SourceName };
 
 export type ProjectionStatus = {
   /** `telemetry:0:42`, one for each partition consumed so far. */
@@ -20,13 +20,13 @@ export type ProjectionStatus = {
   readonly lag: number | null;
 };
 
-export type Freshness = {
+export type ProgressReader = {
   /** How far the projections a query reads have come. */
   status(projections: readonly ProjectionName[]): Promise<ProjectionStatus>;
   /** Resolves once they have consumed all that is awaited; throws `NotYetProjected` after `timeout` milliseconds. */
   waitFor(
     projections: readonly ProjectionName[],
-    awaited: readonly Awaited[],
+    awaited: readonly AwaitedPosition[],
     timeout: number,
   ): Promise<void>;
 };
@@ -46,10 +46,10 @@ export class NotYetProjected extends Error {
 const pollMilliseconds = 5;
 const lagKnownForMilliseconds = 250;
 
-export function freshness(
+export function progressReader(
   queries: ProgressQueries,
   sources: Readonly<Record<SourceName, EventSource<Positioned>>>,
-): Freshness {
+): ProgressReader {
   const lags = new Map<string, { readonly until: number; readonly lag: Promise<number | null> }>();
   return { status, waitFor };
 
@@ -67,7 +67,7 @@ export function freshness(
 
   async function waitFor(
     projections: readonly ProjectionName[],
-    awaited: readonly Awaited[],
+    awaited: readonly AwaitedPosition[],
     timeout: number,
   ): Promise<void> {
     const deadline = Date.now() + timeout;
@@ -108,7 +108,10 @@ export async function countLag(
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-function hasReached({ projection, checkpoints }: ProjectionProgress, awaited: readonly Awaited[]): boolean {
+function hasReached(
+  { projection, checkpoints }: ProjectionProgress,
+  awaited: readonly AwaitedPosition[],
+): boolean {
   const source = sourceOf(projection);
   return awaited.every((wanted) => {
     if (wanted.source !== source) return true;

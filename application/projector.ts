@@ -12,14 +12,14 @@ import {
   type DeadLetter,
   type DeadLetterCause,
   type Discard,
-  type Generation,
+  type GenerationId,
   type LockedCheckpoint,
   type ProjectionTables,
   type ReadModels,
   ReadModelsUnavailable,
 } from './ports/read-models.ts';
 import type { Clock, Log } from './ports/system.ts';
-import type { Projection, ProjectionWorker } from './projections/projection.ts';
+import type { PartitionProjection, Projection } from './projections/projection.ts';
 
 /** Told of every batch once its effects are durable. */
 export type ProjectorObserver<Event> = {
@@ -62,11 +62,11 @@ export class MissedEvents extends Error {
   override readonly name = 'MissedEvents';
 }
 
-type Checked<Event, Decoded> = {
+type CheckedBatch<Event, Decoded> = {
   /** In the order of the log, each in the same place of both lists. */
-  readonly good: readonly Event[];
+  readonly valid: readonly Event[];
   readonly decoded: readonly Decoded[];
-  readonly bad: ReadonlyMap<Event, { readonly cause: DeadLetterCause; readonly error: Error | string }>;
+  readonly invalid: ReadonlyMap<Event, { readonly cause: DeadLetterCause; readonly error: Error | string }>;
   readonly discarded: ReadonlyMap<Position, Discard>;
 };
 
@@ -77,7 +77,7 @@ type Checked<Event, Decoded> = {
  */
 export function projector<Event extends Positioned, Decoded>(
   projection: Projection<Event, Decoded>,
-  generation: Generation,
+  generation: GenerationId,
   readModels: ReadModels,
   clock: Clock,
   log: Log,
@@ -106,7 +106,7 @@ export function projector<Event extends Positioned, Decoded>(
   function partitionState(partition: number): PartitionState<Event, Decoded> {
     const known = partitions.get(partition);
     if (known) return known;
-    const state = { worker: projection.open(), parkedStreams: new Set<string>(), trusted: undefined };
+    const state = { worker: projection.forPartition(), parkedStreams: new Set<string>(), trusted: undefined };
     partitions.set(partition, state);
     return state;
   }
@@ -116,17 +116,17 @@ export function projector<Event extends Positioned, Decoded>(
     try {
       return await inTransaction(batch, checked, state);
     } catch (error) {
-      if (isNoFaultOfTheBatch(error)) throw error;
+      if (isRetryable(error)) throw error;
       log.warn(
         { projection: projection.name, partition: batch.partition, err: error },
         'batch failed, trying one by one',
       );
-      return await oneByOne(batch, state);
+      return await isolateFailure(batch, state);
     }
   }
 
   /** Finds the event that a batch fails on: every other one is applied as if it had come alone. */
-  async function oneByOne(batch: Batch<Event>, state: PartitionState<Event, Decoded>) {
+  async function isolateFailure(batch: Batch<Event>, state: PartitionState<Event, Decoded>) {
     const parked: DeadLetter[] = [];
     const consumed: Event[] = [];
     let after = batch.after;
@@ -134,9 +134,9 @@ export function projector<Event extends Positioned, Decoded>(
       const single = { ...batch, after, events: [event] };
       const checked = await check(single, state.worker);
       const result = await inTransaction(single, checked, state).catch((error) => {
-        if (isNoFaultOfTheBatch(error)) throw error;
+        if (isRetryable(error)) throw error;
         const bad = new Map([[event, { cause: 'failed' as const, error: asError(error) }]]);
-        return inTransaction(single, { good: [], decoded: [], bad, discarded: new Map() }, state);
+        return inTransaction(single, { valid: [], decoded: [], invalid: bad, discarded: new Map() }, state);
       });
       parked.push(...result.parked);
       consumed.push(...result.consumed);
@@ -148,8 +148,8 @@ export function projector<Event extends Positioned, Decoded>(
   /** Decides, before any transaction is open, which events can be applied. */
   async function check(
     { partition, events }: Batch<Event>,
-    worker: ProjectionWorker<Event, Decoded>,
-  ): Promise<Checked<Event, Decoded>> {
+    worker: PartitionProjection<Event, Decoded>,
+  ): Promise<CheckedBatch<Event, Decoded>> {
     const discarded = (await parking?.discarded(partition)) ?? nothingDiscarded;
     const good: Event[] = [];
     const decoded: Decoded[] = [];
@@ -164,50 +164,50 @@ export function projector<Event extends Positioned, Decoded>(
         bad.set(event, { cause: causeOf(error), error: asError(error) });
       }
     }
-    if (!worker.refuse || good.length === 0) return { good, decoded, bad, discarded };
-    const refused = await worker.refuse(decoded);
-    if (refused.size === 0) return { good, decoded, bad, discarded };
+    if (!worker.validate || good.length === 0) return { valid: good, decoded, invalid: bad, discarded };
+    const refused = await worker.validate(decoded);
+    if (refused.size === 0) return { valid: good, decoded, invalid: bad, discarded };
     for (const [i, event] of good.entries()) {
       const refusal = refused.get(decoded[i] as Decoded);
       if (refusal) bad.set(event, refusal);
     }
     return {
-      good: good.filter((event) => !bad.has(event)),
+      valid: good.filter((event) => !bad.has(event)),
       decoded: decoded.filter((one) => !refused.has(one)),
-      bad,
+      invalid: bad,
       discarded,
     };
   }
 
   async function inTransaction(
     batch: Batch<Event>,
-    checked: Checked<Event, Decoded>,
+    checked: CheckedBatch<Event, Decoded>,
     state: PartitionState<Event, Decoded>,
   ): Promise<{ consumed: readonly Event[]; parked: readonly DeadLetter[] }> {
     const expected = state.trusted;
     try {
-      return await attempt(batch, checked, state, expected);
+      return await tryTransaction(batch, checked, state, expected);
     } catch (error) {
       state.trusted = undefined;
       if (!(error instanceof CheckpointMoved)) throw error;
-      return attempt(batch, checked, state);
+      return tryTransaction(batch, checked, state);
     }
   }
 
-  async function attempt(
+  async function tryTransaction(
     batch: Batch<Event>,
-    checked: Checked<Event, Decoded>,
+    checked: CheckedBatch<Event, Decoded>,
     state: PartitionState<Event, Decoded>,
     expected?: LockedCheckpoint,
   ): Promise<{ consumed: readonly Event[]; parked: readonly DeadLetter[] }> {
     let consumed: readonly Event[] = [];
     let parked: readonly DeadLetter[] = [];
-    const work = async (tables: ProjectionTables, locked: LockedCheckpoint) => {
+    const applyBatch = async (tables: ProjectionTables, locked: LockedCheckpoint) => {
       if (comparePositions(locked.position, batch.after) < 0)
         throw new MissedEvents(
           `${projection.name} stands at ${locked.position} in partition ${batch.partition}, not at ${batch.after}`,
         );
-      await trust(state, locked, batch.partition, tables);
+      await ensureFresh(state, locked, batch.partition, tables);
       // What follows changes the caches; they hold only if this transaction does.
       state.trusted = undefined;
       const isNew = (event: Event) => comparePositions(event.position, locked.position) > 0;
@@ -218,24 +218,24 @@ export function projector<Event extends Positioned, Decoded>(
         state.trusted = locked;
         return locked.position;
       }
-      const { applied, letters } = separate(consumed, checked, state.parkedStreams, batch.partition);
+      const { applied, letters } = splitParked(consumed, checked, state.parkedStreams, batch.partition);
       if (applied.length > 0) await state.worker.apply(applied, tables);
       if (letters.size > 0) {
         await parking?.admit([...letters.values()]);
         await tables.deadLetters.park([...letters.values()]);
-        await state.worker.parked?.([...letters.keys()], tables);
+        await state.worker.onParked?.([...letters.keys()], tables);
       }
       parked = [...letters.values()];
       state.trusted = { position: last.position, epoch: locked.epoch };
-      batch.handled?.();
+      batch.onApplied?.();
       return last.position;
     };
-    await readModels.transact(generation, batch.partition, work, expected);
+    await readModels.transact(generation, batch.partition, applyBatch, expected);
     return { consumed, parked };
   }
 
   /** Starts afresh from the tables unless they are as this worker left them. */
-  async function trust(
+  async function ensureFresh(
     state: PartitionState<Event, Decoded>,
     locked: LockedCheckpoint,
     partition: number,
@@ -243,13 +243,13 @@ export function projector<Event extends Positioned, Decoded>(
   ): Promise<void> {
     if (state.trusted && state.trusted.position === locked.position && state.trusted.epoch === locked.epoch)
       return;
-    state.worker.reset();
+    state.worker.invalidate();
     state.parkedStreams = new Set(await tables.deadLetters.parkedStreams(partition));
   }
 
-  function separate(
+  function splitParked(
     events: readonly Event[],
-    { good, decoded, bad, discarded }: Checked<Event, Decoded>,
+    { valid: good, decoded, invalid: bad, discarded }: CheckedBatch<Event, Decoded>,
     parkedStreams: Set<string>,
     partition: number,
   ): { applied: readonly Decoded[]; letters: ReadonlyMap<Event, DeadLetter> } {
@@ -295,14 +295,14 @@ export function projector<Event extends Positioned, Decoded>(
 }
 
 type PartitionState<Event, Decoded> = {
-  readonly worker: ProjectionWorker<Event, Decoded>;
+  readonly worker: PartitionProjection<Event, Decoded>;
   parkedStreams: Set<string>;
   /** The checkpoint at which the caches hold what the tables hold, or will when what is under way is stored. */
   trusted: LockedCheckpoint | undefined;
 };
 
 /** The same batch will do later, or must not be gone on with at all. */
-const isNoFaultOfTheBatch = (error: unknown): boolean =>
+const isRetryable = (error: unknown): boolean =>
   error instanceof ReadModelsUnavailable ||
   error instanceof EventStoreUnavailable ||
   error instanceof MissedEvents ||

@@ -1,9 +1,9 @@
 import { type RollupLevel, rollupLevels, rollupWidth } from './rollup.ts';
 
 /** What a policy speaks of: the points themselves, and the rollups of each level. */
-export type KeptKind = 'points' | RollupLevel;
+export type RetentionTarget = 'points' | RollupLevel;
 
-export const keptKinds: readonly KeptKind[] = ['points', ...rollupLevels];
+export const retentionTargets: readonly RetentionTarget[] = ['points', ...rollupLevels];
 
 /**
  * How many whole days something is kept, `null` for ever. A rule that names a metric comes before one that names a
@@ -13,7 +13,7 @@ export const keptKinds: readonly KeptKind[] = ['points', ...rollupLevels];
 export type RetentionRule = {
   readonly type?: string;
   readonly metric?: string;
-  readonly keep: Partial<Readonly<Record<KeptKind, number | null>>>;
+  readonly keep: Partial<Readonly<Record<RetentionTarget, number | null>>>;
 };
 
 export type RetentionPolicy = readonly RetentionRule[];
@@ -30,14 +30,14 @@ export type DeviceRetention = {
    * What is older, epoch milliseconds, is not kept at the moment `at`. Always the first instant of a UTC day, and
    * never earlier at a later moment: what has once been too old stays so, whatever policy comes.
    */
-  horizon(kind: KeptKind, metric: string, at: number): number;
+  horizon(kind: RetentionTarget, metric: string, at: number): number;
   /** Nothing is kept, of any metric, that is older than this. */
-  oldest(kind: KeptKind, at: number): number;
+  oldest(kind: RetentionTarget, at: number): number;
   /** All is kept, of every metric, that is not older than this. */
-  newest(kind: KeptKind, at: number): number;
+  newest(kind: RetentionTarget, at: number): number;
   /** The horizons there are at `at`, each with what it was at `before`; `null` is before the first policy. */
   moves(
-    kind: KeptKind,
+    kind: RetentionTarget,
     before: number | null,
     at: number,
   ): readonly { readonly from: number; readonly to: number }[];
@@ -59,7 +59,7 @@ export function deviceRetention(
   );
   const groups = [others, ...named];
   const limits = new Map(
-    keptKinds.map((kind) => [
+    retentionTargets.map((kind) => [
       kind,
       new Map(groups.map((metric) => [metric, limitsOf(periods, kind, metric)] as const)),
     ]),
@@ -67,7 +67,7 @@ export function deviceRetention(
   if ([...limits.values()].every((byMetric) => [...byMetric.values()].every((some) => some.length === 0)))
     return undefined;
 
-  const horizonsAt = (kind: KeptKind, at: number) => groups.map((group) => horizon(kind, group, at));
+  const horizonsAt = (kind: RetentionTarget, at: number) => groups.map((group) => horizon(kind, group, at));
   return {
     horizon,
     oldest: (kind, at) => Math.min(...horizonsAt(kind, at)),
@@ -87,7 +87,7 @@ export function deviceRetention(
     },
   };
 
-  function horizon(kind: KeptKind, metric: string, at: number): number {
+  function horizon(kind: RetentionTarget, metric: string, at: number): number {
     const some = limits.get(kind)?.get(named.has(metric) ? metric : others) as readonly Period[];
     let reached = Number.NEGATIVE_INFINITY;
     for (const { since, until, keep } of some)
@@ -113,18 +113,18 @@ function periodsOf(schedule: RetentionSchedule, types: TypePeriods): readonly Ty
   }));
 }
 
-function limitsOf(periods: readonly TypedPolicy[], kind: KeptKind, metric: string): readonly Period[] {
+function limitsOf(periods: readonly TypedPolicy[], kind: RetentionTarget, metric: string): readonly Period[] {
   return periods.flatMap(({ since, until, type, policy }) => {
     if (type === null) return [{ since, until, keep: Number.NEGATIVE_INFINITY }];
-    const days = keptDays(policy, kind, type, metric);
+    const days = retentionDays(policy, kind, type, metric);
     return days === null ? [] : [{ since, until, keep: days * day }];
   });
 }
 
 /** By the most particular rule that speaks of it; `null` for ever. */
-export function keptDays(
+export function retentionDays(
   policy: RetentionPolicy,
-  kind: KeptKind,
+  kind: RetentionTarget,
   type: string,
   metric: string,
 ): number | null {
@@ -145,19 +145,21 @@ const weightOf = ({ type, metric }: RetentionRule): number =>
   (metric === undefined ? 0 : 2) + (type === undefined ? 0 : 1);
 
 /** The first kind of which less is kept than of a finer one, for some device and metric; `undefined` when all is well. */
-export function tooShort(
+export function findShorterCoarse(
   policy: RetentionPolicy,
-): { readonly finer: KeptKind; readonly coarser: KeptKind; readonly rule: RetentionRule } | undefined {
+):
+  | { readonly finer: RetentionTarget; readonly coarser: RetentionTarget; readonly rule: RetentionRule }
+  | undefined {
   for (const rule of policy) {
     const types = rule.type === undefined ? namesOf(policy, 'type') : [rule.type];
     const metrics = rule.metric === undefined ? namesOf(policy, 'metric') : [rule.metric];
     for (const type of types)
       for (const metric of metrics)
-        for (const [i, finer] of keptKinds.entries()) {
-          const coarser = keptKinds[i + 1];
+        for (const [i, finer] of retentionTargets.entries()) {
+          const coarser = retentionTargets[i + 1];
           if (coarser === undefined) continue;
-          const less = keptDays(policy, coarser, type, metric) ?? Number.POSITIVE_INFINITY;
-          const more = keptDays(policy, finer, type, metric) ?? Number.POSITIVE_INFINITY;
+          const less = retentionDays(policy, coarser, type, metric) ?? Number.POSITIVE_INFINITY;
+          const more = retentionDays(policy, finer, type, metric) ?? Number.POSITIVE_INFINITY;
           if (less < more) return { finer, coarser, rule };
         }
   }
@@ -170,23 +172,23 @@ const namesOf = (policy: RetentionPolicy, field: 'type' | 'metric'): readonly st
 ];
 
 /** What is kept, as operators name it. */
-export const keptWords = { points: 'points', '1m': 'minutes', '1h': 'hours', '1d': 'days' } as const;
+export const targetNames = { points: 'points', '1m': 'minutes', '1h': 'hours', '1d': 'days' } as const;
 
-export type KeptWord = (typeof keptWords)[KeptKind];
+export type KeptWord = (typeof targetNames)[RetentionTarget];
 
 /** As an operator writes it: `{"type": "boiler", "points": "90d", "days": "forever"}`. */
-export type RetentionRuleInWords = { readonly type?: string; readonly metric?: string } & {
+export type RetentionRuleConfig = { readonly type?: string; readonly metric?: string } & {
   readonly [Word in KeptWord]?: string;
 };
 
-export const policyInWords = (policy: RetentionPolicy): readonly RetentionRuleInWords[] =>
+export const formatPolicy = (policy: RetentionPolicy): readonly RetentionRuleConfig[] =>
   policy.map(({ type, metric, keep }) => ({
     ...(type !== undefined && { type }),
     ...(metric !== undefined && { metric }),
     ...Object.fromEntries(
-      keptKinds.flatMap((kind) => {
+      retentionTargets.flatMap((kind) => {
         const days = keep[kind];
-        return days === undefined ? [] : [[keptWords[kind], days === null ? 'forever' : `${days}d`]];
+        return days === undefined ? [] : [[targetNames[kind], days === null ? 'forever' : `${days}d`]];
       }),
     ),
   }));

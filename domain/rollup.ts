@@ -32,9 +32,9 @@ export type RollupStats = {
 };
 
 /** Stats still being gathered: a point that joins them makes no new object. */
-export type RollupTally = { -readonly [Key in keyof RollupStats]: RollupStats[Key] };
+export type MutableStats = { -readonly [Key in keyof RollupStats]: RollupStats[Key] };
 
-export function tallyOf(value: MetricValue, timestamp: number): RollupTally {
+export function newStats(value: MetricValue, timestamp: number): MutableStats {
   const number = typeof value === 'number' ? value : null;
   return {
     count: 1,
@@ -49,7 +49,7 @@ export function tallyOf(value: MetricValue, timestamp: number): RollupTally {
   };
 }
 
-export function addToTally(tally: RollupTally, value: MetricValue, timestamp: number): void {
+export function addTo(tally: MutableStats, value: MetricValue, timestamp: number): void {
   tally.count += 1;
   if (typeof value === 'number') {
     tally.numbers += 1;
@@ -68,9 +68,9 @@ export function addToTally(tally: RollupTally, value: MetricValue, timestamp: nu
 }
 
 export function addPoint(stats: RollupStats | undefined, value: MetricValue, timestamp: number): RollupStats {
-  if (stats === undefined) return tallyOf(value, timestamp);
+  if (stats === undefined) return newStats(value, timestamp);
   const tally = { ...stats };
-  addToTally(tally, value, timestamp);
+  addTo(tally, value, timestamp);
   return tally;
 }
 

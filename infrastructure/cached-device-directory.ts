@@ -35,7 +35,7 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     this.#entries = new LRUCache({ max: size });
   }
 
-  remembered(deviceId: string): DirectoryEntry | undefined {
+  peek(deviceId: string): DirectoryEntry | undefined {
     return this.#entries.get(deviceId);
   }
 
@@ -43,7 +43,7 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     const found = new Map<string, DirectoryEntry>();
     const missing: string[] = [];
     for (const id of deviceIds) {
-      const entry = this.remembered(id);
+      const entry = this.peek(id);
       if (entry) found.set(id, entry);
       else missing.push(id);
     }

@@ -7,9 +7,9 @@ import type { Ids } from '../application/ports/system.ts';
 const namespace = parse('6f1c3f0e-7f6d-4f0a-9a35-2b1d6f0c8e21');
 
 export const uuidIds: Ids = {
-  fresh: freshIds(),
+  uuidV7: freshIds(),
   // JSON keeps ('a', 'bc') and ('ab', 'c') apart.
-  derived: (...parts) => nameBased(JSON.stringify(parts)),
+  uuidV5: (...parts) => nameBased(JSON.stringify(parts)),
   digest: (text) => hash('sha256', text),
 };
 

@@ -29,11 +29,11 @@ export type CommandContext = {
 };
 
 /** The device as the command left it, and where its last event stands. */
-export type CommandAnswer = {
+export type CommandResult = {
   readonly device: DeviceSnapshot;
   readonly position: Position;
   /** The command was handled before, under its idempotency key, and changed nothing now. */
-  readonly repeated: boolean;
+  readonly wasReplayed: boolean;
 };
 
 export type DeviceCommands = {
@@ -41,7 +41,7 @@ export type DeviceCommands = {
    * Load, fold, decide, append; again when another writer got there first and the caller named no revision.
    * Throws `Rejection`, `StaleRevision`, `IdempotencyKeyReused`, `EventStoreUnavailable`.
    */
-  handle(command: DeviceCommand, context: CommandContext): Promise<CommandAnswer>;
+  handle(command: DeviceCommand, context: CommandContext): Promise<CommandResult>;
 };
 
 export class StaleRevision extends Error {
@@ -74,18 +74,18 @@ export function deviceCommands(
   const now = isoTimes(clock);
   return { handle };
 
-  async function handle(command: DeviceCommand, context: CommandContext): Promise<CommandAnswer> {
+  async function handle(command: DeviceCommand, context: CommandContext): Promise<CommandResult> {
     const { deviceId } = command;
     const stream = deviceStream(deviceId);
     const isFresh = context.idempotencyKey === undefined;
-    const commandId = isFresh ? ids.fresh() : ids.derived(stream, context.idempotencyKey);
+    const commandId = isFresh ? ids.uuidV7() : ids.uuidV5(stream, context.idempotencyKey);
     const commandDigest = isFresh ? undefined : ids.digest(withoutSecrets(command));
 
     // Most registrations are of a device that is not there: that this one is not, the append finds out at no cost.
     let history = isFresh && command.type === 'RegisterDevice' ? [] : await readDevice(eventStore, deviceId);
 
     for (let attempt = 1; ; attempt += 1) {
-      const answered = commandDigest !== undefined && answeredBefore(history, commandId, commandDigest);
+      const answered = commandDigest !== undefined && findPrevious(history, commandId, commandDigest);
       if (answered) return answer(deviceId, foldState(answered, registry), answered, true);
       checkRevision(deviceId, history, context.expectedRevision);
 
@@ -101,7 +101,7 @@ export function deviceCommands(
           isFresh ? 'unused' : undefined,
         );
         // Another request may have come under the same key meanwhile: then this is what that one appended.
-        if (commandDigest !== undefined) answeredBefore(appended, commandId, commandDigest);
+        if (commandDigest !== undefined) findPrevious(appended, commandId, commandDigest);
         changed(deviceId);
         return answer(deviceId, events.reduce(deviceDecider.evolve, device), [...history, ...appended]);
       } catch (error) {
@@ -112,7 +112,7 @@ export function deviceCommands(
 
     function newEvent(event: DeviceEvent, index: number): NewEvent {
       return {
-        id: isFresh ? ids.fresh() : derivedId(index),
+        id: isFresh ? ids.uuidV7() : derivedId(index),
         type: event.type,
         data: event.data,
         metadata: {
@@ -130,12 +130,12 @@ export function deviceCommands(
     /** Each request makes a token of its own: events that differ in it are not the same events. */
     function derivedId(index: number): string {
       const hasToken = 'tokenHash' in command && command.tokenHash !== undefined;
-      return ids.derived(hasToken ? ids.derived(commandId, command.tokenHash) : commandId, index);
+      return ids.uuidV5(hasToken ? ids.uuidV5(commandId, command.tokenHash) : commandId, index);
     }
   }
 
   /** The stream as it stood right after this very command was handled, if it was. */
-  function answeredBefore(
+  function findPrevious(
     history: readonly RecordedEvent[],
     commandId: string,
     digest: string,
@@ -167,10 +167,10 @@ function answer(
   device: Device,
   history: readonly RecordedEvent[],
   repeated = false,
-): CommandAnswer {
+): CommandResult {
   const snapshot = snapshotOf(deviceId, device, history);
   if (snapshot === undefined) throw new Error(`Device ${deviceId} has an empty stream after a command`);
-  return { device: snapshot, position: lastPosition(history), repeated };
+  return { device: snapshot, position: lastPosition(history), wasReplayed: repeated };
 }
 
 /**
@@ -182,7 +182,7 @@ export type EraseDevice = (
   deviceId: string,
   reason: string,
   context: CommandContext,
-) => Promise<CommandAnswer>;
+) => Promise<CommandResult>;
 
 export const eraseDevice =
   (commands: DeviceCommands, eraser: EventEraser): EraseDevice =>

@@ -1,8 +1,8 @@
 import { bucketOf, rollupWidth } from '../../domain/rollup.ts';
 import type { AuditScope, AuditTables } from '../ports/audit.ts';
 import { comparePositions, type EventSource, type Position } from '../ports/event-source.ts';
-import type { Generation, LedgerCounts } from '../ports/read-models.ts';
-import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import type { GenerationId, LedgerCounts } from '../ports/read-models.ts';
+import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { arrivalOf, countsAsReading } from '../projections/telemetry.ts';
 import { noLedgerCounts } from '../projections/telemetry-cache.ts';
 import { readLog } from '../rebuild/position-gate.ts';
@@ -37,7 +37,7 @@ export type Difference = {
 };
 
 export type AuditPorts = {
-  readonly source: EventSource<LoggedTelemetry>;
+  readonly source: EventSource<TelemetryRecord>;
   readonly tables: AuditTables;
 };
 
@@ -57,7 +57,7 @@ const width = rollupWidth['1d'];
  * expired, for each device and day. Memory does not grow with the fleet: what does not fit is left to another pass over the log.
  */
 export async function audit(
-  live: Generation,
+  live: GenerationId,
   { deviceId, from, to }: AuditQuery,
   { source, tables }: AuditPorts,
   { group, signal, mostEntries = 500_000 }: AuditOptions,
@@ -79,7 +79,7 @@ export async function audit(
 
 /** One pass over tables and log. Answers with the day before which nothing can be told. */
 async function count(
-  live: Generation,
+  live: GenerationId,
   scope: AuditScope,
   { source, tables }: AuditPorts,
   { group, signal }: AuditOptions,

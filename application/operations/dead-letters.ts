@@ -1,25 +1,25 @@
 import { type RetriedStream, retryAll, retryStream } from '../parking.ts';
-import type { DeadLetters, StoredLetter } from '../ports/dead-letters.ts';
+import type { DeadLetters, StoredDeadLetter } from '../ports/dead-letters.ts';
 import { ReplayRefused } from '../ports/generations.ts';
-import type { Generation, ReadModels } from '../ports/read-models.ts';
+import type { GenerationId, ReadModels } from '../ports/read-models.ts';
 import type { Clock } from '../ports/system.ts';
 import type { ProjectionName } from '../projections/projection.ts';
-import type { Rebuildable } from '../rebuild/projection-pipeline.ts';
+import type { ProjectionPipeline } from '../rebuild/projection-pipeline.ts';
 
 /** Which letters: one with those behind it in its stream, a stream's, or all there are. */
-export type LetterChoice =
+export type DeadLetterSelector =
   | { readonly id: number }
   | { readonly projection: ProjectionName; readonly stream: string }
   | { readonly projection: ProjectionName };
 
 export type Retried = RetriedStream & { readonly projection: string };
 
-export type DeadLetterDesk = {
+export type DeadLetterOperations = {
   /** Each stream goes on in order until a letter of it fails again. Throws `ReplayRefused`. */
-  retry(choice: LetterChoice): AsyncGenerator<Retried>;
+  retry(choice: DeadLetterSelector): AsyncGenerator<Retried>;
   /** Gives a letter up, or all of a stream that wait; answers with how many. Throws `ReplayRefused`. */
   discard(
-    choice: Exclude<LetterChoice, { readonly projection: ProjectionName; readonly stream?: never }>,
+    choice: Exclude<DeadLetterSelector, { readonly projection: ProjectionName; readonly stream?: never }>,
     why: { readonly by: string; readonly reason: string },
   ): Promise<number>;
 };
@@ -28,11 +28,11 @@ const atOnce = 1000;
 
 /** What an operator does with letters of the active generations. `live` also checks that this release may touch them. */
 export function deadLetterDesk(
-  live: (projection: string) => Promise<{ readonly what: Rebuildable; readonly of: Generation }>,
+  live: (projection: string) => Promise<{ readonly what: ProjectionPipeline; readonly of: GenerationId }>,
   letters: DeadLetters,
   readModels: ReadModels,
   clock: Clock,
-): DeadLetterDesk {
+): DeadLetterOperations {
   return {
     async *retry(choice) {
       if ('id' in choice) {
@@ -83,7 +83,7 @@ export function deadLetterDesk(
     },
   };
 
-  async function waitingLetter(id: number): Promise<StoredLetter> {
+  async function waitingLetter(id: number): Promise<StoredDeadLetter> {
     const letter = await letters.find(id);
     const active = letter && (await live(letter.projection)).of.generation === letter.generation;
     if (!letter || !active) throw new ReplayRefused(`There is no dead letter ${id}`);
@@ -94,7 +94,7 @@ export function deadLetterDesk(
     return letter;
   }
 
-  async function firstOfItsStream(id: number): Promise<StoredLetter> {
+  async function firstOfItsStream(id: number): Promise<StoredDeadLetter> {
     const letter = await waitingLetter(id);
     const { projection, stream } = letter;
     const [first] = await letters.list({ projection, stream }, { limit: 1 });

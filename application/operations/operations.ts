@@ -3,15 +3,15 @@ import type { AuditOutcomes, AuditTables } from '../ports/audit.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
 import type { EventSource, PartitionPosition } from '../ports/event-source.ts';
 import {
-  type Builder,
   type GenerationDigest,
+  type LeaseOwner,
   type ProjectionState,
   ReplayRefused,
 } from '../ports/generations.ts';
-import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { countLag } from '../progress.ts';
 import { isProjectionName, type ProjectionName } from '../projections/projection.ts';
-import type { Rebuildable, ReplayPorts } from '../rebuild/projection-pipeline.ts';
+import type { ProjectionPipeline, ReplayPorts } from '../rebuild/projection-pipeline.ts';
 import {
   activate,
   type Claimed,
@@ -24,7 +24,7 @@ import {
   stateOf,
 } from '../rebuild/rebuild.ts';
 import { type AuditQuery, type AuditReport, audit } from './audit.ts';
-import { type DeadLetterDesk, deadLetterDesk } from './dead-letters.ts';
+import { type DeadLetterOperations, deadLetterDesk } from './dead-letters.ts';
 
 export type WorkOptions = Omit<ReplayOptions, 'builder'>;
 
@@ -37,9 +37,9 @@ export type ProjectionReport = ProjectionState & {
 };
 
 /** All that operators do with read models and their history. */
-export type Replay = {
-  readonly letters: ReplayPorts['letters'];
-  readonly desk: DeadLetterDesk;
+export type Operations = {
+  readonly deadLetters: ReplayPorts['letters'];
+  readonly desk: DeadLetterOperations;
   list(): Promise<readonly ProjectionReport[]>;
   rebuild(name: string, options: Omit<RebuildOptions, 'builder'>): Promise<RebuildOutcome>;
   rebuildDevice(
@@ -57,19 +57,19 @@ export type Replay = {
 };
 
 export function replay(
-  projections: Readonly<Record<ProjectionName, Rebuildable>>,
+  projections: Readonly<Record<ProjectionName, ProjectionPipeline>>,
   ports: ReplayPorts,
   telemetry: {
-    readonly source: EventSource<LoggedTelemetry>;
+    readonly source: EventSource<TelemetryRecord>;
     readonly tables: AuditTables;
     readonly outcomes: AuditOutcomes;
   },
   directory: Pick<DeviceDirectory, 'find'>,
-  builder: Builder,
-): Replay {
+  builder: LeaseOwner,
+): Operations {
   const { control, letters, readModels, clock } = ports;
   return {
-    letters,
+    deadLetters: letters,
     desk: deadLetterDesk(touchable, letters, readModels, clock),
 
     list: async () => Promise.all((await control.states()).map(report)),
@@ -108,7 +108,7 @@ export function replay(
 
     async audit(query, signal) {
       const live = await liveOf(projections.telemetry, control);
-      const report = await audit(live, query, telemetry, { group: `audit of ${builder.runner}`, signal });
+      const report = await audit(live, query, telemetry, { group: `audit of ${builder.id}`, signal });
       // Of a part alone, an audit that finds nothing says nothing of the rest.
       const { deviceId, from, to } = query;
       if ([deviceId, from, to].every((limit) => limit === undefined))
@@ -117,7 +117,7 @@ export function replay(
     },
   };
 
-  function named(name: string): Rebuildable {
+  function named(name: string): ProjectionPipeline {
     if (!isProjectionName(name))
       throw new ReplayRefused(
         `There is no projection named ${name}: there are ${Object.keys(projections).join(', ')}`,

@@ -1,9 +1,9 @@
-import { policyInWords, type RetentionRuleInWords } from '../../domain/retention.ts';
+import { formatPolicy, type RetentionRuleConfig } from '../../domain/retention.ts';
 import type { ProgressQueries } from '../ports/queries.ts';
 import type { RetentionRecords } from '../ports/retention.ts';
-import type { Freshness, ProjectionStatus } from '../progress.ts';
+import type { ProgressReader, ProjectionStatus } from '../progress.ts';
 import { isProjectionName } from '../projections/projection.ts';
-import { noSweep } from '../retention/sweep.ts';
+import { initialSweep } from '../retention/sweep.ts';
 
 export type SystemStatus = {
   readonly projections: readonly (ProjectionStatus & {
@@ -21,7 +21,7 @@ export type SystemStatus = {
 /** How far everything has come. Throws `ReadModelsUnavailable` and what the logs throw when they are. */
 export async function systemStatus(
   progress: ProgressQueries,
-  freshness: Freshness,
+  freshness: ProgressReader,
   records: Pick<RetentionRecords, 'schedule' | 'activeSweep'>,
 ): Promise<SystemStatus> {
   const [generations, letters, ledger, retention] = await Promise.all([
@@ -45,7 +45,7 @@ export async function systemStatus(
 /** Times are ISO 8601. */
 export type RetentionStatus = {
   /** The newest; empty when everything is kept for ever. */
-  readonly policy: readonly RetentionRuleInWords[];
+  readonly policy: readonly RetentionRuleConfig[];
   /** From when on it counts; `null` when there never was one. */
   readonly since: string | null;
   /** Of the active generation: everything is gone that was too old at this moment. */
@@ -63,10 +63,10 @@ export async function retentionStatus(
 ): Promise<RetentionStatus> {
   const [schedule, sweep] = await Promise.all([records.schedule(), records.activeSweep('telemetry')]);
   const { policy, since } = schedule.at(-1) ?? { policy: [], since: null };
-  const { sweptTo, target, after, removed, endedAt } = sweep ?? noSweep;
+  const { sweptTo, target, after, removed, endedAt } = sweep ?? initialSweep;
   const { points, '1m': minutes, '1h': hours, '1d': days, trimmed } = removed;
   return {
-    policy: policyInWords(policy),
+    policy: formatPolicy(policy),
     since: isoTime(since),
     sweptTo: isoTime(sweptTo),
     sweeping: target === null ? null : { to: new Date(target).toISOString(), after },

@@ -34,7 +34,11 @@ export interface ApiKeys {
 export type CredentialKind = 'key' | 'device';
 
 /** A credential as a caller shows it: whom it claims to be of, and the hash that has to be known for it. */
-export type Shown = { readonly kind: CredentialKind; readonly subject: string; readonly hash: string };
+export type PresentedCredential = {
+  readonly kind: CredentialKind;
+  readonly subject: string;
+  readonly hash: string;
+};
 
 /** Secrets that callers show. Only their hashes are ever kept. */
 export type Credentials = {
@@ -42,7 +46,7 @@ export type Credentials = {
   issue(kind: CredentialKind, subject: string): { readonly secret: string; readonly hash: string };
 
   /** `undefined` for text that has not the form of a credential. */
-  read(text: string): Shown | undefined;
+  read(text: string): PresentedCredential | undefined;
 
   /** SHA-256 in hexadecimal. */
   hash(text: string): string;

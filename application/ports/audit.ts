@@ -1,5 +1,5 @@
 import type { Position } from './event-source.ts';
-import type { Generation, LedgerRow } from './read-models.ts';
+import type { GenerationId, LedgerRow } from './read-models.ts';
 
 export type AuditScope = {
   readonly deviceId?: string | undefined;
@@ -15,7 +15,7 @@ export interface AuditTables {
    * and how many have expired, all as they stand at one moment; answers with the checkpoints of that moment. Throws `ReadModelsUnavailable`.
    */
   read(
-    of: Generation,
+    of: GenerationId,
     scope: AuditScope,
     visit: {
       ledger(row: LedgerRow): void;

@@ -1,7 +1,7 @@
 import type { Position } from './event-source.ts';
-import type { DeadLetter, DeadLetterCause, Generation } from './read-models.ts';
+import type { DeadLetter, DeadLetterCause, GenerationId } from './read-models.ts';
 
-export type LetterFilter = {
+export type DeadLetterFilter = {
   readonly projection?: string;
   readonly cause?: DeadLetterCause;
   readonly stream?: string;
@@ -9,10 +9,10 @@ export type LetterFilter = {
   readonly discarded?: boolean;
 };
 
-export type StoredLetter = DeadLetter & { readonly id: number } & Generation;
+export type StoredDeadLetter = DeadLetter & { readonly id: number } & GenerationId;
 
 /** A letter without what is long. */
-export type LetterSummary = Omit<StoredLetter, 'event' | 'stack'>;
+export type DeadLetterSummary = Omit<StoredDeadLetter, 'event' | 'stack'>;
 
 export type LetterCount = {
   readonly projection: string;
@@ -34,37 +34,37 @@ export type ParkedStream = {
 export interface DeadLetters {
   /** Of the active generations, in the order they were parked, those after the id `after`. */
   list(
-    filter: LetterFilter,
+    filter: DeadLetterFilter,
     page: { readonly limit: number; readonly after?: number },
-  ): Promise<readonly LetterSummary[]>;
+  ): Promise<readonly DeadLetterSummary[]>;
 
   /** Of any generation, those that wait and those that were discarded, in the order they were parked. */
-  of(
-    of: Generation,
+  ofGeneration(
+    of: GenerationId,
     page: { readonly limit: number; readonly after?: number },
-  ): Promise<readonly StoredLetter[]>;
+  ): Promise<readonly StoredDeadLetter[]>;
 
-  find(id: number): Promise<StoredLetter | undefined>;
+  find(id: number): Promise<StoredDeadLetter | undefined>;
 
   /** Of the active generations. */
   counts(): Promise<readonly LetterCount[]>;
 
   /** In the order in which they were parked, those whose first letter comes after the id `after`. */
   parkedStreams(
-    of: Generation,
+    of: GenerationId,
     page: { readonly limit: number; readonly after?: number },
   ): Promise<readonly ParkedStream[]>;
 
   /** Which of these events of a partition the generation has letters of, discarded ones included. */
-  at(
-    of: Generation,
+  byPosition(
+    of: GenerationId,
     partition: number,
     positions: readonly Position[],
   ): Promise<ReadonlyMap<Position, DeadLetter['discarded']>>;
 
   /** Every letter of a partition that was discarded. */
   discarded(
-    of: Generation,
+    of: GenerationId,
     partition: number,
   ): Promise<ReadonlyMap<Position, NonNullable<DeadLetter['discarded']>>>;
 }

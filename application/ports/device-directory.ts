@@ -11,7 +11,7 @@ export type DirectoryEntry = {
 /** Every registered device, as far as the event store knows at this moment. */
 export interface DeviceDirectory {
   /** What is remembered of a device, at once; nothing is said by its absence. */
-  remembered(deviceId: string): DirectoryEntry | undefined;
+  peek(deviceId: string): DirectoryEntry | undefined;
 
   /** The entries of those ids that are registered; the others are absent. Throws `EventStoreUnavailable`. */
   find(deviceIds: ReadonlySet<string>): Promise<ReadonlyMap<string, DirectoryEntry>>;

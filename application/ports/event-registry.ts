@@ -1,7 +1,7 @@
 import type { DeviceEvent } from '../../domain/device.ts';
 import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import type { RecordedEvent } from './event-store.ts';
-import type { LoggedTelemetry } from './telemetry-log.ts';
+import type { TelemetryRecord } from './telemetry-log.ts';
 
 /** Knows every event shape ever written and reads each as the newest one. Stored events are never rewritten. */
 export type EventRegistry = {
@@ -10,7 +10,7 @@ export type EventRegistry = {
   /** Throws `UnknownEventType` or `MalformedEvent`. */
   deviceEvent(recorded: RecordedEvent): DeviceEvent;
   /** Throws `UnknownEventType` or `MalformedEvent`. */
-  telemetryEvent(logged: LoggedTelemetry): TelemetryEvent;
+  telemetryEvent(logged: TelemetryRecord): TelemetryEvent;
 };
 
 export class UnknownEventType extends Error {

@@ -10,7 +10,7 @@ export type Batch<Event extends Positioned> = {
    * To be called, if at all, when nothing is left to do but to wait for the batch's effects to be durable. The next
    * batch may then come; its effects must not be durable unless those of this one are.
    */
-  readonly handled?: () => void;
+  readonly onApplied?: () => void;
 };
 
 export interface BatchConsumer<Event extends Positioned> {

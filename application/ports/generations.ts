@@ -1,5 +1,5 @@
 import type { Position } from './event-source.ts';
-import type { Generation, ReadingRow, ReadModels } from './read-models.ts';
+import type { GenerationId, ReadingRow, ReadModels } from './read-models.ts';
 
 /** `building` is being filled, `ready` waits to be switched to, `retired` was active and can be again. */
 export type GenerationStatus = 'building' | 'ready' | 'active' | 'retired';
@@ -21,7 +21,7 @@ export type BuildOutcome =
   | { readonly result: 'switched' | 'kept'; readonly comparison: Comparison }
   | { readonly result: 'failed'; readonly error: string };
 
-export type GenerationState = Generation & {
+export type GenerationState = GenerationId & {
   /** Of the projection's code that fills it. */
   readonly version: number;
   readonly status: GenerationStatus;
@@ -48,9 +48,9 @@ export type ProjectionState = {
 };
 
 /** Who wants to build, and how he tells that another who does is no more. */
-export type Builder = {
-  readonly runner: string;
-  isGone(runner: string, heardAt: number): boolean;
+export type LeaseOwner = {
+  readonly id: string;
+  isExpired(runner: string, heardAt: number): boolean;
 };
 
 /** What operators and workers agree on: which generations there are, which is active, who builds the next. */
@@ -66,37 +66,37 @@ export interface ProjectionControl {
    */
   claim(
     wanted: { readonly projection: string; readonly version: number; readonly device: string | null },
-    builder: Builder,
+    builder: LeaseOwner,
   ): Promise<{ readonly generation: number; readonly resumed: boolean }>;
 
   /** Takes up a generation that is complete, to bring it up to date. Throws `RebuildUnderWay`. */
-  reopen(of: Generation, builder: Builder): Promise<void>;
+  reopen(of: GenerationId, builder: LeaseOwner): Promise<void>;
 
   /** Says that the runner is alive and what it is at. Throws `RebuildUnderWay` when somebody else has taken over. */
-  report(of: Generation, runner: string, progress: BuildProgress): Promise<void>;
+  report(of: GenerationId, runner: string, progress: BuildProgress): Promise<void>;
 
   /** The runner lets go. With `ready` the generation is complete and waits to be switched to. */
-  release(of: Generation, runner: string, outcome: BuildOutcome | null, ready: boolean): Promise<void>;
+  release(of: GenerationId, runner: string, outcome: BuildOutcome | null, ready: boolean): Promise<void>;
 
   /**
    * Removes a generation with its tables, checkpoints and dead letters. Throws `ReplayRefused` for the active one and
    * `RebuildUnderWay` for one that somebody builds.
    */
-  drop(of: Generation, builder: Builder): Promise<void>;
+  drop(of: GenerationId, builder: LeaseOwner): Promise<void>;
 
   /**
    * Holds the checkpoints of a generation still, in one transaction. A transaction lost to a deadlock or a broken
    * connection calls `work` again, with nothing of the first time left in the tables.
    */
-  hold(of: Generation, work: (held: HeldGeneration) => Promise<void>): Promise<void>;
+  hold(of: GenerationId, work: (held: HeldGeneration) => Promise<void>): Promise<void>;
 
   /** Reads a generation as it stands at one moment. */
-  digest(of: Generation): Promise<GenerationDigest>;
+  digest(of: GenerationId): Promise<GenerationDigest>;
 
   /** Reads two generations at one moment; `undefined`, at once, when they do not stand at the same position then. */
   digestsIfAligned(
-    one: Generation,
-    other: Generation,
+    one: GenerationId,
+    other: GenerationId,
   ): Promise<readonly [GenerationDigest, GenerationDigest] | undefined>;
 }
 
@@ -105,12 +105,12 @@ export type HeldGeneration = {
   /** Changes things inside the transaction, one `transact` at a time. */
   readonly readModels: ReadModels;
   /** Makes another generation the active one at the commit. */
-  switchTo(next: Generation): Promise<void>;
+  switchTo(next: GenerationId): Promise<void>;
   /** Puts one device's rows and dead letters of another generation in the place of those held. */
-  adopt(from: Generation, deviceId: string, stream: string): Promise<void>;
+  adopt(from: GenerationId, deviceId: string, stream: string): Promise<void>;
 };
 
-export type GenerationDigest = Generation & {
+export type GenerationDigest = GenerationId & {
   readonly checkpoints: ReadonlyMap<number, Position>;
   readonly tables: readonly TableDigest[];
 };
@@ -147,16 +147,16 @@ export class ReplayRefused extends Error {
 }
 
 /** The position up to which the events of a device are no longer in the log; `null` where all are. */
-export type ExpiredUpTo = (deviceId: string) => Position | null;
+export type ExpiredPosition = (deviceId: string) => Position | null;
 
 /** Readings in the tables whose events the log no longer has. Every call throws `ReadModelsUnavailable`. */
-export interface HistoryGap {
+export interface ExpiredReadings {
   /** How many there are and when the first of them arrived, epoch milliseconds. */
   count(
-    of: Generation,
-    expired: ExpiredUpTo,
+    of: GenerationId,
+    expired: ExpiredPosition,
   ): Promise<{ readonly readings: number; readonly from: number | null }>;
 
   /** The readings themselves, in chunks. */
-  readings(of: Generation, expired: ExpiredUpTo): AsyncIterable<readonly ReadingRow[]>;
+  readings(of: GenerationId, expired: ExpiredPosition): AsyncIterable<readonly ReadingRow[]>;
 }

@@ -4,12 +4,12 @@ import type { Metrics } from '../../domain/telemetry.ts';
 import type { Position } from './event-source.ts';
 
 /** One built copy of a projection's tables. Readers use the active one; a rebuild fills the next beside it. */
-export type Generation = { readonly projection: string; readonly generation: number };
+export type GenerationId = { readonly projection: string; readonly generation: number };
 
 /** The write side of the read models: what a projector changes, and nothing a query needs. */
 export interface ReadModels {
   /** The checkpoint of a generation in a partition, `null` before its first event. */
-  checkpoint(of: Generation, partition: number): Promise<Position | null>;
+  checkpoint(of: GenerationId, partition: number): Promise<Position | null>;
 
   /**
    * Runs `work` in one transaction with the partition's checkpoint row locked, then stores the position it answers
@@ -20,7 +20,7 @@ export interface ReadModels {
    * `CheckpointMoved`, with nothing kept, when it is another.
    */
   transact(
-    of: Generation,
+    of: GenerationId,
     partition: number,
     work: (tables: ProjectionTables, locked: LockedCheckpoint) => Promise<Position | null>,
     expected?: LockedCheckpoint,
@@ -30,7 +30,11 @@ export interface ReadModels {
    * Runs `work` as `transact` does, for changes that do not come from consuming the log: the checkpoint stays, and
    * its epoch grows, so that a worker notices and forgets what it has cached.
    */
-  repair(of: Generation, partition: number, work: (tables: ProjectionTables) => Promise<void>): Promise<void>;
+  repair(
+    of: GenerationId,
+    partition: number,
+    work: (tables: ProjectionTables) => Promise<void>,
+  ): Promise<void>;
 }
 
 export type LockedCheckpoint = {

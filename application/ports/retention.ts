@@ -1,8 +1,8 @@
-import type { KeptKind, RetentionPolicy, RetentionSchedule } from '../../domain/retention.ts';
-import type { Generation } from './read-models.ts';
+import type { RetentionPolicy, RetentionSchedule, RetentionTarget } from '../../domain/retention.ts';
+import type { GenerationId } from './read-models.ts';
 
 /** Rows that were removed, by kind; of documents that stay, how many lost a metric. */
-export type Removed = Readonly<Record<KeptKind, number>> & { readonly trimmed: number };
+export type RemovedCounts = Readonly<Record<RetentionTarget, number>> & { readonly trimmed: number };
 
 /** How far the removing of what is no longer kept has come in one generation. Times are epoch milliseconds. */
 export type Sweep = {
@@ -12,7 +12,7 @@ export type Sweep = {
   readonly target: number | null;
   readonly after: string;
   /** By all sweeps so far. */
-  readonly removed: Removed;
+  readonly removed: RemovedCounts;
   /** When the last sweep ended. */
   readonly endedAt: number | null;
 };
@@ -23,10 +23,10 @@ export interface RetentionRecords {
   /** Brings a policy into force at `since` unless the newest is the same. Answers with whether it did. */
   announce(policy: RetentionPolicy, since: number): Promise<boolean>;
 
-  sweepOf(of: Generation): Promise<Sweep | undefined>;
+  sweepOf(of: GenerationId): Promise<Sweep | undefined>;
   /** Of the active generation of a projection. */
   activeSweep(projection: string): Promise<Sweep | undefined>;
-  keepSweep(of: Generation, sweep: Sweep): Promise<void>;
+  keepSweep(of: GenerationId, sweep: Sweep): Promise<void>;
 
   /** Answers with whether `runner` is the one that removes from now on; `isGone` tells of one that was. */
   takeTurn(runner: string, isGone: (runner: string, heardAt: number) => boolean): Promise<boolean>;
@@ -34,7 +34,7 @@ export interface RetentionRecords {
 }
 
 export type TrimOrder = {
-  readonly kind: KeptKind;
+  readonly kind: RetentionTarget;
   readonly deviceId: string;
   /** Of points their times, of rollups their buckets; `from` inclusive, `to` exclusive. */
   readonly from: number;
@@ -51,12 +51,12 @@ export type TrimOrder = {
  * Removes from the tables of a generation what is no longer kept, each call one short transaction of its own. Unless
  * the range is `shared`, it holds nothing that a projector would wait for. Every call throws `ReadModelsUnavailable`.
  */
-export interface KeptTables {
+export interface RetentionTables {
   /** Devices that have any telemetry, in order of id, those after `after`. */
-  devices(of: Generation, after: string, limit: number): Promise<readonly string[]>;
+  devices(of: GenerationId, after: string, limit: number): Promise<readonly string[]>;
   /** `next` is where to go on; `null` when the range is done. Rows of points removed are counted as expired. */
   trim(
-    of: Generation,
+    of: GenerationId,
     order: TrimOrder,
   ): Promise<{ readonly removed: number; readonly trimmed: number; readonly next: number | null }>;
   /**
@@ -64,14 +64,14 @@ export interface KeptTables {
    * there: rollups, by what `horizonOf` says of points, and newest values.
    */
   carry(
-    from: Generation,
-    to: Generation,
+    from: GenerationId,
+    to: GenerationId,
     order: Pick<TrimOrder, 'deviceId' | 'horizonOf' | 'to'>,
   ): Promise<void>;
   /** Whether anything is told of points that are removed. */
-  hasRemains(of: Generation): Promise<boolean>;
+  hasOrphanRollups(of: GenerationId): Promise<boolean>;
   /** How many rows stand in the range. */
-  count(of: Generation, range: Pick<TrimOrder, 'kind' | 'deviceId' | 'from' | 'to'>): Promise<number>;
+  count(of: GenerationId, range: Pick<TrimOrder, 'kind' | 'deviceId' | 'from' | 'to'>): Promise<number>;
 }
 
 /** The read models' remains of devices that were erased. Every call throws `ReadModelsUnavailable`. */
@@ -79,12 +79,12 @@ export interface ErasedDevices {
   /** Those that the active generation of devices knows to be erased, in order of id. */
   list(): Promise<readonly string[]>;
   /** Whether a generation of the telemetry projection has anything of a device but what the ledger counts. */
-  hasTelemetry(of: Generation, deviceId: string): Promise<boolean>;
+  hasTelemetry(of: GenerationId, deviceId: string): Promise<boolean>;
   /**
    * Removes a device's newest values from a generation of the telemetry projection; of its dead letters, in every
    * generation, it leaves what the ledger and a rebuild have to know, and gives up those that wait.
    */
-  removeRest(of: Generation, deviceId: string, now: number): Promise<void>;
+  removeRest(of: GenerationId, deviceId: string, now: number): Promise<void>;
   /** Removes what other generations than the active ones know of a device from before it was erased. */
   removeRetired(deviceId: string): Promise<void>;
 }

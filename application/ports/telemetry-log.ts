@@ -19,7 +19,7 @@ export type TelemetryPublication = {
 };
 
 /** One event as it stands in the log. `data` is what was published, not yet trusted by those who read it. */
-export type LoggedTelemetry = {
+export type TelemetryRecord = {
   readonly id: string;
   readonly type: string;
   readonly schemaVersion: number;
@@ -32,10 +32,15 @@ export type LoggedTelemetry = {
 };
 
 /** What a publication says of each of its events. */
-export type Said = Omit<LoggedTelemetry, 'position' | 'data'>;
+export type PublicationHeader = Omit<TelemetryRecord, 'position' | 'data'>;
 
 /** The event at `index` of a publication. Every reading goes through here: a spread would cost three times as much. */
-export function eventOf(said: Said, index: number, position: Position, data: unknown): LoggedTelemetry {
+export function recordAt(
+  said: PublicationHeader,
+  index: number,
+  position: Position,
+  data: unknown,
+): TelemetryRecord {
   const { id, type, schemaVersion, receivedAt, correlationId, actor, traceparent } = said;
   const event = {
     id: `${id}/${index}`,

@@ -2,26 +2,26 @@ import { type DeviceEvent, deviceDecider, type RegisteredDevice } from '../../do
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { RecordedEvent } from '../ports/event-store.ts';
 import type { DeviceHistoryRow, DeviceRow, FieldChange } from '../ports/read-models.ts';
-import { type EventDescription, type Projection, type ProjectionWorker, versionOf } from './projection.ts';
+import { type EventDescription, type PartitionProjection, type Projection, versionOf } from './projection.ts';
 
 /** A checked event of a device with what the store says of it. */
-export type DeviceFact = { readonly recorded: RecordedEvent; readonly event: DeviceEvent };
+export type DecodedDeviceEvent = { readonly recorded: RecordedEvent; readonly event: DeviceEvent };
 
 /** Each device as it is now. */
-export function devicesProjection(registry: EventRegistry): Projection<RecordedEvent, DeviceFact> {
+export function devicesProjection(registry: EventRegistry): Projection<RecordedEvent, DecodedDeviceEvent> {
   return {
     name: 'devices',
     version: versionOf('devices'),
     describe: describeDeviceEvent,
     decode: (recorded) => ({ recorded, event: registry.deviceEvent(recorded) }),
-    open: devicesWorker,
+    forPartition: devicesWorker,
   };
 }
 
 /** More would be looked up again: enough for a rebuild to meet most devices only once. */
 const devicesKept = 50_000;
 
-function devicesWorker(): ProjectionWorker<RecordedEvent, DeviceFact> {
+function devicesWorker(): PartitionProjection<RecordedEvent, DecodedDeviceEvent> {
   const known = new Map<string, DeviceRow>();
   return {
     async apply(facts, { devices }) {
@@ -40,14 +40,14 @@ function devicesWorker(): ProjectionWorker<RecordedEvent, DeviceFact> {
         known.delete(id);
       }
     },
-    reset: () => known.clear(),
+    invalidate: () => known.clear(),
   };
 }
 
 /** Facts of one device, in order. */
-type Facts = [DeviceFact, ...DeviceFact[]];
+type Facts = [DecodedDeviceEvent, ...DecodedDeviceEvent[]];
 
-function byDevice(facts: readonly DeviceFact[]): ReadonlyMap<string, Facts> {
+function byDevice(facts: readonly DecodedDeviceEvent[]): ReadonlyMap<string, Facts> {
   const factsOf = new Map<string, Facts>();
   for (const fact of facts) {
     const { deviceId } = fact.event.data;
@@ -97,13 +97,15 @@ export const describeDeviceEvent = ({ id, type, stream, metadata }: RecordedEven
 });
 
 /** Who changed what of a device, from what to what, when and why. */
-export function deviceHistoryProjection(registry: EventRegistry): Projection<RecordedEvent, DeviceFact> {
+export function deviceHistoryProjection(
+  registry: EventRegistry,
+): Projection<RecordedEvent, DecodedDeviceEvent> {
   return {
     name: 'device_history',
     version: versionOf('device_history'),
     describe: describeDeviceEvent,
     decode: (recorded) => ({ recorded, event: registry.deviceEvent(recorded) }),
-    open: () => ({
+    forPartition: () => ({
       async apply(facts, { history }) {
         const ids = [...new Set(facts.map(({ event }) => event.data.deviceId))];
         const newest = new Map(await history.latest(ids));
@@ -124,12 +126,15 @@ export function deviceHistoryProjection(registry: EventRegistry): Projection<Rec
         if (erased.size > 0) await history.remove([...erased]);
         await history.put(rows);
       },
-      reset: () => {},
+      invalidate: () => {},
     }),
   };
 }
 
-function historyRow(before: RegisteredDevice | undefined, { recorded, event }: DeviceFact): DeviceHistoryRow {
+function historyRow(
+  before: RegisteredDevice | undefined,
+  { recorded, event }: DecodedDeviceEvent,
+): DeviceHistoryRow {
   const { metadata } = recorded;
   const state = evolveRegistered(before, event);
   return {

@@ -39,7 +39,7 @@ export type Projection<Event extends Positioned, Decoded> = {
   decode(event: Event): Decoded;
 
   /** A worker of its own for each partition, with whatever it caches of the tables. */
-  open(): ProjectionWorker<Event, Decoded>;
+  forPartition(): PartitionProjection<Event, Decoded>;
 };
 
 export type EventDescription = {
@@ -50,21 +50,21 @@ export type EventDescription = {
   readonly correlationId: string;
 };
 
-export type ProjectionWorker<Event, Decoded> = {
+export type PartitionProjection<Event, Decoded> = {
   /** Of events that decode well, those that must be parked all the same, with the cause and what is wrong. */
-  refuse?(events: readonly Decoded[]): Promise<ReadonlyMap<Decoded, Refused>>;
+  validate?(events: readonly Decoded[]): Promise<ReadonlyMap<Decoded, Refused>>;
 
   /** Changes the tables as the events say, which come in log order. */
   apply(events: readonly Decoded[], tables: ProjectionTables): Promise<void>;
 
   /** Told of events parked in the same transaction. */
-  parked?(events: readonly Event[], tables: ProjectionTables): Promise<void>;
+  onParked?(events: readonly Event[], tables: ProjectionTables): Promise<void>;
 
   /** Told of events that were parked once and have been applied in the same transaction. */
-  unparked?(events: readonly Event[], tables: ProjectionTables): Promise<void>;
+  onUnparked?(events: readonly Event[], tables: ProjectionTables): Promise<void>;
 
   /** Whatever was cached may not be what the tables hold. */
-  reset(): void;
+  invalidate(): void;
 };
 
 export type Refused = { readonly cause: DeadLetterCause; readonly error: string };

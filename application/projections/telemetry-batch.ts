@@ -1,13 +1,13 @@
 import type { DeviceRetention } from '../../domain/retention.ts';
 import {
-  addToTally,
+  addTo,
   bucketOf,
+  type MutableStats,
   mergeStats,
+  newStats,
   type RollupLevel,
   type RollupStats,
-  type RollupTally,
   rollupLevels,
-  tallyOf,
 } from '../../domain/rollup.ts';
 import type { Metrics, MetricValue, Reading } from '../../domain/telemetry.ts';
 import type {
@@ -19,23 +19,23 @@ import type {
   RollupRow,
   TelemetryTables,
 } from '../ports/read-models.ts';
-import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { type CachedDevice, countLedger, ledgerChanges, type TelemetryCache } from './telemetry-cache.ts';
 import { rebuildRollups } from './telemetry-corrections.ts';
 
 /** A checked reading with what the log says of it. */
-export type ReadingFact = {
-  readonly logged: LoggedTelemetry;
+export type DecodedReading = {
+  readonly logged: TelemetryRecord;
   readonly event: { readonly type: 'TelemetryRecorded'; readonly data: Reading };
   /** Told by `refuse`; absent where the device is kept whole for ever. */
-  kept?: DeviceRetention;
+  retention?: DeviceRetention;
 };
 
 /** By bucket and metric. */
 type Gathered = Map<number, Map<string, RollupStats>>;
 
 /** One device in a batch under way: what to look up, the rows in hand and the buckets that change. */
-export type DeviceInHand = {
+export type DeviceBatch = {
   readonly device: CachedDevice;
   /** Times of readings whose rows may be in the tables already. */
   readonly timesToLookUp: Set<number>;
@@ -43,23 +43,23 @@ export type DeviceInHand = {
   readonly bucketsToLookUp: RollupKey[];
   /** The minute whose buckets were seen to last. */
   lastMinute: number;
-  readonly rows: RowsInHand;
+  readonly rows: PendingRows;
   /** Rows found that were too old for each of their metrics, and gave way to a reading of another metric. */
   readonly expired: ExpiredRow[];
   /** By minute and metric: the points that rollups and newest values do not have yet. */
-  readonly added: Map<number, Map<string, RollupTally>>;
+  readonly added: Map<number, Map<string, MutableStats>>;
   /** The buckets that changed, by their metrics. */
   readonly rollups: Map<ReadonlyMap<string, RollupStats>, RollupRow>;
   /** Minutes in which a value was replaced, and of which metrics: their rollups cannot be told by adding. */
   readonly corrected: Map<number, Set<string>>;
 };
 
-export const inHand = (device: CachedDevice): DeviceInHand => ({
+export const newDeviceBatch = (device: CachedDevice): DeviceBatch => ({
   device,
   timesToLookUp: new Set(),
   bucketsToLookUp: [],
   lastMinute: Number.NaN,
-  rows: rowsInHand(),
+  rows: newPendingRows(),
   expired: [],
   added: new Map(),
   rollups: new Map(),
@@ -67,7 +67,7 @@ export const inHand = (device: CachedDevice): DeviceInHand => ({
 });
 
 /** Notes what the tables may know of a reading of that time, and puts its buckets in the cache. */
-export function anticipate(timestamp: number, hand: DeviceInHand): void {
+export function collectLookups(timestamp: number, hand: DeviceBatch): void {
   const { deviceId, lastAt, buckets } = hand.device;
   if (timestamp <= lastAt) hand.timesToLookUp.add(timestamp);
   const minute = bucketOf('1m', timestamp);
@@ -82,14 +82,17 @@ export function anticipate(timestamp: number, hand: DeviceInHand): void {
 }
 
 /** Puts one reading where it belongs and says what became of it. */
-export function place({ logged, event, kept }: ReadingFact, hand: DeviceInHand): keyof LedgerCounts {
+export function applyReading(
+  { logged, event, retention: kept }: DecodedReading,
+  hand: DeviceBatch,
+): keyof LedgerCounts {
   const { deviceId, timestamp, metrics } = event.data;
   const { device, rows } = hand;
   const found = rowAt(rows, timestamp);
   const held = found && isExpired(found, logged.receivedAt, kept) ? undefined : found;
   if (!held) {
     const { receivedAt, correlationId, position } = logged;
-    const row: RowInHand = {
+    const row: PendingRow = {
       deviceId,
       timestamp,
       metrics,
@@ -109,7 +112,7 @@ export function place({ logged, event, kept }: ReadingFact, hand: DeviceInHand):
       Object.assign(found, row);
     } else addRow(rows, row);
     if (timestamp > device.lastAt) device.lastAt = timestamp;
-    const tallies = talliesOf(hand, timestamp);
+    const tallies = pointsOfMinute(hand, timestamp);
     for (const name in metrics) add(tallies, name, metrics[name] as MetricValue, timestamp);
     return 'stored';
   }
@@ -118,7 +121,7 @@ export function place({ logged, event, kept }: ReadingFact, hand: DeviceInHand):
   const merged: Record<string, Metrics[string]> = { ...held.metrics };
   for (const name in metrics) {
     const value = metrics[name] as MetricValue;
-    if (!Object.hasOwn(merged, name)) add(talliesOf(hand, timestamp), name, value, timestamp);
+    if (!Object.hasOwn(merged, name)) add(pointsOfMinute(hand, timestamp), name, value, timestamp);
     else if (merged[name] !== value) correct(hand, name, value, timestamp);
     else continue;
     merged[name] = value;
@@ -145,11 +148,11 @@ function isExpired(
 }
 
 /** Brings the points added so far into rollups and newest values. */
-export function settle({ device, added, rollups }: DeviceInHand): void {
+export function flushPoints({ device, added, rollups }: DeviceBatch): void {
   let gathered: Gathered = new Map(added);
   added.clear();
   for (const metrics of gathered.values())
-    for (const [name, { last, lastAt }] of metrics) keepLatest(device, name, last, lastAt);
+    for (const [name, { last, lastAt }] of metrics) updateLatest(device, name, last, lastAt);
   for (const level of rollupLevels) {
     gathered = gatheredBy(level, gathered);
     for (const [bucket, metrics] of gathered) {
@@ -173,71 +176,71 @@ function gatheredBy(level: RollupLevel, finer: Gathered): Gathered {
   return wider;
 }
 
-function talliesOf({ added }: DeviceInHand, timestamp: number): Map<string, RollupTally> {
+function pointsOfMinute({ added }: DeviceBatch, timestamp: number): Map<string, MutableStats> {
   const minute = bucketOf('1m', timestamp);
   const known = added.get(minute);
   if (known) return known;
-  const tallies = new Map<string, RollupTally>();
+  const tallies = new Map<string, MutableStats>();
   added.set(minute, tallies);
   return tallies;
 }
 
-function add(tallies: Map<string, RollupTally>, name: string, value: MetricValue, timestamp: number): void {
+function add(tallies: Map<string, MutableStats>, name: string, value: MetricValue, timestamp: number): void {
   const tally = tallies.get(name);
-  if (tally) addToTally(tally, value, timestamp);
-  else tallies.set(name, tallyOf(value, timestamp));
+  if (tally) addTo(tally, value, timestamp);
+  else tallies.set(name, newStats(value, timestamp));
 }
 
-function correct(hand: DeviceInHand, name: string, value: MetricValue, timestamp: number): void {
+function correct(hand: DeviceBatch, name: string, value: MetricValue, timestamp: number): void {
   // What was added before must not take the place of the correction.
-  settle(hand);
-  keepLatest(hand.device, name, value, timestamp);
+  flushPoints(hand);
+  updateLatest(hand.device, name, value, timestamp);
   const minute = bucketOf('1m', timestamp);
   const metrics = hand.corrected.get(minute);
   if (metrics) metrics.add(name);
   else hand.corrected.set(minute, new Set([name]));
 }
 
-function keepLatest(device: CachedDevice, name: string, value: MetricValue, timestamp: number): void {
+function updateLatest(device: CachedDevice, name: string, value: MetricValue, timestamp: number): void {
   const newest = device.latest.get(name);
   if (!newest || timestamp >= newest[1]) device.latest.set(name, [value, timestamp]);
 }
 
 /** A row of one device in a batch under way: as the tables have it, to be replaced there, or to be added. */
-export type RowInHand = { -readonly [Key in keyof ReadingRow]: ReadingRow[Key] } & {
+export type PendingRow = { -readonly [Key in keyof ReadingRow]: ReadingRow[Key] } & {
   state: 'stored' | 'changed' | 'new';
 };
 
 /** One device's rows. Nearly all readings are newer than those before them: only others are looked up by time. */
-export type RowsInHand = {
-  readonly rows: RowInHand[];
+export type PendingRows = {
+  readonly rows: PendingRow[];
   newestAt: number;
   isInOrder: boolean;
-  byTime: Map<number, RowInHand> | undefined;
+  byTime: Map<number, PendingRow> | undefined;
 };
 
-export const rowsInHand = (): RowsInHand => ({
+export const newPendingRows = (): PendingRows => ({
   rows: [],
   newestAt: Number.NEGATIVE_INFINITY,
   isInOrder: true,
   byTime: undefined,
 });
 
-export function rowAt(hand: RowsInHand, timestamp: number): RowInHand | undefined {
+export function rowAt(hand: PendingRows, timestamp: number): PendingRow | undefined {
   if (timestamp > hand.newestAt) return undefined;
   hand.byTime ??= new Map(hand.rows.map((row) => [row.timestamp, row]));
   return hand.byTime.get(timestamp);
 }
 
 /** Adds a row of a time that none has. */
-export function addRow(hand: RowsInHand, row: RowInHand): void {
+export function addRow(hand: PendingRows, row: PendingRow): void {
   hand.rows.push(row);
   hand.byTime?.set(row.timestamp, row);
   if (row.timestamp > hand.newestAt) hand.newestAt = row.timestamp;
   else hand.isInOrder = false;
 }
 
-export function rowsInOrder({ rows, isInOrder }: RowsInHand): readonly RowInHand[] {
+export function rowsInOrder({ rows, isInOrder }: PendingRows): readonly PendingRow[] {
   return isInOrder ? rows : rows.toSorted((a, b) => a.timestamp - b.timestamp);
 }
 
@@ -246,7 +249,7 @@ export function rowsInOrder({ rows, isInOrder }: RowsInHand): readonly RowInHand
  * through as they came, not by device, for that is how they lie in memory.
  */
 export async function recordReadings(
-  facts: readonly ReadingFact[],
+  facts: readonly DecodedReading[],
   cache: TelemetryCache,
   tables: TelemetryTables,
 ): Promise<void> {
@@ -254,11 +257,11 @@ export async function recordReadings(
   const changes = ledgerChanges();
   for (const fact of facts) {
     const { deviceId } = fact.event.data;
-    const hand = handOf.get(deviceId) as DeviceInHand;
-    changes.of(deviceId, fact.logged.receivedAt)[place(fact, hand)] += 1;
+    const hand = handOf.get(deviceId) as DeviceBatch;
+    changes.of(deviceId, fact.logged.receivedAt)[applyReading(fact, hand)] += 1;
   }
   const hands = [...handOf.values()];
-  for (const hand of hands) settle(hand);
+  for (const hand of hands) flushPoints(hand);
   await write(hands, tables);
   for (const { device, corrected } of hands)
     for (const [minute, metrics] of corrected) {
@@ -271,18 +274,18 @@ export async function recordReadings(
 
 /** Takes the devices of the batch into hand, in the order of their ids, asking only for what cannot be known. */
 async function open(
-  facts: readonly ReadingFact[],
+  facts: readonly DecodedReading[],
   cache: TelemetryCache,
   tables: TelemetryTables,
-): Promise<ReadonlyMap<string, DeviceInHand>> {
+): Promise<ReadonlyMap<string, DeviceBatch>> {
   const deviceIds = new Set<string>();
   for (const { event } of facts) deviceIds.add(event.data.deviceId);
-  const hands = new Map<string, DeviceInHand>();
+  const hands = new Map<string, DeviceBatch>();
   for (const [deviceId, device] of await cache.load([...deviceIds].sort(), tables))
-    hands.set(deviceId, inHand(device));
+    hands.set(deviceId, newDeviceBatch(device));
   for (const { event } of facts) {
     const { deviceId, timestamp } = event.data;
-    anticipate(timestamp, hands.get(deviceId) as DeviceInHand);
+    collectLookups(timestamp, hands.get(deviceId) as DeviceBatch);
   }
 
   const readings: ReadingKey[] = [];
@@ -299,7 +302,7 @@ async function open(
 }
 
 /** Rows in the order the tables keep them, which is the order they are cheapest to write in. */
-async function write(hands: readonly DeviceInHand[], tables: TelemetryTables): Promise<void> {
+async function write(hands: readonly DeviceBatch[], tables: TelemetryTables): Promise<void> {
   const inserted: ReadingRow[] = [];
   const replaced: ReadingRow[] = [];
   for (const { rows } of hands)

@@ -3,47 +3,48 @@ import type { Metrics, Reading, TelemetryEvent } from '../../domain/telemetry.ts
 import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { ReadingRow, TelemetryTables } from '../ports/read-models.ts';
-import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import type { CurrentRetention } from '../retention/policy.ts';
 import {
   type EventDescription,
+  type PartitionProjection,
   type Projection,
-  type ProjectionWorker,
   type Refused,
   versionOf,
 } from './projection.ts';
-import { type ReadingFact, recordReadings } from './telemetry-batch.ts';
+import { type DecodedReading, recordReadings } from './telemetry-batch.ts';
 import { countLedger, ledgerChanges, TelemetryCache } from './telemetry-cache.ts';
 import { retract } from './telemetry-corrections.ts';
 
 /** A checked event of the telemetry log with what the log says of it. */
-export type TelemetryFact =
-  | ReadingFact
+export type DecodedTelemetryEvent =
+  | DecodedReading
   | {
-      readonly logged: LoggedTelemetry;
+      readonly logged: TelemetryRecord;
       readonly event: Extract<TelemetryEvent, { type: 'TelemetryRetracted' }>;
-      kept?: DeviceRetention;
+      retention?: DeviceRetention;
     };
 
-const isReadingFact = (fact: TelemetryFact): fact is ReadingFact => fact.event.type === 'TelemetryRecorded';
+const isReadingFact = (fact: DecodedTelemetryEvent): fact is DecodedReading =>
+  fact.event.type === 'TelemetryRecorded';
 
 /** Points, newest values, rollups and the conservation ledger, all of one device in one partition. */
 export function telemetryProjection(
   registry: EventRegistry,
   directory: DeviceDirectory,
   retention: CurrentRetention,
-): Projection<LoggedTelemetry, TelemetryFact> {
+): Projection<TelemetryRecord, DecodedTelemetryEvent> {
   return {
     name: 'telemetry',
     version: versionOf('telemetry'),
     describe,
-    decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as TelemetryFact,
-    open: () => telemetryWorker(directory, retention),
+    decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as DecodedTelemetryEvent,
+    forPartition: () => telemetryWorker(directory, retention),
   };
 }
 
 /** Rows of another generation as the readings that brought them, for when the log no longer has these. */
-export const carriedReadings = (rows: readonly ReadingRow[]): readonly TelemetryFact[] =>
+export const carriedReadings = (rows: readonly ReadingRow[]): readonly DecodedTelemetryEvent[] =>
   rows.map(({ deviceId, timestamp, metrics, receivedAt, correlationId, position }) => {
     const data = { deviceId, timestamp, metrics };
     const type = 'TelemetryRecorded';
@@ -54,10 +55,10 @@ export const carriedReadings = (rows: readonly ReadingRow[]): readonly Telemetry
 function telemetryWorker(
   directory: DeviceDirectory,
   retention: CurrentRetention,
-): ProjectionWorker<LoggedTelemetry, TelemetryFact> {
+): PartitionProjection<TelemetryRecord, DecodedTelemetryEvent> {
   const cache = new TelemetryCache();
   return {
-    async refuse(facts) {
+    async validate(facts) {
       await retention.refresh();
       const keptOfDevice = new Map<string, DeviceRetention>();
       const keepBy = (deviceId: string, { types }: DirectoryEntry) => {
@@ -70,7 +71,7 @@ function telemetryWorker(
         const { deviceId } = event.data;
         if (asked.has(deviceId)) continue;
         asked.add(deviceId);
-        const entry = directory.remembered(deviceId);
+        const entry = directory.peek(deviceId);
         if (entry) keepBy(deviceId, entry);
         else missing.add(deviceId);
       }
@@ -79,9 +80,9 @@ function telemetryWorker(
       if (keptOfDevice.size > 0)
         for (const fact of facts) {
           const kept = keptOfDevice.get(fact.event.data.deviceId);
-          if (kept) fact.kept = kept;
+          if (kept) fact.retention = kept;
         }
-      const refused = new Map<TelemetryFact, Refused>();
+      const refused = new Map<DecodedTelemetryEvent, Refused>();
       if (missing.size === found.size) return refused;
       for (const fact of facts) {
         const { deviceId } = fact.event.data;
@@ -92,33 +93,33 @@ function telemetryWorker(
     },
 
     apply: async (facts, { telemetry }) => {
-      let readings: ReadingFact[] = [];
+      let readings: DecodedReading[] = [];
       const late = ledgerChanges();
       for (const fact of facts) {
         const { receivedAt } = fact.logged;
         if (isReadingFact(fact)) {
-          const reading = keptFact(fact);
+          const reading = withRetainedPart(fact);
           if (reading) readings.push(reading);
           else late.of(fact.event.data.deviceId, receivedAt).late += 1;
           continue;
         }
         await record(readings, telemetry);
         readings = [];
-        await retract(fact.event.data, receivedAt, fact.kept, cache, telemetry);
+        await retract(fact.event.data, receivedAt, fact.retention, cache, telemetry);
       }
       await record(readings, telemetry);
       if (late.byDevice.size > 0) await countLedger(late, cache, telemetry);
       cache.trim();
     },
 
-    parked: (events, { telemetry }) => countDeadLetters(events, 1, telemetry),
+    onParked: (events, { telemetry }) => countDeadLetters(events, 1, telemetry),
 
-    unparked: (events, { telemetry }) => countDeadLetters(events, -1, telemetry),
+    onUnparked: (events, { telemetry }) => countDeadLetters(events, -1, telemetry),
 
-    reset: () => cache.clear(),
+    invalidate: () => cache.clear(),
   };
 
-  function countDeadLetters(events: readonly LoggedTelemetry[], by: 1 | -1, tables: TelemetryTables) {
+  function countDeadLetters(events: readonly TelemetryRecord[], by: 1 | -1, tables: TelemetryTables) {
     const readings = events.filter(countsAsReading);
     const changes = ledgerChanges();
     for (const { deviceId, receivedAt } of readings.map(arrivalOf))
@@ -126,29 +127,29 @@ function telemetryWorker(
     return countLedger(changes, cache, tables);
   }
 
-  async function record(readings: readonly ReadingFact[], tables: TelemetryTables): Promise<void> {
+  async function record(readings: readonly DecodedReading[], tables: TelemetryTables): Promise<void> {
     if (readings.length > 0) await recordReadings(readings, cache, tables);
   }
 }
 
 /** The fact with what is kept of its reading; `undefined` when that is nothing. */
-function keptFact(fact: ReadingFact): ReadingFact | undefined {
-  const { logged, event, kept } = fact;
+function withRetainedPart(fact: DecodedReading): DecodedReading | undefined {
+  const { logged, event, retention: kept } = fact;
   if (!kept) return fact;
-  const data = keptOf(event.data, logged.receivedAt, kept);
-  return data && { logged, event: { type: event.type, data }, kept };
+  const data = retainedPart(event.data, logged.receivedAt, kept);
+  return data && { logged, event: { type: event.type, data }, retention: kept };
 }
 
 /** Whether the ledger has to account for an event of the log; what is not known for certain may be a reading. */
-export const countsAsReading = ({ type }: LoggedTelemetry): boolean => type !== 'TelemetryRetracted';
+export const countsAsReading = ({ type }: TelemetryRecord): boolean => type !== 'TelemetryRetracted';
 
 /** Where the ledger counts an event, whether or not it can be read. */
-export const arrivalOf = ({ receivedAt, data }: LoggedTelemetry) => ({
+export const arrivalOf = ({ receivedAt, data }: TelemetryRecord) => ({
   deviceId: deviceIdOf(data),
   receivedAt,
 });
 
-function describe({ id, type, correlationId, data }: LoggedTelemetry): EventDescription {
+function describe({ id, type, correlationId, data }: TelemetryRecord): EventDescription {
   const deviceId = deviceIdOf(data);
   return { id, type, correlationId, stream: deviceId === '' ? `event-${id}` : `device-${deviceId}` };
 }
@@ -164,7 +165,7 @@ function deviceIdOf(data: unknown): string {
  * of the policy alone: whether the points of its time have been removed by now is not asked, so that every run over
  * the log, however late, finds the same.
  */
-export function keptOf(
+export function retainedPart(
   reading: Reading,
   receivedAt: number,
   kept: DeviceRetention | undefined,

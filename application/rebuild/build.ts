@@ -7,16 +7,16 @@ import {
   type HeldGeneration,
   RebuildUnderWay,
 } from '../ports/generations.ts';
-import type { Generation, ReadModels } from '../ports/read-models.ts';
+import type { GenerationId, ReadModels } from '../ports/read-models.ts';
 import type { Clock } from '../ports/system.ts';
 import { countLag } from '../progress.ts';
-import { GatedConsumer, isAtLeast, type Positions } from './position-gate.ts';
-import type { Rebuildable, ReplayPorts } from './projection-pipeline.ts';
+import { covers, PositionGate, type Positions } from './position-gate.ts';
+import type { ProjectionPipeline, ReplayPorts } from './projection-pipeline.ts';
 
 export type BuildOrder = {
-  readonly what: Rebuildable;
-  readonly live: Generation;
-  readonly next: Generation;
+  readonly what: ProjectionPipeline;
+  readonly live: GenerationId;
+  readonly next: GenerationId;
   /** Build of this stream alone. */
   readonly stream?: string | undefined;
   /** The live generation may stand still: go on to the end of the log without it. */
@@ -47,7 +47,7 @@ const nearMilliseconds = 500;
 const mostRounds = 100;
 
 /** Runs `work` on a build that is reported alive meanwhile, and stops it. Throws what the projection throws. */
-export async function building<T>(
+export async function runBuild<T>(
   order: BuildOrder,
   ports: ReplayPorts,
   work: (build: Build) => Promise<T>,
@@ -69,7 +69,7 @@ export async function building<T>(
   }, reportEveryMilliseconds);
 
   try {
-    return await orEnd(
+    return await orAbort(
       work({
         enter,
         catchUp,
@@ -104,12 +104,12 @@ export async function building<T>(
   function openSession() {
     const stopped = new AbortController();
     const signal = AbortSignal.any([ended, stopped.signal]);
-    const borrowed = new BorrowedReadModels(readModels);
+    const borrowed = new SwitchableReadModels(readModels);
     const parking = parkingLike(live, ports.letters);
     const projector = what.consumer(next, borrowed, { parking, stream: order.stream });
-    const gate = new GatedConsumer(projector, signal, (events) => progress.add(events.length));
+    const gate = new PositionGate(projector, signal, (events) => progress.add(events.length));
     const rate = () => (phase === 'fill' || phase === 'catch-up' ? throttle : undefined);
-    const running = what.run(endedByPoison(throttled(gate, rate, signal)), next, signal);
+    const running = what.run(stopOnPoison(throttled(gate, rate, signal)), next, signal);
     running.catch((error) => failure.abort(error));
     return {
       gate,
@@ -124,7 +124,7 @@ export async function building<T>(
   }
 
   /** A source would try again what can only fail again. */
-  function endedByPoison(inner: BatchConsumer<Positioned>): BatchConsumer<Positioned> {
+  function stopOnPoison(inner: BatchConsumer<Positioned>): BatchConsumer<Positioned> {
     return {
       checkpoint: (partition) => inner.checkpoint(partition),
       consume: (batch, waiting) =>
@@ -145,7 +145,7 @@ export async function building<T>(
       );
       if (round === 0) await report();
       session.gate.limit(target);
-      await orEnd(session.gate.untilReached(target));
+      await orAbort(session.gate.whenReached(target));
       if (phase === 'fill') await enter('catch-up');
       if (round > 0 && performance.now() - started < nearMilliseconds) return;
     }
@@ -161,17 +161,17 @@ export async function building<T>(
         await control.hold(live, async (held) => {
           calls += 1;
           // What the first call consumed was taken back: the session believes in it, so it cannot be used again.
-          if (calls > 1) throw new HoldLost();
+          if (calls > 1) throw new HoldRolledBack();
           borrowed.use(held.readModels);
           gate.limit(held.checkpoints);
-          await orEnd(gate.untilReached(held.checkpoints));
+          await orAbort(gate.whenReached(held.checkpoints));
           await gate.close();
-          samePosition = isAtLeast(held.checkpoints, gate.reached);
+          samePosition = covers(held.checkpoints, gate.reached);
           await then(held);
         });
         return samePosition;
       } catch (error) {
-        if (!(error instanceof HoldLost)) throw error;
+        if (!(error instanceof HoldRolledBack)) throw error;
         await session.stop();
         session = openSession();
       } finally {
@@ -190,7 +190,7 @@ export async function building<T>(
     return Math.max(0, (await lagAt(from)) - (await lagAt(to)));
   }
 
-  function orEnd<Result>(promise: Promise<Result>): Promise<Result> {
+  function orAbort<Result>(promise: Promise<Result>): Promise<Result> {
     return new Promise((resolve, reject) => {
       const end = () => {
         if (!isDone) reject(ended.reason);
@@ -203,10 +203,10 @@ export async function building<T>(
 }
 
 /** The transaction that held the live generation was lost and what it did was taken back. */
-class HoldLost extends Error {}
+class HoldRolledBack extends Error {}
 
 /** Read models that for a while are those inside somebody's transaction. */
-class BorrowedReadModels implements ReadModels {
+class SwitchableReadModels implements ReadModels {
   #current: ReadModels;
 
   constructor(own: ReadModels) {
@@ -249,14 +249,14 @@ function progressOf(clock: Clock) {
 
 const nowhere: Positions = new Map();
 
-async function endsOf({ ends }: Rebuildable): Promise<Positions> {
+async function endsOf({ ends }: ProjectionPipeline): Promise<Positions> {
   return new Map([...(await ends())].filter((end): end is [number, Position] => end[1] !== null));
 }
 
 /** Where a generation stands in each partition of its log. */
 async function positionsOf(
-  of: Generation,
-  { ends }: Rebuildable,
+  of: GenerationId,
+  { ends }: ProjectionPipeline,
   readModels: ReadModels,
 ): Promise<Positions> {
   const found = new Map<number, Position>();
@@ -281,7 +281,7 @@ export function throttled(
     async consume(batch, waiting) {
       if (rate() === undefined) return inner.consume(batch, waiting);
       // The next batch must not come before the last pause is over.
-      let { handled: _, ...rest } = batch;
+      let { onApplied: _, ...rest } = batch;
       while (rest.events.length > 0) {
         const limit = rate();
         const size = limit === undefined ? rest.events.length : Math.max(1, Math.floor(limit / steps));

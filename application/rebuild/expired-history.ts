@@ -1,10 +1,10 @@
-import type { DeadLetters, StoredLetter } from '../ports/dead-letters.ts';
+import type { DeadLetters, StoredDeadLetter } from '../ports/dead-letters.ts';
 import { comparePositions, type Position } from '../ports/event-source.ts';
-import { type ExpiredUpTo, ReplayRefused } from '../ports/generations.ts';
-import type { Generation, ReadingRow } from '../ports/read-models.ts';
-import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import { type ExpiredPosition, ReplayRefused } from '../ports/generations.ts';
+import type { GenerationId, ReadingRow } from '../ports/read-models.ts';
+import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { arrivalOf } from '../projections/telemetry.ts';
-import type { Rebuildable, ReplayPorts } from './projection-pipeline.ts';
+import type { ProjectionPipeline, ReplayPorts } from './projection-pipeline.ts';
 
 /** The log no longer reaches back to the first event: what is built from it would hold less than the live tables. */
 export class HistoryExpired extends ReplayRefused {
@@ -27,13 +27,13 @@ export class HistoryExpired extends ReplayRefused {
 
 /** What the log has lost of what is to be built. */
 export type ExpiredHistory = {
-  readonly ofDevice: ExpiredUpTo;
-  readonly has: (letter: StoredLetter) => boolean;
+  readonly ofDevice: ExpiredPosition;
+  readonly has: (letter: StoredDeadLetter) => boolean;
 };
 
 /** What the log has lost, of one stream when that is all that is built; `undefined` when it has all. */
 export async function expiredHistory(
-  what: Rebuildable,
+  what: ProjectionPipeline,
   only?: { readonly deviceId: string; readonly stream: string },
 ): Promise<ExpiredHistory | undefined> {
   const expired: ReadonlyMap<number, Position | null> = await what.expired();
@@ -47,9 +47,9 @@ export async function expiredHistory(
   };
 }
 
-export async function refuseLoss(
-  what: Rebuildable,
-  live: Generation,
+export async function assertNoLoss(
+  what: ProjectionPipeline,
+  live: GenerationId,
   expired: ExpiredHistory,
   { gap, letters }: Pick<ReplayPorts, 'gap' | 'letters'>,
 ): Promise<void> {
@@ -57,12 +57,12 @@ export async function refuseLoss(
   let { readings, from } = await gap.count(live, expired.ofDevice);
   for await (const some of expiredLetters(live, expired, letters))
     for (const { event } of some) {
-      const { receivedAt } = arrivalOf(event as LoggedTelemetry);
+      const { receivedAt } = arrivalOf(event as TelemetryRecord);
       readings += 1;
       from = from === null ? receivedAt : Math.min(from, receivedAt);
     }
   if (readings > 0) throw new HistoryExpired(what.name, readings, from);
-  if (await what.retention?.hasRemains(live))
+  if (await what.retention?.hasOrphanRollups(live))
     throw new ReplayRefused(
       `The log no longer has the first events of ${what.name}, and points have been removed because they are kept no ` +
         'longer: their rollups and newest values may be lost. To carry them over from the live generation, ask to ' +
@@ -74,10 +74,10 @@ export async function refuseLoss(
  * Puts the live generation's readings and dead letters that the log no longer has into a new one, before anything of
  * the log. Which duplicates and corrections there once were, the log alone could tell.
  */
-export async function carryOver(
-  what: Rebuildable,
-  live: Generation,
-  next: Generation,
+export async function copyExpired(
+  what: ProjectionPipeline,
+  live: GenerationId,
+  next: GenerationId,
   expired: ExpiredHistory,
   { gap, letters, readModels }: Pick<ReplayPorts, 'gap' | 'letters' | 'readModels'>,
 ): Promise<void> {
@@ -97,7 +97,7 @@ export async function carryOver(
     for (const [partition, some] of Map.groupBy(page, (letter) => letter.partition))
       await readModels.transact(next, partition, async (tables, { position }) => {
         if (position !== null) return position;
-        const there = await letters.at(
+        const there = await letters.byPosition(
           next,
           partition,
           some.map((letter) => letter.position),
@@ -110,12 +110,12 @@ export async function carryOver(
 const lettersAtOnce = 500;
 
 async function* expiredLetters(
-  of: Generation,
+  of: GenerationId,
   expired: ExpiredHistory,
   letters: DeadLetters,
-): AsyncGenerator<readonly StoredLetter[]> {
+): AsyncGenerator<readonly StoredDeadLetter[]> {
   for (let after = 0; ; ) {
-    const page = await letters.of(of, { limit: lettersAtOnce, after });
+    const page = await letters.ofGeneration(of, { limit: lettersAtOnce, after });
     yield page.filter(expired.has);
     const last = page.at(-1);
     if (!last || page.length < lettersAtOnce) return;

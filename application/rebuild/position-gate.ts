@@ -14,7 +14,7 @@ export type Positions = ReadonlyMap<number, Position>;
  * Lets a consumer through up to certain positions and no further, so that a generation can be brought to exactly
  * where another one stands. Shut until `limit` is called.
  */
-export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Event> {
+export class PositionGate<Event extends Positioned> implements BatchConsumer<Event> {
   readonly #inner: BatchConsumer<Event>;
   readonly #onConsumed: (events: readonly Event[]) => void;
   readonly #signal: AbortSignal;
@@ -52,8 +52,8 @@ export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Ev
   }
 
   /** Resolves when every limit is reached, or the signal is aborted. */
-  async untilReached(limits: Positions): Promise<void> {
-    while (!this.#signal.aborted && !isAtLeast(this.#reached, limits)) await this.#changed.promise;
+  async whenReached(limits: Positions): Promise<void> {
+    while (!this.#signal.aborted && !covers(this.#reached, limits)) await this.#changed.promise;
   }
 
   async checkpoint(partition: number): Promise<Position | null> {
@@ -78,7 +78,7 @@ export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Ev
       }
       this.#underWay += 1;
       try {
-        const { handled: _, ...part } = rest;
+        const { onApplied: _, ...part } = rest;
         const isWhole = allowed.length === rest.events.length;
         await this.#inner.consume(isWhole ? rest : { ...part, events: allowed }, waiting);
         this.#reached.set(rest.partition, last.position);
@@ -107,7 +107,7 @@ export class GatedConsumer<Event extends Positioned> implements BatchConsumer<Ev
 }
 
 /** Whether `positions` have come to `limits` in every partition. */
-export const isAtLeast = (positions: Positions, limits: Positions): boolean =>
+export const covers = (positions: Positions, limits: Positions): boolean =>
   [...limits].every(([partition, limit]) => comparePositions(positions.get(partition) ?? null, limit) >= 0);
 
 /** Hands over all events of a log up to `ends`, from the first one it still has, in order within each partition. */
@@ -120,14 +120,14 @@ export async function readLog<Event extends Positioned>(
   if (ends.size === 0) return;
   const stop = new AbortController();
   const stopped = AbortSignal.any([signal, stop.signal]);
-  const reader = new GatedConsumer<Event>(
+  const reader = new PositionGate<Event>(
     { checkpoint: async () => null, consume: async ({ events, partition }) => visit(events, partition) },
     stopped,
   );
   reader.limit(ends);
   const running = source.run(reader, { group, signal: stopped });
   try {
-    await Promise.race([reader.untilReached(ends), running]);
+    await Promise.race([reader.whenReached(ends), running]);
     signal.throwIfAborted();
   } finally {
     stop.abort();

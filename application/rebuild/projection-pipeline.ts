@@ -1,10 +1,10 @@
 import { type ApplyLetters, applyLetters } from '../parking.ts';
 import type { DeadLetters } from '../ports/dead-letters.ts';
 import type { BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
-import type { HistoryGap, ProjectionControl } from '../ports/generations.ts';
+import type { ExpiredReadings, ProjectionControl } from '../ports/generations.ts';
 import type {
   DeadLetter,
-  Generation,
+  GenerationId,
   ProjectionTables,
   ReadingRow,
   ReadModels,
@@ -12,23 +12,23 @@ import type {
 import type { Clock, Log } from '../ports/system.ts';
 import type { Projection, ProjectionName } from '../projections/projection.ts';
 import { type Parking, type ProjectorObserver, projector } from '../projector.ts';
-import type { RetentionAlongside } from '../retention/generation-sweep.ts';
+import type { GenerationSweep } from '../retention/generation-sweep.ts';
 
 /** A projection with its log, whatever its events are: all that is needed to build a generation of it. */
-export type Rebuildable = {
+export type ProjectionPipeline = {
   readonly name: ProjectionName;
   /** Of the code in this release. */
   readonly version: number;
 
   /** A projector into a generation. With `stream`, of that stream's events only. */
   consumer(
-    of: Generation,
+    of: GenerationId,
     readModels: ReadModels,
     options?: { readonly stream?: string | undefined; readonly parking?: Parking },
   ): BatchConsumer<Positioned>;
 
   /** Has the log consumed until `signal` is aborted, beside those that consume it into other generations. */
-  run(consumer: BatchConsumer<Positioned>, of: Generation, signal: AbortSignal): Promise<void>;
+  run(consumer: BatchConsumer<Positioned>, of: GenerationId, signal: AbortSignal): Promise<void>;
 
   readonly applyLetters: ApplyLetters;
 
@@ -39,7 +39,7 @@ export type Rebuildable = {
   ): Promise<void>;
 
   /** Absent where everything is kept for ever. */
-  readonly retention?: RetentionAlongside;
+  readonly retention?: GenerationSweep;
 } & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter' | 'partitioner'>;
 
 type LiveParts<Event extends Positioned> = {
@@ -51,12 +51,12 @@ type LiveParts<Event extends Positioned> = {
   readonly around?: ((consumer: BatchConsumer<Event>) => BatchConsumer<Event>) | undefined;
 };
 
-export function rebuildableOf<Event extends Positioned, Decoded>(
+export function projectionPipeline<Event extends Positioned, Decoded>(
   projection: Projection<Event, Decoded>,
   source: EventSource<Event>,
   group: string,
   { clock, log, observer, around = (consumer) => consumer }: LiveParts<Event>,
-): Rebuildable {
+): ProjectionPipeline {
   return {
     name: projection.name,
     version: projection.version,
@@ -92,6 +92,6 @@ export type ReplayPorts = {
   readonly control: ProjectionControl;
   readonly readModels: ReadModels;
   readonly letters: DeadLetters;
-  readonly gap: HistoryGap;
+  readonly gap: ExpiredReadings;
   readonly clock: Clock;
 };

@@ -1,22 +1,22 @@
 import { followLetters } from '../parking.ts';
 import {
-  type Builder,
   type BuildOutcome,
   type BuildProgress,
   type Comparison,
   type GenerationDigest,
   type GenerationState,
+  type LeaseOwner,
   type ProjectionControl,
   type ProjectionState,
   ReplayRefused,
 } from '../ports/generations.ts';
-import type { Generation } from '../ports/read-models.ts';
-import { type Build, building } from './build.ts';
-import { carryOver, expiredHistory, refuseLoss } from './expired-history.ts';
-import type { Rebuildable, ReplayPorts } from './projection-pipeline.ts';
+import type { GenerationId } from '../ports/read-models.ts';
+import { type Build, runBuild } from './build.ts';
+import { assertNoLoss, copyExpired, expiredHistory } from './expired-history.ts';
+import type { ProjectionPipeline, ReplayPorts } from './projection-pipeline.ts';
 
 export type ReplayOptions = {
-  readonly builder: Builder;
+  readonly builder: LeaseOwner;
   /** Events a second at most. */
   readonly throttle?: number | undefined;
   readonly signal: AbortSignal;
@@ -36,12 +36,12 @@ export type RebuildOptions = ReplayOptions & {
 export class SwitchedMeanwhile extends ReplayRefused {
   override readonly name = 'SwitchedMeanwhile';
 
-  constructor({ projection, generation }: Generation) {
+  constructor({ projection, generation }: GenerationId) {
     super(`${projection} was switched to generation ${generation} by another just now: look, and ask again`);
   }
 }
 
-export type Claimed = Generation & { readonly resumed: boolean };
+export type Claimed = GenerationId & { readonly resumed: boolean };
 
 export type RebuildOutcome = {
   readonly projection: string;
@@ -64,7 +64,7 @@ const usualHandover = 1_000;
  * `HistoryExpired` and `PoisonEvent`.
  */
 export async function rebuild(
-  what: Rebuildable,
+  what: ProjectionPipeline,
   ports: ReplayPorts,
   options: RebuildOptions,
 ): Promise<RebuildOutcome> {
@@ -73,7 +73,7 @@ export async function rebuild(
 
 /** Builds the generation of this release's version unless there is one, which `undefined` says. */
 export async function upgrade(
-  what: Rebuildable,
+  what: ProjectionPipeline,
   ports: ReplayPorts,
   options: RebuildOptions,
 ): Promise<RebuildOutcome | undefined> {
@@ -83,21 +83,21 @@ export async function upgrade(
 
 async function rebuildFrom(
   live: GenerationState,
-  what: Rebuildable,
+  what: ProjectionPipeline,
   ports: ReplayPorts,
   { keepOlder = false, ...options }: RebuildOptions,
 ): Promise<RebuildOutcome> {
   const expired = await expiredHistory(what);
-  if (expired && !keepOlder) await refuseLoss(what, live, expired, ports);
+  if (expired && !keepOlder) await assertNoLoss(what, live, expired, ports);
   const wanted = { projection: what.name, version: what.version, device: null };
-  const { resumed, ...next } = await claimBeside(live, what, wanted, ports, options);
+  const { resumed, ...next } = await claimNext(live, what, wanted, ports, options);
   const overtakes = live.version !== what.version;
 
-  return working(what, ports, options, { next, live, overtakes, resumed }, async (build) => {
-    if (expired) await carryOver(what, live, next, expired, ports);
+  return withClaim(what, ports, options, { next, live, overtakes, resumed }, async (build) => {
+    if (expired) await copyExpired(what, live, next, expired, ports);
     await build.catchUp();
     const keepsOlder = expired !== undefined && keepOlder;
-    const comparison = await compared(build, what, live, next, ports, options, keepsOlder);
+    const comparison = await compareGenerations(build, what, live, next, ports, options, keepsOlder);
     const isExplained = overtakes || keepsOlder;
     const switched = comparison.equal || isExplained;
     if (switched) await switchTo(build, next, options);
@@ -107,7 +107,7 @@ async function rebuildFrom(
 
 /** Catches up a generation that waits or has retired, and makes it the active one whatever differs. */
 export async function activate(
-  what: Rebuildable,
+  what: ProjectionPipeline,
   which: 'ready' | 'retired',
   ports: ReplayPorts,
   options: ReplayOptions,
@@ -124,12 +124,12 @@ export async function activate(
   await control.reopen(next, options.builder);
   const now = await liveOf(what, control);
   if (now.generation !== live.generation) {
-    await control.release(next, options.builder.runner, null, false);
+    await control.release(next, options.builder.id, null, false);
     throw new SwitchedMeanwhile(now);
   }
-  return working(what, ports, options, { next, live, overtakes: true, resumed: true }, async (build) => {
+  return withClaim(what, ports, options, { next, live, overtakes: true, resumed: true }, async (build) => {
     await build.catchUp();
-    const comparison = await compared(build, what, live, next, ports, options);
+    const comparison = await compareGenerations(build, what, live, next, ports, options);
     await switchTo(build, next, options);
     return { switched: true, comparison };
   });
@@ -137,7 +137,7 @@ export async function activate(
 
 /** Builds one device's rows beside the live ones and puts them in their place in one transaction. */
 export async function rebuildDevice(
-  what: Rebuildable,
+  what: ProjectionPipeline,
   { deviceId, stream }: { readonly deviceId: string; readonly stream: string },
   ports: ReplayPorts,
   { keepOlder = false, ...options }: RebuildOptions,
@@ -151,19 +151,19 @@ export async function rebuildDevice(
         'rebuild all of it',
     );
   const expired = await expiredHistory(what, { deviceId, stream });
-  if (expired && !keepOlder) await refuseLoss(what, live, expired, ports);
+  if (expired && !keepOlder) await assertNoLoss(what, live, expired, ports);
   const wanted = { projection: what.name, version: what.version, device: deviceId };
-  const { resumed, ...next } = await claimBeside(live, what, wanted, ports, options);
+  const { resumed, ...next } = await claimNext(live, what, wanted, ports, options);
   const terms = { next, live, overtakes: false, resumed, stream };
-  await working(what, ports, options, terms, async (build) => {
-    if (expired) await carryOver(what, live, next, expired, ports);
+  await withClaim(what, ports, options, terms, async (build) => {
+    if (expired) await copyExpired(what, live, next, expired, ports);
     await build.catchUp();
     await build.enter('switch');
     const adopt = () => build.align((held) => held.adopt(next, deviceId, stream));
     if (retention)
-      await retention.whileStill(options.builder, options.signal, async () => {
+      await retention.withoutSweeps(options.builder, options.signal, async () => {
         await build.align(async () => {});
-        await retention.follow(live, next, options.signal, deviceId);
+        await retention.catchUpSweeps(live, next, options.signal, deviceId);
         await adopt();
       });
     else await adopt();
@@ -174,9 +174,9 @@ export async function rebuildDevice(
 }
 
 /** From here on nobody else can switch; until here somebody may have. */
-async function claimBeside(
-  live: Generation,
-  what: Rebuildable,
+async function claimNext(
+  live: GenerationId,
+  what: ProjectionPipeline,
   wanted: Parameters<ProjectionControl['claim']>[0],
   { control }: ReplayPorts,
   { builder }: ReplayOptions,
@@ -190,7 +190,7 @@ async function claimBeside(
 }
 
 type Terms = {
-  readonly next: Generation;
+  readonly next: GenerationId;
   readonly live: GenerationState;
   readonly overtakes: boolean;
   readonly resumed: boolean;
@@ -198,8 +198,8 @@ type Terms = {
 };
 
 /** Does the work of a claimed generation and lets go of it, whatever comes. */
-async function working(
-  what: Rebuildable,
+async function withClaim(
+  what: ProjectionPipeline,
   ports: ReplayPorts,
   { builder, throttle, signal, onClaimed, onProgress }: ReplayOptions,
   { next, live, overtakes, resumed, stream }: Terms,
@@ -207,11 +207,11 @@ async function working(
 ): Promise<RebuildOutcome> {
   const { control } = ports;
   onClaimed?.({ ...next, resumed });
-  const { runner } = builder;
+  const { id: runner } = builder;
   const order = { what, live, next, stream, overtakes, runner, throttle, signal, onProgress };
   let outcome: BuildOutcome | undefined;
   try {
-    const { switched, comparison } = await building(order, ports, work);
+    const { switched, comparison } = await runBuild(order, ports, work);
     outcome = { result: switched ? 'switched' : 'kept', comparison };
     return {
       projection: what.name,
@@ -225,27 +225,27 @@ async function working(
     outcome = { result: 'failed', error: error instanceof Error ? error.message : String(error) };
     throw error;
   } finally {
-    if (outcome) await letGo(outcome);
+    if (outcome) await release(outcome);
   }
 
-  async function letGo(how: BuildOutcome): Promise<void> {
+  async function release(how: BuildOutcome): Promise<void> {
     const released = control.release(next, runner, how, how.result === 'kept');
     // What went wrong before matters more than that it cannot be written down.
     await (how.result === 'failed' ? released.catch(() => {}) : released);
   }
 }
 
-async function compared(
+async function compareGenerations(
   build: Build,
-  { applyLetters, retention }: Rebuildable,
-  live: Generation,
-  next: Generation,
+  { applyLetters, retention }: ProjectionPipeline,
+  live: GenerationId,
+  next: GenerationId,
   { control, letters, readModels }: ReplayPorts,
   { builder, signal }: ReplayOptions,
   keepsOlder = false,
 ): Promise<Comparison> {
   await build.enter('compare');
-  return retention ? retention.whileStill(builder, signal, look) : look();
+  return retention ? retention.withoutSweeps(builder, signal, look) : look();
 
   async function look(): Promise<Comparison> {
     let differed: Comparison | undefined;
@@ -253,8 +253,8 @@ async function compared(
     for (let attempt = 0; attempt < comparisons; attempt += 1) {
       await followLetters(live, next, applyLetters, letters, readModels);
       const samePosition = await build.align(async () => {});
-      await retention?.follow(live, next, signal);
-      if (!carried) await retention?.carryRemains(live, next, signal);
+      await retention?.catchUpSweeps(live, next, signal);
+      if (!carried) await retention?.copyOrphanRollups(live, next, signal);
       carried = true;
       if (!samePosition) break;
       const digests = await control.digestsIfAligned(live, next);
@@ -270,7 +270,7 @@ async function compared(
 
 async function switchTo(
   build: Build,
-  next: Generation,
+  next: GenerationId,
   { handover = usualHandover }: ReplayOptions,
 ): Promise<void> {
   await build.catchUp();
@@ -282,7 +282,7 @@ async function switchTo(
 const nothingCompared: Comparison = { samePosition: true, equal: true, tables: [] };
 
 export async function stateOf(
-  { name }: Pick<Rebuildable, 'name'>,
+  { name }: Pick<ProjectionPipeline, 'name'>,
   control: ProjectionControl,
 ): Promise<ProjectionState> {
   const state = (await control.states()).find(({ projection }) => projection === name);
@@ -291,7 +291,7 @@ export async function stateOf(
 }
 
 export async function liveOf(
-  what: Pick<Rebuildable, 'name'>,
+  what: Pick<ProjectionPipeline, 'name'>,
   control: ProjectionControl,
 ): Promise<GenerationState> {
   const { active, generations } = await stateOf(what, control);

@@ -1,32 +1,37 @@
 import { pause } from '../pause.ts';
-import type { Builder } from '../ports/generations.ts';
-import type { Generation } from '../ports/read-models.ts';
+import type { LeaseOwner } from '../ports/generations.ts';
+import type { GenerationId } from '../ports/read-models.ts';
 import type { Sweep } from '../ports/retention.ts';
-import { type ErasingPorts, nothingRemoved, sweepDevices, sweepErased, sweepPage } from './sweep.ts';
+import { type ErasingPorts, sweepDevices, sweepErased, sweepPage, zeroCounts } from './sweep.ts';
 
 /** What has been removed from the live generation is not to come back with the next one. */
-export type RetentionAlongside = {
+export type GenerationSweep = {
   /** Runs `work` while nobody removes anything of the live generation; `follow` brings the next one to as little. */
-  whileStill<T>(builder: Builder, signal: AbortSignal, work: () => Promise<T>): Promise<T>;
+  withoutSweeps<T>(builder: LeaseOwner, signal: AbortSignal, work: () => Promise<T>): Promise<T>;
   /** To be called when `next` has come to where `live` is, `whileStill`; a device's alone when it is named. */
-  follow(live: Generation, next: Generation, signal: AbortSignal, deviceId?: string): Promise<void>;
+  catchUpSweeps(
+    live: GenerationId,
+    next: GenerationId,
+    signal: AbortSignal,
+    deviceId?: string,
+  ): Promise<void>;
   /**
    * Whether the live generation tells of points that are removed, as their rollups do: where the log no longer has
    * them, nothing else does.
    */
-  hasRemains(live: Generation): Promise<boolean>;
+  hasOrphanRollups(live: GenerationId): Promise<boolean>;
   /** Puts that into the next generation, once it has followed. */
-  carryRemains(live: Generation, next: Generation, signal: AbortSignal): Promise<void>;
+  copyOrphanRollups(live: GenerationId, next: GenerationId, signal: AbortSignal): Promise<void>;
 };
 
 const devicesAtOnce = 100;
 const tryEveryMilliseconds = 50;
 const reportEveryMilliseconds = 1_000;
 
-export function retentionAlongside(ports: ErasingPorts, now: () => number): RetentionAlongside {
+export function retentionAlongside(ports: ErasingPorts, now: () => number): GenerationSweep {
   const { records, tables } = ports;
   return {
-    async whileStill({ runner, isGone }, signal, work) {
+    async withoutSweeps({ id: runner, isExpired: isGone }, signal, work) {
       while (!(await records.takeTurn(runner, isGone))) {
         signal.throwIfAborted();
         await pause(tryEveryMilliseconds, signal);
@@ -44,7 +49,7 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Rete
       }
     },
 
-    async follow(live, next, signal, deviceId) {
+    async catchUpSweeps(live, next, signal, deviceId) {
       await sweepErased(live, ports, now, signal);
       await sweepErased(next, ports, now, signal);
       const reached = await settled(live, signal);
@@ -66,12 +71,12 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Rete
         if (last === undefined) break;
         after = last;
       }
-      await records.keepSweep(next, { ...reached, removed: own?.removed ?? nothingRemoved });
+      await records.keepSweep(next, { ...reached, removed: own?.removed ?? zeroCounts });
     },
 
-    hasRemains: (live) => tables.hasRemains(live),
+    hasOrphanRollups: (live) => tables.hasOrphanRollups(live),
 
-    async carryRemains(live, next, signal) {
+    async copyOrphanRollups(live, next, signal) {
       const reached = await records.sweepOf(live);
       if (!reached) return;
       await ports.retention.refresh();
@@ -86,7 +91,7 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Rete
     },
   };
 
-  async function carry(live: Generation, next: Generation, devices: readonly string[], sweep: Sweep) {
+  async function carry(live: GenerationId, next: GenerationId, devices: readonly string[], sweep: Sweep) {
     const known = await ports.directory.find(new Set(devices));
     for (const deviceId of devices) {
       const kept = ports.retention.of(known.get(deviceId)?.types ?? []);
@@ -98,7 +103,7 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Rete
   }
 
   /** Where the live one stands, once the devices are whole that someone was killed at. */
-  async function settled(live: Generation, signal: AbortSignal): Promise<Sweep | undefined> {
+  async function settled(live: GenerationId, signal: AbortSignal): Promise<Sweep | undefined> {
     const sweep = await records.sweepOf(live);
     if (!sweep || sweep.target === null) return sweep;
     return sweepPage(live, { ...sweep, target: sweep.target }, ports, now, signal);

@@ -1,14 +1,20 @@
-import { type DeviceRetention, keptKinds } from '../../domain/retention.ts';
+import { type DeviceRetention, retentionTargets } from '../../domain/retention.ts';
 import { pause } from '../pause.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
 import type { ProjectionControl } from '../ports/generations.ts';
-import type { Generation } from '../ports/read-models.ts';
-import type { ErasedDevices, KeptTables, Removed, RetentionRecords, Sweep } from '../ports/retention.ts';
+import type { GenerationId } from '../ports/read-models.ts';
+import type {
+  ErasedDevices,
+  RemovedCounts,
+  RetentionRecords,
+  RetentionTables,
+  Sweep,
+} from '../ports/retention.ts';
 import type { CurrentRetention } from './policy.ts';
 
 export type SweepPorts = {
   readonly records: RetentionRecords;
-  readonly tables: KeptTables;
+  readonly tables: RetentionTables;
   readonly directory: Pick<DeviceDirectory, 'find'>;
   readonly retention: CurrentRetention;
 };
@@ -18,12 +24,12 @@ const devicesAtOnce = 100;
 /** Of the time, so much is left to others: a step is followed by a pause of so many times its length. */
 const rest = 3;
 
-export const nothingRemoved: Removed = { points: 0, '1m': 0, '1h': 0, '1d': 0, trimmed: 0 };
-export const noSweep: Sweep = {
+export const zeroCounts: RemovedCounts = { points: 0, '1m': 0, '1h': 0, '1d': 0, trimmed: 0 };
+export const initialSweep: Sweep = {
   sweptTo: null,
   target: null,
   after: '',
-  removed: nothingRemoved,
+  removed: zeroCounts,
   endedAt: null,
 };
 
@@ -32,7 +38,7 @@ export const noSweep: Sweep = {
  * Killed at any moment, it removes the same devices' again and finds nothing there.
  */
 export async function sweepPage(
-  of: Generation,
+  of: GenerationId,
   sweep: Sweep & { readonly target: number },
   ports: SweepPorts,
   now: () => number,
@@ -42,7 +48,7 @@ export async function sweepPage(
   const devices = await ports.tables.devices(of, after, devicesAtOnce);
   const taken = await sweepDevices(of, devices, () => ({ before: sweptTo, target }), ports, signal);
   const last = devices.at(-1);
-  const total = plus(removed, taken);
+  const total = addCounts(removed, taken);
   const ended = last === undefined || devices.length < devicesAtOnce;
   const next: Sweep = ended
     ? { sweptTo: target, target: null, after: '', removed: total, endedAt: now() }
@@ -53,36 +59,36 @@ export async function sweepPage(
 
 /** `momentsOf` tells what each device has been swept to and is to be; `undefined` leaves it alone. */
 export async function sweepDevices(
-  of: Generation,
+  of: GenerationId,
   deviceIds: readonly string[],
   momentsOf: (deviceId: string) => { readonly before: number | null; readonly target: number } | undefined,
   { tables, directory, retention }: SweepPorts,
   signal: AbortSignal,
-): Promise<Removed> {
+): Promise<RemovedCounts> {
   await retention.refresh();
   const known = await directory.find(new Set(deviceIds));
-  let removed = nothingRemoved;
+  let removed = zeroCounts;
   for (const deviceId of deviceIds) {
     const kept = retention.of(known.get(deviceId)?.types ?? []);
     const moments = momentsOf(deviceId);
     if (!kept || !moments) continue;
     const { before, target } = moments;
-    removed = plus(removed, await sweepDevice(of, deviceId, kept, before, target, tables, signal));
+    removed = addCounts(removed, await sweepDevice(of, deviceId, kept, before, target, tables, signal));
   }
   return removed;
 }
 
 async function sweepDevice(
-  of: Generation,
+  of: GenerationId,
   deviceId: string,
   kept: DeviceRetention,
   before: number | null,
   target: number,
-  tables: KeptTables,
+  tables: RetentionTables,
   signal: AbortSignal,
-): Promise<Removed> {
-  const removed = { ...nothingRemoved };
-  for (const kind of keptKinds) {
+): Promise<RemovedCounts> {
+  const removed = { ...zeroCounts };
+  for (const kind of retentionTargets) {
     const oldest = kept.oldest(kind, target);
     for (const { from, to } of kept.moves(kind, before, target))
       for (let next: number | null = from; next !== null; ) {
@@ -108,7 +114,7 @@ async function sweepDevice(
   return removed;
 }
 
-export const plus = (a: Removed, b: Removed): Removed => ({
+export const addCounts = (a: RemovedCounts, b: RemovedCounts): RemovedCounts => ({
   points: a.points + b.points,
   '1m': a['1m'] + b['1m'],
   '1h': a['1h'] + b['1h'],
@@ -123,7 +129,7 @@ export type ErasingPorts = SweepPorts & { readonly erased: ErasedDevices };
  * readings may have been on their way.
  */
 export async function sweepErased(
-  of: Generation,
+  of: GenerationId,
   ports: ErasingPorts,
   now: () => number,
   signal: AbortSignal,
@@ -157,13 +163,16 @@ const previewBatchSize = 100;
  * many as stand in the time of which some metrics are too old. Throws `ReadModelsUnavailable`.
  */
 export async function retentionPreview(
-  of: Generation,
+  of: GenerationId,
   retention: Pick<CurrentRetention, 'of'>,
-  { tables, directory }: { readonly tables: KeptTables; readonly directory: Pick<DeviceDirectory, 'find'> },
+  {
+    tables,
+    directory,
+  }: { readonly tables: RetentionTables; readonly directory: Pick<DeviceDirectory, 'find'> },
   at: number,
   signal: AbortSignal,
-): Promise<Removed> {
-  let found = nothingRemoved;
+): Promise<RemovedCounts> {
+  let found = zeroCounts;
   for (let after = ''; ; ) {
     const devices = await tables.devices(of, after, previewBatchSize);
     const known = await directory.find(new Set(devices));
@@ -171,8 +180,8 @@ export async function retentionPreview(
       signal.throwIfAborted();
       const kept = retention.of(known.get(deviceId)?.types ?? []);
       if (!kept) continue;
-      const counts = { ...nothingRemoved };
-      for (const kind of keptKinds) {
+      const counts = { ...zeroCounts };
+      for (const kind of retentionTargets) {
         const oldest = kept.oldest(kind, at);
         counts[kind] += await tables.count(of, {
           kind,
@@ -183,7 +192,7 @@ export async function retentionPreview(
         const range = { kind, deviceId, from: oldest, to: kept.newest(kind, at) };
         if (range.to > range.from) counts.trimmed += await tables.count(of, range);
       }
-      found = plus(found, counts);
+      found = addCounts(found, counts);
     }
     const last = devices.at(-1);
     if (last === undefined) return found;

@@ -1,12 +1,12 @@
 import { bucketOf } from '../../domain/rollup.ts';
 import { pause } from '../pause.ts';
 import { comparePositions, type EventSource, type Position, type Positioned } from '../ports/event-source.ts';
-import type { Builder, ProjectionControl } from '../ports/generations.ts';
-import type { Generation, ReadModels } from '../ports/read-models.ts';
+import type { LeaseOwner, ProjectionControl } from '../ports/generations.ts';
+import type { GenerationId, ReadModels } from '../ports/read-models.ts';
 import type { Sweep } from '../ports/retention.ts';
 import type { Clock, Log } from '../ports/system.ts';
 import { liveOf } from '../rebuild/rebuild.ts';
-import { type ErasingPorts, noSweep, sweepErasedEverywhere, sweepPage } from './sweep.ts';
+import { type ErasingPorts, initialSweep, sweepErasedEverywhere, sweepPage } from './sweep.ts';
 
 export type KeeperPorts = ErasingPorts & {
   readonly control: ProjectionControl;
@@ -16,7 +16,7 @@ export type KeeperPorts = ErasingPorts & {
 };
 
 /** Removes from the active generation what is no longer kept. */
-export type Keeper = {
+export type RetentionSweeper = {
   /** Looks whether there is anything to do, again and again, until `signal` is aborted. */
   run(signal: AbortSignal): Promise<void>;
   /** Does what there is to do now, once what is in the log has been consumed. */
@@ -31,7 +31,11 @@ const lookEveryMilliseconds = 10_000;
 const onItsWayMilliseconds = 60_000;
 const projection = { name: 'telemetry' } as const;
 
-export function keeper(ports: KeeperPorts, { runner, isGone }: Builder, log: Log): Keeper {
+export function retentionSweeper(
+  ports: KeeperPorts,
+  { id: runner, isExpired: isGone }: LeaseOwner,
+  log: Log,
+): RetentionSweeper {
   const { records, retention, control, source, readModels, clock } = ports;
   let mark: { readonly at: number; readonly ends: ReadonlyMap<number, Position | null> } | undefined;
   let settledAt: number | undefined;
@@ -62,12 +66,12 @@ export function keeper(ports: KeeperPorts, { runner, isGone }: Builder, log: Log
         signal.throwIfAborted();
       }
       while ((await step(signal)) !== 'done') signal.throwIfAborted();
-      return (await records.sweepOf(await liveOf(projection, control))) ?? noSweep;
+      return (await records.sweepOf(await liveOf(projection, control))) ?? initialSweep;
     },
   };
 
   /** Learns up to which moment everything that had come by then has been consumed. */
-  async function settle(of: Generation): Promise<void> {
+  async function settle(of: GenerationId): Promise<void> {
     const now = { at: clock.now(), ends: await source.ends() };
     mark ??= now;
     for (const [partition, end] of mark.ends)
@@ -94,7 +98,7 @@ export function keeper(ports: KeeperPorts, { runner, isGone }: Builder, log: Log
     try {
       const { projection: name, generation } = await liveOf(projection, control);
       const of = { projection: name, generation };
-      const sweep = (await records.sweepOf(of)) ?? noSweep;
+      const sweep = (await records.sweepOf(of)) ?? initialSweep;
       const target = sweep.target ?? (await nextTarget(sweep));
       if (target === undefined) return 'done';
       const next = await sweepPage(of, { ...sweep, target }, ports, clock.now, signal);

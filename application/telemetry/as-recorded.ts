@@ -4,7 +4,7 @@ import type { EventRegistry } from '../ports/event-registry.ts';
 import type { EventSource, Position } from '../ports/event-source.ts';
 import type { Point, PointQuery } from '../ports/queries.ts';
 import type { Ids } from '../ports/system.ts';
-import type { LoggedTelemetry } from '../ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { arrivalOf } from '../projections/telemetry.ts';
 import { readLog } from '../rebuild/position-gate.ts';
 
@@ -33,7 +33,7 @@ export class LogNotRead extends Error {
 const chunk = 1000;
 
 export const telemetryAsRecorded = (
-  source: EventSource<LoggedTelemetry>,
+  source: EventSource<TelemetryRecord>,
   registry: EventRegistry,
   ids: Ids,
   directory: Pick<DeviceDirectory, 'find'>,
@@ -48,7 +48,7 @@ export const telemetryAsRecorded = (
     async function readingsOf({ deviceId, range, recordedAt }: RecordedQuery, stop: AbortSignal) {
       const found = new Map<number, Metrics>();
       const ends = [...(await source.ends())].filter((end): end is [number, Position] => end[1] !== null);
-      const options = { group: `as-recorded-${ids.fresh()}`, signal: stop };
+      const options = { group: `as-recorded-${ids.uuidV7()}`, signal: stop };
       await readLog(source, new Map(ends), options, (events) => {
         for (const event of events)
           if (event.receivedAt <= recordedAt && arrivalOf(event).deviceId === deviceId)
@@ -57,7 +57,7 @@ export const telemetryAsRecorded = (
       return found;
     }
 
-    function fold(logged: LoggedTelemetry, { from, to }: RecordedQuery['range'], into: Map<number, Metrics>) {
+    function fold(logged: TelemetryRecord, { from, to }: RecordedQuery['range'], into: Map<number, Metrics>) {
       const event = readable(logged);
       if (event?.type === 'TelemetryRecorded') {
         const { timestamp, metrics } = event.data;
@@ -74,7 +74,7 @@ export const telemetryAsRecorded = (
     }
 
     /** What cannot be read was parked then as it is now, and is in no table. */
-    function readable(logged: LoggedTelemetry) {
+    function readable(logged: TelemetryRecord) {
       try {
         return registry.telemetryEvent(logged);
       } catch {

@@ -14,7 +14,7 @@ const longestWait = 1000;
  * the farther. Both share a machine: the projection then gets enough of it to keep up, and more is stored in all than
  * when one waits for the other.
  */
-export function pacedTelemetryLog(
+export function withBackpressure(
   log: TelemetryLog,
   projection: () => Promise<ProjectionStatus>,
   limit: number,
@@ -23,7 +23,7 @@ export function pacedTelemetryLog(
 ): TelemetryLog {
   let wait = 0;
   let lookedAt = Number.NEGATIVE_INFINITY;
-  let stood = '';
+  let lastPositions = '';
   let movedAt = Number.NEGATIVE_INFINITY;
   let isKnown = true;
 
@@ -31,20 +31,20 @@ export function pacedTelemetryLog(
     async publish(publication) {
       if (clock.now() - lookedAt >= lookEvery) {
         lookedAt = clock.now();
-        void look();
+        void refreshDelay();
       }
       if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
       return log.publish(publication);
     },
   };
 
-  async function look(): Promise<void> {
+  async function refreshDelay(): Promise<void> {
     const before = wait;
     try {
       const { positions, lag } = await projection();
       isKnown = true;
-      if (positions.join() !== stood) movedAt = clock.now();
-      stood = positions.join();
+      if (positions.join() !== lastPositions) movedAt = clock.now();
+      lastPositions = positions.join();
       const beyond = clock.now() - movedAt < movesWithin ? (lag ?? 0) - limit : 0;
       wait = Math.min(longestWait, Math.max(0, (beyond / limit) * longestWait));
       if (before === 0 && wait > 0)

@@ -8,7 +8,7 @@ export type BucketAt = (instant: number) => BucketSpan;
 
 export function bucketCalendar(interval: Interval, zone: TimeZone): BucketAt {
   const find = isOnClock(interval)
-    ? clockBuckets(leastLength(interval), zone)
+    ? clockBuckets(minLength(interval), zone)
     : calendarBuckets(interval, zone);
   let last: BucketSpan = { start: 0, end: 0 };
   return (instant) => {
@@ -138,11 +138,11 @@ export function parseInterval(text: string): Interval {
   const divides =
     interval.unit === 'mo'
       ? 12 % interval.count === 0
-      : !isOnClock(interval) || day % leastLength(interval) === 0;
+      : !isOnClock(interval) || day % minLength(interval) === 0;
   if (!divides) throw new InvalidInterval(text);
   return interval;
 }
 
-export const leastLength = ({ count, unit }: Interval): number => count * leastOf[unit];
+export const minLength = ({ count, unit }: Interval): number => count * leastOf[unit];
 
 export const isOnClock = ({ unit }: Interval): boolean => unit === 'm' || unit === 'h';

@@ -20,7 +20,7 @@ import {
   type BucketAt,
   type BucketSpan,
   bucketCalendar,
-  leastLength,
+  minLength,
   parseInterval,
 } from './bucket-calendar.ts';
 
@@ -70,7 +70,7 @@ export function telemetryBuckets(queries: TelemetryQueries, calendar: Calendar):
     buckets(query) {
       const interval = parseInterval(query.interval);
       const bucketAt = bucketCalendar(interval, calendar.zone(query.tz));
-      const pieces = piecesOf(queries, bucketAt, leastLength(interval), query);
+      const pieces = segmentsFor(queries, bucketAt, minLength(interval), query);
       const range = rangeLeft(query, bucketAt);
       return rowsOf(
         'deviceId' in query.scope ? inTimeOrder(pieces, range) : acrossDevices(pieces, range, query),
@@ -175,7 +175,7 @@ async function* rowsOf(
 }
 
 /** One metric of one device over some time within one bucket. */
-export type Piece = {
+export type RollupSegment = {
   readonly deviceId: string;
   readonly metric: string;
   readonly span: BucketSpan;
@@ -183,14 +183,14 @@ export type Piece = {
 };
 
 /** All that the range holds, nothing twice, by device, each in order of time; `after` is the last device not wanted. */
-export type Pieces = (range: TimeRange, after?: string) => AsyncIterable<readonly Piece[]>;
+export type Pieces = (range: TimeRange, after?: string) => AsyncIterable<readonly RollupSegment[]>;
 
 /**
  * Takes each stretch of time from the coarsest rollups whose buckets lie within one bucket and within the range.
  * Where an edge cuts one, its time is told by the next finer level, and at last by the points themselves.
  * `bucketLength` is the least a bucket lasts: rollups of more than that are not worth asking.
  */
-export function piecesOf(
+export function segmentsFor(
   queries: TelemetryQueries,
   bucketAt: BucketAt,
   bucketLength: number,
@@ -200,22 +200,28 @@ export function piecesOf(
   const coarsest = rollupLevels.findLast((level) => rollupWidth[level] <= bucketLength) ?? '1m';
   return (range, after) => fromRollups(coarsest, { scope, range, ...wanted, ...(after && { after }) });
 
-  async function* fromRollups(level: RollupLevel, query: RollupQuery): AsyncGenerator<readonly Piece[]> {
+  async function* fromRollups(
+    level: RollupLevel,
+    query: RollupQuery,
+  ): AsyncGenerator<readonly RollupSegment[]> {
     const { range } = query;
     const reaching = { from: bucketOf(level, range.from), to: range.to };
     for await (const slices of queries.rollups(level, { ...query, range: reaching }))
-      for (const run of runsOf(slices, level, range))
+      for (const run of groupSegments(slices, level, range))
         if ('pieces' in run) yield run.pieces;
         else yield* finer(level, run);
   }
 
-  function finer(level: RollupLevel, { deviceId, range }: CutRun): AsyncGenerator<readonly Piece[]> {
+  function finer(
+    level: RollupLevel,
+    { deviceId, range }: SplitSegment,
+  ): AsyncGenerator<readonly RollupSegment[]> {
     const query = { scope: { deviceId }, range, ...wanted };
     const next = rollupLevels[rollupLevels.indexOf(level) - 1];
     return next ? fromRollups(next, query) : fromPoints(query);
   }
 
-  async function* fromPoints(query: Omit<RollupQuery, 'after'>): AsyncGenerator<readonly Piece[]> {
+  async function* fromPoints(query: Omit<RollupQuery, 'after'>): AsyncGenerator<readonly RollupSegment[]> {
     for await (const points of queries.points({ ...query, limit: Number.POSITIVE_INFINITY }))
       yield points.map(({ deviceId, metric, timestamp, value }) => ({
         deviceId,
@@ -226,7 +232,11 @@ export function piecesOf(
   }
 
   /** Cut neighbours go together, or a zone whose days are not UTC's would cost a query a day. */
-  function runsOf(slices: readonly RollupSlice[], level: RollupLevel, range: TimeRange): readonly Run[] {
+  function groupSegments(
+    slices: readonly RollupSlice[],
+    level: RollupLevel,
+    range: TimeRange,
+  ): readonly Run[] {
     const runs: Run[] = [];
     for (const { deviceId, metric, bucket, stats } of slices) {
       const run = runs.at(-1);
@@ -247,8 +257,8 @@ export function piecesOf(
 }
 
 /** Neighbouring slices that each lie within one bucket, or the time of neighbours that do not. */
-type Run = { readonly pieces: Piece[] } | CutRun;
-type CutRun = { readonly deviceId: string; range: TimeRange };
+type Run = { readonly pieces: RollupSegment[] } | SplitSegment;
+type SplitSegment = { readonly deviceId: string; range: TimeRange };
 
 const hull = (a: TimeRange, b: TimeRange): TimeRange => ({
   from: Math.min(a.from, b.from),

@@ -19,7 +19,7 @@ export type RefusalReason = 'unknown-device' | 'device-suspended' | 'device-deco
 
 export type Refusal = { readonly index: number; readonly reason: RefusalReason; readonly deviceId: string };
 
-export type IngestAnswer = {
+export type IngestResult = {
   readonly accepted: number;
   readonly refused: readonly Refusal[];
   /** The last position written in each partition; empty when nothing was accepted. */
@@ -41,7 +41,7 @@ export type IngestTelemetry = (
   readings: readonly SubmittedReading[],
   context: IngestContext,
   json?: string,
-) => Promise<IngestAnswer>;
+) => Promise<IngestResult>;
 
 const refusalOf: Record<Exclude<DirectoryEntry['status'], 'active'>, RefusalReason> = {
   suspended: 'device-suspended',
@@ -59,7 +59,7 @@ export function ingestTelemetry(
   const arrivalTime = arrivalTimes();
 
   return async (readings, context, json) => {
-    const entries = readings.map(({ deviceId }) => directory.remembered(deviceId));
+    const entries = readings.map(({ deviceId }) => directory.peek(deviceId));
     // Not even a promise is waited for where all are remembered, as they nearly always are.
     const others = entries.includes(undefined) ? await findOthers(readings, entries) : undefined;
     const receivedAt = clock.now();
@@ -74,7 +74,7 @@ export function ingestTelemetry(
     if (events.length === 0) return { accepted: 0, refused, positions: [] };
 
     const positions = await log.publish({
-      id: ids.fresh(),
+      id: ids.uuidV7(),
       type: 'TelemetryRecorded',
       schemaVersion: registry.currentVersion('TelemetryRecorded'),
       receivedAt,
@@ -135,7 +135,7 @@ export const retractTelemetry =
     if (!(await directory.find(new Set([deviceId]))).has(deviceId))
       throw new Rejection('DeviceNotRegistered', `Device ${deviceId} is not registered`);
     return log.publish({
-      id: ids.fresh(),
+      id: ids.uuidV7(),
       type: 'TelemetryRetracted',
       schemaVersion: registry.currentVersion('TelemetryRetracted'),
       receivedAt: clock.now(),

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
-import { policyInWords } from '../../domain/retention.ts';
+import { formatPolicy } from '../../domain/retention.ts';
 import { StartupError } from '../startup-error.ts';
 import { retentionPolicy } from './retention-policy.ts';
 
@@ -213,7 +213,7 @@ export function configFrom(env: Readonly<Record<string, string | undefined>>): C
 /** As it is in force, with passwords and other secrets left out. */
 export function maskedConfig(config: Config): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries({ ...config, RETENTION: JSON.stringify(policyInWords(config.RETENTION)) }).map(
+    Object.entries({ ...config, RETENTION: JSON.stringify(formatPolicy(config.RETENTION)) }).map(
       ([name, value]) => [
         name,
         secrets.has(name) && value !== undefined

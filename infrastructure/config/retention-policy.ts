@@ -1,6 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { keptKinds, keptWords, type RetentionRule, tooShort } from '../../domain/retention.ts';
+import {
+  findShorterCoarse,
+  type RetentionRule,
+  retentionTargets,
+  targetNames,
+} from '../../domain/retention.ts';
 import { isMetricName } from '../../domain/telemetry.ts';
 
 const unitDays = { d: 1, w: 7, y: 365 } as const;
@@ -27,12 +32,12 @@ const rule = z
     },
     { error: 'must be an object of type, metric, points, minutes, hours and days' },
   )
-  .refine((given) => Object.values(keptWords).some((word) => word in given), {
+  .refine((given) => Object.values(targetNames).some((word) => word in given), {
     error: 'must say how long points, minutes, hours or days are kept',
   })
   .transform(({ type, metric, ...kept }): RetentionRule => {
-    const keep = keptKinds.flatMap((kind) => {
-      const days = kept[keptWords[kind]];
+    const keep = retentionTargets.flatMap((kind) => {
+      const days = kept[targetNames[kind]];
       return days === undefined ? [] : [[kind, days] as const];
     });
     return {
@@ -54,12 +59,12 @@ const rules = z
           path: [i],
           message: 'speaks of the same type and metric as a rule before it',
         });
-    const fault = tooShort(policy);
+    const fault = findShorterCoarse(policy);
     if (fault)
       context.addIssue({
         code: 'custom',
-        path: [policy.indexOf(fault.rule), keptWords[fault.coarser]],
-        message: `must be kept at least as long as ${keptWords[fault.finer]}, for every type and metric`,
+        path: [policy.indexOf(fault.rule), targetNames[fault.coarser]],
+        message: `must be kept at least as long as ${targetNames[fault.finer]}, for every type and metric`,
       });
     return policy;
   });

@@ -117,11 +117,11 @@ export class EventStoreDbConnection {
     this.#closing.abort(reason);
     for (const call of this.#underWay) call.abort(reason);
     if (!client) return;
-    const closed = client.dispose().then(() => closeChannel(client));
+    const closedClient = client.dispose().then(() => closeChannel(client));
     // Kept alive by the wait: a process with nothing else to do would otherwise end in the middle of closing.
     const waited = new AbortController();
     const deadline = delay(this.deadlineMs, undefined, { signal: waited.signal }).catch(closedInTime);
-    await Promise.race([closed.catch(neverOpened), deadline]);
+    await Promise.race([closedClient.catch(neverOpened), deadline]);
     waited.abort();
   }
 }

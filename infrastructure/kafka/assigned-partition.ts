@@ -3,14 +3,14 @@ import type { Batch, BatchConsumer, Position } from '../../application/ports/eve
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Log } from '../../application/ports/system.ts';
-import { type LoggedTelemetry, TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { TelemetryLogUnavailable, type TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { type KafkaPosition, parsePosition, telemetryChunks } from './telemetry-codec.ts';
 import type { Bounds, KafkaTopicReader } from './topic-reader.ts';
 
 /** What the partitions of one consumer have in common. */
 export type PartitionHost = {
   readonly kafkaConsumer: Consumer;
-  readonly consumer: BatchConsumer<LoggedTelemetry>;
+  readonly consumer: BatchConsumer<TelemetryRecord>;
   readonly reader: KafkaTopicReader;
   /** Attempts in a row that failed, by partition; outlives the consumer of Kafka. */
   readonly failures: Map<number, number>;
@@ -64,7 +64,7 @@ export class AssignedPartition {
   }
 
   /** Starts at the checkpoint, as soon as it can be learnt. */
-  async place(): Promise<void> {
+  async seekToCheckpoint(): Promise<void> {
     if (this.#released) return;
     const { kafkaConsumer, consumer, reader } = this.#host;
     this.#hold();
@@ -129,14 +129,14 @@ export class AssignedPartition {
   #stepAside(consumed: Promise<void>): void {
     this.#hold();
     consumed.then(
-      () => this.place(),
+      () => this.seekToCheckpoint(),
       (error) => this.#falter(error),
     );
   }
 
   /** Heartbeats go on meanwhile, so that a slow batch does not cost the membership. */
   async #consume(
-    batch: Batch<LoggedTelemetry>,
+    batch: Batch<TelemetryRecord>,
     waiting: () => void,
     heartbeat: () => Promise<void>,
   ): Promise<void> {
@@ -181,14 +181,14 @@ export class AssignedPartition {
       if (low > expected.offset) this.#tellOfLoss(expected.offset, low);
       else if (this.#hole !== hole) {
         this.#hole = hole;
-        await this.place();
+        await this.seekToCheckpoint();
         return false;
       }
       this.#next = { offset: first, events: 0 };
       return true;
     }
     // kafkajs went to the beginning, as it does when the offset it asked for is not there.
-    await this.place();
+    await this.seekToCheckpoint();
     return false;
   }
 
@@ -219,7 +219,7 @@ export class AssignedPartition {
       'a batch was not consumed, starting again at the checkpoint',
     );
     this.#hold();
-    setTimeout(() => void this.place(), backoff).unref();
+    setTimeout(() => void this.seekToCheckpoint(), backoff).unref();
   }
 }
 

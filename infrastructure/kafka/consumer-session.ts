@@ -3,10 +3,10 @@ import type { Cluster, Consumer, EachBatchPayload, Kafka } from 'kafkajs';
 import pLimit from 'p-limit';
 import type { BatchConsumer } from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/system.ts';
-import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { AssignedPartition, type PartitionHost } from './assigned-partition.ts';
 import { metadataMaxAge, retries } from './client.ts';
-import { assignerTelling, type KafkaTopicReader } from './topic-reader.ts';
+import { captureCluster, type KafkaTopicReader } from './topic-reader.ts';
 
 export type SessionOptions = {
   /** Partitions consumed at once. */
@@ -64,7 +64,7 @@ export class KafkaConsumerSession {
   constructor(
     kafka: Kafka,
     group: string,
-    consumer: BatchConsumer<LoggedTelemetry>,
+    consumer: BatchConsumer<TelemetryRecord>,
     reader: KafkaTopicReader,
     failures: Map<number, number>,
     options: SessionOptions,
@@ -90,7 +90,7 @@ export class KafkaConsumerSession {
       readUncommitted: false,
       retry: { ...retries, restartOnFailure: async () => false },
       partitionAssigners: [
-        assignerTelling((cluster) => {
+        captureCluster((cluster) => {
           this.#cluster = cluster;
         }),
       ],
@@ -139,11 +139,11 @@ export class KafkaConsumerSession {
     const consumer = this.#kafkaConsumer;
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       this.#joined = true;
-      this.#watch.sign();
+      this.#watch.progress();
       this.#assign(this.#ended ? [] : (payload.memberAssignment[topic] ?? []));
     });
     consumer.on(consumer.events.FETCH, () => {
-      this.#watch.sign();
+      this.#watch.progress();
       this.#fetchedAt = performance.now();
     });
     consumer.on(consumer.events.CRASH, ({ payload }) => this.#over.reject(payload.error));
@@ -174,7 +174,7 @@ export class KafkaConsumerSession {
     this.#partitions = new Map(
       partitions.map((partition) => [partition, new AssignedPartition(partition, this.#host)]),
     );
-    for (const partition of this.#partitions.values()) void partition.place();
+    for (const partition of this.#partitions.values()) void partition.seekToCheckpoint();
   }
 
   /** Kafkajs fetches again once all batches are done. */
@@ -187,7 +187,7 @@ export class KafkaConsumerSession {
 
   async #tick(): Promise<void> {
     await this.#commit();
-    const stall = await this.#watch.verdict([...this.#partitions.values()]);
+    const stall = await this.#watch.check([...this.#partitions.values()]);
     if (stall) this.#over.reject(new Error(stall));
   }
 
@@ -223,12 +223,12 @@ export class StallWatch {
   }
 
   /** The consumer has done something. */
-  sign(): void {
+  progress(): void {
     this.#lastSign = Date.now();
   }
 
   /** Why the consumer has to be taken for stalled, if it has. */
-  async verdict(partitions: readonly AssignedPartition[]): Promise<string | undefined> {
+  async check(partitions: readonly AssignedPartition[]): Promise<string | undefined> {
     const now = Date.now();
     const tooLong = (since: number) => now - since > this.#patience;
     const running = partitions.flatMap(({ underWay }) => underWay?.since ?? []);

@@ -1,10 +1,10 @@
 import type { KafkaMessage, Message } from 'kafkajs';
 import type { Position } from '../../application/ports/event-source.ts';
 import {
-  eventOf,
-  type LoggedTelemetry,
-  type Said,
+  type PublicationHeader,
+  recordAt,
   type TelemetryPublication,
+  type TelemetryRecord,
 } from '../../application/ports/telemetry-log.ts';
 
 export type PartitionMessage = {
@@ -88,7 +88,7 @@ function messageOf(
 /** How many events a message carries, so that they can be counted without a look into the value. */
 export const countHeader = 'ce_count';
 
-type Packed = Said & {
+type Packed = PublicationHeader & {
   readonly indexes: readonly number[];
   readonly events: readonly unknown[];
 };
@@ -101,7 +101,7 @@ type Packed = Said & {
 export function decodeMessage(
   message: KafkaMessage,
   origin: { readonly topic: string; readonly partition: number },
-): readonly LoggedTelemetry[] {
+): readonly TelemetryRecord[] {
   const text = message.value?.toString() ?? '';
   const value = parsed(text);
   if (isPacked(value)) return unpack(value, message.offset);
@@ -120,11 +120,11 @@ export function decodeMessage(
   ];
 }
 
-function unpack(packed: Packed, offset: string): readonly LoggedTelemetry[] {
+function unpack(packed: Packed, offset: string): readonly TelemetryRecord[] {
   const { indexes, events } = packed;
   const last = events.length - 1;
   return events.map((data, i) =>
-    eventOf(packed, indexes[i] as number, i === last ? after(offset) : `${offset}-${i + 1}`, data),
+    recordAt(packed, indexes[i] as number, i === last ? after(offset) : `${offset}-${i + 1}`, data),
   );
 }
 
@@ -181,8 +181,8 @@ export function* telemetryChunks(
   origin: { readonly topic: string; readonly partition: number },
   start: KafkaPosition,
   size: number,
-): Generator<readonly LoggedTelemetry[]> {
-  let chunk: LoggedTelemetry[] = [];
+): Generator<readonly TelemetryRecord[]> {
+  let chunk: TelemetryRecord[] = [];
   for (const message of messages) {
     const offset = BigInt(message.offset);
     if (offset < start.offset) continue;

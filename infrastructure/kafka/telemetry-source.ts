@@ -7,7 +7,7 @@ import type {
   RunOptions,
 } from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/system.ts';
-import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { ConsumerFailed, KafkaConsumerSession, type SessionOptions } from './consumer-session.ts';
 import { formatPosition, parsePosition, partitionOf } from './telemetry-codec.ts';
 import type { Bounds, KafkaTopicReader } from './topic-reader.ts';
@@ -19,7 +19,7 @@ const longestBackoff = 5000;
  * The telemetry topic as an EventSource. Where reading goes on is the consumer's checkpoint and nothing else; the
  * offsets committed to Kafka are for the tools that show a group's lag.
  */
-export class KafkaTelemetrySource implements EventSource<LoggedTelemetry> {
+export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
   readonly name = 'telemetry';
   readonly #newClient: () => Kafka;
   readonly #reader: KafkaTopicReader;
@@ -34,7 +34,7 @@ export class KafkaTelemetrySource implements EventSource<LoggedTelemetry> {
     this.#log = log;
   }
 
-  async run(consumer: BatchConsumer<LoggedTelemetry>, { group, signal }: RunOptions): Promise<void> {
+  async run(consumer: BatchConsumer<TelemetryRecord>, { group, signal }: RunOptions): Promise<void> {
     const failures = new Map<number, number>();
     let backoff = firstBackoff;
     while (!signal.aborted) {

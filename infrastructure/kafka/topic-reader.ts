@@ -157,7 +157,7 @@ function clusterOf(kafka: Kafka): Cluster {
     groupId: 'fieldlog-reader',
     metadataMaxAge,
     allowAutoTopicCreation: false,
-    partitionAssigners: [assignerTelling((found) => (cluster = found))],
+    partitionAssigners: [captureCluster((found) => (cluster = found))],
   });
   return cluster as unknown as Cluster;
 }
@@ -166,7 +166,7 @@ function clusterOf(kafka: Kafka): Cluster {
  * The assigner that kafkajs uses by itself. kafkajs hands assigners its cluster when a consumer is made, which is
  * the one public way to have it: for requests that no client makes, and to cut connections that hang.
  */
-export const assignerTelling =
+export const captureCluster =
   (tell: (cluster: Cluster) => void): PartitionAssigner =>
   (config) => {
     tell(config.cluster);

@@ -14,7 +14,7 @@ export function measureDependencies(registry: Registry, dependencies: readonly D
     async collect() {
       await Promise.all(
         dependencies.map(async ({ name, check }) => {
-          const up = await answered(check().then(() => 1));
+          const up = await withinScrape(check().then(() => 1));
           this.set({ dependency: name }, up ?? 0);
         }),
       );
@@ -77,7 +77,7 @@ const patience = 2000;
  * The answer to something asked while the metrics are read, `undefined` when there is none in time. A metric that
  * cannot be measured has no value then, and the others are told all the same; `fieldlog_dependency_up` says why.
  */
-export async function answered<T>(asked: Promise<T>): Promise<T | undefined> {
+export async function withinScrape<T>(asked: Promise<T>): Promise<T | undefined> {
   const late = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => late.resolve(undefined), patience);
   try {

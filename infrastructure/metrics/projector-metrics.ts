@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { BuildProgress, ProjectionControl } from '../../application/ports/generations.ts';
 import type { ProjectorObserver } from '../../application/projector.ts';
-import { answered } from './process-metrics.ts';
+import { withinScrape } from './process-metrics.ts';
 
 /** When the API took an event, epoch milliseconds; `undefined` when the event does not say. */
 export type TakenAt<Event> = (event: Event) => number | undefined;
@@ -136,7 +136,7 @@ export function measureRebuilds(registry: Registry, control: ProjectionControl):
       registers: [registry],
       async collect() {
         this.reset();
-        const states = (await answered(control.states())) ?? [];
+        const states = (await withinScrape(control.states())) ?? [];
         for (const { projection, generation, runner, progress } of states.flatMap((one) => one.generations))
           if (runner !== null && progress)
             this.set({ projection, generation, phase: progress.phase }, progress[measure]);

@@ -11,7 +11,7 @@ import type { ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
 import { countLag } from '../../application/progress.ts';
 import { sourceOf } from '../../application/projections/projection.ts';
-import { answered } from './process-metrics.ts';
+import { withinScrape } from './process-metrics.ts';
 
 type Lag = { readonly projection: string; readonly events?: number; readonly seconds?: number };
 
@@ -33,13 +33,13 @@ export function measureProgress(
   };
 
   async function readLags(): Promise<readonly Lag[]> {
-    const progress = (await answered(queries.progress())) ?? [];
+    const progress = (await withinScrape(queries.progress())) ?? [];
     return Promise.all(
       progress.map(async ({ projection, checkpoints }): Promise<Lag> => {
         const source = sources[sourceOf(projection)];
         const [events, seconds] = await Promise.all([
-          answered(countLag(source, checkpoints)),
-          answered(waiting.longest(projection, source, checkpoints)),
+          withinScrape(countLag(source, checkpoints)),
+          withinScrape(waiting.longest(projection, source, checkpoints)),
         ]);
         return {
           projection,
@@ -79,7 +79,7 @@ export function measureProgress(
     registers: [registry],
     async collect() {
       this.reset();
-      const counts = (await answered(queries.deadLetterCounts())) ?? [];
+      const counts = (await withinScrape(queries.deadLetterCounts())) ?? [];
       for (const { projection, cause, count } of counts) this.set({ projection, cause }, count);
     },
   });
@@ -136,7 +136,7 @@ export function measureLedger(registry: Registry, audits: AuditOutcomes): void {
     registers: [registry],
     async collect() {
       this.reset();
-      const outcome = await answered(audits.last());
+      const outcome = await withinScrape(audits.last());
       if (outcome) this.set({ projection: 'telemetry' }, outcome.differences);
     },
   });
@@ -147,7 +147,7 @@ export function measureLedger(registry: Registry, audits: AuditOutcomes): void {
     registers: [registry],
     async collect() {
       this.reset();
-      const outcome = await answered(audits.last());
+      const outcome = await withinScrape(audits.last());
       if (outcome) this.set({ projection: 'telemetry' }, outcome.at / 1000);
     },
   });
@@ -155,7 +155,7 @@ export function measureLedger(registry: Registry, audits: AuditOutcomes): void {
 
 /** Tells, whenever the metrics are read, what has been removed of the active generation; nothing before the first. */
 export function measureRetention(registry: Registry, records: Pick<RetentionRecords, 'activeSweep'>): void {
-  const sweep = () => answered(records.activeSweep('telemetry'));
+  const sweep = () => withinScrape(records.activeSweep('telemetry'));
   new Gauge({
     name: 'fieldlog_retention_removed_rows',
     help: 'Rows removed of the active generation because they are kept no longer; trimmed are those that lost a metric',

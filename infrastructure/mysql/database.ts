@@ -4,7 +4,7 @@ import type { Log } from '../../application/ports/system.ts';
 import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
 import { MysqlPool, type PoolStatistics } from './pool.ts';
 import { MysqlSession, type Server } from './session.ts';
-import { type Fault, faultOf, query, rowChunks } from './statements.ts';
+import { faultOf, query, rowChunks, type TransactionFault } from './statements.ts';
 
 export type MysqlOptions = {
   /** `mysql://user:password@host:port/database`; the driver's own options may follow as a query string. */
@@ -108,7 +108,7 @@ export class MysqlSql implements SqlDatabase {
     return this.#pool.close();
   }
 
-  #transaction<T>(work: (tx: Sql) => Promise<T>, again: readonly Fault[]): Promise<T> {
+  #transaction<T>(work: (tx: Sql) => Promise<T>, again: readonly TransactionFault[]): Promise<T> {
     return this.#persistently(async (session) => {
       await session.run('START TRANSACTION');
       const answer = await work(session);
@@ -118,7 +118,10 @@ export class MysqlSql implements SqlDatabase {
     }, again);
   }
 
-  async #persistently<T>(work: (session: MysqlSession) => Promise<T>, again: readonly Fault[]): Promise<T> {
+  async #persistently<T>(
+    work: (session: MysqlSession) => Promise<T>,
+    again: readonly TransactionFault[],
+  ): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       const connection = await this.#pool.acquire();
       const session = new MysqlSession(connection, this.#server, this.#statementTimeout);

@@ -47,9 +47,9 @@ export function shortened(error: Error): Error {
  * `lost`, the connection is of no more use and what became of its last statement, a COMMIT included, is unknown;
  * `none`, the statement was wrong or refused.
  */
-export type Fault = 'rolled-back' | 'lost' | 'none';
+export type TransactionFault = 'rolled-back' | 'lost' | 'none';
 
-const faults: ReadonlyMap<number, Fault> = new Map([
+const faults: ReadonlyMap<number, TransactionFault> = new Map([
   [1205, 'rolled-back'], // lock wait timeout
   [1213, 'rolled-back'], // deadlock
   [1047, 'lost'], // a Galera node that is not in the cluster
@@ -63,7 +63,7 @@ const faults: ReadonlyMap<number, Fault> = new Map([
 ]);
 
 /** `fatal` is how the driver marks every error that ended a connection, and we one that has to be ended. */
-export function faultOf(error: unknown): Fault {
+export function faultOf(error: unknown): TransactionFault {
   if (!(error instanceof Error)) return 'none';
   const { errno, fatal } = error as { errno?: number; fatal?: boolean };
   if (fatal) return 'lost';

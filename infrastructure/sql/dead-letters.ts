@@ -1,9 +1,13 @@
-import type { DeadLetters, LetterFilter, StoredLetter } from '../../application/ports/dead-letters.ts';
+import type {
+  DeadLetterFilter,
+  DeadLetters,
+  StoredDeadLetter,
+} from '../../application/ports/dead-letters.ts';
 import type {
   DeadLetter,
   DeadLetterTable,
   Discard,
-  Generation,
+  GenerationId,
 } from '../../application/ports/read-models.ts';
 import { chunks, inChunks, placeholders, type Sql, type SqlValue } from './sql.ts';
 
@@ -36,7 +40,7 @@ const ofGeneration = 'projection = ? AND generation = ?';
 const active = 'dead_letters d JOIN projections p ON p.name = d.projection AND p.active = d.generation';
 
 /** The dead letters of one generation, inside the transaction that consumes or repairs. */
-export function sqlDeadLetterTable(sql: Sql, { projection, generation }: Generation): DeadLetterTable {
+export function sqlDeadLetterTable(sql: Sql, { projection, generation }: GenerationId): DeadLetterTable {
   const key = [projection, generation];
   const within = (partition: number) => [...key, partition];
   return {
@@ -103,7 +107,7 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
       return rows.map(letterSummary);
     },
 
-    async of({ projection, generation }, { limit, after = 0 }) {
+    async ofGeneration({ projection, generation }, { limit, after = 0 }) {
       const rows = await sql.all<WholeRow>(
         `SELECT ${summaryColumns}, d.stack, d.event FROM dead_letters d
          WHERE ${ofGeneration} AND d.id > ? ORDER BY d.id LIMIT ?`,
@@ -148,7 +152,7 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
       return rows.map(([partition, stream, firstId, letters]) => ({ partition, stream, firstId, letters }));
     },
 
-    async at({ projection, generation }, partition, positions) {
+    async byPosition({ projection, generation }, partition, positions) {
       const rows = await inChunks(positions, (some) =>
         sql.all<DiscardRow>(
           `SELECT ${discardColumns} FROM dead_letters
@@ -170,7 +174,7 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
   };
 }
 
-function conditions({ projection, cause, stream, discarded = false }: LetterFilter) {
+function conditions({ projection, cause, stream, discarded = false }: DeadLetterFilter) {
   const wanted = { 'd.projection': projection, 'd.cause': cause, 'd.stream': stream };
   const given = Object.entries(wanted).filter((one): one is [string, string] => one[1] !== undefined);
   return {
@@ -188,7 +192,7 @@ const letterSummary = ({ part, discardedAt, discardedBy, discardReason, ...row }
   discarded: discardOf({ position: row.position, discardedAt, discardedBy, discardReason }),
 });
 
-const wholeLetter = ({ event, ...row }: WholeRow): StoredLetter => ({
+const wholeLetter = ({ event, ...row }: WholeRow): StoredDeadLetter => ({
   ...letterSummary(row),
   stack: row.stack,
   event: JSON.parse(event),

@@ -7,13 +7,13 @@ import {
   type StoredDevice,
   type StoredHistory,
 } from './device-tables.ts';
-import { onActive } from './generations.ts';
+import { withActiveGenerations } from './generations.ts';
 import { tableOf } from './schema.ts';
 import type { SqlQueries, SqlValue } from './sql.ts';
 
 export const sqlDeviceQueries = (sql: SqlQueries): DeviceQueries => ({
   async list(filter, { limit, after = '' }) {
-    const rows = await onActive(sql, ({ devices }) => {
+    const rows = await withActiveGenerations(sql, ({ devices }) => {
       const { from, where, id, params } = matchingDevices(filter, devices);
       return sql.all<StoredDevice>(
         `SELECT ${deviceColumns} FROM ${from} WHERE ${where} AND ${id} > ? ORDER BY ${id} LIMIT ?`,
@@ -24,7 +24,7 @@ export const sqlDeviceQueries = (sql: SqlQueries): DeviceQueries => ({
   },
 
   async history(deviceId, { limit, after = -1 }) {
-    const rows = await onActive(sql, ({ device_history }) =>
+    const rows = await withActiveGenerations(sql, ({ device_history }) =>
       sql.all<StoredHistory>(
         `SELECT ${historyColumns} FROM ${tableOf('device_history', device_history)}
          WHERE device_id = ? AND revision > ? ORDER BY revision LIMIT ?`,

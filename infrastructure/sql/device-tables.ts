@@ -3,7 +3,7 @@ import type {
   DeviceHistoryTable,
   DeviceRow,
   DeviceTable,
-  Generation,
+  GenerationId,
   ProjectionTables,
 } from '../../application/ports/read-models.ts';
 import { type Labels, type RegisteredDevice, sameLabels } from '../../domain/device.ts';
@@ -13,7 +13,7 @@ import { chunks, inChunks, placeholders, type Sql } from './sql.ts';
 import { sqlTelemetryTables } from './telemetry-tables.ts';
 
 /** The tables of one generation as its projector sees them inside a transaction. */
-export function sqlProjectionTables(sql: Sql, of: Generation): ProjectionTables {
+export function sqlProjectionTables(sql: Sql, of: GenerationId): ProjectionTables {
   return {
     devices: deviceTable(sql, of.generation),
     history: historyTable(sql, of.generation),

@@ -1,5 +1,5 @@
 import { comparePositions } from '../../application/ports/event-source.ts';
-import type { HistoryGap } from '../../application/ports/generations.ts';
+import type { ExpiredReadings } from '../../application/ports/generations.ts';
 import type { ReadingRow } from '../../application/ports/read-models.ts';
 import { readMetrics } from './documents.ts';
 import { tableOf } from './schema.ts';
@@ -16,7 +16,7 @@ type Row = [
 ];
 
 /** Positions are text that no engine can compare, so every row is looked at, and none kept. */
-export const sqlHistoryGap = (sql: SqlReader): HistoryGap => ({
+export const sqlHistoryGap = (sql: SqlReader): ExpiredReadings => ({
   async count({ generation }, expired) {
     let readings = 0;
     let from: number | null = null;

@@ -1,16 +1,16 @@
 import type { Position } from '../../application/ports/event-source.ts';
 import {
-  type Builder,
   type BuildOutcome,
   type BuildProgress,
   type GenerationDigest,
   type GenerationState,
   type HeldGeneration,
+  type LeaseOwner,
   type ProjectionControl,
   RebuildUnderWay,
   ReplayRefused,
 } from '../../application/ports/generations.ts';
-import type { Generation } from '../../application/ports/read-models.ts';
+import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { Clock } from '../../application/ports/system.ts';
 import { isProjectionName, type ProjectionName } from '../../application/projections/projection.ts';
 import { generationDigest } from './digests.ts';
@@ -147,7 +147,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
     await db.run('UPDATE projections SET published = ? WHERE name = ?', [active, projection]);
   }
 
-  function changesWhileHeld(tx: Sql, of: Generation): Pick<HeldGeneration, 'switchTo' | 'adopt'> {
+  function changesWhileHeld(tx: Sql, of: GenerationId): Pick<HeldGeneration, 'switchTo' | 'adopt'> {
     return {
       async switchTo(next) {
         await tx.run('UPDATE projections SET active = ? WHERE name = ?', [next.generation, next.projection]);
@@ -194,7 +194,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
     };
   }
 
-  async function takeUp(tx: Sql, of: Generation, { runner }: Builder): Promise<void> {
+  async function takeUp(tx: Sql, of: GenerationId, { id: runner }: LeaseOwner): Promise<void> {
     await tx.run(`UPDATE generations SET runner = ?, heard_at = ?, outcome = NULL ${ofGeneration}`, [
       runner,
       clock.now(),
@@ -208,7 +208,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
 async function freeGenerations(
   tx: Sql,
   projection: string,
-  { runner, isGone }: Builder,
+  { id: runner, isExpired: isGone }: LeaseOwner,
 ): Promise<readonly GenerationState[]> {
   const lock = tx.dialect === 'mysql' ? ' FOR UPDATE' : '';
   const [row] = await tx.all(`SELECT name FROM projections WHERE name = ?${lock}`, [projection]);
@@ -223,12 +223,12 @@ async function freeGenerations(
   return rows.map(generationState);
 }
 
-async function forget(tx: Sql, { projection, generation }: Generation): Promise<void> {
+async function forget(tx: Sql, { projection, generation }: GenerationId): Promise<void> {
   for (const table of ['generations', 'checkpoints', 'dead_letters', 'retention_sweeps'])
     await tx.run(`DELETE FROM ${table} ${ofGeneration}`, [projection, generation]);
 }
 
-async function digestOf(sql: SqlReader, of: Generation): Promise<GenerationDigest> {
+async function digestOf(sql: SqlReader, of: GenerationId): Promise<GenerationDigest> {
   return {
     ...of,
     checkpoints: await checkpointsOf(sql, of, ''),
@@ -238,7 +238,7 @@ async function digestOf(sql: SqlReader, of: Generation): Promise<GenerationDiges
 
 async function checkpointsOf(
   sql: SqlQueries,
-  of: Generation,
+  of: GenerationId,
   lock: string,
 ): Promise<ReadonlyMap<number, Position>> {
   const rows = await sql.all<{ part: number; position: Position | null }>(
@@ -266,7 +266,7 @@ export type ActiveGenerations = Readonly<Record<ProjectionName, number>>;
  * Runs a query on the active generations. Between asking which these are and the query itself, another may have
  * become active and the tables of the old one may be gone: the query then runs again on the new one.
  */
-export async function onActive<T>(
+export async function withActiveGenerations<T>(
   sql: SqlQueries,
   query: (active: ActiveGenerations) => Promise<T>,
 ): Promise<T> {

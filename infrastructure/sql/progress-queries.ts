@@ -1,5 +1,5 @@
 import type { ProgressQueries, ProjectionProgress } from '../../application/ports/queries.ts';
-import { onActive } from './generations.ts';
+import { withActiveGenerations } from './generations.ts';
 import { tableOf } from './schema.ts';
 import type { SqlQueries } from './sql.ts';
 
@@ -44,7 +44,7 @@ export function sqlProgressQueries(sql: SqlQueries): ProgressQueries {
       ),
 
     async ledgerTotals() {
-      const [totals] = await onActive(sql, ({ telemetry }) =>
+      const [totals] = await withActiveGenerations(sql, ({ telemetry }) =>
         sql.all<Record<keyof Totals, number | string>>(
           `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(duplicate), 0) AS duplicate,
            COALESCE(SUM(corrected), 0) AS corrected, COALESCE(SUM(dead_lettered), 0) AS deadLettered,

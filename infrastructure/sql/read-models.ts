@@ -1,7 +1,7 @@
 import type { Position } from '../../application/ports/event-source.ts';
 import {
   CheckpointMoved,
-  type Generation,
+  type GenerationId,
   type LockedCheckpoint,
   type ProjectionTables,
   type ReadModels,
@@ -48,7 +48,7 @@ export function sqlReadModelsWithin(tx: Sql, clock: Clock): ReadModels {
   }
 }
 
-async function readCheckpoint(sql: Sql, of: Generation, partition: number): Promise<Position | null> {
+async function readCheckpoint(sql: Sql, of: GenerationId, partition: number): Promise<Position | null> {
   const [row] = await sql.all<LockedCheckpoint>(
     `SELECT position, epoch FROM checkpoints ${ofPartition}`,
     keyOf(of, partition),
@@ -58,7 +58,7 @@ async function readCheckpoint(sql: Sql, of: Generation, partition: number): Prom
 
 async function consumeInto(
   tx: Sql,
-  of: Generation,
+  of: GenerationId,
   partition: number,
   work: Work,
   now: number,
@@ -84,7 +84,7 @@ async function consumeInto(
 
 async function repairIn(
   tx: Sql,
-  of: Generation,
+  of: GenerationId,
   partition: number,
   work: (tables: ProjectionTables) => Promise<void>,
   now: number,
@@ -96,7 +96,7 @@ async function repairIn(
 
 async function lockCheckpoint(
   tx: Sql,
-  of: Generation,
+  of: GenerationId,
   partition: number,
   now: number,
 ): Promise<LockedCheckpoint> {
@@ -117,11 +117,11 @@ async function lockCheckpoint(
 }
 
 const ofPartition = 'WHERE projection = ? AND generation = ? AND part = ?';
-const keyOf = ({ projection, generation }: Generation, partition: number) =>
+const keyOf = ({ projection, generation }: GenerationId, partition: number) =>
   [projection, generation, partition] as const;
 
 /** Keeps the projectors of a generation out for the rest of the transaction. */
-export async function lockCheckpoints(tx: Sql, { projection, generation }: Generation): Promise<void> {
+export async function lockCheckpoints(tx: Sql, { projection, generation }: GenerationId): Promise<void> {
   if (tx.dialect === 'mysql')
     await tx.all('SELECT part FROM checkpoints WHERE projection = ? AND generation = ? FOR UPDATE', [
       projection,
@@ -130,7 +130,7 @@ export async function lockCheckpoints(tx: Sql, { projection, generation }: Gener
 }
 
 /** Has its projectors start afresh from the tables. */
-export async function forgetCaches(tx: Sql, { projection, generation }: Generation): Promise<void> {
+export async function bumpEpoch(tx: Sql, { projection, generation }: GenerationId): Promise<void> {
   await tx.run('UPDATE checkpoints SET epoch = epoch + 1 WHERE projection = ? AND generation = ?', [
     projection,
     generation,

@@ -1,15 +1,15 @@
-import type { Generation } from '../../application/ports/read-models.ts';
-import type { KeptTables, TrimOrder } from '../../application/ports/retention.ts';
+import type { GenerationId } from '../../application/ports/read-models.ts';
+import type { RetentionTables, TrimOrder } from '../../application/ports/retention.ts';
 import { bucketOf, rollupLevels } from '../../domain/rollup.ts';
-import { forgetCaches, lockCheckpoints } from './read-models.ts';
+import { bumpEpoch, lockCheckpoints } from './read-models.ts';
 import { tableOf, tablesOf } from './schema.ts';
-import { chunks, placeholders, type Sql, type SqlDatabase, type SqlValue, whole } from './sql.ts';
-import { countExpired, lockOn } from './telemetry-tables.ts';
+import { chunks, clampToInteger, placeholders, type Sql, type SqlDatabase, type SqlValue } from './sql.ts';
+import { countExpired, forUpdate } from './telemetry-tables.ts';
 
 /** Whole rows, so that those that change are written back by the engine's fastest way. A point's fourth column is when it came. */
 type Row = readonly [deviceId: string, time: number, metrics: string, ...others: SqlValue[]];
 
-export const sqlKeptTables = (db: SqlDatabase): KeptTables => ({
+export const sqlKeptTables = (db: SqlDatabase): RetentionTables => ({
   async devices({ generation }, after, limit) {
     const ledger = tableOf('telemetry_ledger', generation);
     const rows = await db.rows<[string]>(
@@ -23,13 +23,13 @@ export const sqlKeptTables = (db: SqlDatabase): KeptTables => ({
     db.transaction(async (tx) => {
       if (order.shared) await lockCheckpoints(tx, of);
       const { result, touched } = await trim(tx, of.generation, order);
-      if (order.shared && (await isOpenBucket(tx, of, order, touched))) await forgetCaches(tx, of);
+      if (order.shared && (await isOpenBucket(tx, of, order, touched))) await bumpEpoch(tx, of);
       return result;
     }),
 
-  carry: (from, to, order) => carryRemains(db, from, to, order),
+  carry: (from, to, order) => copyOrphanRollups(db, from, to, order),
 
-  async hasRemains({ generation }) {
+  async hasOrphanRollups({ generation }) {
     const rows = await db.rows(`SELECT 1 FROM ${tableOf('telemetry_expired', generation)} LIMIT 1`);
     return rows.length > 0;
   },
@@ -38,7 +38,7 @@ export const sqlKeptTables = (db: SqlDatabase): KeptTables => ({
     const { table, time } = placeOf(kind, generation);
     const [row] = await db.rows<[number]>(
       `SELECT COUNT(*) FROM ${table} WHERE device_id = ? AND ${time} >= ? AND ${time} < ?`,
-      [deviceId, whole(from), whole(to)],
+      [deviceId, clampToInteger(from), clampToInteger(to)],
     );
     return Number(row?.[0] ?? 0);
   },
@@ -55,8 +55,8 @@ async function trim(tx: Sql, generation: number, { kind, deviceId, from, to, hor
   // Locked, so that of two that remove at once each row is counted by one.
   const rows = await tx.rows<Row>(
     `SELECT ${columns.join(', ')} FROM ${table} WHERE device_id = ? AND ${time} >= ? AND ${time} < ?
-     ORDER BY ${time} LIMIT ?${lockOn(tx)}`,
-    [deviceId, whole(from), whole(to), limit],
+     ORDER BY ${time} LIMIT ?${forUpdate(tx)}`,
+    [deviceId, clampToInteger(from), clampToInteger(to), limit],
   );
   const { gone, changed } = judged(rows, horizonOf);
   if (gone.length === rows.length) await removeFrom(gone[0]?.[1] ?? 0, gone.at(-1)?.[1] ?? -1);
@@ -109,7 +109,7 @@ function judged(rows: readonly Row[], horizonOf: TrimOrder['horizonOf']) {
 /** Whether one of the buckets is the newest of its device: a projector may have it at hand as it was. */
 async function isOpenBucket(
   tx: Sql,
-  { generation }: Generation,
+  { generation }: GenerationId,
   { kind, deviceId }: TrimOrder,
   buckets: readonly number[],
 ): Promise<boolean> {
@@ -126,10 +126,10 @@ type Document = Record<string, unknown>;
 const rowsAtOnce = 1000;
 
 /** Rollups of points that are removed, and the newest values among these, from one generation into another. */
-export async function carryRemains(
+export async function copyOrphanRollups(
   db: SqlDatabase,
-  from: Generation,
-  to: Generation,
+  from: GenerationId,
+  to: GenerationId,
   { deviceId, horizonOf, to: end }: Pick<TrimOrder, 'deviceId' | 'horizonOf' | 'to'>,
 ): Promise<void> {
   for (const level of rollupLevels)
@@ -138,14 +138,14 @@ export async function carryRemains(
       next = await db.transaction(async (tx) => {
         await lockCheckpoints(tx, to);
         const last = await carryRollups(tx, `telemetry_${level}`, start);
-        await forgetCaches(tx, to);
+        await bumpEpoch(tx, to);
         return last;
       });
     }
   await db.transaction(async (tx) => {
     await lockCheckpoints(tx, to);
     await carryLatest(tx);
-    await forgetCaches(tx, to);
+    await bumpEpoch(tx, to);
   });
 
   async function carryRollups(tx: Sql, base: string, start: number): Promise<number | null> {
@@ -156,8 +156,8 @@ export async function carryRemains(
       WHERE device_id = ? AND bucket >= ? AND bucket ${until} ORDER BY bucket`;
     const rows = await tx.rows<[number, string]>(`${select(from.generation, '< ?')} LIMIT ?`, [
       deviceId,
-      whole(start),
-      whole(end),
+      clampToInteger(start),
+      clampToInteger(end),
       rowsAtOnce,
     ]);
     const [first, last] = [rows[0], rows.at(-1)];

@@ -1,9 +1,14 @@
-import type { ErasedDevices, Removed, RetentionRecords, Sweep } from '../../application/ports/retention.ts';
+import type {
+  ErasedDevices,
+  RemovedCounts,
+  RetentionRecords,
+  Sweep,
+} from '../../application/ports/retention.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { deviceStream, erasedName } from '../../domain/device.ts';
 import type { RetentionPolicy } from '../../domain/retention.ts';
 import { rollupLevels } from '../../domain/rollup.ts';
-import { onActive } from './generations.ts';
+import { withActiveGenerations } from './generations.ts';
 import { tableOf } from './schema.ts';
 import type { SqlDatabase } from './sql.ts';
 
@@ -86,7 +91,7 @@ export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): Retenti
 
 const sweepOf = ({ removed, ...row }: SweepRow): Sweep => ({
   ...row,
-  removed: JSON.parse(removed) as Removed,
+  removed: JSON.parse(removed) as RemovedCounts,
 });
 
 const telemetryTables = [
@@ -97,7 +102,7 @@ const telemetryTables = [
 
 export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
   async list() {
-    const rows = await onActive(db, ({ devices }) =>
+    const rows = await withActiveGenerations(db, ({ devices }) =>
       db.rows<[string]>(
         `SELECT device_id FROM ${tableOf('devices', devices)} WHERE status = 'erased' ORDER BY device_id`,
       ),

@@ -79,5 +79,5 @@ export async function inChunks<T, Row>(
 export const placeholders = (items: readonly unknown[], one = '?'): string => items.map(() => one).join(',');
 
 /** No engine has infinities for whole numbers. */
-export const whole = (time: number): number =>
+export const clampToInteger = (time: number): number =>
   Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, time));

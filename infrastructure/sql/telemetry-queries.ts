@@ -11,7 +11,7 @@ import type {
 import type { Metrics } from '../../domain/telemetry.ts';
 import { matchingDevices } from './device-queries.ts';
 import { readLatest, readMetrics, readRollup } from './documents.ts';
-import { type ActiveGenerations, onActive } from './generations.ts';
+import { type ActiveGenerations, withActiveGenerations } from './generations.ts';
 import { tableOf } from './schema.ts';
 import { placeholders, type SqlQueries } from './sql.ts';
 
@@ -68,7 +68,7 @@ export const sqlTelemetryQueries = (sql: SqlQueries): TelemetryQueries => ({
     const atOnce = wanted ? Math.max(limit, 256) : limit;
     const found: { deviceId: string; points: Omit<Point, 'deviceId'>[] }[] = [];
     for (let seen = after; ; ) {
-      const rows = await onActive(sql, (active) => latestRows(sql, active, scope, seen, atOnce));
+      const rows = await withActiveGenerations(sql, (active) => latestRows(sql, active, scope, seen, atOnce));
       for (const [deviceId, text] of rows) {
         const points = [...readLatest(text)]
           .filter(([metric]) => wanted?.has(metric) ?? true)
@@ -202,7 +202,7 @@ export async function* documentRows(
   async function rowsOf(devices: readonly string[], { from, to }: TimeRange, atMost: number) {
     // SQLite answers within the same turn: without this, a large result would keep all others waiting.
     await nextTurn();
-    return onActive(sql, ({ telemetry }) =>
+    return withActiveGenerations(sql, ({ telemetry }) =>
       sql.rows<DocumentRow>(
         `SELECT device_id, ${time}, metrics FROM ${tableOf(base, telemetry)}
          WHERE device_id IN (${placeholders(devices)}) AND ${time} >= ? AND ${time} < ?
@@ -214,7 +214,7 @@ export async function* documentRows(
 
   async function devicesAfter(deviceId: string): Promise<string[]> {
     if (!('devices' in scope)) return [];
-    const rows = await onActive(sql, (active) => {
+    const rows = await withActiveGenerations(sql, (active) => {
       const { from, where, id, params } = matchingDevices(scope.devices, active.devices);
       return sql.rows<[string]>(
         `SELECT ${id} FROM ${from} WHERE ${where} AND ${id} > ? ORDER BY ${id} LIMIT ?`,

@@ -238,7 +238,7 @@ export async function countExpired(
   const before = new Map(
     await inChunks([...counts.keys()], (days) =>
       tx.rows<[number, number]>(
-        `SELECT day, expired FROM ${table} WHERE device_id = ? AND day IN (${placeholders(days)})${lockOn(tx)}`,
+        `SELECT day, expired FROM ${table} WHERE device_id = ? AND day IN (${placeholders(days)})${forUpdate(tx)}`,
         [deviceId, ...days],
       ),
     ),
@@ -252,4 +252,4 @@ export async function countExpired(
 }
 
 /** For rows that are read to be changed: SQLite has one writer at a time anyway. */
-export const lockOn = ({ dialect }: Sql): string => (dialect === 'mysql' ? ' FOR UPDATE' : '');
+export const forUpdate = ({ dialect }: Sql): string => (dialect === 'mysql' ? ' FOR UPDATE' : '');

@@ -130,7 +130,7 @@ function nextRows<Row>(rows: Iterator<Row>, atMost: number): Row[] {
 }
 
 /** `connection` for the time of one transaction: what is kept and used after `end` is refused. */
-export function lifeOf<Connection>(connection: Connection): { live(): Connection; end(): void } {
+export function revocable<Connection>(connection: Connection): { live(): Connection; end(): void } {
   let over = false;
   return {
     live() {

@@ -1,6 +1,6 @@
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
-import { lifeOf, SqliteConnection } from './connection.ts';
+import { revocable, SqliteConnection } from './connection.ts';
 import { openForReading, openSqliteFile, readModelsFile } from './database-file.ts';
 import { SqliteWriter } from './writer.ts';
 
@@ -68,7 +68,7 @@ export class SqliteSql implements SqlDatabase {
 
   async snapshot<T>(work: (sql: SqlReader) => Promise<T>): Promise<T> {
     const connection = this.#borrow();
-    const { live, end } = lifeOf(connection);
+    const { live, end } = revocable(connection);
     try {
       connection.run('BEGIN');
       return await work({

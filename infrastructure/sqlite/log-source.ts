@@ -158,7 +158,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     const before = this.#numberOf(events[0]?.position ?? null) - 1;
     const { promise: handled, resolve } = Promise.withResolvers<void>();
     const after = before === 0 ? null : String(before);
-    return { handled, stored: consumer.consume({ partition, after, events, handled: resolve }) };
+    return { handled, stored: consumer.consume({ partition, after, events, onApplied: resolve }) };
   }
 
   #known(checkpoint: Position | null): number {

@@ -3,7 +3,7 @@ import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.t
 import { immediateTransaction, lastBatch, openSqliteFile, telemetryFile } from './database-file.ts';
 import { telemetryLogError } from './errors.ts';
 import { CommitSignal } from './log-source.ts';
-import { type End, type Fault, faultOf } from './worker-channel.ts';
+import { type End, type SerializedError, serializeError } from './worker-channel.ts';
 
 /** A publication as the row it becomes. */
 export type Batch = { readonly count: number; readonly body: string };
@@ -12,7 +12,7 @@ export type Batch = { readonly count: number; readonly body: string };
 export type Group = readonly Batch[];
 
 /** What becomes of one group: the position of each batch's last event, or why none is stored. */
-export type Outcome = { readonly positions: readonly number[] } | Fault;
+export type Outcome = { readonly positions: readonly number[] } | SerializedError;
 
 if (!parentPort) throw new Error('The thread of the telemetry log is started by the log, not by hand');
 const port = parentPort;
@@ -54,7 +54,7 @@ function outcomesOf(groups: readonly Group[]): readonly Outcome[] {
   try {
     return inTransaction(() => append(groups));
   } catch (error) {
-    const fault = faultOf(telemetryLogError(error, path), TelemetryLogUnavailable);
+    const fault = serializeError(telemetryLogError(error, path), TelemetryLogUnavailable);
     return groups.map(() => fault);
   }
 }

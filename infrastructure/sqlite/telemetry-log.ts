@@ -6,7 +6,7 @@ import {
 } from '../../application/ports/telemetry-log.ts';
 import { openSqliteFile, telemetryFile } from './database-file.ts';
 import type { Batch, Group, Outcome } from './telemetry-log-worker.ts';
-import { AnsweringThread, errorOf } from './worker-channel.ts';
+import { deserializeError, WorkerChannel } from './worker-channel.ts';
 
 type Waiting = {
   readonly batch: Batch;
@@ -25,7 +25,7 @@ const enoughToSend = 65_536;
  */
 export class SqliteTelemetryLog implements TelemetryLog {
   readonly #path: string;
-  #thread: AnsweringThread<Group, Outcome>;
+  #thread: WorkerChannel<Group, Outcome>;
   #waiting: Waiting[] = [];
   /** Of what is waiting. */
   #characters = 0;
@@ -76,7 +76,7 @@ export class SqliteTelemetryLog implements TelemetryLog {
 }
 
 const threadOf = (path: string) =>
-  new AnsweringThread<Group, Outcome>(
+  new WorkerChannel<Group, Outcome>(
     new URL('./telemetry-log-worker.ts', import.meta.url),
     path,
     (cause) => new TelemetryLogUnavailable('The thread that writes the telemetry log ended', 1, { cause }),
@@ -87,7 +87,7 @@ function settle(group: readonly Waiting[], outcome: Outcome): void {
     for (const [i, { resolve }] of group.entries()) resolve(outcome.positions[i] as number);
     return;
   }
-  const error = errorOf(outcome, TelemetryLogUnavailable);
+  const error = deserializeError(outcome, TelemetryLogUnavailable);
   for (const { reject } of group) reject(error);
 }
 

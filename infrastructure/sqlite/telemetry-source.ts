@@ -1,7 +1,7 @@
 import {
-  eventOf,
-  type LoggedTelemetry,
+  recordAt,
   type TelemetryPublication,
+  type TelemetryRecord,
 } from '../../application/ports/telemetry-log.ts';
 import { lastBatch, openSqliteFile, telemetryFile } from './database-file.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
@@ -12,7 +12,7 @@ type Row = [firstOffset: number, count: number, body: string];
 export function sqliteTelemetrySource(
   path: string,
   options: Partial<SourceOptions> = {},
-): SqliteSource<LoggedTelemetry> {
+): SqliteSource<TelemetryRecord> {
   const settings = { ...sourceDefaults, ...options };
   return new SqliteSource(telemetryReader(path, settings), settings);
 }
@@ -20,7 +20,7 @@ export function sqliteTelemetrySource(
 function telemetryReader(
   path: string,
   { batchEvents, batchBytes }: SourceOptions,
-): LogReader<LoggedTelemetry> {
+): LogReader<TelemetryRecord> {
   const db = openSqliteFile(telemetryFile(path));
   const from = db.prepare(
     `SELECT first_offset, count, body FROM batches
@@ -36,7 +36,7 @@ function telemetryReader(
     name: 'telemetry',
     path,
     after(position) {
-      const events: LoggedTelemetry[] = [];
+      const events: TelemetryRecord[] = [];
       let bytes = 0;
       for (const row of from.iterate(position + 1) as unknown as Iterable<Row>) {
         const skip = Math.max(0, position + 1 - row[0]);
@@ -56,7 +56,7 @@ function telemetryReader(
 
 /** Adds the row's events but for the first `skip`, until there are `atMost` in all. */
 function addEvents(
-  events: LoggedTelemetry[],
+  events: TelemetryRecord[],
   [firstOffset, count, body]: Row,
   skip: number,
   atMost: number,
@@ -64,7 +64,7 @@ function addEvents(
   const publication = publicationIn(body, count) ?? unreadable(firstOffset, count, body);
   const end = Math.min(count, skip + atMost - events.length);
   for (let i = skip; i < end; i += 1)
-    events.push(eventOf(publication, i, String(firstOffset + i), publication.events[i]));
+    events.push(recordAt(publication, i, String(firstOffset + i), publication.events[i]));
 }
 
 function publicationIn(body: string, count: number): TelemetryPublication | undefined {

@@ -4,13 +4,17 @@ import { Worker } from 'node:worker_threads';
 export type End = 'end';
 
 /** An error on its way out of a thread, where it would lose its class. */
-export type Fault = { readonly unavailable: string } | { readonly failed: unknown };
+export type SerializedError = { readonly unavailable: string } | { readonly failed: unknown };
 
-export const faultOf = (error: unknown, Unavailable: abstract new (...args: never) => Error): Fault =>
-  error instanceof Unavailable ? { unavailable: error.message } : { failed: error };
+export const serializeError = (
+  error: unknown,
+  Unavailable: abstract new (...args: never) => Error,
+): SerializedError => (error instanceof Unavailable ? { unavailable: error.message } : { failed: error });
 
-export const errorOf = (fault: Fault, Unavailable: new (message: string) => Error): unknown =>
-  'unavailable' in fault ? new Unavailable(fault.unavailable) : fault.failed;
+export const deserializeError = (
+  fault: SerializedError,
+  Unavailable: new (message: string) => Error,
+): unknown => ('unavailable' in fault ? new Unavailable(fault.unavailable) : fault.failed);
 
 type Waiting<Answer> = {
   readonly resolve: (answer: Answer) => void;
@@ -18,7 +22,7 @@ type Waiting<Answer> = {
 };
 
 /** A thread that answers every order it is asked, in turn; one message may bring several answers. */
-export class AnsweringThread<Order, Answer> {
+export class WorkerChannel<Order, Answer> {
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
   readonly #waiting: Waiting<Answer>[] = [];

@@ -3,7 +3,7 @@ import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { SqlValue } from '../sql/sql.ts';
 import { SqliteConnection } from './connection.ts';
 import { openSqliteFile, readModelsFile } from './database-file.ts';
-import { type End, type Fault, faultOf } from './worker-channel.ts';
+import { type End, type SerializedError, serializeError } from './worker-channel.ts';
 
 /** All but these have an answer: of what is wrong with them the next order that has one is told. */
 type Told =
@@ -23,7 +23,7 @@ type Asked =
 
 export type WriterOrder = Told | Asked;
 
-export type Outcome = { readonly done: unknown } | Fault;
+export type Outcome = { readonly done: unknown } | SerializedError;
 
 if (!parentPort) throw new Error('The thread that writes the read models is started by these, not by hand');
 const port = parentPort;
@@ -40,7 +40,7 @@ const beginRetry = { every: 2, within: 30_000 };
 const sleeping = new Int32Array(new SharedArrayBuffer(4));
 
 /** What nobody has been told of yet. Nothing but the end of the transaction is done before. */
-let fault: Fault | undefined;
+let fault: SerializedError | undefined;
 
 port.on('message', (order: WriterOrder | End) => {
   if (order === 'end') {
@@ -97,6 +97,6 @@ function outcomeOf(work: () => unknown): Outcome {
   try {
     return { done: work() };
   } catch (error) {
-    return faultOf(error, ReadModelsUnavailable);
+    return serializeError(error, ReadModelsUnavailable);
   }
 }

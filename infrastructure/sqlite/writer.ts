@@ -1,7 +1,7 @@
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Rows, Sql, SqlValue } from '../sql/sql.ts';
-import { lifeOf } from './connection.ts';
-import { AnsweringThread, errorOf } from './worker-channel.ts';
+import { revocable } from './connection.ts';
+import { deserializeError, WorkerChannel } from './worker-channel.ts';
 import type { Outcome, WriterOrder } from './writer-worker.ts';
 
 /** Few enough for the thread to begin early, and enough for a message to cost nothing beside its rows. */
@@ -12,11 +12,11 @@ const rowsAtOnce = 500;
  * work of a transaction begins as soon as the one before it has been told to commit.
  */
 export class SqliteWriter {
-  readonly #thread: AnsweringThread<WriterOrder, Outcome>;
+  readonly #thread: WorkerChannel<WriterOrder, Outcome>;
   #lastTurn: Promise<void> = Promise.resolve();
 
   constructor(path: string) {
-    this.#thread = new AnsweringThread(
+    this.#thread = new WorkerChannel(
       new URL('./writer-worker.ts', import.meta.url),
       path,
       (cause) => new ReadModelsUnavailable('The thread that writes the read models ended', { cause }),
@@ -42,7 +42,7 @@ export class SqliteWriter {
 
   async #transact<T>(work: (tx: Sql) => Promise<T>, over: () => void): Promise<T> {
     this.#thread.tell({ do: 'begin' });
-    const { live, end } = lifeOf(this);
+    const { live, end } = revocable(this);
     const ended = (how: 'commit' | 'rollback'): Promise<void> => {
       end();
       const answer = this.#ask<void>({ do: how });
@@ -82,6 +82,6 @@ export class SqliteWriter {
   async #ask<T>(order: WriterOrder): Promise<T> {
     const outcome = await this.#thread.ask(order);
     if ('done' in outcome) return outcome.done as T;
-    throw errorOf(outcome, ReadModelsUnavailable);
+    throw deserializeError(outcome, ReadModelsUnavailable);
   }
 }

@@ -1,8 +1,8 @@
 import { InvalidArgumentError, Option } from 'commander';
-import type { Replay } from '../../application/operations/operations.ts';
+import type { Operations } from '../../application/operations/operations.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { type Config, configFrom } from '../../infrastructure/config/config.ts';
-import type { RetentionDesk } from '../composition/retention.ts';
+import type { RetentionOperations } from '../composition/retention.ts';
 import type { Role, Served } from '../composition/roles.ts';
 import type { Keys, Session } from '../composition/sessions.ts';
 import type { ClientOptions } from './api-client.ts';
@@ -14,19 +14,19 @@ export type CommandContext = {
   readonly terminal: Terminal;
   /** Aborted when the command is to stop; the reason is an `Interrupted`. */
   readonly signal: AbortSignal;
-  readonly parts: Parts;
+  readonly parts: Runtime;
   /** What the process ends with when the command itself does not fail. */
   exitCode: number;
 };
 
 /** The rest of Fieldlog, loaded only by the commands that need it. */
-export type Parts = {
+export type Runtime = {
   log(level: string, role: string): Promise<Log>;
   start(role: Role, config: Config, log: Log): Promise<Served>;
   openSession(config: Config, log: Log): Promise<Session>;
   openKeys(config: Config, log: Log): Promise<Keys>;
-  openRetention(config: Config, log: Log): Promise<RetentionDesk>;
-  openReplay(config: Config, log: Log, doing: string): Promise<Replay & { close(): Promise<void> }>;
+  openRetention(config: Config, log: Log): Promise<RetentionOperations>;
+  openReplay(config: Config, log: Log, doing: string): Promise<Operations & { close(): Promise<void> }>;
 };
 
 /** Works on the configured stores directly and closes them again. Only warnings are logged unless more is asked for. */
@@ -46,10 +46,10 @@ export async function withSession<Result>(
 }
 
 /** As `withSession`, for what operators do with read models; `doing` is what another operator is told of it. */
-export async function withReplay<Result>(
+export async function withOperations<Result>(
   { env, parts }: CommandContext,
   doing: string,
-  work: (replay: Replay) => Promise<Result>,
+  work: (replay: Operations) => Promise<Result>,
 ): Promise<Result> {
   const config = configFrom(env);
   const log = await parts.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', 'replay');

@@ -13,7 +13,7 @@ const context: CommandContext = {
     start: async (role, config, log) =>
       (await import('../composition/roles.ts')).startRole(role, config, log),
     openReplay: async (config, log, doing) =>
-      (await import('../composition/sessions.ts')).openReplay(config, log, doing),
+      (await import('../composition/sessions.ts')).openOperations(config, log, doing),
     openKeys: async (config, log) => (await import('../composition/sessions.ts')).openKeys(config, log),
     openRetention: async (config, log) =>
       (await import('../composition/retention.ts')).openRetention(config, log),

@@ -115,7 +115,7 @@ export function showProgress(terminal: Terminal, line: () => string): () => void
 }
 
 /** For people: the folder, or each store by its own name where not all of them are in it. */
-export function whereDataIs(config: Config): string {
+export function describeStores(config: Config): string {
   const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL } = maskedConfig(config);
   const folder = path.resolve(config.DATA_DIR);
   if (!EVENTSTORE_URL && !KAFKA_BROKERS && !MYSQL_URL) return `data in ${folder}`;

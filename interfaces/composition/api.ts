@@ -109,7 +109,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
   const url = await listen(server, config.PORT, config.HOST);
   const stopped = new AbortController();
   const keysFollowed = callers.follow(stopped.signal);
-  const following = directory.follow(source, `directory-${ids.fresh()}`, stopped.signal);
+  const following = directory.follow(source, `directory-${ids.uuidV7()}`, stopped.signal);
   following.catch((err) => log.error({ err }, 'the device directory no longer follows the event store'));
 
   return {
@@ -149,7 +149,7 @@ export async function openCallers(
   const directory = await container.getAsync(s.directory);
   const keys = await container.getAsync(s.keyRing);
   await keys.load();
-  if (isPublic && !keys.isNeeded()) refuseOpenAddress(config);
+  if (isPublic && !keys.isAuthRequired()) refuseOpenAddress(config);
 
   const rates = rateLimits({
     perKey: config.RATE_LIMIT_PER_KEY,

@@ -5,7 +5,7 @@ import type { Config } from '../../infrastructure/config/config.ts';
 import { openContainer } from './container.ts';
 import { openLog } from './process.ts';
 import { services as s } from './services.ts';
-import { type Failure, failureOf } from './worker-channel.ts';
+import { type Failure, serializeFailure } from './worker-channel.ts';
 
 /** The next chunk comes when it is asked for. */
 export type PointsReply = { readonly points: readonly Point[] } | 'done' | { readonly failed: Failure };
@@ -32,7 +32,7 @@ try {
   }
   tell('done');
 } catch (error) {
-  tell({ failed: failureOf(error) });
+  tell({ failed: serializeFailure(error) });
 } finally {
   await container.unbindAllAsync();
   port.close();

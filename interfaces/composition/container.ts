@@ -4,7 +4,7 @@ import { keyRing } from '../../application/api-keys.ts';
 import { deviceCommands, eraseDevice } from '../../application/devices/device-commands.ts';
 import { deviceHistory } from '../../application/devices/device-stream.ts';
 import type { Log } from '../../application/ports/system.ts';
-import { freshness } from '../../application/progress.ts';
+import { progressReader } from '../../application/progress.ts';
 import { currentRetention } from '../../application/retention/policy.ts';
 import { telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import { telemetryBuckets } from '../../application/telemetry/buckets.ts';
@@ -129,7 +129,7 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.calendar).toDynamicValue(() => luxonCalendar());
     bind(s.buckets).toResolvedValue(telemetryBuckets, [s.telemetryQueries, s.calendar]);
     bind(s.freshness).toResolvedValue(
-      (queries, devices, telemetry) => freshness(queries, { devices, telemetry }),
+      (queries, devices, telemetry) => progressReader(queries, { devices, telemetry }),
       [s.progressQueries, s.deviceSource, s.telemetrySource],
     );
   });

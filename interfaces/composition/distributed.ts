@@ -17,7 +17,7 @@ import { ensureTopic } from '../../infrastructure/kafka/topics.ts';
 import { MeteredTelemetryLog } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import { type MysqlOptions, MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
-import { closed } from './process.ts';
+import { closeOnDeactivation } from './process.ts';
 import { services as s } from './services.ts';
 
 const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
@@ -31,7 +31,7 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
     bind(connectionId)
       .toDynamicValue(() => connectionTo(url))
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     bind(eventStoreId).toResolvedValue(
       (connection) => new EventStoreDbEventStore(connection),
       [connectionId],
@@ -85,10 +85,10 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
         },
         [kafkaId],
       )
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     bind(readerId)
       .toResolvedValue((client) => new KafkaTopicReader(client, config.KAFKA_TOPIC), [kafkaId])
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     bind(telemetryLogId)
       .toResolvedValue(
         (client, reader) =>
@@ -100,7 +100,7 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
           ),
         [kafkaId, readerId],
       )
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     bind(s.telemetryLog).toResolvedValue(
       (telemetryLog, metrics) => new MeteredTelemetryLog(telemetryLog, metrics),
       [telemetryLogId, s.metrics],
@@ -131,13 +131,13 @@ export const mysql = (url: string, config: Config, log: Log): ContainerModule =>
     const options = { connections: config.MYSQL_POOL_SIZE, ...mysqlSecurity(config) };
     bind(s.database)
       .toDynamicValue(() => new MysqlSql({ url, ...options }, log))
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     const replica = config.MYSQL_REPLICA_URL;
     if (replica === undefined) bind(s.queryDatabase).toService(s.database);
     else {
       bind(s.queryDatabase)
         .toDynamicValue(() => new MysqlSql({ url: replica, ...options }, log))
-        .onDeactivation(closed);
+        .onDeactivation(closeOnDeactivation);
       bind(s.connections).toResolvedValue(
         (db) => ({ name: 'replica', connections: () => (db as MysqlSql).connections }),
         [s.queryDatabase],

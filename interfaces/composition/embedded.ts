@@ -1,5 +1,5 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
-import { pacedTelemetryLog } from '../../application/telemetry/backpressure.ts';
+import { withBackpressure } from '../../application/telemetry/backpressure.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
 import { dataFiles } from '../../infrastructure/sqlite/database-file.ts';
@@ -7,7 +7,7 @@ import { sqliteEventSource } from '../../infrastructure/sqlite/event-source.ts';
 import { SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
 import { SqliteTelemetryLog } from '../../infrastructure/sqlite/telemetry-log.ts';
 import { sqliteTelemetrySource } from '../../infrastructure/sqlite/telemetry-source.ts';
-import { closed } from './process.ts';
+import { closeOnDeactivation } from './process.ts';
 import { services as s } from './services.ts';
 
 const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
@@ -19,12 +19,12 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
     const { events } = dataFiles(config.DATA_DIR);
     bind(eventStoreId)
       .toDynamicValue(() => new SqliteEventStore(events))
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     bind(s.eventStore).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.eventEraser).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.deviceSource)
       .toDynamicValue(() => sqliteEventSource(events, { batchEvents: config.BATCH_SIZE }))
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     bind(s.check).toResolvedValue(
       (source) => ({ name: 'eventStore', check: async () => void (await source.ends()) }),
       [s.deviceSource],
@@ -36,12 +36,12 @@ export const embeddedTelemetryLog = (config: Config): ContainerModule =>
     const { telemetry } = dataFiles(config.DATA_DIR);
     bind(telemetryLogId)
       .toDynamicValue(() => new SqliteTelemetryLog(telemetry))
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     bind(s.telemetryLog).toResolvedValue(
       (telemetryLog, freshness, clock, log) =>
         config.BACKLOG_LIMIT === 0
           ? telemetryLog
-          : pacedTelemetryLog(
+          : withBackpressure(
               telemetryLog,
               () => freshness.status(['telemetry']),
               config.BACKLOG_LIMIT,
@@ -52,7 +52,7 @@ export const embeddedTelemetryLog = (config: Config): ContainerModule =>
     );
     bind(s.telemetrySource)
       .toDynamicValue(() => sqliteTelemetrySource(telemetry, { batchEvents: config.BATCH_SIZE }))
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     bind(s.check).toResolvedValue(
       (source) => ({ name: 'telemetryLog', check: async () => void (await source.ends()) }),
       [s.telemetrySource],
@@ -64,10 +64,10 @@ export const embeddedReadModels = (config: Config): ContainerModule =>
     const { readModels } = dataFiles(config.DATA_DIR);
     bind(s.database)
       .toDynamicValue(() => new SqliteSql(readModels))
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     bind(s.queryDatabase)
       .toResolvedValue(() => new SqliteSql(readModels, { readOnly: true }), [])
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     bind(s.check).toResolvedValue(
       (db) => ({ name: 'readModels', check: async () => void (await db.all('SELECT 1')) }),
       [s.queryDatabase],

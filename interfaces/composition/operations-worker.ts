@@ -1,11 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { AuditQuery } from '../../application/operations/audit.ts';
-import type { BuildTask, Replay, WorkOptions } from '../../application/operations/operations.ts';
+import type { BuildTask, Operations, WorkOptions } from '../../application/operations/operations.ts';
 import type { Claimed } from '../../application/rebuild/rebuild.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { giveWay, openLog } from './process.ts';
-import { openReplay } from './sessions.ts';
-import { type Failure, failureOf } from './worker-channel.ts';
+import { lowerThreadPriority, openLog } from './process.ts';
+import { openOperations } from './sessions.ts';
+import { type Failure, serializeFailure } from './worker-channel.ts';
 
 export type Task =
   | BuildTask
@@ -22,25 +22,25 @@ if (!parentPort) throw new Error('The replay thread is started by a server, not 
 const port = parentPort;
 const { config, task } = workerData as { readonly config: Config; readonly task: Task };
 const log = openLog(config.LOG_LEVEL, 'replay');
-giveWay();
+lowerThreadPriority();
 const stopped = new AbortController();
 port.once('message', () => stopped.abort(new Error('the server was stopped')));
 
 const projection = 'projection' in task ? task.projection : 'telemetry';
-const replay = await openReplay(config, log, `${task.do} of ${projection} by a server`);
+const replay = await openOperations(config, log, `${task.do} of ${projection} by a server`);
 try {
   const done = await perform(replay, task);
   if (task.do !== 'audit' && task.do !== 'digest') log.info({ task, done }, 'a build has ended');
   tell({ done });
 } catch (error) {
   log.warn({ task, err: error }, 'a build or audit has ended');
-  tell({ failed: failureOf(error) });
+  tell({ failed: serializeFailure(error) });
 } finally {
   await replay.close();
   port.close();
 }
 
-function perform(on: Replay, wanted: Task): Promise<unknown> {
+function perform(on: Operations, wanted: Task): Promise<unknown> {
   if (wanted.do === 'audit') return on.audit(wanted.query, stopped.signal);
   if (wanted.do === 'digest') return on.digest(wanted.projection, wanted.generation);
   const { do: what, projection: name, deviceId, throttle, keepOlder = false } = wanted;

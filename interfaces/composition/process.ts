@@ -1,6 +1,6 @@
 import { readlinkSync } from 'node:fs';
 import { hostname, setPriority } from 'node:os';
-import type { Builder } from '../../application/ports/generations.ts';
+import type { LeaseOwner } from '../../application/ports/generations.ts';
 
 /** Builders report every second; one not heard of for so long is no more. */
 const heardWithinMilliseconds = 10_000;
@@ -8,10 +8,10 @@ const heardWithinMilliseconds = 10_000;
 const form = /\(process (\d+) on (.+), \S+\)$/;
 
 /** This process as a builder, by a name that other operators are told. */
-export function builder(doing: string, id: string): Builder {
+export function leaseOwner(doing: string, id: string): LeaseOwner {
   return {
-    runner: `${doing} (process ${process.pid} on ${hostname()}, ${id.slice(-8)})`,
-    isGone(runner, heardAt) {
+    id: `${doing} (process ${process.pid} on ${hostname()}, ${id.slice(-8)})`,
+    isExpired(runner, heardAt) {
       if (Date.now() - heardAt > heardWithinMilliseconds) return true;
       const [, pid, host] = form.exec(runner) ?? [];
       return pid !== undefined && host === hostname() && !isAlive(Number(pid));
@@ -36,14 +36,14 @@ const niceness = 10;
  * devices send comes before projecting it, which can be made up for later. Linux knows the priority of a thread, other
  * systems only that of the process.
  */
-export function giveWay(): void {
+export function lowerThreadPriority(): void {
   if (process.platform !== 'linux') return;
   const thread = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
   setPriority(thread, niceness);
 }
 
 /** What the container does with an adapter it lets go of. */
-export async function closed(adapter: unknown): Promise<void> {
+export async function closeOnDeactivation(adapter: unknown): Promise<void> {
   const { close } = adapter as { close?: () => Promise<void> };
   if (!close) throw new TypeError('Only what can be closed is bound with a deactivation');
   await close.call(adapter);

@@ -3,7 +3,7 @@ import { projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { pinoLog } from '../../infrastructure/pino-log.ts';
 import { openContainer } from './container.ts';
-import { giveWay } from './process.ts';
+import { lowerThreadPriority } from './process.ts';
 import { startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
 
@@ -17,7 +17,7 @@ if (!parentPort) throw new Error('The projector thread is started by serve, not 
 const port = parentPort;
 const config = workerData as Config;
 const log = pinoLog(config.LOG_LEVEL, 'projector');
-giveWay();
+lowerThreadPriority();
 const container = await openContainer(config, log, 'serve');
 const metrics = container.get(s.metrics);
 const stopped = new AbortController();

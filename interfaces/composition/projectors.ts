@@ -4,22 +4,22 @@ import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay } from '../../application/ports/generations.ts';
-import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { deviceHistoryProjection, devicesProjection } from '../../application/projections/devices.ts';
 import type { Projection, ProjectionName } from '../../application/projections/projection.ts';
 import { carriedReadings, telemetryProjection } from '../../application/projections/telemetry.ts';
 import {
-  type Rebuildable,
+  type ProjectionPipeline,
+  projectionPipeline,
   type ReplayPorts,
-  rebuildableOf,
 } from '../../application/rebuild/projection-pipeline.ts';
 import { SwitchedMeanwhile, upgrade } from '../../application/rebuild/rebuild.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
 import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
-import { type ProjectorWatch, projectorWatch } from '../workers/stall-detector.ts';
-import { builder } from './process.ts';
+import { type ProjectorWatch, stallDetector } from '../workers/stall-detector.ts';
+import { leaseOwner } from './process.ts';
 import { keepRetention, sweepPorts } from './retention.ts';
 import { services as s } from './services.ts';
 
@@ -34,13 +34,13 @@ const ofDevices: Told<RecordedEvent> = {
   traceparent: ({ metadata }) => metadata?.traceparent,
 };
 
-const ofTelemetry: Told<LoggedTelemetry> = {
+const ofTelemetry: Told<TelemetryRecord> = {
   takenAt: ({ receivedAt }) => receivedAt,
   traceparent: ({ traceparent }) => traceparent,
 };
 
 /** A projection with its log and the way to project it, whatever its events are. */
-export async function rebuildable(container: Container, name: ProjectionName): Promise<Rebuildable> {
+export async function rebuildable(container: Container, name: ProjectionName): Promise<ProjectionPipeline> {
   const registry = await container.getAsync(s.registry);
   const config = await container.getAsync(s.config);
   const clock = await container.getAsync(s.clock);
@@ -71,11 +71,11 @@ export async function rebuildable(container: Container, name: ProjectionName): P
       return {
         ...over(projection, source, config.KAFKA_GROUP, ofTelemetry, feed),
         async carry({ rows, letters }, tables) {
-          const worker = projection.open();
+          const worker = projection.forPartition();
           await worker.apply(carriedReadings(rows), tables);
           await tables.deadLetters.park(letters);
-          const events = letters.map(({ event }) => event as LoggedTelemetry);
-          await worker.parked?.(events, tables);
+          const events = letters.map(({ event }) => event as TelemetryRecord);
+          await worker.onParked?.(events, tables);
         },
         retention: retentionAlongside(await sweepPorts(container), clock.now),
       };
@@ -88,7 +88,7 @@ export async function rebuildable(container: Container, name: ProjectionName): P
     group: string,
     { takenAt, traceparent }: Told<Event>,
     feed?: DeadLetterFeed,
-  ): Rebuildable {
+  ): ProjectionPipeline {
     const measured = metrics.observer(projection.name, takenAt);
     const counted = feed ? withDeadLetterFeed(measured, feed, log) : measured;
     // What nobody reads is not to be gathered from every batch either.
@@ -97,7 +97,7 @@ export async function rebuildable(container: Container, name: ProjectionName): P
         ? withConsumedLog(counted, projection.name, projection.describe, log)
         : counted;
     const around = tracing?.consumer(projection.name, source.name, traceparent);
-    return rebuildableOf(projection, source, group, { clock, log, observer, around });
+    return projectionPipeline(projection, source, group, { clock, log, observer, around });
   }
 }
 
@@ -132,7 +132,7 @@ export async function startProjectors(
     container.getAsync(s.control),
     container.getAsync(s.metrics),
   ]);
-  const watch = projectorWatch(config.PROJECTOR_STALL_MS, clock, log);
+  const watch = stallDetector(config.PROJECTOR_STALL_MS, clock, log);
   const supervised = await supervisedProjections(container, names, watch);
   measureStalls(metrics, watch.stalls);
   // Not waited for at the end: it may be asking a server that does not answer.
@@ -155,7 +155,7 @@ export async function supervisedProjections(
   const ports = await replayPorts(container);
   const log = await container.getAsync(s.log);
   const ids = await container.getAsync(s.ids);
-  const upgrader = builder('a worker of a newer release', ids.fresh());
+  const upgrader = leaseOwner('a worker of a newer release', ids.uuidV7());
 
   return Promise.all(
     names.map(async (name): Promise<Supervised> => {

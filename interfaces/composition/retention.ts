@@ -4,10 +4,10 @@ import { pause } from '../../application/pause.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { announcedMilliseconds, currentRetention } from '../../application/retention/policy.ts';
 import { type ErasingPorts, retentionPreview } from '../../application/retention/sweep.ts';
-import { type Keeper, keeper } from '../../application/retention/sweeper.ts';
+import { type RetentionSweeper, retentionSweeper } from '../../application/retention/sweeper.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { openContainer } from './container.ts';
-import { builder } from './process.ts';
+import { leaseOwner } from './process.ts';
 import { services as s } from './services.ts';
 
 export async function sweepPorts(container: Container): Promise<ErasingPorts> {
@@ -21,7 +21,7 @@ export async function sweepPorts(container: Container): Promise<ErasingPorts> {
   return { records, tables, directory, retention, erased };
 }
 
-export async function keeperOf(container: Container, doing: string): Promise<Keeper> {
+export async function keeperOf(container: Container, doing: string): Promise<RetentionSweeper> {
   const [control, readModels, source, clock, log, ids] = await Promise.all([
     container.getAsync(s.control),
     container.getAsync(s.readModels),
@@ -31,7 +31,7 @@ export async function keeperOf(container: Container, doing: string): Promise<Kee
     container.getAsync(s.ids),
   ]);
   const ports = { ...(await sweepPorts(container)), control, readModels, source, clock };
-  return keeper(ports, builder(doing, ids.fresh()), log);
+  return retentionSweeper(ports, leaseOwner(doing, ids.uuidV7()), log);
 }
 
 /** Brings the configured policy into force and has what is no longer kept removed, until `signal` is aborted. */
@@ -47,7 +47,7 @@ export async function keepRetention(container: Container, signal: AbortSignal): 
   ]);
   await announce();
   // What is kept of a device depends on its type, and on whether it was erased.
-  const following = directory.follow(devices, `retention-${ids.fresh()}`, signal);
+  const following = directory.follow(devices, `retention-${ids.uuidV7()}`, signal);
   await Promise.all([(await keeperOf(container, 'retention')).run(signal), following]);
 
   async function announce(): Promise<void> {
@@ -65,7 +65,7 @@ export async function keepRetention(container: Container, signal: AbortSignal): 
 }
 
 /** What operators do with retention, on the configured stores. */
-export type RetentionDesk = {
+export type RetentionOperations = {
   status(): Promise<RetentionStatus>;
   /** Of the configured policy, as if it were in force. */
   preview(signal: AbortSignal): Promise<RetentionStatus['removed']>;
@@ -74,7 +74,7 @@ export type RetentionDesk = {
   close(): Promise<void>;
 };
 
-export async function openRetention(config: Config, log: Log): Promise<RetentionDesk> {
+export async function openRetention(config: Config, log: Log): Promise<RetentionOperations> {
   const container = await openContainer(config, log);
   const ports = await sweepPorts(container);
   const { records } = ports;

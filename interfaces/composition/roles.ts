@@ -2,13 +2,13 @@ import { Worker } from 'node:worker_threads';
 import type { Log } from '../../application/ports/system.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { answered, measureThread } from '../../infrastructure/metrics/process-metrics.ts';
+import { measureThread, withinScrape } from '../../infrastructure/metrics/process-metrics.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { workerServer } from '../http/server.ts';
 import { listen, measure, openCallers, startApi } from './api.ts';
 import { openContainer } from './container.ts';
-import { giveWay } from './process.ts';
+import { lowerThreadPriority } from './process.ts';
 import type { Answer, Request, Sign } from './projector-worker.ts';
 import { type Projectors, startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
@@ -55,7 +55,7 @@ async function runApi(config: Config, log: Log): Promise<Served> {
 /** One of any number of workers of a role, with health and metrics on `WORKER_PORT`. */
 async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Served> {
   requireServers(role, config);
-  giveWay();
+  lowerThreadPriority();
   const container = await openContainer(config, log, role);
   const stopped = new AbortController();
   try {
@@ -188,7 +188,7 @@ function projectorThread(config: Config): ProjectorThread {
     const id = asked;
     const answer = new Promise<string>((resolve) => waiting.set(id, resolve));
     worker.postMessage({ ask: 'metrics', id } satisfies Request);
-    const metrics = await answered(answer);
+    const metrics = await withinScrape(answer);
     waiting.delete(id);
     return metrics;
   }

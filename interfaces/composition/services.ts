@@ -1,6 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Registry } from 'prom-client';
-import type { KeyRing } from '../../application/api-keys.ts';
+import type { ApiKeyCache } from '../../application/api-keys.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
 import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import type { ApiKeys, Credentials } from '../../application/ports/api-keys.ts';
@@ -10,13 +10,13 @@ import type { DeadLetterFeed, DeadLetters } from '../../application/ports/dead-l
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource } from '../../application/ports/event-source.ts';
 import type { EventEraser, EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
-import type { HistoryGap, ProjectionControl } from '../../application/ports/generations.ts';
+import type { ExpiredReadings, ProjectionControl } from '../../application/ports/generations.ts';
 import type { DeviceQueries, ProgressQueries, TelemetryQueries } from '../../application/ports/queries.ts';
 import type { ReadModels } from '../../application/ports/read-models.ts';
-import type { ErasedDevices, KeptTables, RetentionRecords } from '../../application/ports/retention.ts';
+import type { ErasedDevices, RetentionRecords, RetentionTables } from '../../application/ports/retention.ts';
 import type { Clock, Ids, Log } from '../../application/ports/system.ts';
-import type { LoggedTelemetry, TelemetryLog } from '../../application/ports/telemetry-log.ts';
-import type { Freshness } from '../../application/progress.ts';
+import type { TelemetryLog, TelemetryRecord } from '../../application/ports/telemetry-log.ts';
+import type { ProgressReader } from '../../application/progress.ts';
 import type { CurrentRetention } from '../../application/retention/policy.ts';
 import type { TelemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import type { TelemetryBuckets } from '../../application/telemetry/buckets.ts';
@@ -45,7 +45,7 @@ export const services = {
   eventEraser: id<EventEraser>('EventEraser'),
   deviceSource: id<EventSource<RecordedEvent>>('DeviceSource'),
   telemetryLog: id<TelemetryLog>('TelemetryLog'),
-  telemetrySource: id<EventSource<LoggedTelemetry>>('TelemetrySource'),
+  telemetrySource: id<EventSource<TelemetryRecord>>('TelemetrySource'),
   /** Where projectors write. */
   database: id<SqlDatabase>('Database'),
   /** Where queries read. */
@@ -58,7 +58,7 @@ export const services = {
   directory: id<CachedDeviceDirectory>('DeviceDirectory'),
 
   apiKeys: id<ApiKeys>('ApiKeys'),
-  keyRing: id<KeyRing>('KeyRing'),
+  keyRing: id<ApiKeyCache>('KeyRing'),
   commands: id<DeviceCommands>('DeviceCommands'),
   history: id<DeviceHistory>('DeviceHistory'),
   ingest: id<IngestTelemetry>('IngestTelemetry'),
@@ -68,14 +68,14 @@ export const services = {
   asRecorded: id<TelemetryAsRecorded>('TelemetryAsRecorded'),
   calendar: id<Calendar>('Calendar'),
   buckets: id<TelemetryBuckets>('TelemetryBuckets'),
-  freshness: id<Freshness>('Freshness'),
+  freshness: id<ProgressReader>('Freshness'),
   control: id<ProjectionControl>('ProjectionControl'),
   deadLetters: id<DeadLetters>('DeadLetters'),
   /** Where the telemetry log is one that others watch. */
   deadLetterFeed: id<DeadLetterFeed>('DeadLetterFeed'),
-  historyGap: id<HistoryGap>('HistoryGap'),
+  historyGap: id<ExpiredReadings>('HistoryGap'),
   retentionRecords: id<RetentionRecords>('RetentionRecords'),
-  keptTables: id<KeptTables>('KeptTables'),
+  keptTables: id<RetentionTables>('KeptTables'),
   retention: id<CurrentRetention>('CurrentRetention'),
   auditTables: id<AuditTables>('AuditTables'),
   auditOutcomes: id<AuditOutcomes>('AuditOutcomes'),

@@ -1,20 +1,20 @@
 import type { Container } from 'inversify';
 import { createKey } from '../../application/api-keys.ts';
 import type { DeviceCommands } from '../../application/devices/device-commands.ts';
-import { type Replay, replay } from '../../application/operations/operations.ts';
+import { type Operations, replay } from '../../application/operations/operations.ts';
 import type { ApiKey } from '../../application/ports/api-keys.ts';
 import type { EventSource, Position, Positioned } from '../../application/ports/event-source.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
 import type { Ids, Log } from '../../application/ports/system.ts';
-import type { Freshness } from '../../application/progress.ts';
+import type { ProgressReader } from '../../application/progress.ts';
 import { type ProjectionName, projectionNames, sourceOf } from '../../application/projections/projection.ts';
-import type { Rebuildable } from '../../application/rebuild/projection-pipeline.ts';
+import type { ProjectionPipeline } from '../../application/rebuild/projection-pipeline.ts';
 import type { IngestTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { superviseProjectors } from '../workers/projector-supervisor.ts';
 import { openContainer } from './container.ts';
-import { builder } from './process.ts';
+import { leaseOwner } from './process.ts';
 import { rebuildable, replayPorts, supervisedProjections } from './projectors.ts';
 import { services as s } from './services.ts';
 
@@ -24,7 +24,7 @@ export type Session = {
   readonly ingest: IngestTelemetry;
   readonly devices: DeviceQueries;
   readonly progress: ProgressQueries;
-  readonly freshness: Freshness;
+  readonly freshness: ProgressReader;
   readonly retention: RetentionRecords;
   readonly ids: Ids;
   /** Runs the projectors here until they have consumed all that is in the logs now. */
@@ -113,7 +113,7 @@ export async function openKeys(config: Config, log: Log): Promise<Keys> {
 }
 
 /** What operators do, done by this process; `doing` is what another operator is told of it. */
-export async function replayOf(container: Container, doing: string): Promise<Replay> {
+export async function replayOf(container: Container, doing: string): Promise<Operations> {
   const projections = await Promise.all(
     projectionNames.map(async (name) => [name, await rebuildable(container, name)] as const),
   );
@@ -125,20 +125,20 @@ export async function replayOf(container: Container, doing: string): Promise<Rep
     container.getAsync(s.directory),
   ]);
   return replay(
-    Object.fromEntries(projections) as Record<ProjectionName, Rebuildable>,
+    Object.fromEntries(projections) as Record<ProjectionName, ProjectionPipeline>,
     await replayPorts(container),
     { source, tables, outcomes },
     directory,
-    builder(doing, ids.fresh()),
+    leaseOwner(doing, ids.uuidV7()),
   );
 }
 
 /** The same on the configured stores, for commands that need no server. */
-export async function openReplay(
+export async function openOperations(
   config: Config,
   log: Log,
   doing: string,
-): Promise<Replay & { close(): Promise<void> }> {
+): Promise<Operations & { close(): Promise<void> }> {
   const container = await openContainer(config, log);
   return { ...(await replayOf(container, doing)), close: () => container.unbindAllAsync() };
 }

@@ -4,7 +4,7 @@ import { type Config, pairsOf } from '../../infrastructure/config/config.ts';
 import { processTracing } from '../../infrastructure/tracing/process-tracing.ts';
 import { openTracing } from '../../infrastructure/tracing/tracing.ts';
 import packageJson from '../../package.json' with { type: 'json' };
-import { closed } from './process.ts';
+import { closeOnDeactivation } from './process.ts';
 import { services as s } from './services.ts';
 
 /** Traces of a role. To import this file loads OpenTelemetry: only where an endpoint is configured. */
@@ -37,7 +37,7 @@ export function tracing(endpoint: string, role: string, config: Config, log: Log
   return new ContainerModule(({ bind, onActivation }) => {
     bind(s.tracing)
       .toDynamicValue(() => traced)
-      .onDeactivation(closed);
+      .onDeactivation(closeOnDeactivation);
     onActivation(s.eventStore, (_, store) => traced.eventStore(store));
     onActivation(s.telemetryLog, (_, telemetryLog) => traced.telemetryLog(telemetryLog));
   });

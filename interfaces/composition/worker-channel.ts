@@ -13,7 +13,7 @@ export type Failure = {
   readonly from?: number | null;
 };
 
-export function failureOf(error: unknown): Failure {
+export function serializeFailure(error: unknown): Failure {
   const { name, message } = error instanceof Error ? error : new Error(String(error));
   return {
     name,
@@ -25,7 +25,7 @@ export function failureOf(error: unknown): Failure {
 
 const plain = { ReplayRefused, ReadModelsUnavailable, EventStoreUnavailable, TelemetryLogUnavailable };
 
-export function errorOf({ name, message, runner, readings, from = null }: Failure): Error {
+export function deserializeFailure({ name, message, runner, readings, from = null }: Failure): Error {
   if (name === 'RebuildUnderWay') return Object.assign(new RebuildUnderWay('', runner ?? ''), { message });
   if (name === 'HistoryExpired')
     return Object.assign(new HistoryExpired('', readings ?? 0, from), { message });

@@ -8,7 +8,7 @@ import { LogNotRead, type TelemetryAsRecorded } from '../../application/telemetr
 import type { Config } from '../../infrastructure/config/config.ts';
 import type { Asked, PointsReply } from './as-recorded-worker.ts';
 import type { Task, TaskReply } from './operations-worker.ts';
-import { errorOf } from './worker-channel.ts';
+import { deserializeFailure } from './worker-channel.ts';
 
 /** Each task in a thread of its own: reading a whole log must not keep requests waiting. */
 export function replayThreads(config: Config): ReplayTasks & { close(): Promise<void> } {
@@ -55,7 +55,7 @@ export function replayThreads(config: Config): ReplayTasks & { close(): Promise<
     worker.on('message', (told: TaskReply) => {
       if ('claimed' in told) claimed.resolve(told.claimed);
       else if ('done' in told) done.resolve(told.done);
-      else fail(errorOf(told.failed));
+      else fail(deserializeFailure(told.failed));
     });
     worker.once('error', (error) => fail(error instanceof Error ? error : new Error(String(error))));
     const ended = new Promise<void>((resolve) => {
@@ -98,7 +98,7 @@ export function recordedThreads(config: Config): {
         for await (const [told] of on(worker, 'message', { signal: over, close: ['exit'] })) {
           const message = told as PointsReply;
           if (message === 'done') return;
-          if ('failed' in message) throw errorOf(message.failed);
+          if ('failed' in message) throw deserializeFailure(message.failed);
           yield message.points;
           ask('more');
         }

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { KeyRing } from '../../application/api-keys.ts';
+import type { ApiKeyCache } from '../../application/api-keys.ts';
 import type { ApiKey, Credentials } from '../../application/ports/api-keys.ts';
 import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import { HttpProblem } from './problems.ts';
@@ -13,7 +13,7 @@ export type Access = {
 };
 
 export type AccessParts = {
-  readonly keys: KeyRing;
+  readonly keys: ApiKeyCache;
   readonly credentials: Credentials;
   readonly directory: DeviceDirectory;
   /** Good for reading metrics and for nothing else. */
@@ -36,7 +36,7 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
   };
 
   function isOpen({ orBy }: Route): boolean {
-    return !keys.isNeeded() && !(orBy === 'metrics-token' && metricsHash !== undefined);
+    return !keys.isAuthRequired() && !(orBy === 'metrics-token' && metricsHash !== undefined);
   }
 
   async function identify(text: string | undefined, route: Route, context: RequestContext): Promise<void> {

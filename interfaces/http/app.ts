@@ -6,9 +6,9 @@ import type { Ids, Log } from '../../application/ports/system.ts';
 import type { Access } from './access.ts';
 import { readJson } from './body.ts';
 import type { RequestMetrics } from './http-metrics.ts';
-import { type Fault, HttpProblem, problems } from './problems.ts';
+import { HttpProblem, problems, type ValidationIssue } from './problems.ts';
 import { contextOf, correlationHeader, openContext, unmatchedRoute } from './request-context.ts';
-import type { Answer, Route } from './route.ts';
+import type { Route, RouteResponse } from './route.ts';
 import { parse, queryOf, refuseFaults } from './validation.ts';
 
 type AppParts = {
@@ -110,7 +110,7 @@ export function routeHandler(route: Route, maxBodyBytes: number, access: Access)
     context.route = route.path;
     const admission = access.admit(req, route, context);
     if (admission) await admission;
-    const faults: Fault[] = [];
+    const faults: ValidationIssue[] = [];
     const params = route.params ? parse(route.params, req.params, 'path', faults) : {};
     const headers = route.headers ? parse(route.headers, req.headers, 'header', faults) : {};
     const asked = req.url.includes('?') || route.query ? parse(query, queryOf(req.url), 'query', faults) : {};
@@ -126,14 +126,14 @@ async function bodyOf(
   req: Request,
   { body }: Route,
   maxBodyBytes: number,
-  faults: Fault[],
+  faults: ValidationIssue[],
 ): Promise<unknown> {
   if (body?.as !== 'json') return undefined;
   const value = await readJson(req, maxBodyBytes, body.optional ?? false);
   return value === undefined ? undefined : parse(body.schema, value, 'body', faults);
 }
 
-function send(res: Response, { status, headers, json }: Answer): void {
+function send(res: Response, { status, headers, json }: RouteResponse): void {
   res.status(status).set(headers ?? {});
   if (json === undefined) res.end();
   else res.type('application/json').end(JSON.stringify(json));

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { SourceName } from '../../application/ports/event-source.ts';
-import type { Awaited, Freshness } from '../../application/progress.ts';
+import type { AwaitedPosition, ProgressReader } from '../../application/progress.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { list, single } from './validation.ts';
 
@@ -49,7 +49,7 @@ export const consistencyHeaders = {
  * headers promise, never less.
  */
 export async function consistent(
-  freshness: Freshness,
+  freshness: ProgressReader,
   projections: readonly ProjectionName[],
   { waitFor, timeout }: Consistency,
 ): Promise<Record<keyof typeof consistencyHeaders, string>> {
@@ -58,7 +58,7 @@ export async function consistent(
   return { 'Fieldlog-Position': positions.join(','), 'Fieldlog-Lag': String(lag ?? 'unknown') };
 }
 
-function awaitedOf(token: string): Awaited {
+function awaitedOf(token: string): AwaitedPosition {
   const [source, partition, position] = token.split(':') as [SourceName, string, string];
   return { source, partition: Number(partition), position };
 }

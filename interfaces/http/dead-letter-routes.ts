@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { LetterChoice, Retried } from '../../application/operations/dead-letters.ts';
-import type { LetterSummary } from '../../application/ports/dead-letters.ts';
+import type { DeadLetterSelector, Retried } from '../../application/operations/dead-letters.ts';
+import type { DeadLetterSummary } from '../../application/ports/dead-letters.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { isoTime } from './operation-schemas.ts';
 import { HttpProblem } from './problems.ts';
@@ -57,7 +57,7 @@ export const retriedAnswer = z.strictObject({
 });
 
 /** A letter as it is, with times that can be read. */
-export const letterJson = <Letter extends LetterSummary>({ parkedAt, discarded, ...letter }: Letter) => ({
+export const letterJson = <Letter extends DeadLetterSummary>({ parkedAt, discarded, ...letter }: Letter) => ({
   ...letter,
   parkedAt: isoTime(parkedAt),
   discarded: discarded && { ...discarded, at: isoTime(discarded.at) },
@@ -75,7 +75,9 @@ const choice = {
   stream: text(160).optional().meta({ description: 'All letters of a stream; needs `projection`.' }),
 };
 
-export function deadLetterRoutes({ replay: { letters, desk } }: OperatorServices): readonly Route[] {
+export function deadLetterRoutes({
+  replay: { deadLetters: letters, desk },
+}: OperatorServices): readonly Route[] {
   const common = { tag: 'Operation', scope: 'operate' } as const;
   return [
     route({
@@ -205,7 +207,7 @@ type Chosen = {
   readonly all?: true | undefined;
 };
 
-function choicesOf({ id: one, projection: name, stream, all }: Chosen): readonly LetterChoice[] {
+function choicesOf({ id: one, projection: name, stream, all }: Chosen): readonly DeadLetterSelector[] {
   if ([one, stream, all].filter((given) => given !== undefined).length !== 1) throw whichOne();
   if (one !== undefined) return [{ id: one }];
   if (stream === undefined) return (name ? [name] : projectionNames).map((each) => ({ projection: each }));

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { CommandAnswer, DeviceCommands } from '../../application/devices/device-commands.ts';
+import type { CommandResult, DeviceCommands } from '../../application/devices/device-commands.ts';
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
@@ -11,7 +11,14 @@ import {
   registration,
   registrationHeaders,
 } from './device-schemas.ts';
-import { type Fault, HttpProblem, invalidRequest, problemKinds, problemOf, problemType } from './problems.ts';
+import {
+  HttpProblem,
+  invalidRequest,
+  problemKinds,
+  problemOf,
+  problemType,
+  type ValidationIssue,
+} from './problems.ts';
 import type { RequestContext } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { explain } from './validation.ts';
@@ -108,7 +115,7 @@ export function deviceBulkRoute(
       return { outcome: refused(index, new HttpProblem('malformed-json', value.detail)) };
     const result = registration.safeParse(value);
     if (!result.success) {
-      const errors: readonly Fault[] = explain(registration, value, [index]);
+      const errors: readonly ValidationIssue[] = explain(registration, value, [index]);
       return { outcome: refused(index, invalidRequest(errors)) };
     }
     return { index, asked: registrationOf(result.data, ids, credentials, key) };
@@ -146,7 +153,7 @@ export type Registration = {
   readonly deviceId: string;
   readonly command: DeviceCommand;
   /** The device with the token made for it: only the request that registered it is told. */
-  told(answer: CommandAnswer): z.output<typeof registeredDevice>;
+  told(answer: CommandResult): z.output<typeof registeredDevice>;
 };
 
 export function registrationOf(
@@ -162,7 +169,7 @@ export function registrationOf(
     command: { type: 'RegisterDevice', deviceId, details, ...(token && { tokenHash: token.hash }) },
     told: (answer) => ({
       ...positioned(answer),
-      ...(token && { token: answer.repeated ? null : token.secret }),
+      ...(token && { token: answer.wasReplayed ? null : token.secret }),
     }),
   };
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { DeviceHistory, Moment } from '../../application/devices/device-stream.ts';
 import type { DeviceFilter, DeviceQueries } from '../../application/ports/queries.ts';
 import type { Ids } from '../../application/ports/system.ts';
-import type { Freshness } from '../../application/progress.ts';
+import type { ProgressReader } from '../../application/progress.ts';
 import { Rejection } from '../../domain/decider.ts';
 import { consistencyHeaders, consistencyParameters, consistent } from './consistency.ts';
 import { cursorParameter, cursors, next, nextLink, pageOf } from './cursor.ts';
@@ -46,7 +46,7 @@ const at = single(atError)
 export function deviceQueryRoutes(
   history: DeviceHistory,
   devices: DeviceQueries,
-  freshness: Freshness,
+  freshness: ProgressReader,
   ids: Ids,
 ): readonly Route[] {
   return [

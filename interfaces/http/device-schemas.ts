@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import type { CommandAnswer } from '../../application/devices/device-commands.ts';
+import type { CommandResult } from '../../application/devices/device-commands.ts';
 import { positionToken } from '../../application/ports/event-source.ts';
 import type { Ids } from '../../application/ports/system.ts';
-import type { Answer, AnswerSpec } from './route.ts';
+import type { ResponseSpec, RouteResponse } from './route.ts';
 import { deviceId, nameMap, text } from './validation.ts';
 
 const isoTime = (description: string) =>
@@ -72,13 +72,13 @@ export const deviceAnswer = (
   description: string,
   headers: Record<string, string> = {},
   shape: z.ZodType = positionedDevice,
-): AnswerSpec => ({
+): ResponseSpec => ({
   description,
   content: { 'application/json': shape },
   headers: { ETag: 'The revision of the device, in quotes.', ...headers },
 });
 
-type Positioned = Pick<CommandAnswer, 'device' | 'position'>;
+type Positioned = Pick<CommandResult, 'device' | 'position'>;
 
 /** The store of devices is one log whatever holds it. */
 export const devicePosition = (position: string): string =>
@@ -89,7 +89,7 @@ export function positioned({ device, position }: Positioned): z.output<typeof po
   return { deviceId, ...others, position: devicePosition(position) };
 }
 
-export const answerDevice = (answer: Positioned): Answer => ({
+export const answerDevice = (answer: Positioned): RouteResponse => ({
   status: 200,
   headers: { ETag: etag(answer.device.revision) },
   json: positioned(answer),
@@ -134,7 +134,7 @@ export const registration = z.strictObject({
 
 /** The same key stands for the same request, so it must make the same device. */
 export const newDeviceId = (ids: Ids, idempotencyKey: string | undefined): string =>
-  idempotencyKey === undefined ? ids.fresh() : ids.derived('device', idempotencyKey);
+  idempotencyKey === undefined ? ids.uuidV7() : ids.uuidV5('device', idempotencyKey);
 
 export const changes = z
   .strictObject({

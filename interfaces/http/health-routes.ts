@@ -4,7 +4,7 @@ import { systemStatus } from '../../application/operations/status.ts';
 import type { ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
 import type { Log } from '../../application/ports/system.ts';
-import type { Freshness } from '../../application/progress.ts';
+import type { ProgressReader } from '../../application/progress.ts';
 import { HttpProblem } from './problems.ts';
 import { type Route, route } from './route.ts';
 import { single } from './validation.ts';
@@ -205,7 +205,7 @@ const status = z
 
 export const statusRoute = (
   progress: ProgressQueries,
-  freshness: Freshness,
+  freshness: ProgressReader,
   records: Pick<RetentionRecords, 'schedule' | 'activeSweep'>,
 ): Route =>
   route({

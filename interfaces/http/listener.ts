@@ -55,13 +55,13 @@ export function serving(app: Express, stopping: Shutdown, certificate?: Certific
  */
 export function expressServer(app: Express, certificate?: Certificate): Server | TlsServer {
   const options = {
-    IncomingMessage: bornWith(IncomingMessage, app.request),
-    ServerResponse: bornWith(ServerResponse, app.response),
+    IncomingMessage: withPrototype(IncomingMessage, app.request),
+    ServerResponse: withPrototype(ServerResponse, app.response),
   };
   return certificate ? createTlsServer({ ...options, ...certificate }, app) : createServer(options, app);
 }
 
-function bornWith<Base extends typeof IncomingMessage | typeof ServerResponse>(
+function withPrototype<Base extends typeof IncomingMessage | typeof ServerResponse>(
   base: Base,
   prototype: object,
 ): Base {

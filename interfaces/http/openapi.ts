@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type ProblemKind, problemKinds, problemType } from './problems.ts';
 import { correlationHeader } from './request-context.ts';
-import type { AnswerSpec, Route } from './route.ts';
+import type { ResponseSpec, Route } from './route.ts';
 
 type Json = Record<string, unknown>;
 
@@ -110,7 +110,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
     return { required: true, description: body.description, content: Object.fromEntries(content) };
   }
 
-  function answer({ description, content = {}, headers = {} }: AnswerSpec): Json {
+  function answer({ description, content = {}, headers = {} }: ResponseSpec): Json {
     const told = { ...headers, [correlationHeader]: 'The id of the request in the logs.' };
     return {
       description,

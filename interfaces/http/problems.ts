@@ -49,7 +49,7 @@ export const problemKinds = {
 export type ProblemKind = keyof typeof problemKinds;
 
 /** What is wrong with one value; `path` is a JSON Pointer into the part of the request that `in` names. */
-export type Fault = {
+export type ValidationIssue = {
   readonly in: 'body' | 'path' | 'query' | 'header';
   readonly path: string;
   readonly detail: string;
@@ -75,10 +75,10 @@ export class HttpProblem extends Error {
 }
 
 /** Who made more mistakes than this will find the pattern. */
-export const faultsTold = 100;
+export const maxReportedIssues = 100;
 
-export function invalidRequest(faults: readonly Fault[]): HttpProblem {
-  const told = faults.slice(0, faultsTold);
+export function invalidRequest(faults: readonly ValidationIssue[]): HttpProblem {
+  const told = faults.slice(0, maxReportedIssues);
   const [first] = told;
   const where = first && `${first.in}${first.path}`;
   const more = faults.length > 1 ? ` (and ${faults.length - 1} more)` : '';

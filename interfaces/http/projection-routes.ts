@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type {
   BuildTask,
+  Operations,
   ProjectionReport,
-  Replay,
   ReplayTasks,
 } from '../../application/operations/operations.ts';
 import { isProjectionName } from '../../application/projections/projection.ts';
@@ -16,7 +16,7 @@ import {
   startedAnswer,
 } from './operation-schemas.ts';
 import { HttpProblem } from './problems.ts';
-import { untilGone } from './request-context.ts';
+import { abortOnClose } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { deviceId, integer, single, time } from './validation.ts';
 
@@ -214,13 +214,13 @@ export const auditRoute = ({ tasks }: OperatorServices): Route =>
     }),
     answers: { 200: { description: 'What was found.', content: { 'application/json': auditAnswer } } },
     async handle({ res, query: { device, from, to } }) {
-      const found = await tasks.audit({ deviceId: device, from, to }, untilGone(res));
+      const found = await tasks.audit({ deviceId: device, from, to }, abortOnClose(res));
       return { status: 200, json: auditJson(found) };
     },
   });
 
 /** What operators do with read models: what is soon done here, what takes long beside the requests. */
 export type OperatorServices = {
-  readonly replay: Pick<Replay, 'list' | 'setPaused' | 'drop' | 'letters' | 'desk'>;
+  readonly replay: Pick<Operations, 'list' | 'setPaused' | 'drop' | 'deadLetters' | 'desk'>;
   readonly tasks: ReplayTasks;
 };

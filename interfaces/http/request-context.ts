@@ -40,7 +40,7 @@ export function openContext(req: IncomingMessage, res: Response, ids: Ids): Requ
   const { 'x-correlation-id': wanted, traceparent } = req.headers;
   const context: RequestContext = {
     caller: {
-      correlationId: typeof wanted === 'string' && correlationForm.test(wanted) ? wanted : ids.fresh(),
+      correlationId: typeof wanted === 'string' && correlationForm.test(wanted) ? wanted : ids.uuidV7(),
       actor: 'anonymous',
       ...(typeof traceparent === 'string' && traceparentForm.test(traceparent) && { traceparent }),
     },
@@ -60,7 +60,7 @@ export class RequestAborted extends Error {
 }
 
 /** Aborted, with `RequestAborted`, when the caller goes away, or else when all is answered. */
-export function untilGone(res: Response): AbortSignal {
+export function abortOnClose(res: Response): AbortSignal {
   const gone = new AbortController();
   const leave = () => gone.abort(new RequestAborted('The caller went away'));
   if (res.destroyed) leave();

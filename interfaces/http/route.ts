@@ -6,13 +6,13 @@ import type { ProblemKind } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
 
 /** What a route answers with; one that writes its answer itself resolves with nothing. */
-export type Answer = {
+export type RouteResponse = {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly json?: unknown;
 };
 
-export type AnswerSpec = {
+export type ResponseSpec = {
   readonly description: string;
   /** By media type; a text stands for itself, such as a page. */
   readonly content?: Readonly<Record<string, z.ZodType>>;
@@ -64,12 +64,12 @@ type RouteOf<
   readonly headers?: Headers;
   readonly body?: BodySpec<Body>;
   /** By status, every way the route succeeds. */
-  readonly answers: Readonly<Record<number, AnswerSpec>>;
+  readonly answers: Readonly<Record<number, ResponseSpec>>;
   /** What can go wrong beyond what can go wrong with every route of this form. */
   readonly problems?: readonly ProblemKind[];
   handle(
     exchange: Exchange<z.output<Params>, z.output<Query>, z.output<Headers>, z.output<Body>>,
-  ): Promise<Answer | undefined>;
+  ): Promise<RouteResponse | undefined>;
 };
 
 /** All there is to say of one call of the API: the router and the OpenAPI document are both made from it. */

@@ -63,7 +63,7 @@ function drained(res: Response): Promise<void> {
 }
 
 /** The first `limit` of rows of which one more was asked for, to know whether more follow. */
-export function limited<Row>(
+export function firstPage<Row>(
   chunks: AsyncIterable<readonly Row[]>,
   limit: number,
   cursorAfter: (row: Row) => string,
@@ -86,7 +86,7 @@ export function limited<Row>(
 }
 
 /** All rows of a source that itself stops at or soon after `limit`, and stops before it only when none are left. */
-export function untilFull<Row>(
+export function wholeBuckets<Row>(
   chunks: AsyncIterable<readonly Row[]>,
   limit: number,
   cursorAfter: (row: Row) => string,

@@ -4,7 +4,7 @@ import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
 import type { Point, TelemetryQueries, TelemetryScope } from '../../application/ports/queries.ts';
 import type { Ids } from '../../application/ports/system.ts';
-import type { Freshness } from '../../application/progress.ts';
+import type { ProgressReader } from '../../application/progress.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import type { TelemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import type { Bucket, TelemetryBuckets } from '../../application/telemetry/buckets.ts';
@@ -13,9 +13,9 @@ import { consistencyParameters, consistent } from './consistency.ts';
 import { cursors, pageOf } from './cursor.ts';
 import { deviceFilterOf, deviceFilterParameters, requireRegistered } from './device-query-routes.ts';
 import { deviceParams } from './device-schemas.ts';
-import { untilGone } from './request-context.ts';
+import { abortOnClose } from './request-context.ts';
 import { type Exchange, type Route, route } from './route.ts';
-import { formatFor, limited, type RowPage, streamRows, untilFull } from './row-stream.ts';
+import { firstPage, formatFor, type RowPage, streamRows, wholeBuckets } from './row-stream.ts';
 import {
   bucketShape,
   bucketsAnswer,
@@ -105,9 +105,9 @@ export function telemetrySeriesRoutes({
     };
     const points =
       asRecordedAt !== undefined && 'deviceId' in scope
-        ? asRecorded({ ...wanted, deviceId: scope.deviceId, recordedAt: asRecordedAt }, untilGone(res))
+        ? asRecorded({ ...wanted, deviceId: scope.deviceId, recordedAt: asRecordedAt }, abortOnClose(res))
         : telemetry.points({ ...wanted, scope });
-    return limited(points, limit, ({ deviceId, timestamp, metric }) =>
+    return firstPage(points, limit, ({ deviceId, timestamp, metric }) =>
       cursor.write({ deviceId, timestamp, metric }),
     );
   }
@@ -126,7 +126,7 @@ export function telemetrySeriesRoutes({
       ...(metrics !== undefined && { metrics }),
       ...(after !== undefined && { after }),
     });
-    return untilFull(found, limit, ({ start }) => cursor.write(start));
+    return wholeBuckets(found, limit, ({ start }) => cursor.write(start));
   }
 }
 
@@ -214,7 +214,7 @@ export type TelemetryQueryServices = {
   readonly asRecorded: TelemetryAsRecorded;
   readonly buckets: TelemetryBuckets;
   readonly calendar: Calendar;
-  readonly freshness: Freshness;
+  readonly freshness: ProgressReader;
   readonly ids: Ids;
 };
 

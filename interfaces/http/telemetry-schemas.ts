@@ -7,7 +7,7 @@ import { isMetricName, type MetricValue, metricNameForm, readingLimits } from '.
 import { consistencyHeaders } from './consistency.ts';
 import { cursorParameter, next } from './cursor.ts';
 import { isoTimes, zonedIsoTimes } from './iso-time.ts';
-import type { AnswerSpec } from './route.ts';
+import type { ResponseSpec } from './route.ts';
 import { csvValue, jsonValue, type RowShape } from './row-stream.ts';
 import { deviceId, integer, list, single, time } from './validation.ts';
 
@@ -52,7 +52,7 @@ export const bucketsAnswer = z
   })
   .meta({ id: 'Buckets' });
 
-export const rowsAnswer = (description: string, json: z.ZodType): AnswerSpec => ({
+export const rowsAnswer = (description: string, json: z.ZodType): ResponseSpec => ({
   description: `${description} In CSV and NDJSON the cursor of the next page is the trailer \`Fieldlog-Next\`.`,
   content: { 'application/json': json, 'application/x-ndjson': z.string(), 'text/csv': z.string() },
   headers: consistencyHeaders,

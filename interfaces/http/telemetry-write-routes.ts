@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { positionToken } from '../../application/ports/event-source.ts';
 import type {
-  IngestAnswer,
+  IngestResult,
   IngestTelemetry,
   Refusal,
   RetractTelemetry,
@@ -21,7 +21,7 @@ import { metricName } from './telemetry-schemas.ts';
 import { explain, text } from './validation.ts';
 
 /** One rejected reading. */
-type Rejected = {
+type RejectedReading = {
   readonly index: number;
   readonly kind: ProblemKind;
   readonly path: string;
@@ -94,7 +94,7 @@ export function telemetryIngestRoute(
     async handle({ req, res, context }) {
       const { items, alone, json } = await readItems(req, limits);
       const readings: SubmittedReading[] = [];
-      const rejected: Rejected[] = [];
+      const rejected: RejectedReading[] = [];
       let verbatim = true;
       for (let index = 0; index < items.length; index += 1) {
         const reading = submittedReading(items[index], index);
@@ -109,7 +109,7 @@ export function telemetryIngestRoute(
       if (answer.refused.length > 0)
         rejected.push(...answer.refused.map((refusal) => refused(refusal, alone)));
       count(metrics, answer.accepted, rejected);
-      if (answer.accepted === 0) throw noneAccepted(rejected, alone);
+      if (answer.accepted === 0) throw allRejectedProblem(rejected, alone);
       res.statusCode = 202;
       res.setHeader('Content-Type', 'application/json');
       res.end(answerText(answer, rejected));
@@ -133,16 +133,16 @@ function refuseOthers(readings: readonly SubmittedReading[], identity: Identity)
 const keyOf = (identity: Identity): string | undefined =>
   identity.is === 'key' ? identity.key.name : undefined;
 
-const nothing: IngestAnswer = { accepted: 0, refused: [], positions: [] };
+const nothing: IngestResult = { accepted: 0, refused: [], positions: [] };
 
 /** `rejected` is empty most of the time, and the rest is two numbers and text that needs no escapes. */
-function answerText({ accepted, positions }: IngestAnswer, rejected: readonly Rejected[]): string {
+function answerText({ accepted, positions }: IngestResult, rejected: readonly RejectedReading[]): string {
   const errors = rejected.length === 0 ? '[]' : JSON.stringify(inOrder(rejected).map(told));
   const tokens = positions.map((position) => `"${positionToken('telemetry', position)}"`);
   return `{"accepted":${accepted},"rejected":${rejected.length},"errors":${errors},"positions":[${tokens}]}`;
 }
 
-function explained(value: unknown, index: number, alone: boolean): Rejected {
+function explained(value: unknown, index: number, alone: boolean): RejectedReading {
   const at = alone ? [] : [index];
   if (value instanceof MalformedLine)
     return { index, kind: 'malformed-json', path: `/${index}`, detail: value.detail };
@@ -159,7 +159,7 @@ const refusals: Record<Refusal['reason'], { readonly kind: ProblemKind; readonly
   'device-decommissioned': { kind: 'device-decommissioned', is: 'is decommissioned' },
 };
 
-function refused({ index, reason, deviceId }: Refusal, alone: boolean): Rejected {
+function refused({ index, reason, deviceId }: Refusal, alone: boolean): RejectedReading {
   const { kind, is } = refusals[reason];
   return {
     index,
@@ -169,7 +169,7 @@ function refused({ index, reason, deviceId }: Refusal, alone: boolean): Rejected
   };
 }
 
-function noneAccepted(rejected: readonly Rejected[], alone: boolean): HttpProblem {
+function allRejectedProblem(rejected: readonly RejectedReading[], alone: boolean): HttpProblem {
   const [first] = inOrder(rejected);
   if (!first) return invalidRequest([{ in: 'body', path: '', detail: 'must have at least one reading' }]);
   const kinds = new Set(rejected.map(({ kind }) => kind));
@@ -186,11 +186,11 @@ function noneAccepted(rejected: readonly Rejected[], alone: boolean): HttpProble
   return new HttpProblem(kind, detail, { members });
 }
 
-const inOrder = (rejected: readonly Rejected[]) => rejected.toSorted((a, b) => a.index - b.index);
+const inOrder = (rejected: readonly RejectedReading[]) => rejected.toSorted((a, b) => a.index - b.index);
 
-const told = ({ kind, ...rest }: Rejected) => ({ ...rest, type: problemType(kind) });
+const told = ({ kind, ...rest }: RejectedReading) => ({ ...rest, type: problemType(kind) });
 
-function count(metrics: ReadingMetrics, accepted: number, rejected: readonly Rejected[]): void {
+function count(metrics: ReadingMetrics, accepted: number, rejected: readonly RejectedReading[]): void {
   if (accepted > 0) metrics.accepted(accepted);
   for (const { kind } of rejected) metrics.rejected(kind, 1);
 }

@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { deviceIdForm, isDeviceId, isTimestamp } from '../../domain/telemetry.ts';
 import { isoTimeForm, parseIsoTime } from './iso-time.ts';
-import { type Fault, faultsTold, invalidRequest } from './problems.ts';
+import { invalidRequest, maxReportedIssues, type ValidationIssue } from './problems.ts';
 
 /** What `schema` makes of `value`; adds what is wrong with it to `faults` when it is not valid. */
 export function parse<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
-  where: Fault['in'],
-  faults: Fault[],
+  where: ValidationIssue['in'],
+  faults: ValidationIssue[],
 ): z.output<Schema> | undefined {
   const result = schema.safeParse(value, { reportInput: true });
   if (result.success) return result.data;
@@ -16,21 +16,29 @@ export function parse<Schema extends z.ZodType>(
   return undefined;
 }
 
-export function refuseFaults(faults: readonly Fault[]): void {
+export function refuseFaults(faults: readonly ValidationIssue[]): void {
   if (faults.length > 0) throw invalidRequest(faults);
 }
 
 /** Everything that keeps one value of the body from being what `schema` describes; `at` is where it stands. */
-export function explain(schema: z.ZodType, value: unknown, at: readonly PropertyKey[]): readonly Fault[] {
+export function explain(
+  schema: z.ZodType,
+  value: unknown,
+  at: readonly PropertyKey[],
+): readonly ValidationIssue[] {
   const { error } = schema.safeParse(value, { reportInput: true });
   return error ? error.issues.flatMap((issue) => faultsOf(issue, 'body', at)) : [];
 }
 
-function faultsOf(issue: z.core.$ZodIssue, where: Fault['in'], at: readonly PropertyKey[]): Fault[] {
+function faultsOf(
+  issue: z.core.$ZodIssue,
+  where: ValidationIssue['in'],
+  at: readonly PropertyKey[],
+): ValidationIssue[] {
   const path = [...at, ...issue.path];
   if (issue.code === 'unrecognized_keys')
     return issue.keys
-      .slice(0, faultsTold)
+      .slice(0, maxReportedIssues)
       .map((key) => ({ in: where, path: pointer([...path, key]), detail: 'is not known here' }));
   const [ofKey] = issue.code === 'invalid_key' ? issue.issues : [];
   const missing = 'input' in issue && issue.input === undefined && issue.code === 'invalid_type';

@@ -1,6 +1,6 @@
 import { pause } from '../../application/pause.ts';
 import type { ProjectionControl, ProjectionState } from '../../application/ports/generations.ts';
-import type { Generation } from '../../application/ports/read-models.ts';
+import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { Log } from '../../application/ports/system.ts';
 import type { ProjectorWatch } from './stall-detector.ts';
 
@@ -10,7 +10,7 @@ export type Supervised = {
   /** Of the code in this release. */
   readonly version: number;
   /** Consumes the projection's log into a generation until `signal` is aborted. */
-  run(of: Generation, signal: AbortSignal): Promise<void>;
+  run(of: GenerationId, signal: AbortSignal): Promise<void>;
   /** Builds a generation of this release's version beside the live one and switches to it. */
   upgrade(signal: AbortSignal): Promise<void>;
 };
@@ -88,7 +88,7 @@ async function stateOf(name: string, states: Look, log: Log): Promise<Projection
   }
 }
 
-function generationToRun({ version }: Supervised, state: ProjectionState): Generation | undefined {
+function generationToRun({ version }: Supervised, state: ProjectionState): GenerationId | undefined {
   if (state.paused) return undefined;
   return state.generations.find((one) => one.generation === state.active && one.version === version);
 }

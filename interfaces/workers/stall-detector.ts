@@ -6,13 +6,13 @@ import {
   type Position,
   type Positioned,
 } from '../../application/ports/event-source.ts';
-import type { Generation } from '../../application/ports/read-models.ts';
+import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { Clock, Log } from '../../application/ports/system.ts';
 
 /** Tells a process whose projectors stand still from one that only waits for events or for a server. */
 export type ProjectorWatch = {
   /** The supervisor has been round; `running` is what should be moving now, if that can be known. */
-  looked(projection: string, running: Generation | undefined): void;
+  looked(projection: string, running: GenerationId | undefined): void;
   /** The consumer, with an eye on the batches it is handed and on how far it is behind its log. */
   over<Event extends Positioned>(
     projection: string,
@@ -26,7 +26,7 @@ export type ProjectorWatch = {
 };
 
 type Watched = {
-  running: Generation | undefined;
+  running: GenerationId | undefined;
   runningSince: number;
   lookedAt: number;
   /** The batch that came last in a partition, while it is under way. */
@@ -38,10 +38,10 @@ type Watched = {
 };
 
 /** So many looks must find the same: one that was itself held up then says nothing. */
-const looks = 12;
+const checks = 12;
 
 /** What has not moved for `patience` milliseconds although it should stands still. */
-export function projectorWatch(patience: number, clock: Clock, log: Log): ProjectorWatch {
+export function stallDetector(patience: number, clock: Clock, log: Log): ProjectorWatch {
   const watched = new Map<string, Watched>();
   return { looked, over, follow, stalls };
 
@@ -62,7 +62,7 @@ export function projectorWatch(patience: number, clock: Clock, log: Log): Projec
     return fresh;
   }
 
-  function looked(projection: string, running: Generation | undefined): void {
+  function looked(projection: string, running: GenerationId | undefined): void {
     const one = of(projection);
     one.lookedAt = clock.now();
     if (running?.generation === one.running?.generation) return;
@@ -108,7 +108,7 @@ export function projectorWatch(patience: number, clock: Clock, log: Log): Projec
     signal.addEventListener('abort', () => watched.clear());
     const told = new Map<string, string | null>();
     while (!signal.aborted) {
-      await pause(patience / looks, signal);
+      await pause(patience / checks, signal);
       await Promise.all([...watched.values()].map(look));
       for (const [projection, stall] of stalls()) {
         if (stall !== null && !told.get(projection))
@@ -122,10 +122,11 @@ export function projectorWatch(patience: number, clock: Clock, log: Log): Projec
     if (!one.running) return;
     try {
       const positions = await one.positions();
-      const standing = JSON.stringify(positions.map(({ at }) => at));
+      const lastPositions = JSON.stringify(positions.map(({ at }) => at));
       const isBehind = positions.some(({ at, end }) => comparePositions(at, end) < 0);
-      one.looksWithoutProgress = isBehind && standing === one.standing ? one.looksWithoutProgress + 1 : 0;
-      one.standing = standing;
+      one.looksWithoutProgress =
+        isBehind && lastPositions === one.standing ? one.looksWithoutProgress + 1 : 0;
+      one.standing = lastPositions;
     } catch {
       // A server is away, which readiness tells: to start this process again would not bring it back.
       one.looksWithoutProgress = 0;
@@ -144,7 +145,7 @@ export function projectorWatch(patience: number, clock: Clock, log: Log): Projec
       const waited = now - Math.max(since, runningSince);
       if (waited > patience) return `a batch of partition ${partition} has been under way for ${waited} ms`;
     }
-    return looksWithoutProgress >= looks
+    return looksWithoutProgress >= checks
       ? `events have waited for ${patience} ms and none was consumed`
       : null;
   }

@@ -51,7 +51,7 @@ describe('Device commands', () => {
   const refusedAs = (code: string) => (error: unknown) => error instanceof Rejection && error.code === code;
 
   it('register a device with one call to the event store', async () => {
-    const { device, position, repeated } = await handle(registration);
+    const { device, position, wasReplayed: repeated } = await handle(registration);
     assert.deepEqual(calls, ['append']);
     assert.equal(repeated, false);
     const [stored] = await store.read('device-boiler-1');
@@ -86,7 +86,7 @@ describe('Device commands', () => {
     assert.deepEqual([one.device, one.position], [other.device, other.position]);
     await handle({ type: 'SuspendDevice', deviceId: 'boiler-1', reason: 'r' });
     const again = await handle(registration, keyed);
-    assert.deepEqual(again, { device: one.device, position: one.position, repeated: true });
+    assert.deepEqual(again, { device: one.device, position: one.position, wasReplayed: true });
     assert.equal((await store.read('device-boiler-1')).length, 2);
   });
 

@@ -5,7 +5,7 @@ import type { CommandContext } from '../../application/devices/device-commands.t
 import { audit } from '../../application/operations/audit.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { rebuild } from '../../application/rebuild/rebuild.ts';
-import { keeper } from '../../application/retention/sweeper.ts';
+import { retentionSweeper } from '../../application/retention/sweeper.ts';
 import { tableOf, tablesOf } from '../../infrastructure/sql/schema.ts';
 import { sweepPorts } from '../../interfaces/composition/retention.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
@@ -14,7 +14,7 @@ import { quiet, type ReplayFixture, replayFixture } from '../support/replay-fixt
 
 const personal = 'Ada Lovelace';
 const by: CommandContext = { correlationId: 'c', actor: personal };
-const builder = { runner: 'a test', isGone: () => false };
+const builder = { id: 'a test', isExpired: () => false };
 const signal = new AbortController().signal;
 
 onBothEngines('A device that is erased', (openStore) => {
@@ -67,7 +67,7 @@ onBothEngines('A device that is erased', (openStore) => {
       source: fixture.source,
       clock: { now: Date.now },
     };
-    await keeper(ports, builder, quiet).once(signal);
+    await retentionSweeper(ports, builder, quiet).once(signal);
   }
 
   /** Everything that any table tells of the device. */

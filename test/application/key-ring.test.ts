@@ -68,10 +68,10 @@ describe('The key ring', () => {
   it('needs no key until one was made, and from then on for ever', async () => {
     const found = ring();
     await found.load();
-    assert.equal(found.isNeeded(), false);
+    assert.equal(found.isAuthRequired(), false);
     made('a', { revokedAt: 1 });
     await found.load();
-    assert.equal(found.isNeeded(), true);
+    assert.equal(found.isAuthRequired(), true);
   });
 
   it('looks for a key made a moment ago, but not for each of a flood of unknown ones', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { TelemetryLog } from '../../application/ports/telemetry-log.ts';
 import type { ProjectionStatus } from '../../application/progress.ts';
-import { pacedTelemetryLog } from '../../application/telemetry/backpressure.ts';
+import { withBackpressure } from '../../application/telemetry/backpressure.ts';
 import { newDevice, newPublication, reading } from '../contracts/telemetry-log.contract.ts';
 
 const limit = 1000;
@@ -24,7 +24,7 @@ describe('A paced telemetry log', () => {
     };
     const tell = (_: unknown, message: string) => void said.push(message);
     const told = { debug: tell, info: tell, warn: tell, error: tell };
-    log = pacedTelemetryLog(inner, () => status(), limit, { now: () => now }, told);
+    log = withBackpressure(inner, () => status(), limit, { now: () => now }, told);
   });
   const at = (position: number, lag: number | null) => {
     status = async () => ({ positions: [`telemetry:0:${position}`], lag });

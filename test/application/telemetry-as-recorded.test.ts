@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import type { EventSource } from '../../application/ports/event-source.ts';
-import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { type RecordedQuery, telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { uuidIds } from '../../infrastructure/identity.ts';
 
-const reading = (n: number): LoggedTelemetry => ({
+const reading = (n: number): TelemetryRecord => ({
   id: `e-${n}`,
   type: 'TelemetryRecorded',
   schemaVersion: 1,
@@ -19,7 +19,7 @@ const reading = (n: number): LoggedTelemetry => ({
 /** A log of one partition that has `events` events, the last of which never come when `missing` are. */
 function logOf(events: number, missing = 0) {
   let ended = 0;
-  const source: Pick<EventSource<LoggedTelemetry>, 'ends' | 'run'> = {
+  const source: Pick<EventSource<TelemetryRecord>, 'ends' | 'run'> = {
     ends: async () => new Map([[0, String(events)]]),
     async run(consumer, { signal }) {
       const there = Array.from({ length: events - missing }, (_, i) => reading(i + 1));
@@ -30,7 +30,7 @@ function logOf(events: number, missing = 0) {
   };
   const directory = { find: async () => new Map() };
   const query = telemetryAsRecorded(
-    source as EventSource<LoggedTelemetry>,
+    source as EventSource<TelemetryRecord>,
     eventRegistry,
     uuidIds,
     directory,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
-import type { LoggedTelemetry } from '../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { telemetryProjection } from '../../application/projections/telemetry.ts';
 import { projector } from '../../application/projector.ts';
 import { addPoint, bucketOf, type RollupStats, rollupLevels } from '../../domain/rollup.ts';
@@ -24,7 +24,7 @@ const clock = { now: () => 1_760_000_000_000 };
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 const devices = ['a', 'b', 'constructor'];
 const everyDevice = {
-  remembered: () => undefined,
+  peek: () => undefined,
   find: async (ids: ReadonlySet<string>) =>
     new Map([...ids].map((id) => [id, { status: 'active' as const, types: [] }])),
 };
@@ -69,7 +69,7 @@ const retraction = fc
     }),
   );
 
-const logged = (said: Said, i: number): LoggedTelemetry => ({
+const logged = (said: Said, i: number): TelemetryRecord => ({
   id: `p/${i}`,
   schemaVersion: 1,
   position: String(i + 1),
@@ -121,8 +121,8 @@ describe('Telemetry projection', function () {
       restart: () => {
         consumer = start();
       },
-      consume: (events: readonly LoggedTelemetry[], after: string | null, handled?: () => void) =>
-        consumer.consume({ partition: 0, after, events, ...(handled && { handled }) }),
+      consume: (events: readonly TelemetryRecord[], after: string | null, handled?: () => void) =>
+        consumer.consume({ partition: 0, after, events, ...(handled && { onApplied: handled }) }),
       checkpoint: () => readModels.checkpoint(generation, 0),
       repair: () => readModels.repair(generation, 0, async () => {}),
       /** The next transaction is lost when it is to be committed. */
@@ -164,7 +164,7 @@ describe('Telemetry projection', function () {
     };
   }
 
-  async function afterOnePass(events: readonly LoggedTelemetry[]) {
+  async function afterOnePass(events: readonly TelemetryRecord[]) {
     const { db, consume } = await open();
     if (events.length > 0) await consume(events, null);
     const result = await tables(db);

@@ -1,6 +1,6 @@
 import type { EventSource } from '../../application/ports/event-source.ts';
 import type { EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
-import type { LoggedTelemetry, TelemetryLog } from '../../application/ports/telemetry-log.ts';
+import type { TelemetryLog, TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { eventSourceRules } from './event-source-rules.ts';
 import { newEvent, newStream } from './event-store.contract.ts';
 import type { Opened } from './opened.ts';
@@ -36,9 +36,9 @@ export function recordedEventSourceContract(
 /** What every EventSource must do, for the one that reads a TelemetryLog. */
 export function loggedTelemetrySourceContract(
   adapter: string,
-  open: () => Promise<Opened<{ readonly log: TelemetryLog; readonly source: EventSource<LoggedTelemetry> }>>,
+  open: () => Promise<Opened<{ readonly log: TelemetryLog; readonly source: EventSource<TelemetryRecord> }>>,
 ): void {
-  eventSourceRules<LoggedTelemetry>(adapter, async () => {
+  eventSourceRules<TelemetryRecord>(adapter, async () => {
     const { log, source, close } = await open();
     const newWriter = () => {
       const device = newDevice();
@@ -46,7 +46,7 @@ export function loggedTelemetrySourceContract(
         async write(numbers: readonly number[]) {
           await log.publish(newPublication(numbers.map((n) => reading(device, n))));
         },
-        numberIn({ data }: LoggedTelemetry) {
+        numberIn({ data }: TelemetryRecord) {
           const { deviceId, metrics } = (data ?? {}) as { deviceId?: string; metrics?: { n?: number } };
           return deviceId === device ? metrics?.n : undefined;
         },

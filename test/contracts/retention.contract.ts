@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
-import type { KeptTables, RetentionRecords, Sweep, TrimOrder } from '../../application/ports/retention.ts';
-import type { KeptKind } from '../../domain/retention.ts';
+import type {
+  RetentionRecords,
+  RetentionTables,
+  Sweep,
+  TrimOrder,
+} from '../../application/ports/retention.ts';
+import type { RetentionTarget } from '../../domain/retention.ts';
 import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
 import { type ReadModelFixture, readModelFixture } from '../support/read-model-fixture.ts';
 import type { Opened } from './opened.ts';
@@ -15,7 +20,11 @@ const sweep: Sweep = {
   endedAt: null,
 };
 
-type Adapters = { readonly db: SqlDatabase; readonly records: RetentionRecords; readonly tables: KeptTables };
+type Adapters = {
+  readonly db: SqlDatabase;
+  readonly records: RetentionRecords;
+  readonly tables: RetentionTables;
+};
 
 /** What RetentionRecords and KeptTables must do; `open` gives migrated read models with nothing in them. */
 export function retentionContract(adapter: string, open: () => Promise<Opened<Adapters>>): void {
@@ -104,7 +113,7 @@ export function retentionContract(adapter: string, open: () => Promise<Opened<Ad
       timestamp,
       metrics,
     });
-    async function left(kind: KeptKind = 'points') {
+    async function left(kind: RetentionTarget = 'points') {
       const [base, time] = kind === 'points' ? ['telemetry', 'ts'] : [`telemetry_${kind}`, 'bucket'];
       const rows = await opened.db.rows<[string, number, string]>(
         `SELECT device_id, ${time}, metrics FROM ${base}_g1 ORDER BY device_id, ${time}`,

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { comparePositions, type EventSource } from '../../application/ports/event-source.ts';
 import type {
-  LoggedTelemetry,
   TelemetryLog,
   TelemetryPublication,
+  TelemetryRecord,
 } from '../../application/ports/telemetry-log.ts';
 import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import { eventually } from '../support/eventually.ts';
 import { RecordingConsumer, runUntil } from '../support/recording-consumer.ts';
 import type { Opened } from './opened.ts';
 
-type Ports = { readonly log: TelemetryLog; readonly source: EventSource<LoggedTelemetry> };
+type Ports = { readonly log: TelemetryLog; readonly source: EventSource<TelemetryRecord> };
 type Data = TelemetryEvent['data'];
 
 export const reading = (deviceId: string, n: number): Data => ({
@@ -33,7 +33,7 @@ export const newPublication = (events: readonly Data[]): TelemetryPublication =>
 
 export const newDevice = (): string => `contract-${randomUUID()}`;
 
-const deviceOf = ({ data }: LoggedTelemetry) => (data as Partial<Data> | null)?.deviceId;
+const deviceOf = ({ data }: TelemetryRecord) => (data as Partial<Data> | null)?.deviceId;
 
 /** What every TelemetryLog must do, seen through the source that reads it. */
 export function telemetryLogContract(adapter: string, open: () => Promise<Opened<Ports>>): void {
@@ -51,12 +51,12 @@ export function telemetryLogContract(adapter: string, open: () => Promise<Opened
     /** Publishes and reads back what the log then holds of `device`, in the order of the log. */
     async function logged(
       publish: () => Promise<unknown>,
-      { mine, count }: { mine: (event: LoggedTelemetry) => boolean; count: number },
-    ): Promise<readonly LoggedTelemetry[]> {
+      { mine, count }: { mine: (event: TelemetryRecord) => boolean; count: number },
+    ): Promise<readonly TelemetryRecord[]> {
       const ends = await ports.source.ends();
       await publish();
       const read = async () => {
-        const consumer = new RecordingConsumer<LoggedTelemetry>(ends);
+        const consumer = new RecordingConsumer<TelemetryRecord>(ends);
         // Between partitions there is no order to keep.
         const found = () =>
           consumer.batches
@@ -180,7 +180,7 @@ export function telemetryLogContract(adapter: string, open: () => Promise<Opened
         mine: (event) => devices.includes(deviceOf(event) as string),
         count: data.length,
       });
-      const byTime = (a: LoggedTelemetry, b: LoggedTelemetry) =>
+      const byTime = (a: TelemetryRecord, b: TelemetryRecord) =>
         (a.data as (typeof data)[0] & { timestamp: number }).timestamp -
         (b.data as { timestamp: number }).timestamp;
       assert.deepEqual(
@@ -256,7 +256,7 @@ const plain = ({
   actor,
   traceparent,
   data,
-}: LoggedTelemetry) => ({
+}: TelemetryRecord) => ({
   id,
   type,
   schemaVersion,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { deviceRetention, keptDays, type RetentionPolicy } from '../../domain/retention.ts';
+import { deviceRetention, type RetentionPolicy, retentionDays } from '../../domain/retention.ts';
 
 const day = 86_400_000;
 const boiler = [{ since: 0, type: 'boiler' }];
@@ -14,12 +14,12 @@ describe('How far back a device is kept', () => {
       { type: 'boiler', metric: 'vib', keep: { points: 4 } },
     ];
     for (const order of [policy, policy.toReversed()]) {
-      assert.equal(keptDays(order, 'points', 'meter', 'temp'), 1);
-      assert.equal(keptDays(order, 'points', 'boiler', 'temp'), 2);
-      assert.equal(keptDays(order, 'points', 'meter', 'vib'), 3);
-      assert.equal(keptDays(order, 'points', 'boiler', 'vib'), 4);
-      assert.equal(keptDays(order, '1h', 'boiler', 'vib'), null);
-      assert.equal(keptDays(order, '1d', 'boiler', 'temp'), null);
+      assert.equal(retentionDays(order, 'points', 'meter', 'temp'), 1);
+      assert.equal(retentionDays(order, 'points', 'boiler', 'temp'), 2);
+      assert.equal(retentionDays(order, 'points', 'meter', 'vib'), 3);
+      assert.equal(retentionDays(order, 'points', 'boiler', 'vib'), 4);
+      assert.equal(retentionDays(order, '1h', 'boiler', 'vib'), null);
+      assert.equal(retentionDays(order, '1d', 'boiler', 'temp'), null);
     }
   });
 

@@ -75,11 +75,11 @@ describe('Device directory', () => {
     await register('a');
     await directory.find(new Set(['a', 'b']));
     assert.deepEqual(
-      ['a', 'b', 'c'].map((id) => directory.remembered(id)?.status),
+      ['a', 'b', 'c'].map((id) => directory.peek(id)?.status),
       ['active', undefined, undefined],
     );
     directory.forget('a');
-    assert.equal(directory.remembered('a'), undefined);
+    assert.equal(directory.peek('a'), undefined);
   });
 
   it('forgets at once what this node changes', async () => {

@@ -5,7 +5,7 @@ import { terminalOn } from '../../interfaces/cli/terminal.ts';
 import { openLog } from '../../interfaces/composition/process.ts';
 import { openRetention } from '../../interfaces/composition/retention.ts';
 import { startRole } from '../../interfaces/composition/roles.ts';
-import { openKeys, openReplay, openSession } from '../../interfaces/composition/sessions.ts';
+import { openKeys, openOperations, openSession } from '../../interfaces/composition/sessions.ts';
 
 export type Ran = { readonly code: number; readonly out: string; readonly err: string };
 
@@ -24,7 +24,7 @@ export async function runCli(
       log: async (level, role) => openLog(level, role),
       start: startRole,
       openSession,
-      openReplay,
+      openReplay: openOperations,
       openKeys,
       openRetention,
     },

@@ -29,7 +29,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
   const eventStore = inMemoryEventStore();
   const history = deviceHistory(eventStore, eventRegistry);
   const directory = {
-    remembered: () => undefined,
+    peek: () => undefined,
     async find(deviceIds: ReadonlySet<string>) {
       const found = await Promise.all([...deviceIds].map((id) => history.deviceAt(id, 'now')));
       return new Map(

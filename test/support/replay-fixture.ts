@@ -5,9 +5,9 @@ import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { telemetryProjection } from '../../application/projections/telemetry.ts';
 import {
-  type Rebuildable,
+  type ProjectionPipeline,
+  projectionPipeline,
   type ReplayPorts,
-  rebuildableOf,
 } from '../../application/rebuild/projection-pipeline.ts';
 import { upgrade } from '../../application/rebuild/rebuild.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
@@ -46,7 +46,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
     await Promise.all(
       projectionNames.map(async (name) => [name, await rebuildable(container, name)] as const),
     ),
-  ) as Record<ProjectionName, Rebuildable>;
+  ) as Record<ProjectionName, ProjectionPipeline>;
   const running: (() => Promise<void>)[] = [];
   let published = 0;
 
@@ -96,10 +96,10 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
         projection: ReturnType<typeof telemetryProjection>,
       ) => Partial<ReturnType<typeof telemetryProjection>>,
       registryOf: EventRegistry = eventRegistry,
-    ): Rebuildable {
+    ): ProjectionPipeline {
       const projection = telemetryProjection(registryOf, directory, retention);
       const observer = { consumed() {}, failed() {} };
-      return rebuildableOf({ ...projection, ...change(projection) }, source, 'test', {
+      return projectionPipeline({ ...projection, ...change(projection) }, source, 'test', {
         clock,
         log: quiet,
         observer,
@@ -107,7 +107,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
     },
 
     /** Keeps projections consumed, until the answer is called. */
-    consuming(which: readonly Rebuildable[] = Object.values(what)): () => Promise<void> {
+    consuming(which: readonly ProjectionPipeline[] = Object.values(what)): () => Promise<void> {
       const stop = new AbortController();
       const over = superviseProjectors(
         which.map((one) => ({
@@ -115,7 +115,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
           version: one.version,
           run: (of, signal) => one.run(one.consumer(of, ports.readModels), of, signal),
           upgrade: async (signal) => {
-            const builder = { runner: 'a worker', isGone: () => false };
+            const builder = { id: 'a worker', isExpired: () => false };
             await upgrade(one, ports, { builder, signal, handover: 0 });
           },
         })),

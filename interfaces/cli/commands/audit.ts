@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { AuditCounts, AuditReport, Difference } from '../../../application/operations/audit.ts';
 import { parseIsoTime } from '../../http/iso-time.ts';
 import { auditJson } from '../../http/operation-schemas.ts';
-import { type CommandContext, jsonOption, withReplay } from '../command-context.ts';
+import { type CommandContext, jsonOption, withOperations } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
 import { count, counted, table } from '../terminal.ts';
 
@@ -35,7 +35,7 @@ export function auditCommand(program: Command, context: CommandContext): void {
     .addOption(jsonOption())
     .addHelpText('after', help + exitCodesHelp)
     .action(({ device, from, to, json }: Options) =>
-      withReplay(context, 'audit', async (replay) => {
+      withOperations(context, 'audit', async (replay) => {
         const query = { deviceId: device, from: dayOf('--from', from), to: dayOf('--to', to) };
         const report = await replay.audit(query, context.signal);
         if (report.differenceCount > 0) context.exitCode = exitCodes.refused;

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { configFrom, configSchema, maskedConfig } from '../../../infrastructure/config/config.ts';
 import { type CommandContext, jsonOption, withSession } from '../command-context.ts';
 import { exitCodesHelp } from '../exit-codes.ts';
-import { whereDataIs } from '../terminal.ts';
+import { describeStores } from '../terminal.ts';
 
 export function configCommand(program: Command, context: CommandContext): void {
   program
@@ -53,7 +53,7 @@ export function migrateCommand(program: Command, context: CommandContext): void 
     .addHelpText('after', help + exitCodesHelp)
     .action(() =>
       withSession(context, 'migrate', (_, config) =>
-        context.terminal.out(`The stores are ready for this release: ${whereDataIs(config)}\n`),
+        context.terminal.out(`The stores are ready for this release: ${describeStores(config)}\n`),
       ),
     );
 }

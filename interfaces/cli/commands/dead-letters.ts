@@ -1,10 +1,10 @@
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
-import type { LetterChoice, Retried } from '../../../application/operations/dead-letters.ts';
-import type { LetterSummary, StoredLetter } from '../../../application/ports/dead-letters.ts';
+import type { DeadLetterSelector, Retried } from '../../../application/operations/dead-letters.ts';
+import type { DeadLetterSummary, StoredDeadLetter } from '../../../application/ports/dead-letters.ts';
 import { type ProjectionName, projectionNames } from '../../../application/projections/projection.ts';
 import { causes, letterJson } from '../../http/dead-letter-routes.ts';
-import { type CommandContext, jsonOption, whole, withReplay } from '../command-context.ts';
+import { type CommandContext, jsonOption, whole, withOperations } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
 import { count, counted, printable, table } from '../terminal.ts';
 
@@ -56,8 +56,8 @@ ${exitCodesHelp}`,
     .option('--limit <letters>', 'letters at most', whole(1, 100_000), 100)
     .option('--after <id>', 'those behind this one, which was the last of a page', id, 0)
     .action(({ json, limit, after, ...filter }: Json & { limit: number; after: number }) =>
-      withReplay(context, 'dead-letters list', async (replay) => {
-        const found = await replay.letters.list(filter, { limit: limit + 1, after });
+      withOperations(context, 'dead-letters list', async (replay) => {
+        const found = await replay.deadLetters.list(filter, { limit: limit + 1, after });
         const page = found.slice(0, limit);
         await answer(page.map(letterJson), json, () => listText(page));
         if (found.length > limit)
@@ -66,8 +66,8 @@ ${exitCodesHelp}`,
     );
 
   add('counts', 'How many wait and how many were discarded, by cause', 'counts').action(({ json }: Json) =>
-    withReplay(context, 'dead-letters counts', async (replay) => {
-      const counts = await replay.letters.counts();
+    withOperations(context, 'dead-letters counts', async (replay) => {
+      const counts = await replay.deadLetters.counts();
       const rows = counts.map((one) => [one.projection, one.cause, count(one.waiting), count(one.discarded)]);
       const headings = ['projection', 'cause', 'waiting', 'discarded'];
       await answer(counts, json, () =>
@@ -79,8 +79,8 @@ ${exitCodesHelp}`,
   add('show', 'The event, what is wrong with it, and where it came from', 'show 12')
     .argument('<id>', 'as the list tells it', id)
     .action((one: number, { json }: Json) =>
-      withReplay(context, 'dead-letters show', async (replay) => {
-        const letter = await replay.letters.find(one);
+      withOperations(context, 'dead-letters show', async (replay) => {
+        const letter = await replay.deadLetters.find(one);
         if (!letter) throw new Refused(`There is no dead letter ${one}`);
         await answer(letterJson(letter), json, () => letterText(letter));
       }),
@@ -96,7 +96,7 @@ ${exitCodesHelp}`,
     .option('--stream <stream>', 'every letter of a stream')
     .option('--all', 'every letter there is')
     .action((one: number | undefined, options: Chosen) =>
-      withReplay(context, 'dead-letters retry', async (replay) => {
+      withOperations(context, 'dead-letters retry', async (replay) => {
         const retried: Retried[] = [];
         for (const choice of choices(one, options))
           for await (const stream of replay.desk.retry(choice)) retried.push(stream);
@@ -115,7 +115,7 @@ ${exitCodesHelp}`,
     .option('--stream <stream>', 'every letter of a stream')
     .requiredOption('--reason <text>', 'why, for those who audit')
     .action((one: number | undefined, { reason, ...options }: Chosen & { reason: string }) =>
-      withReplay(context, 'dead-letters discard', async (replay) => {
+      withOperations(context, 'dead-letters discard', async (replay) => {
         const by = userInfo().username;
         let discarded = 0;
         for (const choice of choices(one, options)) {
@@ -133,7 +133,10 @@ ${exitCodesHelp}`,
 
 const whichOne = 'say which: an id, or --stream with --projection';
 
-function choices(one: number | undefined, { projection, stream, all }: Chosen): readonly LetterChoice[] {
+function choices(
+  one: number | undefined,
+  { projection, stream, all }: Chosen,
+): readonly DeadLetterSelector[] {
   const given = [one, stream, all].filter((choice) => choice !== undefined);
   if (given.length !== 1) throw new UsageError(`${whichOne}, or --all`);
   if (one !== undefined) return [{ id: one }];
@@ -144,7 +147,7 @@ function choices(one: number | undefined, { projection, stream, all }: Chosen): 
   return [{ projection, stream }];
 }
 
-function listText(letters: readonly LetterSummary[]): string {
+function listText(letters: readonly DeadLetterSummary[]): string {
   if (letters.length === 0) return 'There is none.\n';
   const rows = letters.map((one) => [
     String(one.id),
@@ -159,7 +162,7 @@ function listText(letters: readonly LetterSummary[]): string {
   return table(['id', 'projection', 'stream', 'position', 'event', 'cause', 'parked at', 'error'], rows);
 }
 
-function letterText({ event, stack, discarded, ...letter }: StoredLetter): string {
+function letterText({ event, stack, discarded, ...letter }: StoredDeadLetter): string {
   const lines = Object.entries({
     ...letter,
     parkedAt: new Date(letter.parkedAt).toISOString(),

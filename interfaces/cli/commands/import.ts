@@ -18,7 +18,7 @@ import { inputFormats } from '../import/input-file.ts';
 import { noRejects, openRejects, type Rejects } from '../import/rejects.ts';
 import { importProgress, importReport, importSummary } from '../import/report.ts';
 import { type ReadingSink, serverSink, sessionSink } from '../import/sinks.ts';
-import { counted, showProgress, whereDataIs } from '../terminal.ts';
+import { counted, describeStores, showProgress } from '../terminal.ts';
 
 const help = `
 Lines that cannot be read are told with line, column and reason, and all others are imported. Importing a file again
@@ -83,7 +83,14 @@ async function importInto(
   const rejects = options.rejects === undefined ? noRejects : await openRejects(options.rejects);
   if (options.url === undefined)
     return withSession(context, 'import', (session, config) =>
-      importFiles(histories, options, sending, sessionSink(session, whereDataIs(config)), rejects, context),
+      importFiles(
+        histories,
+        options,
+        sending,
+        sessionSink(session, describeStores(config)),
+        rejects,
+        context,
+      ),
     );
   await apiClient(options.url, clientOptions(context)).get('/health/live');
   const client = apiClient(

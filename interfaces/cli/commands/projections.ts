@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { ProjectionReport, Replay } from '../../../application/operations/operations.ts';
+import type { Operations, ProjectionReport } from '../../../application/operations/operations.ts';
 import type {
   BuildProgress,
   GenerationDigest,
@@ -7,7 +7,7 @@ import type {
 } from '../../../application/ports/generations.ts';
 import type { RebuildOutcome } from '../../../application/rebuild/rebuild.ts';
 import { digestJson, projectionJson } from '../../http/operation-schemas.ts';
-import { type CommandContext, jsonOption, whole, withReplay } from '../command-context.ts';
+import { type CommandContext, jsonOption, whole, withOperations } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused } from '../exit-codes.ts';
 import { count, seconds, table } from '../terminal.ts';
 
@@ -111,7 +111,10 @@ ${exitCodesHelp}`,
 
   function build(
     doing: string,
-    start: (replay: Replay, work: Parameters<Replay['rebuild']>[1]) => ReturnType<Replay['rebuild']>,
+    start: (
+      replay: Operations,
+      work: Parameters<Operations['rebuild']>[1],
+    ) => ReturnType<Operations['rebuild']>,
   ) {
     return ({ throttle: limit, ...options }: Throttle) =>
       replaying(doing, async (replay) => {
@@ -140,7 +143,7 @@ ${exitCodesHelp}`,
 
   /** In place on a terminal; elsewhere each phase by a line, and then now and again. */
   async function withProgress<T>(
-    work: (options: Parameters<Replay['rebuild']>[1]) => Promise<T>,
+    work: (options: Parameters<Operations['rebuild']>[1]) => Promise<T>,
   ): Promise<T> {
     const { terminal, signal } = context;
     const lineEvery = 10_000;
@@ -164,7 +167,7 @@ ${exitCodesHelp}`,
     }
   }
 
-  async function one(replay: Replay, name: string): Promise<ProjectionReport> {
+  async function one(replay: Operations, name: string): Promise<ProjectionReport> {
     const all = await replay.list();
     const found = all.find(({ projection }) => projection === name);
     if (found) return found;
@@ -177,8 +180,8 @@ ${exitCodesHelp}`,
     return answer(projectionJson(report), text, options);
   }
 
-  const replaying = (doing: string, work: (replay: Replay) => Promise<void>) =>
-    withReplay(context, doing, work);
+  const replaying = (doing: string, work: (replay: Operations) => Promise<void>) =>
+    withOperations(context, doing, work);
 
   async function answer(value: unknown, text: () => string, { json }: Json): Promise<void> {
     await context.terminal.out(json ? `${JSON.stringify(value)}\n` : text());

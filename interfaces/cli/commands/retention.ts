@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { RetentionStatus } from '../../../application/operations/status.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
-import type { RetentionDesk } from '../../composition/retention.ts';
+import type { RetentionOperations } from '../../composition/retention.ts';
 import { type CommandContext, jsonOption } from '../command-context.ts';
 import { exitCodesHelp } from '../exit-codes.ts';
 import { count, table } from '../terminal.ts';
@@ -27,7 +27,7 @@ export function retentionCommand(program: Command, context: CommandContext): voi
   const add = (
     name: string,
     description: string,
-    work: (desk: RetentionDesk, options: Json) => Promise<void>,
+    work: (desk: RetentionOperations, options: Json) => Promise<void>,
   ) =>
     retention
       .command(name)
@@ -61,7 +61,7 @@ export function retentionCommand(program: Command, context: CommandContext): voi
 
 async function withDesk(
   { env, parts }: CommandContext,
-  work: (desk: RetentionDesk) => Promise<void>,
+  work: (desk: RetentionOperations) => Promise<void>,
 ): Promise<void> {
   const config = configFrom(env);
   const log = await parts.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', 'retention');

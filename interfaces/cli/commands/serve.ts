@@ -3,7 +3,7 @@ import { configFrom } from '../../../infrastructure/config/config.ts';
 import type { Role } from '../../composition/roles.ts';
 import type { CommandContext } from '../command-context.ts';
 import { exitCodesHelp } from '../exit-codes.ts';
-import { whereDataIs } from '../terminal.ts';
+import { describeStores } from '../terminal.ts';
 
 const roles: Record<Role, { readonly description: string; readonly example: string }> = {
   serve: {
@@ -45,7 +45,7 @@ async function runUntilStopped(role: Role, { env, parts, terminal, signal }: Com
   const running = await parts.start(role, config, await parts.log(config.LOG_LEVEL, role));
   try {
     const what = role === 'serve' ? 'Fieldlog' : `Fieldlog ${role}`;
-    await terminal.out(`${what}: ${running.url} (${whereDataIs(config)})\n`);
+    await terminal.out(`${what}: ${running.url} (${describeStores(config)})\n`);
     await Promise.race([aborted(signal), running.failed]);
   } finally {
     await running.close();

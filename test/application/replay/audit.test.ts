@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { AuditEntries, type AuditQuery, audit } from '../../../application/operations/audit.ts';
-import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { sqlAuditTables } from '../../../infrastructure/sql/audit.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
@@ -156,7 +156,7 @@ onBothEngines('The audit', (open) => {
             checkpoint: (partition) => consumer.checkpoint(partition),
             consume: (batch) => {
               const events = batch.events.filter(({ position }) => Number(position) > lost);
-              return consumer.consume({ ...batch, events: events as readonly LoggedTelemetry[] });
+              return consumer.consume({ ...batch, events: events as readonly TelemetryRecord[] });
             },
           },
           options,

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { deadLetterDesk } from '../../../application/operations/dead-letters.ts';
-import { type Builder, ReplayRefused } from '../../../application/ports/generations.ts';
+import { type LeaseOwner, ReplayRefused } from '../../../application/ports/generations.ts';
 import type { ProjectionName } from '../../../application/projections/projection.ts';
-import type { Rebuildable } from '../../../application/rebuild/projection-pipeline.ts';
+import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
 import { liveOf, rebuild } from '../../../application/rebuild/rebuild.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
-const builder: Builder = { runner: 'a test', isGone: () => false };
+const builder: LeaseOwner = { id: 'a test', isExpired: () => false };
 
 onBothEngines('Dead letters', (open) => {
   let stores: ReadModelStore;
@@ -23,7 +23,7 @@ onBothEngines('Dead letters', (open) => {
     await stores.drop();
   });
 
-  const desk = (telemetry: Rebuildable = fixture.what.telemetry) => {
+  const desk = (telemetry: ProjectionPipeline = fixture.what.telemetry) => {
     const { control, letters, readModels, clock } = fixture.ports;
     const live = async (name: string) => {
       const what = name === 'telemetry' ? telemetry : fixture.what[name as ProjectionName];
@@ -53,8 +53,8 @@ onBothEngines('Dead letters', (open) => {
   /** A telemetry projection that cannot take a reading of one moment. */
   const allergicTo = (timestamp: number) =>
     fixture.telemetryLike((projection) => ({
-      open() {
-        const worker = projection.open();
+      forPartition() {
+        const worker = projection.forPartition();
         return {
           ...worker,
           apply(facts, tables) {

@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
-import type { Builder } from '../../../application/ports/generations.ts';
+import type { LeaseOwner } from '../../../application/ports/generations.ts';
 import { HistoryExpired } from '../../../application/rebuild/expired-history.ts';
-import type { Rebuildable } from '../../../application/rebuild/projection-pipeline.ts';
+import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
 import { rebuild } from '../../../application/rebuild/rebuild.ts';
-import { noSweep, sweepPage } from '../../../application/retention/sweep.ts';
+import { initialSweep, sweepPage } from '../../../application/retention/sweep.ts';
 import { sweepPorts } from '../../../interfaces/composition/retention.ts';
 import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
-const builder: Builder = { runner: 'a test', isGone: () => false };
+const builder: LeaseOwner = { id: 'a test', isExpired: () => false };
 const options = () => ({ builder, signal: new AbortController().signal, handover: 0 });
 
 onBothEngines('A rebuild from a log that has lost its beginning', (open) => {
   let stores: ReadModelStore;
   let fixture: ReplayFixture;
-  let shortened: Rebuildable;
+  let shortened: ProjectionPipeline;
   const lost = 5;
 
   beforeEach(async () => {
@@ -90,7 +90,7 @@ onBothEngines('A rebuild from a log that has lost its beginning', (open) => {
       const ports = await sweepPorts(fixture.container);
       const live = { projection: 'telemetry', generation: 1 };
       const target = Date.now();
-      const sweep = { ...noSweep, target };
+      const sweep = { ...initialSweep, target };
       await sweepPage(live, sweep, ports, Date.now, new AbortController().signal);
       assert.equal((await fixture.db.rows('SELECT ts FROM telemetry_g1')).length, 1);
     });
@@ -111,7 +111,7 @@ onBothEngines('A rebuild from a log that has lost its beginning', (open) => {
   it('does not carry over twice what a killed run had carried already', async () => {
     const { ports, what } = fixture;
     const stop = new AbortController();
-    const dying: Rebuildable = {
+    const dying: ProjectionPipeline = {
       ...shortened,
       carry: async ({ rows, letters }, tables) => {
         await what.telemetry.carry?.({ rows: rows.slice(0, 2), letters }, tables);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { BatchConsumer, Positioned } from '../../../application/ports/event-source.ts';
 import { throttled } from '../../../application/rebuild/build.ts';
-import { GatedConsumer } from '../../../application/rebuild/position-gate.ts';
+import { PositionGate } from '../../../application/rebuild/position-gate.ts';
 
 const never = new AbortController().signal;
 const positions = (...all: number[]): Positioned[] => all.map((position) => ({ position: String(position) }));
@@ -10,7 +10,7 @@ describe('A batch on its way to a consumer', () => {
   let handed: (readonly string[])[];
   const handling: BatchConsumer<Positioned> = {
     checkpoint: async () => null,
-    async consume({ events, handled }) {
+    async consume({ events, onApplied: handled }) {
       handed.push(events.map(({ position }) => position));
       handled?.();
     },
@@ -21,7 +21,7 @@ describe('A batch on its way to a consumer', () => {
 
   it('is handled at once where it passes whole', async () => {
     for (const consumer of [
-      opened(new GatedConsumer(handling, never)),
+      opened(new PositionGate(handling, never)),
       throttled(handling, () => undefined, never),
     ]) {
       let handled = 0;
@@ -29,7 +29,7 @@ describe('A batch on its way to a consumer', () => {
         partition: 0,
         after: null,
         events: positions(1, 2),
-        handled: () => {
+        onApplied: () => {
           handled += 1;
         },
       });
@@ -42,18 +42,18 @@ describe('A batch on its way to a consumer', () => {
   });
 
   it('is not handled before the gate has let its last part through', async () => {
-    const gate = new GatedConsumer(handling, never);
+    const gate = new PositionGate(handling, never);
     gate.limit(new Map([[0, '2']]));
     let handledAt = 0;
     const consumed = gate.consume({
       partition: 0,
       after: null,
       events: positions(1, 2, 3),
-      handled: () => {
+      onApplied: () => {
         handledAt = handed.length;
       },
     });
-    await gate.untilReached(new Map([[0, '2']]));
+    await gate.whenReached(new Map([[0, '2']]));
     assert.equal(handledAt, 0);
     gate.limit('none');
     await consumed;
@@ -67,13 +67,13 @@ describe('A batch on its way to a consumer', () => {
       partition: 0,
       after: null,
       events: positions(1),
-      handled: () => assert.fail('the next batch would not be throttled'),
+      onApplied: () => assert.fail('the next batch would not be throttled'),
     });
     assert.deepEqual(handed, [['1']]);
   });
 });
 
-function opened(gate: GatedConsumer<Positioned>): GatedConsumer<Positioned> {
+function opened(gate: PositionGate<Positioned>): PositionGate<Positioned> {
   gate.limit('none');
   return gate;
 }

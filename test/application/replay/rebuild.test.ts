@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type Builder, RebuildUnderWay, ReplayRefused } from '../../../application/ports/generations.ts';
+import { type LeaseOwner, RebuildUnderWay, ReplayRefused } from '../../../application/ports/generations.ts';
 import { projectionNames } from '../../../application/projections/projection.ts';
 import { PoisonEvent } from '../../../application/projector.ts';
 import {
@@ -14,7 +14,7 @@ import { onBothEngines, type ReadModelStore } from '../../support/both-engines.t
 import { eventually } from '../../support/eventually.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
-const builder = (runner = 'a test'): Builder => ({ runner, isGone: () => false });
+const builder = (runner = 'a test'): LeaseOwner => ({ id: runner, isExpired: () => false });
 const options = (runner?: string) => ({
   builder: builder(runner),
   signal: new AbortController().signal,

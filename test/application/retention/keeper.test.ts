@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { audit } from '../../../application/operations/audit.ts';
 import { rebuild, rebuildDevice } from '../../../application/rebuild/rebuild.ts';
-import { noSweep, sweepDevices } from '../../../application/retention/sweep.ts';
-import { keeper } from '../../../application/retention/sweeper.ts';
+import { initialSweep, sweepDevices } from '../../../application/retention/sweep.ts';
+import { retentionSweeper } from '../../../application/retention/sweeper.ts';
 import type { RetentionPolicy } from '../../../domain/retention.ts';
 import { sweepPorts } from '../../../interfaces/composition/retention.ts';
 import { services as s } from '../../../interfaces/composition/services.ts';
@@ -12,7 +12,7 @@ import { quiet, type ReplayFixture, replayFixture } from '../../support/replay-f
 const day = 86_400_000;
 const today = Math.floor(Date.now() / day) * day;
 const ago = (days: number) => today - days * day + 3_600_000;
-const builder = (runner: string) => ({ runner, isGone: () => false });
+const builder = (runner: string) => ({ id: runner, isExpired: () => false });
 const signal = new AbortController().signal;
 
 onBothEngines('What is no longer kept', (openStore) => {
@@ -41,7 +41,7 @@ onBothEngines('What is no longer kept', (openStore) => {
       source: fixture.source,
       clock: { now: Date.now },
     };
-    return keeper(ports, builder(runner), quiet);
+    return retentionSweeper(ports, builder(runner), quiet);
   }
 
   /** A reading that came when it was measured. */
@@ -124,7 +124,7 @@ onBothEngines('What is no longer kept', (openStore) => {
     assert.deepEqual((await audited()).differences, []);
     // The next one goes on from where the sweep of the old one had come to.
     const { sweptTo } =
-      (await (await fixture.container.getAsync(s.retentionRecords)).activeSweep('telemetry')) ?? noSweep;
+      (await (await fixture.container.getAsync(s.retentionRecords)).activeSweep('telemetry')) ?? initialSweep;
     assert.ok(sweptTo !== null && sweptTo > today - day);
   });
 
@@ -137,7 +137,7 @@ onBothEngines('What is no longer kept', (openStore) => {
     const target = today + 1;
     const ports = await sweepPorts(fixture.container);
     await sweepDevices(live, ['a'], () => ({ before: null, target }), ports, signal);
-    await records.keepSweep(live, { ...noSweep, target, after: 'a' });
+    await records.keepSweep(live, { ...initialSweep, target, after: 'a' });
     await ports.tables.trim(live, {
       kind: 'points',
       deviceId: 'b',
@@ -230,7 +230,10 @@ onBothEngines('What is no longer kept', (openStore) => {
       source: looking,
       clock: { now: Date.now },
     };
-    await assert.rejects(keeper(ports, builder('the keeper'), quiet).once(stopped.signal), /often enough/);
+    await assert.rejects(
+      retentionSweeper(ports, builder('the keeper'), quiet).once(stopped.signal),
+      /often enough/,
+    );
     assert.equal(await rowsOf('telemetry_expired_g1'), 0);
   });
 

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
-import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { telemetryProjection } from '../../../application/projections/telemetry.ts';
 import { projector } from '../../../application/projector.ts';
 import { currentRetention } from '../../../application/retention/policy.ts';
@@ -98,7 +98,7 @@ const types: fc.Arbitrary<TypePeriods> = fc
   })
   .map((some) => some.sort((a, b) => a.since - b.since));
 
-function logOf(steps: readonly Step[]): readonly LoggedTelemetry[] {
+function logOf(steps: readonly Step[]): readonly TelemetryRecord[] {
   let receivedAt = start;
   return steps.map((one, i) => {
     receivedAt += one.later;
@@ -147,7 +147,7 @@ describe('Telemetry under retention', function () {
       await db.write('insert', 'retention_policies', ['since', 'policy'], [[since, JSON.stringify(rules)]]);
     const retention = currentRetention(records, clock);
     const directory = {
-      remembered: () => undefined,
+      peek: () => undefined,
       find: async (ids: ReadonlySet<string>) =>
         new Map([...ids].map((id) => [id, { status: 'active' as const, types: typesOf.get(id) ?? [] }])),
     };
@@ -157,7 +157,7 @@ describe('Telemetry under retention', function () {
     const consumer = projector(projection, of, sqlReadModels(db, clock), clock, quiet, observer);
     let sweptTo: number | null = null;
     return {
-      consume: (events: readonly LoggedTelemetry[], after: string | null) =>
+      consume: (events: readonly TelemetryRecord[], after: string | null) =>
         consumer.consume({ partition: 0, after, events }),
       async sweep(target: number) {
         const signal = new AbortController().signal;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { policyInWords } from '../../../domain/retention.ts';
+import { formatPolicy } from '../../../domain/retention.ts';
 import { configFrom, maskedConfig } from '../../../infrastructure/config/config.ts';
 
 const rules = '[{"points": "90d", "minutes": "1y"}, {"type": "boiler", "metric": "vib", "points": "1w"}]';
@@ -25,7 +25,7 @@ describe('RETENTION', () => {
     const shown = maskedConfig(config).RETENTION as string;
     assert.equal(shown, '[{"points":"90d","minutes":"365d"},{"type":"boiler","metric":"vib","points":"7d"}]');
     assert.deepEqual(configFrom({ RETENTION: shown }).RETENTION, config.RETENTION);
-    assert.deepEqual(policyInWords([{ keep: { '1d': null } }]), [{ days: 'forever' }]);
+    assert.deepEqual(formatPolicy([{ keep: { '1d': null } }]), [{ days: 'forever' }]);
   });
 
   for (const [given, fault] of [

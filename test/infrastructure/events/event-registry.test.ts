@@ -4,7 +4,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { MalformedEvent, UnknownEventType } from '../../../application/ports/event-registry.ts';
 import type { RecordedEvent } from '../../../application/ports/event-store.ts';
-import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import {
   type EventShapes,
   eventRegistry,
@@ -15,7 +15,7 @@ import {
 
 type Fixture = { readonly reads: unknown } & (
   | { readonly log: 'devices'; readonly event: RecordedEvent }
-  | { readonly log: 'telemetry'; readonly event: LoggedTelemetry }
+  | { readonly log: 'telemetry'; readonly event: TelemetryRecord }
 );
 
 const folder = path.resolve(import.meta.dirname, '../../fixtures/events');
@@ -38,7 +38,7 @@ describe('Event shapes', () => {
 
   it('of a type or version that is not known are named, not guessed', () => {
     const [first] = fixtures.filter(({ log }) => log === 'telemetry');
-    const event = first?.event as LoggedTelemetry;
+    const event = first?.event as TelemetryRecord;
     for (const unknown of [
       { ...event, type: 'TelemetryDreamt' },
       { ...event, type: 'constructor' },

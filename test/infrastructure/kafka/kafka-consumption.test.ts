@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { setTimeout as pause } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import type { Batch, BatchConsumer } from '../../../application/ports/event-source.ts';
-import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { partitionOf } from '../../../infrastructure/kafka/telemetry-codec.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -49,7 +49,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
   const run = (
     until: () => Promise<unknown>,
     source = kafka.source,
-    by: BatchConsumer<LoggedTelemetry> = consumer,
+    by: BatchConsumer<TelemetryRecord> = consumer,
   ) => runUntil(source, by, group, until);
   const runUntilConsumed = (ids: readonly string[]) =>
     run(() => eventually(() => consumedOnce(ids), { within: 40_000 }));
@@ -60,7 +60,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
       await open();
       const { ids } = await publish(3);
       const errors = [new TypeError('a'), new RangeError('b'), new ReferenceError('c'), new SyntaxError('d')];
-      const faltering: BatchConsumer<LoggedTelemetry> = {
+      const faltering: BatchConsumer<TelemetryRecord> = {
         checkpoint: (partition) => consumer.checkpoint(partition),
         async consume(batch) {
           const error = errors.shift();
@@ -77,7 +77,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
       const [one, other] = [await publish(1), await publish(1)];
       let third = await publish(1);
       while (third.partition === one.partition) third = await publish(1);
-      const failing: BatchConsumer<LoggedTelemetry> = {
+      const failing: BatchConsumer<TelemetryRecord> = {
         checkpoint: (partition) => consumer.checkpoint(partition),
         consume: (batch) =>
           batch.partition === one.partition ? Promise.reject(new Error('poison')) : consumer.consume(batch),
@@ -98,7 +98,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     const two = Promise.withResolvers<void>();
     let underWay = 0;
     let most = 0;
-    const counting: BatchConsumer<LoggedTelemetry> = {
+    const counting: BatchConsumer<TelemetryRecord> = {
       checkpoint: (partition) => consumer.checkpoint(partition),
       async consume(batch) {
         underWay += 1;
@@ -126,7 +126,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     const begun = Promise.withResolvers<void>();
     const over = Promise.withResolvers<void>();
     const rest: string[] = [];
-    const gated: BatchConsumer<LoggedTelemetry> = {
+    const gated: BatchConsumer<TelemetryRecord> = {
       checkpoint: (partition) => consumer.checkpoint(partition),
       async consume(batch, waiting) {
         if (batch.partition === first.partition) {
@@ -157,8 +157,8 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     await open({ topic: { partitions: 1 }, session: { sessionTimeout: 3000 } });
     const { ids } = await publish(2);
     const gate = Promise.withResolvers<void>();
-    const batches: Batch<LoggedTelemetry>[] = [];
-    const slow: BatchConsumer<LoggedTelemetry> = {
+    const batches: Batch<TelemetryRecord>[] = [];
+    const slow: BatchConsumer<TelemetryRecord> = {
       checkpoint: (partition) => consumer.checkpoint(partition),
       async consume(batch) {
         batches.push(batch);

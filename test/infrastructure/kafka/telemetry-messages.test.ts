@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { KafkaMessage } from 'kafkajs';
 import { comparePositions } from '../../../application/ports/event-source.ts';
-import type { LoggedTelemetry, TelemetryPublication } from '../../../application/ports/telemetry-log.ts';
+import type { TelemetryPublication, TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import {
   decodeMessage,
   encodeEvents,
@@ -109,10 +109,10 @@ describe('A publication in Kafka', () => {
 
 describe('A message of another producer', () => {
   const plain = { deviceId: 'a', timestamp: 1, metrics: { t: 20 } };
-  const only = (message: KafkaMessage): LoggedTelemetry => {
+  const only = (message: KafkaMessage): TelemetryRecord => {
     const events = decodeMessage(message, origin);
     assert.equal(events.length, 1);
-    return events[0] as LoggedTelemetry;
+    return events[0] as TelemetryRecord;
   };
 
   it('is a recorded reading when it is one, keyed by its device', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { onActive } from '../../../infrastructure/sql/generations.ts';
+import { withActiveGenerations } from '../../../infrastructure/sql/generations.ts';
 import type { Sql } from '../../../infrastructure/sql/sql.ts';
 
 /** Answers with one generation of `telemetry` after the other. */
@@ -10,7 +10,7 @@ function sqlWith(...generations: readonly number[]): Sql {
 
 describe('A query on the active generations', () => {
   it('passes its own failure on', async () => {
-    const failing = onActive(sqlWith(1, 1), async () => {
+    const failing = withActiveGenerations(sqlWith(1, 1), async () => {
       throw new Error('syntax');
     });
     await assert.rejects(failing, /syntax/);
@@ -18,7 +18,7 @@ describe('A query on the active generations', () => {
 
   it('runs again for as long as generations are replaced under it', async () => {
     const tried: number[] = [];
-    const answer = await onActive(sqlWith(1, 2, 3, 3), async ({ telemetry }) => {
+    const answer = await withActiveGenerations(sqlWith(1, 2, 3, 3), async ({ telemetry }) => {
       tried.push(telemetry);
       if (telemetry < 3) throw new Error('no such table');
       return 'found';

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
 import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
@@ -32,7 +32,7 @@ describe('SQLite files that several processes or threads have open', function ()
   it('keep what each of them writes, once and in order, and let others see it', async () => {
     const store = new SqliteEventStore(files.events);
     const source = sqliteTelemetrySource(files.telemetry);
-    const consumer = new RecordingConsumer<LoggedTelemetry>();
+    const consumer = new RecordingConsumer<TelemetryRecord>();
     const stream = newStream();
     const devices = Array.from({ length: processes }, newDevice);
 

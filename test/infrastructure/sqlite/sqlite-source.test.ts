@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import type { BatchConsumer, Positioned } from '../../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../../application/ports/event-store.ts';
-import type { LoggedTelemetry } from '../../../application/ports/telemetry-log.ts';
+import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
 import { sqliteEventSource } from '../../../infrastructure/sqlite/event-source.ts';
 import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
@@ -109,15 +109,15 @@ describe('SqliteSource', () => {
 
   it('hands the next batch over when a full one is handled, and both again when that is not stored', async () => {
     await publish(6);
-    const consumer = new RecordingConsumer<LoggedTelemetry>();
+    const consumer = new RecordingConsumer<TelemetryRecord>();
     const calls: [after: string | null, count: number][] = [];
     let lose: (error: Error) => void = () => {};
-    const storing: BatchConsumer<LoggedTelemetry> = {
+    const storing: BatchConsumer<TelemetryRecord> = {
       checkpoint: (partition) => consumer.checkpoint(partition),
       async consume(batch) {
         calls.push([batch.after, batch.events.length]);
         if (calls.length === 1) {
-          batch.handled?.();
+          batch.onApplied?.();
           await new Promise((_, reject) => {
             lose = reject;
           });
@@ -146,12 +146,12 @@ describe('SqliteSource', () => {
     await publish(8);
     const stop = new AbortController();
     const underWay: (() => void)[] = [];
-    const handling: BatchConsumer<LoggedTelemetry> = {
+    const handling: BatchConsumer<TelemetryRecord> = {
       checkpoint: async () => null,
       consume: (batch) =>
         new Promise((resolve) => {
           underWay.push(resolve);
-          batch.handled?.();
+          batch.onApplied?.();
         }),
     };
     let ended = false;
@@ -206,7 +206,7 @@ describe('SqliteSource', () => {
       `INSERT INTO batches VALUES (2, 2, 'broken {'), (4, 1, '{"events":[]}'), (5, 1, 'null')`,
     );
     await publish(1);
-    const { events: logged } = (await consumed(telemetry(), 6)) as RecordingConsumer<LoggedTelemetry>;
+    const { events: logged } = (await consumed(telemetry(), 6)) as RecordingConsumer<TelemetryRecord>;
     assert.deepEqual(
       logged.slice(1, 5).map(({ data }) => data),
       ['broken {', 'broken {', '{"events":[]}', 'null'],

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { LoggedTelemetry, TelemetryPublication } from '../../../application/ports/telemetry-log.ts';
+import type { TelemetryPublication, TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { type ProcessTracing, processTracing } from '../../../infrastructure/tracing/process-tracing.ts';
 import { openTracing, type SamplerName } from '../../../infrastructure/tracing/tracing.ts';
 import { type TraceCollector, traceCollector } from '../../support/trace-collector.ts';
@@ -61,7 +61,7 @@ describe('Traces', () => {
   }
 
   const consumed = async (traceparents: readonly (string | undefined)[], fails?: Error): Promise<void> => {
-    const around = tracing.consumer<LoggedTelemetry>('telemetry', 'telemetry', (event) => event.traceparent);
+    const around = tracing.consumer<TelemetryRecord>('telemetry', 'telemetry', (event) => event.traceparent);
     const consumer = around({
       checkpoint: async () => null,
       async consume() {
@@ -71,7 +71,7 @@ describe('Traces', () => {
     const events = traceparents.map((one, i) => ({
       position: String(i),
       ...(one !== undefined && { traceparent: one }),
-    })) as unknown as LoggedTelemetry[];
+    })) as unknown as TelemetryRecord[];
     await consumer.consume({ partition: 7, after: null, events });
   };
 

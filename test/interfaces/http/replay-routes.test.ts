@@ -71,13 +71,13 @@ describe('The API for operators', function () {
 
   it('tells a second operator who is at it', async () => {
     const { control } = fixture.ports;
-    const alice = { runner: 'rebuild telemetry (Alice)', isGone: () => false };
+    const alice = { id: 'rebuild telemetry (Alice)', isExpired: () => false };
     const wanted = { projection: 'telemetry', version: versionOf('telemetry'), device: null };
     const { generation } = await control.claim(wanted, alice);
     const second = await post('/api/v1/projections/telemetry/rebuild');
     assert.equal(second.status, 409);
     assert.match(second.json.type, /rebuild-under-way$/);
-    assert.equal(second.json.runner, alice.runner);
+    assert.equal(second.json.runner, alice.id);
     await control.drop({ projection: 'telemetry', generation }, alice);
   });
 

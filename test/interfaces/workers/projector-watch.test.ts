@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Registry } from 'prom-client';
 import type { BatchConsumer, Position, Positioned } from '../../../application/ports/event-source.ts';
 import { measureStalls } from '../../../infrastructure/metrics/projector-metrics.ts';
-import { type ProjectorWatch, projectorWatch } from '../../../interfaces/workers/stall-detector.ts';
+import { type ProjectorWatch, stallDetector } from '../../../interfaces/workers/stall-detector.ts';
 import { eventually } from '../../support/eventually.ts';
 
 const patience = 120;
@@ -29,7 +29,7 @@ describe('The watch over projectors', () => {
     consume = async () => {};
     const quiet = { debug() {}, info() {}, warn() {} };
     const log = { ...quiet, error: (fields: object) => void errors.push(fields) };
-    watch = projectorWatch(patience, { now: () => now }, log);
+    watch = stallDetector(patience, { now: () => now }, log);
     stop = new AbortController();
     followed = watch.follow(stop.signal);
   });
