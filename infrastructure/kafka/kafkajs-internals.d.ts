@@ -1,4 +1,4 @@
-/** The parts of kafkajs that are reached into: see `request-queue-`, `connection-` and `encoder-repair.ts`. */
+/** The parts of kafkajs that are reached into: see `request-queue-`, `connection-` and `kafkajs-patches.ts`. */
 declare module 'kafkajs/src/network/requestQueue/index.js' {
   export default class RequestQueue {
     pending: unknown[];

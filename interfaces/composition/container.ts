@@ -63,7 +63,7 @@ export async function openContainer(config: Config, log: Log, traced?: string): 
 /** The database that queries read, with an eye on how long they take. */
 const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
 
-/** The application over its ports; which adapters stand behind them is decided in `adapters.ts`. */
+/** The application over its ports; which adapters stand behind them is decided in `embedded.ts` and `distributed.ts`. */
 export const applicationModule = (config: Config, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
     bind(s.config).toConstantValue(config);

@@ -84,7 +84,7 @@ export function deadLetterRoutes({
       ...common,
       method: 'get',
       path: '/api/v1/dead-letters',
-      summary: 'Events that a projection could not apply, in the order they were parked',
+      summary: 'List dead letters in the order they were parked',
       query: z.strictObject({
         projection: projection.optional().meta({ description: 'Of this projection.' }),
         cause: cause.optional().meta({ description: 'Why they were parked.' }),
@@ -115,7 +115,7 @@ export function deadLetterRoutes({
       ...common,
       method: 'get',
       path: '/api/v1/dead-letters/counts',
-      summary: 'How many wait and how many were discarded, by projection and cause',
+      summary: 'Count waiting and discarded dead letters by projection and cause',
       answers: {
         200: {
           description: 'As it is now.',
@@ -129,7 +129,7 @@ export function deadLetterRoutes({
       ...common,
       method: 'get',
       path: '/api/v1/dead-letters/:id',
-      summary: 'One of them: the event, what is wrong with it, where it came from',
+      summary: 'Get a dead letter: the event, its error, its position in the log',
       params: z.strictObject({ id: id.meta({ description: 'As the list tells it.' }) }),
       answers: { 200: { description: 'All that is known.', content: { 'application/json': letterAnswer } } },
       problems: ['not-found'],
@@ -144,7 +144,8 @@ export function deadLetterRoutes({
       ...common,
       method: 'post',
       path: '/api/v1/dead-letters/retry',
-      summary: 'Apply one and those behind it, a stream, or all; a stream stops where one fails again',
+      summary:
+        'Retry one dead letter and those behind it, a stream, or all; a stream stops where one fails again',
       body: {
         as: 'json',
         schema: z.strictObject({
@@ -173,7 +174,7 @@ export function deadLetterRoutes({
       ...common,
       method: 'post',
       path: '/api/v1/dead-letters/discard',
-      summary: 'Give one up, or all of a stream; the ledger goes on counting them as dead-lettered',
+      summary: 'Discard one dead letter or all of a stream; the ledger still counts them as dead-lettered',
       body: {
         as: 'json',
         schema: z.strictObject({

@@ -65,7 +65,7 @@ export function deviceCommandRoutes(
     path: '/api/v1/devices/:deviceId/token',
     scope: 'devices:write',
     tag: 'Devices',
-    summary: 'Give a device a new token; the one it had is no longer good',
+    summary: 'Issue a new device token and revoke the old one',
     description:
       'Takes no `Idempotency-Key`: a secret is told once, and a request that is repeated makes another.',
     params: deviceParams,
@@ -90,7 +90,7 @@ export function deviceCommandRoutes(
     path: '/api/v1/devices/:deviceId/erase',
     scope: 'operate',
     tag: 'Devices',
-    summary: 'Have everything personal of a device forgotten, for good',
+    summary: "Erase a device's personal data (irreversible)",
     description:
       'Its details, its history and its telemetry are gone from every answer and, soon after, from the read models; its id stays taken. What stays in logs and backups, and for how long, is in docs/security.md. May be called again.',
     params: deviceParams,

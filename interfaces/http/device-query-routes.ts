@@ -55,7 +55,7 @@ export function deviceQueryRoutes(
       path: '/api/v1/devices/:deviceId',
       scope: 'devices:read',
       tag: 'Devices',
-      summary: 'A device as it is now, or as it was',
+      summary: 'Get a device, now or at an earlier revision or time',
       description: "Told from the device's own events, so always up to date.",
       params: deviceParams,
       query: consistencyParameters.extend({ at }),
@@ -89,7 +89,7 @@ export function deviceQueryRoutes(
       path: '/api/v1/devices/:deviceId/history',
       scope: 'devices:read',
       tag: 'Devices',
-      summary: 'Who changed what of a device, and when',
+      summary: 'List the changes of a device: who, what, when',
       params: deviceParams,
       query: consistencyParameters.extend(page.shape),
       answers: {
@@ -123,7 +123,7 @@ export function deviceQueryRoutes(
       path: '/api/v1/devices',
       scope: 'devices:read',
       tag: 'Devices',
-      summary: 'The devices there are',
+      summary: 'List devices',
       query: consistencyParameters.extend({ ...deviceFilterParameters.shape, ...page.shape }),
       answers: {
         200: {

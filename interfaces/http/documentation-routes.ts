@@ -36,7 +36,7 @@ export function documentationRoutes(others: readonly Route[], version: string): 
       path: '/openapi.json',
       scope: 'public',
       tag: 'Operation',
-      summary: 'This document: OpenAPI 3.1',
+      summary: 'Get this document (OpenAPI 3.1)',
       answers: {
         200: {
           description: 'The document.',
@@ -54,7 +54,7 @@ export function documentationRoutes(others: readonly Route[], version: string): 
       path: '/docs',
       scope: 'public',
       tag: 'Operation',
-      summary: 'The API to read and try',
+      summary: 'Interactive API documentation',
       answers: { 200: { description: 'A page.', content: { 'text/html': z.string() } } },
       async handle({ res }) {
         res.type('text/html').end(page);
@@ -67,7 +67,7 @@ export function documentationRoutes(others: readonly Route[], version: string): 
       path: '/docs/:asset',
       scope: 'public',
       tag: 'Operation',
-      summary: 'What the page is made of',
+      summary: 'Assets of the documentation page',
       params: z.strictObject({ asset: z.string() }),
       answers: { 200: { description: 'Script, style or image.', content: { '*/*': z.string() } } },
       problems: ['not-found'],

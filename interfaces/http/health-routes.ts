@@ -26,7 +26,7 @@ export function operationRoutes(operation: Operation): readonly Route[] {
       path: '/health/live',
       scope: 'public',
       tag: 'Operation',
-      summary: 'Whether the process answers and everything in it moves',
+      summary: 'Liveness: the process answers and its projectors make progress',
       description:
         '503 while a projector of this process stands still although events wait; the servers it depends on are not asked.',
       answers: {
@@ -85,7 +85,7 @@ export function readinessRoute({ checks, needed, log, closing }: Readiness): Rou
     path: '/health/ready',
     scope: 'public',
     tag: 'Operation',
-    summary: 'Whether requests can be served now',
+    summary: 'Readiness: requests can be served now',
     description:
       '503 while the server shuts down, or a dependency cannot be used without which it can take neither readings nor commands. `checks` tells of those that only queries need too. With `dependency`, the answer is about that one alone.',
     query: z.strictObject({
@@ -213,7 +213,7 @@ export const statusRoute = (
     path: '/api/v1/status',
     scope: 'operate',
     tag: 'Operation',
-    summary: 'How far the projections have come, and what became of the readings',
+    summary: 'Progress of the projections, consumer lag, dead letters and the ledger',
     answers: { 200: { description: 'As it is now.', content: { 'application/json': status } } },
     handle: async () => ({ status: 200, json: await systemStatus(progress, freshness, records) }),
   });

@@ -43,7 +43,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
       ...common,
       method: 'get',
       path: '/api/v1/projections',
-      summary: 'Every projection with its generations',
+      summary: 'List projections with their generations',
       answers: {
         200: {
           description: 'As they are now.',
@@ -60,7 +60,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
       ...common,
       method: 'get',
       path: '/api/v1/projections/:name',
-      summary: 'One projection, and how a build of it goes on',
+      summary: 'Get a projection and the progress of its rebuild',
       params,
       answers: { 200: one },
       problems: ['not-found'],
@@ -71,7 +71,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
       ...common,
       method: 'get',
       path: '/api/v1/projections/:name/digest',
-      summary: 'What a generation holds, told so that two databases can be compared',
+      summary: 'Digest of a generation, to compare two databases',
       params,
       query: z.strictObject({
         generation: integer(1, 1_000_000_000).optional().meta({ description: 'The active one when absent.' }),
@@ -112,7 +112,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
         ...common,
         method: 'post',
         path: `/api/v1/projections/:name/${paused ? 'pause' : 'resume'}`,
-        summary: paused ? 'Have workers leave it alone' : 'Have workers go on with it',
+        summary: paused ? 'Pause the projection' : 'Resume the projection',
         params,
         body: { as: 'json', schema: z.strictObject({}), optional: true },
         answers: { 200: one },
@@ -128,7 +128,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
       ...common,
       method: 'post',
       path: '/api/v1/projections/:name/drop',
-      summary: 'Remove a generation that is not active',
+      summary: 'Drop a generation that is not active',
       params,
       body: {
         as: 'json',
@@ -201,7 +201,7 @@ export const auditRoute = ({ tasks }: OperatorServices): Route =>
     path: '/api/v1/audit',
     scope: 'operate',
     tag: 'Operation',
-    summary: 'Whether what was accepted is what is stored, counted anew from the log',
+    summary: 'Audit: recount the log and compare it with the read models',
     description:
       'accepted = stored + duplicate + corrected + deadLettered + late + inFlight, and rows = stored - retracted - expired, for each device and UTC day of arrival. Reads the whole log.',
     query: z.strictObject({

@@ -223,7 +223,7 @@ export const retractionRoute = (retract: RetractTelemetry): Route =>
     path: '/api/v1/devices/:deviceId/telemetry/retractions',
     scope: 'operate',
     tag: 'Telemetry',
-    summary: 'Take back what a device said of a time range',
+    summary: 'Retract the readings of a device in a time range',
     description:
       'Points, newest values and rollups follow. The readings stay in the log: `asRecordedAt` queries them as they were.',
     params: deviceParams,
