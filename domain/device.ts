@@ -162,12 +162,12 @@ function registered(device: Device, deviceId: string): RegisteredDevice {
   throw new Rejection('DeviceNotRegistered', `Device ${deviceId} is not registered`);
 }
 
-function realChanges(device: DeviceDetails, wanted: Partial<DeviceDetails>): Partial<DeviceDetails> {
+function realChanges(device: DeviceDetails, requested: Partial<DeviceDetails>): Partial<DeviceDetails> {
   return {
-    ...(wanted.name !== undefined && wanted.name !== device.name && { name: wanted.name }),
-    ...(wanted.type !== undefined && wanted.type !== device.type && { type: wanted.type }),
-    ...(wanted.labels !== undefined &&
-      !sameLabels(wanted.labels, device.labels) && { labels: wanted.labels }),
+    ...(requested.name !== undefined && requested.name !== device.name && { name: requested.name }),
+    ...(requested.type !== undefined && requested.type !== device.type && { type: requested.type }),
+    ...(requested.labels !== undefined &&
+      !sameLabels(requested.labels, device.labels) && { labels: requested.labels }),
   };
 }
 

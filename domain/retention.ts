@@ -36,7 +36,7 @@ export type DeviceRetention = {
   /** All is kept, of every metric, that is not older than this. */
   newest(kind: RetentionTarget, at: number): number;
   /** The horizons there are at `at`, each with what it was at `before`; `null` is before the first policy. */
-  moves(
+  horizonRanges(
     kind: RetentionTarget,
     before: number | null,
     at: number,
@@ -72,7 +72,7 @@ export function deviceRetention(
     horizon,
     oldest: (kind, at) => Math.min(...horizonsAt(kind, at)),
     newest: (kind, at) => Math.max(...horizonsAt(kind, at)),
-    moves(kind, before, at) {
+    horizonRanges(kind, before, at) {
       const to = horizonsAt(kind, at);
       const from = before === null ? to.map(() => Number.NEGATIVE_INFINITY) : horizonsAt(kind, before);
       // Of what is older than every horizon nothing is left, so there is no harm in looking at all of it again.

@@ -134,6 +134,6 @@ function deviceShape(schema: Parameters<typeof plainData>[0]): Shape {
   return { accepts: (data) => (isPlain(data) ? data : accepts(data)) };
 }
 
-function malformed(what: string): never {
-  throw new MalformedEvent(`The event's data ${what}`);
+function malformed(name: string): never {
+  throw new MalformedEvent(`The event's data ${name}`);
 }

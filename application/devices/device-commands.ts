@@ -85,8 +85,8 @@ export function deviceCommands(
     let history = isFresh && command.type === 'RegisterDevice' ? [] : await readDevice(eventStore, deviceId);
 
     for (let attempt = 1; ; attempt += 1) {
-      const answered = commandDigest !== undefined && findPrevious(history, commandId, commandDigest);
-      if (answered) return answer(deviceId, foldState(answered, registry), answered, true);
+      const result = commandDigest !== undefined && findPrevious(history, commandId, commandDigest);
+      if (result) return answer(deviceId, foldState(result, registry), result, true);
       checkRevision(deviceId, history, context.expectedRevision);
 
       const device = foldState(history, registry);

@@ -125,11 +125,11 @@ export function withoutPersonalData({
   data,
   metadata,
 }: Pick<RecordedEvent, 'data' | 'metadata'>): Pick<RecordedEvent, 'data' | 'metadata'> {
-  const { traceparent: _, ...kept } = metadata;
+  const { traceparent: _, ...remaining } = metadata;
   return {
     data: Object.fromEntries(
       Object.entries(data as object).map(([field, value]) => [field, field in blank ? blank[field] : value]),
     ),
-    metadata: { ...kept, actor: erasedName, commandDigest: erasedName },
+    metadata: { ...remaining, actor: erasedName, commandDigest: erasedName },
   };
 }

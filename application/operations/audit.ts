@@ -155,12 +155,14 @@ function differencesOf(entry: AuditEntry): readonly Difference[] {
   const { deviceId, day, accepted, stored, duplicate, corrected, deadLettered, late, inFlight } = entry;
   const { retracted, expired, rows } = entry;
   const accountedFor = stored + duplicate + corrected + deadLettered + late + inFlight;
-  const kept = stored - retracted - expired;
+  const deviceRetention = stored - retracted - expired;
   return [
     ...(accountedFor === accepted
       ? []
       : [{ deviceId, day, kind: 'unaccounted', expected: accepted, found: accountedFor } as const]),
-    ...(rows === kept ? [] : [{ deviceId, day, kind: 'rows', expected: kept, found: rows } as const]),
+    ...(rows === deviceRetention
+      ? []
+      : [{ deviceId, day, kind: 'rows', expected: deviceRetention, found: rows } as const]),
   ];
 }
 

@@ -24,12 +24,12 @@ export type DeadLetterOperations = {
   ): Promise<number>;
 };
 
-const atOnce = 1000;
+const retryBatchSize = 1000;
 
 /** What an operator does with letters of the active generations. `live` also checks that this release may touch them. */
-export function deadLetterDesk(
+export function deadLetterOperations(
   live: (projection: string) => Promise<{ readonly what: ProjectionPipeline; readonly of: GenerationId }>,
-  letters: DeadLetters,
+  deadLetters: DeadLetters,
   readModels: ReadModels,
   clock: Clock,
 ): DeadLetterOperations {
@@ -37,10 +37,10 @@ export function deadLetterDesk(
     async *retry(choice) {
       if ('id' in choice) {
         const { partition, stream, projection } = await firstOfItsStream(choice.id);
-        const { what, of } = await live(projection);
+        const { what: pipeline, of: generation } = await live(projection);
         yield {
           projection,
-          ...(await retryStream(of, { partition, stream }, what.applyLetters, readModels)),
+          ...(await retryStream(generation, { partition, stream }, pipeline.applyLetters, readModels)),
         };
         return;
       }
@@ -55,14 +55,14 @@ export function deadLetterDesk(
           };
         return;
       }
-      for await (const stream of retryAll(of, what.applyLetters, letters, readModels))
+      for await (const stream of retryAll(of, what.applyLetters, deadLetters, readModels))
         yield { projection, ...stream };
     },
 
     async discard(choice, why) {
       const discard = { ...why, at: clock.now() };
       if ('id' in choice) {
-        const { projection, partition, position } = await waitingLetter(choice.id);
+        const { projection, partition, position } = await waitingDeadLetter(choice.id);
         const { of } = await live(projection);
         await readModels.repair(of, partition, (tables) =>
           tables.deadLetters.discard(partition, [position], discard),
@@ -83,35 +83,35 @@ export function deadLetterDesk(
     },
   };
 
-  async function waitingLetter(id: number): Promise<StoredDeadLetter> {
-    const letter = await letters.find(id);
-    const active = letter && (await live(letter.projection)).of.generation === letter.generation;
-    if (!letter || !active) throw new ReplayRefused(`There is no dead letter ${id}`);
-    if (letter.discarded)
+  async function waitingDeadLetter(id: number): Promise<StoredDeadLetter> {
+    const deadLetter = await deadLetters.find(id);
+    const active = deadLetter && (await live(deadLetter.projection)).of.generation === deadLetter.generation;
+    if (!deadLetter || !active) throw new ReplayRefused(`There is no dead letter ${id}`);
+    if (deadLetter.discarded)
       throw new ReplayRefused(
-        `Dead letter ${id} was discarded by ${letter.discarded.by}: ${letter.discarded.reason}`,
+        `Dead letter ${id} was discarded by ${deadLetter.discarded.by}: ${deadLetter.discarded.reason}`,
       );
-    return letter;
+    return deadLetter;
   }
 
   async function firstOfItsStream(id: number): Promise<StoredDeadLetter> {
-    const letter = await waitingLetter(id);
-    const { projection, stream } = letter;
-    const [first] = await letters.list({ projection, stream }, { limit: 1 });
+    const deadLetter = await waitingDeadLetter(id);
+    const { projection, stream } = deadLetter;
+    const [first] = await deadLetters.list({ projection, stream }, { limit: 1 });
     if (first && first.id !== id)
       throw new ReplayRefused(
         `Dead letter ${id} stands behind ${first.id} of ${stream}: events of a stream are applied in order, so see to that one first`,
       );
-    return letter;
+    return deadLetter;
   }
 
   async function partitionsOf(projection: string, stream: string): Promise<ReadonlySet<number>> {
     const found = new Set<number>();
     for (let after = 0; ; ) {
-      const page = await letters.list({ projection, stream }, { limit: atOnce, after });
+      const page = await deadLetters.list({ projection, stream }, { limit: retryBatchSize, after });
       for (const { partition } of page) found.add(partition);
       const last = page.at(-1);
-      if (!last || page.length < atOnce) break;
+      if (!last || page.length < retryBatchSize) break;
       after = last.id;
     }
     if (found.size === 0) throw new ReplayRefused(`No dead letter of ${stream} waits in ${projection}`);

@@ -24,7 +24,7 @@ import {
   stateOf,
 } from '../rebuild/rebuild.ts';
 import { type AuditQuery, type AuditReport, audit } from './audit.ts';
-import { type DeadLetterOperations, deadLetterDesk } from './dead-letters.ts';
+import { type DeadLetterOperations, deadLetterOperations } from './dead-letters.ts';
 
 export type WorkOptions = Omit<ReplayOptions, 'builder'>;
 
@@ -39,7 +39,7 @@ export type ProjectionReport = ProjectionState & {
 /** All that operators do with read models and their history. */
 export type Operations = {
   readonly deadLetters: ReplayPorts['letters'];
-  readonly desk: DeadLetterOperations;
+  readonly deadLetterOperations: DeadLetterOperations;
   list(): Promise<readonly ProjectionReport[]>;
   rebuild(name: string, options: Omit<RebuildOptions, 'builder'>): Promise<RebuildOutcome>;
   rebuildDevice(
@@ -56,7 +56,7 @@ export type Operations = {
   audit(query: AuditQuery, signal: AbortSignal): Promise<AuditReport>;
 };
 
-export function replay(
+export function operations(
   projections: Readonly<Record<ProjectionName, ProjectionPipeline>>,
   ports: ReplayPorts,
   telemetry: {
@@ -67,20 +67,20 @@ export function replay(
   directory: Pick<DeviceDirectory, 'find'>,
   builder: LeaseOwner,
 ): Operations {
-  const { control, letters, readModels, clock } = ports;
+  const { control, letters: deadLetters, readModels, clock } = ports;
   return {
-    deadLetters: letters,
-    desk: deadLetterDesk(touchable, letters, readModels, clock),
+    deadLetters: deadLetters,
+    deadLetterOperations: deadLetterOperations(touchable, deadLetters, readModels, clock),
 
     list: async () => Promise.all((await control.states()).map(report)),
 
     rebuild: (name, options) => rebuild(named(name), ports, { ...options, builder }),
 
     async rebuildDevice(name, deviceId, options) {
-      const what = named(name);
+      const pipeline = named(name);
       if (!(await directory.find(new Set([deviceId]))).has(deviceId))
         throw new ReplayRefused(`Device ${deviceId} is not registered`);
-      return rebuildDevice(what, { deviceId, stream: deviceStream(deviceId) }, ports, {
+      return rebuildDevice(pipeline, { deviceId, stream: deviceStream(deviceId) }, ports, {
         ...options,
         builder,
       });
@@ -112,7 +112,7 @@ export function replay(
       // Of a part alone, an audit that finds nothing says nothing of the rest.
       const { deviceId, from, to } = query;
       if ([deviceId, from, to].every((limit) => limit === undefined))
-        await telemetry.outcomes.keep({ at: clock.now(), differences: report.differenceCount });
+        await telemetry.outcomes.save({ at: clock.now(), differences: report.differenceCount });
       return report;
     },
   };
@@ -127,27 +127,27 @@ export function replay(
 
   /** Code of another version would leave rows in the tables that belong to neither. */
   async function touchable(name: string) {
-    const what = named(name);
-    const of = await liveOf(what, control);
-    if (of.version === what.version) return { what, of };
+    const pipeline = named(name);
+    const generation = await liveOf(pipeline, control);
+    if (generation.version === pipeline.version) return { what: pipeline, of: generation };
     throw new ReplayRefused(
-      `The active generation of ${name} is of version ${of.version} and this release of ${what.version}: ` +
+      `The active generation of ${name} is of version ${generation.version} and this release of ${pipeline.version}: ` +
         'wait until it has switched, or use the release it is of',
     );
   }
 
   async function report(state: ProjectionState): Promise<ProjectionReport> {
-    const what = named(state.projection);
-    const of = { projection: state.projection, generation: state.active };
+    const pipeline = named(state.projection);
+    const generation = { projection: state.projection, generation: state.active };
     const checkpoints: PartitionPosition[] = [];
-    const partitions = await what.ends().catch(() => undefined);
+    const partitions = await pipeline.ends().catch(() => undefined);
     for (const partition of partitions?.keys() ?? []) {
-      const position = await readModels.checkpoint(of, partition);
+      const position = await readModels.checkpoint(generation, partition);
       if (position !== null) checkpoints.push({ partition, position });
     }
     // What the read models know can be told while their log is away.
-    const lag = partitions ? await countLag(what, checkpoints).catch(() => null) : null;
-    return { ...state, codeVersion: what.version, checkpoints, lag };
+    const lag = partitions ? await countLag(pipeline, checkpoints).catch(() => null) : null;
+    return { ...state, codeVersion: pipeline.version, checkpoints, lag };
   }
 }
 

@@ -24,7 +24,7 @@ export async function systemStatus(
   freshness: ProgressReader,
   records: Pick<RetentionRecords, 'schedule' | 'activeSweep'>,
 ): Promise<SystemStatus> {
-  const [generations, letters, ledger, retention] = await Promise.all([
+  const [generations, deadLetters, ledger, retention] = await Promise.all([
     progress.progress(),
     progress.deadLetterCounts(),
     progress.ledgerTotals(),
@@ -36,7 +36,7 @@ export async function systemStatus(
     version,
     ...(await freshness.status(isProjectionName(projection) ? [projection] : [])),
     deadLetters: Object.fromEntries(
-      letters.filter((some) => some.projection === projection).map(({ cause, count }) => [cause, count]),
+      deadLetters.filter((some) => some.projection === projection).map(({ cause, count }) => [cause, count]),
     ),
   }));
   return { projections: await Promise.all(projections), ledger, retention };

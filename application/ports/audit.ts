@@ -15,7 +15,7 @@ export interface AuditTables {
    * and how many have expired, all as they stand at one moment; answers with the checkpoints of that moment. Throws `ReadModelsUnavailable`.
    */
   read(
-    of: GenerationId,
+    generation: GenerationId,
     scope: AuditScope,
     visit: {
       ledger(row: LedgerRow): void;
@@ -34,7 +34,7 @@ export type AuditOutcome = {
 
 /** How the last audit of everything ended, whoever ran it. Calls throw `ReadModelsUnavailable`. */
 export interface AuditOutcomes {
-  keep(outcome: AuditOutcome): Promise<void>;
+  save(outcome: AuditOutcome): Promise<void>;
   /** `undefined` before the first audit. */
   last(): Promise<AuditOutcome | undefined>;
 }

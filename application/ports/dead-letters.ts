@@ -27,7 +27,7 @@ export type ParkedStream = {
   readonly stream: string;
   /** Of its first letter. */
   readonly firstId: number;
-  readonly letters: number;
+  readonly deadLetters: number;
 };
 
 /** The dead letters there are. Every call throws `ReadModelsUnavailable`. */
@@ -40,7 +40,7 @@ export interface DeadLetters {
 
   /** Of any generation, those that wait and those that were discarded, in the order they were parked. */
   ofGeneration(
-    of: GenerationId,
+    generation: GenerationId,
     page: { readonly limit: number; readonly after?: number },
   ): Promise<readonly StoredDeadLetter[]>;
 
@@ -51,20 +51,20 @@ export interface DeadLetters {
 
   /** In the order in which they were parked, those whose first letter comes after the id `after`. */
   parkedStreams(
-    of: GenerationId,
+    generation: GenerationId,
     page: { readonly limit: number; readonly after?: number },
   ): Promise<readonly ParkedStream[]>;
 
   /** Which of these events of a partition the generation has letters of, discarded ones included. */
   byPosition(
-    of: GenerationId,
+    generation: GenerationId,
     partition: number,
     positions: readonly Position[],
   ): Promise<ReadonlyMap<Position, DeadLetter['discarded']>>;
 
   /** Every letter of a partition that was discarded. */
   discarded(
-    of: GenerationId,
+    generation: GenerationId,
     partition: number,
   ): Promise<ReadonlyMap<Position, NonNullable<DeadLetter['discarded']>>>;
 }
@@ -72,5 +72,5 @@ export interface DeadLetters {
 /** Shows parked events outside the read models, for those who watch there; the read models are what counts. */
 export interface DeadLetterFeed {
   /** May show a letter again. Throws `TelemetryLogUnavailable`. */
-  publish(letter: DeadLetter): Promise<void>;
+  publish(deadLetter: DeadLetter): Promise<void>;
 }

@@ -70,28 +70,33 @@ export interface ProjectionControl {
   ): Promise<{ readonly generation: number; readonly resumed: boolean }>;
 
   /** Takes up a generation that is complete, to bring it up to date. Throws `RebuildUnderWay`. */
-  reopen(of: GenerationId, builder: LeaseOwner): Promise<void>;
+  reopen(generation: GenerationId, builder: LeaseOwner): Promise<void>;
 
   /** Says that the runner is alive and what it is at. Throws `RebuildUnderWay` when somebody else has taken over. */
-  report(of: GenerationId, runner: string, progress: BuildProgress): Promise<void>;
+  report(generation: GenerationId, runner: string, progress: BuildProgress): Promise<void>;
 
   /** The runner lets go. With `ready` the generation is complete and waits to be switched to. */
-  release(of: GenerationId, runner: string, outcome: BuildOutcome | null, ready: boolean): Promise<void>;
+  release(
+    generation: GenerationId,
+    runner: string,
+    outcome: BuildOutcome | null,
+    ready: boolean,
+  ): Promise<void>;
 
   /**
    * Removes a generation with its tables, checkpoints and dead letters. Throws `ReplayRefused` for the active one and
    * `RebuildUnderWay` for one that somebody builds.
    */
-  drop(of: GenerationId, builder: LeaseOwner): Promise<void>;
+  drop(generation: GenerationId, builder: LeaseOwner): Promise<void>;
 
   /**
    * Holds the checkpoints of a generation still, in one transaction. A transaction lost to a deadlock or a broken
    * connection calls `work` again, with nothing of the first time left in the tables.
    */
-  hold(of: GenerationId, work: (held: HeldGeneration) => Promise<void>): Promise<void>;
+  hold(generation: GenerationId, work: (held: HeldGeneration) => Promise<void>): Promise<void>;
 
   /** Reads a generation as it stands at one moment. */
-  digest(of: GenerationId): Promise<GenerationDigest>;
+  digest(generation: GenerationId): Promise<GenerationDigest>;
 
   /** Reads two generations at one moment; `undefined`, at once, when they do not stand at the same position then. */
   digestsIfAligned(
@@ -153,10 +158,10 @@ export type ExpiredPosition = (deviceId: string) => Position | null;
 export interface ExpiredReadings {
   /** How many there are and when the first of them arrived, epoch milliseconds. */
   count(
-    of: GenerationId,
+    generation: GenerationId,
     expired: ExpiredPosition,
   ): Promise<{ readonly readings: number; readonly from: number | null }>;
 
   /** The readings themselves, in chunks. */
-  readings(of: GenerationId, expired: ExpiredPosition): AsyncIterable<readonly ReadingRow[]>;
+  readings(generation: GenerationId, expired: ExpiredPosition): AsyncIterable<readonly ReadingRow[]>;
 }

@@ -9,7 +9,7 @@ export type GenerationId = { readonly projection: string; readonly generation: n
 /** The write side of the read models: what a projector changes, and nothing a query needs. */
 export interface ReadModels {
   /** The checkpoint of a generation in a partition, `null` before its first event. */
-  checkpoint(of: GenerationId, partition: number): Promise<Position | null>;
+  checkpoint(generation: GenerationId, partition: number): Promise<Position | null>;
 
   /**
    * Runs `work` in one transaction with the partition's checkpoint row locked, then stores the position it answers
@@ -20,7 +20,7 @@ export interface ReadModels {
    * `CheckpointMoved`, with nothing kept, when it is another.
    */
   transact(
-    of: GenerationId,
+    generation: GenerationId,
     partition: number,
     work: (tables: ProjectionTables, locked: LockedCheckpoint) => Promise<Position | null>,
     expected?: LockedCheckpoint,
@@ -31,7 +31,7 @@ export interface ReadModels {
    * its epoch grows, so that a worker notices and forgets what it has cached.
    */
   repair(
-    of: GenerationId,
+    generation: GenerationId,
     partition: number,
     work: (tables: ProjectionTables) => Promise<void>,
   ): Promise<void>;
@@ -208,14 +208,14 @@ export interface DeadLetterTable {
   /** The streams of a partition that have dead letters waiting. */
   parkedStreams(partition: number): Promise<ReadonlySet<string>>;
   /** Adds letters of events that have none. */
-  park(letters: readonly DeadLetter[]): Promise<void>;
+  park(deadLetters: readonly DeadLetter[]): Promise<void>;
   /** The first letters of a stream that wait, in log order. */
   waiting(partition: number, stream: string, limit: number): Promise<readonly DeadLetter[]>;
   /** Their events have been applied. */
   remove(partition: number, positions: readonly Position[]): Promise<void>;
   /** Tried again in vain: what is wrong now. */
   failedAgain(
-    letter: Pick<DeadLetter, 'partition' | 'position' | 'cause' | 'error' | 'stack'>,
+    deadLetter: Pick<DeadLetter, 'partition' | 'position' | 'cause' | 'error' | 'stack'>,
   ): Promise<void>;
   /** Gives waiting letters up. */
   discard(partition: number, positions: readonly Position[], discard: Discard): Promise<void>;

@@ -23,14 +23,14 @@ export interface RetentionRecords {
   /** Brings a policy into force at `since` unless the newest is the same. Answers with whether it did. */
   announce(policy: RetentionPolicy, since: number): Promise<boolean>;
 
-  sweepOf(of: GenerationId): Promise<Sweep | undefined>;
+  sweepOf(generation: GenerationId): Promise<Sweep | undefined>;
   /** Of the active generation of a projection. */
   activeSweep(projection: string): Promise<Sweep | undefined>;
-  keepSweep(of: GenerationId, sweep: Sweep): Promise<void>;
+  saveSweep(generation: GenerationId, sweep: Sweep): Promise<void>;
 
   /** Answers with whether `runner` is the one that removes from now on; `isGone` tells of one that was. */
-  takeTurn(runner: string, isGone: (runner: string, heardAt: number) => boolean): Promise<boolean>;
-  endTurn(runner: string): Promise<void>;
+  acquireLease(runner: string, isExpired: (runner: string, heardAt: number) => boolean): Promise<boolean>;
+  releaseLease(runner: string): Promise<void>;
 }
 
 export type TrimOrder = {
@@ -53,10 +53,10 @@ export type TrimOrder = {
  */
 export interface RetentionTables {
   /** Devices that have any telemetry, in order of id, those after `after`. */
-  devices(of: GenerationId, after: string, limit: number): Promise<readonly string[]>;
+  devices(generation: GenerationId, after: string, limit: number): Promise<readonly string[]>;
   /** `next` is where to go on; `null` when the range is done. Rows of points removed are counted as expired. */
   trim(
-    of: GenerationId,
+    generation: GenerationId,
     order: TrimOrder,
   ): Promise<{ readonly removed: number; readonly trimmed: number; readonly next: number | null }>;
   /**
@@ -69,9 +69,12 @@ export interface RetentionTables {
     order: Pick<TrimOrder, 'deviceId' | 'horizonOf' | 'to'>,
   ): Promise<void>;
   /** Whether anything is told of points that are removed. */
-  hasOrphanRollups(of: GenerationId): Promise<boolean>;
+  hasOrphanRollups(generation: GenerationId): Promise<boolean>;
   /** How many rows stand in the range. */
-  count(of: GenerationId, range: Pick<TrimOrder, 'kind' | 'deviceId' | 'from' | 'to'>): Promise<number>;
+  count(
+    generation: GenerationId,
+    range: Pick<TrimOrder, 'kind' | 'deviceId' | 'from' | 'to'>,
+  ): Promise<number>;
 }
 
 /** The read models' remains of devices that were erased. Every call throws `ReadModelsUnavailable`. */
@@ -79,12 +82,12 @@ export interface ErasedDevices {
   /** Those that the active generation of devices knows to be erased, in order of id. */
   list(): Promise<readonly string[]>;
   /** Whether a generation of the telemetry projection has anything of a device but what the ledger counts. */
-  hasTelemetry(of: GenerationId, deviceId: string): Promise<boolean>;
+  hasTelemetry(generation: GenerationId, deviceId: string): Promise<boolean>;
   /**
    * Removes a device's newest values from a generation of the telemetry projection; of its dead letters, in every
    * generation, it leaves what the ledger and a rebuild have to know, and gives up those that wait.
    */
-  removeRest(of: GenerationId, deviceId: string, now: number): Promise<void>;
+  removeRest(generation: GenerationId, deviceId: string, now: number): Promise<void>;
   /** Removes what other generations than the active ones know of a device from before it was erased. */
   removeRetired(deviceId: string): Promise<void>;
 }

@@ -36,12 +36,12 @@ export type PublicationHeader = Omit<TelemetryRecord, 'position' | 'data'>;
 
 /** The event at `index` of a publication. Every reading goes through here: a spread would cost three times as much. */
 export function recordAt(
-  said: PublicationHeader,
+  header: PublicationHeader,
   index: number,
   position: Position,
   data: unknown,
 ): TelemetryRecord {
-  const { id, type, schemaVersion, receivedAt, correlationId, actor, traceparent } = said;
+  const { id, type, schemaVersion, receivedAt, correlationId, actor, traceparent } = header;
   const event = {
     id: `${id}/${index}`,
     type,

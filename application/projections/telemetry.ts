@@ -62,7 +62,7 @@ function telemetryWorker(
       await retention.refresh();
       const keptOfDevice = new Map<string, DeviceRetention>();
       const keepBy = (deviceId: string, { types }: DirectoryEntry) => {
-        const kept = retention.of(types);
+        const kept = retention.forDevice(types);
         if (kept) keptOfDevice.set(deviceId, kept);
       };
       const asked = new Set<string>();

@@ -31,13 +31,13 @@ const reportEveryMilliseconds = 1_000;
 export function retentionAlongside(ports: ErasingPorts, now: () => number): GenerationSweep {
   const { records, tables } = ports;
   return {
-    async withoutSweeps({ id: runner, isExpired: isGone }, signal, work) {
-      while (!(await records.takeTurn(runner, isGone))) {
+    async withoutSweeps({ id: runner, isExpired }, signal, work) {
+      while (!(await records.acquireLease(runner, isExpired))) {
         signal.throwIfAborted();
         await pause(tryEveryMilliseconds, signal);
       }
       const reports = setInterval(() => {
-        void records.takeTurn(runner, isGone).catch(() => {
+        void records.acquireLease(runner, isExpired).catch(() => {
           // A database that is away for a moment ends what needs it, not this.
         });
       }, reportEveryMilliseconds);
@@ -45,7 +45,7 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Gene
         return await work();
       } finally {
         clearInterval(reports);
-        await records.endTurn(runner);
+        await records.releaseLease(runner);
       }
     },
 
@@ -71,7 +71,7 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Gene
         if (last === undefined) break;
         after = last;
       }
-      await records.keepSweep(next, { ...reached, removed: own?.removed ?? zeroCounts });
+      await records.saveSweep(next, { ...reached, removed: own?.removed ?? zeroCounts });
     },
 
     hasOrphanRollups: (live) => tables.hasOrphanRollups(live),
@@ -94,7 +94,7 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Gene
   async function carry(live: GenerationId, next: GenerationId, devices: readonly string[], sweep: Sweep) {
     const known = await ports.directory.find(new Set(devices));
     for (const deviceId of devices) {
-      const kept = ports.retention.of(known.get(deviceId)?.types ?? []);
+      const kept = ports.retention.forDevice(known.get(deviceId)?.types ?? []);
       const at = sweptAt(sweep, deviceId);
       if (!kept || at === null) continue;
       const horizonOf = (metric: string) => kept.horizon('points', metric, at);

@@ -12,7 +12,7 @@ export type CurrentRetention = {
   /** Learns of new policies, unless it has asked a moment ago. Throws `ReadModelsUnavailable`. */
   refresh(): Promise<void>;
   /** `undefined` when all of a device with such types is kept for ever. */
-  of(types: TypePeriods): DeviceRetention | undefined;
+  forDevice(types: TypePeriods): DeviceRetention | undefined;
 };
 
 const knownForMilliseconds = 5_000;
@@ -36,7 +36,7 @@ export function currentRetention(
       askedAt = clock.now();
     },
 
-    of(types) {
+    forDevice(types) {
       if (schedule.length === 0 && types.every(({ type }) => type !== null)) return undefined;
       const key = keyOf(types);
       if (!byTypes.has(key)) {

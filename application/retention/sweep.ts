@@ -38,28 +38,28 @@ export const initialSweep: Sweep = {
  * Killed at any moment, it removes the same devices' again and finds nothing there.
  */
 export async function sweepPage(
-  of: GenerationId,
+  generation: GenerationId,
   sweep: Sweep & { readonly target: number },
   ports: SweepPorts,
   now: () => number,
   signal: AbortSignal,
 ): Promise<Sweep> {
   const { sweptTo, target, after, removed } = sweep;
-  const devices = await ports.tables.devices(of, after, devicesAtOnce);
-  const taken = await sweepDevices(of, devices, () => ({ before: sweptTo, target }), ports, signal);
+  const devices = await ports.tables.devices(generation, after, devicesAtOnce);
+  const taken = await sweepDevices(generation, devices, () => ({ before: sweptTo, target }), ports, signal);
   const last = devices.at(-1);
   const total = addCounts(removed, taken);
   const ended = last === undefined || devices.length < devicesAtOnce;
   const next: Sweep = ended
     ? { sweptTo: target, target: null, after: '', removed: total, endedAt: now() }
     : { ...sweep, after: last, removed: total };
-  await ports.records.keepSweep(of, next);
+  await ports.records.saveSweep(generation, next);
   return next;
 }
 
 /** `momentsOf` tells what each device has been swept to and is to be; `undefined` leaves it alone. */
 export async function sweepDevices(
-  of: GenerationId,
+  generation: GenerationId,
   deviceIds: readonly string[],
   momentsOf: (deviceId: string) => { readonly before: number | null; readonly target: number } | undefined,
   { tables, directory, retention }: SweepPorts,
@@ -69,19 +69,22 @@ export async function sweepDevices(
   const known = await directory.find(new Set(deviceIds));
   let removed = zeroCounts;
   for (const deviceId of deviceIds) {
-    const kept = retention.of(known.get(deviceId)?.types ?? []);
+    const deviceRetention = retention.forDevice(known.get(deviceId)?.types ?? []);
     const moments = momentsOf(deviceId);
-    if (!kept || !moments) continue;
+    if (!deviceRetention || !moments) continue;
     const { before, target } = moments;
-    removed = addCounts(removed, await sweepDevice(of, deviceId, kept, before, target, tables, signal));
+    removed = addCounts(
+      removed,
+      await sweepDevice(generation, deviceId, deviceRetention, before, target, tables, signal),
+    );
   }
   return removed;
 }
 
 async function sweepDevice(
-  of: GenerationId,
+  generation: GenerationId,
   deviceId: string,
-  kept: DeviceRetention,
+  deviceRetention: DeviceRetention,
   before: number | null,
   target: number,
   tables: RetentionTables,
@@ -89,17 +92,17 @@ async function sweepDevice(
 ): Promise<RemovedCounts> {
   const removed = { ...zeroCounts };
   for (const kind of retentionTargets) {
-    const oldest = kept.oldest(kind, target);
-    for (const { from, to } of kept.moves(kind, before, target))
+    const oldest = deviceRetention.oldest(kind, target);
+    for (const { from, to } of deviceRetention.horizonRanges(kind, before, target))
       for (let next: number | null = from; next !== null; ) {
         signal.throwIfAborted();
         const started = performance.now();
-        const step = await tables.trim(of, {
+        const step = await tables.trim(generation, {
           kind,
           deviceId,
           from: next,
           to,
-          horizonOf: (metric) => kept.horizon(kind, metric, target),
+          horizonOf: (metric) => deviceRetention.horizon(kind, metric, target),
           // An erased device may still have readings on their way.
           shared: to > oldest || to === Number.POSITIVE_INFINITY,
           limit: rowsAtOnce,
@@ -129,15 +132,15 @@ export type ErasingPorts = SweepPorts & { readonly erased: ErasedDevices };
  * readings may have been on their way.
  */
 export async function sweepErased(
-  of: GenerationId,
+  generation: GenerationId,
   ports: ErasingPorts,
   now: () => number,
   signal: AbortSignal,
 ): Promise<void> {
   for (const deviceId of await ports.erased.list()) {
-    if (!(await ports.erased.hasTelemetry(of, deviceId))) continue;
-    await sweepDevices(of, [deviceId], () => ({ before: null, target: now() }), ports, signal);
-    await ports.erased.removeRest(of, deviceId, now());
+    if (!(await ports.erased.hasTelemetry(generation, deviceId))) continue;
+    await sweepDevices(generation, [deviceId], () => ({ before: null, target: now() }), ports, signal);
+    await ports.erased.removeRest(generation, deviceId, now());
   }
 }
 
@@ -163,8 +166,8 @@ const previewBatchSize = 100;
  * many as stand in the time of which some metrics are too old. Throws `ReadModelsUnavailable`.
  */
 export async function retentionPreview(
-  of: GenerationId,
-  retention: Pick<CurrentRetention, 'of'>,
+  generation: GenerationId,
+  retention: Pick<CurrentRetention, 'forDevice'>,
   {
     tables,
     directory,
@@ -174,23 +177,23 @@ export async function retentionPreview(
 ): Promise<RemovedCounts> {
   let found = zeroCounts;
   for (let after = ''; ; ) {
-    const devices = await tables.devices(of, after, previewBatchSize);
+    const devices = await tables.devices(generation, after, previewBatchSize);
     const known = await directory.find(new Set(devices));
     for (const deviceId of devices) {
       signal.throwIfAborted();
-      const kept = retention.of(known.get(deviceId)?.types ?? []);
-      if (!kept) continue;
+      const deviceRetention = retention.forDevice(known.get(deviceId)?.types ?? []);
+      if (!deviceRetention) continue;
       const counts = { ...zeroCounts };
       for (const kind of retentionTargets) {
-        const oldest = kept.oldest(kind, at);
-        counts[kind] += await tables.count(of, {
+        const oldest = deviceRetention.oldest(kind, at);
+        counts[kind] += await tables.count(generation, {
           kind,
           deviceId,
           from: Number.NEGATIVE_INFINITY,
           to: oldest,
         });
-        const range = { kind, deviceId, from: oldest, to: kept.newest(kind, at) };
-        if (range.to > range.from) counts.trimmed += await tables.count(of, range);
+        const range = { kind, deviceId, from: oldest, to: deviceRetention.newest(kind, at) };
+        if (range.to > range.from) counts.trimmed += await tables.count(generation, range);
       }
       found = addCounts(found, counts);
     }

@@ -33,7 +33,7 @@ const projection = { name: 'telemetry' } as const;
 
 export function retentionSweeper(
   ports: KeeperPorts,
-  { id: runner, isExpired: isGone }: LeaseOwner,
+  { id: runner, isExpired }: LeaseOwner,
   log: Log,
 ): RetentionSweeper {
   const { records, retention, control, source, readModels, clock } = ports;
@@ -81,32 +81,32 @@ export function retentionSweeper(
   }
 
   async function erase(signal: AbortSignal): Promise<void> {
-    if (!(await records.takeTurn(runner, isGone))) return;
+    if (!(await records.acquireLease(runner, isExpired))) return;
     try {
       await sweepErasedEverywhere(control, ports, clock.now, signal);
     } finally {
-      await records.endTurn(runner);
+      await records.releaseLease(runner);
     }
   }
 
   /** A page of devices, unless another is at it. */
   async function step(signal: AbortSignal): Promise<'more' | 'done' | 'taken'> {
-    if (!(await records.takeTurn(runner, isGone))) {
+    if (!(await records.acquireLease(runner, isExpired))) {
       await pause(200, signal);
       return 'taken';
     }
     try {
       const { projection: name, generation } = await liveOf(projection, control);
-      const of = { projection: name, generation };
-      const sweep = (await records.sweepOf(of)) ?? initialSweep;
+      const live = { projection: name, generation };
+      const sweep = (await records.sweepOf(live)) ?? initialSweep;
       const target = sweep.target ?? (await nextTarget(sweep));
       if (target === undefined) return 'done';
-      const next = await sweepPage(of, { ...sweep, target }, ports, clock.now, signal);
+      const next = await sweepPage(live, { ...sweep, target }, ports, clock.now, signal);
       if (next.target === null)
         log.info({ generation, sweptTo: target, removed: next.removed }, 'removed what is no longer kept');
       return next.target === null ? 'done' : 'more';
     } finally {
-      await records.endTurn(runner);
+      await records.releaseLease(runner);
     }
   }
 

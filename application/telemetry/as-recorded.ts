@@ -42,8 +42,8 @@ export const telemetryAsRecorded = (
     const { deviceId, limit } = query;
     if ((await directory.find(new Set([deviceId]))).get(deviceId)?.status === 'erased') return;
     const readings = await readingsOf(query, signal);
-    const wanted = [...pointsOf(readings, query)].slice(0, limit);
-    for (let at = 0; at < wanted.length; at += chunk) yield wanted.slice(at, at + chunk);
+    const selection = [...pointsOf(readings, query)].slice(0, limit);
+    for (let at = 0; at < selection.length; at += chunk) yield selection.slice(at, at + chunk);
 
     async function readingsOf({ deviceId, range, recordedAt }: RecordedQuery, stop: AbortSignal) {
       const found = new Map<number, Metrics>();
@@ -86,14 +86,14 @@ export const telemetryAsRecorded = (
 /** In the order and behind the point that the query names. */
 function* pointsOf(
   readings: ReadonlyMap<number, Metrics>,
-  { deviceId, metrics: wanted, order, after }: RecordedQuery,
+  { deviceId, metrics: selection, order, after }: RecordedQuery,
 ): Generator<Point> {
   const direction = order === 'asc' ? 1 : -1;
   for (const [timestamp, metrics] of [...readings].sort(([a], [b]) => (a - b) * direction)) {
     const distance = after === undefined ? 1 : (timestamp - after.timestamp) * direction;
     if (distance < 0) continue;
     for (const metric of Object.keys(metrics).sort())
-      if ((wanted?.includes(metric) ?? true) && (distance > 0 || metric > (after?.metric ?? '')))
+      if ((selection?.includes(metric) ?? true) && (distance > 0 || metric > (after?.metric ?? '')))
         yield { deviceId, timestamp, metric, value: metrics[metric] as Point['value'] };
   }
 }

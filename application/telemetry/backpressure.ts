@@ -3,9 +3,9 @@ import type { TelemetryLog } from '../ports/telemetry-log.ts';
 import type { ProjectionStatus } from '../progress.ts';
 
 /** Milliseconds between two looks at how far the projection has come. */
-const lookEvery = 250;
+const refreshEvery = 250;
 /** Milliseconds after which a projection that has not moved is not waited for: it is paused, or has no database. */
-const movesWithin = 10_000;
+const stallTimeout = 10_000;
 /** Milliseconds that a publication is kept waiting at most, and when the projection is twice as far behind as it may be. */
 const longestWait = 1000;
 
@@ -19,18 +19,18 @@ export function withBackpressure(
   projection: () => Promise<ProjectionStatus>,
   limit: number,
   clock: Clock,
-  told: Log,
+  logger: Log,
 ): TelemetryLog {
   let wait = 0;
-  let lookedAt = Number.NEGATIVE_INFINITY;
+  let refreshedAt = Number.NEGATIVE_INFINITY;
   let lastPositions = '';
   let movedAt = Number.NEGATIVE_INFINITY;
   let isKnown = true;
 
   return {
     async publish(publication) {
-      if (clock.now() - lookedAt >= lookEvery) {
-        lookedAt = clock.now();
+      if (clock.now() - refreshedAt >= refreshEvery) {
+        refreshedAt = clock.now();
         void refreshDelay();
       }
       if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
@@ -45,16 +45,16 @@ export function withBackpressure(
       isKnown = true;
       if (positions.join() !== lastPositions) movedAt = clock.now();
       lastPositions = positions.join();
-      const beyond = clock.now() - movedAt < movesWithin ? (lag ?? 0) - limit : 0;
+      const beyond = clock.now() - movedAt < stallTimeout ? (lag ?? 0) - limit : 0;
       wait = Math.min(longestWait, Math.max(0, (beyond / limit) * longestWait));
       if (before === 0 && wait > 0)
-        told.warn({ lag, limit }, 'telemetry is far behind: ingest is slowed down');
+        logger.warn({ lag, limit }, 'telemetry is far behind: ingest is slowed down');
     } catch (err) {
       wait = 0;
       if (isKnown)
-        told.warn({ err }, 'how far telemetry is behind cannot be told: ingest is not slowed down');
+        logger.warn({ err }, 'how far telemetry is behind cannot be told: ingest is not slowed down');
       isKnown = false;
     }
-    if (before > 0 && wait === 0) told.info({ limit }, 'ingest is no longer slowed down');
+    if (before > 0 && wait === 0) logger.info({ limit }, 'ingest is no longer slowed down');
   }
 }

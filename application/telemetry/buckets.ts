@@ -70,10 +70,10 @@ export function telemetryBuckets(queries: TelemetryQueries, calendar: Calendar):
     buckets(query) {
       const interval = parseInterval(query.interval);
       const bucketAt = bucketCalendar(interval, calendar.zone(query.tz));
-      const pieces = segmentsFor(queries, bucketAt, minLength(interval), query);
+      const segments = segmentsFor(queries, bucketAt, minLength(interval), query);
       const range = rangeLeft(query, bucketAt);
       return rowsOf(
-        'deviceId' in query.scope ? inTimeOrder(pieces, range) : acrossDevices(pieces, range, query),
+        'deviceId' in query.scope ? inTimeOrder(segments, range) : acrossDevices(segments, range, query),
         query.limit,
       );
     },
@@ -90,16 +90,16 @@ function rangeLeft({ range, order, after }: BucketQuery, bucketAt: BucketAt): Ti
 type FoldedBucket = { readonly span: BucketSpan; readonly metrics: Map<string, RollupStats> };
 
 /** One device's pieces come bucket after bucket, so one bucket is all that is held. */
-async function* inTimeOrder(pieces: Pieces, range: TimeRange): AsyncGenerator<FoldedBucket> {
+async function* inTimeOrder(segments: Pieces, range: TimeRange): AsyncGenerator<FoldedBucket> {
   let bucket: FoldedBucket | undefined;
-  for await (const some of pieces(range))
-    for (const piece of some) {
-      if (bucket && bucket.span.start !== piece.span.start) {
+  for await (const some of segments(range))
+    for (const segment of some) {
+      if (bucket && bucket.span.start !== segment.span.start) {
         yield bucket;
         bucket = undefined;
       }
-      bucket ??= { span: piece.span, metrics: new Map() };
-      add(bucket, piece.metric, piece.stats);
+      bucket ??= { span: segment.span, metrics: new Map() };
+      add(bucket, segment.metric, segment.stats);
     }
   if (bucket) yield bucket;
 }
@@ -109,7 +109,7 @@ async function* inTimeOrder(pieces: Pieces, range: TimeRange): AsyncGenerator<Fo
  * so later ones are dropped as others fill up, and the range that is read of the devices to come shrinks.
  */
 async function* acrossDevices(
-  pieces: Pieces,
+  segments: Pieces,
   wholeRange: TimeRange,
   { order, limit }: BucketQuery,
 ): AsyncGenerator<FoldedBucket> {
@@ -122,7 +122,7 @@ async function* acrossDevices(
 
   /** Folds what follows the device `after`; answers with the device it stopped at because it left the range. */
   async function foldUntilOutside(after: string | undefined): Promise<string | undefined> {
-    for await (const some of pieces(range, after))
+    for await (const some of segments(range, after))
       for (const { deviceId, span, metric, stats } of some) {
         if (buckets.size >= 2 * limit) keepFirst();
         if (span.start >= range.to || span.end <= range.from) return deviceId;
@@ -196,9 +196,9 @@ export function segmentsFor(
   bucketLength: number,
   { scope, metrics, order }: Pick<RollupQuery, 'scope' | 'metrics' | 'order'>,
 ): Pieces {
-  const wanted = { order, ...(metrics && { metrics }) };
+  const selection = { order, ...(metrics && { metrics }) };
   const coarsest = rollupLevels.findLast((level) => rollupWidth[level] <= bucketLength) ?? '1m';
-  return (range, after) => fromRollups(coarsest, { scope, range, ...wanted, ...(after && { after }) });
+  return (range, after) => fromRollups(coarsest, { scope, range, ...selection, ...(after && { after }) });
 
   async function* fromRollups(
     level: RollupLevel,
@@ -208,7 +208,7 @@ export function segmentsFor(
     const reaching = { from: bucketOf(level, range.from), to: range.to };
     for await (const slices of queries.rollups(level, { ...query, range: reaching }))
       for (const run of groupSegments(slices, level, range))
-        if ('pieces' in run) yield run.pieces;
+        if ('segments' in run) yield run.segments;
         else yield* finer(level, run);
   }
 
@@ -216,7 +216,7 @@ export function segmentsFor(
     level: RollupLevel,
     { deviceId, range }: SplitSegment,
   ): AsyncGenerator<readonly RollupSegment[]> {
-    const query = { scope: { deviceId }, range, ...wanted };
+    const query = { scope: { deviceId }, range, ...selection };
     const next = rollupLevels[rollupLevels.indexOf(level) - 1];
     return next ? fromRollups(next, query) : fromPoints(query);
   }
@@ -244,8 +244,8 @@ export function segmentsFor(
       const end = bucket + rollupWidth[level];
       if (bucket >= range.from && end <= range.to && end <= span.end) {
         const piece = { deviceId, metric, span, stats };
-        if (run && 'pieces' in run) run.pieces.push(piece);
-        else runs.push({ pieces: [piece] });
+        if (run && 'segments' in run) run.segments.push(piece);
+        else runs.push({ segments: [piece] });
       } else {
         const cut = { from: Math.max(bucket, range.from), to: Math.min(end, range.to) };
         if (run && 'range' in run && run.deviceId === deviceId) run.range = hull(run.range, cut);
@@ -257,7 +257,7 @@ export function segmentsFor(
 }
 
 /** Neighbouring slices that each lie within one bucket, or the time of neighbours that do not. */
-type Run = { readonly pieces: RollupSegment[] } | SplitSegment;
+type Run = { readonly segments: RollupSegment[] } | SplitSegment;
 type SplitSegment = { readonly deviceId: string; range: TimeRange };
 
 const hull = (a: TimeRange, b: TimeRange): TimeRange => ({

@@ -200,13 +200,13 @@ const checkedSchema = configSchema.superRefine((config, context) => {
 /** Reads and checks the configuration; throws a `StartupError` that names every variable that is wrong. */
 export function configFrom(env: Readonly<Record<string, string | undefined>>): Config {
   const known = Object.keys(configSchema.shape);
-  const given = { ...fileOf(env.FIELDLOG_CONFIG), ...env };
-  const set = known.filter((name) => given[name] !== undefined && given[name] !== '');
-  const result = checkedSchema.safeParse(Object.fromEntries(set.map((name) => [name, given[name]])));
+  const environment = { ...fileOf(env.FIELDLOG_CONFIG), ...env };
+  const set = known.filter((name) => environment[name] !== undefined && environment[name] !== '');
+  const result = checkedSchema.safeParse(Object.fromEntries(set.map((name) => [name, environment[name]])));
   if (result.success) return result.data;
-  const faults = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  const mistakes = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
   throw new StartupError(
-    `Wrong configuration: ${faults.join('; ')}. \`fieldlog config --help\` lists every variable.`,
+    `Wrong configuration: ${mistakes.join('; ')}. \`fieldlog config --help\` lists every variable.`,
   );
 }
 

@@ -21,19 +21,19 @@ export class KafkaDeadLetterTopic implements DeadLetterFeed {
   }
 
   /** Resolves when all replicas in sync have it. Throws `TelemetryLogUnavailable`. */
-  async publish(letter: DeadLetter): Promise<void> {
+  async publish(deadLetter: DeadLetter): Promise<void> {
     const message = {
-      key: letter.stream,
-      value: JSON.stringify(letter),
+      key: deadLetter.stream,
+      value: JSON.stringify(deadLetter),
       headers: {
         'content-type': 'application/json',
         ce_specversion: '1.0',
-        ce_id: `${letter.partition}/${letter.position}`,
+        ce_id: `${deadLetter.partition}/${deadLetter.position}`,
         ce_type: 'EventParked',
         ce_source: '/fieldlog/dead-letters',
-        ce_time: new Date(letter.parkedAt).toISOString(),
-        ce_correlationid: letter.correlationId,
-        ce_cause: letter.cause,
+        ce_time: new Date(deadLetter.parkedAt).toISOString(),
+        ce_correlationid: deadLetter.correlationId,
+        ce_cause: deadLetter.cause,
       },
     };
     try {

@@ -33,8 +33,8 @@ export function encodePublication(
   events: readonly EncodedEvent[],
   partitions: number,
 ): readonly PartitionMessage[] {
-  const { events: _, eventsJson: __, ...said } = publication;
-  const opening = JSON.stringify(said).slice(0, -1);
+  const { events: _, eventsJson: __, ...header } = publication;
+  const opening = JSON.stringify(header).slice(0, -1);
   const open = new Map<number, Part>();
   const full: Part[] = [];
   for (const [index, { deviceId, json }] of events.entries()) {

@@ -179,7 +179,7 @@ type Waiting = QueuedPublication & {
   unacknowledged: number;
   settled: boolean;
 };
-type Piece = PartitionMessage & { readonly of: Waiting };
+type BatchPart = PartitionMessage & { readonly of: Waiting };
 
 /** Publications that are sent together, in rounds of what each partition takes at once, and who waits for them. */
 export class PublicationBatch {
@@ -187,8 +187,8 @@ export class PublicationBatch {
   readonly bytes: number;
   readonly #publications: readonly Waiting[];
   readonly #abandon = new AbortController();
-  #pieces: Map<number, Piece[]> | undefined;
-  #round = new Map<number, readonly Piece[]>();
+  #pieces: Map<number, BatchPart[]> | undefined;
+  #round = new Map<number, readonly BatchPart[]>();
 
   constructor(queued: readonly QueuedPublication[]) {
     this.#publications = queued.map((one) => ({
@@ -222,8 +222,8 @@ export class PublicationBatch {
       const messages = encodePublication(of.publication, of.events, partitions);
       of.unacknowledged = messages.length;
       for (const message of messages) {
-        const pieces = this.#pieces.get(message.partition);
-        if (pieces) pieces.push({ ...message, of });
+        const parts = this.#pieces.get(message.partition);
+        if (parts) parts.push({ ...message, of });
         else this.#pieces.set(message.partition, [{ ...message, of }]);
       }
     }
@@ -232,25 +232,25 @@ export class PublicationBatch {
   /** The next messages of each partition, in order; the same ones until they are acknowledged. */
   nextRound(): Message[] {
     this.#round = new Map();
-    for (const [partition, pieces] of this.#pieces ?? []) {
-      if (pieces.length === 0) continue;
+    for (const [partition, parts] of this.#pieces ?? []) {
+      if (parts.length === 0) continue;
       let bytes = 0;
-      const full = pieces.findIndex((piece, i) => {
-        bytes += piece.bytes;
+      const full = parts.findIndex((part, i) => {
+        bytes += part.bytes;
         return i > 0 && (bytes > roundBytes || i >= roundMessages);
       });
-      this.#round.set(partition, full < 0 ? [...pieces] : pieces.slice(0, full));
+      this.#round.set(partition, full < 0 ? [...parts] : parts.slice(0, full));
     }
-    return [...this.#round.values()].flatMap((pieces) => pieces.map(({ message }) => message));
+    return [...this.#round.values()].flatMap((parts) => parts.map(({ message }) => message));
   }
 
   /** Takes the offset of the first message of each partition that was acknowledged; throws when none was. */
   acknowledge(offsets: ReadonlyMap<number, bigint>): void {
     const acknowledged = [...this.#round].filter(([partition]) => offsets.has(partition));
     if (acknowledged.length === 0) throw new Error('no partition was acknowledged');
-    for (const [partition, pieces] of acknowledged) {
+    for (const [partition, parts] of acknowledged) {
       const first = offsets.get(partition) as bigint;
-      for (const [i, { of }] of pieces.entries()) {
+      for (const [i, { of }] of parts.entries()) {
         of.positions.set(
           partition,
           formatPosition({ offset: first + BigInt(i) + 1n, events: 0 }) as Position,
@@ -258,7 +258,7 @@ export class PublicationBatch {
         of.unacknowledged -= 1;
         if (of.unacknowledged === 0) settle(of);
       }
-      this.#pieces?.get(partition)?.splice(0, pieces.length);
+      this.#pieces?.get(partition)?.splice(0, parts.length);
     }
   }
 

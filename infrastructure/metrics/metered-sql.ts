@@ -5,10 +5,10 @@ import type { SqlQueries } from '../sql/sql.ts';
 export function meteredSql(sql: SqlQueries, registry: Registry): SqlQueries {
   const seconds = querySeconds(registry);
 
-  async function timed<T>(answer: Promise<T>): Promise<T> {
+  async function timed<T>(result: Promise<T>): Promise<T> {
     const end = seconds.startTimer();
     try {
-      const answered = await answer;
+      const answered = await result;
       end({ outcome: 'done' });
       return answered;
     } catch (error) {

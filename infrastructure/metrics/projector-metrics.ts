@@ -78,7 +78,7 @@ export class ProjectorMetrics {
         this.#events.inc({ projection }, events.length);
         this.#seconds.observe({ projection }, seconds);
         this.#progress.set({ projection }, now / 1000);
-        for (const letter of parked) this.#parked.inc({ projection, cause: letter.cause });
+        for (const deadLetter of parked) this.#parked.inc({ projection, cause: deadLetter.cause });
         for (const taken of momentsOf(events, takenAt, now - longestDelay * 1000))
           delay.observe(Math.max(0, now - taken) / 1000);
       },

@@ -17,7 +17,7 @@ export type BulkWrite = {
 };
 
 /** Characters of a statement or of a piece of a file: far below any server's `max_allowed_packet`. */
-const pieceLength = 512 * 1024;
+const chunkLength = 512 * 1024;
 
 /** Rows of a prepared statement: one size only, for a server keeps each statement of each connection. */
 const preparedRows = 250;
@@ -41,7 +41,7 @@ export async function insertRows(connection: Connection, write: BulkWrite, timeo
     if (block.length < preparedRows) continue;
     const values = block.flatMap((row) => row.map((value) => (value === null ? null : `${value}`)));
     const length = values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
-    if (length < pieceLength) await execute(connection, { sql: prepared, values, timeout });
+    if (length < chunkLength) await execute(connection, { sql: prepared, values, timeout });
     else await insertText(connection, { ...write, rows: block }, timeout);
     block = [];
   }
@@ -50,7 +50,7 @@ export async function insertRows(connection: Connection, write: BulkWrite, timeo
 
 async function insertText(connection: Connection, write: BulkWrite, timeout: number): Promise<void> {
   const row = (values: readonly SqlValue[]) => `(${values.map((value) => literal(value)).join(',')})`;
-  for (const values of pieces(write.rows, row, ','))
+  for (const values of chunks(write.rows, row, ','))
     await query(connection, { sql: head(write) + values, timeout });
 }
 
@@ -77,7 +77,7 @@ export async function loadRows(connection: Connection, write: BulkWrite, timeout
 }
 
 function* file(rows: Rows): Generator<Buffer> {
-  for (const piece of pieces(rows, line, '')) yield Buffer.from(piece);
+  for (const chunk of chunks(rows, line, '')) yield Buffer.from(chunk);
 }
 
 function line(row: readonly SqlValue[]): string {
@@ -96,17 +96,17 @@ const specials = new RegExp(special, 'g');
 const escapes: Record<string, string> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\0': '\\0' };
 
 /** The texts of rows joined by `separator`, in pieces that end with the row that makes them long enough. */
-function* pieces(
+function* chunks(
   rows: Rows,
   text: (row: readonly SqlValue[]) => string,
   separator: string,
 ): Generator<string> {
-  let piece = '';
+  let chunk = '';
   for (const row of rows) {
-    piece += piece ? separator + text(row) : text(row);
-    if (piece.length < pieceLength) continue;
-    yield piece;
-    piece = '';
+    chunk += chunk ? separator + text(row) : text(row);
+    if (chunk.length < chunkLength) continue;
+    yield chunk;
+    chunk = '';
   }
-  if (piece) yield piece;
+  if (chunk) yield chunk;
 }

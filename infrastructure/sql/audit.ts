@@ -46,7 +46,7 @@ export const sqlAuditTables = (db: SqlDatabase): AuditTables => ({
 });
 
 export const sqlAuditOutcomes = (db: SqlDatabase): AuditOutcomes => ({
-  keep: ({ at, differences }) =>
+  save: ({ at, differences }) =>
     db.write(
       'replace',
       'audits',

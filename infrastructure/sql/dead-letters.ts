@@ -53,12 +53,12 @@ export function sqlDeadLetterTable(sql: Sql, { projection, generation }: Generat
       return new Set(rows.map((row) => row.stream));
     },
 
-    park: (letters) =>
+    park: (deadLetters) =>
       sql.write(
         'insert',
         'dead_letters',
         columns,
-        letters.map((letter) => [...key, ...letterValues(letter)]),
+        deadLetters.map((letter) => [...key, ...deadLetterValues(letter)]),
       ),
 
     async waiting(partition, stream, limit) {
@@ -104,7 +104,7 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
         `SELECT ${summaryColumns} FROM ${active} WHERE ${where} AND d.id > ? ORDER BY d.id LIMIT ?`,
         [...params, after, limit],
       );
-      return rows.map(letterSummary);
+      return rows.map(deadLetterSummary);
     },
 
     async ofGeneration({ projection, generation }, { limit, after = 0 }) {
@@ -149,7 +149,12 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
          GROUP BY part, stream HAVING MIN(id) > ? ORDER BY MIN(id) LIMIT ?`,
         [projection, generation, after, limit],
       );
-      return rows.map(([partition, stream, firstId, letters]) => ({ partition, stream, firstId, letters }));
+      return rows.map(([partition, stream, firstId, deadLetters]) => ({
+        partition,
+        stream,
+        firstId,
+        deadLetters,
+      }));
     },
 
     async byPosition({ projection, generation }, partition, positions) {
@@ -175,8 +180,8 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
 }
 
 function conditions({ projection, cause, stream, discarded = false }: DeadLetterFilter) {
-  const wanted = { 'd.projection': projection, 'd.cause': cause, 'd.stream': stream };
-  const given = Object.entries(wanted).filter((one): one is [string, string] => one[1] !== undefined);
+  const filter = { 'd.projection': projection, 'd.cause': cause, 'd.stream': stream };
+  const given = Object.entries(filter).filter((one): one is [string, string] => one[1] !== undefined);
   return {
     where: [
       `d.discarded_at IS ${discarded ? 'NOT NULL' : 'NULL'}`,
@@ -186,14 +191,14 @@ function conditions({ projection, cause, stream, discarded = false }: DeadLetter
   };
 }
 
-const letterSummary = ({ part, discardedAt, discardedBy, discardReason, ...row }: Row) => ({
+const deadLetterSummary = ({ part, discardedAt, discardedBy, discardReason, ...row }: Row) => ({
   ...row,
   partition: part,
   discarded: discardOf({ position: row.position, discardedAt, discardedBy, discardReason }),
 });
 
 const wholeLetter = ({ event, ...row }: WholeRow): StoredDeadLetter => ({
-  ...letterSummary(row),
+  ...deadLetterSummary(row),
   stack: row.stack,
   event: JSON.parse(event),
 });
@@ -220,19 +225,19 @@ const columns = [
   'discard_reason',
 ];
 
-const letterValues = (letter: DeadLetter): readonly SqlValue[] => [
-  letter.partition,
-  letter.position,
-  letter.stream,
-  letter.eventId,
-  letter.eventType,
-  letter.cause,
-  letter.error,
-  letter.stack,
-  letter.correlationId,
-  JSON.stringify(letter.event),
-  letter.parkedAt,
-  letter.discarded?.at ?? null,
-  letter.discarded?.by ?? null,
-  letter.discarded?.reason ?? null,
+const deadLetterValues = (deadLetter: DeadLetter): readonly SqlValue[] => [
+  deadLetter.partition,
+  deadLetter.position,
+  deadLetter.stream,
+  deadLetter.eventId,
+  deadLetter.eventType,
+  deadLetter.cause,
+  deadLetter.error,
+  deadLetter.stack,
+  deadLetter.correlationId,
+  JSON.stringify(deadLetter.event),
+  deadLetter.parkedAt,
+  deadLetter.discarded?.at ?? null,
+  deadLetter.discarded?.by ?? null,
+  deadLetter.discarded?.reason ?? null,
 ];

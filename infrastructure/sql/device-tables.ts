@@ -13,12 +13,12 @@ import { chunks, inChunks, placeholders, type Sql } from './sql.ts';
 import { sqlTelemetryTables } from './telemetry-tables.ts';
 
 /** The tables of one generation as its projector sees them inside a transaction. */
-export function sqlProjectionTables(sql: Sql, of: GenerationId): ProjectionTables {
+export function sqlProjectionTables(sql: Sql, generation: GenerationId): ProjectionTables {
   return {
-    devices: deviceTable(sql, of.generation),
-    history: historyTable(sql, of.generation),
-    telemetry: sqlTelemetryTables(sql, of.generation),
-    deadLetters: sqlDeadLetterTable(sql, of),
+    devices: deviceTable(sql, generation.generation),
+    history: historyTable(sql, generation.generation),
+    telemetry: sqlTelemetryTables(sql, generation.generation),
+    deadLetters: sqlDeadLetterTable(sql, generation),
   };
 }
 

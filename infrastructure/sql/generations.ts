@@ -59,7 +59,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
         const building = all.filter(({ status }) => status === 'building');
         const same = building.find((one) => one.version === version && one.device === device);
         const superseded = building.filter((one) => one !== same);
-        for (const of of superseded) await forget(tx, of);
+        for (const generation of superseded) await forget(tx, generation);
         const generation = same?.generation ?? Math.max(...all.map((one) => one.generation)) + 1;
         if (!same)
           await tx.write(
@@ -68,7 +68,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
             ['projection', 'generation', 'version', 'status', 'device', 'created_at'],
             [[projection, generation, version, 'building', device, clock.now()]],
           );
-        await takeUp(tx, { projection, generation }, builder);
+        await acquire(tx, { projection, generation }, builder);
         return { claimed: { generation, resumed: same !== undefined }, superseded };
       });
       // Outside, because MySQL commits with every change of a schema; made again it does no harm.
@@ -78,10 +78,10 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
       return claimed;
     },
 
-    reopen: (of, builder) =>
+    reopen: (generation, builder) =>
       db.transaction(async (tx) => {
-        await freeGenerations(tx, of.projection, builder);
-        await takeUp(tx, of, builder);
+        await freeGenerations(tx, generation.projection, builder);
+        await acquire(tx, generation, builder);
       }),
 
     async report({ projection, generation }, runner, progress) {
@@ -105,34 +105,39 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
         ]);
     },
 
-    async drop(of, builder) {
+    async drop(generation, builder) {
       await db.transaction(async (tx) => {
-        const all = await freeGenerations(tx, of.projection, builder);
-        const found = all.find(({ generation }) => generation === of.generation);
-        if (!found) throw new ReplayRefused(`${of.projection} has no generation ${of.generation}`);
+        const all = await freeGenerations(tx, generation.projection, builder);
+        const found = all.find((candidate) => candidate.generation === generation.generation);
+        if (!found)
+          throw new ReplayRefused(`${generation.projection} has no generation ${generation.generation}`);
         if (found.status === 'active')
           throw new ReplayRefused(
-            `Generation ${of.generation} of ${of.projection} is the active one: readers use it`,
+            `Generation ${generation.generation} of ${generation.projection} is the active one: readers use it`,
           );
-        await forget(tx, of);
+        await forget(tx, generation);
       });
-      await dropGeneration(db, projectionNamed(of.projection), of.generation);
+      await dropGeneration(db, projectionNamed(generation.projection), generation.generation);
     },
 
-    async hold(of, work) {
+    async hold(generation, work) {
       await db.transaction(async (tx) => {
-        const checkpoints = await checkpointsOf(tx, of, tx.dialect === 'mysql' ? ' FOR UPDATE' : '');
-        await work({ ...changesWhileHeld(tx, of), checkpoints, readModels: sqlReadModelsWithin(tx, clock) });
+        const checkpoints = await checkpointsOf(tx, generation, tx.dialect === 'mysql' ? ' FOR UPDATE' : '');
+        await work({
+          ...changesWhileHeld(tx, generation),
+          checkpoints,
+          readModels: sqlReadModelsWithin(tx, clock),
+        });
       });
       const [row] = await db.all<ProjectionRow>(
         `SELECT ${projectionColumns} FROM projections WHERE name = ?`,
-        [of.projection],
+        [generation.projection],
       );
       // MySQL would commit with the first view; analysts' views follow the queries' pointer by a moment.
       if (row && row.published !== row.active) await publish(row);
     },
 
-    digest: (of) => db.snapshot((sql) => digestOf(sql, of)),
+    digest: (generation) => db.snapshot((sql) => digestOf(sql, generation)),
 
     digestsIfAligned: (one, other) =>
       db.snapshot(async (sql) => {
@@ -147,14 +152,14 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
     await db.run('UPDATE projections SET published = ? WHERE name = ?', [active, projection]);
   }
 
-  function changesWhileHeld(tx: Sql, of: GenerationId): Pick<HeldGeneration, 'switchTo' | 'adopt'> {
+  function changesWhileHeld(tx: Sql, generation: GenerationId): Pick<HeldGeneration, 'switchTo' | 'adopt'> {
     return {
       async switchTo(next) {
         await tx.run('UPDATE projections SET active = ? WHERE name = ?', [next.generation, next.projection]);
         await tx.run(`UPDATE generations SET status = 'retired', retired_at = ? ${ofGeneration}`, [
           clock.now(),
-          of.projection,
-          of.generation,
+          generation.projection,
+          generation.generation,
         ]);
         await tx.run(`UPDATE generations SET status = 'active', retired_at = NULL ${ofGeneration}`, [
           next.projection,
@@ -166,8 +171,8 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
       },
 
       async adopt(from, deviceId, stream) {
-        for (const { base, columns } of tablesOf(projectionNamed(of.projection))) {
-          const table = tableOf(base, of.generation);
+        for (const { base, columns } of tablesOf(projectionNamed(generation.projection))) {
+          const table = tableOf(base, generation.generation);
           await tx.run(`DELETE FROM ${table} WHERE device_id = ?`, [deviceId]);
           await tx.run(
             `INSERT INTO ${table} (${columns.join(', ')}) SELECT ${columns.join(', ')} FROM ${tableOf(base, from.generation)}
@@ -176,30 +181,30 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
           );
         }
         await tx.run(`DELETE FROM dead_letters ${ofGeneration} AND stream = ?`, [
-          of.projection,
-          of.generation,
+          generation.projection,
+          generation.generation,
           stream,
         ]);
         await tx.run(`UPDATE dead_letters SET generation = ? ${ofGeneration} AND stream = ?`, [
-          of.generation,
+          generation.generation,
           from.projection,
           from.generation,
           stream,
         ]);
         await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofGeneration}`, [
-          of.projection,
-          of.generation,
+          generation.projection,
+          generation.generation,
         ]);
       },
     };
   }
 
-  async function takeUp(tx: Sql, of: GenerationId, { id: runner }: LeaseOwner): Promise<void> {
+  async function acquire(tx: Sql, generation: GenerationId, { id: runner }: LeaseOwner): Promise<void> {
     await tx.run(`UPDATE generations SET runner = ?, heard_at = ?, outcome = NULL ${ofGeneration}`, [
       runner,
       clock.now(),
-      of.projection,
-      of.generation,
+      generation.projection,
+      generation.generation,
     ]);
   }
 }
@@ -208,7 +213,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
 async function freeGenerations(
   tx: Sql,
   projection: string,
-  { id: runner, isExpired: isGone }: LeaseOwner,
+  { id: runner, isExpired }: LeaseOwner,
 ): Promise<readonly GenerationState[]> {
   const lock = tx.dialect === 'mysql' ? ' FOR UPDATE' : '';
   const [row] = await tx.all(`SELECT name FROM projections WHERE name = ?${lock}`, [projection]);
@@ -218,7 +223,7 @@ async function freeGenerations(
     [projection],
   );
   for (const one of rows)
-    if (one.runner !== null && one.runner !== runner && !isGone(one.runner, one.heardAt ?? 0))
+    if (one.runner !== null && one.runner !== runner && !isExpired(one.runner, one.heardAt ?? 0))
       throw new RebuildUnderWay(projection, one.runner);
   return rows.map(generationState);
 }
@@ -228,22 +233,22 @@ async function forget(tx: Sql, { projection, generation }: GenerationId): Promis
     await tx.run(`DELETE FROM ${table} ${ofGeneration}`, [projection, generation]);
 }
 
-async function digestOf(sql: SqlReader, of: GenerationId): Promise<GenerationDigest> {
+async function digestOf(sql: SqlReader, generation: GenerationId): Promise<GenerationDigest> {
   return {
-    ...of,
-    checkpoints: await checkpointsOf(sql, of, ''),
-    tables: await generationDigest(sql, projectionNamed(of.projection), of.generation),
+    ...generation,
+    checkpoints: await checkpointsOf(sql, generation, ''),
+    tables: await generationDigest(sql, projectionNamed(generation.projection), generation.generation),
   };
 }
 
 async function checkpointsOf(
   sql: SqlQueries,
-  of: GenerationId,
+  generation: GenerationId,
   lock: string,
 ): Promise<ReadonlyMap<number, Position>> {
   const rows = await sql.all<{ part: number; position: Position | null }>(
     `SELECT part, position FROM checkpoints ${ofGeneration}${lock}`,
-    [of.projection, of.generation],
+    [generation.projection, generation.generation],
   );
   return new Map(rows.flatMap(({ part, position }) => (position === null ? [] : [[part, position]])));
 }

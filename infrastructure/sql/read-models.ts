@@ -14,10 +14,11 @@ type Work = Parameters<ReadModels['transact']>[2];
 
 /** The write side of the read models on either engine, each call a transaction of its own. */
 export const sqlReadModels = (db: SqlDatabase, clock: Clock): ReadModels => ({
-  checkpoint: (of, partition) => readCheckpoint(db, of, partition),
-  transact: (of, partition, work, expected) =>
-    db.transaction((tx) => consumeInto(tx, of, partition, work, clock.now(), expected)),
-  repair: (of, partition, work) => db.transaction((tx) => repairIn(tx, of, partition, work, clock.now())),
+  checkpoint: (generation, partition) => readCheckpoint(db, generation, partition),
+  transact: (generation, partition, work, expected) =>
+    db.transaction((tx) => consumeInto(tx, generation, partition, work, clock.now(), expected)),
+  repair: (generation, partition, work) =>
+    db.transaction((tx) => repairIn(tx, generation, partition, work, clock.now())),
 });
 
 /**
@@ -27,9 +28,11 @@ export const sqlReadModels = (db: SqlDatabase, clock: Clock): ReadModels => ({
 export function sqlReadModelsWithin(tx: Sql, clock: Clock): ReadModels {
   let lastTurn: Promise<unknown> = Promise.resolve();
   return {
-    checkpoint: (of, partition) => readCheckpoint(tx, of, partition),
-    transact: (of, partition, work) => inTurn(() => consumeInto(tx, of, partition, work, clock.now())),
-    repair: (of, partition, work) => inTurn(() => repairIn(tx, of, partition, work, clock.now())),
+    checkpoint: (generation, partition) => readCheckpoint(tx, generation, partition),
+    transact: (generation, partition, work) =>
+      inTurn(() => consumeInto(tx, generation, partition, work, clock.now())),
+    repair: (generation, partition, work) =>
+      inTurn(() => repairIn(tx, generation, partition, work, clock.now())),
   };
 
   function inTurn(work: () => Promise<void>): Promise<void> {
@@ -48,59 +51,65 @@ export function sqlReadModelsWithin(tx: Sql, clock: Clock): ReadModels {
   }
 }
 
-async function readCheckpoint(sql: Sql, of: GenerationId, partition: number): Promise<Position | null> {
+async function readCheckpoint(
+  sql: Sql,
+  generation: GenerationId,
+  partition: number,
+): Promise<Position | null> {
   const [row] = await sql.all<LockedCheckpoint>(
     `SELECT position, epoch FROM checkpoints ${ofPartition}`,
-    keyOf(of, partition),
+    keyOf(generation, partition),
   );
   return row?.position ?? null;
 }
 
 async function consumeInto(
   tx: Sql,
-  of: GenerationId,
+  generation: GenerationId,
   partition: number,
   work: Work,
   now: number,
   expected?: LockedCheckpoint,
 ): Promise<void> {
-  const locking = lockCheckpoint(tx, of, partition, now);
+  const locking = lockCheckpoint(tx, generation, partition, now);
   // Looked at after the work, or not at all when that fails itself.
   locking.catch(() => {});
   // MySQL's driver would send what follows although the lock was lost, and the transaction with it.
   const believed = tx.dialect === 'sqlite' ? expected : undefined;
-  const position = await work(sqlProjectionTables(tx, of), believed ?? (await locking));
+  const position = await work(sqlProjectionTables(tx, generation), believed ?? (await locking));
   const locked = await locking;
   if (believed && (locked.position !== believed.position || locked.epoch !== believed.epoch))
-    throw new CheckpointMoved(`Partition ${partition} of ${of.projection} stands at ${locked.position}`);
+    throw new CheckpointMoved(
+      `Partition ${partition} of ${generation.projection} stands at ${locked.position}`,
+    );
   if (position !== locked.position)
     await tx.write(
       'replace',
       'checkpoints',
       ['projection', 'generation', 'part', 'position', 'epoch', 'updated_at'],
-      [[...keyOf(of, partition), position, locked.epoch, now]],
+      [[...keyOf(generation, partition), position, locked.epoch, now]],
     );
 }
 
 async function repairIn(
   tx: Sql,
-  of: GenerationId,
+  generation: GenerationId,
   partition: number,
   work: (tables: ProjectionTables) => Promise<void>,
   now: number,
 ): Promise<void> {
-  await lockCheckpoint(tx, of, partition, now);
-  await work(sqlProjectionTables(tx, of));
-  await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofPartition}`, keyOf(of, partition));
+  await lockCheckpoint(tx, generation, partition, now);
+  await work(sqlProjectionTables(tx, generation));
+  await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofPartition}`, keyOf(generation, partition));
 }
 
 async function lockCheckpoint(
   tx: Sql,
-  of: GenerationId,
+  generation: GenerationId,
   partition: number,
   now: number,
 ): Promise<LockedCheckpoint> {
-  const key = keyOf(of, partition);
+  const key = keyOf(generation, partition);
   const select = `SELECT position, epoch FROM checkpoints ${ofPartition}${tx.dialect === 'mysql' ? ' FOR UPDATE' : ''}`;
   let [row] = await tx.all<LockedCheckpoint>(select, key);
   if (!row) {
@@ -112,7 +121,8 @@ async function lockCheckpoint(
     );
     [row] = await tx.all<LockedCheckpoint>(select, key);
   }
-  if (!row) throw new Error(`The checkpoint of ${of.projection} partition ${partition} cannot be made`);
+  if (!row)
+    throw new Error(`The checkpoint of ${generation.projection} partition ${partition} cannot be made`);
   return row;
 }
 

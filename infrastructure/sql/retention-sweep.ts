@@ -9,7 +9,7 @@ import { countExpired, forUpdate } from './telemetry-tables.ts';
 /** Whole rows, so that those that change are written back by the engine's fastest way. A point's fourth column is when it came. */
 type Row = readonly [deviceId: string, time: number, metrics: string, ...others: SqlValue[]];
 
-export const sqlKeptTables = (db: SqlDatabase): RetentionTables => ({
+export const sqlRetentionTables = (db: SqlDatabase): RetentionTables => ({
   async devices({ generation }, after, limit) {
     const ledger = tableOf('telemetry_ledger', generation);
     const rows = await db.rows<[string]>(
@@ -19,11 +19,12 @@ export const sqlKeptTables = (db: SqlDatabase): RetentionTables => ({
     return rows.map(([deviceId]) => deviceId);
   },
 
-  trim: (of, order) =>
+  trim: (generation, order) =>
     db.transaction(async (tx) => {
-      if (order.shared) await lockCheckpoints(tx, of);
-      const { result, touched } = await trim(tx, of.generation, order);
-      if (order.shared && (await isOpenBucket(tx, of, order, touched))) await bumpEpoch(tx, of);
+      if (order.shared) await lockCheckpoints(tx, generation);
+      const { result, touched } = await trim(tx, generation.generation, order);
+      if (order.shared && (await isOpenBucket(tx, generation, order, touched)))
+        await bumpEpoch(tx, generation);
       return result;
     }),
 
@@ -98,10 +99,10 @@ function judged(rows: readonly Row[], horizonOf: TrimOrder['horizonOf']) {
   for (const row of rows) {
     const [deviceId, at, text, ...others] = row;
     const metrics = Object.entries(JSON.parse(text) as Record<string, unknown>);
-    const kept = metrics.filter(([metric]) => at >= horizonOf(metric));
-    if (kept.length === 0) gone.push(row);
-    else if (kept.length < metrics.length)
-      changed.push([deviceId, at, JSON.stringify(Object.fromEntries(kept)), ...others]);
+    const deviceRetention = metrics.filter(([metric]) => at >= horizonOf(metric));
+    if (deviceRetention.length === 0) gone.push(row);
+    else if (deviceRetention.length < metrics.length)
+      changed.push([deviceId, at, JSON.stringify(Object.fromEntries(deviceRetention)), ...others]);
   }
   return { gone, changed };
 }

@@ -38,10 +38,10 @@ export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): Retenti
       return true;
     }),
 
-  async sweepOf(of) {
+  async sweepOf(generation) {
     const [row] = await db.all<SweepRow>(
       `SELECT ${sweepColumns} FROM retention_sweeps s WHERE s.projection = ? AND s.generation = ?`,
-      [of.projection, of.generation],
+      [generation.projection, generation.generation],
     );
     return row && sweepOf(row);
   },
@@ -55,15 +55,25 @@ export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): Retenti
     return row && sweepOf(row);
   },
 
-  keepSweep: (of, { sweptTo, target, after, removed, endedAt }) =>
+  saveSweep: (generation, { sweptTo, target, after, removed, endedAt }) =>
     db.write(
       'replace',
       'retention_sweeps',
       ['projection', 'generation', 'swept_to', 'target', 'after_device', 'removed', 'ended_at'],
-      [[of.projection, of.generation, sweptTo, target, after, JSON.stringify(removed), endedAt]],
+      [
+        [
+          generation.projection,
+          generation.generation,
+          sweptTo,
+          target,
+          after,
+          JSON.stringify(removed),
+          endedAt,
+        ],
+      ],
     ),
 
-  takeTurn: (runner, isGone) =>
+  acquireLease: (runner, isExpired) =>
     db.transaction(async (tx) => {
       const lock = tx.dialect === 'mysql' ? ' FOR UPDATE' : '';
       const [row] = await tx.all<{ runner: string | null; heardAt: number }>(
@@ -71,7 +81,7 @@ export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): Retenti
         [projection],
       );
       const holder = row?.runner ?? null;
-      if (holder !== null && holder !== runner && !isGone(holder, row?.heardAt ?? 0)) return false;
+      if (holder !== null && holder !== runner && !isExpired(holder, row?.heardAt ?? 0)) return false;
       await tx.write(
         'replace',
         'retention_turn',
@@ -81,7 +91,7 @@ export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): Retenti
       return true;
     }),
 
-  async endTurn(runner) {
+  async releaseLease(runner) {
     await db.run('UPDATE retention_turn SET runner = NULL WHERE projection = ? AND runner = ?', [
       projection,
       runner,
@@ -117,11 +127,11 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
       ]);
       if (rows.length > 0) return true;
     }
-    const letters = await db.rows(
+    const deadLetters = await db.rows(
       `SELECT 1 FROM dead_letters WHERE projection = 'telemetry' AND generation = ? AND stream = ? AND event <> 'null' LIMIT 1`,
       [generation, deviceStream(deviceId)],
     );
-    return letters.length > 0;
+    return deadLetters.length > 0;
   },
 
   removeRest: ({ projection, generation }, deviceId, now) =>

@@ -51,27 +51,27 @@ export const sqlTelemetryQueries = (sql: SqlQueries): TelemetryQueries => ({
 
   async *rollups(level, { scope, metrics, range, order, after }) {
     const table = { base: `telemetry_${level}`, time: 'bucket' } as const;
-    const wanted = metrics && new Set(metrics);
+    const selection = metrics && new Set(metrics);
     const query = { scope, range, order, after, limit: Number.POSITIVE_INFINITY };
     for await (const rows of documentRows(sql, table, query)) {
       const slices: RollupSlice[] = [];
       for (const [deviceId, bucket, text] of rows)
         for (const [metric, stats] of readRollup(text))
-          if (wanted?.has(metric) ?? true) slices.push({ deviceId, metric, bucket, stats });
+          if (selection?.has(metric) ?? true) slices.push({ deviceId, metric, bucket, stats });
       if (slices.length > 0) yield slices;
     }
   },
 
   async latest(scope, { metrics, limit, after = '' }) {
-    const wanted = metrics && new Set(metrics);
+    const selection = metrics && new Set(metrics);
     // Devices may have none of the chosen metrics.
-    const atOnce = wanted ? Math.max(limit, 256) : limit;
+    const atOnce = selection ? Math.max(limit, 256) : limit;
     const found: { deviceId: string; points: Omit<Point, 'deviceId'>[] }[] = [];
     for (let seen = after; ; ) {
       const rows = await withActiveGenerations(sql, (active) => latestRows(sql, active, scope, seen, atOnce));
       for (const [deviceId, text] of rows) {
         const points = [...readLatest(text)]
-          .filter(([metric]) => wanted?.has(metric) ?? true)
+          .filter(([metric]) => selection?.has(metric) ?? true)
           .map(([metric, [value, timestamp]]) => ({ timestamp, metric, value }))
           .sort((a, b) => (a.metric < b.metric ? -1 : 1));
         if (points.length > 0) found.push({ deviceId, points });
@@ -90,8 +90,8 @@ const rangeFrom = ({ timestamp }: PointKey, { range, order }: PointQuery): TimeR
 
 type NamesOf = (metrics: Metrics) => readonly string[];
 
-function namesAmong(wanted: readonly string[]): NamesOf {
-  const sorted = [...new Set(wanted)].sort();
+function namesAmong(names: readonly string[]): NamesOf {
+  const sorted = [...new Set(names)].sort();
   return (metrics) => sorted.filter((name) => Object.hasOwn(metrics, name));
 }
 

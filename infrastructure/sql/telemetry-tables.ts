@@ -74,11 +74,11 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
     async rollups(keys) {
       const rows: RollupRow[] = [];
       for (const level of rollupLevels) {
-        const wanted = keys.filter((key) => key.level === level);
+        const rollupKeys = keys.filter((key) => key.level === level);
         const found = await byKey<StoredRollup>(
           (where) => `SELECT device_id AS deviceId, bucket, metrics FROM ${rollups(level)} WHERE ${where}`,
           'bucket',
-          wanted.map((key) => [key.deviceId, key.bucket]),
+          rollupKeys.map((key) => [key.deviceId, key.bucket]),
         );
         for (const row of found) rows.push(rollupRow(level, row));
       }

@@ -92,6 +92,6 @@ function settle(group: readonly Waiting[], outcome: Outcome): void {
 }
 
 /** The publication as JSON, without making JSON anew of events that came as such. */
-function bodyOf({ events, eventsJson, ...said }: TelemetryPublication): string {
-  return `${JSON.stringify(said).slice(0, -1)},"events":${eventsJson ?? JSON.stringify(events)}}`;
+function bodyOf({ events, eventsJson, ...header }: TelemetryPublication): string {
+  return `${JSON.stringify(header).slice(0, -1)},"events":${eventsJson ?? JSON.stringify(events)}}`;
 }

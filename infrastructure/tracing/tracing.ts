@@ -137,7 +137,7 @@ const linked = (sampler: Sampler): Sampler => ({
   toString: () => `Linked{${sampler}}`,
 });
 
-const tellEvery = 60_000;
+const logEvery = 60_000;
 
 export type ExportLog = {
   /** The exporter, with an eye on what it loses. */
@@ -192,7 +192,7 @@ function seldom(told: (count: number, what: unknown) => void) {
   function add(more: number, what: unknown): void {
     count += more;
     last = what;
-    if (performance.now() - toldAt >= tellEvery) tell();
+    if (performance.now() - toldAt >= logEvery) tell();
   }
 
   function tell(): void {

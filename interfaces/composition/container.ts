@@ -25,7 +25,7 @@ import { sqlProjectionControl } from '../../infrastructure/sql/generations.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/progress-queries.ts';
 import { sqlReadModels } from '../../infrastructure/sql/read-models.ts';
 import { sqlErasedDevices, sqlRetentionRecords } from '../../infrastructure/sql/retention.ts';
-import { sqlKeptTables } from '../../infrastructure/sql/retention-sweep.ts';
+import { sqlRetentionTables } from '../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
 import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
 import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
@@ -83,7 +83,7 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
       (db, clock) => sqlRetentionRecords(db, clock.now),
       [s.database, s.clock],
     );
-    bind(s.keptTables).toResolvedValue(sqlKeptTables, [s.database]);
+    bind(s.keptTables).toResolvedValue(sqlRetentionTables, [s.database]);
     bind(s.retention).toResolvedValue(currentRetention, [s.retentionRecords, s.clock]);
     bind(s.auditTables).toResolvedValue(sqlAuditTables, [s.database]);
     bind(s.auditOutcomes).toResolvedValue(sqlAuditOutcomes, [s.database]);

@@ -1,7 +1,7 @@
 import type { Container } from 'inversify';
 import { createKey } from '../../application/api-keys.ts';
 import type { DeviceCommands } from '../../application/devices/device-commands.ts';
-import { type Operations, replay } from '../../application/operations/operations.ts';
+import { type Operations, operations } from '../../application/operations/operations.ts';
 import type { ApiKey } from '../../application/ports/api-keys.ts';
 import type { EventSource, Position, Positioned } from '../../application/ports/event-source.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
@@ -124,7 +124,7 @@ export async function replayOf(container: Container, doing: string): Promise<Ope
     container.getAsync(s.auditOutcomes),
     container.getAsync(s.directory),
   ]);
-  return replay(
+  return operations(
     Object.fromEntries(projections) as Record<ProjectionName, ProjectionPipeline>,
     await replayPorts(container),
     { source, tables, outcomes },

@@ -28,36 +28,37 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
   return {
     admit(req, route, context) {
       if (route.scope === 'public') return undefined;
-      const text = shownText(req);
+      const text = credentialText(req);
       // Most requests of a system without keys: they must not wait even for a promise.
       if (text === undefined && isOpen(route)) return undefined;
       return identify(text, route, context);
     },
   };
 
-  function isOpen({ orBy }: Route): boolean {
+  function isOpen({ alsoAccepts: orBy }: Route): boolean {
     return !keys.isAuthRequired() && !(orBy === 'metrics-token' && metricsHash !== undefined);
   }
 
   async function identify(text: string | undefined, route: Route, context: RequestContext): Promise<void> {
     if (text === undefined) throw unidentified('Show an API key as `Authorization: Bearer …` or `X-API-Key`');
-    if (route.orBy === 'metrics-token' && metricsHash !== undefined)
+    if (route.alsoAccepts === 'metrics-token' && metricsHash !== undefined)
       if (credentials.same(credentials.hash(text), metricsHash)) return;
 
-    const shown = credentials.read(text);
-    if (shown?.kind === 'device') {
-      if (!(await isTokenOf(shown.subject, shown.hash))) throw unidentified('The device token is not good');
-      if (route.orBy !== 'device-token')
+    const credential = credentials.read(text);
+    if (credential?.kind === 'device') {
+      if (!(await isTokenOf(credential.subject, credential.hash)))
+        throw unidentified('The device token is not good');
+      if (route.alsoAccepts !== 'device-token')
         throw new HttpProblem('scope-missing', 'A device token is good for sending readings only', {
           members: { scope: route.scope },
         });
-      context.identity = { is: 'device', deviceId: shown.subject };
-      context.caller = { ...context.caller, actor: `device:${shown.subject}` };
+      context.identity = { is: 'device', deviceId: credential.subject };
+      context.caller = { ...context.caller, actor: `device:${credential.subject}` };
       return;
     }
 
     if (isOpen(route)) return;
-    const key = shown && (await keys.find(shown));
+    const key = credential && (await keys.find(credential));
     if (!key) throw unidentified('The API key is unknown, revoked or expired');
     context.identity = { is: 'key', key };
     context.caller = { ...context.caller, actor: key.name };
@@ -72,7 +73,7 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
 }
 
 /** RFC 6750 for `Authorization`; other schemes are some proxy's business, not ours. */
-function shownText({ headers }: IncomingMessage): string | undefined {
+function credentialText({ headers }: IncomingMessage): string | undefined {
   const { authorization, 'x-api-key': key } = headers;
   const bearer = authorization === undefined ? undefined : /^Bearer +(\S+)$/i.exec(authorization)?.[1];
   return bearer ?? (typeof key === 'string' ? key : undefined);

@@ -9,7 +9,7 @@ import type { RequestMetrics } from './http-metrics.ts';
 import { HttpProblem, problems, type ValidationIssue } from './problems.ts';
 import { contextOf, correlationHeader, openContext, unmatchedRoute } from './request-context.ts';
 import type { Route, RouteResponse } from './route.ts';
-import { parse, queryOf, refuseFaults } from './validation.ts';
+import { parse, queryOf, rejectIssues } from './validation.ts';
 
 type AppParts = {
   readonly ids: Ids;
@@ -49,7 +49,7 @@ function open({ ids, log, requests }: AppParts): RequestHandler {
       const seconds = (performance.now() - context.startedAt) / 1000;
       const status = res.writableFinished ? res.statusCode : 'aborted';
       const { route } = context;
-      requests.answered(req.method, route, status, seconds);
+      requests.responded(req.method, route, status, seconds);
       const { correlationId } = context.caller;
       log.debug({ correlationId, method: req.method, route, status, seconds }, 'Request answered');
     });
@@ -93,10 +93,10 @@ function unmatched(routes: readonly Route[]): RequestHandler {
 
 function matches(template: string, path: string): boolean {
   const wanted = template.split('/');
-  const given = path.split('/');
+  const present = path.split('/');
   return (
-    wanted.length === given.length &&
-    wanted.every((part, i) => (part.startsWith(':') ? given[i] !== '' : part === given[i]))
+    wanted.length === present.length &&
+    wanted.every((part, i) => (part.startsWith(':') ? present[i] !== '' : part === present[i]))
   );
 }
 
@@ -110,15 +110,15 @@ export function routeHandler(route: Route, maxBodyBytes: number, access: Access)
     context.route = route.path;
     const admission = access.admit(req, route, context);
     if (admission) await admission;
-    const faults: ValidationIssue[] = [];
-    const params = route.params ? parse(route.params, req.params, 'path', faults) : {};
-    const headers = route.headers ? parse(route.headers, req.headers, 'header', faults) : {};
-    const asked = req.url.includes('?') || route.query ? parse(query, queryOf(req.url), 'query', faults) : {};
-    const body = await bodyOf(req, route, maxBodyBytes, faults);
-    refuseFaults(faults);
+    const issues: ValidationIssue[] = [];
+    const params = route.params ? parse(route.params, req.params, 'path', issues) : {};
+    const headers = route.headers ? parse(route.headers, req.headers, 'header', issues) : {};
+    const asked = req.url.includes('?') || route.query ? parse(query, queryOf(req.url), 'query', issues) : {};
+    const body = await bodyOf(req, route, maxBodyBytes, issues);
+    rejectIssues(issues);
     const exchange = { req, res, context, params, headers, query: asked, body };
-    const answer = await route.handle(exchange as Parameters<Route['handle']>[0]);
-    if (answer) send(res, answer);
+    const response = await route.handle(exchange as Parameters<Route['handle']>[0]);
+    if (response) send(res, response);
   };
 }
 
@@ -126,11 +126,11 @@ async function bodyOf(
   req: Request,
   { body }: Route,
   maxBodyBytes: number,
-  faults: ValidationIssue[],
+  issues: ValidationIssue[],
 ): Promise<unknown> {
   if (body?.as !== 'json') return undefined;
   const value = await readJson(req, maxBodyBytes, body.optional ?? false);
-  return value === undefined ? undefined : parse(body.schema, value, 'body', faults);
+  return value === undefined ? undefined : parse(body.schema, value, 'body', issues);
 }
 
 function send(res: Response, { status, headers, json }: RouteResponse): void {

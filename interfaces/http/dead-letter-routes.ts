@@ -28,9 +28,9 @@ const summary = z
   })
   .meta({ id: 'DeadLetter' });
 
-export const lettersAnswer = z.strictObject({ deadLetters: z.array(summary) });
+export const deadLettersResponse = z.strictObject({ deadLetters: z.array(summary) });
 
-export const letterAnswer = summary
+export const deadLetterResponse = summary
   .extend({ stack: z.string().nullable(), event: z.unknown() })
   .meta({ id: 'DeadLetterEvent' });
 
@@ -57,8 +57,12 @@ export const retriedAnswer = z.strictObject({
 });
 
 /** A letter as it is, with times that can be read. */
-export const letterJson = <Letter extends DeadLetterSummary>({ parkedAt, discarded, ...letter }: Letter) => ({
-  ...letter,
+export const deadLetterJson = <Letter extends DeadLetterSummary>({
+  parkedAt,
+  discarded,
+  ...deadLetter
+}: Letter) => ({
+  ...deadLetter,
   parkedAt: isoTime(parkedAt),
   discarded: discarded && { ...discarded, at: isoTime(discarded.at) },
 });
@@ -76,7 +80,7 @@ const choice = {
 };
 
 export function deadLetterRoutes({
-  replay: { deadLetters: letters, desk },
+  replay: { deadLetters, deadLetterOperations: operations },
 }: OperatorServices): readonly Route[] {
   const common = { tag: 'Operation', scope: 'operate' } as const;
   return [
@@ -98,16 +102,19 @@ export function deadLetterRoutes({
         limit: integer(1, 1000).default(100).meta({ description: 'Letters at most; 100 when absent.' }),
         after: id.optional().meta({ description: 'The last id already seen.' }),
       }),
-      answers: {
+      responses: {
         200: {
           description: 'A page; the last `id` in `after` gives the next.',
-          content: { 'application/json': lettersAnswer },
+          content: { 'application/json': deadLettersResponse },
         },
       },
       async handle({ query: { limit, after, discarded, ...given } }) {
         const filter = { ...defined(given), discarded: discarded === 'true' };
         const page = { limit, ...(after !== undefined && { after }) };
-        return { status: 200, json: { deadLetters: (await letters.list(filter, page)).map(letterJson) } };
+        return {
+          status: 200,
+          json: { deadLetters: (await deadLetters.list(filter, page)).map(deadLetterJson) },
+        };
       },
     }),
 
@@ -116,13 +123,13 @@ export function deadLetterRoutes({
       method: 'get',
       path: '/api/v1/dead-letters/counts',
       summary: 'Count waiting and discarded dead letters by projection and cause',
-      answers: {
+      responses: {
         200: {
           description: 'As it is now.',
           content: { 'application/json': countsAnswer },
         },
       },
-      handle: async () => ({ status: 200, json: { counts: await letters.counts() } }),
+      handle: async () => ({ status: 200, json: { counts: await deadLetters.counts() } }),
     }),
 
     route({
@@ -131,12 +138,14 @@ export function deadLetterRoutes({
       path: '/api/v1/dead-letters/:id',
       summary: 'Get a dead letter: the event, its error, its position in the log',
       params: z.strictObject({ id: id.meta({ description: 'As the list tells it.' }) }),
-      answers: { 200: { description: 'All that is known.', content: { 'application/json': letterAnswer } } },
+      responses: {
+        200: { description: 'All that is known.', content: { 'application/json': deadLetterResponse } },
+      },
       problems: ['not-found'],
       async handle({ params }) {
-        const letter = await letters.find(params.id);
-        if (!letter) throw new HttpProblem('not-found', `There is no dead letter ${params.id}`);
-        return { status: 200, json: letterJson(letter) };
+        const deadLetter = await deadLetters.find(params.id);
+        if (!deadLetter) throw new HttpProblem('not-found', `There is no dead letter ${params.id}`);
+        return { status: 200, json: deadLetterJson(deadLetter) };
       },
     }),
 
@@ -156,7 +165,7 @@ export function deadLetterRoutes({
             .meta({ description: 'Every letter there is.' }),
         }),
       },
-      answers: {
+      responses: {
         200: {
           description: 'What became of each stream.',
           content: { 'application/json': retriedAnswer },
@@ -165,7 +174,8 @@ export function deadLetterRoutes({
       problems: ['replay-refused'],
       async handle({ body }) {
         const streams: Retried[] = [];
-        for (const one of choicesOf(body)) for await (const stream of desk.retry(one)) streams.push(stream);
+        for (const one of choicesOf(body))
+          for await (const stream of operations.retry(one)) streams.push(stream);
         return { status: 200, json: { streams } };
       },
     }),
@@ -182,7 +192,7 @@ export function deadLetterRoutes({
           reason: text(500).meta({ description: 'Why, for those who audit.' }),
         }),
       },
-      answers: {
+      responses: {
         200: {
           description: 'Done.',
           content: { 'application/json': z.strictObject({ discarded: z.int() }) },
@@ -193,7 +203,7 @@ export function deadLetterRoutes({
         let discarded = 0;
         for (const one of choicesOf(chosen)) {
           if (!('id' in one) && !('stream' in one)) throw whichOne();
-          discarded += await desk.discard(one, { by: context.caller.actor, reason });
+          discarded += await operations.discard(one, { by: context.caller.actor, reason });
         }
         return { status: 200, json: { discarded } };
       },

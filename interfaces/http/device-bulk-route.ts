@@ -24,7 +24,7 @@ import { type Route, route } from './route.ts';
 import { explain } from './validation.ts';
 
 /** Enough for the event store to write many in one go. */
-const atOnce = 64;
+const concurrency = 64;
 
 const outcome = z
   .strictObject({
@@ -64,7 +64,7 @@ export function deviceBulkRoute(
       description: `Up to ${limits.items} devices.`,
       types: ['application/json', 'application/x-ndjson'],
     },
-    answers: {
+    responses: {
       200: {
         description: 'One outcome an item, in their order.',
         content: { 'application/json': z.strictObject({ outcomes: z.array(outcome) }) },
@@ -96,7 +96,7 @@ export function deviceBulkRoute(
       }
     }
     const waiting = byDevice.values();
-    await Promise.all(Array.from({ length: atOnce }, registerWaiting));
+    await Promise.all(Array.from({ length: concurrency }, registerWaiting));
     return outcomes;
 
     /** Items of one device keep their order: the first of them is the one to be registered. */

@@ -9,7 +9,6 @@ import type { Ids } from '../../application/ports/system.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
 import { registrationOf } from './device-bulk-route.ts';
 import {
-  answerDevice,
   changes,
   commandHeaders,
   deviceAddress,
@@ -22,6 +21,7 @@ import {
   registeredDevice,
   registration,
   registrationHeaders,
+  respondWithDevice,
 } from './device-schemas.ts';
 import type { RequestContext } from './request-context.ts';
 import { type BodySpec, type Route, route } from './route.ts';
@@ -40,7 +40,7 @@ export function deviceCommandRoutes(
     summary: 'Register a device',
     headers: registrationHeaders,
     body: { as: 'json', schema: registration },
-    answers: {
+    responses: {
       201: deviceAnswer(
         'The device as it was registered.',
         { Location: 'The address of the device.' },
@@ -50,12 +50,12 @@ export function deviceCommandRoutes(
     problems: ['device-already-registered', 'idempotency-key-reused', 'concurrent-changes'],
     async handle({ body, headers, context }) {
       const asked = registrationOf(body, ids, credentials, headers['idempotency-key']);
-      const answer = await commands.handle(asked.command, contextOfCommand(context, headers));
+      const result = await commands.handle(asked.command, contextOfCommand(context, headers));
       const Location = deviceAddress(asked.deviceId);
       return {
         status: 201,
-        headers: { ...answerDevice(answer).headers, Location },
-        json: asked.told(answer),
+        headers: { ...respondWithDevice(result).headers, Location },
+        json: asked.told(result),
       };
     },
   });
@@ -71,17 +71,17 @@ export function deviceCommandRoutes(
     params: deviceParams,
     headers: commandHeaders.pick({ 'if-match': true }),
     body: { ...json(z.strictObject({})), optional: true },
-    answers: {
+    responses: {
       200: deviceAnswer('The device, and its token.', {}, positionedDevice.extend({ token: deviceToken })),
     },
     problems: ['device-not-registered', 'device-decommissioned', 'stale-revision', 'concurrent-changes'],
     async handle({ params: { deviceId }, headers, context }) {
       const { secret, hash } = credentials.issue('device', deviceId);
       const command = { type: 'IssueDeviceToken', deviceId, tokenHash: hash } as const;
-      const { json, ...answer } = answerDevice(
+      const { json, ...result } = respondWithDevice(
         await commands.handle(command, contextOfCommand(context, headers)),
       );
-      return { ...answer, json: { ...(json as object), token: secret } };
+      return { ...result, json: { ...(json as object), token: secret } };
     },
   });
 
@@ -96,10 +96,10 @@ export function deviceCommandRoutes(
     params: deviceParams,
     headers: commandHeaders,
     body: json(erasure),
-    answers: { 200: deviceAnswer('What is left of the device.') },
+    responses: { 200: deviceAnswer('What is left of the device.') },
     problems: ['device-not-registered', 'stale-revision', 'idempotency-key-reused', 'concurrent-changes'],
     handle: async ({ params, body, headers, context }) =>
-      answerDevice(await erase(params.deviceId, body.reason, contextOfCommand(context, headers))),
+      respondWithDevice(await erase(params.deviceId, body.reason, contextOfCommand(context, headers))),
   });
 
   return [
@@ -162,7 +162,7 @@ export function deviceCommandRoutes(
       params: deviceParams,
       headers: commandHeaders,
       body,
-      answers: { 200: deviceAnswer('The device as it is now; unchanged when it was so already.') },
+      responses: { 200: deviceAnswer('The device as it is now; unchanged when it was so already.') },
       problems: [
         'device-not-registered',
         'device-decommissioned',
@@ -171,7 +171,7 @@ export function deviceCommandRoutes(
         'concurrent-changes',
       ],
       handle: async ({ params, body, headers, context }) =>
-        answerDevice(
+        respondWithDevice(
           await commands.handle(commandOf(params.deviceId, body), contextOfCommand(context, headers)),
         ),
     });

@@ -7,7 +7,6 @@ import { Rejection } from '../../domain/decider.ts';
 import { consistencyHeaders, consistencyParameters, consistent } from './consistency.ts';
 import { cursorParameter, cursors, next, nextLink, pageOf } from './cursor.ts';
 import {
-  answerDevice,
   device,
   deviceAnswer,
   deviceParams,
@@ -16,6 +15,7 @@ import {
   etag,
   historyEntry,
   labelKey,
+  respondWithDevice,
 } from './device-schemas.ts';
 import { isoTimeForm } from './iso-time.ts';
 import { type Route, route } from './route.ts';
@@ -65,7 +65,7 @@ export function deviceQueryRoutes(
           .optional()
           .meta({ description: 'Answer 304 when the device still has this `ETag`.', examples: ['"3"'] }),
       }),
-      answers: {
+      responses: {
         200: deviceAnswer('The device.', consistencyHeaders),
         304: { description: 'The device still has the given `ETag`.' },
       },
@@ -74,12 +74,12 @@ export function deviceQueryRoutes(
         const found = await history.deviceAt(deviceId, query.at ?? 'now');
         if (!found) throw notRegistered(deviceId, query.at ? ' at that moment' : '');
         const fresh = { 'Fieldlog-Position': devicePosition(found.position), 'Fieldlog-Lag': '0' };
-        const answer = answerDevice(found);
+        const result = respondWithDevice(found);
         const known = matches(headers['if-none-match'], etag(found.device.revision));
         return {
           status: known ? 304 : 200,
-          headers: { ...answer.headers, ...fresh },
-          ...(!known && { json: answer.json }),
+          headers: { ...result.headers, ...fresh },
+          ...(!known && { json: result.json }),
         };
       },
     }),
@@ -92,7 +92,7 @@ export function deviceQueryRoutes(
       summary: 'List the changes of a device: who, what, when',
       params: deviceParams,
       query: consistencyParameters.extend(page.shape),
-      answers: {
+      responses: {
         200: {
           description: 'In order of revision.',
           content: { 'application/json': z.strictObject({ history: z.array(historyEntry), next }) },
@@ -125,7 +125,7 @@ export function deviceQueryRoutes(
       tag: 'Devices',
       summary: 'List devices',
       query: consistencyParameters.extend({ ...deviceFilterParameters.shape, ...page.shape }),
-      answers: {
+      responses: {
         200: {
           description: 'In order of device id.',
           content: { 'application/json': z.strictObject({ devices: z.array(device), next }) },

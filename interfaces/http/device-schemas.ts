@@ -89,10 +89,10 @@ export function positioned({ device, position }: Positioned): z.output<typeof po
   return { deviceId, ...others, position: devicePosition(position) };
 }
 
-export const answerDevice = (answer: Positioned): RouteResponse => ({
+export const respondWithDevice = (result: Positioned): RouteResponse => ({
   status: 200,
-  headers: { ETag: etag(answer.device.revision) },
-  json: positioned(answer),
+  headers: { ETag: etag(result.device.revision) },
+  json: positioned(result),
 });
 
 export const etag = (revision: number): string => `"${revision}"`;

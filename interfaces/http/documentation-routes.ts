@@ -37,7 +37,7 @@ export function documentationRoutes(others: readonly Route[], version: string): 
       scope: 'public',
       tag: 'Operation',
       summary: 'Get this document (OpenAPI 3.1)',
-      answers: {
+      responses: {
         200: {
           description: 'The document.',
           content: { 'application/json': z.record(z.string(), z.unknown()) },
@@ -55,7 +55,7 @@ export function documentationRoutes(others: readonly Route[], version: string): 
       scope: 'public',
       tag: 'Operation',
       summary: 'Interactive API documentation',
-      answers: { 200: { description: 'A page.', content: { 'text/html': z.string() } } },
+      responses: { 200: { description: 'A page.', content: { 'text/html': z.string() } } },
       async handle({ res }) {
         res.type('text/html').end(page);
         return undefined;
@@ -69,7 +69,7 @@ export function documentationRoutes(others: readonly Route[], version: string): 
       tag: 'Operation',
       summary: 'Assets of the documentation page',
       params: z.strictObject({ asset: z.string() }),
-      answers: { 200: { description: 'Script, style or image.', content: { '*/*': z.string() } } },
+      responses: { 200: { description: 'Script, style or image.', content: { '*/*': z.string() } } },
       problems: ['not-found'],
       async handle({ res, params: { asset } }) {
         if (asset === 'start.js') res.type('text/javascript').end(start);

@@ -29,7 +29,7 @@ export function operationRoutes(operation: Operation): readonly Route[] {
       summary: 'Liveness: the process answers and its projectors make progress',
       description:
         '503 while a projector of this process stands still although events wait; the servers it depends on are not asked.',
-      answers: {
+      responses: {
         200: {
           description: 'It does.',
           content: { 'application/json': z.strictObject({ status: z.literal('live'), version: z.string() }) },
@@ -49,10 +49,10 @@ export function operationRoutes(operation: Operation): readonly Route[] {
       method: 'get',
       path: '/metrics',
       scope: 'operate',
-      orBy: 'metrics-token',
+      alsoAccepts: 'metrics-token',
       tag: 'Operation',
       summary: 'Metrics for Prometheus',
-      answers: { 200: { description: 'Text format 0.0.4.', content: { 'text/plain': z.string() } } },
+      responses: { 200: { description: 'Text format 0.0.4.', content: { 'text/plain': z.string() } } },
       async handle({ res }) {
         const texts = await Promise.all([metrics.metrics(), ...moreMetrics.map((read) => read())]);
         res.set('Content-Type', metrics.contentType).end(texts.join('\n'));
@@ -94,7 +94,7 @@ export function readinessRoute({ checks, needed, log, closing }: Readiness): Rou
         .optional()
         .meta({ description: `One of \`checks\`: ${names.join(', ')}.` }),
     }),
-    answers: {
+    responses: {
       200: {
         description: 'They can.',
         content: {
@@ -214,6 +214,6 @@ export const statusRoute = (
     scope: 'operate',
     tag: 'Operation',
     summary: 'Progress of the projections, consumer lag, dead letters and the ledger',
-    answers: { 200: { description: 'As it is now.', content: { 'application/json': status } } },
+    responses: { 200: { description: 'As it is now.', content: { 'application/json': status } } },
     handle: async () => ({ status: 200, json: await systemStatus(progress, freshness, records) }),
   });

@@ -1,7 +1,7 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 
 export type RequestMetrics = {
-  answered(method: string, route: string, status: number | 'aborted', seconds: number): void;
+  responded(method: string, route: string, status: number | 'aborted', seconds: number): void;
 };
 
 export type ReadingMetrics = {
@@ -21,7 +21,7 @@ export function requestMetrics(registry: Registry): RequestMetrics {
     registers: [registry],
   });
   return {
-    answered(method, route, status, seconds) {
+    responded(method, route, status, seconds) {
       duration.observe({ method: knownMethods.has(method) ? method : 'other', route, status }, seconds);
     },
   };

@@ -73,8 +73,10 @@ export function openApi(routes: readonly Route[], version: string): Json {
       ],
       ...(body && { requestBody: requestBody(body) }),
       responses: {
-        ...Object.fromEntries(Object.entries(route.answers).map(([status, spec]) => [status, answer(spec)])),
-        ...problemAnswers(route),
+        ...Object.fromEntries(
+          Object.entries(route.responses).map(([status, spec]) => [status, response(spec)]),
+        ),
+        ...problemResponses(route),
       },
     };
   }
@@ -110,7 +112,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
     return { required: true, description: body.description, content: Object.fromEntries(content) };
   }
 
-  function answer({ description, content = {}, headers = {} }: ResponseSpec): Json {
+  function response({ description, content = {}, headers = {} }: ResponseSpec): Json {
     const told = { ...headers, [correlationHeader]: 'The id of the request in the logs.' };
     return {
       description,
@@ -126,7 +128,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
     };
   }
 
-  function problemAnswers(route: Route): Record<string, Json> {
+  function problemResponses(route: Route): Record<string, Json> {
     const kinds = Map.groupBy(problemsOf(route), (kind) => problemKinds[kind].status);
     const entries = [...kinds].map(([status, of]) => [
       status,
@@ -178,7 +180,7 @@ const others = {
   'metrics-token': ', or the token for metrics',
 } as const;
 
-const permission = ({ scope, orBy }: Route): string | undefined =>
+const permission = ({ scope, alsoAccepts: orBy }: Route): string | undefined =>
   scope === 'public'
     ? undefined
     : `Once there are API keys, needs one of the scope \`${scope}\`${orBy ? others[orBy] : ''}.`;

@@ -77,13 +77,13 @@ export class HttpProblem extends Error {
 /** Who made more mistakes than this will find the pattern. */
 export const maxReportedIssues = 100;
 
-export function invalidRequest(faults: readonly ValidationIssue[]): HttpProblem {
-  const told = faults.slice(0, maxReportedIssues);
-  const [first] = told;
+export function invalidRequest(issues: readonly ValidationIssue[]): HttpProblem {
+  const reported = issues.slice(0, maxReportedIssues);
+  const [first] = reported;
   const where = first && `${first.in}${first.path}`;
-  const more = faults.length > 1 ? ` (and ${faults.length - 1} more)` : '';
+  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : '';
   return new HttpProblem('invalid-request', `${where}: ${first?.detail}${more}`, {
-    members: { errors: told },
+    members: { errors: reported },
   });
 }
 

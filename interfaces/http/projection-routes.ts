@@ -44,7 +44,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
       method: 'get',
       path: '/api/v1/projections',
       summary: 'List projections with their generations',
-      answers: {
+      responses: {
         200: {
           description: 'As they are now.',
           content: { 'application/json': z.strictObject({ projections: z.array(projectionAnswer) }) },
@@ -62,7 +62,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
       path: '/api/v1/projections/:name',
       summary: 'Get a projection and the progress of its rebuild',
       params,
-      answers: { 200: one },
+      responses: { 200: one },
       problems: ['not-found'],
       handle: async ({ params: { name } }) => answer(await find(name)),
     }),
@@ -76,7 +76,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
       query: z.strictObject({
         generation: integer(1, 1_000_000_000).optional().meta({ description: 'The active one when absent.' }),
       }),
-      answers: { 200: { description: 'At one moment.', content: { 'application/json': digestAnswer } } },
+      responses: { 200: { description: 'At one moment.', content: { 'application/json': digestAnswer } } },
       problems: ['not-found', 'replay-refused'],
       async handle({ params: { name }, query: { generation } }) {
         known(name);
@@ -115,7 +115,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
         summary: paused ? 'Pause the projection' : 'Resume the projection',
         params,
         body: { as: 'json', schema: z.strictObject({}), optional: true },
-        answers: { 200: one },
+        responses: { 200: one },
         problems: ['not-found'],
         async handle({ params: { name } }) {
           known(name);
@@ -139,7 +139,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
             .meta({ description: 'Its number.' }),
         }),
       },
-      answers: { 200: one },
+      responses: { 200: one },
       problems: ['not-found', 'replay-refused', 'rebuild-under-way'],
       async handle({ params: { name }, body: { generation } }) {
         known(name);
@@ -160,7 +160,7 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
       summary,
       params,
       body: { as: 'json', schema, optional: true },
-      answers: { 202: started },
+      responses: { 202: started },
       problems: ['not-found', 'replay-refused', 'rebuild-under-way', 'history-expired'],
       async handle({ params: { name }, body }) {
         known(name);
@@ -212,7 +212,7 @@ export const auditRoute = ({ tasks }: OperatorServices): Route =>
       from: time.optional().meta({ description: 'Days of arrival from the one on in which this is.' }),
       to: time.optional().meta({ description: 'And before this.' }),
     }),
-    answers: { 200: { description: 'What was found.', content: { 'application/json': auditAnswer } } },
+    responses: { 200: { description: 'What was found.', content: { 'application/json': auditAnswer } } },
     async handle({ res, query: { device, from, to } }) {
       const found = await tasks.audit({ deviceId: device, from, to }, abortOnClose(res));
       return { status: 200, json: auditJson(found) };
@@ -221,6 +221,6 @@ export const auditRoute = ({ tasks }: OperatorServices): Route =>
 
 /** What operators do with read models: what is soon done here, what takes long beside the requests. */
 export type OperatorServices = {
-  readonly replay: Pick<Operations, 'list' | 'setPaused' | 'drop' | 'deadLetters' | 'desk'>;
+  readonly replay: Pick<Operations, 'list' | 'setPaused' | 'drop' | 'deadLetters' | 'deadLetterOperations'>;
   readonly tasks: ReplayTasks;
 };

@@ -54,7 +54,7 @@ type RouteOf<
   /** What an API key must be allowed to do to call the route; `public` is for anybody who reaches it. */
   readonly scope: Scope | 'public';
   /** What else is accepted in the place of a key. */
-  readonly orBy?: 'device-token' | 'metrics-token';
+  readonly alsoAccepts?: 'device-token' | 'metrics-token';
   readonly tag: 'Devices' | 'Telemetry' | 'Operation';
   readonly summary: string;
   readonly description?: string;
@@ -64,7 +64,7 @@ type RouteOf<
   readonly headers?: Headers;
   readonly body?: BodySpec<Body>;
   /** By status, every way the route succeeds. */
-  readonly answers: Readonly<Record<number, ResponseSpec>>;
+  readonly responses: Readonly<Record<number, ResponseSpec>>;
   /** What can go wrong beyond what can go wrong with every route of this form. */
   readonly problems?: readonly ProblemKind[];
   handle(

@@ -33,7 +33,7 @@ const parameters = consistencyParameters.extend(seriesParameters);
 const deviceParameters = parameters.extend(recordedAtParameter);
 type Query = z.output<typeof parameters> & { readonly asRecordedAt?: number | undefined };
 
-const answers = {
+const seriesResponses = {
   200: rowsAnswer('Points, or buckets with `interval`.', z.union([pointsAnswer, bucketsAnswer])),
 };
 
@@ -55,7 +55,7 @@ export function telemetrySeriesRoutes({
       summary: 'Query telemetry of a device',
       params: deviceParams,
       query: deviceParameters.superRefine(checkSeries),
-      answers,
+      responses: seriesResponses,
       problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected', 'history-not-read'],
       async handle(exchange) {
         const { deviceId } = exchange.params;
@@ -72,7 +72,7 @@ export function telemetrySeriesRoutes({
       summary: 'Query telemetry across devices',
       description: 'Points by device id, then by time; buckets by time, over all devices together.',
       query: parameters.extend(deviceFilterParameters.shape).superRefine(checkSeries),
-      answers,
+      responses: seriesResponses,
       problems: ['not-acceptable', 'not-yet-projected'],
       handle: (exchange) => series(exchange, { devices: deviceFilterOf(exchange.query) }),
     }),
@@ -96,7 +96,7 @@ export function telemetrySeriesRoutes({
     const { from = readingLimits.earliest, to = readingLimits.latest + 1 } = query;
     const cursor = cursors(ids, ['points', scope, metrics, from, to, order, asRecordedAt], pointKey);
     const after = cursor.read(query.cursor);
-    const wanted = {
+    const selection = {
       range: { from, to },
       order,
       limit: limit + 1,
@@ -105,8 +105,8 @@ export function telemetrySeriesRoutes({
     };
     const points =
       asRecordedAt !== undefined && 'deviceId' in scope
-        ? asRecorded({ ...wanted, deviceId: scope.deviceId, recordedAt: asRecordedAt }, abortOnClose(res))
-        : telemetry.points({ ...wanted, scope });
+        ? asRecorded({ ...selection, deviceId: scope.deviceId, recordedAt: asRecordedAt }, abortOnClose(res))
+        : telemetry.points({ ...selection, scope });
     return firstPage(points, limit, ({ deviceId, timestamp, metric }) =>
       cursor.write({ deviceId, timestamp, metric }),
     );
@@ -140,7 +140,7 @@ const fleetLatestParameters = latestParameters.extend({
 type LatestQuery = z.output<typeof latestParameters> &
   Partial<Pick<z.output<typeof fleetLatestParameters>, 'limit' | 'cursor'>>;
 
-const latestAnswers = { 200: rowsAnswer('The newest point of each metric.', pointsAnswer) };
+const latestResponses = { 200: rowsAnswer('The newest point of each metric.', pointsAnswer) };
 
 export function telemetryLatestRoutes({
   history,
@@ -157,7 +157,7 @@ export function telemetryLatestRoutes({
       summary: 'Get the latest point of each metric of a device',
       params: deviceParams,
       query: latestParameters,
-      answers: latestAnswers,
+      responses: latestResponses,
       problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected'],
       async handle(exchange) {
         const { deviceId } = exchange.params;
@@ -174,7 +174,7 @@ export function telemetryLatestRoutes({
       summary: 'Get the latest points across devices',
       description: 'By device id. A page holds all of a device or none of it.',
       query: fleetLatestParameters,
-      answers: latestAnswers,
+      responses: latestResponses,
       problems: ['not-acceptable', 'not-yet-projected'],
       handle: (exchange) => latest(exchange, { devices: deviceFilterOf(exchange.query) }),
     }),

@@ -64,7 +64,7 @@ export function telemetryIngestRoute(
     method: 'post',
     path: '/api/v1/telemetry',
     scope: 'telemetry:write',
-    orBy: 'device-token',
+    alsoAccepts: 'device-token',
     tag: 'Telemetry',
     summary: 'Send readings',
     description:
@@ -76,7 +76,7 @@ export function telemetryIngestRoute(
       description: `One reading, or up to ${limits.items}. May be compressed: \`Content-Encoding: gzip\`.`,
       types: ['application/json', 'application/x-ndjson'],
     },
-    answers: {
+    responses: {
       202: {
         description: 'At least one reading was accepted.',
         content: { 'application/json': ingestAnswer },
@@ -104,15 +104,15 @@ export function telemetryIngestRoute(
       }
       refuseOthers(readings, context.identity);
       if (readings.length > 0) rates?.spendReadings(readings, keyOf(context.identity));
-      const answer =
+      const result =
         readings.length > 0 ? await ingest(readings, context.caller, verbatim ? json : undefined) : nothing;
-      if (answer.refused.length > 0)
-        rejected.push(...answer.refused.map((refusal) => refused(refusal, alone)));
-      count(metrics, answer.accepted, rejected);
-      if (answer.accepted === 0) throw allRejectedProblem(rejected, alone);
+      if (result.refused.length > 0)
+        rejected.push(...result.refused.map((refusal) => refused(refusal, alone)));
+      count(metrics, result.accepted, rejected);
+      if (result.accepted === 0) throw allRejectedProblem(rejected, alone);
       res.statusCode = 202;
       res.setHeader('Content-Type', 'application/json');
-      res.end(answerText(answer, rejected));
+      res.end(responseText(result, rejected));
       return undefined;
     },
   });
@@ -136,7 +136,7 @@ const keyOf = (identity: Identity): string | undefined =>
 const nothing: IngestResult = { accepted: 0, refused: [], positions: [] };
 
 /** `rejected` is empty most of the time, and the rest is two numbers and text that needs no escapes. */
-function answerText({ accepted, positions }: IngestResult, rejected: readonly RejectedReading[]): string {
+function responseText({ accepted, positions }: IngestResult, rejected: readonly RejectedReading[]): string {
   const errors = rejected.length === 0 ? '[]' : JSON.stringify(inOrder(rejected).map(told));
   const tokens = positions.map((position) => `"${positionToken('telemetry', position)}"`);
   return `{"accepted":${accepted},"rejected":${rejected.length},"errors":${errors},"positions":[${tokens}]}`;
@@ -173,10 +173,10 @@ function allRejectedProblem(rejected: readonly RejectedReading[], alone: boolean
   const [first] = inOrder(rejected);
   if (!first) return invalidRequest([{ in: 'body', path: '', detail: 'must have at least one reading' }]);
   const kinds = new Set(rejected.map(({ kind }) => kind));
-  const faults = alone
+  const issues = alone
     ? [first, ...(first.otherFaults ?? [])].map(({ path, detail }) => ({ path, detail }))
     : undefined;
-  const errors = (faults ?? inOrder(rejected).map(told)).map((one) => ({ in: 'body', ...one }));
+  const errors = (issues ?? inOrder(rejected).map(told)).map((one) => ({ in: 'body', ...one }));
   const members = { accepted: 0, rejected: rejected.length, errors };
   const invalid = kinds.has('invalid-request') || kinds.has('malformed-json');
   const kind = kinds.size === 1 ? first.kind : invalid ? 'invalid-request' : 'readings-refused';
@@ -228,7 +228,7 @@ export const retractionRoute = (retract: RetractTelemetry): Route =>
       'Points, newest values and rollups follow. The readings stay in the log: `asRecordedAt` queries them as they were.',
     params: deviceParams,
     body: { as: 'json', schema: retraction },
-    answers: {
+    responses: {
       202: {
         description: 'It is in the log; the read models follow.',
         content: {

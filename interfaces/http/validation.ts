@@ -8,16 +8,16 @@ export function parse<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
   where: ValidationIssue['in'],
-  faults: ValidationIssue[],
+  issues: ValidationIssue[],
 ): z.output<Schema> | undefined {
   const result = schema.safeParse(value, { reportInput: true });
   if (result.success) return result.data;
-  faults.push(...result.error.issues.flatMap((issue) => faultsOf(issue, where, [])));
+  issues.push(...result.error.issues.flatMap((issue) => issuesOf(issue, where, [])));
   return undefined;
 }
 
-export function refuseFaults(faults: readonly ValidationIssue[]): void {
-  if (faults.length > 0) throw invalidRequest(faults);
+export function rejectIssues(issues: readonly ValidationIssue[]): void {
+  if (issues.length > 0) throw invalidRequest(issues);
 }
 
 /** Everything that keeps one value of the body from being what `schema` describes; `at` is where it stands. */
@@ -27,10 +27,10 @@ export function explain(
   at: readonly PropertyKey[],
 ): readonly ValidationIssue[] {
   const { error } = schema.safeParse(value, { reportInput: true });
-  return error ? error.issues.flatMap((issue) => faultsOf(issue, 'body', at)) : [];
+  return error ? error.issues.flatMap((issue) => issuesOf(issue, 'body', at)) : [];
 }
 
-function faultsOf(
+function issuesOf(
   issue: z.core.$ZodIssue,
   where: ValidationIssue['in'],
   at: readonly PropertyKey[],

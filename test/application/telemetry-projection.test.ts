@@ -29,7 +29,7 @@ const everyDevice = {
     new Map([...ids].map((id) => [id, { status: 'active' as const, types: [] }])),
 };
 const day = 86_400_000;
-const keptForEver = { refresh: async () => {}, of: () => undefined };
+const keptForEver = { refresh: async () => {}, forDevice: () => undefined };
 
 // Few moments and few values, so that duplicates, corrections and late readings are the rule.
 const moments = fc.constantFrom(

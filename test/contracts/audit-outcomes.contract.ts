@@ -14,9 +14,9 @@ export function auditOutcomesContract(
       const { audits, close } = await open();
       try {
         assert.equal(await audits.last(), undefined);
-        await audits.keep({ at: 1_774_746_000_001, differences: 3 });
+        await audits.save({ at: 1_774_746_000_001, differences: 3 });
         assert.deepEqual({ ...(await audits.last()) }, { at: 1_774_746_000_001, differences: 3 });
-        await audits.keep({ at: 1_774_746_000_002, differences: 0 });
+        await audits.save({ at: 1_774_746_000_002, differences: 0 });
         assert.deepEqual({ ...(await audits.last()) }, { at: 1_774_746_000_002, differences: 0 });
       } finally {
         await close();

@@ -65,26 +65,26 @@ export function retentionContract(adapter: string, open: () => Promise<Opened<Ad
       const { records } = opened;
       assert.equal(await records.sweepOf(live), undefined);
       assert.equal(await records.activeSweep('telemetry'), undefined);
-      await records.keepSweep(live, sweep);
-      await records.keepSweep({ ...live, generation: 2 }, { ...sweep, after: 'd-9' });
+      await records.saveSweep(live, sweep);
+      await records.saveSweep({ ...live, generation: 2 }, { ...sweep, after: 'd-9' });
       assert.deepEqual({ ...(await records.sweepOf(live)) }, sweep);
       assert.deepEqual({ ...(await records.activeSweep('telemetry')) }, sweep);
       const done = { ...sweep, sweptTo: 5 * day, target: null, after: '', endedAt: 6 * day };
-      await records.keepSweep(live, done);
+      await records.saveSweep(live, done);
       assert.deepEqual({ ...(await records.sweepOf(live)) }, done);
     });
 
     it('gives a turn to one at a time, and to another once that one is gone', async () => {
       const { records } = opened;
       const isAlive = () => false;
-      assert.equal(await records.takeTurn('one', isAlive), true);
-      assert.equal(await records.takeTurn('one', isAlive), true);
-      assert.equal(await records.takeTurn('other', isAlive), false);
-      await records.endTurn('other');
-      assert.equal(await records.takeTurn('other', isAlive), false);
-      assert.equal(await records.takeTurn('other', (runner) => runner === 'one'), true);
-      await records.endTurn('other');
-      assert.equal(await records.takeTurn('one', isAlive), true);
+      assert.equal(await records.acquireLease('one', isAlive), true);
+      assert.equal(await records.acquireLease('one', isAlive), true);
+      assert.equal(await records.acquireLease('other', isAlive), false);
+      await records.releaseLease('other');
+      assert.equal(await records.acquireLease('other', isAlive), false);
+      assert.equal(await records.acquireLease('other', (runner) => runner === 'one'), true);
+      await records.releaseLease('other');
+      assert.equal(await records.acquireLease('one', isAlive), true);
     });
   });
 

@@ -50,15 +50,15 @@ describe('How far back a device is kept', () => {
       [since(0, { keep: { points: 5 } }, { metric: 'vib', keep: { points: 2 } })],
       boiler,
     );
-    assert.deepEqual(kept?.moves('points', null, 10 * day), [
+    assert.deepEqual(kept?.horizonRanges('points', null, 10 * day), [
       { from: Number.NEGATIVE_INFINITY, to: 5 * day },
       { from: Number.NEGATIVE_INFINITY, to: 8 * day },
     ]);
-    assert.deepEqual(kept?.moves('points', 10 * day, 11 * day), [
+    assert.deepEqual(kept?.horizonRanges('points', 10 * day, 11 * day), [
       { from: Number.NEGATIVE_INFINITY, to: 6 * day },
       { from: 8 * day, to: 9 * day },
     ]);
-    assert.deepEqual(kept?.moves('1m', 10 * day, 11 * day), []);
+    assert.deepEqual(kept?.horizonRanges('1m', 10 * day, 11 * day), []);
     assert.equal(kept?.oldest('points', 10 * day), 5 * day);
     assert.equal(kept?.newest('points', 10 * day), 8 * day);
   });

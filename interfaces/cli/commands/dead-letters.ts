@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import type { DeadLetterSelector, Retried } from '../../../application/operations/dead-letters.ts';
 import type { DeadLetterSummary, StoredDeadLetter } from '../../../application/ports/dead-letters.ts';
 import { type ProjectionName, projectionNames } from '../../../application/projections/projection.ts';
-import { causes, letterJson } from '../../http/dead-letter-routes.ts';
+import { causes, deadLetterJson } from '../../http/dead-letter-routes.ts';
 import { type CommandContext, jsonOption, whole, withOperations } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
 import { count, counted, printable, table } from '../terminal.ts';
@@ -59,7 +59,7 @@ ${exitCodesHelp}`,
       withOperations(context, 'dead-letters list', async (replay) => {
         const found = await replay.deadLetters.list(filter, { limit: limit + 1, after });
         const page = found.slice(0, limit);
-        await answer(page.map(letterJson), json, () => listText(page));
+        await answer(page.map(deadLetterJson), json, () => listText(page));
         if (found.length > limit)
           context.terminal.note(`There are more: --after ${page.at(-1)?.id} lists those behind`);
       }),
@@ -82,7 +82,7 @@ ${exitCodesHelp}`,
       withOperations(context, 'dead-letters show', async (replay) => {
         const letter = await replay.deadLetters.find(one);
         if (!letter) throw new Refused(`There is no dead letter ${one}`);
-        await answer(letterJson(letter), json, () => letterText(letter));
+        await answer(deadLetterJson(letter), json, () => letterText(letter));
       }),
     );
 
@@ -99,7 +99,7 @@ ${exitCodesHelp}`,
       withOperations(context, 'dead-letters retry', async (replay) => {
         const retried: Retried[] = [];
         for (const choice of choices(one, options))
-          for await (const stream of replay.desk.retry(choice)) retried.push(stream);
+          for await (const stream of replay.deadLetterOperations.retry(choice)) retried.push(stream);
         if (retried.some(({ failed }) => failed)) context.exitCode = exitCodes.refused;
         await answer(retried, options.json, () => retriedText(retried));
       }),
@@ -120,7 +120,7 @@ ${exitCodesHelp}`,
         let discarded = 0;
         for (const choice of choices(one, options)) {
           if (!('id' in choice) && !('stream' in choice)) throw new UsageError(whichOne);
-          discarded += await replay.desk.discard(choice, { by, reason });
+          discarded += await replay.deadLetterOperations.discard(choice, { by, reason });
         }
         await answer({ discarded }, options.json, () => `${counted(discarded, 'letter')} discarded.\n`);
       }),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { deadLetterDesk } from '../../../application/operations/dead-letters.ts';
+import { deadLetterOperations } from '../../../application/operations/dead-letters.ts';
 import { type LeaseOwner, ReplayRefused } from '../../../application/ports/generations.ts';
 import type { ProjectionName } from '../../../application/projections/projection.ts';
 import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
@@ -29,7 +29,7 @@ onBothEngines('Dead letters', (open) => {
       const what = name === 'telemetry' ? telemetry : fixture.what[name as ProjectionName];
       return { what, of: await liveOf(what, control) };
     };
-    return deadLetterDesk(live, letters, readModels, clock);
+    return deadLetterOperations(live, letters, readModels, clock);
   };
   const list = async (filter = {}) => fixture.ports.letters.list(filter, { limit: 100 });
   const retried = async (choice: Parameters<ReturnType<typeof desk>['retry']>[0], by = desk()) => {

@@ -137,7 +137,7 @@ onBothEngines('What is no longer kept', (openStore) => {
     const target = today + 1;
     const ports = await sweepPorts(fixture.container);
     await sweepDevices(live, ['a'], () => ({ before: null, target }), ports, signal);
-    await records.keepSweep(live, { ...initialSweep, target, after: 'a' });
+    await records.saveSweep(live, { ...initialSweep, target, after: 'a' });
     await ports.tables.trim(live, {
       kind: 'points',
       deviceId: 'b',

@@ -13,7 +13,7 @@ import type { MetricValue } from '../../../domain/telemetry.ts';
 import { eventRegistry } from '../../../infrastructure/event-registry.ts';
 import { sqlReadModels } from '../../../infrastructure/sql/read-models.ts';
 import { sqlRetentionRecords } from '../../../infrastructure/sql/retention.ts';
-import { sqlKeptTables } from '../../../infrastructure/sql/retention-sweep.ts';
+import { sqlRetentionTables } from '../../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels, tableOf, tablesOf } from '../../../infrastructure/sql/schema.ts';
 import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 
@@ -151,7 +151,7 @@ describe('Telemetry under retention', function () {
       find: async (ids: ReadonlySet<string>) =>
         new Map([...ids].map((id) => [id, { status: 'active' as const, types: typesOf.get(id) ?? [] }])),
     };
-    const ports = { records, tables: sqlKeptTables(db), directory, retention };
+    const ports = { records, tables: sqlRetentionTables(db), directory, retention };
     const projection = telemetryProjection(eventRegistry, directory, retention);
     const observer = { consumed() {}, failed() {} };
     const consumer = projector(projection, of, sqlReadModels(db, clock), clock, quiet, observer);

@@ -215,7 +215,7 @@ describe('What is measured when metrics are read', () => {
     let last: AuditOutcome | undefined;
     measureLedger(registry, {
       last: async () => last,
-      keep: () => Promise.reject(new Error('Nothing is audited here')),
+      save: () => Promise.reject(new Error('Nothing is audited here')),
     });
     assert.deepEqual(await scraped(registry), []);
     last = { at: 1_774_746_000_500, differences: 0 };

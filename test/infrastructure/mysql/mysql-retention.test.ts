@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { sqlRetentionRecords } from '../../../infrastructure/sql/retention.ts';
-import { sqlKeptTables } from '../../../infrastructure/sql/retention-sweep.ts';
+import { sqlRetentionTables } from '../../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
 import { retentionContract } from '../../contracts/retention.contract.ts';
 import { readModelsBeforeRetention } from '../../support/read-models-before-retention.ts';
@@ -16,7 +16,7 @@ needs('MYSQL_URL', 'Retention over MysqlSql', (url) => {
     return {
       db,
       records: sqlRetentionRecords(db, Date.now),
-      tables: sqlKeptTables(db),
+      tables: sqlRetentionTables(db),
       async close() {
         await close();
         await database.drop();
