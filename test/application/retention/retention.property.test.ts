@@ -1,24 +1,21 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import fc from 'fast-check';
 import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { telemetryProjection } from '../../../application/projections/telemetry.ts';
 import { projector } from '../../../application/projector.ts';
-import { currentRetention } from '../../../application/retention/policy.ts';
-import { sweepDevices } from '../../../application/retention/sweep.ts';
-import type { RetentionSchedule, TypePeriods } from '../../../domain/retention.ts';
-import type { MetricValue } from '../../../domain/telemetry.ts';
-import { eventRegistry } from '../../../infrastructure/event-registry.ts';
-import { sqlReadModels } from '../../../infrastructure/sql/read-models.ts';
-import { sqlRetentionRecords } from '../../../infrastructure/sql/retention.ts';
-import { sqlRetentionTables } from '../../../infrastructure/sql/retention-sweep.ts';
-import { migrateReadModels, tableOf, tablesOf } from '../../../infrastructure/sql/schema.ts';
-import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
+import { currentRetention } from '../../../application/retention/current-retention.ts';
+import { sweepDevices } from '../../../application/retention/sweeping.ts';
+import type { MetricValue } from '../../../domain/telemetry/reading.ts';
+import type { RetentionSchedule, TypePeriods } from '../../../domain/telemetry/retention.ts';
+import { eventRegistry } from '../../../infrastructure/events/event-registry.ts';
+import { tableOf, tablesOf } from '../../../infrastructure/sql/schema.ts';
+import { sqlKeptTables } from '../../../infrastructure/sql/sql-kept-tables.ts';
+import { sqlReadModels } from '../../../infrastructure/sql/sql-read-models.ts';
+import { sqlRetentionRecords } from '../../../infrastructure/sql/sql-retention-records.ts';
+import { type EmptiedReadModels, emptiedReadModels } from '../../support/emptied-read-models.ts';
 
 const day = 86_400_000;
-const start = 20_000 * day;
+const begin = 20_000 * day;
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 const of = { projection: 'telemetry', generation: 1 };
 const devices = ['a', 'b'];
@@ -86,7 +83,7 @@ const policy = ruleSets.map((rules) =>
     },
   })),
 );
-const at = fc.integer({ min: -1, max: 12 }).map((n) => start + n * (day / 2));
+const at = fc.integer({ min: -1, max: 12 }).map((n) => begin + n * (day / 2));
 const schedule: fc.Arbitrary<RetentionSchedule> = fc
   .uniqueArray(fc.record({ since: at, policy }), { maxLength: 3, selector: ({ since }) => since })
   .map((some) => some.sort((a, b) => a.since - b.since));
@@ -98,8 +95,8 @@ const types: fc.Arbitrary<TypePeriods> = fc
   })
   .map((some) => some.sort((a, b) => a.since - b.since));
 
-function logOf(steps: readonly Step[]): readonly TelemetryRecord[] {
-  let receivedAt = start;
+function logOf(steps: readonly Step[]): readonly LoggedTelemetry[] {
+  let receivedAt = begin;
   return steps.map((one, i) => {
     receivedAt += one.later;
     const slot = day / 4;
@@ -129,19 +126,18 @@ function logOf(steps: readonly Step[]): readonly TelemetryRecord[] {
 
 describe('Telemetry under retention', function () {
   this.timeout(120_000);
-  let folder: string;
-  let files = 0;
+  let readModels: EmptiedReadModels;
 
   before(async () => {
-    folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-retention-'));
+    readModels = await emptiedReadModels();
   });
-  after(() => rm(folder, { recursive: true }));
+  after(() => readModels.close());
 
-  async function open(policies: RetentionSchedule, typesOf: ReadonlyMap<string, TypePeriods>) {
-    files += 1;
-    const clock = { now: () => start };
-    const db = new SqliteSql(path.join(folder, `${files}.db`));
-    await migrateReadModels(db, 0);
+  /** A projector and a sweep over empty tables. */
+  async function start(policies: RetentionSchedule, typesOf: ReadonlyMap<string, TypePeriods>) {
+    const { db } = readModels;
+    await readModels.empty();
+    const clock = { now: () => begin };
     const records = sqlRetentionRecords(db, clock.now);
     for (const { since, policy: rules } of policies)
       await db.write('insert', 'retention_policies', ['since', 'policy'], [[since, JSON.stringify(rules)]]);
@@ -188,7 +184,6 @@ describe('Telemetry under retention', function () {
           rows: await sum('SELECT COUNT(*) FROM telemetry_g1'),
         };
       },
-      close: () => db.close(),
     };
   }
 
@@ -207,7 +202,7 @@ describe('Telemetry under retention', function () {
           ]);
           const last = events.at(-1)!.receivedAt;
 
-          const now = await open(policies, typesOf);
+          const now = await start(policies, typesOf);
           let from = 0;
           for (const [i, { cut, sweep }] of steps.entries()) {
             if (!cut && i < steps.length - 1) continue;
@@ -217,13 +212,11 @@ describe('Telemetry under retention', function () {
           }
           await now.sweep(last);
           const removedAsItCame = await now.tables();
-          await now.close();
 
-          const again = await open(policies, typesOf);
+          const again = await start(policies, typesOf);
           await again.consume(events, null);
           await again.sweep(last);
           const removedAtTheEnd = await again.tables();
-          await again.close();
 
           assert.deepEqual(removedAsItCame, removedAtTheEnd);
           assert.equal(removedAsItCame.accounted, steps.filter(({ is }) => is === 'reading').length);
