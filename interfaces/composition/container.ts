@@ -27,9 +27,7 @@ import { sqlReadModels } from '../../infrastructure/sql/read-models.ts';
 import { sqlErasedDevices, sqlRetentionRecords } from '../../infrastructure/sql/retention.ts';
 import { sqlRetentionTables } from '../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
-import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
-import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
-import { eventStoreDb, kafka, mysql } from './distributed.ts';
+import { applicationModule } from './application.ts';
 import { embeddedEventStore, embeddedReadModels, embeddedTelemetryLog } from './embedded.ts';
 import { services as s } from './services.ts';
 
@@ -40,12 +38,18 @@ import { services as s } from './services.ts';
  */
 export async function openContainer(config: Config, log: Log, traced?: string): Promise<Container> {
   const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL, OTEL_EXPORTER_OTLP_ENDPOINT } = config;
+  // Their clients are much of what there is to load, in each thread of a process that needs none of them.
+  const servers = () => import('./distributed.ts');
   const container = new Container({ defaultScope: 'Singleton' });
   container.load(
     applicationModule(config, log),
-    EVENTSTORE_URL === undefined ? embeddedEventStore(config) : eventStoreDb(EVENTSTORE_URL, log),
-    KAFKA_BROKERS === undefined ? embeddedTelemetryLog(config) : kafka(KAFKA_BROKERS, config, log),
-    MYSQL_URL === undefined ? embeddedReadModels(config) : mysql(MYSQL_URL, config, log),
+    EVENTSTORE_URL === undefined
+      ? embeddedEventStore(config)
+      : (await servers()).eventStoreDb(EVENTSTORE_URL, log),
+    KAFKA_BROKERS === undefined
+      ? embeddedTelemetryLog(config)
+      : (await servers()).kafka(KAFKA_BROKERS, config, log),
+    MYSQL_URL === undefined ? embeddedReadModels(config) : (await servers()).mysql(MYSQL_URL, config, log),
   );
   if (traced !== undefined && OTEL_EXPORTER_OTLP_ENDPOINT !== undefined) {
     const { tracing } = await import('./tracing.ts');

@@ -147,7 +147,7 @@ function tellsTheStory(
   });
 }
 
-describe('Without an endpoint for traces', function () {
+describe('Without servers and an endpoint for traces', function () {
   this.timeout(120_000);
   let folder: string;
   let file: string;
@@ -158,7 +158,7 @@ describe('Without an endpoint for traces', function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  /** What of OpenTelemetry a process loads that takes a device and a reading and projects both. */
+  /** What of OpenTelemetry, and of clients, a process loads that takes a device and a reading and projects both. */
   async function loadedBy(env: Readonly<Record<string, string>>): Promise<readonly string[]> {
     await writeFile(file, '');
     const watcher = pathToFileURL(path.resolve(import.meta.dirname, '../support/watch-modules.mjs'));
@@ -174,11 +174,11 @@ describe('Without an endpoint for traces', function () {
     return [...new Set(readFileSync(file, 'utf8').split('\n'))].filter((name) => name !== '').sort();
   }
 
-  it('nothing of OpenTelemetry is loaded but its interface, which prom-client has', async () => {
+  it('no client of a server is loaded, and of OpenTelemetry only its interface, which prom-client has', async () => {
     assert.deepEqual(await loadedBy({}), ['@opentelemetry/api']);
   });
 
-  it('and with one it is, so that this would be seen', async () => {
+  it('and with an endpoint more of it is, so that this would be seen', async () => {
     const loaded = await loadedBy({
       OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9',
       OTEL_EXPORTER_OTLP_TIMEOUT: '100',

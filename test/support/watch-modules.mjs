@@ -1,8 +1,9 @@
-// Imported before a process's own code, in each of its threads: notes the packages of OpenTelemetry that are loaded.
+// Imported before a process's own code, in each of its threads: notes which packages of OpenTelemetry, and which
+// clients of servers, are loaded.
 import { appendFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 
-const form = /\/node_modules\/(@opentelemetry\/[^/]+)\//;
+const form = /\/node_modules\/(@opentelemetry\/[^/]+|@eventstore\/db-client|kafkajs|mysql2)\//;
 
 registerHooks({
   resolve(specifier, context, next) {
