@@ -22,8 +22,13 @@ export function fieldlog(
   env: Readonly<Record<string, string>> = {},
   of = bin,
 ): FieldlogProcess {
+  // Compiled code is found by its path, so that of a release in a temporary folder is of use there alone.
+  const compiled =
+    of !== bin && process.env.NODE_COMPILE_CACHE
+      ? { NODE_COMPILE_CACHE: path.resolve(of, '../compiled') }
+      : {};
   const child = spawn(process.execPath, [of, ...args], {
-    env: { ...ownEnvironment, LOG_LEVEL: 'warn', ...env },
+    env: { ...ownEnvironment, LOG_LEVEL: 'warn', ...compiled, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';
