@@ -8,7 +8,7 @@ import {
 import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/event-store.ts';
 import { newEvent, newStream } from '../../contracts/event-store.contract.ts';
 import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';
-import { accessDenied } from '../../support/eventstoredb/faults.ts';
+import { accessDenied } from '../../support/eventstoredb/failures.ts';
 import { eventually } from '../../support/eventually.ts';
 import { failOnUnhandledRejections } from '../../support/unhandled-rejections.ts';
 
@@ -47,7 +47,7 @@ describe('Appending to EventStoreDB', () => {
   }
 
   const appendsMade = (to = server) => to.calls.filter((call) => call === 'Append').length;
-  const idsIn = (name: string) => server.log.stream(name)?.map(({ id }) => id);
+  const idsIn = (name: string) => server.store.stored(name)?.map(({ id }) => id);
 
   describe('to a server that does not answer', () => {
     it('gives up after its deadline and appends once, however often it has to ask', async () => {
@@ -115,7 +115,7 @@ describe('Appending to EventStoreDB', () => {
       server.faults.silent = true;
       const append = assert.rejects(store.append(stream, [newEvent()], 'none'), RevisionConflict);
       await eventually(() => assert.ok(appendsMade() >= 1));
-      server.log.append(stream, 'no-stream', [foreignEvent()]);
+      server.store.append(stream, 'no-stream', [foreignEvent()]);
       server.faults.silent = false;
       await append;
     });
@@ -206,7 +206,7 @@ describe('Appending to EventStoreDB', () => {
   });
 
   it('reads what others wrote without metadata', async () => {
-    server.log.append(stream, 'no-stream', [foreignEvent()]);
+    server.store.append(stream, 'no-stream', [foreignEvent()]);
     const [read] = await storeAt(server.url).read(stream);
     assert.deepEqual([read?.data, read?.metadata], [{ n: 1 }, {}]);
   });

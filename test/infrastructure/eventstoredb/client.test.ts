@@ -28,7 +28,7 @@ describe("EventStoreDB's own client", () => {
     const stream = newStream();
     const events = [event(), event()];
     const first = await client.appendToStream(stream, events, { expectedRevision: NO_STREAM });
-    const last = server.log.stream(stream)?.at(-1);
+    const last = server.store.stored(stream)?.at(-1);
     assert.deepEqual([first.nextExpectedRevision, first.position], [1n, last?.position]);
     const again = await client.appendToStream(stream, events, { expectedRevision: NO_STREAM });
     assert.equal(again.nextExpectedRevision, 1n);
@@ -44,7 +44,7 @@ describe("EventStoreDB's own client", () => {
     const appends = clients.map((client) =>
       assert.rejects(client.appendToStream(newStream(), event(), { expectedRevision: NO_STREAM })),
     );
-    await eventually(() => assert.ok(servers.every(({ log }) => log.all.length === 1)));
+    await eventually(() => assert.ok(servers.every(({ store }) => store.log.count === 1)));
     servers[0]?.dropConnections();
     await Promise.all(appends);
   });

@@ -11,8 +11,8 @@ import {
   type SourceOptions,
 } from '../../../infrastructure/eventstoredb/event-source.ts';
 import { newStream } from '../../contracts/event-store.contract.ts';
-import type { ProposedEvent } from '../../support/eventstoredb/event-log.ts';
 import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';
+import type { ProposedEvent } from '../../support/eventstoredb/model/events.ts';
 import { silentLog } from '../../support/eventstoredb/silent-log.ts';
 import { eventually } from '../../support/eventually.ts';
 import { RecordingConsumer, runUntil } from '../../support/recording-consumer.ts';
@@ -56,17 +56,12 @@ describe('Following EventStoreDB', () => {
     );
 
   const write = (...ns: readonly number[]) =>
-    server.log.append(
+    server.store.append(
       stream,
       'any',
       ns.map((n) => numbered(n)),
     );
-  const writeForeign = (count: number) =>
-    server.log.append(
-      '$stats-2113',
-      'any',
-      numbers(count).map((n) => numbered(n)),
-    );
+  const writeForeign = (count: number) => server.store.appendRun('$stats-2113', count, numbered(0));
 
   const arrived = (consumer: RecordingConsumer<RecordedEvent>, expected: readonly number[]) =>
     eventually(() => assert.deepEqual(numbersIn(consumer.events), expected));
@@ -110,7 +105,7 @@ describe('Following EventStoreDB', () => {
         await follow(6, async (consumer) => {
           await arrived(consumer, [0, 1]);
           await breakIt();
-          if (server.log.stream(stream)?.length === 2) write(2, 3);
+          if (server.store.stored(stream)?.length === 2) write(2, 3);
           await arrived(consumer, [0, 1, 2, 3]);
           await subscriptions(1);
           write(4, 5);
@@ -171,11 +166,7 @@ describe('Following EventStoreDB', () => {
   it('reads no further than its buffers while a batch is consumed, and takes what has come as one batch', async () => {
     const batchSize = 50;
     const total = 5_000;
-    server.log.append(
-      stream,
-      'any',
-      numbers(total).map((n) => numbered(n, 'x'.repeat(1_000))),
-    );
+    for (const n of numbers(total)) server.store.append(stream, 'any', [numbered(n, 'x'.repeat(1_000))]);
     const gate = Promise.withResolvers<void>();
     const stop = new AbortController();
     const batches: Batch<RecordedEvent>[] = [];
@@ -217,8 +208,8 @@ describe('Following EventStoreDB', () => {
       write(1);
     });
     assert.equal(server.traffic.eventsSent, 2);
-    const positions = server.log
-      .stream(stream)
+    const positions = server.store
+      .stored(stream)
       ?.map(({ position }) => `${position.commit}-${position.prepare}`);
     assert.deepEqual(
       consumer.batches.map(({ after, events }) => [after, events[0]?.position]),
@@ -230,7 +221,7 @@ describe('Following EventStoreDB', () => {
   });
 
   it('tells events of one transaction apart by their prepare position', async () => {
-    server.log.appendTransaction(stream, [numbered(0), numbered(1), numbered(2)]);
+    server.store.appendTransaction(stream, [numbered(0), numbered(1), numbered(2)]);
     const consumer = new RecordingConsumer<RecordedEvent>();
     const faltering = {
       checkpoint: (partition: number) => consumer.checkpoint(partition),
@@ -285,7 +276,7 @@ describe('Following EventStoreDB', () => {
   describe('how far the log goes', () => {
     const end = async (source: EventStoreDbEventSource) => (await source.ends()).get(0);
     const positionOf = (n: number): Position | undefined => {
-      const found = server.log.stream(stream)?.[n]?.position;
+      const found = server.store.stored(stream)?.[n]?.position;
       return found && `${found.commit}-${found.prepare}`;
     };
 

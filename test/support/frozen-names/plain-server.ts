@@ -19,8 +19,8 @@ export type PlainServer = {
 /** `fieldlog serve` as it is without configuration, but for its event store. */
 export async function plainServer(): Promise<PlainServer> {
   const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-frozen-'));
-  const store = await EventStoreDbDouble.start();
-  const server = fieldlog(['serve'], { DATA_DIR: folder, PORT: '0', EVENTSTORE_URL: store.url });
+  const eventStore = await EventStoreDbDouble.start();
+  const server = fieldlog(['serve'], { DATA_DIR: folder, PORT: '0', EVENTSTORE_URL: eventStore.url });
   const [, url = ''] = await server.says(/(http:\/\/\S+)/, 60_000);
   const call = httpClient(url);
   return {
@@ -32,7 +32,7 @@ export async function plainServer(): Promise<PlainServer> {
       assert.equal(registered.status, 201, registered.text);
       const erased = await call('POST', '/api/v1/devices/d-one/erase', { json: { reason: 'asked for' } });
       assert.equal(erased.status, 200, erased.text);
-      const events = store.log.all.flatMap(({ stream, type, data, metadata }) =>
+      const events = [...eventStore.store.log.forwards(0)].flatMap(({ stream, type, data, metadata }) =>
         stream.startsWith('$$')
           ? [`stream ${formOf(stream)}`, type]
           : storedEventNames(stream, type, parsed(data), parsed(metadata)),
@@ -42,7 +42,7 @@ export async function plainServer(): Promise<PlainServer> {
 
     async close() {
       await server.end('SIGTERM');
-      await store.stop();
+      await eventStore.stop();
       await rm(folder, { recursive: true });
     },
   };
