@@ -3,13 +3,10 @@ import { EventStoreDbEventSource } from '../../../infrastructure/eventstoredb/ev
 import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/event-store.ts';
 import { recordedEventSourceContract } from '../../contracts/event-source.contract.ts';
 import { eventStoreContract } from '../../contracts/event-store.contract.ts';
-import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';
 import { silentLog } from '../../support/eventstoredb/silent-log.ts';
+import { type StandIn, standIns } from '../../support/eventstoredb/stand-ins.ts';
 
-function bothContracts(
-  adapter: string,
-  serve: () => Promise<{ readonly url: string; stop(): Promise<void> }>,
-): void {
+function bothContracts(adapter: string, serve: () => Promise<StandIn>): void {
   const open = async () => {
     const server = await serve();
     const connections: EventStoreDbConnection[] = [];
@@ -31,7 +28,7 @@ function bothContracts(
   recordedEventSourceContract(adapter, open);
 }
 
-bothContracts("EventStoreDB (the server's protocol, in process)", () => EventStoreDbDouble.start());
+for (const [way, start] of Object.entries(standIns)) bothContracts(`EventStoreDB's protocol, ${way}`, start);
 
 const url = process.env.EVENTSTORE_URL;
 if (url) bothContracts('EventStoreDB', async () => ({ url, stop: async () => undefined }));
