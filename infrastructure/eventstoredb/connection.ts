@@ -89,7 +89,9 @@ export class EventStoreDbConnection {
       try {
         return await this.once(call);
       } catch (error) {
-        const pause = pauseAfter(failures, this.longestPauseMs);
+        // The client has gone to the leader that it was sent to; only an election takes longer than that.
+        const isSentOn = failures <= 2 && isNotLeader((error as Error).cause);
+        const pause = isSentOn ? 0 : pauseAfter(failures, this.longestPauseMs);
         const isLast = this.closed.aborted || performance.now() + pause > givenUpAt;
         if (isLast || !(error instanceof EventStoreUnavailable)) throw error;
         await delay(pause);
@@ -159,9 +161,12 @@ const passingCodes: ReadonlySet<unknown> = new Set(Object.values(grpc));
  */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  const { code, type } = error as { code?: unknown; type?: unknown };
-  return passingCodes.has(code) || type === 'not-leader' || error.message.startsWith('Failed to discover');
+  const { code } = error as { code?: unknown };
+  return passingCodes.has(code) || isNotLeader(error) || error.message.startsWith('Failed to discover');
 }
+
+const isNotLeader = (error: unknown): boolean =>
+  (error as { type?: unknown } | undefined)?.type === 'not-leader';
 
 const firstMs = 100;
 

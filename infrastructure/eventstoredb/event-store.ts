@@ -10,6 +10,7 @@ import {
 import {
   type EventEraser,
   type EventStore,
+  EventStoreUnavailable,
   type ExpectedRevision,
   type NewEvent,
   type RecordedEvent,
@@ -17,6 +18,12 @@ import {
 } from '../../application/ports/event-store.ts';
 import type { EventStoreDbConnection, Ticket } from './connection.ts';
 import { reading, recordedEvent, toPosition } from './recorded-events.ts';
+
+/**
+ * What is read decides over commands or answers them, and a follower may be behind. Whoever is asked and does not lead
+ * says who does.
+ */
+const atLeader = { requiresLeader: true } as const;
 
 /** Device streams in EventStoreDB 22.6 or newer. */
 export class EventStoreDbEventStore implements EventStore, EventEraser {
@@ -46,7 +53,7 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
     return this.#connection.persistently(async (client, ticket) => {
       attempts += 1;
       const { success, position, nextExpectedRevision } = await client
-        .appendToStream(stream, proposed, { expectedRevision, deadline: ticket.deadlineMs })
+        .appendToStream(stream, proposed, { expectedRevision, ...atLeader, deadline: ticket.deadlineMs })
         .catch(conflictOf(stream));
       if (!success) throw new RevisionConflict(stream);
       const [only] = events;
@@ -55,14 +62,21 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
       ticket.progress();
       // Read back, because the answer has at most the last event's position, and because a repeated append answers
       // with what was stored the first time.
-      return readStream(client, stream, ticket, firstRevision, events.length);
+      const appended = await readStream(client, stream, ticket, firstRevision, events.length);
+      if (appended.length < events.length)
+        throw new EventStoreUnavailable(`Stream ${stream} does not show yet what was appended to it`);
+      return appended;
     });
   }
 
   /** Nobody reads the stream's events before it from now on; the server's next scavenge takes them off the disk. */
   async eraseBefore(stream: string, revision: number): Promise<void> {
     await this.#connection.persistently((client, ticket) =>
-      client.setStreamMetadata(stream, { truncateBefore: revision }, { deadline: ticket.deadlineMs }),
+      client.setStreamMetadata(
+        stream,
+        { truncateBefore: revision },
+        { ...atLeader, deadline: ticket.deadlineMs },
+      ),
     );
   }
 
@@ -82,7 +96,7 @@ async function readStream(
   const events: RecordedEvent[] = [];
   try {
     await reading(
-      client.readStream(stream, { fromRevision: from ?? START, maxCount }),
+      client.readStream(stream, { fromRevision: from ?? START, maxCount, ...atLeader }),
       signal,
       async (found) => {
         for await (const { event } of found) {

@@ -17,8 +17,14 @@ const lagMs = 200;
 export const standIns: Readonly<Record<string, () => Promise<StandIn>>> = {
   'a node': () => EventStoreDbDouble.start(),
   'a cluster whose followers lag': () => EventStoreDbCluster.start({ lagMs }),
+  'a cluster whose followers lag and are preferred': followersPreferred,
   'a node with a user of few rights': restrictedNode,
 };
+
+async function followersPreferred(): Promise<StandIn> {
+  const cluster = await EventStoreDbCluster.start({ lagMs });
+  return { url: cluster.urlWith({ nodePreference: 'follower' }), stop: () => cluster.stop() };
+}
 
 /**
  * A server with TLS where the user may append to and read all streams but the system's, set their metadata, and read
