@@ -26,8 +26,15 @@ function handOver(node) {
     process.exitCode = 2;
     return;
   }
+  const args = [...process.execArgv, ...process.argv.slice(1)];
+  // Since 22.15 and 23.11: this very process goes on as the newer Node.
+  if (process.execve) process.execve(node, [node, ...args], process.env);
   // Before there is a child to be left behind by a signal that ends this process.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
-  const child = spawn(node, [...process.execArgv, ...process.argv.slice(1)], { stdio: 'inherit' });
+  const child = spawn(node, args, {
+    stdio: 'inherit',
+    // For it to notice when this process ends without having been able to pass anything on.
+    env: { ...process.env, FIELDLOG_LAUNCHER: String(process.pid) },
+  });
   child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
 }

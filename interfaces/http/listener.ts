@@ -4,10 +4,11 @@ import { createServer, IncomingMessage, type Server, ServerResponse } from 'node
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createSecureContext } from 'node:tls';
-import type { Express } from 'express';
+import type { Express, Response } from 'express';
 import type { Log } from '../../application/ports/system.ts';
 import { fileNamedBy } from '../../infrastructure/config/config.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
+import { contextOf } from './request-context.ts';
 
 export type HttpServer = {
   readonly app: Express;
@@ -79,12 +80,12 @@ export type Shutdown = {
   watch(server: Server): void;
   /**
    * From now on no connection is kept. After `lead` milliseconds, which load balancers need to notice, none is
-   * accepted. Requests under way may go on for `drain` milliseconds more; what is left then is cut off.
+   * accepted. Requests under way may go on for `drain` milliseconds more; what is left then is cut off and logged.
    */
   close(server: Server, drain: number, lead: number): Promise<void>;
 };
 
-export function shutdown(): Shutdown {
+export function shutdown(log: Log): Shutdown {
   let begun = false;
   let refusing = false;
   const underWay = new Set<ServerResponse>();
@@ -110,9 +111,19 @@ export function shutdown(): Shutdown {
     refusing = true;
     const closed = once(server, 'close');
     server.close();
-    const deadline = setTimeout(() => server.closeAllConnections(), drain);
+    const deadline = setTimeout(() => {
+      for (const res of underWay) logCut(res);
+      server.closeAllConnections();
+    }, drain);
     await closed;
     clearTimeout(deadline);
+  }
+
+  function logCut(res: ServerResponse): void {
+    const { caller, route, startedAt } = contextOf(res as Response);
+    const seconds = (performance.now() - startedAt) / 1000;
+    const { correlationId } = caller;
+    log.warn({ correlationId, method: res.req.method, route, seconds }, 'request cut off: SHUTDOWN_MS is over');
   }
 }
 

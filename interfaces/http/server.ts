@@ -63,7 +63,7 @@ export type HttpOptions = {
 };
 
 export function httpServer(services: HttpServices, options: HttpOptions): HttpServer {
-  const stopping = shutdown();
+  const stopping = shutdown(services.log);
   const { version, maxBodyBytes = 10 * 1024 * 1024, maxReadings = 5000, maxBulk = 1000 } = options;
   const { commands, ingest, credentials, access, ids, log, metrics, history, devices, progress, freshness } =
     services;
@@ -113,7 +113,7 @@ export type WorkerServices = {
 
 /** What a worker answers over HTTP: whether it lives, whether it is ready, and its metrics. */
 export function workerServer(services: WorkerServices): HttpServer {
-  const stopping = shutdown();
+  const stopping = shutdown(services.log);
   const routes = operationRoutes({ ...services, moreMetrics: [], closing: stopping.begun });
   const requests = requestMetrics(services.metrics);
   return serving(httpApp([], routes, { ...services, requests, maxBodyBytes: 1024 }), stopping);
