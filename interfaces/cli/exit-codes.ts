@@ -12,12 +12,12 @@ export const exitCodes = { ok: 0, refused: 1, usage: 2, unavailable: 3, unexpect
 
 export const exitCodesHelp = `
 Exit codes:
-  0  done
+  0  done; a server: stopped by a signal
   1  refused, in whole or in part, or something does not add up
   2  wrong use or configuration
   3  the server, or one it depends on, is unavailable
   4  unexpected: a fault of Fieldlog's own
-  128 + n  stopped by signal n: 130 for Ctrl-C, 143 for SIGTERM`;
+  128 + n  stopped by signal n before it was done: 129 for SIGHUP, 130 for Ctrl-C, 143 for SIGTERM`;
 
 /** The command line asks for something that makes no sense; the message says what would. */
 export class UsageError extends Error {
@@ -34,7 +34,7 @@ export class Refused extends Error {
   override readonly name = 'Refused';
 }
 
-/** A signal asked the command to stop. */
+/** A signal asked the command to stop before it was done. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
   readonly exitCode: number;

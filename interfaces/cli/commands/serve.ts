@@ -26,7 +26,8 @@ const roles: Record<Role, { readonly description: string; readonly example: stri
 };
 
 const help = `
-Stops on Ctrl-C or SIGTERM once what is under way is done; a second signal stops it at once.
+Stops on Ctrl-C, SIGTERM or SIGHUP once the requests it has are answered, or cut off after SHUTDOWN_MS and
+logged; a second signal stops it at once. Started by nohup, it ignores SIGHUP.
 \`fieldlog config --help\` lists the variables that configure it.
 `;
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
 import { eventually } from '../../support/eventually.ts';
-import { httpServices, serveHttp } from '../../support/http-services.ts';
+import { httpServices, type Logged, serveHttp } from '../../support/http-services.ts';
 
 const body = JSON.stringify({ deviceId: 'd-1', metrics: { a: 1 } });
 
@@ -11,19 +11,21 @@ describe('Shutting down', () => {
   let started: Promise<void>;
   let served: Awaited<ReturnType<typeof serveHttp>>;
   let agent: Agent;
+  let logged: Logged[];
 
   beforeEach(async () => {
     const held = Promise.withResolvers<void>();
     const begun = Promise.withResolvers<void>();
     release = held.resolve;
     started = begun.promise;
-    const { services } = httpServices({
+    const { services, logged: lines } = httpServices({
       async ingest(readings) {
         begun.resolve();
         await held.promise;
         return { accepted: readings.length, refused: [], positions: [] };
       },
     });
+    logged = lines;
     served = await serveHttp(services);
     agent = new Agent({ keepAlive: true });
   });
@@ -54,11 +56,36 @@ describe('Shutting down', () => {
     await closed;
   });
 
-  it('cuts off what is not finished when its time is up', async () => {
+  it('cuts off what is not finished when its time is up, and logs it', async () => {
     const underWay = call('POST', '/api/v1/telemetry');
     await started;
     await Promise.all([served.server.close(50), assert.rejects(underWay, { code: 'ECONNRESET' })]);
+    const warnings = logged.filter(({ level }) => level === 'warn');
+    assert.deepEqual(
+      warnings.map(({ message, fields: { method, route } }) => ({ message, method, route })),
+      [
+        {
+          message: 'request cut off: SHUTDOWN_MS is over',
+          method: 'POST',
+          route: '/api/v1/telemetry',
+        },
+      ],
+    );
+    assert.ok(Number(warnings[0]?.fields.seconds) > 0.04);
     release();
+  });
+
+  it('logs no request as cut off that is finished in time', async () => {
+    const underWay = call('POST', '/api/v1/telemetry');
+    await started;
+    const closed = served.server.close(10_000);
+    release();
+    await underWay;
+    await closed;
+    assert.deepEqual(
+      logged.filter(({ level }) => level === 'warn'),
+      [],
+    );
   });
 
   it('is over at once when nothing is under way, whatever connections are kept', async () => {
