@@ -27,7 +27,8 @@ import { sqlReadModels } from '../../infrastructure/sql/read-models.ts';
 import { sqlErasedDevices, sqlRetentionRecords } from '../../infrastructure/sql/retention.ts';
 import { sqlRetentionTables } from '../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
-import { applicationModule } from './application.ts';
+import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
+import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
 import { embeddedEventStore, embeddedReadModels, embeddedTelemetryLog } from './embedded.ts';
 import { services as s } from './services.ts';
 

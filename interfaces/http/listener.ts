@@ -123,7 +123,10 @@ export function shutdown(log: Log): Shutdown {
     const { caller, route, startedAt } = contextOf(res as Response);
     const seconds = (performance.now() - startedAt) / 1000;
     const { correlationId } = caller;
-    log.warn({ correlationId, method: res.req.method, route, seconds }, 'request cut off: SHUTDOWN_MS is over');
+    log.warn(
+      { correlationId, method: res.req.method, route, seconds },
+      'request cut off: SHUTDOWN_MS is over',
+    );
   }
 }
 

@@ -8,8 +8,8 @@ import { addPoint, bucketOf, type RollupStats, rollupLevels } from '../../domain
 import type { MetricValue, Reading, Retraction } from '../../domain/telemetry.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { readLatest, readMetrics, readRollup } from '../../infrastructure/sql/documents.ts';
+import { sqlReadModels } from '../../infrastructure/sql/read-models.ts';
 import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
-import { sqlReadModels } from '../../infrastructure/sql/sql-read-models.ts';
 import { type EmptiedReadModels, emptiedReadModels } from '../support/emptied-read-models.ts';
 
 type Said =
@@ -161,7 +161,7 @@ describe('Telemetry projection', function () {
     };
   }
 
-  async function afterOnePass(events: readonly LoggedTelemetry[]) {
+  async function afterOnePass(events: readonly TelemetryRecord[]) {
     const { consume } = await open();
     if (events.length > 0) await consume(events, null);
     return tables();

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
-import { SqliteSql } from '../../infrastructure/sqlite/sqlite-sql.ts';
+import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
 import { temporaryDirectory } from '../infrastructure/sqlite/temporary-directory.ts';
 
 export type EmptiedReadModels = {

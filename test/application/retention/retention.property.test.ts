@@ -3,15 +3,15 @@ import fc from 'fast-check';
 import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { telemetryProjection } from '../../../application/projections/telemetry.ts';
 import { projector } from '../../../application/projector.ts';
-import { currentRetention } from '../../../application/retention/current-retention.ts';
-import { sweepDevices } from '../../../application/retention/sweeping.ts';
-import type { MetricValue } from '../../../domain/telemetry/reading.ts';
-import type { RetentionSchedule, TypePeriods } from '../../../domain/telemetry/retention.ts';
-import { eventRegistry } from '../../../infrastructure/events/event-registry.ts';
+import { currentRetention } from '../../../application/retention/policy.ts';
+import { sweepDevices } from '../../../application/retention/sweep.ts';
+import type { RetentionSchedule, TypePeriods } from '../../../domain/retention.ts';
+import type { MetricValue } from '../../../domain/telemetry.ts';
+import { eventRegistry } from '../../../infrastructure/event-registry.ts';
+import { sqlReadModels } from '../../../infrastructure/sql/read-models.ts';
+import { sqlRetentionRecords } from '../../../infrastructure/sql/retention.ts';
+import { sqlRetentionTables } from '../../../infrastructure/sql/retention-sweep.ts';
 import { tableOf, tablesOf } from '../../../infrastructure/sql/schema.ts';
-import { sqlKeptTables } from '../../../infrastructure/sql/sql-kept-tables.ts';
-import { sqlReadModels } from '../../../infrastructure/sql/sql-read-models.ts';
-import { sqlRetentionRecords } from '../../../infrastructure/sql/sql-retention-records.ts';
 import { type EmptiedReadModels, emptiedReadModels } from '../../support/emptied-read-models.ts';
 
 const day = 86_400_000;
@@ -95,7 +95,7 @@ const types: fc.Arbitrary<TypePeriods> = fc
   })
   .map((some) => some.sort((a, b) => a.since - b.since));
 
-function logOf(steps: readonly Step[]): readonly LoggedTelemetry[] {
+function logOf(steps: readonly Step[]): readonly TelemetryRecord[] {
   let receivedAt = begin;
   return steps.map((one, i) => {
     receivedAt += one.later;
