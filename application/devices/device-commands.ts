@@ -14,8 +14,9 @@ import {
   type RecordedEvent,
   RevisionConflict,
 } from '../ports/event-store.ts';
+import type { DeviceRow } from '../ports/read-models.ts';
 import type { Clock, Ids } from '../ports/system.ts';
-import { type DeviceSnapshot, foldState, lastPosition, readDevice, snapshotOf } from './device-stream.ts';
+import { deviceRowOf, foldState, lastPosition, readDevice } from './device-stream.ts';
 
 /** Who asks, and under which conditions. */
 export type CommandContext = {
@@ -30,7 +31,7 @@ export type CommandContext = {
 
 /** The device as the command left it, and where its last event stands. */
 export type CommandResult = {
-  readonly device: DeviceSnapshot;
+  readonly device: DeviceRow;
   readonly position: Position;
   /** The command was handled before, under its idempotency key, and changed nothing now. */
   readonly wasReplayed: boolean;
@@ -168,7 +169,7 @@ function answer(
   history: readonly RecordedEvent[],
   repeated = false,
 ): CommandResult {
-  const snapshot = snapshotOf(deviceId, device, history);
+  const snapshot = deviceRowOf(deviceId, device, history);
   if (snapshot === undefined) throw new Error(`Device ${deviceId} has an empty stream after a command`);
   return { device: snapshot, position: lastPosition(history), wasReplayed: repeated };
 }

@@ -4,22 +4,12 @@ import {
   deviceDecider,
   deviceStream,
   erasedName,
-  type RegisteredDevice,
 } from '../../domain/device.ts';
 import type { TypePeriods } from '../../domain/retention.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { Position } from '../ports/event-source.ts';
 import type { EventStore, RecordedEvent } from '../ports/event-store.ts';
-
-/** A device as its stream tells it at one revision. */
-export type DeviceSnapshot = RegisteredDevice & {
-  readonly deviceId: string;
-  readonly revision: number;
-  /** ISO 8601. */
-  readonly registeredAt: string;
-  /** ISO 8601. */
-  readonly updatedAt: string;
-};
+import type { DeviceRow } from '../ports/read-models.ts';
 
 /** A moment of a stream: its newest event, a revision, or the last event recorded at or before a time (epoch ms). */
 export type Moment = 'now' | { readonly revision: number } | { readonly time: number };
@@ -32,7 +22,7 @@ export type DeviceHistory = {
   deviceAt(
     deviceId: string,
     moment: Moment,
-  ): Promise<{ readonly device: DeviceSnapshot; readonly position: Position } | undefined>;
+  ): Promise<{ readonly device: DeviceRow; readonly position: Position } | undefined>;
 };
 
 export function deviceHistory(eventStore: EventStore, registry: EventRegistry): DeviceHistory {
@@ -60,16 +50,16 @@ export function foldDevice(
   deviceId: string,
   events: readonly RecordedEvent[],
   registry: EventRegistry,
-): DeviceSnapshot | undefined {
-  return snapshotOf(deviceId, foldState(events, registry), events);
+): DeviceRow | undefined {
+  return deviceRowOf(deviceId, foldState(events, registry), events);
 }
 
 /** The device that these events, folded, are; `undefined` when it was never registered. */
-export function snapshotOf(
+export function deviceRowOf(
   deviceId: string,
   device: Device,
   events: readonly RecordedEvent[],
-): DeviceSnapshot | undefined {
+): DeviceRow | undefined {
   const first = events[0];
   const last = events.at(-1);
   if (device.status === 'unregistered' || !first || !last) return undefined;

@@ -78,6 +78,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
     {
       commands,
       history,
+      directory,
       ingest,
       retract,
       replay,

@@ -8,7 +8,7 @@ import type { RequestContext } from './request-context.ts';
 import type { Route } from './route.ts';
 
 export type Access = {
-  /** Throws a problem unless the request may call the route; notes in the context who it comes from. */
+  /** Throws a problem unless the request may call the route; stores the caller in the context. */
   admit(req: IncomingMessage, route: Route, context: RequestContext): Promise<void> | undefined;
 };
 

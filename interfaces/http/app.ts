@@ -102,7 +102,7 @@ function matches(template: string, path: string): boolean {
 
 const nothing = z.strictObject({});
 
-/** A route as Express calls it: lets in who may call it, checks all that comes in, in one go, and writes what comes out. */
+/** The Express handler of a route: checks access, validates the whole request at once and writes the response. */
 export function routeHandler(route: Route, maxBodyBytes: number, access: Access): RequestHandler {
   const query = route.query ?? nothing;
   return async (req, res) => {

@@ -127,8 +127,8 @@ export async function bodyBytes(req: IncomingMessage, limit: number): Promise<Bu
 }
 
 /**
- * Most bodies come in one chunk, which is then the answer as it is. Of a body that is too large, as much again is
- * read and dropped before the refusal: most clients see an answer only once they have sent everything.
+ * Most bodies arrive in one chunk, which is returned as it is. Of a body that is too large, as much again is
+ * read and dropped before the refusal: most clients read a response only once they have sent everything.
  */
 function sentBytes(req: IncomingMessage, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {

@@ -10,7 +10,7 @@ const positionError = 'must be a position as commands and ingest answer it, such
 const longest = 30_000;
 const timeoutError = `must be a time up to ${longest / 1000} s, in milliseconds or such as 5s`;
 
-/** What every query takes, so that a caller can ask for the effects of what it did before. */
+/** Parameters of every query that let a caller wait for its own earlier writes. */
 export const consistencyParameters = z.strictObject({
   waitFor: list(
     z.string().regex(positionForm, { error: positionError }).transform(awaitedOf),
@@ -45,7 +45,7 @@ export const consistencyHeaders = {
 } as const;
 
 /**
- * Waits for what the caller wants to see and tells where the read models stand: the answer may hold more than the
+ * Waits for the awaited positions and reports the progress of the read models: the response may hold more than the
  * headers promise, never less.
  */
 export async function consistent(

@@ -5,7 +5,7 @@ import { single } from './validation.ts';
 
 export const cursorParameter = single('must be a cursor')
   .optional()
-  .meta({ description: 'Where to go on: `next` of the page before, with all other parameters unchanged.' });
+  .meta({ description: 'Cursor: `next` of the previous page, with all other parameters unchanged.' });
 
 export const next = z
   .string()
@@ -14,13 +14,13 @@ export const next = z
 
 export type Cursors<Key> = {
   write(key: Key): string;
-  /** Throws a problem for text that `write` did not answer to the same question. */
+  /** Throws a problem for text that `write` did not return for the same query. */
   read(cursor: string | undefined): Key | undefined;
 };
 
 /**
- * Opaque cursors into the answer to one question, which is told by whatever decides what the answer holds. A
- * digest notices a cursor that was changed or comes from another question; it keeps nothing secret.
+ * Opaque cursors into the result of one query, identified by every parameter that decides the result. A
+ * digest detects a cursor that was changed or comes from another query; it hides nothing.
  */
 export function cursors<Schema extends z.ZodType>(
   ids: Ids,
@@ -41,7 +41,7 @@ export function cursors<Schema extends z.ZodType>(
     const keyText = decoded.slice(checkLength);
     if (decoded.slice(0, checkLength) !== checkOf(keyText))
       throw invalidRequest([
-        { in: 'query', path: '/cursor', detail: 'must be `next` of an answer to the same query' },
+        { in: 'query', path: '/cursor', detail: 'must be `next` of a response to the same query' },
       ]);
     return key.parse(JSON.parse(keyText));
   }
@@ -53,7 +53,7 @@ export function cursors<Schema extends z.ZodType>(
 
 const checkLength = 16;
 
-/** One more than `limit` was asked for, so that a page knows whether another follows. */
+/** The query fetched one row more than `limit`, which shows whether another page follows. */
 export function pageOf<Row, Key>(
   rows: readonly Row[],
   limit: number,
@@ -65,7 +65,7 @@ export function pageOf<Row, Key>(
   return { rows: page, next: rows.length > limit && last !== undefined ? write(keyOf(last)) : null };
 }
 
-/** `Link` of RFC 8288 to the page after the one asked for by `url`. */
+/** `Link` of RFC 8288 to the page after the one requested by `url`. */
 export function nextLink(url: string, next: string | null): Record<string, string> {
   if (next === null) return {};
   const [path = '', query = ''] = url.split('?', 2);

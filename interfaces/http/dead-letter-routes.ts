@@ -56,7 +56,7 @@ export const retriedAnswer = z.strictObject({
   ),
 });
 
-/** A letter as it is, with times that can be read. */
+/** A dead letter as JSON, with ISO times. */
 export const deadLetterJson = <Letter extends DeadLetterSummary>({
   parkedAt,
   discarded,
@@ -74,9 +74,13 @@ const idError = 'must be the id of a dead letter';
 const id = integer(1, Number.MAX_SAFE_INTEGER);
 
 const choice = {
-  id: z.int({ error: idError }).min(1, { error: idError }).optional().meta({ description: 'One letter.' }),
-  projection: projection.optional().meta({ description: 'Of this projection.' }),
-  stream: text(160).optional().meta({ description: 'All letters of a stream; needs `projection`.' }),
+  id: z
+    .int({ error: idError })
+    .min(1, { error: idError })
+    .optional()
+    .meta({ description: 'Id of one dead letter.' }),
+  projection: projection.optional().meta({ description: 'Only this projection.' }),
+  stream: text(160).optional().meta({ description: 'All dead letters of a stream; needs `projection`.' }),
 };
 
 export function deadLetterRoutes({
@@ -90,17 +94,17 @@ export function deadLetterRoutes({
       path: '/api/v1/dead-letters',
       summary: 'List dead letters in the order they were parked',
       query: z.strictObject({
-        projection: projection.optional().meta({ description: 'Of this projection.' }),
-        cause: cause.optional().meta({ description: 'Why they were parked.' }),
+        projection: projection.optional().meta({ description: 'Only this projection.' }),
+        cause: cause.optional().meta({ description: 'Only this cause.' }),
         stream: single('must be a stream, such as device-boiler-7')
           .optional()
-          .meta({ description: 'Of this stream, such as `device-boiler-7`.' }),
+          .meta({ description: 'Only this stream, such as `device-boiler-7`.' }),
         discarded: z
           .enum(['true', 'false'], { error: 'must be true or false' })
           .default('false')
-          .meta({ description: 'Those that were discarded instead of those that wait.' }),
-        limit: integer(1, 1000).default(100).meta({ description: 'Letters at most; 100 when absent.' }),
-        after: id.optional().meta({ description: 'The last id already seen.' }),
+          .meta({ description: 'Discarded instead of waiting dead letters.' }),
+        limit: integer(1, 1000).default(100).meta({ description: 'Page size; 100 when absent.' }),
+        after: id.optional().meta({ description: 'The last `id` of the previous page.' }),
       }),
       responses: {
         200: {
@@ -125,7 +129,7 @@ export function deadLetterRoutes({
       summary: 'Count waiting and discarded dead letters by projection and cause',
       responses: {
         200: {
-          description: 'As it is now.',
+          description: 'Current counts.',
           content: { 'application/json': countsAnswer },
         },
       },
@@ -137,9 +141,9 @@ export function deadLetterRoutes({
       method: 'get',
       path: '/api/v1/dead-letters/:id',
       summary: 'Get a dead letter: the event, its error, its position in the log',
-      params: z.strictObject({ id: id.meta({ description: 'As the list tells it.' }) }),
+      params: z.strictObject({ id: id.meta({ description: 'Its `id` in the list.' }) }),
       responses: {
-        200: { description: 'All that is known.', content: { 'application/json': deadLetterResponse } },
+        200: { description: 'The dead letter.', content: { 'application/json': deadLetterResponse } },
       },
       problems: ['not-found'],
       async handle({ params }) {
@@ -162,12 +166,12 @@ export function deadLetterRoutes({
           all: z
             .literal(true, { error: 'must be true' })
             .optional()
-            .meta({ description: 'Every letter there is.' }),
+            .meta({ description: 'All waiting dead letters.' }),
         }),
       },
       responses: {
         200: {
-          description: 'What became of each stream.',
+          description: 'The outcome for each stream.',
           content: { 'application/json': retriedAnswer },
         },
       },
@@ -189,12 +193,12 @@ export function deadLetterRoutes({
         as: 'json',
         schema: z.strictObject({
           ...choice,
-          reason: text(500).meta({ description: 'Why, for those who audit.' }),
+          reason: text(500).meta({ description: 'The reason, for the audit trail.' }),
         }),
       },
       responses: {
         200: {
-          description: 'Done.',
+          description: 'Discarded.',
           content: { 'application/json': z.strictObject({ discarded: z.int() }) },
         },
       },
@@ -227,9 +231,9 @@ function choicesOf({ id: one, projection: name, stream, all }: Chosen): readonly
 }
 
 const whichOne = () =>
-  new HttpProblem('invalid-request', 'body: must say which: id, or stream with projection, or all', {
+  new HttpProblem('invalid-request', 'body: must have one of: id; stream with projection; all', {
     members: {
-      errors: [{ in: 'body', path: '', detail: 'must say which: id, or stream with projection, or all' }],
+      errors: [{ in: 'body', path: '', detail: 'must have one of: id; stream with projection; all' }],
     },
   });
 

@@ -41,7 +41,7 @@ const outcome = z
   .meta({ id: 'BulkOutcome' });
 type Outcome = z.output<typeof outcome>;
 
-type Item = { readonly index: number; readonly asked: Registration };
+type Item = { readonly index: number; readonly registering: Registration };
 
 export function deviceBulkRoute(
   commands: DeviceCommands,
@@ -55,7 +55,7 @@ export function deviceBulkRoute(
     scope: 'devices:write',
     tag: 'Devices',
     summary: 'Register many devices',
-    description: 'Each item stands or falls by itself. Of two with one id the later is told 409.',
+    description: 'Each item succeeds or fails by itself. Of two items with one id the later gets 409.',
     headers: registrationHeaders,
     body: {
       as: 'items',
@@ -91,7 +91,7 @@ export function deviceBulkRoute(
       const item = itemOf(value, index, keyOf(index));
       if ('outcome' in item) outcomes[index] = item.outcome;
       else {
-        const { deviceId } = item.asked;
+        const { deviceId } = item.registering;
         byDevice.set(deviceId, [...(byDevice.get(deviceId) ?? []), item]);
       }
     }
@@ -118,21 +118,21 @@ export function deviceBulkRoute(
       const errors: readonly ValidationIssue[] = explain(registration, value, [index]);
       return { outcome: refused(index, invalidRequest(errors)) };
     }
-    return { index, asked: registrationOf(result.data, ids, credentials, key) };
+    return { index, registering: registrationOf(result.data, ids, credentials, key) };
   }
 
   async function register(
-    { index, asked }: Item,
+    { index, registering }: Item,
     { caller }: RequestContext,
     idempotencyKey: string | undefined,
   ): Promise<Outcome> {
-    const { deviceId, command, told } = asked;
+    const { deviceId, command, secret } = registering;
     try {
-      const answer = await commands.handle(command, {
+      const result = await commands.handle(command, {
         ...caller,
         ...(idempotencyKey !== undefined && { idempotencyKey }),
       });
-      return { index, status: 201, deviceId, device: told(answer) };
+      return { index, status: 201, deviceId, device: registrationResponse(result, secret) };
     } catch (error) {
       const problem = problemOf(error);
       if (problem.kind === 'internal-error') throw error;
@@ -152,24 +152,30 @@ const refused = (index: number, { kind, message, extras }: HttpProblem): Outcome
 export type Registration = {
   readonly deviceId: string;
   readonly command: DeviceCommand;
-  /** The device with the token made for it: only the request that registered it is told. */
-  told(answer: CommandResult): z.output<typeof registeredDevice>;
+  /** Of the device token, when one was requested. */
+  readonly secret: string | undefined;
 };
 
 export function registrationOf(
-  asked: z.output<typeof registration>,
+  body: z.output<typeof registration>,
   ids: Ids,
   credentials: Credentials,
   idempotencyKey: string | undefined,
 ): Registration {
-  const { deviceId = newDeviceId(ids, idempotencyKey), issueToken, ...details } = asked;
+  const { deviceId = newDeviceId(ids, idempotencyKey), issueToken, ...details } = body;
   const token = issueToken ? credentials.issue('device', deviceId) : undefined;
   return {
     deviceId,
     command: { type: 'RegisterDevice', deviceId, details, ...(token && { tokenHash: token.hash }) },
-    told: (answer) => ({
-      ...positioned(answer),
-      ...(token && { token: answer.wasReplayed ? null : token.secret }),
-    }),
+    secret: token?.secret,
   };
 }
+
+/** The device, and the token's secret for the request that registered it: a repeated one gets `null`. */
+export const registrationResponse = (
+  result: CommandResult,
+  secret: string | undefined,
+): z.output<typeof registeredDevice> => ({
+  ...positioned(result),
+  ...(secret !== undefined && { token: result.wasReplayed ? null : secret }),
+});

@@ -7,7 +7,7 @@ import type {
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
-import { registrationOf } from './device-bulk-route.ts';
+import { registrationOf, registrationResponse } from './device-bulk-route.ts';
 import {
   changes,
   commandHeaders,
@@ -49,13 +49,18 @@ export function deviceCommandRoutes(
     },
     problems: ['device-already-registered', 'idempotency-key-reused', 'concurrent-changes'],
     async handle({ body, headers, context }) {
-      const asked = registrationOf(body, ids, credentials, headers['idempotency-key']);
-      const result = await commands.handle(asked.command, contextOfCommand(context, headers));
-      const Location = deviceAddress(asked.deviceId);
+      const { deviceId, command, secret } = registrationOf(
+        body,
+        ids,
+        credentials,
+        headers['idempotency-key'],
+      );
+      const result = await commands.handle(command, contextOfCommand(context, headers));
+      const Location = deviceAddress(deviceId);
       return {
         status: 201,
         headers: { ...respondWithDevice(result).headers, Location },
-        json: asked.told(result),
+        json: registrationResponse(result, secret),
       };
     },
   });

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { DeviceHistory, Moment } from '../../application/devices/device-stream.ts';
+import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import type { DeviceFilter, DeviceQueries } from '../../application/ports/queries.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { ProgressReader } from '../../application/progress.ts';
@@ -45,6 +46,7 @@ const at = single(atError)
 
 export function deviceQueryRoutes(
   history: DeviceHistory,
+  directory: DeviceDirectory,
   devices: DeviceQueries,
   freshness: ProgressReader,
   ids: Ids,
@@ -108,7 +110,7 @@ export function deviceQueryRoutes(
           limit: query.limit + 1,
           ...(after !== undefined && { after }),
         });
-        if (found.length === 0) await requireRegistered(history, deviceId);
+        if (found.length === 0) await requireRegistered(directory, deviceId);
         const { rows, next } = pageOf(found, query.limit, ({ revision }) => revision, cursor);
         return {
           status: 200,
@@ -153,7 +155,7 @@ export function deviceQueryRoutes(
   ];
 }
 
-/** If-None-Match compares weakly: a proxy may have marked the tag it hands back. */
+/** If-None-Match compares weakly: a proxy may have weakened the tag it sends back. */
 const matches = (ifNoneMatch: string | undefined, tag: string): boolean =>
   ifNoneMatch !== undefined &&
   (ifNoneMatch.trim() === '*' ||
@@ -196,9 +198,9 @@ export function deviceFilterOf({
 const splitAt = (text: string, at: number): [string, string] =>
   at === -1 ? ['', ''] : [text.slice(0, at), text.slice(at + 1)];
 
-/** A device that was never registered is not the same as one that has nothing to tell. */
-export async function requireRegistered(history: DeviceHistory, deviceId: string): Promise<void> {
-  if (!(await history.deviceAt(deviceId, 'now'))) throw notRegistered(deviceId);
+/** An unregistered device is a 404; a registered device without data is an empty result. */
+export async function requireRegistered(directory: DeviceDirectory, deviceId: string): Promise<void> {
+  if (!(await directory.find(new Set([deviceId]))).has(deviceId)) throw notRegistered(deviceId);
 }
 
 export const notRegistered = (deviceId: string, when = ''): Rejection =>

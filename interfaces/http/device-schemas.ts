@@ -28,7 +28,7 @@ export const device = z
 export const positionedDevice = device
   .extend({
     position: z.string().meta({
-      description: 'Where the last change stands in the log; hand it to `waitFor` of a query.',
+      description: 'Position of the last change; pass it to a query as `waitFor`.',
       examples: ['devices:0:42'],
     }),
   })
@@ -129,10 +129,10 @@ export const registration = z.strictObject({
   issueToken: z
     .boolean({ error: 'must be true or false' })
     .optional()
-    .meta({ description: 'Answer with a token, told only then, by which the device may send its readings.' }),
+    .meta({ description: 'Return a device token for sending readings; it is shown only in this response.' }),
 });
 
-/** The same key stands for the same request, so it must make the same device. */
+/** The same key means the same request, so it must derive the same device id. */
 export const newDeviceId = (ids: Ids, idempotencyKey: string | undefined): string =>
   idempotencyKey === undefined ? ids.uuidV7() : ids.uuidV5('device', idempotencyKey);
 
@@ -147,14 +147,14 @@ export const changes = z
 
 export const erasure = z.strictObject({
   reason: text(500).meta({
-    description: 'Why. It is kept: say nothing personal in it.',
+    description: 'The reason. It is stored permanently: no personal data.',
     examples: ['Asked for by its owner'],
   }),
 });
 
 export const reason = z.strictObject({
   reason: text(500).meta({
-    description: 'Why, for those who read the history.',
+    description: 'The reason, shown in the history.',
     examples: ['Sensor drifts'],
   }),
 });
@@ -168,7 +168,9 @@ export const registrationHeaders = z.object({
     .string()
     .regex(/^[\x20-\x7e]{1,255}$/, { error: 'must be 1 to 255 printable ASCII characters' })
     .optional()
-    .meta({ description: 'The same key with the same request gives the same answer again, for ever.' }),
+    .meta({
+      description: 'The same key with the same request returns the same response, without an expiry.',
+    }),
 });
 
 const ifMatchError = 'must be * or the one ETag the device is expected to have, such as "3"';

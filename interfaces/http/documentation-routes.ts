@@ -8,7 +8,7 @@ import { type Route, route } from './route.ts';
 const swaggerUi = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
 const assets = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'];
 
-/** No script or style stands in the page itself, so the strictest content security policy will do. */
+/** The page has no inline script or style, so the strictest content security policy will do. */
 const page = `<!doctype html>
 <html lang="en">
   <head>
@@ -28,7 +28,7 @@ const page = `<!doctype html>
 const start = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#api', deepLinking: true, validatorUrl: null });
 `;
 
-/** The API told by itself; `others` are the routes beside these. */
+/** Serves the OpenAPI document and its page; `others` are the documented routes. */
 export function documentationRoutes(others: readonly Route[], version: string): readonly Route[] {
   const routes: readonly Route[] = [
     route({

@@ -13,7 +13,7 @@ export type Operation = Readiness & {
   readonly metrics: Registry;
   /** Metrics of other threads of the process, in the text format of Prometheus. */
   readonly moreMetrics: readonly (() => Promise<string>)[];
-  /** What stands still although it should move, one sentence each; to start the process again should help. */
+  /** Stalled parts, one sentence each; restarting the process should help. */
   readonly stalled: () => readonly string[];
   readonly version: string;
 };
@@ -158,13 +158,13 @@ const retention = z.strictObject({
         days: kept,
       }),
     )
-    .meta({ description: 'The newest; empty when everything is kept for ever.' }),
+    .meta({ description: 'The newest policy; empty without an expiry.' }),
   since: time.nullable().meta({ description: 'From when on it counts, by the time of arrival.' }),
   sweptTo: time.nullable().meta({ description: 'Everything is gone that was too old then.' }),
   sweeping: z
     .strictObject({ to: time, after: z.string() })
     .nullable()
-    .meta({ description: 'The sweep under way, and the device it has come to.' }),
+    .meta({ description: 'The running sweep and its current device.' }),
   endedAt: time.nullable().meta({ description: 'When the last sweep ended.' }),
   removed: z
     .strictObject({ points: rows, minutes: rows, hours: rows, days: rows, trimmed: rows })
@@ -182,7 +182,7 @@ const status = z
         lag: z
           .int()
           .nullable()
-          .meta({ description: 'Events not consumed yet; null while the log cannot be asked.' }),
+          .meta({ description: 'Events not consumed yet; null while the log is unreachable.' }),
         deadLetters: z.record(z.string(), z.int()).meta({ description: 'Those waiting, by cause.' }),
       }),
     ),
@@ -198,7 +198,7 @@ const status = z
       })
       .meta({ description: 'What became of the readings consumed so far: each is counted once.' }),
     retention: retention.meta({
-      description: 'How long points and rollups are kept, and what has been removed.',
+      description: 'Retention of points and rollups, and what has been removed.',
     }),
   })
   .meta({ id: 'Status' });

@@ -11,7 +11,7 @@ export type ReadingMetrics = {
 
 const knownMethods = new Set(['GET', 'HEAD', 'POST', 'PATCH', 'OPTIONS', 'PUT', 'DELETE']);
 
-/** Rate, errors and duration by route template, never by address: the labels stay few whatever is asked for. */
+/** Rate, errors and duration by route template, never by path: the number of label values stays bounded. */
 export function requestMetrics(registry: Registry): RequestMetrics {
   const duration = new Histogram({
     name: 'fieldlog_http_request_duration_seconds',

@@ -16,11 +16,11 @@ export type HttpServer = {
   /** Resolves with the address once connections are accepted; port 0 is any that is free. */
   listen(port: number, host: string): Promise<AddressInfo>;
   /**
-   * Not ready from now on; after `lead` milliseconds no connection is accepted any more, and requests under way may
-   * go on for `drain` milliseconds, after which what is left is cut off.
+   * Not ready from now on; after `lead` milliseconds no connection is accepted any more, and running requests get
+   * `drain` milliseconds, after which the rest are aborted.
    */
   close(drain: number, lead?: number): Promise<void>;
-  /** Connections made from now on are shown this certificate. Throws for a server without one. */
+  /** New connections get this certificate. Throws for a server without one. */
   renew(certificate: Certificate): void;
 };
 
@@ -28,7 +28,7 @@ export type HttpServer = {
 export function serving(app: Express, stopping: Shutdown, certificate?: Certificate): HttpServer {
   const server = expressServer(app, certificate);
   stopping.watch(server);
-  // Longer than load balancers and devices keep an idle connection, so that it is they who close it.
+  // Longer than load balancers and devices keep an idle connection, so that they close it first.
   server.keepAliveTimeout = 75_000;
   return {
     app,
@@ -50,7 +50,7 @@ export function serving(app: Express, stopping: Shutdown, certificate?: Certific
 }
 
 /**
- * A server whose requests and responses are born with Express's prototypes. Express sets them on every request it
+ * A server whose requests and responses are created with Express's prototypes. Express sets them on every request it
  * handles, and changing the prototype of a live object is most of what a small request costs it; setting the one
  * already there costs nothing. Express itself is as it was.
  */
@@ -76,11 +76,11 @@ function withPrototype<Base extends typeof IncomingMessage | typeof ServerRespon
 export type Shutdown = {
   /** Whether the server is about to stop, and so not ready. */
   readonly begun: () => boolean;
-  /** Keeps account of the requests under way. */
+  /** Tracks running requests. */
   watch(server: Server): void;
   /**
-   * From now on no connection is kept. After `lead` milliseconds, which load balancers need to notice, none is
-   * accepted. Requests under way may go on for `drain` milliseconds more; what is left then is cut off and logged.
+   * No connection is kept alive from now on. After `lead` milliseconds, which load balancers need to notice, none is
+   * accepted. Running requests get `drain` milliseconds more; the rest are aborted and logged.
    */
   close(server: Server, drain: number, lead: number): Promise<void>;
 };
@@ -137,11 +137,11 @@ function giveUpConnection(res: ServerResponse): void {
 /** A chain of certificates and the private key of its first, both PEM. */
 export type Certificate = { readonly cert: string; readonly key: string };
 
-/** The files a certificate is kept in, and renewed in by whoever renews it. */
+/** The certificate files, which an external tool renews in place. */
 export type CertificateFiles = {
   /** Throws a `StartupError` that says what is wrong with which file. */
   read(): Certificate;
-  /** Calls `renewed` with what the files hold after each change, until the function it answers is called. */
+  /** Calls `renewed` with the files' contents after each change, until the returned function is called. */
   follow(renewed: (certificate: Certificate) => void): () => void;
 };
 
@@ -149,7 +149,7 @@ const lookEvery = 5000;
 
 /**
  * The files are looked at rather than watched: where a secret is mounted they are links, which are swapped without
- * any event for the file itself. While a pair does not match, as between two writes, the one before goes on.
+ * any event for the file itself. While a pair does not match, as between two writes, the previous one stays in use.
  */
 export function certificateFiles(certFile: string, keyFile: string, log: Log): CertificateFiles {
   return { read, follow };

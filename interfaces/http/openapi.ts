@@ -140,7 +140,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
     return Object.fromEntries(entries);
   }
 
-  /** Schemas that have a name are told once, among the components. */
+  /** Named schemas are written once, as components. */
   function jsonSchema(schema: z.ZodType): Json {
     const {
       $schema: _,

@@ -24,7 +24,10 @@ const generation = z
     version: z.int().meta({ description: 'Of the code that fills it.' }),
     status: z.enum(['building', 'ready', 'active', 'retired']),
     deviceId: z.string().nullable().meta({ description: 'The only device it is built for.' }),
-    runner: z.string().nullable().meta({ description: 'Who builds it; null when nobody does.' }),
+    runner: z
+      .string()
+      .nullable()
+      .meta({ description: 'The lease owner that builds it; null when none does.' }),
     progress: z
       .strictObject({
         phase: z.enum(['fill', 'catch-up', 'compare', 'switch']),
@@ -71,7 +74,7 @@ export const startedAnswer = z
   .strictObject({
     projection: z.string(),
     generation: z.int(),
-    resumed: z.boolean().meta({ description: 'It goes on where an earlier run stopped.' }),
+    resumed: z.boolean().meta({ description: 'It resumes where an earlier run stopped.' }),
   })
   .meta({ id: 'Started' });
 

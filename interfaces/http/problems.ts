@@ -56,12 +56,12 @@ export type ValidationIssue = {
 };
 
 type Extras = {
-  /** Further members of the answer. */
+  /** Further members of the problem. */
   readonly members?: Readonly<Record<string, unknown>>;
   readonly headers?: Readonly<Record<string, string>>;
 };
 
-/** An answer that the interface itself decides on; what the layers below throw is translated by `problemOf`. */
+/** A problem that the HTTP layer itself raises; errors of the layers below are translated by `problemOf`. */
 export class HttpProblem extends Error {
   override readonly name = 'HttpProblem';
   readonly kind: ProblemKind;
@@ -96,7 +96,7 @@ const rejections: Record<RejectionCode, ProblemKind> = {
   DeviceIsDecommissioned: 'device-decommissioned',
 };
 
-/** The one place where an error becomes what the caller is told. */
+/** The one place where an error becomes a problem. */
 export function problemOf(error: unknown): HttpProblem {
   if (error instanceof HttpProblem) return error;
   if (error instanceof Rejection) return new HttpProblem(rejections[error.code], error.message);
@@ -166,7 +166,7 @@ export function problems(log: Log): ErrorRequestHandler {
     else if (res.headersSent) log.warn(fields, 'An answer broke off');
     else if (problemKinds[problem.kind].status === 503) log.warn(fields, 'A request could not be served now');
     if (!res.headersSent) return sendProblem(res, problem);
-    // Half an answer must not look like a whole one.
+    // A truncated response must not look complete.
     res.destroy();
   };
 }

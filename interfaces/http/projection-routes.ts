@@ -30,7 +30,7 @@ const throttle = z
   .meta({ description: 'Events a second at most.' });
 const one = { description: 'As it is now.', content: { 'application/json': projectionAnswer } };
 const started = {
-  description: 'It is under way; `GET /api/v1/projections/{name}` tells how it goes on.',
+  description: 'Started; `GET /api/v1/projections/{name}` shows its progress.',
   headers: { Location: 'Where to look.' },
   content: { 'application/json': startedAnswer },
 };
@@ -219,7 +219,7 @@ export const auditRoute = ({ tasks }: OperatorServices): Route =>
     },
   });
 
-/** What operators do with read models: what is soon done here, what takes long beside the requests. */
+/** Operations on read models: short ones run here, long ones in a worker. */
 export type OperatorServices = {
   readonly replay: Pick<Operations, 'list' | 'setPaused' | 'drop' | 'deadLetters' | 'deadLetterOperations'>;
   readonly tasks: ReplayTasks;

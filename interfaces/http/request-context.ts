@@ -3,7 +3,7 @@ import type { Response } from 'express';
 import type { ApiKey } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/system.ts';
 
-/** Who a request comes from, as far as it has shown. */
+/** The caller, as far as it is authenticated. */
 export type Identity =
   | { readonly is: 'anyone' }
   | { readonly is: 'key'; readonly key: ApiKey }
@@ -13,7 +13,7 @@ const anyone: Identity = { is: 'anyone' };
 
 /** What is known of a request whatever its route. */
 export type RequestContext = {
-  /** Who asks and on whose behalf: handed on to every use case. */
+  /** The caller and correlation, passed to every use case. */
   caller: {
     readonly correlationId: string;
     readonly actor: string;
@@ -22,20 +22,20 @@ export type RequestContext = {
   identity: Identity;
   /** By `performance.now()`. */
   readonly startedAt: number;
-  /** The template of the route that answers, such as `/api/v1/devices/:deviceId`. */
+  /** The template of the matched route, such as `/api/v1/devices/:deviceId`. */
   route: string;
 };
 
 export const correlationHeader = 'X-Correlation-Id';
 
-/** The route of a request that no route answers. */
+/** The route label of a request that matches no route. */
 export const unmatchedRoute = 'unmatched';
 
 const correlationForm = /^[A-Za-z0-9._:/+=-]{1,128}$/;
 /** W3C Trace Context, version 00: no trace id and no parent id of zeros alone. */
 const traceparentForm = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** A correlation id or trace context in another form than ours is as good as none: neither fails a request. */
+/** A correlation id or trace context of an invalid form is ignored: neither fails a request. */
 export function openContext(req: IncomingMessage, res: Response, ids: Ids): RequestContext {
   const { 'x-correlation-id': wanted, traceparent } = req.headers;
   const context: RequestContext = {
@@ -54,7 +54,7 @@ export function openContext(req: IncomingMessage, res: Response, ids: Ids): Requ
 
 export const contextOf = (res: Response): RequestContext => res.locals.context;
 
-/** The caller went away; there is nobody left to answer. */
+/** The client has disconnected. */
 export class RequestAborted extends Error {
   override readonly name = 'RequestAborted';
 }

@@ -5,7 +5,7 @@ import type { BodyType } from './body.ts';
 import type { ProblemKind } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
 
-/** What a route answers with; one that writes its answer itself resolves with nothing. */
+/** A route's response; a route that writes its response itself resolves with nothing. */
 export type RouteResponse = {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -14,13 +14,13 @@ export type RouteResponse = {
 
 export type ResponseSpec = {
   readonly description: string;
-  /** By media type; a text stands for itself, such as a page. */
+  /** By media type; a string is the schema of plain text, such as a page. */
   readonly content?: Readonly<Record<string, z.ZodType>>;
   /** By name, what they say. */
   readonly headers?: Readonly<Record<string, string>>;
 };
 
-/** `json` is read and checked before the route is called; of `items` only the form is told, the route reads them. */
+/** `json` is read and checked before the route is called; `items` are only described, the route reads them. */
 export type BodySpec<Schema extends z.ZodType> =
   | { readonly as: 'json'; readonly schema: Schema; readonly optional?: boolean }
   | {
@@ -51,7 +51,7 @@ type RouteOf<
   readonly method: 'get' | 'post' | 'patch';
   /** As Express wants it, such as `/api/v1/devices/:deviceId`. */
   readonly path: string;
-  /** What an API key must be allowed to do to call the route; `public` is for anybody who reaches it. */
+  /** The scope a key needs to call the route; `public` needs none. */
   readonly scope: Scope | 'public';
   /** What else is accepted in the place of a key. */
   readonly alsoAccepts?: 'device-token' | 'metrics-token';
@@ -75,7 +75,7 @@ type RouteOf<
 /** All there is to say of one call of the API: the router and the OpenAPI document are both made from it. */
 export type Route = RouteOf<z.ZodObject, z.ZodObject, z.ZodObject, z.ZodType>;
 
-/** Ties a route's handler to the types its schemas give, which a list of routes then no longer tells. */
+/** Ties a route's handler to the types of its schemas, which a list of routes no longer carries. */
 export function route<
   Params extends z.ZodObject = z.ZodObject<Record<never, never>>,
   Query extends z.ZodObject = z.ZodObject<Record<never, never>>,

@@ -12,8 +12,8 @@ const nextTrailer = 'Fieldlog-Next';
 const writeAt = 65_536;
 
 /**
- * Writes an answer of any length, never holding more of it than a chunk: the source waits while the caller reads
- * slowly and is told to stop when the caller goes away. What fails before the first row can still become a problem.
+ * Writes a response of any length, holding one chunk at most: the source waits while the client reads
+ * slowly and is stopped when the client disconnects. A failure before the first row still becomes a problem.
  */
 export async function streamRows<Row>(
   res: Response,
@@ -62,7 +62,7 @@ function drained(res: Response): Promise<void> {
   });
 }
 
-/** The first `limit` of rows of which one more was asked for, to know whether more follow. */
+/** The first `limit` rows; one more was fetched to know whether more follow. */
 export function firstPage<Row>(
   chunks: AsyncIterable<readonly Row[]>,
   limit: number,
@@ -104,20 +104,20 @@ export function wholeBuckets<Row>(
   }
 }
 
-/** How one kind of row is told, in each form an answer can have. */
+/** How one kind of row is serialized in each response format. */
 export type RowShape<Row> = {
-  /** The member of a JSON answer that holds the rows. */
+  /** The member of a JSON response that holds the rows. */
   readonly name: string;
-  /** The header of a CSV answer. */
+  /** The header line of a CSV response. */
   readonly columns: readonly string[];
   json(row: Row): string;
   csv(row: Row): string;
 };
 
-/** An answer of many rows, written piece by piece. */
+/** A response of many rows, written chunk by chunk. */
 export type RowFormat = {
   readonly type: string;
-  /** Where the cursor of the next page goes: the body, or a trailer of the answer when the body has no place for it. */
+  /** Where the cursor of the next page goes: the body, or a trailer when the body has no place for it. */
   readonly nextIn: 'body' | 'trailer';
   begin<Row>(shape: RowShape<Row>): string;
   row<Row>(shape: RowShape<Row>, row: Row, first: boolean): string;

@@ -1,5 +1,6 @@
 import type { Registry } from 'prom-client';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
+import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
@@ -33,6 +34,7 @@ export type HttpServices = TelemetryQueryServices &
     readonly access: Access;
     /** Off when absent. */
     readonly rates?: RateLimits | undefined;
+    readonly history: DeviceHistory;
     readonly devices: DeviceQueries;
     readonly progress: ProgressQueries;
     readonly erase: EraseDevice;
@@ -44,7 +46,7 @@ export type HttpServices = TelemetryQueryServices &
     readonly checks: Checks;
     /** Of the checks, those that must pass for the server to be ready; all of them when absent. */
     readonly needed?: readonly string[];
-    /** What stands still although it should move; nothing ever does when absent. */
+    /** Reports stalled parts; none when absent. */
     readonly stalled?: () => readonly string[];
     /** Requests are not traced when absent. */
     readonly spans?: RequestSpans | undefined;
@@ -65,8 +67,20 @@ export type HttpOptions = {
 export function httpServer(services: HttpServices, options: HttpOptions): HttpServer {
   const stopping = shutdown(services.log);
   const { version, maxBodyBytes = 10 * 1024 * 1024, maxReadings = 5000, maxBulk = 1000 } = options;
-  const { commands, ingest, credentials, access, ids, log, metrics, history, devices, progress, freshness } =
-    services;
+  const {
+    commands,
+    ingest,
+    credentials,
+    access,
+    ids,
+    log,
+    metrics,
+    history,
+    directory,
+    devices,
+    progress,
+    freshness,
+  } = services;
 
   const hot = [
     telemetryIngestRoute(
@@ -79,7 +93,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
   const api = [
     ...deviceCommandRoutes(commands, ids, credentials, services.erase),
     deviceBulkRoute(commands, ids, credentials, { bytes: maxBodyBytes, items: maxBulk }),
-    ...deviceQueryRoutes(history, devices, freshness, ids),
+    ...deviceQueryRoutes(history, directory, devices, freshness, ids),
     ...telemetryLatestRoutes(services),
     ...telemetrySeriesRoutes(services),
     retractionRoute(services.retract),
@@ -105,13 +119,13 @@ export type WorkerServices = {
   readonly checks: Checks;
   /** Of the checks, those that must pass for the worker to be ready. */
   readonly needed: readonly string[];
-  /** What stands still although it should move. */
+  /** Reports stalled parts. */
   readonly stalled: () => readonly string[];
   readonly version: string;
   readonly access: Access;
 };
 
-/** What a worker answers over HTTP: whether it lives, whether it is ready, and its metrics. */
+/** The HTTP server of a worker: liveness, readiness and metrics. */
 export function workerServer(services: WorkerServices): HttpServer {
   const stopping = shutdown(services.log);
   const routes = operationRoutes({ ...services, moreMetrics: [], closing: stopping.begun });

@@ -1,7 +1,7 @@
 import type { Response } from 'express';
 import { z } from 'zod';
-import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
+import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import type { Point, TelemetryQueries, TelemetryScope } from '../../application/ports/queries.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { ProgressReader } from '../../application/progress.ts';
@@ -38,7 +38,7 @@ const seriesResponses = {
 };
 
 export function telemetrySeriesRoutes({
-  history,
+  directory,
   telemetry,
   asRecorded,
   buckets,
@@ -59,7 +59,7 @@ export function telemetrySeriesRoutes({
       problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected', 'history-not-read'],
       async handle(exchange) {
         const { deviceId } = exchange.params;
-        await requireRegistered(history, deviceId);
+        await requireRegistered(directory, deviceId);
         return series(exchange, { deviceId });
       },
     }),
@@ -143,11 +143,11 @@ type LatestQuery = z.output<typeof latestParameters> &
 const latestResponses = { 200: rowsAnswer('The newest point of each metric.', pointsAnswer) };
 
 export function telemetryLatestRoutes({
-  history,
+  directory,
   telemetry,
   freshness,
   ids,
-}: Pick<TelemetryQueryServices, 'history' | 'telemetry' | 'freshness' | 'ids'>): readonly Route[] {
+}: Pick<TelemetryQueryServices, 'directory' | 'telemetry' | 'freshness' | 'ids'>): readonly Route[] {
   return [
     route({
       method: 'get',
@@ -161,7 +161,7 @@ export function telemetryLatestRoutes({
       problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected'],
       async handle(exchange) {
         const { deviceId } = exchange.params;
-        await requireRegistered(history, deviceId);
+        await requireRegistered(directory, deviceId);
         return latest(exchange, { deviceId });
       },
     }),
@@ -172,7 +172,7 @@ export function telemetryLatestRoutes({
       scope: 'telemetry:read',
       tag: 'Telemetry',
       summary: 'Get the latest points across devices',
-      description: 'By device id. A page holds all of a device or none of it.',
+      description: 'Ordered by device id. A page holds all rows of a device or none.',
       query: fleetLatestParameters,
       responses: latestResponses,
       problems: ['not-acceptable', 'not-yet-projected'],
@@ -207,9 +207,9 @@ async function* once(points: readonly Point[]): AsyncGenerator<readonly Point[]>
   yield points;
 }
 
-/** What queries of telemetry are answered with. */
+/** What queries of telemetry need. */
 export type TelemetryQueryServices = {
-  readonly history: DeviceHistory;
+  readonly directory: DeviceDirectory;
   readonly telemetry: TelemetryQueries;
   readonly asRecorded: TelemetryAsRecorded;
   readonly buckets: TelemetryBuckets;
@@ -218,7 +218,7 @@ export type TelemetryQueryServices = {
   readonly ids: Ids;
 };
 
-/** The read models an answer about the scope is made of. */
+/** The read models that a response about the scope depends on. */
 export function projectionsOf(scope: TelemetryScope): readonly ProjectionName[] {
   const filtered = 'devices' in scope && Object.keys(scope.devices).length > 0;
   return filtered ? ['telemetry', 'devices'] : ['telemetry'];

@@ -171,7 +171,7 @@ type Series = {
   readonly asRecordedAt?: number | undefined;
 };
 
-/** What no parameter can tell by itself. */
+/** Checks across several parameters. */
 export function checkSeries(series: Series, context: z.core.$RefinementCtx): void {
   const { from, to, interval, asRecordedAt } = series;
   if (from !== undefined && to !== undefined && to <= from)

@@ -211,7 +211,7 @@ const retraction = z
     from: time.meta({ description: 'Inclusive, the time of the device.' }),
     to: time.meta({ description: 'Exclusive.' }),
     reason: text(500).meta({
-      description: 'Why, for those who read the log.',
+      description: 'The reason, stored in the log.',
       examples: ['Sensor in the sun'],
     }),
   })

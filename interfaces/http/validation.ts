@@ -20,7 +20,7 @@ export function rejectIssues(issues: readonly ValidationIssue[]): void {
   if (issues.length > 0) throw invalidRequest(issues);
 }
 
-/** Everything that keeps one value of the body from being what `schema` describes; `at` is where it stands. */
+/** Every issue of one body value against `schema`; `at` is its path. */
 export function explain(
   schema: z.ZodType,
   value: unknown,
@@ -118,7 +118,7 @@ export const repeated = <Item extends z.ZodType>(item: Item, error: string) =>
 /** Given once: a parameter that is repeated comes as an array. */
 export const single = (error: string) => z.string({ error: `${error}, given once` });
 
-/** In a query a plus sign stands for a space unless it is percent-encoded, which is easily forgotten. */
+/** In a query a plus sign means a space unless it is percent-encoded, which is easily forgotten. */
 export const isoTime = (given: string): number | undefined => parseIsoTime(given.replace(' ', '+'));
 
 const timeError = `must be epoch milliseconds, or ISO 8601: ${isoTimeForm}`;

@@ -62,6 +62,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
   const services: HttpServices = {
     commands,
     history,
+    directory,
     credentials: randomCredentials,
     access: { admit: () => undefined },
     ingest: ingestTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
