@@ -1,15 +1,11 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import path from 'node:path';
-import { promisify } from 'node:util';
 import { MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
+import { type LocalServer, localKafka, localMariadb } from '../support/local-servers.ts';
 import { needs } from '../support/servers.ts';
 
-const local = path.resolve(import.meta.dirname, '../../deploy/local');
-const run = promisify(execFile);
 /** Readings sent at least; more while there are faults to come. */
 const atLeast = 200_000;
 const devices = 1000;
@@ -19,19 +15,26 @@ const senders = 4;
 const pace = 2500;
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
-needs('KAFKA_BROKERS', 'The distributed profile', (brokers) =>
-  needs('MYSQL_URL', 'under faults', function (mysqlUrl) {
+// The servers named are not touched: this test starts some of its own, which the same machine can run.
+needs('KAFKA_BROKERS', 'The distributed profile', () =>
+  needs('MYSQL_URL', 'under faults', function () {
     this.timeout(600_000);
+    let broker: LocalServer;
+    let database: LocalServer;
     let stores: DistributedStores;
     const processes = new Map<string, FieldlogProcess>();
 
     before(async () => {
-      stores = await distributedStores(brokers, mysqlUrl);
+      broker = await localKafka(1);
+      database = await localMariadb();
+      stores = await distributedStores(broker.address, database.address);
     });
 
     after(async () => {
       await Promise.all([...processes.values()].map((one) => one.end('SIGKILL')));
-      await stores.close();
+      await stores?.close();
+      await database?.close();
+      await broker?.close();
     });
 
     async function start(name: string, role: string, port = '0'): Promise<string> {
@@ -141,12 +144,12 @@ needs('KAFKA_BROKERS', 'The distributed profile', (brokers) =>
         await start('api', 'api', port);
       });
       await recoversFrom('the broker stopped and started again', async () => {
-        await run(`${local}/kafka.sh`, ['stop', '1']);
-        await run(`${local}/kafka.sh`, ['start', '1']);
+        await broker.control('stop', 1);
+        await broker.control('start', 1);
       });
       await recoversFrom('the database stopped and started again', async () => {
-        await run(`${local}/mariadb.sh`, ['stop']);
-        await run(`${local}/mariadb.sh`, ['start']);
+        await database.control('stop');
+        await database.control('start');
       });
       const renamed = await post(`/api/v1/devices/${id(0)}`, { name: 'Renamed' }, 'PATCH');
       assert.equal(renamed.status, 200);

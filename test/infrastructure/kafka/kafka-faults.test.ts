@@ -3,16 +3,16 @@ import { randomUUID } from 'node:crypto';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';
+import { type LocalServer, localKafka } from '../../support/local-servers.ts';
 import { needs } from '../../support/servers.ts';
 import { FencedConsumer } from './fenced-consumer.ts';
 import { type Fixture, kafkaFixture } from './kafka-fixture.ts';
-import { localCluster } from './local-cluster.ts';
 
 // The brokers named are not touched: these tests start three of their own, which the same machine can run.
 needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
   this.timeout(180_000);
   const devices = Array.from({ length: 50 }, newDevice);
-  let cluster: Awaited<ReturnType<typeof localCluster>>;
+  let cluster: LocalServer;
   let kafka: Fixture;
   let consumer: FencedConsumer;
   let stop: AbortController;
@@ -20,8 +20,8 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
   let acknowledged: string[];
 
   before(async () => {
-    cluster = await localCluster();
-    kafka = await kafkaFixture(cluster.brokers, {
+    cluster = await localKafka(3);
+    kafka = await kafkaFixture(cluster.address, {
       topic: { partitions: 6, replication: 3, minInSync: 2 },
       log: { deadline: 5000, bufferBytes: 200_000 },
     });
@@ -83,7 +83,7 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
     let gap = 0;
     const refused = await publishingDuring(async () => {
       await publish();
-      await cluster.kill(1);
+      await cluster.control('kill', 1);
       const killed = Date.now();
       await eventually(publish, { within: 30_000 });
       gap = Date.now() - killed;
@@ -91,7 +91,7 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
       await eventually(() => assert.ok(acknowledged.length > before + 10 * devices.length), {
         within: 30_000,
       });
-      await cluster.start(1);
+      await cluster.control('start', 1);
       await publish();
     });
     await allConsumed();
@@ -104,17 +104,17 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
   it('goes on when brokers are stopped and started again in turn', async () => {
     await publishingDuring(async () => {
       for (const broker of [2, 3]) {
-        await cluster.stop(broker);
+        await cluster.control('stop', broker);
         await eventually(publish, { within: 30_000 });
-        await cluster.start(broker);
+        await cluster.control('start', broker);
       }
     });
     await allConsumed();
   });
 
   it('refuses with a time to try again while too few brokers are there, and recovers by itself', async () => {
-    await cluster.kill(2);
-    await cluster.kill(3);
+    await cluster.control('kill', 2);
+    await cluster.control('kill', 3);
     const started = Date.now();
     const refusals = await Promise.allSettled(Array.from({ length: 300 }, publish));
     assert.ok(Date.now() - started < 30_000);
@@ -123,7 +123,7 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
       assert.ok(refusal.reason.retryAfter >= 1);
     }
     assert.ok(refusals.some((one) => one.status === 'rejected' && /buffer is full/.test(one.reason.message)));
-    await Promise.all([cluster.start(2), cluster.start(3)]);
+    await Promise.all([cluster.control('start', 2), cluster.control('start', 3)]);
     await eventually(publish, { within: 60_000 });
     await kafka.reader.check();
     await allConsumed();

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import path from 'node:path';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
 import type { MysqlSql } from '../../../infrastructure/mysql/database.ts';
 import type { Sql } from '../../../infrastructure/sql/sql.ts';
@@ -9,19 +7,6 @@ import { eventually } from '../../support/eventually.ts';
 import { needs } from '../../support/servers.ts';
 import { eachTestsTable, openMysql, warnings } from './open-mysql.ts';
 import { TcpProxy } from './tcp-proxy.ts';
-
-const script = path.resolve(import.meta.dirname, '../../../deploy/local/mariadb.sh');
-
-/** Whether the server under test is the one that `deploy/local` runs, which may be stopped. */
-function isLocal(url: string): boolean {
-  try {
-    return execFileSync(script, ['env'], { encoding: 'utf8', stdio: 'pipe' })
-      .split('\n')
-      .includes(`export MYSQL_URL=${url}`);
-  } catch {
-    return false;
-  }
-}
 
 needs('MYSQL_URL', 'MysqlSql when things go wrong', function (url) {
   this.timeout(60_000);
@@ -237,33 +222,5 @@ needs('MYSQL_URL', 'MysqlSql when things go wrong', function (url) {
       (error) => error instanceof ReadModelsUnavailable && /denied/.test(error.message),
     );
     await close();
-  });
-
-  describe('and the server is stopped or killed', () => {
-    before(function () {
-      if (!isLocal(url)) this.skip();
-    });
-    // Whatever happened, the next test finds a server.
-    afterEach(() => execFileSync(script, ['start']));
-
-    for (const how of ['stop', 'kill'])
-      it(`recovers by itself after ${how} and start, and has what was committed`, async () => {
-        await Promise.all(Array.from({ length: 5 }, () => db.transaction((tx) => add(tx, 1))));
-        const reader = db.stream<[number]>(`SELECT a.id FROM ${table()} a`);
-        const open = db.transaction(async (tx) => {
-          await add(tx, 2);
-          execFileSync(script, [how]);
-          await add(tx, 2);
-        });
-        await assert.rejects(open, ReadModelsUnavailable);
-        await assert.rejects(db.check(), ReadModelsUnavailable);
-        await assert.rejects(reader.next(), ReadModelsUnavailable);
-        execFileSync(script, ['start']);
-        await db.check();
-        assert.deepEqual(await numbers(), [5, 0]);
-        await db.transaction((tx) => add(tx, 2));
-        assert.deepEqual(await numbers(), [5, 1]);
-        assert.equal(db.connections.used, 0);
-      });
   });
 });
