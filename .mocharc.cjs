@@ -1,3 +1,4 @@
+const { existsSync } = require('node:fs');
 const { enableCompileCache } = require('node:module');
 const path = require('node:path');
 
@@ -8,10 +9,18 @@ if (!process.env.NODE_V8_COVERAGE) {
   enableCompileCache(process.env.NODE_COMPILE_CACHE);
 }
 
-/** With files or folders as arguments only those are run, otherwise every file under test/. */
+const named = process.argv.slice(2).some((argument) => existsSync(argument));
+
+/**
+ * With files or folders as arguments only those are run, one after the other in this process, where `.only` and a
+ * debugger work. Otherwise every file under test/, two at a time.
+ */
 module.exports = {
   recursive: true,
   extension: ['test.ts'],
+  parallel: !named,
+  jobs: 2,
+  require: ['./test/support/worker-exit.cjs'],
   reporter: 'test/support/reporter.cjs',
   timeout: 20_000,
   'forbid-only': Boolean(process.env.CI),
