@@ -17,7 +17,7 @@ export async function servers(): Promise<{
     return { urls: { kafka: KAFKA_BROKERS, mysql: MYSQL_URL }, close: async () => {} };
   const folder = await mkdtemp(path.join(os.tmpdir(), 'fieldlog-bench-servers-'));
   const env = { ...process.env, FIELDLOG_LOCAL: folder };
-  const { stdout } = await run(path.join(local, 'up'), { env });
+  const { stdout } = await run(path.join(local, 'up'), ['kafka', 'mariadb'], { env });
   const found = (name: string) => stdout.match(`${name}=['"]?([^'"\\s]+)`)?.[1] ?? '';
   return {
     urls: { kafka: found('KAFKA_BROKERS'), mysql: found('MYSQL_URL') },

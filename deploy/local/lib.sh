@@ -1,4 +1,4 @@
-# What kafka.sh and mariadb.sh share. Sourced, not run.
+# What the scripts of the servers share. Sourced, not run.
 
 set -euo pipefail
 
@@ -6,6 +6,9 @@ local_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # Everything the servers write, and what is known of them from one call to the next.
 state=${FIELDLOG_LOCAL:-${TMPDIR:-/tmp}/fieldlog-local}
+
+# Programs that are not installed system-wide, kept from one run to the next.
+tools=${FIELDLOG_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/fieldlog-tools}
 
 die() {
   echo "$(basename "$0"): $*" >&2
@@ -28,6 +31,15 @@ lock_state() {
   exec 9>"$state/lock"
   flock -w 300 9 || die "another call has held $state/lock for five minutes"
 }
+
+# One call at a time installs tools.
+lock_tools() {
+  mkdir -p "$tools"
+  exec 8>"$tools/lock"
+  flock -w 600 8 || die "another call has held $tools/lock for ten minutes"
+}
+
+unlock_tools() { exec 8>&-; }
 
 # Below the range that systems take outgoing ports from, so that nothing else is handed one of them meanwhile.
 free_port() {
