@@ -9,7 +9,7 @@ import { retentionSweeper } from '../../application/retention/sweeper.ts';
 import { tableOf, tablesOf } from '../../infrastructure/sql/schema.ts';
 import { sweepPorts } from '../../interfaces/composition/retention.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
-import { onBothEngines } from '../support/both-engines.ts';
+import { onEachEngine } from '../support/each-engine.ts';
 import { quiet, type ReplayFixture, replayFixture } from '../support/replay-fixture.ts';
 
 const personal = 'Ada Lovelace';
@@ -17,7 +17,7 @@ const by: CommandContext = { correlationId: 'c', actor: personal };
 const builder = { id: 'a test', isExpired: () => false };
 const signal = new AbortController().signal;
 
-onBothEngines('A device that is erased', (openStore) => {
+onEachEngine('A device that is erased', (openStore) => {
   let fixture: ReplayFixture;
   let drop: () => Promise<void>;
   let stop: () => Promise<void>;

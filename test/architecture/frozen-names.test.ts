@@ -14,7 +14,7 @@ import { type PlainServer, plainServer } from '../support/frozen-names/plain-ser
 import { type Observed, runScenario } from '../support/frozen-names/scenario.ts';
 import { checkNames, frozenNames } from '../support/frozen-names/snapshot.ts';
 import { eventNames, storedNames } from '../support/frozen-names/stored-names.ts';
-import { needs } from '../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
 type Names = ReadonlySet<string>;
 
@@ -67,7 +67,7 @@ function unchanged(kinds: Readonly<Record<string, () => Names | Promise<Names>>>
 }
 
 needs('KAFKA_BROKERS', 'Frozen names in servers', (brokers) =>
-  needs('MYSQL_URL', 'of three processes', function (mysqlUrl) {
+  onMariadbAndMysql('of three processes', function (mysqlUrl) {
     this.timeout(180_000);
     let distributed: DistributedNames;
     before(async () => {

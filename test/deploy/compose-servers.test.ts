@@ -3,7 +3,7 @@ import kafkajs from 'kafkajs';
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { kafkaClient } from '../../infrastructure/kafka/client.ts';
 import { pinoLog } from '../../infrastructure/pino-log.ts';
-import { needs } from '../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../support/servers.ts';
 import { composeFile, serviceOf } from './compose-file.ts';
 
 /** Read by the image's scripts, not by the broker. */
@@ -39,7 +39,7 @@ needs('KAFKA_BROKERS', 'docker-compose.yml and Kafka', (brokers) => {
   });
 });
 
-needs('MYSQL_URL', 'docker-compose.yml and MySQL', (url) => {
+onMariadbAndMysql('docker-compose.yml and its database server', (url) => {
   it('sets nothing that a server does not know, and what lets the fast writes work', async () => {
     const connection = await createConnection(url);
     try {

@@ -11,7 +11,7 @@ import { TcpProxy } from '../infrastructure/mysql/tcp-proxy.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
-import { needs } from '../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
 const roles = ['api', 'device-projector', 'telemetry-projector'] as const;
 type Alert = { readonly state: string; readonly labels: Readonly<Record<string, string>> };
@@ -93,7 +93,7 @@ function listeningAt({ stderr }: ChildProcess): Promise<string> {
 }
 
 needs('KAFKA_BROKERS', 'Prometheus and the roles', (brokers) =>
-  needs('MYSQL_URL', 'with Kafka and MySQL', (mysqlUrl) =>
+  onMariadbAndMysql('with their servers', (mysqlUrl) =>
     describeWith(['prometheus'], 'as they run', function () {
       this.timeout(300_000);
       const within = 120_000;

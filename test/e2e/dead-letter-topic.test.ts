@@ -7,10 +7,10 @@ import { pinoLog } from '../../infrastructure/pino-log.ts';
 import { type Served, serve } from '../../interfaces/composition/roles.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
-import { needs } from '../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
 needs('KAFKA_BROKERS', 'A message that is no reading', (brokers) =>
-  needs('MYSQL_URL', 'in the telemetry topic', function (mysqlUrl) {
+  onMariadbAndMysql('in the telemetry topic', function (mysqlUrl) {
     this.timeout(60_000);
     const log = pinoLog('silent', 'test');
     const kafka = kafkaClient({ brokers: brokers.split(',') }, log);

@@ -3,8 +3,7 @@ import { MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
-import { type LocalServer, localKafka, localMariadb } from '../support/local-servers.ts';
-import { needs } from '../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
 /** Readings sent at least; more while there are faults to come. */
 const atLeast = 200_000;
@@ -15,9 +14,8 @@ const senders = 4;
 const pace = 2500;
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
-// The servers named are not touched: this test starts some of its own, which the same machine can run.
-needs('KAFKA_BROKERS', 'The distributed profile', () =>
-  needs('MYSQL_URL', 'under faults', function () {
+needs('KAFKA_BROKERS', 'The distributed profile', (brokers) =>
+  onMariadbAndMysql('under faults', function (mysqlUrl, database) {
     this.timeout(600_000);
     let broker: LocalServer;
     let database: LocalServer;

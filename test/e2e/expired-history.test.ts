@@ -5,7 +5,7 @@ import { kafkaClient } from '../../infrastructure/kafka/client.ts';
 import { runCli } from '../support/cli.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { quiet, type ReplayFixture, replayFixture } from '../support/replay-fixture.ts';
-import { needs } from '../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
 const devices = ['a', 'b', 'c', 'd', 'e', 'f'];
 const rounds = 20;
@@ -15,7 +15,7 @@ const day = 86_400_000;
 type Sent = { readonly partition: number; readonly position: string; readonly receivedAt: number };
 
 needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest records', (brokers) =>
-  needs('MYSQL_URL', 'and its read models', function (mysqlUrl) {
+  onMariadbAndMysql('and its read models', function (mysqlUrl) {
     this.timeout(120_000);
     let stores: DistributedStores;
     let fixture: ReplayFixture;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import { projectionNames, versionOf } from '../../application/projections/projection.ts';
-import { onBothProfiles, type Profile } from '../support/both-profiles.ts';
+import { onEachProfile, type Profile } from '../support/each-profile.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { newerRelease } from '../support/newer-release.ts';
@@ -16,7 +16,7 @@ const questions = [
   `/api/v1/devices/a/telemetry?to=${readings}&limit=10000`,
 ];
 
-onBothProfiles('A release with newer versions of its projections', (open) => {
+onEachProfile('A release with newer versions of its projections', (open) => {
   let profile: Profile;
   let server: RunningServer;
   let newer: Awaited<ReturnType<typeof newerRelease>>;

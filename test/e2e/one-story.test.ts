@@ -5,7 +5,7 @@ import { MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
-import { needs } from '../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
 const roles = ['api', 'device-projector', 'telemetry-projector'] as const;
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
@@ -13,7 +13,7 @@ const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 const payload = 987_654.25;
 
 needs('KAFKA_BROKERS', 'One correlation id', (brokers) =>
-  needs('MYSQL_URL', 'tells the whole story', function (mysqlUrl) {
+  onMariadbAndMysql('tells the whole story', function (mysqlUrl) {
     this.timeout(120_000);
     const correlationId = `story-${randomUUID()}`;
     let stores: DistributedStores;

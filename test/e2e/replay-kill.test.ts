@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import { projectionNames } from '../../application/projections/projection.ts';
-import { onBothProfiles } from '../support/both-profiles.ts';
+import { onEachProfile } from '../support/each-profile.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';
 
@@ -20,7 +20,7 @@ const moments = {
   switch: /^switch:/m,
 } as const;
 
-onBothProfiles('A rebuild killed with kill -9', (open) => {
+onEachProfile('A rebuild killed with kill -9', (open) => {
   let server: RunningServer;
   let drop: () => Promise<void>;
   let changing: Promise<void>;

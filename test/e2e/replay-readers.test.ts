@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import { comparePositions, type Position } from '../../application/ports/event-source.ts';
 import { projectionNames } from '../../application/projections/projection.ts';
-import { onBothProfiles } from '../support/both-profiles.ts';
+import { onEachProfile } from '../support/each-profile.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';
 
 const readings = 5000;
@@ -22,7 +22,7 @@ const questions = {
 /** Events a second, so that a rebuild of each takes a while. */
 const slowly = { devices: '500', device_history: '500', telemetry: '5000' } as const;
 
-onBothProfiles('Readers, while a projection is rebuilt', (open) => {
+onEachProfile('Readers, while a projection is rebuilt', (open) => {
   let server: RunningServer;
   let drop: () => Promise<void>;
 

@@ -4,7 +4,7 @@ import { type Balancer, balancer } from '../support/balancer.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
-import { needs } from '../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
 const apis = ['api-1', 'api-2'];
 const workers = [
@@ -20,7 +20,7 @@ const pollEvery = 100;
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
 needs('KAFKA_BROKERS', 'A rolling restart of every role', (brokers) =>
-  needs('MYSQL_URL', 'under load', function (mysqlUrl) {
+  onMariadbAndMysql('under load', function (mysqlUrl) {
     this.timeout(300_000);
     let stores: DistributedStores;
     let balanced: Balancer;

@@ -3,11 +3,11 @@ import { type DistributedStores, distributedStores } from '../support/distribute
 import { eventually } from '../support/eventually.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';
 import { secureKafka } from '../support/secure-kafka.ts';
-import { needs } from '../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
 needs('LOCAL_CA_FILE', 'Every role', (caFile) =>
   needs('LOCAL_KAFKA_SECURE', 'with Kafka by TLS and password', (listener) =>
-    needs('MYSQL_URL', 'and the database by TLS', function (mysqlUrl) {
+    onMariadbAndMysql('and the database by TLS', function (mysqlUrl) {
       this.timeout(120_000);
       let stores: DistributedStores;
       let server: RunningServer;

@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';
-import { needs } from '../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../support/servers.ts';
 import { type TraceCollector, traceCollector } from '../support/trace-collector.ts';
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -26,7 +26,7 @@ describe('Traces of everything in one process', function () {
 });
 
 needs('KAFKA_BROKERS', 'Traces of three processes', (brokers) =>
-  needs('MYSQL_URL', 'that meet in servers', function (mysqlUrl) {
+  onMariadbAndMysql('that meet in servers', function (mysqlUrl) {
     this.timeout(120_000);
     tellsTheStory(
       () => distributedStores(brokers, mysqlUrl),

@@ -10,7 +10,7 @@ export type DistributedStores = {
   close(): Promise<void>;
 };
 
-/** Every store of the distributed profile: real Kafka and MariaDB, and EventStoreDB's protocol in this process. */
+/** Every store of the distributed profile: real Kafka, real MariaDB or MySQL, and EventStoreDB's protocol in this process. */
 export async function distributedStores(brokers: string, mysqlUrl: string): Promise<DistributedStores> {
   const name = randomUUID().slice(0, 8);
   const database = await ownDatabase(mysqlUrl);

@@ -1,5 +1,5 @@
 import { ownDatabase } from '../infrastructure/mysql/own-database.ts';
-import { needs } from './servers.ts';
+import { onMariadbAndMysql } from './servers.ts';
 
 /** Where the read models of a test are: the variables that say so, and how to get rid of them. */
 export type ReadModelStore = {
@@ -7,14 +7,14 @@ export type ReadModelStore = {
   drop(): Promise<void>;
 };
 
-/** The same tests with read models in SQLite and, where there is a server, in MySQL; `open` gives empty ones. */
-export function onBothEngines(title: string, tests: (open: () => Promise<ReadModelStore>) => void): void {
+/** The same tests with read models in SQLite and, where there are servers, in MariaDB and MySQL; `open` gives empty ones. */
+export function onEachEngine(title: string, tests: (open: () => Promise<ReadModelStore>) => void): void {
   describe(`${title}, on SQLite`, function () {
     this.timeout(120_000);
     tests(async () => ({ env: {}, drop: async () => {} }));
   });
 
-  needs('MYSQL_URL', `${title}, on MySQL`, function (url) {
+  onMariadbAndMysql(title, function (url) {
     this.timeout(180_000);
     tests(async () => {
       const own = await ownDatabase(url);

@@ -1,5 +1,5 @@
 import { distributedStores } from './distributed-stores.ts';
-import { needs } from './servers.ts';
+import { needs, onMariadbAndMysql } from './servers.ts';
 
 /** The stores of a test, and the roles that serve them; `serve` alone when none are named. */
 export type Profile = {
@@ -8,15 +8,15 @@ export type Profile = {
   drop(): Promise<void>;
 };
 
-/** The same tests on embedded stores and, where there are servers, on Kafka, MySQL and EventStoreDB's protocol. */
-export function onBothProfiles(title: string, tests: (open: () => Promise<Profile>) => void): void {
+/** The same tests on embedded stores and, where there are servers, on Kafka, EventStoreDB's protocol, and MariaDB or MySQL. */
+export function onEachProfile(title: string, tests: (open: () => Promise<Profile>) => void): void {
   describe(`${title}, embedded`, function () {
     this.timeout(120_000);
     tests(async () => ({ env: {}, drop: async () => {} }));
   });
 
   needs('KAFKA_BROKERS', `${title}, distributed, with several workers`, (brokers) =>
-    needs('MYSQL_URL', 'on all servers', function (url) {
+    onMariadbAndMysql('on all servers', function (url) {
       this.timeout(240_000);
       tests(async () => {
         const { env, close } = await distributedStores(brokers, url);

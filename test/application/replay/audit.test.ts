@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { AuditEntries, type AuditQuery, audit } from '../../../application/operations/audit.ts';
 import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { sqlAuditTables } from '../../../infrastructure/sql/audit.ts';
-import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
+import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
 const day = 86_400_000;
 const live = { projection: 'telemetry', generation: 1 };
 
-onBothEngines('The audit', (open) => {
+onEachEngine('The audit', (open) => {
   let stores: ReadModelStore;
   let fixture: ReplayFixture;
 

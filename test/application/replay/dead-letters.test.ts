@@ -4,12 +4,12 @@ import { type LeaseOwner, ReplayRefused } from '../../../application/ports/gener
 import type { ProjectionName } from '../../../application/projections/projection.ts';
 import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
 import { liveOf, rebuild } from '../../../application/rebuild/rebuild.ts';
-import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
+import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
 const builder: LeaseOwner = { id: 'a test', isExpired: () => false };
 
-onBothEngines('Dead letters', (open) => {
+onEachEngine('Dead letters', (open) => {
   let stores: ReadModelStore;
   let fixture: ReplayFixture;
 

@@ -5,13 +5,13 @@ import type { ProjectionPipeline } from '../../../application/rebuild/projection
 import { rebuild } from '../../../application/rebuild/rebuild.ts';
 import { initialSweep, sweepPage } from '../../../application/retention/sweep.ts';
 import { sweepPorts } from '../../../interfaces/composition/retention.ts';
-import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
+import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
 const builder: LeaseOwner = { id: 'a test', isExpired: () => false };
 const options = () => ({ builder, signal: new AbortController().signal, handover: 0 });
 
-onBothEngines('A rebuild from a log that has lost its beginning', (open) => {
+onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
   let stores: ReadModelStore;
   let fixture: ReplayFixture;
   let shortened: ProjectionPipeline;

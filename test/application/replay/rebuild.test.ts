@@ -10,7 +10,7 @@ import {
   upgrade,
 } from '../../../application/rebuild/rebuild.ts';
 import { deviceStream } from '../../../domain/device.ts';
-import { onBothEngines, type ReadModelStore } from '../../support/both-engines.ts';
+import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
@@ -22,7 +22,7 @@ const options = (runner?: string) => ({
 });
 const day = 86_400_000;
 
-onBothEngines('A rebuild', (open) => {
+onEachEngine('A rebuild', (open) => {
   let stores: ReadModelStore;
   let fixture: ReplayFixture;
 

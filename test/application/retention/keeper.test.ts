@@ -6,7 +6,7 @@ import { retentionSweeper } from '../../../application/retention/sweeper.ts';
 import type { RetentionPolicy } from '../../../domain/retention.ts';
 import { sweepPorts } from '../../../interfaces/composition/retention.ts';
 import { services as s } from '../../../interfaces/composition/services.ts';
-import { onBothEngines } from '../../support/both-engines.ts';
+import { onEachEngine } from '../../support/each-engine.ts';
 import { quiet, type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
 const day = 86_400_000;
@@ -15,7 +15,7 @@ const ago = (days: number) => today - days * day + 3_600_000;
 const builder = (runner: string) => ({ id: runner, isExpired: () => false });
 const signal = new AbortController().signal;
 
-onBothEngines('What is no longer kept', (openStore) => {
+onEachEngine('What is no longer kept', (openStore) => {
   let fixture: ReplayFixture;
   let drop: () => Promise<void>;
   beforeEach(async () => {

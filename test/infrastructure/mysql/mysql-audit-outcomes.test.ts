@@ -1,11 +1,11 @@
 import { sqlAuditOutcomes } from '../../../infrastructure/sql/audit.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
 import { auditOutcomesContract } from '../../contracts/audit-outcomes.contract.ts';
-import { needs } from '../../support/servers.ts';
+import { onMariadbAndMysql } from '../../support/servers.ts';
 import { openMysql } from './open-mysql.ts';
 import { ownDatabase } from './own-database.ts';
 
-needs('MYSQL_URL', 'The last audit over MysqlSql', (url) => {
+onMariadbAndMysql('The last audit over MysqlSql', (url) => {
   auditOutcomesContract('MysqlSql', async () => {
     const database = await ownDatabase(url);
     const { db, close } = await openMysql(database.url);

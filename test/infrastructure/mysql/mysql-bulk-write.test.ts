@@ -3,14 +3,14 @@ import fc from 'fast-check';
 import type { MysqlSql } from '../../../infrastructure/mysql/database.ts';
 import type { SqlValue } from '../../../infrastructure/sql/sql.ts';
 import type { Opened } from '../../contracts/opened.ts';
-import { needs } from '../../support/servers.ts';
+import { onMariadbAndMysql } from '../../support/servers.ts';
 import { eachTestsTable, openMysql } from './open-mysql.ts';
 
 const columns = ['id', 'text', 'number', 'whole'];
 /** Enough for LOAD DATA and for a prepared statement with some left over. */
 const many = 600;
 
-needs('MYSQL_URL', 'MysqlSql bulk write', (url) => {
+onMariadbAndMysql('MysqlSql bulk write', (url) => {
   for (const localInfile of [true, false])
     describe(localInfile ? 'by LOAD DATA LOCAL' : 'where the server refuses LOAD DATA LOCAL', function () {
       this.timeout(60_000);

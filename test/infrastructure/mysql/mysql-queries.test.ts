@@ -2,11 +2,11 @@ import { deviceQueriesContract } from '../../contracts/device-queries.contract.t
 import { progressQueriesContract } from '../../contracts/progress-queries.contract.ts';
 import { telemetryQueriesContract } from '../../contracts/telemetry-queries.contract.ts';
 import { readModelFixture } from '../../support/read-model-fixture.ts';
-import { needs } from '../../support/servers.ts';
+import { onMariadbAndMysql } from '../../support/servers.ts';
 import { openMysql } from './open-mysql.ts';
 import { ownDatabase } from './own-database.ts';
 
-needs('MYSQL_URL', 'Queries over MysqlSql', (url) => {
+onMariadbAndMysql('Queries over MysqlSql', (url) => {
   const open = async () => {
     const database = await ownDatabase(url);
     const { db, close } = await openMysql(database.url);

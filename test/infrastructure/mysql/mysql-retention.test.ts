@@ -4,11 +4,11 @@ import { sqlRetentionTables } from '../../../infrastructure/sql/retention-sweep.
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
 import { retentionContract } from '../../contracts/retention.contract.ts';
 import { readModelsBeforeRetention } from '../../support/read-models-before-retention.ts';
-import { needs } from '../../support/servers.ts';
+import { onMariadbAndMysql } from '../../support/servers.ts';
 import { openMysql } from './open-mysql.ts';
 import { ownDatabase } from './own-database.ts';
 
-needs('MYSQL_URL', 'Retention over MysqlSql', (url) => {
+onMariadbAndMysql('Retention over MysqlSql', (url) => {
   async function open() {
     const database = await ownDatabase(url);
     const { db, close } = await openMysql(database.url);

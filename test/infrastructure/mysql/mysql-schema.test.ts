@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
-import { needs } from '../../support/servers.ts';
+import { onMariadbAndMysql } from '../../support/servers.ts';
 import { openMysql } from './open-mysql.ts';
 import { ownDatabase } from './own-database.ts';
 
-needs('MYSQL_URL', 'The schema of the read models on MySQL', (url) => {
+onMariadbAndMysql('The schema of the read models', (url) => {
   let database: Awaited<ReturnType<typeof ownDatabase>>;
   let opened: Awaited<ReturnType<typeof openMysql>>;
 

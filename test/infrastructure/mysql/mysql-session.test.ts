@@ -3,11 +3,11 @@ import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts
 import type { MysqlSql } from '../../../infrastructure/mysql/database.ts';
 import type { Opened } from '../../contracts/opened.ts';
 import { eventually } from '../../support/eventually.ts';
-import { needs } from '../../support/servers.ts';
+import { onMariadbAndMysql } from '../../support/servers.ts';
 import { eachTestsTable, openMysql } from './open-mysql.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 
-needs('MYSQL_URL', 'MysqlSql sessions', function (url) {
+onMariadbAndMysql('MysqlSql sessions', function (url) {
   this.timeout(60_000);
   let opened: Opened<{ readonly db: MysqlSql }>;
   let db: MysqlSql;

@@ -1,8 +1,8 @@
 import { sqlContract } from '../../contracts/sql.contract.ts';
-import { needs } from '../../support/servers.ts';
+import { onMariadbAndMysql } from '../../support/servers.ts';
 import { openMysql } from './open-mysql.ts';
 
-needs('MYSQL_URL', 'MysqlSql', (url) => {
+onMariadbAndMysql('MysqlSql', (url) => {
   sqlContract('MysqlSql', () => openMysql(url));
   sqlContract('MysqlSql without LOAD DATA LOCAL', () => openMysql(url, { localInfile: false }));
 });

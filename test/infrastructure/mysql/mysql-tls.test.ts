@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { selfSigned } from '../../support/self-signed.ts';
-import { needs } from '../../support/servers.ts';
+import { needs, onMariadbAndMysql } from '../../support/servers.ts';
 import { eachTestsTable, openMysql } from './open-mysql.ts';
 
 needs('LOCAL_CA_FILE', 'MysqlSql', (caFile) =>
-  needs('MYSQL_URL', 'by TLS', (url) => {
+  onMariadbAndMysql('by TLS', (url) => {
     const named = new URL(url);
     named.hostname = 'localhost';
     let opened: Awaited<ReturnType<typeof openMysql>>;

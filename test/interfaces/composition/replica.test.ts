@@ -6,11 +6,11 @@ import { services as s } from '../../../interfaces/composition/services.ts';
 import { openMysql } from '../../infrastructure/mysql/open-mysql.ts';
 import { ownDatabase } from '../../infrastructure/mysql/own-database.ts';
 import { temporaryDirectory } from '../../infrastructure/sqlite/temporary-directory.ts';
-import { needs } from '../../support/servers.ts';
+import { onMariadbAndMysql } from '../../support/servers.ts';
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
-needs('MYSQL_URL', 'With MYSQL_REPLICA_URL', (url) => {
+onMariadbAndMysql('With MYSQL_REPLICA_URL', (url) => {
   // Two servers to Fieldlog; what has not been copied to the second tells which of them was asked.
   let primary: Awaited<ReturnType<typeof ownDatabase>>;
   let replica: typeof primary;
