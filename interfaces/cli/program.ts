@@ -13,6 +13,7 @@ import { roleCommands } from './commands/serve.ts';
 import { simulateCommand } from './commands/simulate.ts';
 import { statusCommand } from './commands/status.ts';
 import { exitCodeOf, exitCodesHelp } from './exit-codes.ts';
+import { printable } from './format.ts';
 
 const examples = `
 Examples:
@@ -68,6 +69,6 @@ export function program(context: CommandContext): Command {
   return root;
 }
 
-/** On one line, whatever the error brought along. */
+/** On one line that steers no terminal, whatever the error brought along. */
 const messageOf = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, ' ');
+  printable((error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, ' '));

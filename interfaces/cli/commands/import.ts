@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { apiClient } from '../api-client.ts';
 import {
   type CommandContext,
@@ -10,130 +10,178 @@ import {
   withSession,
 } from '../command-context.ts';
 import { exitCodes, exitCodesHelp } from '../exit-codes.ts';
-import { metricColumn } from '../import/columns.ts';
-import { newTally, totals } from '../import/counts.ts';
-import { type HistoryFile, importFile, openHistory, type SendingOptions } from '../import/import-file.ts';
-import { delimiter, historyOptions, type ImportOptions, sendingOptions } from '../import/import-options.ts';
-import { inputFormats } from '../import/input-file.ts';
-import { noRejects, openRejects, type Rejects } from '../import/rejects.ts';
-import { importProgress, importReport, importSummary } from '../import/report.ts';
-import { type ReadingSink, serverSink, sessionSink } from '../import/sinks.ts';
-import { counted, describeStores, showProgress } from '../terminal.ts';
+import { counted } from '../format.ts';
+import { newCounts, totals } from '../import/counts.ts';
+import {
+  type HistoryFile,
+  type HistoryOptions,
+  Importer,
+  openHistory,
+  type Rejects,
+  type SendingOptions,
+} from '../import/import-file.ts';
+import {
+  addImportOptions,
+  checkTogether,
+  historyOptions,
+  type ImportOptions,
+  sendingOptions,
+} from '../import/import-options.ts';
+import { InputFile } from '../import/input-file.ts';
+import { checkRejects, fromRejects, noRejects, RejectsFile } from '../import/rejects.ts';
+import {
+  dryRunReport,
+  type ImportReport,
+  importProgress,
+  importReport,
+  importSummary,
+  isWhole,
+} from '../import/report.ts';
+import { SeenValues } from '../import/seen-values.ts';
+import { DryRunSink, type ReadingSink, serverSink, sessionSink } from '../import/sinks.ts';
+import { showProgress } from '../progress-line.ts';
+import type { Terminal } from '../terminal.ts';
+import { whereDataIs } from '../where-data-is.ts';
 
 const help = `
 Lines that cannot be read are told with line, column and reason, and all others are imported. Importing a file again
-changes nothing: what is there already counts as a duplicate.
+changes nothing: what is there already counts as a duplicate. Exit code 1 says that something of the files is not
+stored: lines were refused, or columns left out that --ignore-columns does not name. --dry-run shows it beforehand.
 
 CSV has a line of column names. Where no option says so, the device is in a column such as deviceId, the time in one
 such as timestamp or date, and every other column that holds numbers (or true and false) is a metric of its name.
-NDJSON, and one JSON array, may have columns as well, or be readings as the API takes them:
+JSON, one object after the other or in an array, and Parquet have columns as well, or are readings as the API takes
+them or points as it gives them:
   {"deviceId": "boiler-7", "timestamp": "2026-03-29T01:00:00Z", "metrics": {"temperature": 20.5}}
+Files may be compressed by gzip or zstd. docs/import.md has an example for every option.
 
 Examples:
-  fieldlog import seattle-weather.csv --device seattle --name "Seattle weather" --type weather-station
+  fieldlog import seattle-weather.csv --device seattle --name "Seattle weather" --text weather
   fieldlog import fleet.csv --device-column station --time-column measured --tz Europe/Berlin --metric "temp °C=temperature"
-  fieldlog import old.csv --device mill --time-format "dd.MM.yyyy HH:mm" --text state --rejects refused.ndjson
-  gunzip -c backup.ndjson.gz | fieldlog import - --url http://127.0.0.1:8080
+  fieldlog import power.csv --device mill --time-columns Date,Time --time-format "d/M/yyyy HH:mm:ss" --null "?" --dry-run
+  fieldlog import air.csv --device-column station --metric-column parameter --value-column value --rejects refused.ndjson
+  fieldlog import --from-rejects refused.ndjson
+  ssh mill cat backup.ndjson.gz | fieldlog import - --url http://127.0.0.1:8080
 `;
 
 /** The read models follow within moments; this is for a server with much else to catch up with. */
 const projectedWithin = 600_000;
 
 export function importCommand(program: Command, context: CommandContext): void {
-  program
-    .command('import')
-    .description('Bring in the history of one device or many from CSV or JSON')
-    .argument('<file...>', 'files to import in this order, - for standard input')
-    .option('--device <id>', 'the device all lines are of')
-    .option('--device-column <name>', 'the column that holds the device')
-    .option('--time-column <name>', 'the column that holds the time')
-    .option('--time-format <form>', 'auto, iso, epoch-ms, epoch-s, or such as dd.MM.yyyy HH:mm', 'auto')
-    .option('--tz <zone>', 'whose clocks show the times that come without an offset', 'UTC')
-    .option(
-      '--metric <column[=metric]>',
-      'a column to import; repeat it; only those then',
-      each(metricColumn),
-    )
-    .option('--text <column[=metric]>', 'a column to import as text; repeat it', each(metricColumn))
-    .option('--null <text>', 'cells that stand for nothing, as empty ones do; repeat it', each(String))
-    .option('--no-register', 'refuse devices that are not registered, instead of registering them')
-    .option('--name <name>', 'name of the device where it is registered (default: its id)')
-    .option('--type <type>', 'type of devices that are registered', 'imported')
-    .addOption(new Option('--format <format>', 'what the files are').choices(inputFormats).default('auto'))
-    .option('--delimiter <char>', 'what separates columns (default: a comma; a tab in .tsv)', delimiter)
-    .option('--batch <readings>', 'readings sent at a time', whole(1, 5000), 5000)
-    .addOption(urlOption('send to the server there (default: work on the configured stores directly)'))
-    .option('--retry <seconds>', 'how long to go on asking a server that cannot serve', whole(0, 86_400), 60)
-    .option('--rejects <file>', 'write every refused line there, as NDJSON')
-    .option('--show <lines>', 'refused lines in the report', whole(0, 100_000), 10)
-    .addOption(jsonOption())
+  addImportOptions(
+    program
+      .command('import')
+      .description('Bring in the history of one device or many from CSV, JSON or Parquet')
+      .argument('<file...>', 'files to import in this order, - for standard input'),
+  )
     .addHelpText('after', help + exitCodesHelp)
-    .action((files: readonly string[], options: ImportOptions) => importInto(files, options, context));
+    .action(async (files: readonly string[], options: ImportOptions, command: Command) => {
+      checkTogether(command, options);
+      const inputs: InputFile[] = [];
+      try {
+        for (const file of files) inputs.push(await InputFile.open(file, context.signal));
+        await importFiles(inputs, options, context);
+      } finally {
+        for (const input of inputs) await input.close();
+      }
+    });
 }
 
-async function importInto(
-  files: readonly string[],
+/** All files are read to their end before anything of the first is imported. */
+async function importFiles(
+  inputs: readonly InputFile[],
   options: ImportOptions,
   context: CommandContext,
 ): Promise<void> {
   const sending = sendingOptions(options);
-  const { signal } = context;
   const reading = historyOptions(options);
-  const histories = await Promise.all(files.map((file) => openHistory(file, reading, signal)));
-  const rejects = options.rejects === undefined ? noRejects : await openRejects(options.rejects);
-  if (options.url === undefined)
-    return withSession(context, 'import', (session, config) =>
-      importFiles(
-        histories,
-        options,
-        sending,
-        sessionSink(session, describeStores(config)),
-        rejects,
-        context,
-      ),
+  if (options.rejects !== undefined) await checkRejects(options.rejects, inputs, options.force);
+  const histories = await opened(inputs, options, reading, context);
+  const rejects = options.rejects === undefined ? noRejects : await RejectsFile.open(options.rejects);
+  try {
+    await withSink(options, context, (sink) =>
+      importInto(sink, { inputs, histories, options, sending, rejects }, context),
     );
-  await apiClient(options.url, clientOptions(context)).get('/health/live');
-  const client = apiClient(
-    options.url,
-    clientOptions(context, { finish: true, retryMilliseconds: options.retry * 1000 }),
-  );
-  const patient = apiClient(options.url, clientOptions(context, { retryMilliseconds: projectedWithin }));
-  return importFiles(histories, options, sending, serverSink(client, patient), rejects, context);
+  } finally {
+    await rejects.close();
+  }
 }
 
-async function importFiles(
-  histories: readonly HistoryFile[],
-  options: ImportOptions,
-  sending: SendingOptions,
+async function opened(
+  inputs: readonly InputFile[],
+  { fromRejects: areRejects }: ImportOptions,
+  reading: HistoryOptions,
+  { terminal, signal }: CommandContext,
+): Promise<readonly HistoryFile[]> {
+  if (areRejects) return inputs.map(fromRejects);
+  const hideProgress = showProgress(terminal, () => `looking at ${importProgress(inputs)}`);
+  const histories: HistoryFile[] = [];
+  try {
+    for (const input of inputs) histories.push(await openHistory(input, reading, signal));
+  } finally {
+    hideProgress();
+  }
+  return histories;
+}
+
+async function withSink(
+  { dryRun, url, retry }: ImportOptions,
+  context: CommandContext,
+  work: (sink: ReadingSink) => Promise<void>,
+): Promise<void> {
+  if (dryRun) return work(new DryRunSink());
+  if (url === undefined)
+    return withSession(context, 'import', (session, config) =>
+      work(sessionSink(session, whereDataIs(config))),
+    );
+  await apiClient(url, clientOptions(context)).get('/health/live');
+  const client = apiClient(url, clientOptions(context, { finish: true, retryMilliseconds: retry * 1000 }));
+  const patient = apiClient(url, clientOptions(context, { retryMilliseconds: projectedWithin }));
+  return work(serverSink(client, patient));
+}
+
+type Run = {
+  readonly inputs: readonly InputFile[];
+  readonly histories: readonly HistoryFile[];
+  readonly options: ImportOptions;
+  readonly sending: SendingOptions;
+  readonly rejects: Rejects;
+};
+
+async function importInto(
   sink: ReadingSink,
-  rejects: Rejects,
+  { inputs, histories, options, sending, rejects }: Run,
   context: CommandContext,
 ): Promise<void> {
   const { terminal, signal } = context;
   const started = performance.now();
-  const tally = newTally();
+  const counts = newCounts();
+  const seen = new SeenValues();
+  const importer = new Importer(sink, seen, counts, rejects, sending);
   let sent = 0;
-  let projected = false;
+  let late: number | undefined;
+  let isProjected = false;
   const hideProgress = showProgress(terminal, () =>
     sent > 0
       ? `${counted(sent, 'line')} sent, waiting until all of it can be queried`
-      : importProgress(histories, tally, performance.now() - started),
+      : importProgress(inputs, counts.files, performance.now() - started),
   );
   try {
-    for (const history of histories)
-      if (!signal.aborted) await importFile(history, sink, tally, rejects, sending, signal);
+    for (const history of histories) if (!signal.aborted) await importer.importFile(history, signal);
     signal.throwIfAborted();
-    sent = totals(tally.files).lines;
-    await sink.settle();
-    projected = true;
+    sent = totals(counts.files).lines;
+    late = await sink.settle();
+    isProjected = true;
   } finally {
     hideProgress();
-    await rejects.close();
-    const report = importReport(tally, sink.name, performance.now() - started, projected);
+    seen.close();
+    const report = importReport(counts, sink.name, performance.now() - started, isProjected, late);
     if (report.complete || report.lines > 0)
-      await terminal.out(
-        options.json ? `${JSON.stringify(report)}\n` : importSummary(report, options.rejects),
-      );
-    if (report.refused > 0) context.exitCode = exitCodes.refused;
+      await tell(sink instanceof DryRunSink ? dryRunReport(report, sink) : report, options, terminal);
+    if (!isWhole(report)) context.exitCode = exitCodes.refused;
   }
+}
+
+function tell(report: ImportReport, { json, rejects }: ImportOptions, terminal: Terminal): Promise<void> {
+  return terminal.out(json ? `${JSON.stringify(report)}\n` : importSummary(report, rejects));
 }

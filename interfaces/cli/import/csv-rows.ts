@@ -1,45 +1,111 @@
 import { Readable } from 'node:stream';
-import { type CsvError, type Info, parse } from 'csv-parse';
+import { type CastingContext, type CsvError, type Info, parse } from 'csv-parse';
+import type { MetricValue } from '../../../domain/telemetry/reading.ts';
 import { UsageError } from '../exit-codes.ts';
-import { type BrokenRow, greatestRecord, type Row, type Rows } from './cells.ts';
+import { type BrokenRow, greatestRecord, isDecimal, isExact, type Row, type Rows } from './cells.ts';
+import { isNameless } from './columns.ts';
+import { type CsvDialect, type CsvOptions, csvDialect } from './csv-dialect.ts';
 
-type Cells = { readonly line: number; readonly cells: readonly string[] };
+type Cell = string | MetricValue | bigint | null;
+type Cells = { readonly line: number; readonly cells: readonly Cell[] };
+type Records = AsyncGenerator<Cells | BrokenRow, undefined>;
+
+/** Enough to tell by how a file is written. */
+const startLength = 65_536;
 
 /** Delimited text under a line of column names. Throws `UsageError` when there is no such line. */
-export async function csvRows(text: AsyncIterable<string>, delimiter: string): Promise<Rows> {
-  const records = csvRecords(text, delimiter);
-  const { value: first } = await records.next();
-  if (!first) throw new UsageError('there is no line of column names');
-  if ('fault' in first) throw new UsageError(`the line of column names ${first.fault}`);
-  const header = first.cells.map((name) => name.trim());
-  const twice = header.find((name, i) => header.indexOf(name) !== i);
-  if (twice !== undefined) throw new UsageError(`two columns are named "${twice}"`);
-  return { header, rows: namedRows(records, header) };
+export async function csvRows(text: AsyncIterable<string>, options: CsvOptions): Promise<Rows> {
+  const { start, whole } = await peeked(text, startLength);
+  const dialect = csvDialect(start, options);
+  const records = csvRecords(whole, dialect);
+  const header = await headerOf(records, dialect);
+  const commaIsFree = dialect.delimiter !== ',';
+  return { header, commaIsFree, notes: dialect.notes, rows: namedRows(records, header, dialect) };
 }
 
-async function* namedRows(
-  records: AsyncIterable<Cells | BrokenRow>,
-  header: readonly string[],
-): AsyncGenerator<Row | BrokenRow> {
-  for await (const record of records) {
-    if ('fault' in record) yield record;
-    else if (record.cells.length === header.length)
-      yield {
-        line: record.line,
-        values: Object.fromEntries(header.map((name, i) => [name, record.cells[i]])),
-      };
-    else yield { line: record.line, fault: `has ${record.cells.length} cells for ${header.length} columns` };
+/** At least so many characters of the text, or all, without taking them from what follows. */
+export async function peeked(
+  text: AsyncIterable<string>,
+  length: number,
+): Promise<{ readonly start: string; readonly whole: AsyncGenerator<string> }> {
+  const chunks = text[Symbol.asyncIterator]();
+  let start = '';
+  for (let next = await chunks.next(); !next.done; next = await chunks.next()) {
+    start += next.value;
+    if (start.length >= length) break;
+  }
+  return { start, whole: rejoined() };
+
+  async function* rejoined(): AsyncGenerator<string> {
+    try {
+      yield start;
+      for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
+    } finally {
+      await chunks.return?.();
+    }
   }
 }
 
+async function headerOf(records: Records, { isAnnotated }: CsvDialect): Promise<readonly string[]> {
+  for (;;) {
+    const { value: first } = await records.next();
+    if (!first) throw new UsageError('there is no line of column names');
+    if ('fault' in first) throw new UsageError(`the line of column names ${first.fault}`);
+    if (!isAnnotated || !isAnnotation(first.cells)) return columnNames(first.cells);
+  }
+}
+
+const isAnnotation = ([first]: readonly Cell[]): boolean => String(first).startsWith('#');
+
+/** Each column has a name of its own: `#3` is the third that has none, `temp#2` the second called temp. */
+function columnNames(cells: readonly Cell[]): readonly string[] {
+  const seen = new Map<string, number>();
+  return cells.map((cell, i) => {
+    const name = String(cell).trim() || `#${i + 1}`;
+    const times = (seen.get(name) ?? 0) + 1;
+    seen.set(name, times);
+    return times === 1 ? name : `${name}#${times}`;
+  });
+}
+
+async function* namedRows(
+  records: Records,
+  first: readonly string[],
+  { isAnnotated, skipRows }: CsvDialect,
+): AsyncGenerator<Row | BrokenRow> {
+  let names = first;
+  let toSkip = skipRows;
+  let headerFollows = false;
+  for await (const record of records) {
+    if ('fault' in record) yield record;
+    else if (toSkip > 0) toSkip -= 1;
+    else if (isAnnotated && isAnnotation(record.cells)) headerFollows = true;
+    else if (headerFollows) {
+      names = columnNames(record.cells);
+      headerFollows = false;
+    } else yield namedRow(record, names);
+  }
+}
+
+/** Cells beyond the last name are left out where they are empty, and missing ones are empty where they have no name. */
+function namedRow({ line, cells }: Cells, names: readonly string[]): Row | BrokenRow {
+  const extra =
+    cells.length > names.length && cells.slice(names.length).some((cell) => String(cell ?? '').trim() !== '');
+  const missing = names.slice(cells.length).some((name) => !isNameless(name));
+  if (extra || missing)
+    return { line, fault: `has ${cells.length} cells for ${names.length} columns`, cells };
+  return { line, values: Object.fromEntries(names.map((name, i) => [name, cells[i]])) };
+}
+
 /** Records as they are written. What cannot be one ends them: a quote that is never closed holds all that follows. */
-async function* csvRecords(
-  text: AsyncIterable<string>,
-  delimiter: string,
-): AsyncGenerator<Cells | BrokenRow, undefined> {
+async function* csvRecords(text: AsyncIterable<string>, dialect: CsvDialect): Records {
+  const { delimiter, lineEnds, skip, comment, exportedValue } = dialect;
   let last: BrokenRow | undefined;
   const parser = parse({
     delimiter,
+    record_delimiter: [...lineEnds],
+    comment: comment ?? null,
+    comment_no_infix: true,
     info: true,
     relax_column_count: true,
     // Else one stray quote would swallow the lines up to the next one.
@@ -47,21 +113,26 @@ async function* csvRecords(
     skip_empty_lines: true,
     skip_records_with_error: true,
     max_record_size: greatestRecord,
+    ...(exportedValue !== undefined && {
+      cast: (text: string, { index, quoting }: CastingContext) =>
+        index === exportedValue && !quoting ? exported(text) : text,
+    }),
   });
-  const source = Readable.from(text);
+  const source = Readable.from(withoutLines(text, skip, lineEnds.at(-1) ?? '\n'));
   source.on('error', (error) => parser.destroy(error));
   source.pipe(parser);
   parser.on('skip', ({ code, message }: CsvError) => {
     // One without end is complained of at every further character.
     if (last) return;
-    last = { line: parser.info.lines, fault: faults[code as keyof typeof faults] ?? message };
+    last = { line: skip + parser.info.lines, fault: faults[code as keyof typeof faults] ?? message };
     source.unpipe(parser).destroy();
     parser.end();
   });
   try {
-    for await (const { info, record } of parser as AsyncIterable<{ info: Info; record: string[] }>) {
-      if (last && info.lines >= last.line) break;
-      yield { line: info.lines, cells: record };
+    for await (const { info, record } of parser as AsyncIterable<{ info: Info; record: Cell[] }>) {
+      const line = skip + info.lines;
+      if (last && line >= last.line) break;
+      yield { line, cells: record };
     }
     if (last) yield last;
   } finally {
@@ -69,8 +140,34 @@ async function* csvRecords(
   }
 }
 
+/** A value without quotes, as exports write it. */
+function exported(text: string): Cell {
+  if (text === '') return null;
+  if (text === 'true' || text === 'false') return text === 'true';
+  if (!isDecimal(text)) return text;
+  const number = Number(text);
+  return isExact(text, number) ? number : BigInt(text);
+}
+
 const unclosed = 'a quote that was opened before is never closed, so nothing after it was read';
 const faults = {
   CSV_QUOTE_NOT_CLOSED: `ends the file, but ${unclosed}`,
   CSV_MAX_RECORD_SIZE: `ends a record of more than ${greatestRecord} characters; perhaps ${unclosed}`,
 } as const;
+
+async function* withoutLines(
+  text: AsyncIterable<string>,
+  count: number,
+  lineEnd: string,
+): AsyncGenerator<string> {
+  let left = count;
+  for await (const chunk of text) {
+    let at = 0;
+    while (left > 0 && at !== -1) {
+      const end = chunk.indexOf(lineEnd, at);
+      at = end === -1 ? -1 : end + 1;
+      if (at !== -1) left -= 1;
+    }
+    if (at !== -1) yield chunk.slice(at);
+  }
+}

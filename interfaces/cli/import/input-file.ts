@@ -1,120 +1,125 @@
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { addAbortSignal } from 'node:stream';
-import { StringDecoder } from 'node:string_decoder';
 import { UsageError } from '../exit-codes.ts';
-import type { Rows } from './cells.ts';
-import { csvRows } from './csv-rows.ts';
-import { jsonArrayRows, ndjsonRows } from './json-rows.ts';
-
-export const inputFormats = ['auto', 'csv', 'ndjson', 'json'] as const;
-export type InputFormat = (typeof inputFormats)[number];
-
-export type InputFile = Rows & {
-  readonly name: string;
-  /** Bytes; `undefined` for standard input. */
-  readonly size: number | undefined;
-  bytesRead(): number;
-};
-
-/**
- * A file of records, or standard input for `-`; it ends early when `signal` is aborted. Throws `UsageError` when
- * there is nothing that can be read.
- */
-export async function openInput(
-  path: string,
-  format: InputFormat,
-  delimiter: string | undefined,
-  signal: AbortSignal,
-): Promise<InputFile> {
-  const name = path === '-' ? 'standard input' : path;
-  const size = path === '-' ? undefined : await sizeOf(path);
-  let bytes = 0;
-  const source = path === '-' ? process.stdin : createReadStream(path, { highWaterMark: 262_144 });
-  const text = decoded(addAbortSignal(signal, source), name, signal, (read) => {
-    bytes += read;
-  });
-  const rows = await rowsOf(text, format, delimiter ?? delimiterOf(path)).catch((error) => {
-    signal.throwIfAborted();
-    return ofFile(name, () => {
-      throw error;
-    });
-  });
-  return { name, size, bytesRead: () => bytes, ...rows };
-}
 
 /** Names the file where its content is what the caller has to say more about. */
-export function ofFile<Result>(name: string, read: () => Result): Result {
+export async function ofFile<Result>(name: string, read: () => Promise<Result>): Promise<Result> {
   try {
-    return read();
+    return await read();
   } catch (error) {
     throw error instanceof UsageError ? new UsageError(`${name}: ${error.message}`) : error;
   }
 }
 
-const delimiterOf = (path: string): string => (/\.(tsv|tab)$/i.test(path) ? '\t' : ',');
+const chunkSize = 262_144;
 
-async function sizeOf(path: string): Promise<number> {
-  const found = await stat(path).catch(({ code }: NodeJS.ErrnoException) => {
-    throw new UsageError(code === 'ENOENT' ? `there is no file ${path}` : `${path} cannot be read: ${code}`);
-  });
-  if (found.isDirectory()) throw new UsageError(`${path} is a folder: name the files in it`);
-  return found.size;
-}
+/**
+ * A file that is read more than once, as far as it reached when it was opened. What can be read only once, standard
+ * input or a pipe, is first written to a temporary file, which is gone with the process.
+ */
+export class InputFile {
+  readonly name: string;
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** As the file system tells one file from another; `undefined` for a temporary file. */
+  readonly identity: string | undefined;
+  readonly #handle: FileHandle;
+  #bytesRead = 0;
 
-async function rowsOf(text: AsyncGenerator<string>, format: InputFormat, delimiter: string): Promise<Rows> {
-  const { first, whole } = await peeked(text);
-  const kind = format === 'auto' ? formatOf(first) : format;
-  if (kind === 'csv') return csvRows(whole, delimiter);
-  return { header: undefined, rows: kind === 'json' ? jsonArrayRows(whole) : ndjsonRows(whole) };
-}
+  private constructor(path: string, handle: FileHandle, size: number, identity: string | undefined) {
+    this.name = path === '-' ? 'standard input' : path;
+    this.path = path;
+    this.size = size;
+    this.identity = identity;
+    this.#handle = handle;
+  }
 
-/** No line of column names starts like JSON. */
-function formatOf(first: string): Exclude<InputFormat, 'auto'> {
-  const start = first.trimStart()[0];
-  if (start === '[') return 'json';
-  return start === '{' ? 'ndjson' : 'csv';
-}
-
-async function* decoded(
-  bytes: AsyncIterable<Buffer>,
-  name: string,
-  signal: AbortSignal,
-  count: (bytes: number) => void,
-): AsyncGenerator<string> {
-  const decoder = new StringDecoder('utf8');
-  let first = true;
-  try {
-    for await (const chunk of bytes) {
-      count(chunk.length);
-      const text = decoder.write(chunk);
-      yield first && text.startsWith(byteOrderMark) ? text.slice(1) : text;
-      if (text !== '') first = false;
+  /** `-` is standard input. Throws `UsageError`. */
+  static async open(file: string, signal: AbortSignal): Promise<InputFile> {
+    if (file === '-') return InputFile.#kept(file, process.stdin, signal);
+    const handle = await open(file).catch((error) => {
+      throw new UsageError(
+        error.code === 'ENOENT' ? `there is no file ${file}` : `${file} cannot be read: ${error.code}`,
+      );
+    });
+    try {
+      const stats = await handle.stat();
+      if (stats.isDirectory()) throw new UsageError(`${file} is a folder: name the files in it`);
+      if (stats.isFile()) return new InputFile(file, handle, stats.size, identityOf(stats));
+      const kept = await InputFile.#kept(file, handle.createReadStream({ autoClose: false }), signal);
+      await handle.close();
+      return kept;
+    } catch (error) {
+      await handle.close();
+      throw error;
     }
-  } catch (error) {
-    if (signal.aborted) return;
-    const { code } = error as NodeJS.ErrnoException;
-    throw code === undefined ? error : new UsageError(`${name} cannot be read: ${code}`);
   }
-  const rest = decoder.end();
-  if (rest !== '') yield rest;
+
+  static async #kept(file: string, source: AsyncIterable<Buffer>, signal: AbortSignal): Promise<InputFile> {
+    const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-import-'));
+    const handle = await open(path.join(folder, 'input'), 'w+');
+    // An open file outlives its name, and nothing is left behind however the process ends.
+    await rm(folder, { recursive: true });
+    let size = 0;
+    for await (const chunk of source) {
+      signal.throwIfAborted();
+      await handle.writeFile(chunk);
+      size += chunk.length;
+    }
+    return new InputFile(file, handle, size, undefined);
+  }
+
+  /** The file from its beginning; ends early when `signal` is aborted. Throws `UsageError`. */
+  async *chunks(signal: AbortSignal): AsyncGenerator<Buffer> {
+    this.#bytesRead = 0;
+    if (this.size === 0) return;
+    const source = this.#handle.createReadStream({
+      start: 0,
+      end: this.size - 1,
+      autoClose: false,
+      highWaterMark: chunkSize,
+    });
+    try {
+      for await (const chunk of addAbortSignal(signal, source)) {
+        this.#bytesRead += chunk.length;
+        yield chunk;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      const { code } = error as NodeJS.ErrnoException;
+      throw code === undefined ? error : new UsageError(`${this.name} cannot be read: ${code}`);
+    }
+  }
+
+  /** The bytes from `start` to before `end`. */
+  async slice(start: number, end: number): Promise<ArrayBuffer> {
+    const bytes = new Uint8Array(end - start);
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesRead } = await this.#handle.read(bytes, at, bytes.length - at, start + at);
+      if (bytesRead === 0) break;
+      at += bytesRead;
+    }
+    this.#bytesRead = end;
+    return bytes.buffer;
+  }
+
+  /** Says that nothing was read yet, until the next pass begins. */
+  rewind(): void {
+    this.#bytesRead = 0;
+  }
+
+  /** Of the pass that is going on. */
+  get bytesRead(): number {
+    return this.#bytesRead;
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
 }
 
-const byteOrderMark = '\ufeff';
-
-/** The first text that is more than space, without taking it from what follows. */
-async function peeked(
-  text: AsyncGenerator<string>,
-): Promise<{ readonly first: string; readonly whole: AsyncGenerator<string> }> {
-  let first = '';
-  for (let next = await text.next(); !next.done; next = await text.next()) {
-    first += next.value;
-    if (first.trim() !== '') break;
-  }
-  return { first, whole: rejoined() };
-
-  async function* rejoined(): AsyncGenerator<string> {
-    yield first;
-    yield* text;
-  }
-}
+export const identityOf = ({ dev, ino }: { readonly dev: number; readonly ino: number }): string =>
+  `${dev}:${ino}`;

@@ -1,51 +1,135 @@
-import { count, counted, perSecond, printable, seconds } from '../terminal.ts';
-import { type RefusedLine, type Tally, type Totals, totals } from './counts.ts';
-import type { HistoryFile } from './import-file.ts';
+import type { Reading } from '../../../domain/telemetry/reading.ts';
+import { count, counted, perSecond, printable, seconds, table } from '../format.ts';
+import { shown } from './cells.ts';
+import type { ColumnReport } from './columns.ts';
+import {
+  type FileCounts,
+  type ImportCounts,
+  leftOut,
+  type RefusedLine,
+  type Totals,
+  totals,
+} from './counts.ts';
+import type { InputFile } from './input-file.ts';
+import type { DryRunSink } from './sinks.ts';
 
 export type ImportReport = Totals & {
   readonly into: string;
-  readonly files: readonly (Totals & { readonly file: string; readonly leftOut: readonly string[] })[];
+  readonly files: readonly (Totals & {
+    readonly file: string;
+    /** Columns that hold something and were not imported. */
+    readonly leftOut: readonly string[];
+    readonly columns: readonly ColumnReport[];
+    /** What was found out about the file and not asked for. */
+    readonly notes: readonly string[];
+  })[];
   readonly devices: number;
   readonly registered: number;
   /** The first of them. */
   readonly refusals: readonly RefusedLine[];
+  /** Readings older than their points are kept: accepted, but in no table. `null` when that could not be told. */
+  readonly late: number | null;
   readonly seconds: number;
   /** All files were read to their end and are in the read models. */
   readonly complete: boolean;
+  /** Of a dry run: how the first readings would be stored, and the range of all times. */
+  readonly dryRun?: DryRun;
+};
+
+type DryRun = {
+  readonly first: readonly (Omit<Reading, 'timestamp'> & { readonly timestamp: string })[];
+  readonly earliest: string | null;
+  readonly latest: string | null;
 };
 
 export function importReport(
-  tally: Tally,
+  { files, devices, registered, refusals }: ImportCounts,
   into: string,
   milliseconds: number,
   complete: boolean,
+  late: number | undefined,
 ): ImportReport {
   return {
     into,
-    files: tally.files.map((file) => ({ file: file.file, ...totals([file]), leftOut: file.leftOut })),
-    ...totals(tally.files),
-    devices: tally.devices.size,
-    registered: tally.registered,
-    refusals: tally.refusals,
+    files: files.map((file) => ({
+      file: file.file,
+      ...totals([file]),
+      leftOut: leftOut(file).map(({ column }) => column),
+      columns: file.columns,
+      notes: file.notes,
+    })),
+    ...totals(files),
+    devices: devices.size,
+    registered,
+    refusals,
+    late: late ?? null,
     seconds: Math.round(milliseconds) / 1000,
     complete,
   };
 }
 
+export function dryRunReport(report: ImportReport, { first, earliest, latest }: DryRunSink): ImportReport {
+  const time = (at: number) => (Number.isFinite(at) ? new Date(at).toISOString() : null);
+  const readings = first.map(({ deviceId, timestamp, metrics }) => ({
+    deviceId,
+    timestamp: new Date(timestamp).toISOString(),
+    metrics,
+  }));
+  return { ...report, dryRun: { first: readings, earliest: time(earliest), latest: time(latest) } };
+}
+
+/** Whether everything that the files hold is where it was meant to be. */
+export const isWhole = ({ refused, files, late }: ImportReport): boolean =>
+  refused === 0 && files.every((file) => file.leftOut.length === 0) && (late ?? 0) === 0;
+
 export function importSummary(report: ImportReport, rejects: string | undefined): string {
-  const { accepted, refused, empty, lines, devices, registered } = report;
-  const milliseconds = report.seconds * 1000;
-  const told = [
-    `${report.complete ? 'Imported' : 'Stopped after'} ${counted(accepted, 'reading')} of ${counted(devices, 'device')}` +
-      ` (${count(registered)} newly registered) in ${seconds(milliseconds)}, ${perSecond(accepted, milliseconds)}: ${report.into}`,
-  ];
+  const { refused, empty, lines, conflicts, overwriting, repeated, late, dryRun } = report;
+  const told = [headline(report)];
+  for (const file of report.files) {
+    for (const note of file.notes) told.push(`${file.file}: ${printable(note)}.`);
+    for (const { column, cells, reason } of leftOut(file))
+      told.push(
+        `${file.file}: the column ${shown(column)}, ${counted(cells, 'cell')}, was left out: it ${reason}.`,
+      );
+    const others = file.columns.filter(({ is, cells }) => is === 'not asked for' && cells > 0);
+    if (others.length > 0)
+      told.push(`${file.file}: not asked for: ${others.map(({ column }) => shown(column)).join(', ')}.`);
+  }
+  if (report.files.some((file) => file.leftOut.length > 0))
+    told.push('--ignore-columns <names> leaves columns out without exit code 1.');
   if (empty > 0) told.push(`${counted(empty, 'line')} held no value.`);
-  for (const { file, leftOut } of report.files)
-    for (const column of leftOut)
-      told.push(`${file}: the column "${printable(column)}" is text and was left out; --text imports it.`);
+  if (repeated > 0) told.push(`${counted(repeated, 'line')} repeated what lines before had.`);
+  if (overwriting > 0) told.push(`${counted(overwriting, 'line')} took the place of values of lines before.`);
+  if (late)
+    told.push(`${counted(late, 'reading')} came later than their points are kept, and are in no table.`);
   if (refused > 0)
     told.push(`Refused ${count(refused)} of ${counted(lines, 'line')}:`, ...refusalLines(report, rejects));
+  if (conflicts > 0)
+    told.push(
+      `${counted(conflicts, 'line')} contradicted lines before: --overwrite lets the last one count.`,
+    );
+  if (dryRun) told.push(...dryRunLines(report, dryRun));
   return `${told.join('\n')}\n`;
+}
+
+function headline({
+  complete,
+  dryRun,
+  readings,
+  accepted,
+  devices,
+  registered,
+  into,
+  ...report
+}: ImportReport): string {
+  const milliseconds = report.seconds * 1000;
+  const lines = accepted === readings ? '' : ` from ${counted(accepted, 'line')}`;
+  const imported = `${counted(readings, 'reading')}${lines} of ${counted(devices, 'device')}`;
+  if (dryRun) return `Would import ${imported}`;
+  return (
+    `${complete ? 'Imported' : 'Stopped after'} ${imported} (${count(registered)} newly registered) ` +
+    `in ${seconds(milliseconds)}, ${perSecond(accepted, milliseconds)}: ${into}`
+  );
 }
 
 function refusalLines({ refusals, refused }: ImportReport, rejects: string | undefined): string[] {
@@ -54,20 +138,47 @@ function refusalLines({ refusals, refused }: ImportReport, rejects: string | und
     return `  ${file}:${line}  ${where}${printable(reason)}`;
   });
   const more = refused - refusals.length;
-  if (rejects !== undefined) lines.push(`  all of them are in ${rejects}`);
+  if (rejects !== undefined)
+    lines.push(`  all of them are in ${rejects}; fieldlog import --from-rejects imports them again`);
   else if (more > 0) lines.push(`  and ${count(more)} more: --rejects <file> writes all of them`);
   return lines;
 }
 
+function dryRunLines({ files }: ImportReport, { first, earliest, latest }: DryRun): string[] {
+  const lines: string[] = [];
+  for (const { columns } of files)
+    if (columns.length > 0)
+      lines.push(
+        table(
+          ['column', 'is', 'metric', 'type', 'cells', 'null'],
+          columns.map(({ column, is, metric, type, cells, nulls }) => [
+            column,
+            is,
+            metric ?? '',
+            type ?? '',
+            count(cells),
+            count(nulls),
+          ]),
+          ['cells', 'null'],
+        ).trimEnd(),
+      );
+  if (earliest !== null) lines.push(`Times from ${earliest} to ${latest}`);
+  if (first.length > 0)
+    lines.push('The first readings:', ...first.map((reading) => `  ${JSON.stringify(reading)}`));
+  return lines;
+}
+
+/** How far the files have been read, and what became of their lines once that is known. */
 export function importProgress(
-  histories: readonly HistoryFile[],
-  tally: Tally,
-  milliseconds: number,
+  inputs: readonly InputFile[],
+  files: readonly FileCounts[] = [],
+  milliseconds = 0,
 ): string {
-  const { lines, refused } = totals(tally.files);
-  const size = histories.reduce((total, history) => total + (history.size ?? Number.NaN), 0);
-  const read = histories.reduce((total, history) => total + history.bytesRead(), 0);
-  const share = size > 0 ? `, ${Math.floor((read / size) * 100)} % of the files` : '';
-  const problems = refused > 0 ? `, ${count(refused)} refused` : '';
-  return `${counted(lines, 'line')}, ${perSecond(lines, milliseconds)}${share}${problems}`;
+  const { lines, refused } = totals(files);
+  const size = inputs.reduce((total, input) => total + input.size, 0);
+  const read = inputs.reduce((total, input) => total + input.bytesRead, 0);
+  const share = size > 0 ? [`${Math.floor((read / size) * 100)} % of the files`] : [];
+  const sent = files.length > 0 ? [counted(lines, 'line'), perSecond(lines, milliseconds)] : [];
+  const problems = refused > 0 ? [`${count(refused)} refused`] : [];
+  return [...sent, ...share, ...problems].join(', ');
 }

@@ -1,100 +1,199 @@
-import { isDeviceId, type MetricValue, type Reading, readingLimits } from '../../../domain/telemetry.ts';
-import { readingSchema, submittedReading } from '../../http/reading-schema.ts';
+import {
+  isMetricName,
+  isReading,
+  type MetricValue,
+  type Reading,
+  readingLimits,
+} from '../../../domain/telemetry/reading.ts';
+import { readingSchema } from '../../http/reading-schema.ts';
 import { explain } from '../../http/validation.ts';
-import { UsageError } from '../exit-codes.ts';
-import { BadValue, isAbsent, numericValue, type Row, textValue } from './cells.ts';
-import { type ColumnOptions, type Columns, columnsOf } from './columns.ts';
-import type { TimeReader } from './timestamps.ts';
+import { InvalidCell, NullCells, numberCell, type Row, shown, storableText, textCell } from './cells.ts';
+import { type DeviceReader, deviceReader } from './devices.ts';
+import type { RepeatedHours } from './local-time.ts';
+import type { MappingPlan } from './mapping-plan.ts';
+import { type TimeReader, timeReader } from './timestamps.ts';
 
 export type Refusal = { readonly column?: string; readonly reason: string };
 
 /** `empty` when no cell of the row holds a value. */
-export type Mapped = { readonly reading: Reading } | { readonly refusal: Refusal } | 'empty';
+export type Mapped =
+  | {
+      readonly reading: Reading;
+      /** What the file calls the device, where that is no id. */
+      readonly deviceName?: string | undefined;
+    }
+  | { readonly refusal: Refusal }
+  | 'empty';
 
-export type RowMapping = {
-  map(row: Row): Mapped;
-  /** Columns that hold text nobody asked for. */
-  leftOut(): readonly string[];
-};
+export type RowMapping = (row: Row) => Mapped;
 
-/** Rows to readings. Throws `UsageError` when the columns of the file do not say enough. */
-export function rowMapping(
-  header: readonly string[] | undefined,
-  sample: readonly Row[],
-  options: ColumnOptions,
-  time: TimeReader,
-): RowMapping {
-  const { device, deviceColumn, timeColumn, metrics, texts, nulls } = options;
-  const columnsAreNamed = deviceColumn ?? timeColumn ?? metrics[0] ?? texts[0];
-  if (columnsAreNamed === undefined && sample.some(({ values }) => isObject(values.metrics)))
-    return { leftOut: () => [], map: (row) => ofOwnForm(row, device, time) };
+type Fields = Row['values'];
+/** The column that is being read, for whoever catches a fault. */
+type Place = { column: string };
+type MetricReader = (values: Fields, at: Place) => Record<string, MetricValue>;
 
-  const names = header ?? [...new Set(sample.flatMap(({ values }) => Object.keys(values)))];
-  if (names.length === 0) return { leftOut: () => [], map: () => unexpected };
-  const columns = columnsOf(names, sample, options);
-  return { leftOut: columns.leftOut, map: (row) => ofColumns(row, columns, nulls, time) };
+/** Rows to readings, as `plan` has it. Throws `UsageError` for a zone or time format that there is none of. */
+export function rowMapping(plan: MappingPlan, repeated?: RepeatedHours): RowMapping {
+  const { form, long, flatten } = plan;
+  const time = timeReader(plan.time, repeated);
+  const device = deviceReader(plan.device);
+  const nulls = new NullCells(plan.nulls);
+  if (form === 'readings') return ({ values }) => ofReading(values, plan, device, time, nulls);
+  const metrics = form === 'points' ? ofPoint : long ? ofLongForm(plan, nulls) : ofColumns(plan, nulls);
+  const series = seriesOf(plan);
+  return ({ values: given }) => {
+    const values = flatten ? flattened(given) : given;
+    const at: Place = { column: '' };
+    try {
+      const { deviceId, deviceName } = device(values, at);
+      at.column = plan.time.columns[0] as string;
+      const timestamp = time(timeCell(values, plan.time.columns), series(deviceId, values));
+      return mapped({ deviceId, timestamp, metrics: metrics(values, at) }, deviceName);
+    } catch (error) {
+      return refused(at.column, error);
+    }
+  };
 }
 
-/** Of a file that is not empty, but of whose first records none could be read. */
-const unexpected: Mapped = { refusal: { reason: 'cannot be understood without any good record before it' } };
+function mapped(reading: Reading, deviceName: string | undefined): Mapped {
+  const count = Object.keys(reading.metrics).length;
+  if (isReading(reading)) return { reading, deviceName };
+  if (count === 0) return 'empty';
+  return { refusal: { reason: `has ${count} metrics, and a reading has at most ${readingLimits.metrics}` } };
+}
+
+/** What the order of a file is looked at by: the readings of one device, and in the long form of one metric of it. */
+export function seriesOf({ long }: Pick<MappingPlan, 'long'>): (deviceId: string, values: Fields) => string {
+  return long ? (deviceId, values) => `${deviceId} ${values[long.metric]}` : (deviceId) => deviceId;
+}
+
+/** Of several columns, what they hold with spaces between. */
+export const timeCell = (values: Fields, columns: readonly string[]): unknown =>
+  columns.length === 1
+    ? values[columns[0] as string]
+    : columns.map((column) => String(values[column] ?? '').trim()).join(' ');
+
+function ofColumns({ metrics, decimal }: MappingPlan, nulls: NullCells): MetricReader {
+  return (values, at) => {
+    const found: Record<string, MetricValue> = {};
+    for (const { column, metric, kind } of metrics) {
+      at.column = column;
+      const cell = values[column];
+      const value = kind === 'text' ? textCell(cell, nulls) : numberCell(cell, decimal, nulls);
+      if (value !== undefined) found[metric] = value;
+    }
+    return found;
+  };
+}
+
+function ofLongForm({ metrics, decimal, long }: MappingPlan, nulls: NullCells): MetricReader {
+  const roles = new Map(metrics.map((role) => [role.column, role]));
+  const columns = long as NonNullable<MappingPlan['long']>;
+  return (values, at) => {
+    at.column = columns.metric;
+    const name = metricCell(values[columns.metric]);
+    const role = roles.get(name);
+    if (!role) return {};
+    if (columns.unit !== undefined) checkUnit(values[columns.unit], role, columns.unit, at);
+    at.column = columns.value;
+    const cell = values[columns.value];
+    const value = role.kind === 'text' ? textCell(cell, nulls) : numberCell(cell, decimal, nulls);
+    return value === undefined ? {} : { [role.metric]: value };
+  };
+}
+
+/** The name a row of the long form has its value under. Throws `InvalidCell`. */
+export function metricCell(value: unknown): string {
+  const name = typeof value === 'string' || typeof value === 'number' ? String(value).trim() : '';
+  if (name === '') throw new InvalidCell(value, 'must be the name of a metric');
+  return name;
+}
+
+/** Readings have no units: values of one metric in two of them would be taken for the same. */
+function checkUnit(
+  cell: unknown,
+  { metric, unit = '' }: MappingPlan['metrics'][number],
+  column: string,
+  at: Place,
+) {
+  at.column = column;
+  const found = String(cell ?? '').trim();
+  if (found !== unit)
+    throw new InvalidCell(found, `must be ${shown(unit)}, the unit that ${metric} has in lines before`);
+}
+
+/** Text is text here, whatever it looks like. */
+function ofPoint(values: Fields, at: Place): Record<string, MetricValue> {
+  at.column = 'metric';
+  const { metric, value } = values;
+  if (typeof metric !== 'string' || !isMetricName(metric))
+    throw new InvalidCell(metric, 'must be a metric name');
+  at.column = 'value';
+  const exact = exactValue(value);
+  return exact === undefined ? {} : { [metric]: exact };
+}
+
+const noNulls = new NullCells([]);
+
+function exactValue(value: unknown): MetricValue | undefined {
+  return typeof value === 'string' ? storableText(value) : numberCell(value, '.', noNulls);
+}
 
 /** The form the API takes readings in; a history needs the time that the API can do without. */
-function ofOwnForm({ values }: Row, device: string | undefined, time: TimeReader): Mapped {
+function ofReading(
+  values: Fields,
+  { flatten }: MappingPlan,
+  deviceOf: DeviceReader,
+  time: TimeReader,
+  nulls: NullCells,
+): Mapped {
+  const at: Place = { column: '' };
   try {
-    const deviceId = device ?? values.deviceId;
-    const value = { ...values, deviceId, timestamp: time(values.timestamp) };
-    const reading = submittedReading(value, 0);
-    if (reading)
-      return {
-        reading: { deviceId: reading.deviceId, timestamp: value.timestamp, metrics: reading.metrics },
-      };
-    const [fault] = explain(readingSchema, value, []);
+    const { deviceId, deviceName } = deviceOf(values, at);
+    at.column = 'timestamp';
+    const timestamp = time(values.timestamp, deviceId);
+    const given = values.metrics;
+    const metrics = isObject(given) ? presentMetrics(flatten ? flattened(given) : given, nulls, at) : given;
+    if (isObject(given) && isEmpty(metrics) && !isEmpty(given)) return 'empty';
+    const reading = { deviceId, timestamp, metrics };
+    if (isReading(reading) && Object.keys(values).every((name) => name in reading))
+      return { reading, deviceName };
+    const [fault] = explain(readingSchema, { ...values, ...reading }, []);
     return { refusal: { column: fault?.path.slice(1) ?? '', reason: fault?.detail ?? 'is no reading' } };
   } catch (error) {
-    return refused('timestamp', error);
+    return refused(at.column, error);
   }
 }
 
-function ofColumns({ values }: Row, columns: Columns, nulls: ReadonlySet<string>, time: TimeReader): Mapped {
-  let column = 'column' in columns.device ? columns.device.column : '';
-  try {
-    const deviceId = 'id' in columns.device ? columns.device.id : deviceIdIn(values[column]);
-    column = columns.time;
-    const timestamp = time(values[column]);
-    const metrics: Record<string, MetricValue> = {};
-    let count = 0;
-    for (column in values) {
-      const value = values[column];
-      if (isAbsent(value, nulls)) continue;
-      const role = columns.roleOf(column, value);
-      if (!role) continue;
-      metrics[role.metric] = role.kind === 'text' ? textValue(value) : numericValue(value);
-      count += 1;
-    }
-    if (count === 0) return 'empty';
-    if (count <= readingLimits.metrics) return { reading: { deviceId, timestamp, metrics } };
-    return {
-      refusal: { reason: `has ${count} metrics, and a reading has at most ${readingLimits.metrics}` },
-    };
-  } catch (error) {
-    return refused(column, error);
+/** Without those that are null; what no metric can be stays, for the schema to explain. */
+function presentMetrics(given: Fields, nulls: NullCells, at: Place): Fields {
+  const metrics: Record<string, unknown> = Object.create(null);
+  for (const [name, value] of Object.entries(given)) {
+    at.column = `metrics/${name}`;
+    const kept = typeof value === 'string' || isObject(value) ? value : numberCell(value, '.', nulls);
+    if (kept !== undefined && !(typeof kept === 'string' && nulls.hasWord(kept.trim()))) metrics[name] = kept;
   }
+  return { ...metrics };
 }
 
-function deviceIdIn(value: unknown): string {
-  const text = typeof value === 'number' ? String(value) : value;
-  const id = typeof text === 'string' ? text.trim() : text;
-  if (isDeviceId(id)) return id;
-  throw new BadValue(
-    value,
-    'must be a device id: letters, digits and . _ : - , starting with a letter or digit, at most 128',
-  );
+/** Members of objects, and elements of arrays, as columns of their own, named by the way to them. */
+export function flattened(values: Fields): Fields {
+  const flat: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(values)) spread(name, value);
+  return flat;
+
+  function spread(name: string, value: unknown): void {
+    if (typeof value !== 'object' || value === null || value instanceof Date) flat[name] = value;
+    else for (const [part, inner] of Object.entries(value)) spread(`${name}.${part}`, inner);
+  }
 }
 
 function refused(column: string, error: unknown): Mapped {
-  if (!(error instanceof BadValue) && !(error instanceof UsageError)) throw error;
+  if (!(error instanceof InvalidCell)) throw error;
   return { refusal: { column, reason: error.message } };
 }
 
-const isObject = (value: unknown): boolean =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isEmpty = (value: unknown): boolean => isObject(value) && Object.keys(value).length === 0;
+
+export const isObject = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);

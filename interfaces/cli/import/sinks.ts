@@ -15,8 +15,11 @@ export type ReadingSink = {
   register(devices: readonly NewDevice[]): Promise<number>;
   /** Resolves once all that were not refused are durable; `index` is the place in `readings`. */
   send(readings: readonly Reading[]): Promise<readonly RefusedReading[]>;
-  /** Resolves once all that was sent is in the read models. */
-  settle(): Promise<void>;
+  /**
+   * Resolves once all that was sent is in the read models, with how many readings came too late for what is kept of
+   * their past, `undefined` when that cannot be told. On a server these may be those of others too.
+   */
+  settle(): Promise<number | undefined>;
 };
 
 type IngestAnswer = {
@@ -29,12 +32,30 @@ const bodyTooLarge = 413;
 /** Sends through a server's API; `patient` asks until the read models are there, however long that takes. */
 export function serverSink(client: ApiClient, patient: ApiClient): ReadingSink {
   const sent = sentPositions();
+  let lateBefore: Promise<number | undefined> | undefined;
   return {
     name: client.url,
     register: (devices) => registerDevices(client, devices),
-    send,
-    settle: () => sent.untilProjected(patient),
+    async send(readings) {
+      lateBefore ??= late();
+      await lateBefore;
+      return send(readings);
+    },
+    async settle() {
+      await sent.untilProjected(patient);
+      return difference(await lateBefore, await late());
+    },
   };
+
+  /** A key that may send need not be one that may read. */
+  async function late(): Promise<number | undefined> {
+    try {
+      return (await client.get<{ ledger: { late: number } }>('/api/v1/status')).ledger.late;
+    } catch (error) {
+      if (error instanceof ApiRefusal) return undefined;
+      throw error;
+    }
+  }
 
   async function send(readings: readonly Reading[]): Promise<readonly RefusedReading[]> {
     try {
@@ -58,6 +79,9 @@ export function serverSink(client: ApiClient, patient: ApiClient): ReadingSink {
   }
 }
 
+const difference = (before: number | undefined, after: number | undefined): number | undefined =>
+  before === undefined || after === undefined ? undefined : after - before;
+
 const refusedReading = ({ index, detail }: IngestAnswer['errors'][number]): RefusedReading => ({
   index,
   reason: detail,
@@ -74,10 +98,15 @@ const reasons: Record<RefusalReason, string> = {
 
 /** Runs the application's own use cases here; all of one import has one correlation id. */
 export function sessionSink(session: Session, name: string): ReadingSink {
-  const caller = { correlationId: session.ids.uuidV7(), actor: 'import' };
+  const caller = { correlationId: session.ids.fresh(), actor: 'import' };
+  let lateBefore: Promise<number> | undefined;
   return {
     name,
-    settle: () => session.catchUp(),
+
+    async settle() {
+      await session.catchUp();
+      return difference(await lateBefore, await late());
+    },
 
     async register(devices) {
       let added = 0;
@@ -91,6 +120,8 @@ export function sessionSink(session: Session, name: string): ReadingSink {
     },
 
     async send(readings) {
+      lateBefore ??= late();
+      await lateBefore;
       const submitted = readings.map((reading, index) => ({ index, ...reading }));
       const { refused } = await session.ingest(submitted, caller);
       return refused.map(({ index, reason, deviceId }) => ({
@@ -99,6 +130,10 @@ export function sessionSink(session: Session, name: string): ReadingSink {
       }));
     },
   };
+
+  async function late(): Promise<number> {
+    return (await session.progress.ledgerTotals()).late;
+  }
 
   async function isNew({ deviceId, name, type }: NewDevice): Promise<boolean> {
     try {
@@ -111,6 +146,31 @@ export function sessionSink(session: Session, name: string): ReadingSink {
     }
   }
 }
+
+/** Takes everything and keeps the first readings and the range of their times, as they would be stored. */
+export class DryRunSink implements ReadingSink {
+  readonly name = 'nothing: a dry run';
+  readonly first: Reading[] = [];
+  earliest = Number.POSITIVE_INFINITY;
+  latest = Number.NEGATIVE_INFINITY;
+
+  async register(): Promise<number> {
+    return 0;
+  }
+
+  async send(readings: readonly Reading[]): Promise<readonly RefusedReading[]> {
+    this.first.push(...readings.slice(0, readingsShown - this.first.length));
+    for (const { timestamp } of readings) {
+      this.earliest = Math.min(this.earliest, timestamp);
+      this.latest = Math.max(this.latest, timestamp);
+    }
+    return [];
+  }
+
+  async settle(): Promise<undefined> {}
+}
+
+const readingsShown = 5;
 
 export type NewDevice = { readonly deviceId: string; readonly name: string; readonly type: string };
 

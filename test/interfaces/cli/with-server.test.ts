@@ -195,7 +195,7 @@ describe('Without a server', () => {
     const file = path.join(folder, 'some.csv');
     await writeFile(file, 'time,temp\n2026-01-01,1\n2026-01-01,1\n2026-01-01,2\n');
     const env = { PORT: '1', DATA_DIR: path.join(folder, 'data') };
-    assert.equal((await runCli(['import', file, '--device', 'a'], { env })).code, 0);
+    assert.equal((await runCli(['import', file, '--device', 'a', '--overwrite'], { env })).code, 0);
     const { code, out } = await runCli(['status', '--json'], { env });
     await rm(folder, { recursive: true });
     assert.equal(code, 0);

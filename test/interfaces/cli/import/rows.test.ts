@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { greatestRecord } from '../../../../interfaces/cli/import/cells.ts';
 import { csvRows } from '../../../../interfaces/cli/import/csv-rows.ts';
-import { jsonArrayRows, ndjsonRows } from '../../../../interfaces/cli/import/json-rows.ts';
+import { jsonRows, ndjsonRows } from '../../../../interfaces/cli/import/json-rows.ts';
 import { failOnUnhandledRejections } from '../../../support/unhandled-rejections.ts';
 
 /** The text in pieces of those lengths, the last of them repeated. */
@@ -21,10 +21,12 @@ async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
   return found;
 }
 
+const plain = { delimiter: ',', skip: 0, skipRows: 0, comment: undefined };
+
 const readers = {
-  csv: async (text: AsyncIterable<string>) => all((await csvRows(text, ',')).rows),
+  csv: async (text: AsyncIterable<string>) => all((await csvRows(text, plain)).rows),
   ndjson: async (text: AsyncIterable<string>) => all(ndjsonRows(text)),
-  json: async (text: AsyncIterable<string>) => all(jsonArrayRows(text)),
+  json: async (text: AsyncIterable<string>) => all(jsonRows(text)),
 };
 
 describe('The rows of a file', () => {
@@ -35,10 +37,10 @@ describe('The rows of a file', () => {
     assert.deepEqual(await readers.csv(pieces(text)), [
       { line: 2, values: { a: '1', b: '2' } },
       { line: 5, values: { a: '3', b: 'x\ny' } },
-      { line: 6, fault: 'has 3 cells for 2 columns' },
+      { line: 6, fault: 'has 3 cells for 2 columns', cells: ['4', '5', '6'] },
       { line: 7, values: { a: '7', b: '"a"b' } },
       { line: 8, values: { a: '8', b: '9' } },
-      { line: 9, fault: 'has 1 cells for 2 columns' },
+      { line: 9, fault: 'has 1 cells for 2 columns', cells: ['10'] },
       { line: 10, values: { a: '11', b: 'he said "no"' } },
       { line: 11, values: { a: '12', b: '13' } },
     ]);
@@ -82,14 +84,52 @@ describe('The rows of a file', () => {
       { line: 2, values: {} },
     ]);
     assert.deepEqual(await readers.json(pieces('[{}')), [
+      { line: 1, values: {} },
       { line: 1, fault: 'ends the file before the array ends' },
     ]);
-    assert.deepEqual(await readers.json(pieces('{"a":[1]}')), [
-      { line: 1, fault: 'ends the file without an array' },
+    assert.deepEqual(await readers.json(pieces('{"a":1}}')), [
+      { line: 1, values: { a: 1 } },
+      { line: 1, fault: 'has a "}" that closes nothing' },
     ]);
-    assert.deepEqual(await readers.json(pieces('[] []')), [
-      { line: 1, fault: 'comes after the end of the array' },
+    assert.deepEqual(await readers.json(pieces('{"a":\n[1')), [
+      { line: 1, fault: 'ends the file before it is whole' },
     ]);
+  });
+
+  it('of JSON follow each other on any lines, objects and arrays', async () => {
+    const rows = [
+      { line: 1, values: { a: 1 } },
+      { line: 1, values: { b: 2 } },
+      { line: 2, values: { c: 3 } },
+      { line: 4, values: { d: 4 } },
+    ];
+    assert.deepEqual(await readers.json(pieces('{"a":1}{"b":2}\n{\n"c":3}\n[{"d":4}]')), rows);
+    assert.deepEqual(await readers.ndjson(pieces('{"a":1} {"b":2}\n{"c":3}')), rows.slice(0, 3));
+  });
+
+  it('of JSON are those at a path, in every value', async () => {
+    const at = (text: string, ...path: string[]) => all(jsonRows(pieces(text, [3]), path));
+    const envelope = '{"x":[{"rows":[{"no":1}]}],"rows":[{"a":{"rows":[]}},\n{"a":2}],"z":{"rows":[1]}}\n';
+    assert.deepEqual(await at(`${envelope}{"rows":[{"b":3}]}`, 'rows'), [
+      { line: 1, values: { a: { rows: [] } } },
+      { line: 2, values: { a: 2 } },
+      { line: 3, values: { b: 3 } },
+    ]);
+    assert.deepEqual(await at('{"a":{"b":[{"x":1}],"c":1},"b":[{"y":1}]}', 'a', 'b'), [
+      { line: 1, values: { x: 1 } },
+    ]);
+    assert.deepEqual(await at('{"a":{"b":{"x":1}}}', 'a', 'b'), [{ line: 1, values: { x: 1 } }]);
+    assert.deepEqual(await at('{"a":{"c":[]}}', 'a', 'b'), [
+      { line: 1, fault: 'ends the file without an array at "a.b"' },
+    ]);
+  });
+
+  it('of JSON keep the digits of integers that a double cannot hold', async () => {
+    const [row] = await readers.ndjson(pieces('{"a":9007199254740993,"b":9007199254740992,"c":1e400}'));
+    assert.deepEqual(row, {
+      line: 1,
+      values: { a: 9007199254740993n, b: 2 ** 53, c: Number.POSITIVE_INFINITY },
+    });
   });
 
   it('that are endless are refused without being kept', async () => {

@@ -1,0 +1,79 @@
+import { UsageError } from '../exit-codes.ts';
+import type { Rows } from './cells.ts';
+import type { CsvOptions } from './csv-dialect.ts';
+import { csvRows, peeked } from './csv-rows.ts';
+import { decoded, decompressed, isParquet } from './decoding.ts';
+import type { InputFile } from './input-file.ts';
+import { jsonRows, ndjsonRows } from './json-rows.ts';
+
+export const inputFormats = ['auto', 'csv', 'ndjson', 'json', 'parquet'] as const;
+export type InputFormat = (typeof inputFormats)[number];
+
+/** How a file is written, as far as the caller says it. */
+export type InputOptions = {
+  readonly format: InputFormat;
+  readonly encoding: string | undefined;
+  readonly csv: CsvOptions;
+  /** Member names that lead to the array of records in JSON. */
+  readonly records: readonly string[];
+};
+
+/** The records of a file, from its beginning; ends early when `signal` is aborted. Throws `UsageError`. */
+export async function rowsOf(input: InputFile, options: InputOptions, signal: AbortSignal): Promise<Rows> {
+  const { format, encoding, records } = options;
+  if (format === 'parquet' || (format === 'auto' && isParquet(Buffer.from(await input.slice(0, 4)))))
+    return parquet(input, signal);
+  const bytes = await decompressed(input.chunks(signal));
+  const { text, notes } = await decoded(bytes.bytes, encoding);
+  const { start, whole } = await peeked(text, startLength);
+  if (start.trim() === '') throw new UsageError('there is nothing in it');
+  const rows = await ofText(whole, format === 'auto' ? formatOf(start, records) : format, options, input);
+  return { ...rows, notes: [...bytes.notes, ...notes, ...rows.notes] };
+}
+
+async function parquet(input: InputFile, signal: AbortSignal): Promise<Rows> {
+  const { parquetRows } = await import('./parquet-rows.ts');
+  return parquetRows(
+    { byteLength: input.size, slice: (start, end = input.size) => input.slice(start, end) },
+    signal,
+  );
+}
+
+async function ofText(
+  text: AsyncGenerator<string>,
+  format: InputFormat,
+  { csv, records }: InputOptions,
+  { path }: InputFile,
+): Promise<Rows> {
+  if (format === 'csv') {
+    const delimiter = csv.delimiter ?? (/\.(tsv|tab)(\.(gz|zst))?$/i.test(path) ? '\t' : undefined);
+    return csvRows(text, { ...csv, delimiter });
+  }
+  const rows = format === 'json' ? jsonRows(text, records) : ndjsonRows(text);
+  return { header: undefined, commaIsFree: false, notes: [], rows };
+}
+
+/** Enough to tell by what a file holds. */
+const startLength = 65_536;
+
+/** No line of column names starts like JSON. Where most lines are values of their own, each line is one. */
+function formatOf(start: string, records: readonly string[]): InputFormat {
+  if (!/^\s*[[{]/.test(start)) return 'csv';
+  if (records.length > 0 || /^\s*\[/.test(start)) return 'json';
+  const lines = start.trim().split('\n');
+  // The last one may have been cut off.
+  const whole = lines.length > 1 && start.length >= startLength ? lines.slice(0, -1) : lines;
+  const filled = whole.filter((line) => line.trim() !== '');
+  return isValue(filled[0] ?? '') || 2 * filled.filter(isValue).length > filled.length || filled.length === 1
+    ? 'ndjson'
+    : 'json';
+}
+
+function isValue(line: string): boolean {
+  try {
+    JSON.parse(line);
+    return true;
+  } catch {
+    return /^\s*\{.*\}\s*\{.*\}\s*$/.test(line);
+  }
+}
