@@ -13,7 +13,7 @@ import { roleCommands } from './commands/serve.ts';
 import { simulateCommand } from './commands/simulate.ts';
 import { statusCommand } from './commands/status.ts';
 import { exitCodeOf, exitCodesHelp } from './exit-codes.ts';
-import { printable } from './format.ts';
+import { printable } from './terminal.ts';
 
 const examples = `
 Examples:

@@ -3,6 +3,7 @@ import { MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
+import { type LocalServer, localDatabase, localKafka } from '../support/local-servers.ts';
 import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
 /** Readings sent at least; more while there are faults to come. */
@@ -14,8 +15,9 @@ const senders = 4;
 const pace = 2500;
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
-needs('KAFKA_BROKERS', 'The distributed profile', (brokers) =>
-  onMariadbAndMysql('under faults', function (mysqlUrl, database) {
+// The servers named are not touched: this test starts some of its own, which the same machine can run.
+needs('KAFKA_BROKERS', 'The distributed profile', () =>
+  onMariadbAndMysql('under faults', function (_url, name) {
     this.timeout(600_000);
     let broker: LocalServer;
     let database: LocalServer;
@@ -24,7 +26,7 @@ needs('KAFKA_BROKERS', 'The distributed profile', (brokers) =>
 
     before(async () => {
       broker = await localKafka(1);
-      database = await localMariadb();
+      database = await localDatabase(name);
       stores = await distributedStores(broker.address, database.address);
     });
 

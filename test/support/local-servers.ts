@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { DatabaseName } from './servers.ts';
 
 export type LocalServer = {
   /** What the variable of the same server has: brokers, or a URL. */
@@ -18,8 +19,9 @@ const scripts = join(import.meta.dirname, '../../deploy/local');
 export const localKafka = (brokers: number): Promise<LocalServer> =>
   start('kafka.sh', /KAFKA_BROKERS=(\S+)/, '--brokers', String(brokers));
 
-/** A database server of the test's own. That of `MYSQL_URL` is other tests' too, and may not be stopped. */
-export const localMariadb = (): Promise<LocalServer> => start('mariadb.sh', /MYSQL_URL=(\S+)/);
+/** A database server of the test's own. Those that variables name are other tests' too, and may not be stopped. */
+export const localDatabase = (name: DatabaseName): Promise<LocalServer> =>
+  start(`${name.toLowerCase()}.sh`, /LOCAL_\w+_URL=(\S+)/);
 
 async function start(script: string, form: RegExp, ...options: readonly string[]): Promise<LocalServer> {
   const state = await mkdtemp(join(tmpdir(), 'fieldlog-servers-'));

@@ -1,10 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import path from 'node:path';
-import { promisify } from 'node:util';
 
-const run = promisify(execFile);
-const local = path.resolve(import.meta.dirname, '../../deploy/local');
 const howTo = {
   KAFKA_BROKERS: 'eval "$(deploy/local/up kafka)"',
   LOCAL_MARIADB_URL: 'eval "$(deploy/local/up mariadb)"',
@@ -38,40 +33,16 @@ export function needs(
   });
 }
 
-/** One that `MYSQL_URL` may name. */
-export class DatabaseServer {
-  readonly name: DatabaseName;
-  readonly #url: string;
-  readonly #script: string;
-
-  constructor(name: DatabaseName, url: string) {
-    this.name = name;
-    this.#url = url;
-    this.#script = path.join(local, `${name.toLowerCase()}.sh`);
-  }
-
-  /** Whether `deploy/local` runs it, so that tests may stop it. */
-  async isLocal(): Promise<boolean> {
-    const { stdout } = await run(this.#script, ['env']).catch(() => ({ stdout: '' }));
-    return stdout.split(/\s/).includes(`${databases[this.name]}=${this.#url}`);
-  }
-
-  /** Resolves, after `start`, once it answers. */
-  async control(how: 'stop' | 'kill' | 'start'): Promise<void> {
-    await run(this.#script, [how]);
-  }
-}
-
 const databases = { MariaDB: 'LOCAL_MARIADB_URL', MySQL: 'LOCAL_MYSQL_URL' } as const;
-type DatabaseName = keyof typeof databases;
+export type DatabaseName = keyof typeof databases;
 
 /** The same suite on each server that `MYSQL_URL` may name; the title says which one it is. */
 export function onMariadbAndMysql(
   title: string,
-  suite: (this: Mocha.Suite, url: string, server: DatabaseServer) => void,
+  suite: (this: Mocha.Suite, url: string, name: DatabaseName) => void,
 ): void {
   for (const name of ['MariaDB', 'MySQL'] as const)
     needs(databases[name], `${title}, on ${name}`, function (url) {
-      suite.call(this, url, new DatabaseServer(name, url));
+      suite.call(this, url, name);
     });
 }

@@ -1,16 +1,7 @@
 import type { Command } from 'commander';
 import { apiClient } from '../api-client.ts';
-import {
-  type CommandContext,
-  clientOptions,
-  each,
-  jsonOption,
-  urlOption,
-  whole,
-  withSession,
-} from '../command-context.ts';
+import { type CommandContext, clientOptions, withSession } from '../command-context.ts';
 import { exitCodes, exitCodesHelp } from '../exit-codes.ts';
-import { counted } from '../format.ts';
 import { newCounts, totals } from '../import/counts.ts';
 import {
   type HistoryFile,
@@ -39,9 +30,8 @@ import {
 } from '../import/report.ts';
 import { SeenValues } from '../import/seen-values.ts';
 import { DryRunSink, type ReadingSink, serverSink, sessionSink } from '../import/sinks.ts';
-import { showProgress } from '../progress-line.ts';
 import type { Terminal } from '../terminal.ts';
-import { whereDataIs } from '../where-data-is.ts';
+import { counted, describeStores, showProgress } from '../terminal.ts';
 
 const help = `
 Lines that cannot be read are told with line, column and reason, and all others are imported. Importing a file again
@@ -132,7 +122,7 @@ async function withSink(
   if (dryRun) return work(new DryRunSink());
   if (url === undefined)
     return withSession(context, 'import', (session, config) =>
-      work(sessionSink(session, whereDataIs(config))),
+      work(sessionSink(session, describeStores(config))),
     );
   await apiClient(url, clientOptions(context)).get('/health/live');
   const client = apiClient(url, clientOptions(context, { finish: true, retryMilliseconds: retry * 1000 }));

@@ -1,5 +1,5 @@
-import { isMetricValue, type MetricValue, readingLimits } from '../../../domain/telemetry/reading.ts';
-import { printable } from '../format.ts';
+import { isMetricValue, type MetricValue, readingLimits } from '../../../domain/telemetry.ts';
+import { printable } from '../terminal.ts';
 
 declare global {
   interface JSON {

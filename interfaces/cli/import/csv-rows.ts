@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { type CastingContext, type CsvError, type Info, parse } from 'csv-parse';
-import type { MetricValue } from '../../../domain/telemetry/reading.ts';
+import type { MetricValue } from '../../../domain/telemetry.ts';
 import { UsageError } from '../exit-codes.ts';
 import { type BrokenRow, greatestRecord, isDecimal, isExact, type Row, type Rows } from './cells.ts';
 import { isNameless } from './columns.ts';

@@ -1,4 +1,4 @@
-import { type Reading, readingLimits } from '../../../domain/telemetry/reading.ts';
+import { type Reading, readingLimits } from '../../../domain/telemetry.ts';
 import { type BrokenRow, isBroken, type Row } from './cells.ts';
 import type { ColumnOptions, ColumnReport } from './columns.ts';
 import { type FileCounts, type ImportCounts, newFileCounts, type RefusedLine } from './counts.ts';

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { registration } from '../../http/device-schemas.ts';
+import { each, jsonOption, urlOption, whole } from '../command-context.ts';
 import { UsageError } from '../exit-codes.ts';
-import { each, jsonOption, urlOption, whole } from '../options.ts';
 import type { Decimal } from './cells.ts';
 import { type MetricColumn, metricColumn } from './columns.ts';
 import { encodingNamed } from './decoding.ts';

@@ -1,5 +1,5 @@
-import type { Reading } from '../../../domain/telemetry/reading.ts';
-import { count, counted, perSecond, printable, seconds, table } from '../format.ts';
+import type { Reading } from '../../../domain/telemetry.ts';
+import { count, counted, perSecond, printable, seconds, table } from '../terminal.ts';
 import { shown } from './cells.ts';
 import type { ColumnReport } from './columns.ts';
 import {

@@ -4,7 +4,7 @@ import {
   type MetricValue,
   type Reading,
   readingLimits,
-} from '../../../domain/telemetry/reading.ts';
+} from '../../../domain/telemetry.ts';
 import { readingSchema } from '../../http/reading-schema.ts';
 import { explain } from '../../http/validation.ts';
 import { InvalidCell, NullCells, numberCell, type Row, shown, storableText, textCell } from './cells.ts';

@@ -98,7 +98,7 @@ const reasons: Record<RefusalReason, string> = {
 
 /** Runs the application's own use cases here; all of one import has one correlation id. */
 export function sessionSink(session: Session, name: string): ReadingSink {
-  const caller = { correlationId: session.ids.fresh(), actor: 'import' };
+  const caller = { correlationId: session.ids.uuidV7(), actor: 'import' };
   let lateBefore: Promise<number> | undefined;
   return {
     name,

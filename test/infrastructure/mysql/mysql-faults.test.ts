@@ -8,7 +8,7 @@ import { onMariadbAndMysql } from '../../support/servers.ts';
 import { eachTestsTable, openMysql, warnings } from './open-mysql.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 
-onMariadbAndMysql('MysqlSql when things go wrong', function (url, server) {
+onMariadbAndMysql('MysqlSql when things go wrong', function (url) {
   this.timeout(60_000);
   const log = warnings();
   let opened: Opened<{ readonly db: MysqlSql }>;
@@ -222,33 +222,5 @@ onMariadbAndMysql('MysqlSql when things go wrong', function (url, server) {
       (error) => error instanceof ReadModelsUnavailable && /denied/.test(error.message),
     );
     await close();
-  });
-
-  describe('and the server is stopped or killed', () => {
-    before(async function () {
-      if (!(await server.isLocal())) this.skip();
-    });
-    // Whatever happened, the next test finds a server.
-    afterEach(() => server.control('start'));
-
-    for (const how of ['stop', 'kill'] as const)
-      it(`recovers by itself after ${how} and start, and has what was committed`, async () => {
-        await Promise.all(Array.from({ length: 5 }, () => db.transaction((tx) => add(tx, 1))));
-        const reader = db.stream<[number]>(`SELECT a.id FROM ${table()} a`);
-        const open = db.transaction(async (tx) => {
-          await add(tx, 2);
-          await server.control(how);
-          await add(tx, 2);
-        });
-        await assert.rejects(open, ReadModelsUnavailable);
-        await assert.rejects(db.check(), ReadModelsUnavailable);
-        await assert.rejects(reader.next(), ReadModelsUnavailable);
-        await server.control('start');
-        await db.check();
-        assert.deepEqual(await numbers(), [5, 0]);
-        await db.transaction((tx) => add(tx, 2));
-        assert.deepEqual(await numbers(), [5, 1]);
-        assert.equal(db.connections.used, 0);
-      });
   });
 });

@@ -3,19 +3,19 @@ import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts
 import type { MysqlSql } from '../../../infrastructure/mysql/database.ts';
 import type { Sql } from '../../../infrastructure/sql/sql.ts';
 import type { Opened } from '../../contracts/opened.ts';
-import { type LocalServer, localMariadb } from '../../support/local-servers.ts';
-import { needs } from '../../support/servers.ts';
+import { type LocalServer, localDatabase } from '../../support/local-servers.ts';
+import { onMariadbAndMysql } from '../../support/servers.ts';
 import { eachTestsTable, openMysql } from './open-mysql.ts';
 
 // The server named is not touched: these tests start one of their own, which the same machine can run.
-needs('MYSQL_URL', 'MysqlSql whose server is stopped or killed', function () {
+onMariadbAndMysql('MysqlSql whose server is stopped or killed', function (_url, name) {
   this.timeout(120_000);
   let server: LocalServer;
   let opened: Opened<{ readonly db: MysqlSql }>;
   let db: MysqlSql;
 
   before(async () => {
-    server = await localMariadb();
+    server = await localDatabase(name);
     opened = await openMysql(server.address);
     db = opened.db;
   });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { DateTime } from 'luxon';
-import { readingLimits } from '../../../../domain/telemetry/reading.ts';
+import { readingLimits } from '../../../../domain/telemetry.ts';
 import { InvalidCell } from '../../../../interfaces/cli/import/cells.ts';
 import { type TimeOptions, timeReader } from '../../../../interfaces/cli/import/timestamps.ts';
 
