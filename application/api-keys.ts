@@ -16,7 +16,7 @@ export type ApiKeyCache = {
 
 /** What is revoked is refused after this, and the time that reading takes, at the latest: within five seconds. */
 const readEvery = 2000;
-/** A flood of keys that do not exist costs the database no more than one look in this time. */
+/** A flood of keys that do not exist costs the database at most one query in this time. */
 const lookEvery = 500;
 
 export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, log: Log): ApiKeyCache {
@@ -48,7 +48,7 @@ export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, l
     try {
       await load();
     } catch (err) {
-      log.warn({ err }, 'The API keys cannot be read; those known before go on to hold');
+      log.warn({ err }, 'API keys unreadable, the cached ones stay valid');
     }
   }
 }
@@ -56,7 +56,7 @@ export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, l
 const isValid = ({ expiresAt, revokedAt }: ApiKey, now: number): boolean =>
   revokedAt === null && (expiresAt === null || now < expiresAt);
 
-/** Makes a key and tells its secret, the only time it is told. `undefined` when the name was given before. */
+/** Creates a key and returns its secret, which is shown only here. `undefined` when the name is taken. */
 export async function createKey(
   keys: ApiKeys,
   credentials: Credentials,

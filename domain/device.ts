@@ -23,7 +23,7 @@ export type DeviceEvent =
     }
   | {
       readonly type: 'DeviceTokenIssued';
-      /** SHA-256 of the token in hexadecimal: the token itself is kept nowhere. */
+      /** SHA-256 of the token in hexadecimal: the token itself is not stored. */
       readonly data: { readonly deviceId: string; readonly tokenHash: string };
     }
   | {
@@ -66,7 +66,7 @@ export const deviceDecider: Decider<Device, DeviceCommand, DeviceEvent> = {
   evolve,
 };
 
-/** What stands where personal data stood. */
+/** Replaces erased personal data. */
 export const erasedName = 'erased';
 
 export const deviceStream = (deviceId: string): string => `device-${deviceId}`;

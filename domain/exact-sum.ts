@@ -14,7 +14,7 @@ export function addExactly(sum: ExactSum, value: number): ExactSum {
   const total = first + value;
   const rest = roundingError(first, value, total);
   if (second === undefined) return rest === 0 ? [total + 0] : [total, rest];
-  // Most sums have two parts and keep to two: what is left over joins the second one exactly.
+  // Most sums have two parts and stay at two: the remainder joins the second one exactly.
   const left = second + rest;
   if (third !== undefined || roundingError(second, rest, left) !== 0) return normalised(grown(sum, value));
   const joined = total + left;

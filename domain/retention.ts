@@ -6,9 +6,9 @@ export type RetentionTarget = 'points' | RollupLevel;
 export const retentionTargets: readonly RetentionTarget[] = ['points', ...rollupLevels];
 
 /**
- * How many whole days something is kept, `null` for ever. A rule that names a metric comes before one that names a
+ * Retention in whole days, `null` without an expiry. A rule that names a metric comes before one that names a
  * type only, one that names both before either, and one that names none is for all the others. What no rule
- * speaks of is kept for ever.
+ * covers does not expire.
  */
 export type RetentionRule = {
   readonly type?: string;
@@ -24,16 +24,16 @@ export type RetentionSchedule = readonly { readonly since: number; readonly poli
 /** The types a device has had, in order; the first one counts from the beginning. `null`: its data was erased. */
 export type TypePeriods = readonly { readonly since: number; readonly type: string | null }[];
 
-/** How far back everything of one device is kept. */
+/** The retention horizons of one device. */
 export type DeviceRetention = {
   /**
-   * What is older, epoch milliseconds, is not kept at the moment `at`. Always the first instant of a UTC day, and
+   * The horizon at the moment `at`, epoch milliseconds: older data is expired. Always the first instant of a UTC day, and
    * never earlier at a later moment: what has once been too old stays so, whatever policy comes.
    */
   horizon(kind: RetentionTarget, metric: string, at: number): number;
-  /** Nothing is kept, of any metric, that is older than this. */
+  /** Data of every metric older than this is expired. */
   oldest(kind: RetentionTarget, at: number): number;
-  /** All is kept, of every metric, that is not older than this. */
+  /** Data of every metric from this moment on is retained. */
   newest(kind: RetentionTarget, at: number): number;
   /** The horizons there are at `at`, each with what it was at `before`; `null` is before the first policy. */
   horizonRanges(
@@ -48,7 +48,7 @@ type Period = { readonly since: number; readonly until: number; readonly keep: n
 const day = rollupWidth['1d'];
 const others = '';
 
-/** `undefined` when all of the device is kept for ever. */
+/** `undefined` when nothing of the device expires. */
 export function deviceRetention(
   schedule: RetentionSchedule,
   types: TypePeriods,
@@ -144,7 +144,7 @@ export function retentionDays(
 const weightOf = ({ type, metric }: RetentionRule): number =>
   (metric === undefined ? 0 : 2) + (type === undefined ? 0 : 1);
 
-/** The first kind of which less is kept than of a finer one, for some device and metric; `undefined` when all is well. */
+/** The first target that is retained for less time than a finer one, for some device and metric; `undefined` when none is. */
 export function findShorterCoarse(
   policy: RetentionPolicy,
 ):
@@ -171,7 +171,7 @@ const namesOf = (policy: RetentionPolicy, field: 'type' | 'metric'): readonly st
   ...policy.flatMap((rule) => rule[field] ?? []),
 ];
 
-/** What is kept, as operators name it. */
+/** Retention targets by the names that operators use. */
 export const targetNames = { points: 'points', '1m': 'minutes', '1h': 'hours', '1d': 'days' } as const;
 
 export type KeptWord = (typeof targetNames)[RetentionTarget];

@@ -11,16 +11,16 @@ import {
 } from '../application/ports/event-store.ts';
 import { deviceStream } from '../domain/device.ts';
 
-/** Streams read at once when many devices are asked for that are not remembered. */
+/** Concurrent stream reads when many devices are not cached. */
 const readsAtOnce = 64;
 
 type Followed = Pick<EventSource<RecordedEvent>, 'run' | 'ends'>;
 
-/** Milliseconds, while the event store does not tell where it ends. */
+/** Retry delay in milliseconds, while the end of the event store is unknown. */
 const askAgainAfter = 500;
 
 /**
- * Remembers the devices asked for last and reads the others from their streams, so that start-up does not grow with
+ * Caches the devices used last and reads the others from their streams, so that start-up does not grow with
  * the fleet. What is not registered is never remembered: a device may register on another node at any moment.
  */
 export class CachedDeviceDirectory implements DeviceDirectory {
@@ -80,7 +80,7 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     );
   }
 
-  /** Where following begins, as soon as the store tells. Nobody tells of changes to what was read before that. */
+  /** The position where following begins, once known. Entries read before that may have missed changes. */
   async #end(source: Pick<Followed, 'ends'>, signal: AbortSignal): Promise<Map<number, Position | null>> {
     while (!signal.aborted) {
       try {

@@ -11,7 +11,7 @@ import {
 const window = 3 * 24 * 3_600_000;
 const second = 1000;
 
-/** Zones as the IANA database that comes with Node tells them. */
+/** Time zones of the IANA database that comes with Node. */
 export function luxonCalendar(): Calendar {
   const zones = new LRUCache<string, TimeZone>({ max: 100 });
   return {
@@ -37,7 +37,7 @@ function canonicalName(name: string): string {
 /** One span, or the two on either side of a change. */
 type Window = readonly [OffsetSpan] | readonly [OffsetSpan, OffsetSpan];
 
-/** Asking Luxon for an offset takes microseconds, so the answers are kept: those of 40 years at most. */
+/** Luxon takes microseconds for an offset, so offsets are cached: of 40 years at most. */
 function luxonZone(name: string): TimeZone {
   const zone = new IANAZone(name);
   const windows = new LRUCache<number, Window>({ max: 5000 });

@@ -4,7 +4,7 @@ import type { Log } from '../application/ports/system.ts';
 import type { EventDescription } from '../application/projections/projection.ts';
 import type { ProjectorObserver } from '../application/projector.ts';
 
-/** JSON lines on standard error, easy to read when that is a terminal. Standard output is for what was asked for. */
+/** JSON lines on standard error, easy to read when that is a terminal. Standard output is for results. */
 export function pinoLog(level: string, role: string): Log {
   const options: LoggerOptions = { level, base: { role }, timestamp: pino.stdTimeFunctions.isoTime };
   const destination: DestinationStream = process.stderr.isTTY

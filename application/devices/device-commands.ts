@@ -18,18 +18,18 @@ import type { DeviceRow } from '../ports/read-models.ts';
 import type { Clock, Ids } from '../ports/system.ts';
 import { deviceRowOf, foldState, lastPosition, readDevice } from './device-stream.ts';
 
-/** Who asks, and under which conditions. */
+/** The caller and the conditions of a command. */
 export type CommandContext = {
   readonly correlationId: string;
   readonly actor: string;
   readonly traceparent?: string;
   /** The same key gives the same answer, for ever. */
   readonly idempotencyKey?: string;
-  /** Refuse with `StaleRevision` unless the device stands here. */
+  /** Expected revision: throws `StaleRevision` unless the device is at it. */
   readonly expectedRevision?: number;
 };
 
-/** The device as the command left it, and where its last event stands. */
+/** The device after the command and the position of its last event. */
 export type CommandResult = {
   readonly device: DeviceRow;
   readonly position: Position;
@@ -148,7 +148,7 @@ export function deviceCommands(
   }
 }
 
-/** The command as JSON: a request that is sent again asks for the same, though the token made for it is another. */
+/** The command as JSON: a repeated request is the same command, although its token differs. */
 function withoutSecrets(command: DeviceCommand): string {
   return JSON.stringify(command, (key, value) => (key === 'tokenHash' ? 'a token' : value));
 }
@@ -194,7 +194,7 @@ export const eraseDevice =
     return answer;
   };
 
-/** The time now as ISO 8601, written anew only once in a millisecond. */
+/** The current time as ISO 8601, formatted once a millisecond. */
 export function isoTimes(clock: Clock): () => string {
   let last = Number.NaN;
   let text = '';

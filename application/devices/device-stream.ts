@@ -110,7 +110,7 @@ function until(events: readonly RecordedEvent[], moment: Moment): readonly Recor
 
 const blank: Readonly<Record<string, unknown>> = { name: erasedName, labels: {}, reason: erasedName };
 
-/** The event with nothing in it that may tell of a person, in a form that can still be read. */
+/** The event without personal data, still valid by its schema. */
 export function withoutPersonalData({
   data,
   metadata,

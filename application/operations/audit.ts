@@ -30,7 +30,7 @@ export type AuditReport = {
 export type Difference = {
   readonly deviceId: string;
   readonly day: number;
-  /** `unaccounted`: readings of the log that the ledger does not tell of. `rows`: the table holds others than stored. */
+  /** `unaccounted`: readings of the log that are not in the ledger. `rows`: the table holds others than stored. */
   readonly kind: 'unaccounted' | 'rows';
   readonly expected: number;
   readonly found: number;
@@ -52,7 +52,7 @@ const told = 1000;
 const width = rollupWidth['1d'];
 
 /**
- * Counts anew, from the log, every reading that was ever accepted, and holds the ledger and the table against it:
+ * Recounts every accepted reading from the log, and compares the ledger and the table with it:
  * accepted = stored + duplicate + corrected + dead-lettered + late + in flight, and rows = stored - retracted -
  * expired, for each device and day. Memory does not grow with the fleet: what does not fit is left to another pass over the log.
  */
@@ -77,7 +77,7 @@ export async function audit(
   return report.done();
 }
 
-/** One pass over tables and log. Answers with the day before which nothing can be told. */
+/** One pass over tables and log. Returns the first day that can be audited. */
 async function count(
   live: GenerationId,
   scope: AuditScope,
@@ -189,7 +189,7 @@ export type AuditCounts = LedgerCounts & {
   readonly accepted: number;
   /** Of these, the ones the tables have not consumed yet. */
   readonly inFlight: number;
-  /** Rows that were removed because points are kept no longer, of those counted as stored. */
+  /** Rows removed by retention, of those counted as stored. */
   readonly expired: number;
   /** Rows of readings in the table. */
   readonly rows: number;
@@ -209,7 +209,7 @@ const hashes = 2 ** 32;
 
 /**
  * Entries of as many devices as fit: of those whose hash lies in a slice of all hashes. When there are more than
- * `most`, the slice is halved and what falls out of it is left to a later pass over the log.
+ * `most`, the slice is halved and the rest is left to a later pass over the log.
  */
 export class AuditEntries {
   readonly #from: number;

@@ -6,7 +6,7 @@ import type { Clock } from '../ports/system.ts';
 import type { ProjectionName } from '../projections/projection.ts';
 import type { ProjectionPipeline } from '../rebuild/projection-pipeline.ts';
 
-/** Which letters: one with those behind it in its stream, a stream's, or all there are. */
+/** Selects dead letters: one with those behind it in its stream, a stream's, or all. */
 export type DeadLetterSelector =
   | { readonly id: number }
   | { readonly projection: ProjectionName; readonly stream: string }
@@ -15,9 +15,9 @@ export type DeadLetterSelector =
 export type Retried = RetriedStream & { readonly projection: string };
 
 export type DeadLetterOperations = {
-  /** Each stream goes on in order until a letter of it fails again. Throws `ReplayRefused`. */
+  /** Retries each stream in order until one of its dead letters fails again. Throws `ReplayRefused`. */
   retry(choice: DeadLetterSelector): AsyncGenerator<Retried>;
-  /** Gives a letter up, or all of a stream that wait; answers with how many. Throws `ReplayRefused`. */
+  /** Discards a dead letter, or all waiting ones of a stream; returns how many. Throws `ReplayRefused`. */
   discard(
     choice: Exclude<DeadLetterSelector, { readonly projection: ProjectionName; readonly stream?: never }>,
     why: { readonly by: string; readonly reason: string },
@@ -26,7 +26,7 @@ export type DeadLetterOperations = {
 
 const retryBatchSize = 1000;
 
-/** What an operator does with letters of the active generations. `live` also checks that this release may touch them. */
+/** Operations on dead letters of the active generations. `live` also checks that this release may touch them. */
 export function deadLetterOperations(
   live: (projection: string) => Promise<{ readonly what: ProjectionPipeline; readonly of: GenerationId }>,
   deadLetters: DeadLetters,

@@ -32,7 +32,7 @@ export type ProjectionReport = ProjectionState & {
   /** Of this release's code. */
   readonly codeVersion: number;
   readonly checkpoints: readonly PartitionPosition[];
-  /** Events of the log that the active generation has not consumed; `null` while the log cannot be asked. */
+  /** Events of the log that the active generation has not consumed; `null` while the log is unreachable. */
   readonly lag: number | null;
 };
 
@@ -145,13 +145,13 @@ export function operations(
       const position = await readModels.checkpoint(generation, partition);
       if (position !== null) checkpoints.push({ partition, position });
     }
-    // What the read models know can be told while their log is away.
+    // The read models' own state is reported even while the log is unreachable.
     const lag = partitions ? await countLag(pipeline, checkpoints).catch(() => null) : null;
     return { ...state, codeVersion: pipeline.version, checkpoints, lag };
   }
 }
 
-/** A build that goes on after it was asked for. */
+/** A rebuild that runs in the background. */
 export type BuildTask = {
   readonly do: 'rebuild' | 'switch' | 'rollback';
   readonly projection: string;
@@ -164,7 +164,7 @@ export type BuildTask = {
 
 /** Long work beside the requests that ask for it. */
 export type ReplayTasks = {
-  /** Resolves once the build is under way; how it goes on, the states of the projection tell. */
+  /** Resolves once the build has started; its progress is in the projection's state. */
   start(task: BuildTask): Promise<Claimed>;
   /** Throws the signal's reason once it is aborted. */
   audit(query: AuditQuery, signal: AbortSignal): Promise<AuditReport>;

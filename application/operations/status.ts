@@ -44,13 +44,13 @@ export async function systemStatus(
 
 /** Times are ISO 8601. */
 export type RetentionStatus = {
-  /** The newest; empty when everything is kept for ever. */
+  /** The newest policy; empty without an expiry. */
   readonly policy: readonly RetentionRuleConfig[];
   /** From when on it counts; `null` when there never was one. */
   readonly since: string | null;
-  /** Of the active generation: everything is gone that was too old at this moment. */
+  /** Of the active generation: all data expired at this moment has been removed. */
   readonly sweptTo: string | null;
-  /** What the sweep under way removes, and the device it has come to; `null` when there is none. */
+  /** The running sweep and its current device; `null` when there is none. */
   readonly sweeping: { readonly to: string; readonly after: string } | null;
   readonly endedAt: string | null;
   /** Rows removed so far; `trimmed` are rows that lost a metric and stay. */

@@ -40,9 +40,9 @@ export type PresentedCredential = {
   readonly hash: string;
 };
 
-/** Secrets that callers show. Only their hashes are ever kept. */
+/** Secrets of callers. Only their hashes are stored. */
 export type Credentials = {
-  /** A new one, of 256 random bits. The secret is told once, to whom it is for. */
+  /** A new one, of 256 random bits. The secret is shown once. */
   issue(kind: CredentialKind, subject: string): { readonly secret: string; readonly hash: string };
 
   /** `undefined` for text that has not the form of a credential. */

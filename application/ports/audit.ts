@@ -12,7 +12,7 @@ export type AuditScope = {
 export interface AuditTables {
   /**
    * Hands over every row of the ledger, and for each device and day of arrival how many rows of readings there are
-   * and how many have expired, all as they stand at one moment; answers with the checkpoints of that moment. Throws `ReadModelsUnavailable`.
+   * and how many have expired, all in one snapshot; returns the checkpoints of that snapshot. Throws `ReadModelsUnavailable`.
    */
   read(
     generation: GenerationId,
@@ -32,7 +32,7 @@ export type AuditOutcome = {
   readonly differences: number;
 };
 
-/** How the last audit of everything ended, whoever ran it. Calls throw `ReadModelsUnavailable`. */
+/** The outcome of the last full audit. Calls throw `ReadModelsUnavailable`. */
 export interface AuditOutcomes {
   save(outcome: AuditOutcome): Promise<void>;
   /** `undefined` before the first audit. */

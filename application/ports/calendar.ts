@@ -1,4 +1,4 @@
-/** A stretch of time, in epoch milliseconds from `from` to before `to`, when a zone's clocks keep one distance from UTC. */
+/** A period, in epoch milliseconds from `from` to before `to`, in which a zone has one UTC offset. */
 export type OffsetSpan = {
   readonly from: number;
   readonly to: number;

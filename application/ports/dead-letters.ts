@@ -5,13 +5,13 @@ export type DeadLetterFilter = {
   readonly projection?: string;
   readonly cause?: DeadLetterCause;
   readonly stream?: string;
-  /** Those an operator has discarded instead of those that wait. */
+  /** Discarded instead of waiting dead letters. */
   readonly discarded?: boolean;
 };
 
 export type StoredDeadLetter = DeadLetter & { readonly id: number } & GenerationId;
 
-/** A letter without what is long. */
+/** A dead letter without the event and the error text. */
 export type DeadLetterSummary = Omit<StoredDeadLetter, 'event' | 'stack'>;
 
 export type LetterCount = {
@@ -21,24 +21,24 @@ export type LetterCount = {
   readonly discarded: number;
 };
 
-/** A stream that cannot go on before its letters are seen to. */
+/** A parked stream: it continues once its dead letters are retried or discarded. */
 export type ParkedStream = {
   readonly partition: number;
   readonly stream: string;
-  /** Of its first letter. */
+  /** Of its first dead letter. */
   readonly firstId: number;
   readonly deadLetters: number;
 };
 
-/** The dead letters there are. Every call throws `ReadModelsUnavailable`. */
+/** Queries of dead letters. Every call throws `ReadModelsUnavailable`. */
 export interface DeadLetters {
-  /** Of the active generations, in the order they were parked, those after the id `after`. */
+  /** A page after the id `after`, of the active generations, in the order of parking. */
   list(
     filter: DeadLetterFilter,
     page: { readonly limit: number; readonly after?: number },
   ): Promise<readonly DeadLetterSummary[]>;
 
-  /** Of any generation, those that wait and those that were discarded, in the order they were parked. */
+  /** Of any generation, waiting and discarded, in the order of parking. */
   ofGeneration(
     generation: GenerationId,
     page: { readonly limit: number; readonly after?: number },
@@ -49,28 +49,28 @@ export interface DeadLetters {
   /** Of the active generations. */
   counts(): Promise<readonly LetterCount[]>;
 
-  /** In the order in which they were parked, those whose first letter comes after the id `after`. */
+  /** In the order of parking, those whose first dead letter comes after the id `after`. */
   parkedStreams(
     generation: GenerationId,
     page: { readonly limit: number; readonly after?: number },
   ): Promise<readonly ParkedStream[]>;
 
-  /** Which of these events of a partition the generation has letters of, discarded ones included. */
+  /** Which of these events of a partition have a dead letter in the generation, discarded ones included. */
   byPosition(
     generation: GenerationId,
     partition: number,
     positions: readonly Position[],
   ): Promise<ReadonlyMap<Position, DeadLetter['discarded']>>;
 
-  /** Every letter of a partition that was discarded. */
+  /** Every discarded dead letter of a partition. */
   discarded(
     generation: GenerationId,
     partition: number,
   ): Promise<ReadonlyMap<Position, NonNullable<DeadLetter['discarded']>>>;
 }
 
-/** Shows parked events outside the read models, for those who watch there; the read models are what counts. */
+/** Publishes dead letters outside the read models, which remain the source of truth. */
 export interface DeadLetterFeed {
-  /** May show a letter again. Throws `TelemetryLogUnavailable`. */
+  /** May publish a dead letter again. Throws `TelemetryLogUnavailable`. */
   publish(deadLetter: DeadLetter): Promise<void>;
 }

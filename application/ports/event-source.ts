@@ -3,7 +3,7 @@ export type Positioned = { readonly position: Position };
 /** Consecutive events of one partition, in order, never empty. */
 export type Batch<Event extends Positioned> = {
   readonly partition: number;
-  /** Where reading stood before the first event: a consumer whose checkpoint lies before it has missed some. */
+  /** The position before the first event: a consumer whose checkpoint is before it has missed some. */
   readonly after: Position | null;
   readonly events: readonly Event[];
   /**
@@ -37,7 +37,7 @@ export interface EventSource<Event extends Positioned> {
   /**
    * Hands over batches from each partition's checkpoint on, first the history and then what arrives, the next one of
    * a partition when the last is consumed or at least `handled`. Outlives lost connections. Resolves once `signal` is
-   * aborted and what is under way is done; rejects only when `consume` keeps failing for a reason that is not the
+   * aborted and the current batch is done; rejects only when `consume` keeps failing for a reason that is not the
    * source's.
    */
   run(consumer: BatchConsumer<Event>, options: RunOptions): Promise<void>;
@@ -56,7 +56,7 @@ export interface EventSource<Event extends Positioned> {
 }
 
 /**
- * Where an event stands in its source's partition: one or more whole numbers joined by `-`, compared number by
+ * The position of an event in its source's partition: one or more whole numbers joined by `-`, compared number by
  * number. SQLite counts events (`42`), Kafka counts messages and the events inside one (`1187-3`), EventStoreDB
  * gives commit and prepare (`4711-4711`). A string, because a 64-bit position does not fit a JavaScript number.
  */
@@ -64,7 +64,7 @@ export type Position = string;
 
 export type PartitionPosition = { readonly partition: number; readonly position: Position };
 
-/** Less than, equal to or greater than zero as `a` stands before, at or after `b`; `null` is before everything. */
+/** Less than, equal to or greater than zero as `a` is before, at or after `b`; `null` is before everything. */
 export function comparePositions(a: Position | null, b: Position | null): number {
   if (a === b) return 0;
   if (a === null) return -1;
@@ -83,6 +83,6 @@ export function comparePositions(a: Position | null, b: Position | null): number
 /** The two logs a read model can be built from. */
 export type SourceName = 'devices' | 'telemetry';
 
-/** A position as callers see it and hand back in `waitFor`: `telemetry:0:42`. */
+/** A position as callers see it and send it in `waitFor`: `telemetry:0:42`. */
 export const positionToken = (source: SourceName, { partition, position }: PartitionPosition): string =>
   `${source}:${partition}:${position}`;

@@ -38,7 +38,7 @@ export interface EventStore {
   read(stream: string): Promise<readonly RecordedEvent[]>;
 
   /**
-   * All or nothing, and on disk before it resolves, with the events as they now stand in the stream. Appending
+   * Atomic, and on disk before it resolves, with the events as recorded in the stream. Appending
    * the same event ids at the same expected revision again changes nothing and answers the same. Throws
    * `RevisionConflict` when the stream is elsewhere, `EventStoreUnavailable` when the outcome cannot be learnt.
    *

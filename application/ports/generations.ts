@@ -27,7 +27,7 @@ export type GenerationState = GenerationId & {
   readonly status: GenerationStatus;
   /** The only device it is built for, to be put in place of the active one's rows; `null` for all. */
   readonly device: string | null;
-  /** Who builds it; `null` when nobody does. */
+  /** The lease owner that builds it; `null` when none does. */
   readonly runner: string | null;
   /** When the runner was last heard of, epoch milliseconds. */
   readonly heardAt: number | null;
@@ -47,13 +47,13 @@ export type ProjectionState = {
   readonly generations: readonly GenerationState[];
 };
 
-/** Who wants to build, and how he tells that another who does is no more. */
+/** A lease owner, and its rule for when another owner's lease has expired. */
 export type LeaseOwner = {
   readonly id: string;
   isExpired(runner: string, heardAt: number): boolean;
 };
 
-/** What operators and workers agree on: which generations there are, which is active, who builds the next. */
+/** The shared state of operators and workers: generations, the active one, the lease on the next. */
 export interface ProjectionControl {
   states(): Promise<readonly ProjectionState[]>;
 
@@ -62,7 +62,7 @@ export interface ProjectionControl {
 
   /**
    * Takes up the generation that is being built for the same purpose, or makes a new one with empty tables in its
-   * place. Throws `RebuildUnderWay` when somebody else builds any generation of the projection.
+   * place. Throws `RebuildUnderWay` when another owner builds any generation of the projection.
    */
   claim(
     wanted: { readonly projection: string; readonly version: number; readonly device: string | null },
@@ -72,10 +72,10 @@ export interface ProjectionControl {
   /** Takes up a generation that is complete, to bring it up to date. Throws `RebuildUnderWay`. */
   reopen(generation: GenerationId, builder: LeaseOwner): Promise<void>;
 
-  /** Says that the runner is alive and what it is at. Throws `RebuildUnderWay` when somebody else has taken over. */
+  /** Heartbeat of the owner with its progress. Throws `RebuildUnderWay` when another owner has taken over. */
   report(generation: GenerationId, runner: string, progress: BuildProgress): Promise<void>;
 
-  /** The runner lets go. With `ready` the generation is complete and waits to be switched to. */
+  /** Releases the lease. With `ready` the generation is complete and can be switched to. */
   release(
     generation: GenerationId,
     runner: string,
@@ -85,7 +85,7 @@ export interface ProjectionControl {
 
   /**
    * Removes a generation with its tables, checkpoints and dead letters. Throws `ReplayRefused` for the active one and
-   * `RebuildUnderWay` for one that somebody builds.
+   * `RebuildUnderWay` for one that is being built.
    */
   drop(generation: GenerationId, builder: LeaseOwner): Promise<void>;
 
@@ -95,10 +95,10 @@ export interface ProjectionControl {
    */
   hold(generation: GenerationId, work: (held: HeldGeneration) => Promise<void>): Promise<void>;
 
-  /** Reads a generation as it stands at one moment. */
+  /** Reads a generation in one snapshot. */
   digest(generation: GenerationId): Promise<GenerationDigest>;
 
-  /** Reads two generations at one moment; `undefined`, at once, when they do not stand at the same position then. */
+  /** Reads two generations in one snapshot; `undefined` when they are not at the same position in it. */
   digestsIfAligned(
     one: GenerationId,
     other: GenerationId,
@@ -111,7 +111,7 @@ export type HeldGeneration = {
   readonly readModels: ReadModels;
   /** Makes another generation the active one at the commit. */
   switchTo(next: GenerationId): Promise<void>;
-  /** Puts one device's rows and dead letters of another generation in the place of those held. */
+  /** Replaces one device's rows and dead letters by those of another generation. */
   adopt(from: GenerationId, deviceId: string, stream: string): Promise<void>;
 };
 
@@ -135,7 +135,7 @@ export type Comparison = {
   }[];
 };
 
-/** Somebody else is at it; the message says who. */
+/** Another owner holds the lease; the message names it. */
 export class RebuildUnderWay extends Error {
   override readonly name = 'RebuildUnderWay';
   readonly runner: string;
@@ -146,7 +146,7 @@ export class RebuildUnderWay extends Error {
   }
 }
 
-/** What is asked for cannot be done as things stand; the message says why and what can. */
+/** The operation is not possible in the current state; the message says why and what is. */
 export class ReplayRefused extends Error {
   override readonly name: string = 'ReplayRefused';
 }

@@ -73,7 +73,7 @@ export type RollupSlice = {
 };
 
 /**
- * What analysts ask of the telemetry read models. Streams come in chunks, none empty, and hold no more than a few in
+ * Queries of the telemetry read models. Streams yield non-empty chunks, and hold no more than a few in
  * memory. Every call throws `ReadModelsUnavailable`.
  */
 export interface TelemetryQueries {

@@ -13,11 +13,11 @@ export interface ReadModels {
 
   /**
    * Runs `work` in one transaction with the partition's checkpoint row locked, then stores the position it answers
-   * as the new checkpoint. Nothing is kept when it throws. A transaction lost to a deadlock or a broken connection
+   * as the new checkpoint. Rolled back when it throws. A transaction lost to a deadlock or a broken connection
    * is run again as a whole, so `work` must not change anything but what it is given.
    *
    * `expected` lets `work` begin before the checkpoint is locked, as if it were this one, where the engine can. Throws
-   * `CheckpointMoved`, with nothing kept, when it is another.
+   * `CheckpointMoved`, rolled back, when it is another.
    */
   transact(
     generation: GenerationId,
@@ -84,7 +84,7 @@ export type DeviceHistoryRow = {
   readonly correlationId: string;
   readonly causationId: string;
   readonly eventId: string;
-  /** The device after the event: what the next row's changes are told against. */
+  /** The device after the event: the state the next row's changes refer to. */
   readonly state: RegisteredDevice;
 };
 
@@ -137,7 +137,7 @@ export type LedgerCounts = {
   readonly duplicate: number;
   readonly corrected: number;
   readonly deadLettered: number;
-  /** Older than its points are kept when it came: in no table. */
+  /** Past the retention horizon on arrival: in no table. */
   readonly late: number;
   /** Rows that a retraction emptied, of those counted as stored. */
   readonly retracted: number;
@@ -207,9 +207,9 @@ export type Discard = { readonly by: string; readonly reason: string; readonly a
 export interface DeadLetterTable {
   /** The streams of a partition that have dead letters waiting. */
   parkedStreams(partition: number): Promise<ReadonlySet<string>>;
-  /** Adds letters of events that have none. */
+  /** Adds dead letters for events that have none. */
   park(deadLetters: readonly DeadLetter[]): Promise<void>;
-  /** The first letters of a stream that wait, in log order. */
+  /** The first waiting dead letters of a stream, in log order. */
   waiting(partition: number, stream: string, limit: number): Promise<readonly DeadLetter[]>;
   /** Their events have been applied. */
   remove(partition: number, positions: readonly Position[]): Promise<void>;
@@ -217,7 +217,7 @@ export interface DeadLetterTable {
   failedAgain(
     deadLetter: Pick<DeadLetter, 'partition' | 'position' | 'cause' | 'error' | 'stack'>,
   ): Promise<void>;
-  /** Gives waiting letters up. */
+  /** Discards waiting dead letters. */
   discard(partition: number, positions: readonly Position[], discard: Discard): Promise<void>;
 }
 

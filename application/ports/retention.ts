@@ -4,11 +4,11 @@ import type { GenerationId } from './read-models.ts';
 /** Rows that were removed, by kind; of documents that stay, how many lost a metric. */
 export type RemovedCounts = Readonly<Record<RetentionTarget, number>> & { readonly trimmed: number };
 
-/** How far the removing of what is no longer kept has come in one generation. Times are epoch milliseconds. */
+/** Progress of the retention sweep of one generation. Times are epoch milliseconds. */
 export type Sweep = {
-  /** Everything is gone that was too old at this moment; `null` before the first sweep has ended. */
+  /** All data expired at this moment has been removed; `null` before the first sweep has ended. */
   readonly sweptTo: number | null;
-  /** The sweep under way is of this moment, and has come to the device `after`, in order of id. */
+  /** The moment of the running sweep, which has passed the device `after` in id order. */
   readonly target: number | null;
   readonly after: string;
   /** By all sweeps so far. */
@@ -17,7 +17,7 @@ export type Sweep = {
   readonly endedAt: number | null;
 };
 
-/** What is kept on record of retention, beside the read models. Every call throws `ReadModelsUnavailable`. */
+/** Retention records beside the read models: policies, sweeps, the lease. Every call throws `ReadModelsUnavailable`. */
 export interface RetentionRecords {
   schedule(): Promise<RetentionSchedule>;
   /** Brings a policy into force at `since` unless the newest is the same. Answers with whether it did. */
@@ -28,7 +28,7 @@ export interface RetentionRecords {
   activeSweep(projection: string): Promise<Sweep | undefined>;
   saveSweep(generation: GenerationId, sweep: Sweep): Promise<void>;
 
-  /** Answers with whether `runner` is the one that removes from now on; `isGone` tells of one that was. */
+  /** Acquires or renews the sweeper's lease; `false` when another owner holds it and `isExpired` does not hold of that one. */
   acquireLease(runner: string, isExpired: (runner: string, heardAt: number) => boolean): Promise<boolean>;
   releaseLease(runner: string): Promise<void>;
 }
@@ -41,26 +41,26 @@ export type TrimOrder = {
   readonly to: number;
   /** What is older goes, by metric. */
   readonly horizonOf: (metric: string) => number;
-  /** Some metrics of the range are kept: a projector may change its rows, and is kept out meanwhile. */
+  /** Some metrics of the range are retained: projectors are locked out while its rows change. */
   readonly shared: boolean;
   /** Rows looked at at most. */
   readonly limit: number;
 };
 
 /**
- * Removes from the tables of a generation what is no longer kept, each call one short transaction of its own. Unless
+ * Removes expired data from the tables of a generation, each call one short transaction. Unless
  * the range is `shared`, it holds nothing that a projector would wait for. Every call throws `ReadModelsUnavailable`.
  */
 export interface RetentionTables {
   /** Devices that have any telemetry, in order of id, those after `after`. */
   devices(generation: GenerationId, after: string, limit: number): Promise<readonly string[]>;
-  /** `next` is where to go on; `null` when the range is done. Rows of points removed are counted as expired. */
+  /** `next` is the cursor of the next call; `null` when the range is done. Rows of points removed are counted as expired. */
   trim(
     generation: GenerationId,
     order: TrimOrder,
   ): Promise<{ readonly removed: number; readonly trimmed: number; readonly next: number | null }>;
   /**
-   * Puts what is told of a device's points that are removed into another generation, in the place of what stands
+   * Copies the rollups of a device's removed points into another generation, replacing what is
    * there: rollups, by what `horizonOf` says of points, and newest values.
    */
   carry(
@@ -68,9 +68,9 @@ export interface RetentionTables {
     to: GenerationId,
     order: Pick<TrimOrder, 'deviceId' | 'horizonOf' | 'to'>,
   ): Promise<void>;
-  /** Whether anything is told of points that are removed. */
+  /** Whether there are rollups of removed points. */
   hasOrphanRollups(generation: GenerationId): Promise<boolean>;
-  /** How many rows stand in the range. */
+  /** The number of rows in the range. */
   count(
     generation: GenerationId,
     range: Pick<TrimOrder, 'kind' | 'deviceId' | 'from' | 'to'>,

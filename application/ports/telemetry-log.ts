@@ -12,13 +12,13 @@ export type TelemetryPublication = {
   readonly correlationId: string;
   readonly actor: string;
   readonly traceparent?: string;
-  /** A device's events keep their order: they share a partition. */
+  /** Events of a device stay in order: they share a partition. */
   readonly events: readonly TelemetryEvent['data'][];
-  /** `events` as a JSON array, where they came as one: saves a log of JSON from making it anew. */
+  /** `events` as a JSON array, where they came as one: a log of JSON need not serialize it again. */
   readonly eventsJson?: string;
 };
 
-/** One event as it stands in the log. `data` is what was published, not yet trusted by those who read it. */
+/** One record of the log. `data` is what was published; readers validate it. */
 export type TelemetryRecord = {
   readonly id: string;
   readonly type: string;
@@ -63,7 +63,7 @@ export interface TelemetryLog {
   publish(publication: TelemetryPublication): Promise<readonly PartitionPosition[]>;
 }
 
-/** The log cannot take or keep what it was given now; the caller may try again after `retryAfter` seconds. */
+/** The log cannot take or persist events now; retryable after `retryAfter` seconds. */
 export class TelemetryLogUnavailable extends Error {
   override readonly name = 'TelemetryLogUnavailable';
   readonly retryAfter: number;

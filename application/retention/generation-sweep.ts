@@ -6,7 +6,7 @@ import { type ErasingPorts, sweepDevices, sweepErased, sweepPage, zeroCounts } f
 
 /** What has been removed from the live generation is not to come back with the next one. */
 export type GenerationSweep = {
-  /** Runs `work` while nobody removes anything of the live generation; `follow` brings the next one to as little. */
+  /** Runs `work` while no sweep touches the live generation; `catchUpSweeps` brings the next one to the same state. */
   withoutSweeps<T>(builder: LeaseOwner, signal: AbortSignal, work: () => Promise<T>): Promise<T>;
   /** To be called when `next` has come to where `live` is, `whileStill`; a device's alone when it is named. */
   catchUpSweeps(
@@ -16,7 +16,7 @@ export type GenerationSweep = {
     deviceId?: string,
   ): Promise<void>;
   /**
-   * Whether the live generation tells of points that are removed, as their rollups do: where the log no longer has
+   * Whether the live generation has rollups of removed points: where the log no longer has
    * them, nothing else does.
    */
   hasOrphanRollups(live: GenerationId): Promise<boolean>;
@@ -102,7 +102,7 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Gene
     }
   }
 
-  /** Where the live one stands, once the devices are whole that someone was killed at. */
+  /** The sweep state of the live generation, after devices of an interrupted sweep are completed. */
   async function settled(live: GenerationId, signal: AbortSignal): Promise<Sweep | undefined> {
     const sweep = await records.sweepOf(live);
     if (!sweep || sweep.target === null) return sweep;

@@ -7,11 +7,11 @@ import {
 import type { RetentionRecords } from '../ports/retention.ts';
 import type { Clock } from '../ports/system.ts';
 
-/** How far back things are kept by the policies on record. */
+/** Retention by the stored policies. */
 export type CurrentRetention = {
-  /** Learns of new policies, unless it has asked a moment ago. Throws `ReadModelsUnavailable`. */
+  /** Loads new policies, unless it did so a moment ago. Throws `ReadModelsUnavailable`. */
   refresh(): Promise<void>;
-  /** `undefined` when all of a device with such types is kept for ever. */
+  /** `undefined` when nothing of a device with these types expires. */
   forDevice(types: TypePeriods): DeviceRetention | undefined;
 };
 
@@ -50,6 +50,6 @@ export function currentRetention(
 
 const mostKept = 10_000;
 
-/** Most devices keep the type they were registered with, and share an answer. */
+/** Most devices never change type, so that they share a result. */
 const keyOf = (types: TypePeriods): string =>
   types.length === 1 ? String(types[0]?.type) : JSON.stringify(types);

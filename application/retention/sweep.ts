@@ -34,7 +34,7 @@ export const initialSweep: Sweep = {
 };
 
 /**
- * Removes the next devices' worth of what is too old at the target of a sweep, and keeps on record how far it came.
+ * Removes the expired data of the next page of devices, and saves the progress of the sweep.
  * Killed at any moment, it removes the same devices' again and finds nothing there.
  */
 export async function sweepPage(
@@ -57,7 +57,7 @@ export async function sweepPage(
   return next;
 }
 
-/** `momentsOf` tells what each device has been swept to and is to be; `undefined` leaves it alone. */
+/** `momentsOf` gives the moments each device was swept to and is swept to now; `undefined` skips it. */
 export async function sweepDevices(
   generation: GenerationId,
   deviceIds: readonly string[],
@@ -144,7 +144,7 @@ export async function sweepErased(
   }
 }
 
-/** The same in every generation that is not being built, and of the device projections what nobody consumes into. */
+/** The same in every generation that is not being built, and in generations of the device projections that no projector consumes into. */
 export async function sweepErasedEverywhere(
   control: ProjectionControl,
   ports: ErasingPorts,
@@ -162,8 +162,8 @@ export async function sweepErasedEverywhere(
 const previewBatchSize = 100;
 
 /**
- * How many rows a sweep would remove at the moment `at`. Rows that would only lose a metric are told as trimmed: as
- * many as stand in the time of which some metrics are too old. Throws `ReadModelsUnavailable`.
+ * How many rows a sweep would remove at the moment `at`. Rows that would only lose a metric count as trimmed: as
+ * many as lie in the range in which some metrics have expired. Throws `ReadModelsUnavailable`.
  */
 export async function retentionPreview(
   generation: GenerationId,

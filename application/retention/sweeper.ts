@@ -15,7 +15,7 @@ export type KeeperPorts = ErasingPorts & {
   readonly clock: Clock;
 };
 
-/** Removes from the active generation what is no longer kept. */
+/** Sweeps expired data from the active generation. */
 export type RetentionSweeper = {
   /** Looks whether there is anything to do, again and again, until `signal` is aborted. */
   run(signal: AbortSignal): Promise<void>;
@@ -51,7 +51,7 @@ export function retentionSweeper(
             while (!signal.aborted && (await step(signal)) === 'more');
           }
         } catch (err) {
-          if (!signal.aborted) log.warn({ err }, 'removing what is no longer kept is tried again later');
+          if (!signal.aborted) log.warn({ err }, 'retention sweep failed, will retry');
         }
         await pause(lookEveryMilliseconds, signal);
       }
@@ -89,7 +89,7 @@ export function retentionSweeper(
     }
   }
 
-  /** A page of devices, unless another is at it. */
+  /** One page of devices, unless another process holds the lease. */
   async function step(signal: AbortSignal): Promise<'more' | 'done' | 'taken'> {
     if (!(await records.acquireLease(runner, isExpired))) {
       await pause(200, signal);
@@ -103,7 +103,7 @@ export function retentionSweeper(
       if (target === undefined) return 'done';
       const next = await sweepPage(live, { ...sweep, target }, ports, clock.now, signal);
       if (next.target === null)
-        log.info({ generation, sweptTo: target, removed: next.removed }, 'removed what is no longer kept');
+        log.info({ generation, sweptTo: target, removed: next.removed }, 'retention sweep finished');
       return next.target === null ? 'done' : 'more';
     } finally {
       await records.releaseLease(runner);

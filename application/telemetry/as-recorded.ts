@@ -25,7 +25,7 @@ export type TelemetryAsRecorded = (
   signal: AbortSignal,
 ) => AsyncIterable<readonly Point[]>;
 
-/** Whoever asked may ask again; the message says why there is no answer now. */
+/** Retryable: the log could not be read; the message says why. */
 export class LogNotRead extends Error {
   override readonly name = 'LogNotRead';
 }

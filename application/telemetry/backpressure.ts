@@ -6,11 +6,11 @@ import type { ProjectionStatus } from '../progress.ts';
 const refreshEvery = 250;
 /** Milliseconds after which a projection that has not moved is not waited for: it is paused, or has no database. */
 const stallTimeout = 10_000;
-/** Milliseconds that a publication is kept waiting at most, and when the projection is twice as far behind as it may be. */
+/** Maximum delay of a publication in milliseconds, reached at twice the backlog limit. */
 const longestWait = 1000;
 
 /**
- * A log that keeps publications waiting a little while the projection is more than `limit` events behind it, the longer
+ * Backpressure: delays publications while the projection is more than `limit` events behind the log, the longer
  * the farther. Both share a machine: the projection then gets enough of it to keep up, and more is stored in all than
  * when one waits for the other.
  */

@@ -44,7 +44,7 @@ export type BucketQuery = {
   readonly order: 'asc' | 'desc';
   /**
    * Whole buckets come until they have made this many rows, so the last bucket may go past it and none is ever
-   * cut. Fewer rows than this mean that no more follow.
+   * cut. Fewer rows than this mean that it is the last page.
    */
   readonly limit: number;
   /** Start of the last bucket already seen. */
@@ -89,7 +89,7 @@ function rangeLeft({ range, order, after }: BucketQuery, bucketAt: BucketAt): Ti
 
 type FoldedBucket = { readonly span: BucketSpan; readonly metrics: Map<string, RollupStats> };
 
-/** One device's pieces come bucket after bucket, so one bucket is all that is held. */
+/** A device's segments come in bucket order, so only one bucket is in memory. */
 async function* inTimeOrder(segments: Pieces, range: TimeRange): AsyncGenerator<FoldedBucket> {
   let bucket: FoldedBucket | undefined;
   for await (const some of segments(range))
@@ -187,7 +187,7 @@ export type Pieces = (range: TimeRange, after?: string) => AsyncIterable<readonl
 
 /**
  * Takes each stretch of time from the coarsest rollups whose buckets lie within one bucket and within the range.
- * Where an edge cuts one, its time is told by the next finer level, and at last by the points themselves.
+ * Where an edge cuts one, its time is covered by the next finer level, and finally by the points.
  * `bucketLength` is the least a bucket lasts: rollups of more than that are not worth asking.
  */
 export function segmentsFor(
@@ -231,7 +231,7 @@ export function segmentsFor(
       }));
   }
 
-  /** Cut neighbours go together, or a zone whose days are not UTC's would cost a query a day. */
+  /** Adjacent split segments are joined, or a zone whose days are not UTC's would cost a query a day. */
   function groupSegments(
     slices: readonly RollupSlice[],
     level: RollupLevel,

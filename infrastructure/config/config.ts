@@ -156,7 +156,7 @@ export const configSchema = z.object({
   DIRECTORY_SIZE: wholeNumber(100, 10_000_000).default(100_000).describe('devices an API node remembers'),
   SHUTDOWN_MS: wholeNumber(0, 600_000)
     .default(10_000)
-    .describe('how long requests under way may take at shutdown'),
+    .describe('seconds that running requests get at shutdown'),
   SHUTDOWN_LEAD_MS: wholeNumber(0, 600_000)
     .default(0)
     .describe('how long to be not ready yet still serve before shutdown, for load balancers to notice'),

@@ -18,7 +18,7 @@ export type PartitionHost = {
   readonly batchSize: number;
   /** Milliseconds between heartbeats. */
   readonly heartbeat: number;
-  /** Milliseconds after which a `consume` call under way no longer keeps the partition for this member. */
+  /** Milliseconds after which a running `consume` call no longer holds the partition for this member. */
   readonly patience: number;
   readonly onHistoryLost: ((partition: number, messages: number) => void) | undefined;
   readonly log: Log;
@@ -35,7 +35,7 @@ export class AssignedPartition {
   readonly partition: number;
   readonly #host: PartitionHost;
   #released = false;
-  /** What comes next; unknown while the checkpoint is being asked for. */
+  /** The next offset; unknown while the checkpoint is being read. */
   #next: KafkaPosition | undefined;
   /** The last position consumed. */
   #after: Position | null = null;
@@ -134,7 +134,7 @@ export class AssignedPartition {
     );
   }
 
-  /** Heartbeats go on meanwhile, so that a slow batch does not cost the membership. */
+  /** Heartbeats continue meanwhile, so that a slow batch does not cost the membership. */
   async #consume(
     batch: Batch<TelemetryRecord>,
     waiting: () => void,
@@ -145,7 +145,7 @@ export class AssignedPartition {
     const done = (async () => consumer.consume(batch, waiting))();
     this.#underWay = { since, done };
     const beat = setInterval(() => {
-      // What is wrong with the group is told again by the heartbeat that follows the batch.
+      // An error of the group is thrown again by the heartbeat after the batch.
       if (Date.now() - since < patience) heartbeat().catch(() => undefined);
     }, interval);
     try {
@@ -177,7 +177,7 @@ export class AssignedPartition {
     if (first > expected.offset) {
       const low = (await this.#host.reader.bounds()).get(this.partition)?.low ?? 0n;
       const hole = `${expected.offset}-${first}`;
-      // Transaction markers leave holes; but what kafkajs left out comes when it is asked for once more.
+      // Transaction markers leave holes; but what kafkajs left out comes with another fetch.
       if (low > expected.offset) this.#tellOfLoss(expected.offset, low);
       else if (this.#hole !== hole) {
         this.#hole = hole;
@@ -187,7 +187,7 @@ export class AssignedPartition {
       this.#next = { offset: first, events: 0 };
       return true;
     }
-    // kafkajs went to the beginning, as it does when the offset it asked for is not there.
+    // kafkajs reset to the beginning, as it does when the requested offset does not exist.
     await this.seekToCheckpoint();
     return false;
   }

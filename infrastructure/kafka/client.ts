@@ -37,7 +37,7 @@ export function kafkaClient({ brokers, ...connection }: KafkaClientOptions, log:
   });
 }
 
-/** kafkajs speaks of single attempts, which it makes again; what becomes of them in the end is told by the adapters. */
+/** kafkajs logs single attempts, which it retries; the adapters report the final outcome. */
 const bridgeTo =
   (log: Log): logCreator =>
   () =>

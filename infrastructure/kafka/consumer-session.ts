@@ -36,7 +36,7 @@ const fetchWait = 500;
  */
 const fetchInterval = 50;
 /**
- * Batches that kafkajs hands over at once, those that wait for their turn here or for the next fetch among them. Each
+ * Batches that kafkajs delivers at once, including those that wait here or for the next fetch. Each
  * costs something at every fetch, of an idle worker too.
  */
 const handledAtOnce = 32;
@@ -114,7 +114,7 @@ export class KafkaConsumerSession {
     return this.#joined;
   }
 
-  /** Resolves when `signal` is aborted and the batches under way are done; rejects when the consumer is lost. */
+  /** Resolves when `signal` is aborted and the current batches are done; rejects when the consumer is lost. */
   async run(signal: AbortSignal): Promise<void> {
     const stop = () => this.#over.resolve();
     signal.addEventListener('abort', stop, { once: true });
@@ -157,7 +157,7 @@ export class KafkaConsumerSession {
     });
   }
 
-  /** A consumer that hangs is left behind without its connections; it has no partition to hand batches to. */
+  /** A consumer that hangs is left behind without its connections; it has no partition to deliver batches to. */
   async #leave(started: Promise<void>): Promise<void> {
     const left = started.catch(() => undefined).then(() => this.#kafkaConsumer.disconnect());
     const outcome = await Promise.race([
@@ -214,7 +214,7 @@ export class StallWatch {
   /** Milliseconds. */
   readonly #patience: number;
   #lastSign = Date.now();
-  /** By partition: where one that has lag was first seen to stand. */
+  /** By partition with lag: the position first seen without progress. */
   readonly #standing = new Map<number, { readonly at: string; readonly since: number }>();
 
   constructor(reader: KafkaTopicReader, patience: number) {

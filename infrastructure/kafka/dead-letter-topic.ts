@@ -8,7 +8,7 @@ import { AcknowledgingProducer } from './producer.ts';
 export const deadLetterTopicOf = (topic: string): string => `${topic}-dead-letters`;
 
 /**
- * Shows parked events to those who watch Kafka rather than the read models, which remain what counts: a letter is
+ * Publishes dead letters to a Kafka topic; the read models remain the source of truth: a dead letter is
  * published after it was parked, once or, after a failure, more than once.
  */
 export class KafkaDeadLetterTopic implements DeadLetterFeed {

@@ -3,7 +3,7 @@ import { metadataMaxAge, requestTimeout, retries } from './client.ts';
 import { type Compression, compressionTypes } from './kafkajs-patches.ts';
 
 /**
- * Sends one batch at a time and tells what the brokers acknowledged. Idempotent, so that what kafkajs sends again
+ * Sends one batch at a time and returns what the brokers acknowledged. Idempotent, so that what kafkajs sends again
  * by itself is stored once. But after a failure it would give the sequence numbers of a batch whose fate is unknown
  * to the next one, which a broker that has the first would then take for a repetition, acknowledge and drop: a
  * producer that failed is never used again.

@@ -131,7 +131,7 @@ function unpack(packed: Packed, offset: string): readonly TelemetryRecord[] {
 const after = (offset: string): Position =>
   formatPosition({ offset: BigInt(offset) + 1n, events: 0 }) as Position;
 
-/** How many events `decodeMessage` gives, told by the header alone. */
+/** The number of events of a message, from its header alone. */
 export const eventsIn = (message: KafkaMessage): number => Number(header(message, countHeader) ?? 1);
 
 function header(message: KafkaMessage, name: string): string | undefined {
@@ -167,7 +167,7 @@ function isPacked(value: unknown): value is Packed {
   );
 }
 
-/** Under another key a device could come to stand in two partitions, and its order would be lost. */
+/** With another key a device could be in two partitions, and its order would be lost. */
 const isOwnReading = (value: unknown, key: Buffer | null): boolean =>
   typeof value === 'object' &&
   value !== null &&

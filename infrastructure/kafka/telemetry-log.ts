@@ -200,7 +200,7 @@ export class PublicationBatch {
     this.bytes = queued.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** Aborted once nobody waits any longer. */
+  /** Aborted once no caller waits any longer. */
   get abandoned(): AbortSignal {
     return this.#abandon.signal;
   }

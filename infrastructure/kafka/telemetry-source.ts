@@ -16,7 +16,7 @@ const firstBackoff = 100;
 const longestBackoff = 5000;
 
 /**
- * The telemetry topic as an EventSource. Where reading goes on is the consumer's checkpoint and nothing else; the
+ * The telemetry topic as an EventSource. It starts at the consumer's checkpoint and nowhere else; the
  * offsets committed to Kafka are for the tools that show a group's lag.
  */
 export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
@@ -78,7 +78,7 @@ export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
     return (deviceId) => partitionOf(deviceId, partitions);
   }
 
-  /** Exact while no more than a thousand messages follow, reckoned beyond. Throws `TelemetryLogUnavailable`. */
+  /** Exact up to a thousand messages, estimated beyond. Throws `TelemetryLogUnavailable`. */
   countAfter(partition: number, position: Position | null): Promise<number> {
     return this.#reader.eventsAfter(partition, parsePosition(position));
   }

@@ -4,7 +4,7 @@ import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.t
 import { metadataMaxAge } from './client.ts';
 import { eventsIn, type KafkaPosition } from './telemetry-codec.ts';
 
-/** Offsets of the first message kept and of the one that comes next. */
+/** Offsets of the first retained message and of the next one to come. */
 export type Bounds = { readonly low: bigint; readonly high: bigint };
 
 /** Beyond so many messages their events are reckoned from those looked at. */
@@ -32,7 +32,7 @@ export class KafkaTopicReader {
     });
   }
 
-  /** Of every partition; calls made while one is under way share its answer. Throws `TelemetryLogUnavailable`. */
+  /** Of every partition; concurrent calls share one request. Throws `TelemetryLogUnavailable`. */
   bounds(): Promise<ReadonlyMap<number, Bounds>> {
     this.#bounds ??= this.#ask(async (cluster) => {
       await cluster.refreshMetadataIfNecessary();
@@ -163,7 +163,7 @@ function clusterOf(kafka: Kafka): Cluster {
 }
 
 /**
- * The assigner that kafkajs uses by itself. kafkajs hands assigners its cluster when a consumer is made, which is
+ * kafkajs's default assigner. kafkajs passes its cluster to assigners when a consumer is made, which is
  * the one public way to have it: for requests that no client makes, and to cut connections that hang.
  */
 export const captureCluster =

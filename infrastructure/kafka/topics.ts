@@ -9,7 +9,7 @@ export type TopicSettings = {
   readonly replication: number;
   /** Replicas that must have a batch before it is acknowledged. */
   readonly minInSync: number;
-  /** Milliseconds that messages are kept, -1 for ever. */
+  /** Retention of messages in milliseconds, -1 without an expiry. */
   readonly retention: number;
 };
 

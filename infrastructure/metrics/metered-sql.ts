@@ -1,7 +1,7 @@
 import { Histogram, type Registry } from 'prom-client';
 import type { SqlQueries } from '../sql/sql.ts';
 
-/** A database that tells how long its queries take. */
+/** Measures the duration of queries. */
 export function meteredSql(sql: SqlQueries, registry: Registry): SqlQueries {
   const seconds = querySeconds(registry);
 

@@ -2,7 +2,7 @@ import { Gauge, Histogram, type Registry } from 'prom-client';
 import type { PartitionPosition } from '../../application/ports/event-source.ts';
 import type { TelemetryLog, TelemetryPublication } from '../../application/ports/telemetry-log.ts';
 
-/** A log that tells how long publications take to be durable, and how many wait to be. */
+/** Measures how long publications take to be durable, and how many wait. */
 export class MeteredTelemetryLog implements TelemetryLog {
   readonly #log: TelemetryLog;
   readonly #seconds: Histogram<'outcome'>;

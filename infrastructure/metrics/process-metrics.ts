@@ -54,7 +54,7 @@ export function measureConnections(
 /** Memory, CPU, event-loop delay, garbage collection and handles of this process. */
 export function measureProcess(registry: Registry): void {
   // The delay is sampled by a timer: at the default of 10 ms an idle process spends half a per cent of a core on it.
-  // What is told as delay includes this interval, which the alert on it takes off.
+  // The reported delay includes this interval, which its alert subtracts.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
 }
 
@@ -70,12 +70,12 @@ export function measureThread(registry: Registry, answers: () => Promise<boolean
   });
 }
 
-/** What is asked in a scrape is asked in two steps at most; more than a scrape may take would lose all of it. */
+/** A scrape asks in two steps at most; exceeding the scrape timeout would lose all of it. */
 const patience = 2000;
 
 /**
- * The answer to something asked while the metrics are read, `undefined` when there is none in time. A metric that
- * cannot be measured has no value then, and the others are told all the same; `fieldlog_dependency_up` says why.
+ * A result needed during a scrape, `undefined` when it does not come in time. A metric that
+ * cannot be measured then has no value, the others are unaffected; `fieldlog_dependency_up` says why.
  */
 export async function withinScrape<T>(asked: Promise<T>): Promise<T | undefined> {
   const late = Promise.withResolvers<undefined>();

@@ -6,7 +6,7 @@ import { withinScrape } from './process-metrics.ts';
 /** When the API took an event, epoch milliseconds; `undefined` when the event does not say. */
 export type TakenAt<Event> = (event: Event) => number | undefined;
 
-/** Seconds; longer ones are told apart by nothing. */
+/** Seconds; longer ones share the last bucket. */
 const longestDelay = 60;
 
 /** Counts what the projectors of this process do. One per registry. */
@@ -69,7 +69,7 @@ export class ProjectorMetrics {
   }
 
   observer<Event>(projection: string, takenAt: TakenAt<Event>): ProjectorObserver<Event> {
-    // Looked up once: it is told of every request.
+    // Looked up once, because it is observed for every request.
     const delay = this.#delay.labels({ projection });
     return {
       consumed: (events, parked, seconds) => {
@@ -103,7 +103,7 @@ function* momentsOf<Event>(
   }
 }
 
-/** Tells which projections stand still here; `stalls` gives what stands still of each, `null` for nothing. */
+/** Reports stalled projections; `stalls` gives the stall of each, `null` for none. */
 export function measureStalls(registry: Registry, stalls: () => ReadonlyMap<string, string | null>): void {
   new Gauge({
     name: 'fieldlog_projection_stalled',

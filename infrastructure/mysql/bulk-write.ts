@@ -16,7 +16,7 @@ export type BulkWrite = {
   readonly rows: Rows;
 };
 
-/** Characters of a statement or of a piece of a file: far below any server's `max_allowed_packet`. */
+/** Characters of a statement or of a chunk of a file: far below any server's `max_allowed_packet`. */
 const chunkLength = 512 * 1024;
 
 /** Rows of a prepared statement: one size only, for a server keeps each statement of each connection. */
@@ -95,7 +95,7 @@ const special = /[\\\t\n\0]/;
 const specials = new RegExp(special, 'g');
 const escapes: Record<string, string> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\0': '\\0' };
 
-/** The texts of rows joined by `separator`, in pieces that end with the row that makes them long enough. */
+/** The rows joined by `separator`, in chunks that end with the row that makes them long enough. */
 function* chunks(
   rows: Rows,
   text: (row: readonly SqlValue[]) => string,

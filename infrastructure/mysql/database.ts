@@ -55,7 +55,7 @@ export class MysqlSql implements SqlDatabase {
     return this.#persistently((session) => session.rows<Row>(text, params), ['rolled-back', 'lost']);
   }
 
-  /** Like `write`, not run again when its connection is lost: it may have been done, and cannot tell. */
+  /** Like `write`, not retried when its connection is lost: it may have taken effect. */
   run(text: string, params?: readonly SqlValue[]): Promise<number> {
     return this.#persistently((session) => session.run(text, params), ['rolled-back']);
   }
@@ -82,9 +82,9 @@ export class MysqlSql implements SqlDatabase {
   }
 
   /**
-   * A connection lost while its COMMIT was under way leaves open whether the transaction was kept, and `work` runs
+   * A connection lost during COMMIT leaves open whether the transaction was committed, and `work` runs
    * again all the same. So it must find out from what it reads: a projector reads the checkpoint it has locked and
-   * drops what lies at or below it, which makes the second run do nothing when the first was kept.
+   * drops what lies at or below it, which makes the second run do nothing when the first was committed.
    */
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
     return this.#transaction(work, ['rolled-back', 'lost']);
@@ -151,7 +151,7 @@ export class MysqlSql implements SqlDatabase {
     }
   }
 
-  /** A connection is kept only where it is surely as good as new. */
+  /** A connection is reused only where its state is surely clean. */
   async #giveBack(connection: PoolConnection, session: MysqlSession): Promise<void> {
     let kept = session.failure === undefined;
     if (faultOf(session.failure) !== 'lost')

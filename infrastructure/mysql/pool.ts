@@ -6,7 +6,7 @@ import { query } from './statements.ts';
 /** Connections in use, those that could be taken now, and callers in line for one. */
 export type PoolStatistics = { readonly used: number; readonly free: number; readonly waiting: number };
 
-/** As long as a caller stands in line for a connection, or a new one takes to open, in milliseconds. */
+/** Timeout for getting a pooled connection and for opening one, in milliseconds. */
 const patience = 10_000;
 
 /**
@@ -14,7 +14,7 @@ const patience = 10_000;
  * same as in SQLite, bad values are errors, and a statement sees all that was committed before it began. The last
  * matters after `SELECT … FOR UPDATE`: under REPEATABLE READ, reads after the lock could still see the moment of an
  * earlier read of the transaction, older than what the lock protects. The timeouts bound how long a lock is waited
- * for, and how long the locks of a client that vanished without a word are kept.
+ * for, and how long the locks of a vanished client are held.
  */
 const session = [
   'SET NAMES utf8mb4 COLLATE utf8mb4_bin',
@@ -57,7 +57,7 @@ export class MysqlPool {
     this.#pool.on('connection', (connection) => {
       this.#open.add(connection);
       connection.once('end', () => this.#open.delete(connection));
-      // Told to the statement under way, if any; the pool listens only for the first, and a second would end the process.
+      // Goes to the running statement, if any; the pool listens only for the first, and a second would end the process.
       connection.on('error', () => this.#open.delete(connection));
     });
   }
@@ -86,7 +86,7 @@ export class MysqlPool {
     connection.release();
   }
 
-  /** For a connection of no more use: closed at once, whatever its server is still sending. */
+  /** Closes an unusable connection at once, whatever its server is still sending. */
   discard(connection: PoolConnection): void {
     this.#used -= 1;
     this.#destroy(connection);
@@ -99,7 +99,7 @@ export class MysqlPool {
     return new ReadModelsUnavailable(`MySQL at ${this.#server}: ${reason}`, { cause });
   }
 
-  /** Lets statements under way end, for as long as `patience` allows. */
+  /** Lets running statements end, for as long as `patience` allows. */
   async close(): Promise<void> {
     const deadline = setTimeout(() => {
       for (const connection of this.#open) this.#destroy(connection);
@@ -136,7 +136,7 @@ export class MysqlPool {
 
   #destroy(connection: PoolConnection): void {
     this.#open.delete(connection);
-    // With an error, so that the driver tells statements under way; its own destroy() only ends the writing side.
+    // With an error, so that the driver rejects running statements; its own destroy() only ends the writing side.
     (connection as unknown as { stream: Socket }).stream.destroy(new Error('connection discarded'));
     connection.destroy();
   }

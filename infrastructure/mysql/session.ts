@@ -27,7 +27,7 @@ export class MysqlSession implements Sql, SqlReader {
     this.#timeout = timeout;
   }
 
-  /** Why nothing of this session can be kept, `undefined` while it can. */
+  /** Why this session cannot be reused, `undefined` while it can. */
   get failure(): unknown {
     return this.#failure;
   }

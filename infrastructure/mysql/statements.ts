@@ -44,7 +44,7 @@ export function shortened(error: Error): Error {
 
 /**
  * What an error says of the transaction it came up in: `rolled-back`, the server has ended it and taken it back;
- * `lost`, the connection is of no more use and what became of its last statement, a COMMIT included, is unknown;
+ * `lost`, the connection is unusable and the outcome of its last statement, a COMMIT included, is unknown;
  * `none`, the statement was wrong or refused.
  */
 export type TransactionFault = 'rolled-back' | 'lost' | 'none';
@@ -80,7 +80,7 @@ const chunksHeld = 2;
 /**
  * A result's rows as arrays of their columns, in chunks, while it arrives; the socket is not read while two chunks
  * wait. When the caller leaves early, `abandon` says what becomes of the rest: with `drain` it is read and dropped,
- * so that the connection can go on; any other function has to end the connection.
+ * so that the connection stays usable; any other function has to end the connection.
  */
 export async function* rowChunks<Row extends readonly unknown[]>(
   connection: Connection,
@@ -99,7 +99,7 @@ export async function* rowChunks<Row extends readonly unknown[]>(
     ended = true;
     wake();
   };
-  // A broken connection is told to the connection only: the driver forgets statements that read by events.
+  // A broken connection emits an error on the connection only: the driver forgets statements that read by events.
   connection.on('error', end);
   const statement = connection.query({ ...options, rowsAsArray: true });
   statement.on('error', end);

@@ -15,7 +15,7 @@ type Row = [
   correctedBy: string | null,
 ];
 
-/** Positions are text that no engine can compare, so every row is looked at, and none kept. */
+/** Positions are text that no engine can compare, so every row is scanned, one at a time. */
 export const sqlHistoryGap = (sql: SqlReader): ExpiredReadings => ({
   async count({ generation }, expired) {
     let readings = 0;

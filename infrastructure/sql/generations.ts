@@ -209,7 +209,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
   }
 }
 
-/** Every generation of a projection, locked. Throws `RebuildUnderWay` when somebody else is at one of them. */
+/** Every generation of a projection, locked. Throws `RebuildUnderWay` when another owner builds one of them. */
 async function freeGenerations(
   tx: Sql,
   projection: string,
@@ -269,7 +269,7 @@ export type ActiveGenerations = Readonly<Record<ProjectionName, number>>;
 
 /**
  * Runs a query on the active generations. Between asking which these are and the query itself, another may have
- * become active and the tables of the old one may be gone: the query then runs again on the new one.
+ * become active and the tables of the old one may be dropped: the query then runs again on the new one.
  */
 export async function withActiveGenerations<T>(
   sql: SqlQueries,

@@ -12,7 +12,7 @@ type ProgressRow = {
   position: string | null;
 };
 
-/** How far the active generations have come, and what their ledgers and dead letters say. */
+/** Checkpoints, ledger totals and dead letter counts of the active generations. */
 export function sqlProgressQueries(sql: SqlQueries): ProgressQueries {
   return {
     async progress() {

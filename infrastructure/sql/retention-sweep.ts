@@ -82,7 +82,7 @@ async function trim(tx: Sql, generation: number, { kind, deviceId, from, to, hor
     touched: changed.map(([, at]) => at),
   };
 
-  /** Rows that stand beside each other go in one sweep of the key. */
+  /** Adjacent rows are deleted in one range of the key. */
   async function removeFrom(first: number, last: number): Promise<void> {
     if (last >= first)
       await tx.run(`DELETE FROM ${table} WHERE device_id = ? AND ${time} >= ? AND ${time} <= ?`, [
@@ -107,7 +107,7 @@ function judged(rows: readonly Row[], horizonOf: TrimOrder['horizonOf']) {
   return { gone, changed };
 }
 
-/** Whether one of the buckets is the newest of its device: a projector may have it at hand as it was. */
+/** Whether one of the buckets is the newest of its device: a projector may have it cached. */
 async function isOpenBucket(
   tx: Sql,
   { generation }: GenerationId,

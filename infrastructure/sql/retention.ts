@@ -32,7 +32,7 @@ export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): Retenti
         'SELECT since, policy FROM retention_policies ORDER BY since DESC LIMIT 1',
       );
       if ((newest?.policy ?? '[]') === text) return false;
-      // Never before one that may be in force already: what has been forgotten cannot be kept after all.
+      // Never before one that may be in force already: removed data cannot be brought back.
       const from = Math.max(since, (newest?.since ?? 0) + 1);
       await tx.write('insert', 'retention_policies', ['since', 'policy'], [[from, text]]);
       return true;

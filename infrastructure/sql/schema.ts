@@ -12,14 +12,14 @@ export const tableOf = (base: string, generation: number): string => `${base}_g$
 
 /** Brings the read-model tables up to this release, from nothing or from any older one. */
 export async function migrateReadModels(db: SqlDatabase, now: number): Promise<void> {
-  // Nearly always: whoever only reads shall not have opened the database for writing.
+  // Fast path: the schema is current, so a reader never opens a write connection.
   const isThere = await hasColumn(db, 'schema_migrations', 'version');
   if (isThere && (await storedVersion(db)) === schemaVersion) return;
   await db.run(
     `CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`,
   );
   await db.transaction(async (tx) => {
-    // MySQL commits with every change of a schema, so the transaction alone keeps nobody out.
+    // MySQL commits with every change of a schema, so the transaction alone excludes no other process.
     if (tx.dialect === 'mysql') await tx.all("SELECT GET_LOCK(CONCAT('fieldlog migrates ', DATABASE()), 60)");
     const found = await storedVersion(tx);
     if (found > schemaVersion)
@@ -184,7 +184,7 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
   ];
 }
 
-/** The tables a projection's generation is kept in, by their base names, and their columns. */
+/** The tables of a projection's generation by base name, with their columns. */
 export function tablesOf(
   projection: ProjectionName,
 ): readonly { base: string; columns: readonly string[] }[] {

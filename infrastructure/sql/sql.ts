@@ -1,6 +1,6 @@
 export type SqlValue = string | number | bigint | null;
 
-/** Rows to be written, each as the values of its columns; they can be gone through again. */
+/** Rows to write, each as the values of its columns; iterable more than once. */
 export interface Rows extends Iterable<readonly SqlValue[]> {
   readonly length: number;
 }
@@ -28,18 +28,18 @@ export interface SqlQueries {
 }
 
 export interface SqlReader extends SqlQueries {
-  /** Rows as arrays of their columns, in chunks; no more than a few chunks are held in memory. */
+  /** Rows as arrays of their columns, in chunks; a few chunks at most are in memory. */
   stream<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): AsyncIterable<Row[]>;
 }
 
-/** Statements, most often those of one transaction. They take effect in the order in which they are asked for. */
+/** Statements, most often those of one transaction. They take effect in the order of the calls. */
 export interface Sql extends SqlQueries {
   /** Answers with the number of rows changed. */
   run(text: string, params?: readonly SqlValue[]): Promise<number>;
 
   /**
    * The engine's fastest way to write many rows. `insert` is for keys known to be new; `replace` overwrites whole rows.
-   * Inside a transaction it may resolve before they are written: what is wrong with them is then told by the next
+   * Inside a transaction it may resolve before they are written: an error in them is then thrown by the next
    * statement, or else by the transaction, which does not commit.
    */
   write(mode: 'insert' | 'replace', table: string, columns: readonly string[], rows: Rows): Promise<void>;

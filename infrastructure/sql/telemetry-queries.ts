@@ -95,7 +95,7 @@ function namesAmong(names: readonly string[]): NamesOf {
   return (metrics) => sorted.filter((name) => Object.hasOwn(metrics, name));
 }
 
-/** Names in order. A device sends the same ones most of the time, so the last answer is kept. */
+/** Names in order. A device mostly sends the same ones, so the last result is cached. */
 function allNames(): NamesOf {
   let last: readonly string[] = [];
   let sorted: readonly string[] = [];
@@ -168,7 +168,7 @@ export async function* documentRows(
   let rest = first?.range;
   let left = limit;
   let size = page.first;
-  // Devices without many rows are read together; one that fills a page goes on alone, with the `rest` of its range.
+  // Devices without many rows are read together; one that fills a page continues alone with the `rest` of its range.
   let together = 1;
 
   while (left > 0) {

@@ -6,13 +6,13 @@ import { isBusy, readModelsError } from './errors.ts';
 /** Rows of a stream between two turns of the event loop: some milliseconds of work. */
 const chunkRows = 1000;
 
-/** Statements kept prepared; lists of parameters of any length would otherwise make them ever more. */
+/** Cache size of prepared statements; parameter lists of any length would otherwise grow it without end. */
 const statementsKept = 200;
 
 /** More gain nothing. */
 const rowsInStatement = 50;
 
-/** One connection to a file of read models, its statements kept prepared. */
+/** One connection to a read models file, with a cache of prepared statements. */
 export class SqliteConnection {
   readonly #db: DatabaseSync;
   readonly #path: string;
@@ -40,7 +40,7 @@ export class SqliteConnection {
     text: string,
     params: readonly SqlValue[] = [],
   ): AsyncGenerator<Row[], void> {
-    // Not a kept statement: the same one may be read by another stream.
+    // Not a cached statement: another stream may be reading the same one.
     const rows = this.#tell(() => {
       const statement = this.#db.prepare(text);
       statement.setReturnArrays(true);
@@ -129,7 +129,7 @@ function nextRows<Row>(rows: Iterator<Row>, atMost: number): Row[] {
   return chunk;
 }
 
-/** `connection` for the time of one transaction: what is kept and used after `end` is refused. */
+/** `connection` for one transaction: any use after `end` is refused. */
 export function revocable<Connection>(connection: Connection): { live(): Connection; end(): void } {
   let over = false;
   return {

@@ -67,7 +67,7 @@ export function openForReading(path: string): DatabaseSync {
   }
 }
 
-/** Two connections that open a new file at once may each be told that it is busy, without the usual wait. */
+/** Two connections that open a new file at once may both get SQLITE_BUSY without the usual wait. */
 function useWriteAheadLog(db: DatabaseSync): void {
   const deadline = Date.now() + busyTimeout;
   for (;;) {
@@ -106,7 +106,7 @@ const numberOf = (db: DatabaseSync, pragma: 'page_size' | 'user_version'): numbe
 
 /**
  * Runs work in a transaction that holds the file from its beginning: what the work reads, other processes cannot
- * change before it commits. Nothing is kept of work that throws.
+ * change before it commits. Rolled back when the work throws.
  */
 export function immediateTransaction(db: DatabaseSync): <T>(work: () => T) => T {
   const begin = db.prepare('BEGIN IMMEDIATE');
@@ -131,7 +131,7 @@ export function immediateTransaction(db: DatabaseSync): <T>(work: () => T) => T 
 export const readModelsFile = (path: string): SqliteFile => ({
   path,
   synchronous: 'NORMAL',
-  // Rows of a device stand together and change together: larger pages are fewer to write.
+  // Rows of a device are adjacent and change together: larger pages are fewer to write.
   pageBytes: 8192,
   checkpointBytes: 80 * 1024 * 1024,
   cache: 65_536,

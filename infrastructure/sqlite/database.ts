@@ -4,7 +4,7 @@ import { revocable, SqliteConnection } from './connection.ts';
 import { openForReading, openSqliteFile, readModelsFile } from './database-file.ts';
 import { SqliteWriter } from './writer.ts';
 
-/** Connections kept for the next stream or snapshot; more are opened when more are read at once. */
+/** Pooled connections for streams and snapshots; more are opened when more are read at once. */
 const idleConnections = 4;
 
 /**

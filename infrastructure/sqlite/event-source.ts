@@ -72,7 +72,7 @@ const recorded = ([position, stream, revision, id, type, data, metadata]: Row): 
   position: String(position),
 });
 
-/** Text that is no JSON is handed on as it is: whoever knows the event's shape will refuse it. */
+/** Text that is not JSON is passed on as it is: validation rejects it. */
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -97,7 +97,7 @@ export class SqliteEventStore implements EventStore, EventEraser {
     });
   }
 
-  /** Positions must not have a gap, so the events stay, and what they tell goes. */
+  /** Positions must not have a gap, so the events stay and their data is removed. */
   async eraseBefore(stream: string, revision: number): Promise<void> {
     if (!this.#db.isOpen) throw new EventStoreUnavailable('The event store is closed');
     const update = this.#db.prepare(
@@ -119,7 +119,7 @@ export class SqliteEventStore implements EventStore, EventEraser {
     }
   }
 
-  /** What was handed over before is committed first. */
+  /** Pending appends are committed first. */
   async close(): Promise<void> {
     if (!this.#db.isOpen) return;
     this.#commits.flush();
@@ -134,7 +134,7 @@ export class SqliteEventStore implements EventStore, EventEraser {
       try {
         return this.#add(append, first);
       } catch (error) {
-        // A stream that is there is told by the index, at the first event and so before anything was written.
+        // The index reports an existing stream at the first event, before anything was written.
         if (!isTaken(error)) throw error;
       }
     const there = this.#events(stream, first, first + events.length - 1);
@@ -193,12 +193,12 @@ type Work<Job, Answer> = {
   readonly perform: (job: Job) => Answer | Error;
   /** Runs after each commit. */
   readonly committed: () => void;
-  /** What callers are told when the transaction failed as a whole. */
+  /** The error callers get when the transaction failed as a whole. */
   readonly failure: (error: unknown) => unknown;
 };
 
 /**
- * Makes one transaction, and so one wait for the disk, of all jobs handed over in the same turn of the event loop.
+ * Makes one transaction, and so one wait for the disk, of all jobs added in the same turn of the event loop.
  * Each job is answered once it is on disk.
  */
 export class GroupCommit<Job, Answer> {

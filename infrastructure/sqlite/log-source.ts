@@ -92,7 +92,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     return Math.max(0, this.#reader.end() - this.#numberOf(position));
   }
 
-  /** Stops what runs, once the batch under way is done. */
+  /** Stops the runs after their current batch. */
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();

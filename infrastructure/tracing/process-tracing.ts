@@ -35,7 +35,7 @@ export function processTracing(
 }
 
 export type RequestSpan = {
-  /** What the request causes is handed on under this. */
+  /** The trace context of everything the request causes. */
   readonly traceparent: string;
   /** `route` is a template, `status` `aborted` where the caller went away before the answer was whole. */
   end(route: string | undefined, status: number | 'aborted'): void;

@@ -28,10 +28,10 @@ export async function spanned<T>(span: Span, work: () => Promise<T>): Promise<T>
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-/** Where spans belong, between what is handed on as text (`traceparent`) and what the SDK wants as parent or link. */
+/** Where spans belong, between the text form (`traceparent`) and the SDK's parents and links. */
 export class TraceContexts {
   readonly #propagator = new W3CTraceContextPropagator();
-  /** Of requests under way here: they have a tracestate, which the text does not tell. */
+  /** Of running requests: they have a tracestate, which the text lacks. */
   readonly #underWay = new Map<string, SpanContext>();
 
   /** What a request brought along as `traceparent` and `tracestate`; the root of a trace where it brought nothing. */
@@ -39,13 +39,13 @@ export class TraceContexts {
     return this.#propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter);
   }
 
-  /** `undefined` when nobody records that trace. */
+  /** `undefined` when that trace is not sampled. */
   recorded(traceparent: string): SpanContext | undefined {
     const known = this.#underWay.get(traceparent) ?? remote(traceparent);
     return known && (known.traceFlags & TraceFlags.SAMPLED) !== 0 ? known : undefined;
   }
 
-  /** Until `forget`, what is handed on by the text that is answered belongs to this very span. */
+  /** Until `forget`, the returned text resolves to this very span. */
   remember(span: Span): string {
     const text = traceparentOf(span);
     this.#underWay.set(text, span.spanContext());

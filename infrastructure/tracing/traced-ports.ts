@@ -97,7 +97,7 @@ export class TracedTelemetryLog implements TelemetryLog {
   }
 }
 
-/** As many as the SDK keeps of a span unless it is told otherwise. */
+/** The SDK's default limit for a span. */
 const linksAtMost = 128;
 
 /**

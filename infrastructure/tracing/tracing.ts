@@ -85,7 +85,7 @@ export function openTracing(options: TracingOptions, log: Pick<Log, 'warn'>): Tr
       const late = Promise.withResolvers<void>();
       // A little longer than the last exports may take: only what does not keep to that is cut off.
       const timer = setTimeout(late.resolve, timeout + 500);
-      // Shutting down stops at the first export that fails; the others are under way then.
+      // Shutdown stops at the first failed export; the others are still running then.
       const flushed = provider.shutdown().catch(() => exporter.forceFlush());
       await Promise.race([flushed, late.promise]);
       clearTimeout(timer);
@@ -142,7 +142,7 @@ const logEvery = 60_000;
 export type ExportLog = {
   /** The exporter, with an eye on what it loses. */
   over(exporter: SpanExporter): SpanExporter;
-  /** Tells of what was lost since it last told. */
+  /** Logs the spans lost since the last line. */
   tellRest(): void;
 };
 
