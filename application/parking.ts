@@ -1,3 +1,4 @@
+import { asError, causeOf } from './checked-batch.ts';
 import type { DeadLetterFeed, DeadLetters, ParkedStream } from './ports/dead-letters.ts';
 import type { Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
@@ -10,7 +11,7 @@ import {
 } from './ports/read-models.ts';
 import type { Log } from './ports/system.ts';
 import type { Projection, Refused } from './projections/projection.ts';
-import { asError, causeOf, type Parking, PoisonEvent, type ProjectorObserver } from './projector.ts';
+import { type Parking, PoisonEvent, type ProjectorObserver } from './projector.ts';
 
 /** Applies the events of letters, in their order, as the projector would have. Throws at the first it cannot. */
 export type ApplyLetters = (letters: readonly DeadLetter[], tables: ProjectionTables) => Promise<void>;

@@ -1,4 +1,4 @@
-import { MalformedEvent, UnknownEventType } from './ports/event-registry.ts';
+import { asError, type CheckedBatch, causeOf, splitParked } from './checked-batch.ts';
 import {
   type Batch,
   type BatchConsumer,
@@ -21,7 +21,7 @@ import {
 import type { Clock, Log } from './ports/system.ts';
 import type { PartitionProjection, Projection } from './projections/projection.ts';
 
-/** Told of every batch once its effects are durable. */
+/** Called for every batch once its effects are durable. */
 export type ProjectorObserver<Event> = {
   consumed(events: readonly Event[], parked: readonly DeadLetter[], seconds: number): void;
   failed(error: unknown): void;
@@ -29,114 +29,124 @@ export type ProjectorObserver<Event> = {
 
 /** How a generation that is not the live one is built. */
 export type BuildOptions<Event> = {
-  /** Events other than these leave no trace but the checkpoint. */
+  /** Other events only move the checkpoint. */
   readonly only?: (event: Event) => boolean;
   readonly parking?: Parking;
 };
 
-/** Decides over events that cannot be applied. */
+/** The policy for events that cannot be applied. */
 export type Parking = {
-  /** Events of a partition that an operator has given up: they are not even tried. */
+  /** Events of a partition that an operator has discarded: they are not tried. */
   discarded(partition: number): Promise<ReadonlyMap<Position, Discard>>;
   /** Throws `PoisonEvent` when one of these events must not be parked. */
-  admit(letters: readonly DeadLetter[]): Promise<void>;
+  admit(deadLetters: readonly DeadLetter[]): Promise<void>;
 };
 
-/** An event that must be applied and cannot be. */
+/** An event that must not be parked and cannot be applied. */
 export class PoisonEvent extends Error {
   override readonly name = 'PoisonEvent';
-  readonly letter: DeadLetter;
+  readonly deadLetter: DeadLetter;
 
-  constructor(projection: string, letter: DeadLetter) {
-    const { eventType, position, partition, stream, eventId, correlationId, error } = letter;
+  constructor(projection: string, deadLetter: DeadLetter) {
+    const { eventType, position, partition, stream, eventId, correlationId, error } = deadLetter;
     super(
       `${projection} stops at the ${eventType} of ${stream} at ${position} in partition ${partition} ` +
         `(event ${eventId}, correlation id ${correlationId}): ${error}`,
     );
-    this.letter = letter;
+    this.deadLetter = deadLetter;
   }
 }
 
-/** The source did not start at the checkpoint: it must, or events between would be lost. */
+/** The source did not start at the checkpoint, so that events between would be lost. */
 export class MissedEvents extends Error {
   override readonly name = 'MissedEvents';
 }
 
-type CheckedBatch<Event, Decoded> = {
-  /** In the order of the log, each in the same place of both lists. */
-  readonly valid: readonly Event[];
-  readonly decoded: readonly Decoded[];
-  readonly invalid: ReadonlyMap<Event, { readonly cause: DeadLetterCause; readonly error: Error | string }>;
-  readonly discarded: ReadonlyMap<Position, Discard>;
+/** What a projector works with. */
+export type ProjectorParts<Event extends Positioned, Decoded> = {
+  readonly projection: Projection<Event, Decoded>;
+  readonly generation: GenerationId;
+  readonly readModels: ReadModels;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly observer: ProjectorObserver<Event>;
 };
+
+type Consumed<Event> = { readonly consumed: readonly Event[]; readonly parked: readonly DeadLetter[] };
 
 /**
  * Consumes a log into one generation of a projection. Rows, checkpoint and ledger change in one transaction, so an
  * event's effect is there exactly once, however often the event is delivered. An event that cannot be applied is
- * parked with those of its stream that follow it; all others go on.
+ * parked together with the later events of its stream; other streams continue.
  */
-export function projector<Event extends Positioned, Decoded>(
-  projection: Projection<Event, Decoded>,
-  generation: GenerationId,
-  readModels: ReadModels,
-  clock: Clock,
-  log: Log,
-  observer: ProjectorObserver<Event>,
-  { only, parking }: BuildOptions<Event> = {},
-): BatchConsumer<Event> {
-  const partitions = new Map<number, PartitionState<Event, Decoded>>();
+export class Projector<Event extends Positioned, Decoded> implements BatchConsumer<Event> {
+  readonly #parts: ProjectorParts<Event, Decoded>;
+  readonly #options: BuildOptions<Event>;
+  readonly #partitions = new Map<number, PartitionState<Event, Decoded>>();
 
-  return {
-    checkpoint: (partition) => readModels.checkpoint(generation, partition),
+  constructor(parts: ProjectorParts<Event, Decoded>, options: BuildOptions<Event> = {}) {
+    this.#parts = parts;
+    this.#options = options;
+  }
 
-    async consume(batch) {
-      const started = clock.now();
-      const state = partitionState(batch.partition);
-      try {
-        const { consumed, parked } = await consumeBatch(batch, state);
-        observer.consumed(consumed, parked, (clock.now() - started) / 1000);
-      } catch (error) {
-        state.trusted = undefined;
-        observer.failed(error);
-        throw error;
-      }
-    },
-  };
+  checkpoint(partition: number): Promise<Position | null> {
+    return this.#parts.readModels.checkpoint(this.#parts.generation, partition);
+  }
 
-  function partitionState(partition: number): PartitionState<Event, Decoded> {
-    const known = partitions.get(partition);
+  async consume(batch: Batch<Event>): Promise<void> {
+    const { clock, observer } = this.#parts;
+    const started = clock.now();
+    const state = this.#partition(batch.partition);
+    try {
+      const { consumed, parked } = await this.#consumeBatch(batch, state);
+      observer.consumed(consumed, parked, (clock.now() - started) / 1000);
+    } catch (error) {
+      state.cachedAt = undefined;
+      observer.failed(error);
+      throw error;
+    }
+  }
+
+  #partition(partition: number): PartitionState<Event, Decoded> {
+    const known = this.#partitions.get(partition);
     if (known) return known;
-    const state = { worker: projection.forPartition(), parkedStreams: new Set<string>(), trusted: undefined };
-    partitions.set(partition, state);
+    const worker = this.#parts.projection.forPartition();
+    const state = { worker, parkedStreams: new Set<string>(), cachedAt: undefined };
+    this.#partitions.set(partition, state);
     return state;
   }
 
-  async function consumeBatch(batch: Batch<Event>, state: PartitionState<Event, Decoded>) {
-    const checked = await check(batch, state.worker);
+  async #consumeBatch(batch: Batch<Event>, state: PartitionState<Event, Decoded>): Promise<Consumed<Event>> {
+    const { projection, log } = this.#parts;
+    const checked = await this.#check(batch, state.worker);
     try {
-      return await inTransaction(batch, checked, state);
+      return await this.#inTransaction(batch, checked, state);
     } catch (error) {
       if (isRetryable(error)) throw error;
       log.warn(
         { projection: projection.name, partition: batch.partition, err: error },
-        'batch failed, trying one by one',
+        'batch failed, applying its events one by one',
       );
-      return await isolateFailure(batch, state);
+      return await this.#isolateFailure(batch, state);
     }
   }
 
   /** Finds the event that a batch fails on: every other one is applied as if it had come alone. */
-  async function isolateFailure(batch: Batch<Event>, state: PartitionState<Event, Decoded>) {
+  async #isolateFailure(
+    batch: Batch<Event>,
+    state: PartitionState<Event, Decoded>,
+  ): Promise<Consumed<Event>> {
     const parked: DeadLetter[] = [];
     const consumed: Event[] = [];
     let after = batch.after;
     for (const event of batch.events) {
       const single = { ...batch, after, events: [event] };
-      const checked = await check(single, state.worker);
-      const result = await inTransaction(single, checked, state).catch((error) => {
+      const checked = await this.#check(single, state.worker);
+      const result = await this.#inTransaction(single, checked, state).catch((error) => {
         if (isRetryable(error)) throw error;
-        const bad = new Map([[event, { cause: 'failed' as const, error: asError(error) }]]);
-        return inTransaction(single, { valid: [], decoded: [], invalid: bad, discarded: new Map() }, state);
+        const invalid = new Map([[event, { cause: 'failed' as const, error: asError(error) }]]);
+        const failed = { valid: [], decoded: [], invalid, discarded: nothingDiscarded };
+        return this.#inTransaction(single, failed, state);
       });
       parked.push(...result.parked);
       consumed.push(...result.consumed);
@@ -146,162 +156,168 @@ export function projector<Event extends Positioned, Decoded>(
   }
 
   /** Decides, before any transaction is open, which events can be applied. */
-  async function check(
+  async #check(
     { partition, events }: Batch<Event>,
     worker: PartitionProjection<Event, Decoded>,
   ): Promise<CheckedBatch<Event, Decoded>> {
+    const { only, parking } = this.#options;
     const discarded = (await parking?.discarded(partition)) ?? nothingDiscarded;
-    const good: Event[] = [];
+    const valid: Event[] = [];
     const decoded: Decoded[] = [];
-    const bad = new Map<Event, { cause: DeadLetterCause; error: Error | string }>();
+    const invalid = new Map<Event, { cause: DeadLetterCause; error: Error | string }>();
     for (const event of events) {
       if (only?.(event) === false) continue;
       try {
         if (discarded.has(event.position)) continue;
-        decoded.push(projection.decode(event));
-        good.push(event);
+        decoded.push(this.#parts.projection.decode(event));
+        valid.push(event);
       } catch (error) {
-        bad.set(event, { cause: causeOf(error), error: asError(error) });
+        invalid.set(event, { cause: causeOf(error), error: asError(error) });
       }
     }
-    if (!worker.validate || good.length === 0) return { valid: good, decoded, invalid: bad, discarded };
-    const refused = await worker.validate(decoded);
-    if (refused.size === 0) return { valid: good, decoded, invalid: bad, discarded };
-    for (const [i, event] of good.entries()) {
-      const refusal = refused.get(decoded[i] as Decoded);
-      if (refusal) bad.set(event, refusal);
+    if (!worker.validate || valid.length === 0) return { valid, decoded, invalid, discarded };
+    const rejected = await worker.validate(decoded);
+    if (rejected.size === 0) return { valid, decoded, invalid, discarded };
+    for (const [i, event] of valid.entries()) {
+      const rejection = rejected.get(decoded[i] as Decoded);
+      if (rejection) invalid.set(event, rejection);
     }
     return {
-      valid: good.filter((event) => !bad.has(event)),
-      decoded: decoded.filter((one) => !refused.has(one)),
-      invalid: bad,
+      valid: valid.filter((event) => !invalid.has(event)),
+      decoded: decoded.filter((one) => !rejected.has(one)),
+      invalid,
       discarded,
     };
   }
 
-  async function inTransaction(
+  /** Tries once more, from the tables, when another process has moved the checkpoint. */
+  async #inTransaction(
     batch: Batch<Event>,
     checked: CheckedBatch<Event, Decoded>,
     state: PartitionState<Event, Decoded>,
-  ): Promise<{ consumed: readonly Event[]; parked: readonly DeadLetter[] }> {
-    const expected = state.trusted;
+  ): Promise<Consumed<Event>> {
+    const expected = state.cachedAt;
     try {
-      return await tryTransaction(batch, checked, state, expected);
+      return await this.#tryTransaction(batch, checked, state, expected);
     } catch (error) {
-      state.trusted = undefined;
+      state.cachedAt = undefined;
       if (!(error instanceof CheckpointMoved)) throw error;
-      return tryTransaction(batch, checked, state);
+      return this.#tryTransaction(batch, checked, state);
     }
   }
 
-  async function tryTransaction(
+  /** The transaction may run the work more than once: the result is that of the run that was committed. */
+  async #tryTransaction(
     batch: Batch<Event>,
     checked: CheckedBatch<Event, Decoded>,
     state: PartitionState<Event, Decoded>,
     expected?: LockedCheckpoint,
-  ): Promise<{ consumed: readonly Event[]; parked: readonly DeadLetter[] }> {
-    let consumed: readonly Event[] = [];
-    let parked: readonly DeadLetter[] = [];
-    const applyBatch = async (tables: ProjectionTables, locked: LockedCheckpoint) => {
-      if (comparePositions(locked.position, batch.after) < 0)
-        throw new MissedEvents(
-          `${projection.name} stands at ${locked.position} in partition ${batch.partition}, not at ${batch.after}`,
-        );
-      await ensureFresh(state, locked, batch.partition, tables);
-      // What follows changes the caches; they hold only if this transaction does.
-      state.trusted = undefined;
-      const isNew = (event: Event) => comparePositions(event.position, locked.position) > 0;
-      const [first] = batch.events;
-      consumed = first && isNew(first) ? batch.events : batch.events.filter(isNew);
-      const last = consumed.at(-1);
-      if (!last) {
-        state.trusted = locked;
-        return locked.position;
-      }
-      const { applied, letters } = splitParked(consumed, checked, state.parkedStreams, batch.partition);
-      if (applied.length > 0) await state.worker.apply(applied, tables);
-      if (letters.size > 0) {
-        await parking?.admit([...letters.values()]);
-        await tables.deadLetters.park([...letters.values()]);
-        await state.worker.onParked?.([...letters.keys()], tables);
-      }
-      parked = [...letters.values()];
-      state.trusted = { position: last.position, epoch: locked.epoch };
-      batch.onApplied?.();
-      return last.position;
-    };
-    await readModels.transact(generation, batch.partition, applyBatch, expected);
-    return { consumed, parked };
+  ): Promise<Consumed<Event>> {
+    const { readModels, generation } = this.#parts;
+    let result: Consumed<Event> = { consumed: [], parked: [] };
+    await readModels.transact(
+      generation,
+      batch.partition,
+      async (tables, locked) => {
+        result = await this.#applyBatch(batch, checked, state, tables, locked);
+        return result.consumed.at(-1)?.position ?? locked.position;
+      },
+      expected,
+    );
+    return result;
   }
 
-  /** Starts afresh from the tables unless they are as this worker left them. */
-  async function ensureFresh(
+  async #applyBatch(
+    batch: Batch<Event>,
+    checked: CheckedBatch<Event, Decoded>,
     state: PartitionState<Event, Decoded>,
-    locked: LockedCheckpoint,
-    partition: number,
     tables: ProjectionTables,
-  ): Promise<void> {
-    if (state.trusted && state.trusted.position === locked.position && state.trusted.epoch === locked.epoch)
-      return;
-    state.worker.invalidate();
-    state.parkedStreams = new Set(await tables.deadLetters.parkedStreams(partition));
+    locked: LockedCheckpoint,
+  ): Promise<Consumed<Event>> {
+    const { projection, clock } = this.#parts;
+    if (comparePositions(locked.position, batch.after) < 0)
+      throw new MissedEvents(
+        `${projection.name} is at ${locked.position} in partition ${batch.partition}, not at ${batch.after}`,
+      );
+    await ensureFresh(state, locked, batch.partition, tables);
+    // What follows changes the caches; they are valid only if this transaction commits.
+    state.cachedAt = undefined;
+    const isNew = (event: Event) => comparePositions(event.position, locked.position) > 0;
+    const [first] = batch.events;
+    const consumed = first && isNew(first) ? batch.events : batch.events.filter(isNew);
+    const last = consumed.at(-1);
+    if (!last) {
+      state.cachedAt = locked;
+      return { consumed, parked: [] };
+    }
+    const { applied, parked, parkedStreams } = splitParked(
+      consumed,
+      checked,
+      state.parkedStreams,
+      (event) => projection.describe(event).stream,
+      this.#options.only,
+    );
+    const deadLetters = parked.map((event) => this.#deadLetter(event, batch.partition, checked, clock.now()));
+    state.parkedStreams = parkedStreams;
+    if (applied.length > 0) await state.worker.apply(applied, tables);
+    if (deadLetters.length > 0) {
+      await this.#options.parking?.admit(deadLetters);
+      await tables.deadLetters.park(deadLetters);
+      await state.worker.onParked?.(parked, tables);
+    }
+    state.cachedAt = { position: last.position, epoch: locked.epoch };
+    batch.onApplied?.();
+    return { consumed, parked: deadLetters };
   }
 
-  function splitParked(
-    events: readonly Event[],
-    { valid: good, decoded, invalid: bad, discarded }: CheckedBatch<Event, Decoded>,
-    parkedStreams: Set<string>,
+  #deadLetter(
+    event: Event,
     partition: number,
-  ): { applied: readonly Decoded[]; letters: ReadonlyMap<Event, DeadLetter> } {
-    const isWhole = good.length === events.length && discarded.size === 0 && !only;
-    if (isWhole && bad.size === 0 && parkedStreams.size === 0)
-      return { applied: decoded, letters: new Map() };
-    const decodedOf = new Map(good.map((event, i) => [event, decoded[i] as Decoded]));
-    const applied: Decoded[] = [];
-    const letters = new Map<Event, DeadLetter>();
-    for (const event of events) {
-      if (only?.(event) === false) continue;
-      const fault = bad.get(event);
-      const known = decodedOf.get(event);
-      if (!fault && parkedStreams.size === 0 && known !== undefined) {
-        applied.push(known);
-        continue;
-      }
-      const { id, type, stream, correlationId } = projection.describe(event);
-      const discard = discarded.get(event.position) ?? null;
-      if (!fault && !discard && !parkedStreams.has(stream) && known !== undefined) {
-        applied.push(known);
-        continue;
-      }
-      if (!discard) parkedStreams.add(stream);
-      const error = fault?.error ?? (discard ? discard.reason : 'An earlier event of this stream is parked');
-      letters.set(event, {
-        partition,
-        position: event.position,
-        stream,
-        eventId: id,
-        eventType: type,
-        cause: fault?.cause ?? (discard ? 'failed' : 'behind'),
-        error: error instanceof Error ? error.message : error,
-        stack: error instanceof Error ? (error.stack ?? null) : null,
-        correlationId,
-        event,
-        parkedAt: clock.now(),
-        discarded: discard,
-      });
-    }
-    return { applied, letters };
+    { invalid, discarded }: CheckedBatch<Event, Decoded>,
+    parkedAt: number,
+  ): DeadLetter {
+    const { id, type, stream, correlationId } = this.#parts.projection.describe(event);
+    const failure = invalid.get(event);
+    const discard = discarded.get(event.position) ?? null;
+    const error = failure?.error ?? discard?.reason ?? 'An earlier event of this stream is parked';
+    return {
+      partition,
+      position: event.position,
+      stream,
+      eventId: id,
+      eventType: type,
+      cause: failure?.cause ?? (discard ? 'failed' : 'behind'),
+      error: error instanceof Error ? error.message : error,
+      stack: error instanceof Error ? (error.stack ?? null) : null,
+      correlationId,
+      event,
+      parkedAt,
+      discarded: discard,
+    };
   }
+}
+
+/** Starts from the tables unless they are as this worker left them. */
+async function ensureFresh<Event, Decoded>(
+  state: PartitionState<Event, Decoded>,
+  locked: LockedCheckpoint,
+  partition: number,
+  tables: ProjectionTables,
+): Promise<void> {
+  const { cachedAt } = state;
+  if (cachedAt && cachedAt.position === locked.position && cachedAt.epoch === locked.epoch) return;
+  state.worker.invalidate();
+  state.parkedStreams = new Set(await tables.deadLetters.parkedStreams(partition));
 }
 
 type PartitionState<Event, Decoded> = {
   readonly worker: PartitionProjection<Event, Decoded>;
-  parkedStreams: Set<string>;
-  /** The checkpoint at which the caches hold what the tables hold, or will when what is under way is stored. */
-  trusted: LockedCheckpoint | undefined;
+  parkedStreams: ReadonlySet<string>;
+  /** The checkpoint at which the caches equal the tables, or will once the running transaction commits. */
+  cachedAt: LockedCheckpoint | undefined;
 };
 
-/** The same batch will do later, or must not be gone on with at all. */
+/** Retrying the same batch may succeed, or the projector must stop; the batch is not at fault. */
 const isRetryable = (error: unknown): boolean =>
   error instanceof ReadModelsUnavailable ||
   error instanceof EventStoreUnavailable ||
@@ -309,10 +325,3 @@ const isRetryable = (error: unknown): boolean =>
   error instanceof PoisonEvent;
 
 const nothingDiscarded: ReadonlyMap<Position, Discard> = new Map();
-
-export function causeOf(error: unknown): DeadLetterCause {
-  if (error instanceof UnknownEventType) return 'unknown-type';
-  return error instanceof MalformedEvent ? 'malformed' : 'failed';
-}
-
-export const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

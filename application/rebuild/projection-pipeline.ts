@@ -11,7 +11,7 @@ import type {
 } from '../ports/read-models.ts';
 import type { Clock, Log } from '../ports/system.ts';
 import type { Projection, ProjectionName } from '../projections/projection.ts';
-import { type Parking, type ProjectorObserver, projector } from '../projector.ts';
+import { type Parking, Projector, type ProjectorObserver } from '../projector.ts';
 import type { GenerationSweep } from '../retention/generation-sweep.ts';
 
 /** A projection with its log, whatever its events are: all that is needed to build a generation of it. */
@@ -72,8 +72,8 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
         ...(stream !== undefined && { only: (event: Event) => projection.describe(event).stream === stream }),
         ...(parking && { parking }),
       };
-      const told = options ? unobserved : observer;
-      const consumer = projector(projection, of, readModels, clock, log, told, building);
+      const parts = { projection, generation: of, readModels, clock, log };
+      const consumer = new Projector({ ...parts, observer: options ? unobserved : observer }, building);
       return (options ? consumer : around(consumer)) as BatchConsumer<Positioned>;
     },
 

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { telemetryProjection } from '../../application/projections/telemetry.ts';
-import { projector } from '../../application/projector.ts';
+import { Projector } from '../../application/projector.ts';
 import { addPoint, bucketOf, type RollupStats, rollupLevels } from '../../domain/rollup.ts';
 import type { MetricValue, Reading, Retraction } from '../../domain/telemetry.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';
@@ -104,14 +104,14 @@ describe('Telemetry projection', function () {
     const readModels = sqlReadModels({ all, transaction } as SqlDatabase, clock);
     const generation = { projection: 'telemetry', generation: 1 };
     const start = () =>
-      projector(
-        telemetryProjection(eventRegistry, everyDevice, keptForEver),
+      new Projector({
+        projection: telemetryProjection(eventRegistry, everyDevice, keptForEver),
         generation,
         readModels,
         clock,
-        quiet,
-        { consumed() {}, failed() {} },
-      );
+        log: quiet,
+        observer: { consumed() {}, failed() {} },
+      });
     let consumer = start();
     return {
       restart: () => {

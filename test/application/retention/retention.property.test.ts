@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { telemetryProjection } from '../../../application/projections/telemetry.ts';
-import { projector } from '../../../application/projector.ts';
+import { Projector } from '../../../application/projector.ts';
 import { currentRetention } from '../../../application/retention/policy.ts';
 import { sweepDevices } from '../../../application/retention/sweep.ts';
 import type { RetentionSchedule, TypePeriods } from '../../../domain/retention.ts';
@@ -150,7 +150,14 @@ describe('Telemetry under retention', function () {
     const ports = { records, tables: sqlRetentionTables(db), directory, retention };
     const projection = telemetryProjection(eventRegistry, directory, retention);
     const observer = { consumed() {}, failed() {} };
-    const consumer = projector(projection, of, sqlReadModels(db, clock), clock, quiet, observer);
+    const consumer = new Projector({
+      projection,
+      generation: of,
+      readModels: sqlReadModels(db, clock),
+      clock,
+      log: quiet,
+      observer,
+    });
     let sweptTo: number | null = null;
     return {
       consume: (events: readonly TelemetryRecord[], after: string | null) =>
