@@ -1,21 +1,19 @@
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
+import { workerData } from 'node:worker_threads';
+import { type ReceivedRequest, type Reply, serializeError, WorkerEndpoint } from '../worker-channel.ts';
 import { immediateTransaction, lastBatch, openSqliteFile, telemetryFile } from './database-file.ts';
 import { telemetryLogError } from './errors.ts';
 import { CommitSignal } from './log-source.ts';
-import { type End, type SerializedError, serializeError } from './worker-channel.ts';
 
 /** A publication as the row it becomes. */
-export type Batch = { readonly count: number; readonly body: string };
+export type TelemetryRow = { readonly count: number; readonly body: string };
 
-/** What is sent together; it is answered with one outcome. */
-export type Group = readonly Batch[];
+/** Rows that are stored together or not at all. */
+export type AppendRows = readonly TelemetryRow[];
 
-/** What becomes of one group: the position of each batch's last event, or why none is stored. */
-export type Outcome = { readonly positions: readonly number[] } | SerializedError;
+/** The position of each row's last event. */
+export type AppendedPositions = readonly number[];
 
-if (!parentPort) throw new Error('The thread of the telemetry log is started by the log, not by hand');
-const port = parentPort;
+const thread = new WorkerEndpoint<AppendRows, AppendedPositions>();
 const path = workerData as string;
 const db = openSqliteFile(telemetryFile(path));
 const signal = new CommitSignal(path);
@@ -24,46 +22,32 @@ const insert = db.prepare('INSERT INTO batches (first_offset, count, body) VALUE
 const last = db.prepare(lastBatch);
 last.setReturnArrays(true);
 
-port.on('message', (order: Group | End) => {
-  const groups: Group[] = [];
-  for (let next: Group | End | undefined = order; next !== undefined; next = received()) {
-    if (next === 'end') {
-      commit(groups);
-      signal.close();
-      db.close();
-      port.close();
-      return;
-    }
-    groups.push(next);
-  }
-  commit(groups);
+thread.onRequests((requests) => {
+  const replies = repliesTo(requests);
+  if (replies.some((reply) => 'result' in reply)) signal.announce();
+  thread.reply(...replies);
 });
+await thread.closed;
+signal.close();
+db.close();
+thread.end();
 
-/** What else has come while the last transaction went on. */
-const received = (): Group | End | undefined => receiveMessageOnPort(port)?.message;
-
-function commit(groups: readonly Group[]): void {
-  if (groups.length === 0) return;
-  const outcomes = outcomesOf(groups);
-  if (outcomes.some((outcome) => 'positions' in outcome)) signal.announce();
-  port.postMessage(outcomes);
-}
-
-/** All groups in one transaction: they are stored together or not at all. */
-function outcomesOf(groups: readonly Group[]): readonly Outcome[] {
+/** Whatever arrived during the last transaction shares the next one: it is stored together or not at all. */
+function repliesTo(requests: readonly ReceivedRequest<AppendRows>[]): readonly Reply<AppendedPositions>[] {
   try {
-    return inTransaction(() => append(groups));
-  } catch (error) {
-    const fault = serializeError(telemetryLogError(error, path), TelemetryLogUnavailable);
-    return groups.map(() => fault);
+    return inTransaction(() => append(requests));
+  } catch (thrown) {
+    const error = serializeError(telemetryLogError(thrown, path));
+    return requests.map(({ id = 0 }) => ({ id, error }));
   }
 }
 
-function append(groups: readonly Group[]): readonly Outcome[] {
+function append(requests: readonly ReceivedRequest<AppendRows>[]): readonly Reply<AppendedPositions>[] {
   const [first, length] = (last.get() ?? [1, 0]) as unknown as [number, number];
   let next = first + length;
-  return groups.map((group) => ({
-    positions: group.map(({ count, body }) => {
+  return requests.map(({ id = 0, request }) => ({
+    id,
+    result: request.map(({ count, body }) => {
       insert.run(next, count, body);
       next += count;
       return next - 1;

@@ -4,94 +4,93 @@ import {
   TelemetryLogUnavailable,
   type TelemetryPublication,
 } from '../../application/ports/telemetry-log.ts';
+import { WorkerChannel } from '../worker-channel.ts';
 import { openSqliteFile, telemetryFile } from './database-file.ts';
-import type { Batch, Group, Outcome } from './telemetry-log-worker.ts';
-import { deserializeError, WorkerChannel } from './worker-channel.ts';
+import type { AppendedPositions, AppendRows, TelemetryRow } from './telemetry-log-worker.ts';
 
-type Waiting = {
-  readonly batch: Batch;
+type PendingPublication = {
+  readonly row: TelemetryRow;
   readonly resolve: (last: number) => void;
   readonly reject: (error: unknown) => void;
 };
 
-/** Characters of JSON that are not kept waiting for the rest of the turn, for the thread could be at work on them. */
-const enoughToSend = 65_536;
+/** Characters of JSON that are sent before the event loop's turn is over, so that the thread can begin with them. */
+const sendAtCharacters = 65_536;
 
 /**
  * A TelemetryLog in one SQLite file, which several processes may have open. Its one partition is number 0.
  *
- * A thread of its own waits for the disk. Publications go to it in groups, and it commits all groups that have come
- * by the time it is free, so the more there are, the more of them share a commit.
+ * A worker thread waits for the disk. Publications of one turn of the event loop are sent to it together, and it
+ * commits in one transaction whatever has arrived by then: the higher the load, the more publications share a commit.
  */
 export class SqliteTelemetryLog implements TelemetryLog {
   readonly #path: string;
-  #thread: WorkerChannel<Group, Outcome>;
-  #waiting: Waiting[] = [];
-  /** Of what is waiting. */
+  #thread: WorkerChannel<AppendRows, AppendedPositions>;
+  #pending: PendingPublication[] = [];
+  /** Of the pending publications. */
   #characters = 0;
   #closed = false;
 
   /** Throws `StartupError`. */
   constructor(path: string) {
     this.#path = path;
-    // What is wrong with the file is told here and now, not by a thread later on.
+    // An unusable file is an error of the constructor, not one of the thread later on.
     openSqliteFile(telemetryFile(path)).close();
-    this.#thread = threadOf(path);
+    this.#thread = startThread(path);
   }
 
   async publish(publication: TelemetryPublication): Promise<readonly PartitionPosition[]> {
     if (this.#closed) throw new TelemetryLogUnavailable('The telemetry log is closed');
     const count = publication.events.length;
     if (count === 0) return [];
-    const batch = { count, body: bodyOf(publication) };
+    const row = { count, body: jsonOf(publication) };
     const last = await new Promise<number>((resolve, reject) => {
-      this.#characters += batch.body.length;
-      const waiting = this.#waiting.push({ batch, resolve, reject });
-      if (this.#characters >= enoughToSend) this.#send();
-      // Whatever else this turn of the event loop brings shall be in the same group.
-      else if (waiting === 1) setImmediate(() => this.#send());
+      this.#characters += row.body.length;
+      const pending = this.#pending.push({ row, resolve, reject });
+      if (this.#characters >= sendAtCharacters) this.#send();
+      // Publications of the same turn of the event loop are sent together.
+      else if (pending === 1) setImmediate(() => this.#send());
     });
     return [{ partition: 0, position: String(last) }];
   }
 
-  /** What was handed over before is committed first. */
+  /** Commits what was published before. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#send();
-    await this.#thread.end();
+    await this.#thread.close();
   }
 
   #send(): void {
-    if (this.#waiting.length === 0) return;
-    const group = this.#waiting;
-    this.#waiting = [];
+    if (this.#pending.length === 0) return;
+    const sent = this.#pending;
+    this.#pending = [];
     this.#characters = 0;
-    if (this.#thread.hasEnded) this.#thread = threadOf(this.#path);
-    this.#thread.ask(group.map(({ batch }) => batch)).then(
-      (outcome) => settle(group, outcome),
-      (error) => settle(group, { failed: error }),
+    if (this.#thread.hasEnded) this.#thread = startThread(this.#path);
+    this.#thread.request(sent.map(({ row }) => row)).then(
+      (positions) => {
+        for (const [i, { resolve }] of sent.entries()) resolve(positions[i] as number);
+      },
+      (error) => {
+        for (const { reject } of sent) reject(error);
+      },
     );
   }
 }
 
-const threadOf = (path: string) =>
-  new WorkerChannel<Group, Outcome>(
+const startThread = (path: string) =>
+  new WorkerChannel<AppendRows, AppendedPositions>(
     new URL('./telemetry-log-worker.ts', import.meta.url),
     path,
-    (cause) => new TelemetryLogUnavailable('The thread that writes the telemetry log ended', 1, { cause }),
+    {
+      errors: [TelemetryLogUnavailable],
+      lost: (cause) =>
+        new TelemetryLogUnavailable('The thread that writes the telemetry log ended', 1, { cause }),
+    },
   );
 
-function settle(group: readonly Waiting[], outcome: Outcome): void {
-  if ('positions' in outcome) {
-    for (const [i, { resolve }] of group.entries()) resolve(outcome.positions[i] as number);
-    return;
-  }
-  const error = deserializeError(outcome, TelemetryLogUnavailable);
-  for (const { reject } of group) reject(error);
-}
-
-/** The publication as JSON, without making JSON anew of events that came as such. */
-function bodyOf({ events, eventsJson, ...header }: TelemetryPublication): string {
+/** The publication as JSON; events that came as JSON are not serialized again. */
+function jsonOf({ events, eventsJson, ...header }: TelemetryPublication): string {
   return `${JSON.stringify(header).slice(0, -1)},"events":${eventsJson ?? JSON.stringify(events)}}`;
 }

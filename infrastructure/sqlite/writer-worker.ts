@@ -1,12 +1,12 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { SqlValue } from '../sql/sql.ts';
+import { serializeError, WorkerEndpoint } from '../worker-channel.ts';
 import { SqliteConnection } from './connection.ts';
 import { openSqliteFile, readModelsFile } from './database-file.ts';
-import { type End, type SerializedError, serializeError } from './worker-channel.ts';
 
-/** All but these have an answer: of what is wrong with them the next order that has one is told. */
-type Told =
+/** Sent without waiting for a reply: the next request that has one fails with the error of these. */
+type Unanswered =
   | { readonly do: 'begin' }
   /** The values of all rows, one row after the other. */
   | {
@@ -16,17 +16,16 @@ type Told =
       readonly values: readonly SqlValue[];
     };
 
-type Asked =
+type Answered =
   | { readonly do: 'all' | 'rows' | 'run'; readonly text: string; readonly params: readonly SqlValue[] }
   /** Rolls back when it cannot. */
   | { readonly do: 'commit' | 'rollback' };
 
-export type WriterOrder = Told | Asked;
+export type WriterRequest = Unanswered | Answered;
 
-export type Outcome = { readonly done: unknown } | SerializedError;
+type Outcome = { readonly result: unknown } | { readonly error: unknown };
 
-if (!parentPort) throw new Error('The thread that writes the read models is started by these, not by hand');
-const port = parentPort;
+const thread = new WorkerEndpoint<WriterRequest, unknown>();
 const path = workerData as string;
 const db = openSqliteFile(readModelsFile(path));
 db.exec('PRAGMA busy_timeout = 0');
@@ -39,27 +38,31 @@ const connection = new SqliteConnection(db, path);
 const beginRetry = { every: 2, within: 30_000 };
 const sleeping = new Int32Array(new SharedArrayBuffer(4));
 
-/** What nobody has been told of yet. Nothing but the end of the transaction is done before. */
-let fault: SerializedError | undefined;
+/** The error of an unanswered request. Until the transaction ends, every later request of it fails with the same. */
+let failed: { readonly error: unknown } | undefined;
 
-port.on('message', (order: WriterOrder | End) => {
-  if (order === 'end') {
-    connection.close();
-    port.close();
-  } else if (order.do === 'begin' || order.do === 'write') {
-    const outcome = fault ?? outcomeOf(() => obey(order));
-    if (!('done' in outcome)) fault = outcome;
-  } else {
-    const outcome = answerTo(order);
-    port.postMessage([outcome]);
-    // Where there is none, or SQLite has given it up, nothing else that was meant for the transaction may be done.
-    fault = db.isTransaction || isEnd(order) || 'done' in outcome ? undefined : outcome;
+thread.onRequests((requests) => {
+  for (const { id, request } of requests) {
+    if (request.do === 'begin' || request.do === 'write') {
+      const outcome = failed ?? outcomeOf(() => perform(request));
+      if ('error' in outcome) failed = outcome;
+      continue;
+    }
+    const outcome = answer(request);
+    if (id !== undefined)
+      thread.reply('error' in outcome ? { id, error: serializeError(outcome.error) } : { id, ...outcome });
+    // Where SQLite has ended the transaction by itself, none of its later requests may have an effect.
+    const isOver = request.do === 'commit' || request.do === 'rollback';
+    failed = db.isTransaction || isOver || 'result' in outcome ? undefined : outcome;
   }
 });
+await thread.closed;
+connection.close();
+thread.end();
 
-function obey(order: Told): void {
-  if (order.do === 'begin') begin();
-  else connection.insertRows(order.into, order.width, order.values);
+function perform(request: Unanswered): void {
+  if (request.do === 'begin') begin();
+  else connection.insertRows(request.into, request.width, request.values);
 }
 
 function begin(): void {
@@ -69,34 +72,32 @@ function begin(): void {
   }
 }
 
-function answerTo(order: Asked): Outcome {
-  if (order.do === 'rollback') return outcomeOf(() => connection.rollback());
-  const outcome = fault ?? outcomeOf(() => resultOf(order));
-  if ('done' in outcome || order.do !== 'commit') return outcome;
-  const undone = outcomeOf(() => connection.rollback());
-  return 'done' in undone ? outcome : undone;
+function answer(request: Answered): Outcome {
+  if (request.do === 'rollback') return outcomeOf(() => connection.rollback());
+  const outcome = failed ?? outcomeOf(() => resultOf(request));
+  if ('result' in outcome || request.do !== 'commit') return outcome;
+  const rolledBack = outcomeOf(() => connection.rollback());
+  return 'result' in rolledBack ? outcome : rolledBack;
 }
 
-function resultOf(order: Asked): unknown {
-  switch (order.do) {
+function resultOf(request: Answered): unknown {
+  switch (request.do) {
     case 'all':
-      return connection.all(order.text, order.params);
+      return connection.all(request.text, request.params);
     case 'rows':
-      return connection.rows(order.text, order.params);
+      return connection.rows(request.text, request.params);
     case 'run':
-      return connection.run(order.text, order.params);
+      return connection.run(request.text, request.params);
     case 'commit':
     case 'rollback':
-      return connection[order.do]();
+      return connection[request.do]();
   }
 }
 
-const isEnd = (order: Asked): boolean => order.do === 'commit' || order.do === 'rollback';
-
 function outcomeOf(work: () => unknown): Outcome {
   try {
-    return { done: work() };
+    return { result: work() };
   } catch (error) {
-    return serializeError(error, ReadModelsUnavailable);
+    return { error };
   }
 }

@@ -1,26 +1,26 @@
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Rows, Sql, SqlValue } from '../sql/sql.ts';
+import { WorkerChannel } from '../worker-channel.ts';
 import { revocable } from './connection.ts';
-import { deserializeError, WorkerChannel } from './worker-channel.ts';
-import type { Outcome, WriterOrder } from './writer-worker.ts';
+import type { WriterRequest } from './writer-worker.ts';
 
-/** Few enough for the thread to begin early, and enough for a message to cost nothing beside its rows. */
-const rowsAtOnce = 500;
+/** Few enough for the thread to begin early, and enough for the cost of a message not to matter. */
+const rowsInMessage = 500;
 
 /**
- * The one connection of a file of read models that writes. Its thread stores rows while this one makes the next: the
- * work of a transaction begins as soon as the one before it has been told to commit.
+ * The connection that writes to a file of read models. Its thread stores rows while this one makes the next: the work
+ * of a transaction begins as soon as the previous one has been sent its commit.
  */
 export class SqliteWriter {
-  readonly #thread: WorkerChannel<WriterOrder, Outcome>;
-  #lastTurn: Promise<void> = Promise.resolve();
+  readonly #thread: WorkerChannel<WriterRequest, unknown>;
+  /** Resolves when the transaction asked for last has sent its commit or rollback. */
+  #previous: Promise<void> = Promise.resolve();
 
   constructor(path: string) {
-    this.#thread = new WorkerChannel(
-      new URL('./writer-worker.ts', import.meta.url),
-      path,
-      (cause) => new ReadModelsUnavailable('The thread that writes the read models ended', { cause }),
-    );
+    this.#thread = new WorkerChannel(new URL('./writer-worker.ts', import.meta.url), path, {
+      errors: [ReadModelsUnavailable],
+      lost: (cause) => new ReadModelsUnavailable('The thread that writes the read models ended', { cause }),
+    });
   }
 
   get hasEnded(): boolean {
@@ -28,41 +28,41 @@ export class SqliteWriter {
   }
 
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
-    const turn = Promise.withResolvers<void>();
-    const result = this.#lastTurn.then(() => this.#transact(work, turn.resolve));
-    this.#lastTurn = turn.promise;
+    const finished = Promise.withResolvers<void>();
+    const result = this.#previous.then(() => this.#transact(work, finished.resolve));
+    this.#previous = finished.promise;
     return result;
   }
 
   /** Waits for transactions asked for before. */
   async close(): Promise<void> {
-    await this.#lastTurn;
-    await this.#thread.end();
+    await this.#previous;
+    await this.#thread.close();
   }
 
-  async #transact<T>(work: (tx: Sql) => Promise<T>, over: () => void): Promise<T> {
-    this.#thread.tell({ do: 'begin' });
+  async #transact<T>(work: (tx: Sql) => Promise<T>, startNext: () => void): Promise<T> {
+    this.#thread.send({ do: 'begin' });
     const { live, end } = revocable(this);
-    const ended = (how: 'commit' | 'rollback'): Promise<void> => {
+    const finish = async (how: 'commit' | 'rollback'): Promise<void> => {
       end();
-      const answer = this.#ask<void>({ do: how });
-      over();
-      return answer;
+      const reply = this.#thread.request({ do: how });
+      startNext();
+      await reply;
     };
     let result: T;
     try {
       result = await work({
         dialect: 'sqlite',
-        all: async (text, params = []) => live().#ask({ do: 'all', text, params }),
-        rows: async (text, params = []) => live().#ask({ do: 'rows', text, params }),
-        run: async (text, params = []) => live().#ask({ do: 'run', text, params }),
+        all: async (text, params = []) => live().#query('all', text, params),
+        rows: async (text, params = []) => live().#query('rows', text, params),
+        run: async (text, params = []) => live().#query('run', text, params),
         write: async (...args) => live().#write(...args),
       });
     } catch (error) {
-      await ended('rollback');
+      await finish('rollback');
       throw error;
     }
-    await ended('commit');
+    await finish('commit');
     return result;
   }
 
@@ -72,16 +72,14 @@ export class SqliteWriter {
     let values: SqlValue[] = [];
     for (const row of rows) {
       for (const value of row) values.push(value);
-      if (values.length < rowsAtOnce * width) continue;
-      this.#thread.tell({ do: 'write', into, width, values });
+      if (values.length < rowsInMessage * width) continue;
+      this.#thread.send({ do: 'write', into, width, values });
       values = [];
     }
-    if (values.length > 0) this.#thread.tell({ do: 'write', into, width, values });
+    if (values.length > 0) this.#thread.send({ do: 'write', into, width, values });
   }
 
-  async #ask<T>(order: WriterOrder): Promise<T> {
-    const outcome = await this.#thread.ask(order);
-    if ('done' in outcome) return outcome.done as T;
-    throw deserializeError(outcome, ReadModelsUnavailable);
+  async #query<T>(kind: 'all' | 'rows' | 'run', text: string, params: readonly SqlValue[]): Promise<T> {
+    return (await this.#thread.request({ do: kind, text, params })) as T;
   }
 }

@@ -21,7 +21,7 @@ import { type RateLimits, rateLimits } from '../http/rate-limits.ts';
 import { httpServer } from '../http/server.ts';
 import { services as s } from './services.ts';
 import { replayOf } from './sessions.ts';
-import { recordedThreads, replayThreads } from './worker-threads.ts';
+import { asRecordedThreads, operationThreads } from './worker-threads.ts';
 
 export type Api = {
   readonly url: string;
@@ -66,9 +66,9 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
   const retention = await container.getAsync(s.retentionRecords);
   const erase = await container.getAsync(s.erase);
   const retract = await container.getAsync(s.retract);
-  const recorded = recordedThreads(config);
+  const recorded = asRecordedThreads(config);
   const replay = await replayOf(container, 'an operator by the API');
-  const tasks = replayThreads(config);
+  const tasks = operationThreads(config);
   const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
 
   const files = certificateOf(config, log);

@@ -1,61 +1,55 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 import type { AuditQuery } from '../../application/operations/audit.ts';
 import type { BuildTask, Operations, WorkOptions } from '../../application/operations/operations.ts';
 import type { Claimed } from '../../application/rebuild/rebuild.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
+import { WorkerEndpoint } from '../../infrastructure/worker-channel.ts';
 import { lowerThreadPriority, openLog } from './process.ts';
 import { openOperations } from './sessions.ts';
-import { type Failure, serializeFailure } from './worker-channel.ts';
 
-export type Task =
+export type OperationTask =
   | BuildTask
   | { readonly do: 'audit'; readonly query: AuditQuery }
   | { readonly do: 'digest'; readonly projection: string; readonly generation?: number | undefined };
 
-/** What the thread tells of its task. */
-export type TaskReply =
-  | { readonly claimed: Claimed }
-  | { readonly done: unknown }
-  | { readonly failed: Failure };
+/** Sent when a build has claimed its generation, before it begins. */
+export type ClaimNotice = { readonly claimed: Claimed };
 
-if (!parentPort) throw new Error('The replay thread is started by a server, not by hand');
-const port = parentPort;
-const { config, task } = workerData as { readonly config: Config; readonly task: Task };
+const thread = new WorkerEndpoint<OperationTask, unknown, ClaimNotice>('the server was stopped');
+const config = workerData as Config;
 const log = openLog(config.LOG_LEVEL, 'replay');
 lowerThreadPriority();
-const stopped = new AbortController();
-port.once('message', () => stopped.abort(new Error('the server was stopped')));
+thread.serve(run);
+await thread.closed;
+thread.end();
 
-const projection = 'projection' in task ? task.projection : 'telemetry';
-const replay = await openOperations(config, log, `${task.do} of ${projection} by a server`);
-try {
-  const done = await perform(replay, task);
-  if (task.do !== 'audit' && task.do !== 'digest') log.info({ task, done }, 'a build has ended');
-  tell({ done });
-} catch (error) {
-  log.warn({ task, err: error }, 'a build or audit has ended');
-  tell({ failed: serializeFailure(error) });
-} finally {
-  await replay.close();
-  port.close();
+async function run(task: OperationTask): Promise<unknown> {
+  const projection = 'projection' in task ? task.projection : 'telemetry';
+  const operations = await openOperations(config, log, `${task.do} of ${projection} by a server`);
+  try {
+    const result = await perform(operations, task);
+    if (task.do !== 'audit' && task.do !== 'digest') log.info({ task, done: result }, 'build ended');
+    return result;
+  } catch (err) {
+    log.warn({ task, err }, 'build or audit failed');
+    throw err;
+  } finally {
+    await operations.close();
+  }
 }
 
-function perform(on: Operations, wanted: Task): Promise<unknown> {
-  if (wanted.do === 'audit') return on.audit(wanted.query, stopped.signal);
-  if (wanted.do === 'digest') return on.digest(wanted.projection, wanted.generation);
-  const { do: what, projection: name, deviceId, throttle, keepOlder = false } = wanted;
+function perform(operations: Operations, task: OperationTask): Promise<unknown> {
+  if (task.do === 'audit') return operations.audit(task.query, thread.closing);
+  if (task.do === 'digest') return operations.digest(task.projection, task.generation);
+  const { projection, deviceId, throttle, keepOlder = false } = task;
   const options: WorkOptions = {
     throttle,
-    signal: stopped.signal,
-    onClaimed: (claimed) => tell({ claimed }),
+    signal: thread.closing,
+    onClaimed: (claimed) => thread.notify({ claimed }),
   };
-  if (what === 'switch') return on.switchTo('ready', name, options);
-  if (what === 'rollback') return on.switchTo('retired', name, options);
+  if (task.do === 'switch') return operations.switchTo('ready', projection, options);
+  if (task.do === 'rollback') return operations.switchTo('retired', projection, options);
   return deviceId === undefined
-    ? on.rebuild(name, { ...options, keepOlder })
-    : on.rebuildDevice(name, deviceId, { ...options, keepOlder });
-}
-
-function tell(told: TaskReply): void {
-  port.postMessage(told);
+    ? operations.rebuild(projection, { ...options, keepOlder })
+    : operations.rebuildDevice(projection, deviceId, { ...options, keepOlder });
 }

@@ -1,41 +1,28 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 import { projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { pinoLog } from '../../infrastructure/pino-log.ts';
+import { WorkerEndpoint } from '../../infrastructure/worker-channel.ts';
 import { openContainer } from './container.ts';
-import { lowerThreadPriority } from './process.ts';
+import { lowerThreadPriority, openLog } from './process.ts';
 import { startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
 
-/** What the thread is asked, and what it answers to a question for its metrics. */
-export type Request = { readonly ask: 'stop' } | { readonly ask: 'metrics'; readonly id: number };
-export type Answer = { readonly id: number; readonly metrics: string };
-/** Said again and again, for a thread that does not run cannot answer. */
-export type Sign = { readonly stalled: readonly string[] };
+/** Sent at intervals: a thread that does not run sends none. */
+export type Heartbeat = { readonly stalled: readonly string[] };
 
-if (!parentPort) throw new Error('The projector thread is started by serve, not by hand');
-const port = parentPort;
+const thread = new WorkerEndpoint<'metrics', string, Heartbeat>();
 const config = workerData as Config;
-const log = pinoLog(config.LOG_LEVEL, 'projector');
 lowerThreadPriority();
-const container = await openContainer(config, log, 'serve');
+const container = await openContainer(config, openLog(config.LOG_LEVEL, 'projector'), 'serve');
 const metrics = container.get(s.metrics);
-const stopped = new AbortController();
+thread.serve(() => metrics.metrics());
 
-port.on('message', (request: Request) => {
-  if (request.ask === 'stop') stopped.abort();
-  else
-    void metrics
-      .metrics()
-      .then((text) => port.postMessage({ id: request.id, metrics: text } satisfies Answer));
-});
-
-const projectors = await startProjectors(container, projectionNames, stopped.signal);
-const signs = setInterval(
-  () => port.postMessage({ stalled: projectors.stalled() } satisfies Sign),
+const projectors = await startProjectors(container, projectionNames, thread.closing);
+const heartbeat = setInterval(
+  () => thread.notify({ stalled: projectors.stalled() }),
   config.PROJECTOR_STALL_MS / 12,
 );
 await projectors.running;
-clearInterval(signs);
+clearInterval(heartbeat);
 await container.unbindAllAsync();
-port.close();
+thread.end();

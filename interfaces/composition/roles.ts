@@ -1,15 +1,15 @@
-import { Worker } from 'node:worker_threads';
 import type { Log } from '../../application/ports/system.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { measureThread, withinScrape } from '../../infrastructure/metrics/process-metrics.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
+import { WorkerChannel } from '../../infrastructure/worker-channel.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { workerServer } from '../http/server.ts';
 import { listen, measure, openCallers, startApi } from './api.ts';
 import { openContainer } from './container.ts';
 import { lowerThreadPriority } from './process.ts';
-import type { Answer, Request, Sign } from './projector-worker.ts';
+import type { Heartbeat } from './projector-worker.ts';
 import { type Projectors, startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
 
@@ -147,69 +147,56 @@ const silence = '# The projector thread did not answer in time: its metrics are 
 
 type ProjectorThread = {
   readonly failed: Promise<never>;
-  /** `undefined` when it does not answer in time. Whoever asks while it is being asked is given the same answer. */
+  /** `undefined` when it does not reply in time. Concurrent calls share one request. */
   metrics(): Promise<string | undefined>;
-  /** What stands still in it; it does itself when nothing was heard of it for `PROJECTOR_STALL_MS`. */
+  /** The projections that are stalled; the thread itself is when it sent no heartbeat for `PROJECTOR_STALL_MS`. */
   stalled(): readonly string[];
   stop(): Promise<void>;
 };
 
 function projectorThread(config: Config): ProjectorThread {
-  const worker = new Worker(new URL('./projector-worker.ts', import.meta.url), { workerData: config });
-  const exited = new Promise<number>((resolve) => worker.once('exit', resolve));
-  const waiting = new Map<number, (metrics: string) => void>();
-  let asked = 0;
-  let asking: Promise<string | undefined> | undefined;
-  let stopping = false;
-  let heardAt = Date.now();
+  let requested: Promise<string | undefined> | undefined;
+  let isStopping = false;
+  let heartbeatAt = Date.now();
   let stalled: readonly string[] = [];
-
-  worker.on('message', (message: Answer | Sign) => {
-    heardAt = Date.now();
-    if ('stalled' in message) {
-      stalled = message.stalled;
-      return;
-    }
-    waiting.get(message.id)?.(message.metrics);
-    waiting.delete(message.id);
-  });
+  const channel = new WorkerChannel<'metrics', string, Heartbeat>(
+    new URL('./projector-worker.ts', import.meta.url),
+    config,
+    {
+      lost: (cause, exitCode) =>
+        cause instanceof Error
+          ? cause
+          : new Error(`The projector thread ended by itself, with code ${exitCode}`),
+      onNotice(heartbeat) {
+        heartbeatAt = Date.now();
+        stalled = heartbeat.stalled;
+      },
+    },
+  );
   const failed = new Promise<never>((_, reject) => {
-    worker.once('error', reject);
-    void exited.then((code) => {
-      for (const answer of waiting.values()) answer('');
-      if (!stopping) reject(new Error(`The projector thread ended by itself, with code ${code}`));
+    void channel.exited.then((error) => {
+      if (!isStopping) reject(error);
     });
   });
-  // Whoever serves decides what to do of it; until then it is not an unhandled one.
+  // The caller of serve decides what follows from it; until then it is no unhandled rejection.
   failed.catch(() => {});
-
-  async function ask(): Promise<string | undefined> {
-    asked += 1;
-    const id = asked;
-    const answer = new Promise<string>((resolve) => waiting.set(id, resolve));
-    worker.postMessage({ ask: 'metrics', id } satisfies Request);
-    const metrics = await withinScrape(answer);
-    waiting.delete(id);
-    return metrics;
-  }
 
   return {
     failed,
     metrics() {
-      asking ??= ask().finally(() => {
-        asking = undefined;
+      requested ??= withinScrape(channel.request('metrics')).finally(() => {
+        requested = undefined;
       });
-      return asking;
+      return requested;
     },
     stalled() {
-      const silent = Date.now() - heardAt;
-      if (stopping || silent <= config.PROJECTOR_STALL_MS) return stalled;
+      const silent = Date.now() - heartbeatAt;
+      if (isStopping || silent <= config.PROJECTOR_STALL_MS) return stalled;
       return [`nothing was heard of the projector thread for ${silent} ms`];
     },
     async stop() {
-      stopping = true;
-      worker.postMessage({ ask: 'stop' } satisfies Request);
-      await exited;
+      isStopping = true;
+      await channel.close();
     },
   };
 }
