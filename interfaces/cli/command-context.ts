@@ -2,9 +2,8 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { Operations } from '../../application/operations/operations.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { type Config, configFrom } from '../../infrastructure/config/config.ts';
-import type { RetentionOperations } from '../composition/retention.ts';
+import type { Application, Session } from '../composition/application.ts';
 import type { Role, Served } from '../composition/roles.ts';
-import type { Keys, Session } from '../composition/sessions.ts';
 import type { ClientOptions } from './api-client.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -14,52 +13,48 @@ export type CommandContext = {
   readonly terminal: Terminal;
   /** Aborted when the command is to stop; the reason is an `Interrupted`. */
   readonly signal: AbortSignal;
-  readonly parts: Runtime;
+  readonly runtime: Runtime;
   /** What the process ends with when the command itself does not fail. */
   exitCode: number;
 };
 
-/** The rest of Fieldlog, loaded only by the commands that need it. */
+/** What lies beyond the command line; its modules are loaded by the commands that need them. */
 export type Runtime = {
   log(level: string, role: string): Promise<Log>;
   start(role: Role, config: Config, log: Log): Promise<Served>;
-  openSession(config: Config, log: Log): Promise<Session>;
-  openKeys(config: Config, log: Log): Promise<Keys>;
-  openRetention(config: Config, log: Log): Promise<RetentionOperations>;
-  openReplay(config: Config, log: Log, doing: string): Promise<Operations & { close(): Promise<void> }>;
+  openApplication(config: Config, log: Log): Promise<Application>;
 };
 
-/** Works on the configured stores directly and closes them again. Only warnings are logged unless more is asked for. */
-export async function withSession<Result>(
-  { env, parts }: CommandContext,
+/** Works on the configured stores directly and closes them again. Logs warnings unless `LOG_LEVEL` is set. */
+export async function withApplication<Result>(
+  { env, runtime }: CommandContext,
   role: string,
-  work: (session: Session, config: Config) => Promise<Result>,
+  work: (application: Application, config: Config) => Promise<Result>,
 ): Promise<Result> {
   const config = configFrom(env);
-  const log = await parts.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', role);
-  const session = await parts.openSession(config, log);
+  const log = await runtime.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', role);
+  const application = await runtime.openApplication(config, log);
   try {
-    return await work(session, config);
+    return await work(application, config);
   } finally {
-    await session.close();
+    await application.close();
   }
 }
 
-/** As `withSession`, for what operators do with read models; `doing` is what another operator is told of it. */
-export async function withOperations<Result>(
-  { env, parts }: CommandContext,
+export const withSession = <Result>(
+  context: CommandContext,
+  role: string,
+  work: (session: Session, config: Config) => Promise<Result>,
+): Promise<Result> =>
+  withApplication(context, role, async (application, config) => work(await application.session(), config));
+
+/** Other operators see `doing` while it holds a lease. */
+export const withOperations = <Result>(
+  context: CommandContext,
   doing: string,
-  work: (replay: Operations) => Promise<Result>,
-): Promise<Result> {
-  const config = configFrom(env);
-  const log = await parts.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', 'replay');
-  const replay = await parts.openReplay(config, log, doing);
-  try {
-    return await work(replay);
-  } finally {
-    await replay.close();
-  }
-}
+  work: (operations: Operations) => Promise<Result>,
+): Promise<Result> =>
+  withApplication(context, 'replay', async (application) => work(await application.operations(doing)));
 
 /** The server on this machine that the configuration makes. */
 export function localUrl({ env }: CommandContext): string {

@@ -8,16 +8,12 @@ const context: CommandContext = {
   terminal: terminalOn(process.stdout, process.stderr),
   signal: untilStopped(process.env),
   exitCode: 0,
-  parts: {
+  runtime: {
     log: async (level, role) => (await import('../composition/process.ts')).openLog(level, role),
     start: async (role, config, log) =>
       (await import('../composition/roles.ts')).startRole(role, config, log),
-    openReplay: async (config, log, doing) =>
-      (await import('../composition/sessions.ts')).openOperations(config, log, doing),
-    openKeys: async (config, log) => (await import('../composition/sessions.ts')).openKeys(config, log),
-    openRetention: async (config, log) =>
-      (await import('../composition/retention.ts')).openRetention(config, log),
-    openSession: async (config, log) => (await import('../composition/sessions.ts')).openSession(config, log),
+    openApplication: async (config, log) =>
+      (await import('../composition/application.ts')).openApplication(config, log),
   },
 };
 

@@ -19,8 +19,8 @@ import { type Access, access } from '../http/access.ts';
 import { type CertificateFiles, certificateFiles, type HttpServer } from '../http/listener.ts';
 import { type RateLimits, rateLimits } from '../http/rate-limits.ts';
 import { httpServer } from '../http/server.ts';
+import { operationsOf } from './application.ts';
 import { services as s } from './services.ts';
-import { replayOf } from './sessions.ts';
 import { asRecordedThreads, operationThreads } from './worker-threads.ts';
 
 export type Api = {
@@ -67,7 +67,7 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
   const erase = await container.getAsync(s.erase);
   const retract = await container.getAsync(s.retract);
   const recorded = asRecordedThreads(config);
-  const replay = await replayOf(container, 'an operator by the API');
+  const replay = await operationsOf(container, 'an operator by the API');
   const tasks = operationThreads(config);
   const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
 

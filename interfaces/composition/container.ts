@@ -32,12 +32,22 @@ import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.
 import { embeddedEventStore, embeddedReadModels, embeddedTelemetryLog } from './embedded.ts';
 import { services as s } from './services.ts';
 
+export type ContainerOptions = {
+  /** The role under which it is traced, where an endpoint is configured. */
+  readonly traced?: string;
+  /** `false` in a thread whose process has migrated the read models already. */
+  readonly migrate?: boolean;
+};
+
 /**
- * The object graph for a configuration, its read models brought up to this release. Each port is chosen by itself:
- * the server its variable names, or the embedded file. With `traced`, a role, it is traced where that is configured.
- * `unbindAllAsync` closes what was opened.
+ * The object graph for a configuration, its read models migrated to this release. Each port is chosen by itself: the
+ * server that its variable names, or the embedded file. `unbindAllAsync` closes all that was opened.
  */
-export async function openContainer(config: Config, log: Log, traced?: string): Promise<Container> {
+export async function openContainer(
+  config: Config,
+  log: Log,
+  { traced, migrate = true }: ContainerOptions = {},
+): Promise<Container> {
   const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL, OTEL_EXPORTER_OTLP_ENDPOINT } = config;
   // Their clients are much of what there is to load, in each thread of a process that needs none of them.
   const servers = () => import('./distributed.ts');
@@ -57,7 +67,7 @@ export async function openContainer(config: Config, log: Log, traced?: string): 
     container.load(tracing(OTEL_EXPORTER_OTLP_ENDPOINT, traced, config, log));
   }
   try {
-    await migrateReadModels(container.get(s.database), Date.now());
+    if (migrate) await migrateReadModels(container.get(s.database), Date.now());
     return container;
   } catch (error) {
     await container.unbindAllAsync();

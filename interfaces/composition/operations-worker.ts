@@ -4,8 +4,8 @@ import type { BuildTask, Operations, WorkOptions } from '../../application/opera
 import type { Claimed } from '../../application/rebuild/rebuild.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { WorkerEndpoint } from '../../infrastructure/worker-channel.ts';
+import { openApplication } from './application.ts';
 import { lowerThreadPriority, openLog } from './process.ts';
-import { openOperations } from './sessions.ts';
 
 export type OperationTask =
   | BuildTask
@@ -25,8 +25,9 @@ thread.end();
 
 async function run(task: OperationTask): Promise<unknown> {
   const projection = 'projection' in task ? task.projection : 'telemetry';
-  const operations = await openOperations(config, log, `${task.do} of ${projection} by a server`);
+  const application = await openApplication(config, log, { migrate: false });
   try {
+    const operations = await application.operations(`${task.do} of ${projection} by a server`);
     const result = await perform(operations, task);
     if (task.do !== 'audit' && task.do !== 'digest') log.info({ task, done: result }, 'build ended');
     return result;
@@ -34,7 +35,7 @@ async function run(task: OperationTask): Promise<unknown> {
     log.warn({ task, err }, 'build or audit failed');
     throw err;
   } finally {
-    await operations.close();
+    await application.close();
   }
 }
 

@@ -13,7 +13,8 @@ export type Heartbeat = { readonly stalled: readonly string[] };
 const thread = new WorkerEndpoint<'metrics', string, Heartbeat>();
 const config = workerData as Config;
 lowerThreadPriority();
-const container = await openContainer(config, openLog(config.LOG_LEVEL, 'projector'), 'serve');
+const log = openLog(config.LOG_LEVEL, 'projector');
+const container = await openContainer(config, log, { traced: 'serve', migrate: false });
 const metrics = container.get(s.metrics);
 thread.serve(() => metrics.metrics());
 

@@ -1,12 +1,9 @@
 import type { Container } from 'inversify';
 import { type RetentionStatus, retentionStatus } from '../../application/operations/status.ts';
 import { pause } from '../../application/pause.ts';
-import type { Log } from '../../application/ports/system.ts';
 import { announcedMilliseconds, currentRetention } from '../../application/retention/policy.ts';
 import { type ErasingPorts, retentionPreview } from '../../application/retention/sweep.ts';
 import { type RetentionSweeper, retentionSweeper } from '../../application/retention/sweeper.ts';
-import type { Config } from '../../infrastructure/config/config.ts';
-import { openContainer } from './container.ts';
 import { leaseOwner } from './process.ts';
 import { services as s } from './services.ts';
 
@@ -64,18 +61,16 @@ export async function keepRetention(container: Container, signal: AbortSignal): 
   }
 }
 
-/** What operators do with retention, on the configured stores. */
 export type RetentionOperations = {
   status(): Promise<RetentionStatus>;
   /** Of the configured policy, as if it were in force. */
   preview(signal: AbortSignal): Promise<RetentionStatus['removed']>;
   /** Of the policy in force; resolves when nothing is left to remove. */
   sweep(signal: AbortSignal): Promise<RetentionStatus>;
-  close(): Promise<void>;
 };
 
-export async function openRetention(config: Config, log: Log): Promise<RetentionOperations> {
-  const container = await openContainer(config, log);
+export async function retentionOperations(container: Container): Promise<RetentionOperations> {
+  const config = await container.getAsync(s.config);
   const ports = await sweepPorts(container);
   const { records } = ports;
   const status = () => retentionStatus(records);
@@ -101,6 +96,5 @@ export async function openRetention(config: Config, log: Log): Promise<Retention
       await (await keeperOf(container, 'retention sweep')).once(signal);
       return status();
     },
-    close: () => container.unbindAllAsync(),
   };
 }

@@ -35,7 +35,7 @@ export function startRole(role: Role, config: Config, log: Log): Promise<Served>
 /** The HTTP API alone, one of any number; the projectors run elsewhere. */
 async function runApi(config: Config, log: Log): Promise<Served> {
   requireServers('api', config);
-  const container = await openContainer(config, log, 'api');
+  const container = await openContainer(config, log, { traced: 'api' });
   try {
     const api = await startApi(container);
     return {
@@ -56,7 +56,7 @@ async function runApi(config: Config, log: Log): Promise<Served> {
 async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Served> {
   requireServers(role, config);
   lowerThreadPriority();
-  const container = await openContainer(config, log, role);
+  const container = await openContainer(config, log, { traced: role });
   const stopped = new AbortController();
   try {
     const [ids, metrics, checks] = await Promise.all([
@@ -120,7 +120,7 @@ export type Served = {
 
 /** Every role in one process: the API here, the projectors in a thread of their own. */
 export async function serve(config: Config, log: Log): Promise<Served> {
-  const container = await openContainer(config, log, 'serve');
+  const container = await openContainer(config, log, { traced: 'serve' });
   const thread = projectorThread(config);
   try {
     measureThread(await container.getAsync(s.metrics), async () => (await thread.metrics()) !== undefined);

@@ -2,17 +2,16 @@ import { Writable } from 'node:stream';
 import type { CommandContext } from '../../interfaces/cli/command-context.ts';
 import { run } from '../../interfaces/cli/program.ts';
 import { terminalOn } from '../../interfaces/cli/terminal.ts';
+import { openApplication } from '../../interfaces/composition/application.ts';
 import { openLog } from '../../interfaces/composition/process.ts';
-import { openRetention } from '../../interfaces/composition/retention.ts';
 import { startRole } from '../../interfaces/composition/roles.ts';
-import { openKeys, openOperations, openSession } from '../../interfaces/composition/sessions.ts';
 
 export type Ran = { readonly code: number; readonly out: string; readonly err: string };
 
-/** Runs one command line in this process, on the real stores unless other parts are given. */
+/** Runs one command line in this process, on the real stores unless another runtime is given. */
 export async function runCli(
   args: readonly string[],
-  { env = {}, ...replaced }: Partial<Pick<CommandContext, 'env' | 'signal' | 'parts'>> = {},
+  { env = {}, ...replaced }: Partial<Pick<CommandContext, 'env' | 'signal' | 'runtime'>> = {},
 ): Promise<Ran> {
   const out = collector();
   const err = collector();
@@ -20,13 +19,10 @@ export async function runCli(
     env: { LOG_LEVEL: 'silent', ...env },
     terminal: terminalOn(out.stream, err.stream),
     signal: new AbortController().signal,
-    parts: {
+    runtime: {
       log: async (level, role) => openLog(level, role),
       start: startRole,
-      openSession,
-      openReplay: openOperations,
-      openKeys,
-      openRetention,
+      openApplication,
     },
     exitCode: 0,
     ...replaced,

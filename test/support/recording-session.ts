@@ -5,7 +5,7 @@ import type { DeviceCommand } from '../../domain/device.ts';
 import type { Reading } from '../../domain/telemetry.ts';
 import { uuidIds } from '../../infrastructure/identity.ts';
 import type { CommandContext } from '../../interfaces/cli/command-context.ts';
-import type { Session } from '../../interfaces/composition/sessions.ts';
+import type { Application, Session } from '../../interfaces/composition/application.ts';
 
 export type Recorded = {
   readonly registered: (DeviceCommand & { type: 'RegisterDevice' })[];
@@ -17,7 +17,8 @@ export type Recorded = {
 /** The application's side of a session, remembering what it was asked; devices called `off…` are suspended. */
 export function recordingSession(replaced: Partial<Session> = {}): {
   readonly recorded: Recorded;
-  readonly parts: CommandContext['parts'];
+  readonly session: Session;
+  readonly runtime: CommandContext['runtime'];
 } {
   const recorded: Recorded = { registered: [], batches: [], log: [] };
   const session = {
@@ -55,22 +56,26 @@ export function recordingSession(replaced: Partial<Session> = {}): {
     async catchUp() {
       recorded.log.push('caught up');
     },
+    ...replaced,
+  } as unknown as Session;
+  const application: Application = {
+    session: async () => session,
+    operations: async () => assert.fail('an import rebuilds nothing'),
+    retention: async () => assert.fail('an import does not change retention'),
+    keys: async () => assert.fail('an import needs no API keys'),
     async close() {
       recorded.log.push('closed');
     },
-    ...replaced,
-  } as unknown as Session;
+  };
   const silent = () => {};
   const log = { debug: silent, info: silent, warn: silent, error: silent };
   return {
     recorded,
-    parts: {
+    session,
+    runtime: {
       log: async () => log,
       start: async () => assert.fail('an import starts no server'),
-      openReplay: async () => assert.fail('an import rebuilds nothing'),
-      openRetention: async () => assert.fail('retention is no business of this command'),
-      openKeys: async () => assert.fail('API keys are no business of this command'),
-      openSession: async () => session,
+      openApplication: async () => application,
     },
   };
 }

@@ -1,9 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { type ApiKey, type Scope, scopes } from '../../../application/ports/api-keys.ts';
-import { configFrom } from '../../../infrastructure/config/config.ts';
-import type { Keys } from '../../composition/sessions.ts';
+import type { ApiKeyOperations } from '../../composition/application.ts';
 import { isoTimeForm, parseIsoTime } from '../../http/iso-time.ts';
-import { type CommandContext, jsonOption } from '../command-context.ts';
+import { type CommandContext, jsonOption, withApplication } from '../command-context.ts';
 import { exitCodesHelp, Refused } from '../exit-codes.ts';
 import { table } from '../terminal.ts';
 
@@ -58,7 +57,7 @@ export function keysCommand(program: Command, context: CommandContext): void {
       }),
   );
 
-  async function create(keys: Keys, { json, name, scopes, expires }: Asked & { json?: boolean }) {
+  async function create(keys: ApiKeyOperations, { json, name, scopes, expires }: Asked & { json?: boolean }) {
     const made = await keys.create({ name, scopes, expiresAt: expires ?? null });
     if (!made) throw new Refused(`there is or was a key ${name}, and a name is given once: take another`);
     const { key, secret } = made;
@@ -67,18 +66,8 @@ export function keysCommand(program: Command, context: CommandContext): void {
   }
 }
 
-async function withKeys({ env, parts }: CommandContext, work: (keys: Keys) => Promise<void>): Promise<void> {
-  const config = configFrom(env);
-  const keys = await parts.openKeys(
-    config,
-    await parts.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', 'keys'),
-  );
-  try {
-    await work(keys);
-  } finally {
-    await keys.close();
-  }
-}
+const withKeys = (context: CommandContext, work: (keys: ApiKeyOperations) => Promise<void>): Promise<void> =>
+  withApplication(context, 'keys', async (application) => work(await application.keys()));
 
 const shown = ({ name, scopes, createdAt, expiresAt, revokedAt }: ApiKey) => ({
   name,

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import type { RetentionStatus } from '../../../application/operations/status.ts';
-import { configFrom } from '../../../infrastructure/config/config.ts';
 import type { RetentionOperations } from '../../composition/retention.ts';
-import { type CommandContext, jsonOption } from '../command-context.ts';
+import { type CommandContext, jsonOption, withApplication } from '../command-context.ts';
 import { exitCodesHelp } from '../exit-codes.ts';
 import { count, table } from '../terminal.ts';
 
@@ -27,51 +26,51 @@ export function retentionCommand(program: Command, context: CommandContext): voi
   const add = (
     name: string,
     description: string,
-    work: (desk: RetentionOperations, options: Json) => Promise<void>,
+    work: (operations: RetentionOperations, options: Json) => Promise<void>,
   ) =>
     retention
       .command(name)
       .description(description)
       .addOption(jsonOption())
       .addHelpText('after', `\nExample:\n  fieldlog retention ${name}\n${exitCodesHelp}`)
-      .action((options: Json) => withDesk(context, (desk) => work(desk, options)));
+      .action((options: Json) => withRetention(context, (operations) => work(operations, options)));
 
   add(
     'show',
     'The policy in force, how far it has been applied and what it has removed',
-    async (desk, options) => {
-      const status = await desk.status();
+    async (operations, options) => {
+      const status = await operations.status();
       await answer(status, retentionText(status).trimStart() || 'Everything is kept for ever.\n', options);
     },
   );
 
-  add('preview', 'What the configured policy would remove now; removes nothing', async (desk, options) => {
-    const found = await desk.preview(context.signal);
-    await answer(found, removedText('would be removed', found), options);
-  });
+  add(
+    'preview',
+    'What the configured policy would remove now; removes nothing',
+    async (operations, options) => {
+      const found = await operations.preview(context.signal);
+      await answer(found, removedText('would be removed', found), options);
+    },
+  );
 
-  add('sweep', 'Remove now what the policy in force no longer keeps, and end', async (desk, options) => {
-    const status = await desk.sweep(context.signal);
-    await answer(status, retentionText(status).trimStart() || 'Everything is kept for ever.\n', options);
-  });
+  add(
+    'sweep',
+    'Remove now what the policy in force no longer keeps, and end',
+    async (operations, options) => {
+      const status = await operations.sweep(context.signal);
+      await answer(status, retentionText(status).trimStart() || 'Everything is kept for ever.\n', options);
+    },
+  );
 
   const answer = (value: unknown, text: string, { json }: Json) =>
     context.terminal.out(json ? `${JSON.stringify(value)}\n` : text);
 }
 
-async function withDesk(
-  { env, parts }: CommandContext,
-  work: (desk: RetentionOperations) => Promise<void>,
-): Promise<void> {
-  const config = configFrom(env);
-  const log = await parts.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', 'retention');
-  const desk = await parts.openRetention(config, log);
-  try {
-    await work(desk);
-  } finally {
-    await desk.close();
-  }
-}
+const withRetention = (
+  context: CommandContext,
+  work: (operations: RetentionOperations) => Promise<void>,
+): Promise<void> =>
+  withApplication(context, 'retention', async (application) => work(await application.retention()));
 
 const words = ['points', 'minutes', 'hours', 'days'] as const;
 

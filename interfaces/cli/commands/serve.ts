@@ -41,9 +41,12 @@ export function roleCommands(program: Command, context: CommandContext): void {
       .action(() => runUntilStopped(role as Role, context));
 }
 
-async function runUntilStopped(role: Role, { env, parts, terminal, signal }: CommandContext): Promise<void> {
+async function runUntilStopped(
+  role: Role,
+  { env, runtime, terminal, signal }: CommandContext,
+): Promise<void> {
   const config = configFrom(env);
-  const running = await parts.start(role, config, await parts.log(config.LOG_LEVEL, role));
+  const running = await runtime.start(role, config, await runtime.log(config.LOG_LEVEL, role));
   try {
     const what = role === 'serve' ? 'Fieldlog' : `Fieldlog ${role}`;
     await terminal.out(`${what}: ${running.url} (${describeStores(config)})\n`);

@@ -1,7 +1,7 @@
 import type { RefusalReason } from '../../../application/telemetry/ingest.ts';
 import { Rejection } from '../../../domain/decider.ts';
 import type { Reading } from '../../../domain/telemetry.ts';
-import type { Session } from '../../composition/sessions.ts';
+import type { Session } from '../../composition/application.ts';
 import { type ApiClient, ApiRefusal, sentPositions } from '../api-client.ts';
 import { Refused, ServerUnavailable } from '../exit-codes.ts';
 

@@ -6,9 +6,13 @@ import { DatabaseSync } from 'node:sqlite';
 import { type Scope, scopes } from '../../../application/ports/api-keys.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
+import {
+  type ApiKeyOperations,
+  type Application,
+  openApplication,
+} from '../../../interfaces/composition/application.ts';
 import { openLog } from '../../../interfaces/composition/process.ts';
 import { type Served, serve } from '../../../interfaces/composition/roles.ts';
-import { type Keys, openKeys } from '../../../interfaces/composition/sessions.ts';
 import { checkedClient } from '../../support/checked-client.ts';
 import { runCli } from '../../support/cli.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -33,7 +37,8 @@ const asked: readonly (readonly [form: RegExp, scope: Scope | 'public'])[] = [
 describe('Access to the API', function () {
   this.timeout(60_000);
   let folder: string;
-  let keys: Keys;
+  let application: Application;
+  let keys: ApiKeyOperations;
   let served: Served;
   let call: HttpClient;
   let admin: (method: string, path: string, sent?: Call) => ReturnType<HttpClient>;
@@ -43,7 +48,8 @@ describe('Access to the API', function () {
 
   before(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-access-'));
-    keys = await openKeys(configFrom(env()), log);
+    application = await openApplication(configFrom(env()), log);
+    keys = await application.keys();
     for (const scope of scopes) secrets.set(scope, await made(`only-${scope.replace(':', '-')}`, [scope]));
     secrets.set('all', await made('admin', scopes));
     served = await serve(configFrom(env()), log);
@@ -52,7 +58,7 @@ describe('Access to the API', function () {
   });
   after(async () => {
     await served?.close();
-    await keys?.close();
+    await application?.close();
     await rm(folder, { recursive: true });
   });
 

@@ -23,10 +23,10 @@ describe('fieldlog import', () => {
     args: readonly string[] = [],
     { name = 'history.csv', ...context }: { name?: string } & Parameters<typeof runCli>[1] = {},
   ) {
-    const { recorded, parts } = recordingSession();
+    const { recorded, runtime } = recordingSession();
     const file = path.join(folder, name);
     await writeFile(file, text);
-    const ran = await runCli(['import', file, '--json', ...args], { parts, ...context });
+    const ran = await runCli(['import', file, '--json', ...args], { runtime, ...context });
     const report = ran.out === '' ? undefined : JSON.parse(ran.out);
     return { ...ran, report, recorded, readings: recorded.batches.flat(), file };
   }
@@ -164,12 +164,12 @@ describe('fieldlog import', () => {
         { length: 30 },
         (_, i) => `2026-01-${String(i + 1).padStart(2, '0')},${i < 5 ? i : 'x'}`,
       );
-      const { recorded, parts } = recordingSession();
+      const { recorded, runtime } = recordingSession();
       const file = path.join(folder, 'many.csv');
       await writeFile(file, `time,temp\n${lines.join('\n')}`);
       const { code, out } = await runCli(
         ['import', file, '--device', 'a', '--metric', 'temp', '--show', '3'],
-        { parts },
+        { runtime },
       );
       assert.equal(code, 1);
       assert.equal(recorded.batches.flat().length, 5);
@@ -303,14 +303,14 @@ describe('fieldlog import', () => {
 
   it('that is told to stop says how far it came', async () => {
     const stop = new AbortController();
-    const { recorded, parts } = recordingSession();
-    const { ingest } = await parts.openSession({} as never, {} as never);
+    const { recorded, session } = recordingSession();
+    const { ingest, commands } = session;
     const stopping = recordingSession({
       async ingest(readings, context) {
         stop.abort(new Interrupted('SIGINT'));
         return ingest(readings, context);
       },
-      commands: (await parts.openSession({} as never, {} as never)).commands,
+      commands,
     });
     const file = path.join(folder, 'long.csv');
     const lines = Array.from(
@@ -319,7 +319,7 @@ describe('fieldlog import', () => {
     );
     await writeFile(file, `time,v\n${lines.join('\n')}`);
     const { code, out, err } = await runCli(['import', file, '--device', 'a', '--batch', '100'], {
-      parts: stopping.parts,
+      runtime: stopping.runtime,
       signal: stop.signal,
     });
     const sent = recorded.batches.flat().length;
@@ -332,8 +332,8 @@ describe('fieldlog import', () => {
 
   it('that meets a log it cannot write to says what is there already', async () => {
     let calls = 0;
-    const { recorded, parts } = recordingSession();
-    const { ingest, commands } = await parts.openSession({} as never, {} as never);
+    const { recorded, session } = recordingSession();
+    const { ingest, commands } = session;
     const failing = recordingSession({
       commands,
       async ingest(readings, context) {
@@ -345,7 +345,7 @@ describe('fieldlog import', () => {
     const file = path.join(folder, 'failing.csv');
     await writeFile(file, `time,v\n${Array.from({ length: 9 }, (_, i) => `2026-01-0${i + 1},1`).join('\n')}`);
     const { code, out, err } = await runCli(['import', file, '--device', 'a', '--batch', '2'], {
-      parts: failing.parts,
+      runtime: failing.runtime,
     });
     assert.equal(code, 3);
     assert.match(out, /^Stopped after 4 readings of 1 device/);

@@ -13,12 +13,38 @@ import type { ProjectionPipeline } from '../../application/rebuild/projection-pi
 import type { IngestTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { superviseProjectors } from '../workers/projector-supervisor.ts';
-import { openContainer } from './container.ts';
+import { type ContainerOptions, openContainer } from './container.ts';
 import { leaseOwner } from './process.ts';
 import { rebuildable, replayPorts, supervisedProjections } from './projectors.ts';
+import { type RetentionOperations, retentionOperations } from './retention.ts';
 import { services as s } from './services.ts';
 
-/** The application without its API, for commands that work on the configured stores directly. */
+/** The application on the configured stores, without a server. Each member is made when it is asked for. */
+export type Application = {
+  session(): Promise<Session>;
+  keys(): Promise<ApiKeyOperations>;
+  retention(): Promise<RetentionOperations>;
+  /** What operators do with read models; other operators see `doing` while it holds a lease. */
+  operations(doing: string): Promise<Operations>;
+  close(): Promise<void>;
+};
+
+export async function openApplication(
+  config: Config,
+  log: Log,
+  options: Pick<ContainerOptions, 'migrate'> = {},
+): Promise<Application> {
+  const container = await openContainer(config, log, options);
+  return {
+    session: () => openSession(container),
+    keys: () => apiKeyOperations(container),
+    retention: () => retentionOperations(container),
+    operations: (doing) => operationsOf(container, doing),
+    close: () => container.unbindAllAsync(),
+  };
+}
+
+/** Commands, ingest and queries, for commands that do without the API. */
 export type Session = {
   readonly commands: DeviceCommands;
   readonly ingest: IngestTelemetry;
@@ -29,13 +55,12 @@ export type Session = {
   readonly ids: Ids;
   /** Runs the projectors here until they have consumed all that is in the logs now. */
   catchUp(): Promise<void>;
-  close(): Promise<void>;
 };
 
-const farEnough = 24 * 3600 * 1000;
+/** A rebuild by another process may hold the projectors up for as long as it takes. */
+const catchUpTimeout = 24 * 3600 * 1000;
 
-export async function openSession(config: Config, log: Log): Promise<Session> {
-  const container = await openContainer(config, log);
+async function openSession(container: Container): Promise<Session> {
   const [commands, ingest, devices, progress, freshness, retention, ids] = await Promise.all([
     container.getAsync(s.commands),
     container.getAsync(s.ingest),
@@ -45,7 +70,6 @@ export async function openSession(config: Config, log: Log): Promise<Session> {
     container.getAsync(s.retentionRecords),
     container.getAsync(s.ids),
   ]);
-
   return {
     commands,
     ingest,
@@ -60,45 +84,42 @@ export async function openSession(config: Config, log: Log): Promise<Session> {
         await supervisedProjections(container, projectionNames),
         await container.getAsync(s.control),
         stopped.signal,
-        log,
+        await container.getAsync(s.log),
       );
       try {
-        for (const name of projectionNames) await freshness.waitFor([name], await endsOf(name), farEnough);
+        for (const name of projectionNames)
+          await freshness.waitFor([name], await logEnds(container, name), catchUpTimeout);
       } finally {
         stopped.abort();
         await running;
       }
     },
-    close: () => container.unbindAllAsync(),
   };
-
-  async function endsOf(name: ProjectionName) {
-    const source = sourceOf(name);
-    const events: EventSource<Positioned> =
-      source === 'devices'
-        ? await container.getAsync(s.deviceSource)
-        : await container.getAsync(s.telemetrySource);
-    return [...(await events.ends())]
-      .filter((end): end is [number, Position] => end[1] !== null)
-      .map(([partition, position]) => ({ source, partition, position }));
-  }
 }
 
-/** The API keys of the configured stores, for those who give them out. */
-export type Keys = {
-  /** `undefined` when a key has or had the name; otherwise the secret, which is told only now. */
+async function logEnds(container: Container, name: ProjectionName) {
+  const source = sourceOf(name);
+  const events: EventSource<Positioned> =
+    source === 'devices'
+      ? await container.getAsync(s.deviceSource)
+      : await container.getAsync(s.telemetrySource);
+  return [...(await events.ends())]
+    .filter((end): end is [number, Position] => end[1] !== null)
+    .map(([partition, position]) => ({ source, partition, position }));
+}
+
+export type ApiKeyOperations = {
+  /** `undefined` when a key has or had the name; otherwise the key with its secret, which is not stored. */
   create(
     asked: Pick<ApiKey, 'name' | 'scopes' | 'expiresAt'>,
   ): Promise<{ readonly key: ApiKey; readonly secret: string } | undefined>;
-  /** In order of name, with those that are good no more. */
+  /** Ordered by name, with those that are expired or revoked. */
   list(): Promise<readonly ApiKey[]>;
   /** `false` when there is no such key. */
   revoke(name: string): Promise<boolean>;
-  close(): Promise<void>;
 };
 
-export async function openKeys(config: Config, log: Log): Promise<Keys> {
-  const container = await openContainer(config, log);
+async function apiKeyOperations(container: Container): Promise<ApiKeyOperations> {
   const [keys, credentials, clock] = await Promise.all([
     container.getAsync(s.apiKeys),
     container.getAsync(s.credentials),
@@ -108,12 +129,11 @@ export async function openKeys(config: Config, log: Log): Promise<Keys> {
     create: (asked) => createKey(keys, credentials, clock, asked),
     list: () => keys.list(),
     revoke: (name) => keys.revoke(name, clock.now()),
-    close: () => container.unbindAllAsync(),
   };
 }
 
-/** What operators do, done by this process; `doing` is what another operator is told of it. */
-export async function replayOf(container: Container, doing: string): Promise<Operations> {
+/** Operations that this process performs; other operators see `doing` while it holds a lease. */
+export async function operationsOf(container: Container, doing: string): Promise<Operations> {
   const projections = await Promise.all(
     projectionNames.map(async (name) => [name, await rebuildable(container, name)] as const),
   );
@@ -131,14 +151,4 @@ export async function replayOf(container: Container, doing: string): Promise<Ope
     directory,
     leaseOwner(doing, ids.uuidV7()),
   );
-}
-
-/** The same on the configured stores, for commands that need no server. */
-export async function openOperations(
-  config: Config,
-  log: Log,
-  doing: string,
-): Promise<Operations & { close(): Promise<void> }> {
-  const container = await openContainer(config, log);
-  return { ...(await replayOf(container, doing)), close: () => container.unbindAllAsync() };
 }
