@@ -8,9 +8,12 @@ import path from 'node:path';
 import { bin, fieldlog } from '../../support/fieldlog-process.ts';
 import { ownEnvironment } from '../../support/own-environment.ts';
 
-const oldNode = `data:text/javascript,${encodeURIComponent(
-  'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.1.0" } });',
-)}`;
+/** Has Node take itself for one that is too old. */
+const oldNode = (change = '') =>
+  `data:text/javascript,${encodeURIComponent(
+    `${change}Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.1.0" } });`,
+  )}`;
+const replaces = { 'can replace itself': '', 'cannot replace itself': 'delete process.execve;' };
 
 describe('The fieldlog process', function () {
   this.timeout(60_000);
@@ -102,60 +105,61 @@ describe('The fieldlog process', function () {
     });
   });
 
-  describe('on a Node that is too old', () => {
-    let project: string;
-    let old: readonly string[];
+  for (const [ability, change] of Object.entries(replaces))
+    describe(`on a Node that is too old and ${ability}`, () => {
+      let project: string;
+      let old: readonly string[];
 
-    beforeEach(async () => {
-      project = await mkdtemp(path.join(folder, 'project-'));
-      await mkdir(path.join(project, 'interfaces/cli'), { recursive: true });
-      await mkdir(path.join(project, 'node_modules/.bin'), { recursive: true });
-      const copy = path.join(project, 'interfaces/cli/fieldlog.mjs');
-      await copyFile(bin, copy);
-      old = ['--import', oldNode, copy];
-    });
-
-    async function bringAlong(script: string): Promise<void> {
-      const node = path.join(project, 'node_modules/.bin/node');
-      await writeFile(node, `#!/bin/sh\n${script}\n`);
-      await chmod(node, 0o755);
-    }
-
-    it('says what to do when no newer one is there', () => {
-      const { status, stderr } = spawnSync(process.execPath, [...old, 'serve'], { encoding: 'utf8' });
-      assert.equal(status, 2);
-      assert.match(
-        stderr,
-        /^fieldlog: needs Node 24\.15 or newer and this is 20\.1\.0: run `npm ci` in .*\n$/,
-      );
-    });
-
-    it('says so too when the one that is there is not newer', async () => {
-      await bringAlong('echo v22.1.0');
-      assert.equal(spawnSync(process.execPath, [...old, 'serve']).status, 2);
-    });
-
-    it('hands over to the newer one with its arguments, its streams and its exit code', async () => {
-      await bringAlong('[ "$1" = --version ] && echo v24.15.0 && exit\nshift 3\necho "$@"\ncat\nexit 7');
-      const { status, stdout } = spawnSync(process.execPath, [...old, 'import', '-', 'a b'], {
-        encoding: 'utf8',
-        input: 'input',
+      beforeEach(async () => {
+        project = await mkdtemp(path.join(folder, 'project-'));
+        await mkdir(path.join(project, 'interfaces/cli'), { recursive: true });
+        await mkdir(path.join(project, 'node_modules/.bin'), { recursive: true });
+        const copy = path.join(project, 'interfaces/cli/fieldlog.mjs');
+        await copyFile(bin, copy);
+        old = ['--import', oldNode(change), copy];
       });
-      assert.deepEqual({ status, stdout }, { status: 7, stdout: 'import - a b\ninput' });
-    });
 
-    it('passes signals on', async () => {
-      await bringAlong(
-        '[ "$1" = --version ] && echo v24.15.0 && exit\ntrap "echo stopped; exit 5" TERM\necho ready\nfor i in $(seq 300); do sleep 0.1; done',
-      );
-      const child = spawn(process.execPath, [...old, 'serve'], { stdio: ['ignore', 'pipe', 'inherit'] });
-      let out = '';
-      child.stdout.on('data', (text) => {
-        out += text;
-        if (out === 'ready\n') child.kill('SIGTERM');
+      async function bringAlong(script: string): Promise<void> {
+        const node = path.join(project, 'node_modules/.bin/node');
+        await writeFile(node, `#!/bin/sh\n${script}\n`);
+        await chmod(node, 0o755);
+      }
+
+      it('says what to do when no newer one is there', () => {
+        const { status, stderr } = spawnSync(process.execPath, [...old, 'serve'], { encoding: 'utf8' });
+        assert.equal(status, 2);
+        assert.match(
+          stderr,
+          /^fieldlog: needs Node 24\.15 or newer and this is 20\.1\.0: run `npm ci` in .*\n$/,
+        );
       });
-      const [code] = await once(child, 'close');
-      assert.deepEqual({ code, out }, { code: 5, out: 'ready\nstopped\n' });
+
+      it('says so too when the one that is there is not newer', async () => {
+        await bringAlong('echo v22.1.0');
+        assert.equal(spawnSync(process.execPath, [...old, 'serve']).status, 2);
+      });
+
+      it('hands over to the newer one with its arguments, its streams and its exit code', async () => {
+        await bringAlong('[ "$1" = --version ] && echo v24.15.0 && exit\nshift 3\necho "$@"\ncat\nexit 7');
+        const { status, stdout } = spawnSync(process.execPath, [...old, 'import', '-', 'a b'], {
+          encoding: 'utf8',
+          input: 'input',
+        });
+        assert.deepEqual({ status, stdout }, { status: 7, stdout: 'import - a b\ninput' });
+      });
+
+      it('passes signals on', async () => {
+        await bringAlong(
+          '[ "$1" = --version ] && echo v24.15.0 && exit\ntrap "echo stopped; exit 5" TERM\necho ready\nfor i in $(seq 300); do sleep 0.1; done',
+        );
+        const child = spawn(process.execPath, [...old, 'serve'], { stdio: ['ignore', 'pipe', 'inherit'] });
+        let out = '';
+        child.stdout.on('data', (text) => {
+          out += text;
+          if (out === 'ready\n') child.kill('SIGTERM');
+        });
+        const [code] = await once(child, 'close');
+        assert.deepEqual({ code, out }, { code: 5, out: 'ready\nstopped\n' });
+      });
     });
-  });
 });
