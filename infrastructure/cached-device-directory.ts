@@ -8,6 +8,7 @@ import {
   type EventStore,
   EventStoreUnavailable,
   type RecordedEvent,
+  StreamDeleted,
 } from '../application/ports/event-store.ts';
 import { deviceStream } from '../domain/device.ts';
 
@@ -116,11 +117,17 @@ export class CachedDeviceDirectory implements DeviceDirectory {
   }
 
   async #load(deviceId: string): Promise<DirectoryEntry | undefined> {
-    const events = await readDevice(this.#eventStore, deviceId);
+    const events = await readDevice(this.#eventStore, deviceId).catch(deletedAsMissing);
     const device = foldState(events, this.#registry);
     if (device.status === 'unregistered') return undefined;
     const { status, tokenHash } = device;
     const types = typesOf(events, this.#registry);
     return tokenHash === undefined ? { status, types } : { status, types, tokenHash };
   }
+}
+
+/** Readings of a device whose stream is gone are refused as those of one that never was; others are not held up by it. */
+function deletedAsMissing(error: unknown): readonly RecordedEvent[] {
+  if (error instanceof StreamDeleted) return [];
+  throw error;
 }

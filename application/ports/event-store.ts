@@ -34,13 +34,14 @@ export type ExpectedRevision = number | 'none';
 
 /** Keeps each stream's events in order and refuses to fork a stream. */
 export interface EventStore {
-  /** The stream's events in order, `[]` when it does not exist. Throws `EventStoreUnavailable`. */
+  /** The stream's events in order, `[]` when it does not exist. Throws `EventStoreUnavailable`, `StreamDeleted`. */
   read(stream: string): Promise<readonly RecordedEvent[]>;
 
   /**
    * Atomic, and on disk before it resolves, with the events as recorded in the stream. Appending
    * the same event ids at the same expected revision again changes nothing and answers the same. Throws
-   * `RevisionConflict` when the stream is elsewhere, `EventStoreUnavailable` when the outcome cannot be learnt.
+   * `RevisionConflict` when the stream is elsewhere, `EventStoreUnavailable` when the outcome cannot be learnt,
+   * `AppendTooLarge`, `StreamDeleted`.
    *
    * `ids` may be `unused` when no call before this one can have appended events with these ids: a store that cannot
    * tell an append from a repeated one then need not look at what is stored.
@@ -57,7 +58,7 @@ export interface EventStore {
 export interface EventEraser {
   /**
    * Leaves of the events before `revision` nothing that is personal, or nothing at all, and leaves those from it on as
-   * they are. May be called again. Throws `EventStoreUnavailable`.
+   * they are. May be called again. Throws `EventStoreUnavailable`, `StreamDeleted`.
    */
   eraseBefore(stream: string, revision: number): Promise<void>;
 }
@@ -75,4 +76,34 @@ export class RevisionConflict extends Error {
 /** The store cannot be reached or did not answer in time; the same call may be made again. */
 export class EventStoreUnavailable extends Error {
   override readonly name = 'EventStoreUnavailable';
+  /** What an operator has to mend, without addresses or secrets; nothing for an outage that may pass by itself. */
+  readonly reason: string | undefined;
+
+  constructor(message: string, { reason, ...options }: ErrorOptions & { readonly reason?: string } = {}) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+/** An append is larger than the store takes; nothing of it is stored. */
+export class AppendTooLarge extends Error {
+  override readonly name = 'AppendTooLarge';
+  /** Bytes. */
+  readonly limit: number;
+
+  constructor(limit: number, options?: ErrorOptions) {
+    super(`The events are larger than the event store takes at once, ${limit} bytes`, options);
+    this.limit = limit;
+  }
+}
+
+/** Somebody has deleted the stream in the store itself, for good: it cannot be read, nor appended to ever again. */
+export class StreamDeleted extends Error {
+  override readonly name = 'StreamDeleted';
+  readonly stream: string;
+
+  constructor(stream: string, options?: ErrorOptions) {
+    super(`Stream ${stream} was deleted in the event store for good`, options);
+    this.stream = stream;
+  }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventStoreDBClient } from '@eventstore/db-client';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
+import { type CallSubject, Failures, isOfTheClient, kindOf } from './errors.ts';
 
 export type ConnectionOptions = {
   /** Milliseconds without an answer after which a call is given up. */
@@ -24,6 +25,7 @@ type Call<T> = (client: EventStoreDBClient, ticket: Ticket) => Promise<T>;
 export class EventStoreDbConnection {
   readonly deadlineMs: number;
   readonly longestPauseMs: number;
+  readonly failures: Failures;
   readonly #url: string;
   readonly #patienceMs: number;
   readonly #closing = new AbortController();
@@ -36,6 +38,7 @@ export class EventStoreDbConnection {
     { deadlineMs = 5_000, patienceMs = 10_000, longestPauseMs = 5_000 }: ConnectionOptions = {},
   ) {
     this.#url = url;
+    this.failures = new Failures(url);
     this.deadlineMs = deadlineMs;
     this.longestPauseMs = longestPauseMs;
     this.#patienceMs = patienceMs;
@@ -54,8 +57,11 @@ export class EventStoreDbConnection {
     return this.#client;
   }
 
-  /** Makes the call. Throws `EventStoreUnavailable` when nothing is known of its outcome. */
-  async once<T>(call: Call<T>): Promise<T> {
+  /**
+   * Makes the call. Throws `EventStoreUnavailable` when nothing is known of its outcome, and whatever else the failure
+   * of a call is to the ports.
+   */
+  async once<T>(call: Call<T>, subject: CallSubject): Promise<T> {
     if (this.closed.aborted) throw new EventStoreUnavailable(this.closed.reason.message);
     const client = this.client;
     const ending = new AbortController();
@@ -71,8 +77,11 @@ export class EventStoreDbConnection {
     try {
       return await Promise.race([call(client, ticket), ended.promise]);
     } catch (error) {
-      if (signal.aborted) this.abandon(client);
-      if (!signal.aborted && !isPassing(error)) throw error;
+      if (!signal.aborted) {
+        if (isOfTheClient(error)) this.abandon(client);
+        throw this.failures.translated(error, subject);
+      }
+      this.abandon(client);
       throw new EventStoreUnavailable(`The event store does not answer: ${(error as Error).message}`, {
         cause: error,
       });
@@ -82,18 +91,22 @@ export class EventStoreDbConnection {
     }
   }
 
-  /** Makes the call again and again until something is known of its outcome, so it must bear being repeated. */
-  async persistently<T>(call: Call<T>): Promise<T> {
+  /**
+   * Makes the call again and again until something is known of its outcome, so it must bear being repeated. What an
+   * operator has to mend is not waited for.
+   */
+  async persistently<T>(call: Call<T>, subject: CallSubject): Promise<T> {
     const givenUpAt = performance.now() + this.#patienceMs;
     for (let failures = 1; ; failures += 1) {
       try {
-        return await this.once(call);
+        return await this.once(call, subject);
       } catch (error) {
+        const mayPass = error instanceof EventStoreUnavailable && error.reason === undefined;
+        if (this.closed.aborted || !mayPass) throw error;
         // The client has gone to the leader that it was sent to; only an election takes longer than that.
-        const isSentOn = failures <= 2 && isNotLeader((error as Error).cause);
+        const isSentOn = failures <= 2 && kindOf(error.cause) === 'not-leader';
         const pause = isSentOn ? 0 : pauseAfter(failures, this.longestPauseMs);
-        const isLast = this.closed.aborted || performance.now() + pause > givenUpAt;
-        if (isLast || !(error instanceof EventStoreUnavailable)) throw error;
+        if (performance.now() + pause > givenUpAt) throw error;
         await delay(pause);
       }
     }
@@ -136,8 +149,25 @@ export class EventStoreDbConnection {
  */
 function newClient(url: string): EventStoreDBClient {
   const client = EventStoreDBClient.connectionString(url.replace(/^kurrentdb/, 'esdb'));
-  Object.assign(client, { supports: async () => false });
+  // biome-ignore lint/complexity/useLiteralKeys: private, and the only way to every channel
+  const createChannel: () => Promise<Closable> = client['createChannel'];
+  Object.assign(client, {
+    supports: async () => false,
+    createChannel: async () => closingLate(await createChannel()),
+  });
   return client;
+}
+
+type Closable = { close(): void };
+
+/**
+ * A call that has its channel already, and is yet to be made on it, must not find it closed: an append would fail in a
+ * promise that nobody holds, which ends the process, and never be answered. Such calls are made before the next turn.
+ */
+function closingLate<Channel extends Closable>(channel: Channel): Channel {
+  const close = channel.close.bind(channel);
+  channel.close = () => void setImmediate(close);
+  return channel;
 }
 
 /** The client has no way to close what it opened; left open, it holds the connection for half an hour. */
@@ -151,22 +181,6 @@ const closedInTime = () => undefined;
 
 /** Opening is what failed, so there is nothing to close. */
 const neverOpened = () => undefined;
-
-const grpc = { CANCELLED: 1, UNKNOWN: 2, DEADLINE_EXCEEDED: 4, ABORTED: 10, INTERNAL: 13, UNAVAILABLE: 14 };
-const passingCodes: ReadonlySet<unknown> = new Set(Object.values(grpc));
-
-/**
- * Whether the same call may do later: what the network, a restarting server or a changing leader answers. Told by
- * the gRPC code, as a first connect fails with gRPC's own error and only later calls with one of the client's.
- */
-export function isPassing(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const { code } = error as { code?: unknown };
-  return passingCodes.has(code) || isNotLeader(error) || error.message.startsWith('Failed to discover');
-}
-
-const isNotLeader = (error: unknown): boolean =>
-  (error as { type?: unknown } | undefined)?.type === 'not-leader';
 
 const firstMs = 100;
 

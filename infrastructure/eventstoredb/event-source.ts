@@ -30,6 +30,7 @@ export type SourceOptions = {
 
 // The store has one log of all events; the streams of devices are picked from it as one partition.
 const partition = 0;
+const allEvents = { doing: 'read', stream: '$all' } as const;
 const countLimit = 10_000;
 const consumerAttempts = 5;
 
@@ -60,9 +61,11 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     const signal = AbortSignal.any([options.signal, this.#connection.closed]);
     let failures = 0;
     let faults = 0;
+    let reported: string | undefined;
     const consumed = () => {
       failures = 0;
       faults = 0;
+      reported = undefined;
     };
     while (!signal.aborted) {
       try {
@@ -75,10 +78,15 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
           if (faults === consumerAttempts) throw error.cause;
         }
         const pauseMs = Math.round(pauseAfter(failures, this.#connection.longestPauseMs));
-        this.#log.warn(
-          { err: error, failures, pauseMs },
+        const err =
+          error instanceof ConsumerFailure ? error : this.#connection.failures.translated(error, allEvents);
+        // An outage is one line, however often it is tried to get over it.
+        const { message } = err as Error;
+        this.#log[message === reported ? 'debug' : 'warn'](
+          { err, failures, pauseMs },
           'reading device events was interrupted, reading on',
         );
+        reported = message;
         await delay(pauseMs, undefined, { signal }).catch(stopped);
       }
     }
@@ -91,18 +99,20 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
   async ends(): Promise<ReadonlyMap<number, Position | null>> {
     const known = this.#searched;
     let newest: Position | undefined;
-    const last = await this.#connection.once((client, { signal, progress }) =>
-      reading(client.readAll({ direction: BACKWARDS, fromPosition: END }), signal, async (events) => {
-        for await (const { event } of events) {
-          progress();
-          if (!event) continue;
-          const position = toPosition(event.position);
-          newest ??= position;
-          if (known && comparePositions(position, known.upTo) <= 0) return known.last;
-          if (event.streamId.startsWith(this.#prefix)) return position;
-        }
-        return null;
-      }),
+    const last = await this.#connection.once(
+      (client, { signal, progress }) =>
+        reading(client.readAll({ direction: BACKWARDS, fromPosition: END }), signal, async (events) => {
+          for await (const { event } of events) {
+            progress();
+            if (!event) continue;
+            const position = toPosition(event.position);
+            newest ??= position;
+            if (known && comparePositions(position, known.upTo) <= 0) return known.last;
+            if (event.streamId.startsWith(this.#prefix)) return position;
+          }
+          return null;
+        }),
+      allEvents,
     );
     if (newest !== undefined) this.#searched = { upTo: newest, last };
     return new Map([[partition, last]]);
@@ -120,17 +130,19 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
   async countAfter(_partition: number, position: Position | null): Promise<number> {
     const end = (await this.ends()).get(partition) ?? null;
     if (comparePositions(position, end) >= 0) return 0;
-    return this.#connection.once((client, { signal, progress }) =>
-      reading(this.#subscribe(client, position, progress), signal, async (events) => {
-        let count = 0;
-        for await (const { event } of events) {
-          progress();
-          if (!event) continue;
-          count += 1;
-          if (count === countLimit || comparePositions(toPosition(event.position), end) >= 0) break;
-        }
-        return count;
-      }),
+    return this.#connection.once(
+      (client, { signal, progress }) =>
+        reading(this.#subscribe(client, position, progress), signal, async (events) => {
+          let count = 0;
+          for await (const { event } of events) {
+            progress();
+            if (!event) continue;
+            count += 1;
+            if (count === countLimit || comparePositions(toPosition(event.position), end) >= 0) break;
+          }
+          return count;
+        }),
+      allEvents,
     );
   }
 

@@ -34,7 +34,10 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
   }
 
   read(stream: string): Promise<readonly RecordedEvent[]> {
-    return this.#connection.persistently((client, ticket) => readStream(client, stream, ticket));
+    return this.#connection.persistently((client, ticket) => readStream(client, stream, ticket), {
+      doing: 'read',
+      stream,
+    });
   }
 
   async append(
@@ -50,7 +53,7 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
 
     // An attempt whose outcome is unknown is simply made again: with the same ids at the same revision the server
     // takes it for the same append.
-    return this.#connection.persistently(async (client, ticket) => {
+    const attempt: Attempt = async (client, ticket) => {
       attempts += 1;
       const { success, position, nextExpectedRevision } = await client
         .appendToStream(stream, proposed, { expectedRevision, ...atLeader, deadline: ticket.deadlineMs })
@@ -66,25 +69,34 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
       if (appended.length < events.length)
         throw new EventStoreUnavailable(`Stream ${stream} does not show yet what was appended to it`);
       return appended;
-    });
+    };
+    return this.#connection.persistently(attempt, { doing: 'append to', stream });
   }
 
   /** Nobody reads the stream's events before it from now on; the server's next scavenge takes them off the disk. */
   async eraseBefore(stream: string, revision: number): Promise<void> {
-    await this.#connection.persistently((client, ticket) =>
-      client.setStreamMetadata(
-        stream,
-        { truncateBefore: revision },
-        { ...atLeader, deadline: ticket.deadlineMs },
-      ),
+    await this.#connection.persistently(
+      (client, ticket) =>
+        client.setStreamMetadata(
+          stream,
+          { truncateBefore: revision },
+          { ...atLeader, deadline: ticket.deadlineMs },
+        ),
+      { doing: 'set the metadata of', stream },
     );
   }
 
   /** Throws `EventStoreUnavailable` when the store cannot be read now. */
   async check(): Promise<void> {
-    await this.#connection.once((client, ticket) => readStream(client, 'fieldlog-readiness', ticket, 0n, 1));
+    const stream = 'fieldlog-readiness';
+    await this.#connection.once((client, ticket) => readStream(client, stream, ticket, 0n, 1), {
+      doing: 'read',
+      stream,
+    });
   }
 }
+
+type Attempt = (client: EventStoreDBClient, ticket: Ticket) => Promise<readonly RecordedEvent[]>;
 
 async function readStream(
   client: EventStoreDBClient,

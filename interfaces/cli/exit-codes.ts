@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
+import { AppendTooLarge, EventStoreUnavailable, StreamDeleted } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
@@ -46,7 +46,10 @@ export class Interrupted extends Error {
 }
 
 const kinds = [
-  [exitCodes.refused, [Refused, Rejection, ReplayRefused, RebuildUnderWay, PoisonEvent]],
+  [
+    exitCodes.refused,
+    [Refused, Rejection, ReplayRefused, RebuildUnderWay, PoisonEvent, AppendTooLarge, StreamDeleted],
+  ],
   [exitCodes.usage, [UsageError, StartupError]],
   [
     exitCodes.unavailable,

@@ -47,7 +47,12 @@ export function deviceCommandRoutes(
         registeredDevice,
       ),
     },
-    problems: ['device-already-registered', 'idempotency-key-reused', 'concurrent-changes'],
+    problems: [
+      'device-already-registered',
+      'device-stream-deleted',
+      'idempotency-key-reused',
+      'concurrent-changes',
+    ],
     async handle({ body, headers, context }) {
       const { deviceId, command, secret } = registrationOf(
         body,
@@ -79,7 +84,13 @@ export function deviceCommandRoutes(
     responses: {
       200: deviceAnswer('The device, and its token.', {}, positionedDevice.extend({ token: deviceToken })),
     },
-    problems: ['device-not-registered', 'device-decommissioned', 'stale-revision', 'concurrent-changes'],
+    problems: [
+      'device-not-registered',
+      'device-decommissioned',
+      'device-stream-deleted',
+      'stale-revision',
+      'concurrent-changes',
+    ],
     async handle({ params: { deviceId }, headers, context }) {
       const { secret, hash } = credentials.issue('device', deviceId);
       const command = { type: 'IssueDeviceToken', deviceId, tokenHash: hash } as const;
@@ -102,7 +113,13 @@ export function deviceCommandRoutes(
     headers: commandHeaders,
     body: json(erasure),
     responses: { 200: deviceAnswer('What is left of the device.') },
-    problems: ['device-not-registered', 'stale-revision', 'idempotency-key-reused', 'concurrent-changes'],
+    problems: [
+      'device-not-registered',
+      'device-stream-deleted',
+      'stale-revision',
+      'idempotency-key-reused',
+      'concurrent-changes',
+    ],
     handle: async ({ params, body, headers, context }) =>
       respondWithDevice(await erase(params.deviceId, body.reason, contextOfCommand(context, headers))),
   });
@@ -171,6 +188,7 @@ export function deviceCommandRoutes(
       problems: [
         'device-not-registered',
         'device-decommissioned',
+        'device-stream-deleted',
         'stale-revision',
         'idempotency-key-reused',
         'concurrent-changes',

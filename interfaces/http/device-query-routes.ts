@@ -71,7 +71,7 @@ export function deviceQueryRoutes(
         200: deviceAnswer('The device.', consistencyHeaders),
         304: { description: 'The device still has the given `ETag`.' },
       },
-      problems: ['device-not-registered'],
+      problems: ['device-not-registered', 'device-stream-deleted'],
       async handle({ params: { deviceId }, query, headers }) {
         const found = await history.deviceAt(deviceId, query.at ?? 'now');
         if (!found) throw notRegistered(deviceId, query.at ? ' at that moment' : '');

@@ -1,6 +1,11 @@
 import type { ErrorRequestHandler, Response } from 'express';
 import { IdempotencyKeyReused, StaleRevision } from '../../application/devices/device-commands.ts';
-import { EventStoreUnavailable, RevisionConflict } from '../../application/ports/event-store.ts';
+import {
+  AppendTooLarge,
+  EventStoreUnavailable,
+  RevisionConflict,
+  StreamDeleted,
+} from '../../application/ports/event-store.ts';
 import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Log } from '../../application/ports/system.ts';
@@ -32,6 +37,7 @@ export const problemKinds = {
   'rebuild-under-way': { status: 409, title: 'The projection is already being rebuilt' },
   'history-expired': { status: 409, title: 'Part of the history has expired from the log' },
   'replay-refused': { status: 409, title: 'Operation not possible in the current state' },
+  'device-stream-deleted': { status: 410, title: 'The events of the device were deleted in the event store' },
   'stale-revision': { status: 412, title: 'The device has been changed since that revision' },
   'body-too-large': { status: 413, title: 'The request body is too large' },
   'too-many-items': { status: 413, title: 'The request body has too many items' },
@@ -125,6 +131,9 @@ export function problemOf(error: unknown): HttpProblem {
   if (error instanceof TelemetryLogUnavailable)
     return unavailable('The telemetry log', Math.ceil(error.retryAfter));
   if (error instanceof EventStoreUnavailable) return unavailable('The event store', 1);
+  if (error instanceof StreamDeleted) return new HttpProblem('device-stream-deleted', error.message);
+  if (error instanceof AppendTooLarge)
+    return new HttpProblem('body-too-large', error.message, { members: { limit: error.limit } });
   if (error instanceof ReadModelsUnavailable) return unavailable('The read model', 1);
   if (error instanceof URIError)
     return invalidRequest([{ in: 'path', path: '', detail: 'must be valid percent-encoding of UTF-8' }]);

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { StaleRevision } from '../../../application/devices/device-commands.ts';
-import { EventStoreUnavailable, RevisionConflict } from '../../../application/ports/event-store.ts';
+import {
+  AppendTooLarge,
+  EventStoreUnavailable,
+  RevisionConflict,
+  StreamDeleted,
+} from '../../../application/ports/event-store.ts';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
 import { NotYetProjected } from '../../../application/progress.ts';
@@ -101,6 +106,21 @@ describe('HTTP problems', () => {
     const contended = await served({ commands: { handle: fails(new RevisionConflict('device-d-1')) } });
     const refused = await contended.call('POST', '/api/v1/devices', { json: device });
     assert.deepEqual([refused.status, refused.json.type], [409, `${problemTypes}concurrent-changes`]);
+  });
+
+  it('say what the event store does not take, and what it no longer has', async () => {
+    const large = await served({ commands: { handle: fails(new AppendTooLarge(1_048_576)) } });
+    const refused = await large.call('POST', '/api/v1/devices', { json: device });
+    assert.deepEqual([refused.status, refused.json.limit], [413, 1_048_576]);
+    assert.match(refused.json.detail, /1048576 bytes/);
+
+    const gone = fails(new StreamDeleted('device-d-1'));
+    const { call } = await served({ commands: { handle: gone }, history: { deviceAt: gone } });
+    for (const answer of [
+      await call('PATCH', '/api/v1/devices/d-1', { json: { name: 'Two' } }),
+      await call('GET', '/api/v1/devices/d-1'),
+    ])
+      assert.deepEqual([answer.status, answer.json.type], [410, `${problemTypes}device-stream-deleted`]);
   });
 
   it('say nothing of what broke inside, which the log does, once, with the stack', async () => {
