@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 /** Counts how often kafkajs tries to reach a broker that is not there. */
 const attempts = async (env: Record<string, string>) => {
   const script = `
-    import { kafkaClient } from './infrastructure/kafka/kafka-client.ts';
+    import { kafkaClient } from './infrastructure/kafka/client.ts';
     let attempts = 0;
     const debug = ({ detail }) => { attempts += /Failed to connect/.test(detail) ? 1 : 0; };
     const admin = kafkaClient({ brokers: ['127.0.0.1:1'] }, { debug }).admin();
