@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { anyJson, anyName, anyQuery, anySegment, mangled } from '../support/any-input.ts';
 import type { Call, Reply } from '../support/http-client.ts';
+import { runs } from '../support/runs.ts';
 import type { HttpSubject } from './http.contract.ts';
 
 /** Every field of every call may be anything at all: the answer is what it deserves, and never a failure. */
@@ -16,7 +17,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
   };
   const reading = { deviceId: `"${id}"`, timestamp: '"2026-01-01T00:00:00Z"', metrics: '{"temp":1}' };
 
-  describe('any input at all', () => {
+  describe(`any input at all, in ${runs(2700)} requests`, () => {
     /** Either a success that the input deserved, or a problem that says what is wrong and where. */
     async function answers(method: string, path: string, sent: Call = {}): Promise<Reply> {
       const answer = await call(method, path, sent);
@@ -49,7 +50,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
         fc.asyncProperty(mangled(registration), async ({ field, text }) =>
           namesField(await answers('POST', '/api/v1/devices', { body: text }), field),
         ),
-        { numRuns: 300 },
+        { numRuns: runs(300) },
       ));
 
     it('to change, suspend, reinstate or decommission one', () => {
@@ -68,7 +69,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
         fc.asyncProperty(mangledCall, async ({ method, action, field, text }) =>
           namesField(await answers(method, `${address}${action}`, { body: text }), field),
         ),
-        { numRuns: 200 },
+        { numRuns: runs(200) },
       );
     });
 
@@ -90,7 +91,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
             );
           },
         ),
-        { numRuns: 100 },
+        { numRuns: runs(100) },
       ));
 
     it('to send readings', () =>
@@ -100,7 +101,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
           if (!inArray) namesField(answer, field);
           else if (answer.status === 400) assert.ok(answer.json.errors[0].path.startsWith('/0'), answer.text);
         }),
-        { numRuns: 500 },
+        { numRuns: runs(500) },
       ));
 
     it('as names and values of metrics', () =>
@@ -109,7 +110,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
           const body = `{"deviceId":"${id}","metrics":{${JSON.stringify(metric)}:${json}}}`;
           namesField(await answers('POST', '/api/v1/telemetry', { body }), 'metrics');
         }),
-        { numRuns: 300 },
+        { numRuns: runs(300) },
       ));
 
     it('as a whole body, of any bytes', () =>
@@ -132,7 +133,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
             assert.ok(status >= 400 || status === 200, String(status));
           },
         ),
-        { numRuns: 300 },
+        { numRuns: runs(300) },
       ));
 
     it('as parameters of a query', () =>
@@ -145,7 +146,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
           anyQuery,
           async (path, query) => void (await answers('GET', `${path}?${query}`)),
         ),
-        { numRuns: 600 },
+        { numRuns: runs(600) },
       ));
 
     it('as a part of an address', () =>
@@ -158,7 +159,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
             await answers(method, `/api/v1/devices/${id}${rest}`);
           },
         ),
-        { numRuns: 200 },
+        { numRuns: runs(200) },
       ));
 
     it('as headers', () =>
@@ -186,7 +187,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
             await answers(method, path, { headers: { [header]: text }, ...body });
           },
         ),
-        { numRuns: 200 },
+        { numRuns: runs(200) },
       ));
   });
 }
