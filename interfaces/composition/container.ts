@@ -6,7 +6,6 @@ import { deviceHistory } from '../../application/devices/device-stream.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { progressReader } from '../../application/progress.ts';
 import { currentRetention } from '../../application/retention/policy.ts';
-import { telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import { telemetryBuckets } from '../../application/telemetry/buckets.ts';
 import { ingestTelemetry, retractTelemetry } from '../../application/telemetry/ingest.ts';
 import { CachedDeviceDirectory } from '../../infrastructure/cached-device-directory.ts';
@@ -134,12 +133,6 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
       s.registry,
       s.ids,
       s.clock,
-    ]);
-    bind(s.asRecorded).toResolvedValue(telemetryAsRecorded, [
-      s.telemetrySource,
-      s.registry,
-      s.ids,
-      s.directory,
     ]);
     bind(s.calendar).toDynamicValue(() => luxonCalendar());
     bind(s.buckets).toResolvedValue(telemetryBuckets, [s.telemetryQueries, s.calendar]);

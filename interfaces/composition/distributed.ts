@@ -57,10 +57,40 @@ function connectionTo(url: string): EventStoreDbConnection {
   }
 }
 
+function kafkaClients(brokers: string, config: Config, log: Log): () => Kafka {
+  const security = kafkaSecurity(config);
+  return () => kafkaClient({ brokers: brokers.split(','), ...security }, log);
+}
+
+const kafkaTelemetrySource = (
+  newClient: () => Kafka,
+  reader: KafkaTopicReader,
+  { CONCURRENCY, BATCH_SIZE }: Config,
+  log: Log,
+): KafkaTelemetrySource =>
+  new KafkaTelemetrySource(
+    newClient,
+    reader,
+    { concurrency: CONCURRENCY, batchSize: BATCH_SIZE, sessionTimeout: 10_000, stallAfter: 30_000 },
+    log,
+  );
+
+/** The telemetry log alone, of a topic that is there already. */
+export function openKafkaSource(brokers: string, config: Config, log: Log) {
+  const newClient = kafkaClients(brokers, config, log);
+  const reader = new KafkaTopicReader(newClient(), config.KAFKA_TOPIC);
+  return { source: kafkaTelemetrySource(newClient, reader, config, log), close: () => reader.close() };
+}
+
+/** The event store alone. */
+export function openEventStoreDb(url: string) {
+  const connection = connectionTo(url);
+  return { store: new EventStoreDbEventStore(connection), close: () => connection.close() };
+}
+
 export const kafka = (brokers: string, config: Config, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
-    const security = kafkaSecurity(config);
-    const newClient = () => kafkaClient({ brokers: brokers.split(','), ...security }, log);
+    const newClient = kafkaClients(brokers, config, log);
     const topic = {
       topic: config.KAFKA_TOPIC,
       partitions: config.KAFKA_PARTITIONS,
@@ -106,18 +136,7 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
       [telemetryLogId, s.metrics],
     );
     bind(s.telemetrySource).toResolvedValue(
-      (reader) =>
-        new KafkaTelemetrySource(
-          newClient,
-          reader,
-          {
-            concurrency: config.CONCURRENCY,
-            batchSize: config.BATCH_SIZE,
-            sessionTimeout: 10_000,
-            stallAfter: 30_000,
-          },
-          log,
-        ),
+      (reader) => kafkaTelemetrySource(newClient, reader, config, log),
       [readerId],
     );
     bind(s.check).toResolvedValue(

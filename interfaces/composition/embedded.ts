@@ -14,11 +14,17 @@ const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
 const eventStoreId = own<SqliteEventStore>('SqliteEventStore');
 const telemetryLogId = own<SqliteTelemetryLog>('SqliteTelemetryLog');
 
+export const openEventFile = ({ DATA_DIR }: Config): SqliteEventStore =>
+  new SqliteEventStore(dataFiles(DATA_DIR).events);
+
+export const openTelemetryFile = ({ DATA_DIR, BATCH_SIZE }: Config) =>
+  sqliteTelemetrySource(dataFiles(DATA_DIR).telemetry, { batchEvents: BATCH_SIZE });
+
 export const embeddedEventStore = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
     const { events } = dataFiles(config.DATA_DIR);
     bind(eventStoreId)
-      .toDynamicValue(() => new SqliteEventStore(events))
+      .toDynamicValue(() => openEventFile(config))
       .onDeactivation(closeOnDeactivation);
     bind(s.eventStore).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.eventEraser).toResolvedValue((store) => store, [eventStoreId]);
@@ -51,7 +57,7 @@ export const embeddedTelemetryLog = (config: Config): ContainerModule =>
       [telemetryLogId, s.freshness, s.clock, s.log],
     );
     bind(s.telemetrySource)
-      .toDynamicValue(() => sqliteTelemetrySource(telemetry, { batchEvents: config.BATCH_SIZE }))
+      .toDynamicValue(() => openTelemetryFile(config))
       .onDeactivation(closeOnDeactivation);
     bind(s.check).toResolvedValue(
       (source) => ({ name: 'telemetryLog', check: async () => void (await source.ends()) }),

@@ -18,7 +18,6 @@ import type { Clock, Ids, Log } from '../../application/ports/system.ts';
 import type { TelemetryLog, TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import type { ProgressReader } from '../../application/progress.ts';
 import type { CurrentRetention } from '../../application/retention/policy.ts';
-import type { TelemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import type { TelemetryBuckets } from '../../application/telemetry/buckets.ts';
 import type { IngestTelemetry, RetractTelemetry } from '../../application/telemetry/ingest.ts';
 import type { CachedDeviceDirectory } from '../../infrastructure/cached-device-directory.ts';
@@ -65,7 +64,6 @@ export const services = {
   erase: id<EraseDevice>('EraseDevice'),
   erasedDevices: id<ErasedDevices>('ErasedDevices'),
   retract: id<RetractTelemetry>('RetractTelemetry'),
-  asRecorded: id<TelemetryAsRecorded>('TelemetryAsRecorded'),
   calendar: id<Calendar>('Calendar'),
   buckets: id<TelemetryBuckets>('TelemetryBuckets'),
   freshness: id<ProgressReader>('Freshness'),

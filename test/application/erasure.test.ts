@@ -6,6 +6,8 @@ import { audit } from '../../application/operations/audit.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { rebuild } from '../../application/rebuild/rebuild.ts';
 import { retentionSweeper } from '../../application/retention/sweeper.ts';
+import { telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
+import { uuidIds } from '../../infrastructure/identity.ts';
 import { tableOf, tablesOf } from '../../infrastructure/sql/schema.ts';
 import { sweepPorts } from '../../interfaces/composition/retention.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
@@ -128,7 +130,8 @@ onEachEngine('A device that is erased', (openStore) => {
     assert.equal(listed?.deviceId, 'watch');
     assert.equal(listed?.registeredAt, now?.device.registeredAt);
     assert.deepEqual(await fixture.devices.list({ text: 'ada' }, { limit: 10 }), []);
-    const asRecorded = await fixture.container.getAsync(s.asRecorded);
+    const { source, registry, directory } = fixture;
+    const asRecorded = telemetryAsRecorded(source, registry, uuidIds, directory);
     const query = {
       deviceId: 'watch',
       range: { from: 0, to: 10_000 },
