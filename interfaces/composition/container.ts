@@ -1,11 +1,19 @@
-import { Container, ContainerModule, type ServiceIdentifier } from 'inversify';
+import {
+  Container,
+  ContainerModule,
+  type ContainerModuleLoadOptions,
+  type ResolutionContext,
+  type ServiceIdentifier,
+} from 'inversify';
 import { Registry } from 'prom-client';
 import { keyRing } from '../../application/api-keys.ts';
 import { deviceCommands, eraseDevice } from '../../application/devices/device-commands.ts';
 import { deviceHistory } from '../../application/devices/device-stream.ts';
 import type { Log } from '../../application/ports/system.ts';
+import type { TelemetryLog } from '../../application/ports/telemetry-log.ts';
 import { progressReader } from '../../application/progress.ts';
 import { currentRetention } from '../../application/retention/policy.ts';
+import { withBackpressure } from '../../application/telemetry/backpressure.ts';
 import { telemetryBuckets } from '../../application/telemetry/buckets.ts';
 import { ingestTelemetry, retractTelemetry } from '../../application/telemetry/ingest.ts';
 import { CachedDeviceDirectory } from '../../infrastructure/cached-device-directory.ts';
@@ -14,6 +22,7 @@ import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { randomCredentials, uuidIds } from '../../infrastructure/identity.ts';
 import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
 import { meteredSql } from '../../infrastructure/metrics/metered-sql.ts';
+import { MeteredTelemetryLog } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { sqlAuditOutcomes, sqlAuditTables } from '../../infrastructure/sql/audit.ts';
@@ -74,6 +83,40 @@ export async function openContainer(
   }
 }
 
+type Wrapper<Port> = (port: Port) => Port;
+
+/** `wrappers` from the innermost to the outermost; those that are `undefined` are not configured. */
+const wrap = <Port>(port: Port, wrappers: readonly (Wrapper<Port> | undefined)[]): Port =>
+  wrappers.reduce((wrapped, wrapper) => wrapper?.(wrapped) ?? wrapped, port);
+
+/** What surrounds the adapters of a port, the same whichever server or file they use. */
+function bindWrapped(bind: ContainerModuleLoadOptions['bind'], config: Config): void {
+  bind(s.eventStore).toDynamicValue((context) => {
+    const tracing = context.get(s.tracing, { optional: true });
+    return wrap(context.get(s.plainEventStore), [tracing?.eventStore]);
+  });
+  bind(s.telemetryLog).toDynamicValue(async (context) => {
+    const tracing = context.get(s.tracing, { optional: true });
+    const metrics = context.get(s.metrics);
+    return wrap(await context.getAsync(s.plainTelemetryLog), [
+      (log) => new MeteredTelemetryLog(log, metrics),
+      await backpressure(context, config),
+      tracing?.telemetryLog,
+    ]);
+  });
+}
+
+/** Where projectors share the machine with ingest. */
+async function backpressure(
+  context: ResolutionContext,
+  { KAFKA_BROKERS, BACKLOG_LIMIT }: Config,
+): Promise<Wrapper<TelemetryLog> | undefined> {
+  if (KAFKA_BROKERS !== undefined || BACKLOG_LIMIT === 0) return undefined;
+  const progress = await context.getAsync(s.freshness);
+  const status = () => progress.status(['telemetry']);
+  return (log) => withBackpressure(log, status, BACKLOG_LIMIT, context.get(s.clock), context.get(s.log));
+}
+
 /** The database that queries read, with an eye on how long they take. */
 const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
 
@@ -89,6 +132,7 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.metrics).toConstantValue(new Registry());
     bind(s.projectorMetrics).toResolvedValue((metrics) => new ProjectorMetrics(metrics), [s.metrics]);
 
+    bindWrapped(bind, config);
     bind(s.readModels).toResolvedValue(sqlReadModels, [s.database, s.clock]);
     bind(s.control).toResolvedValue(sqlProjectionControl, [s.database, s.clock]);
     bind(s.deadLetters).toResolvedValue(sqlDeadLetters, [s.database]);

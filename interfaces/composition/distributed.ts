@@ -14,7 +14,6 @@ import { KafkaTelemetryLog } from '../../infrastructure/kafka/telemetry-log.ts';
 import { KafkaTelemetrySource } from '../../infrastructure/kafka/telemetry-source.ts';
 import { KafkaTopicReader } from '../../infrastructure/kafka/topic-reader.ts';
 import { ensureTopic } from '../../infrastructure/kafka/topics.ts';
-import { MeteredTelemetryLog } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import { type MysqlOptions, MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import { closeOnDeactivation } from './process.ts';
@@ -25,7 +24,6 @@ const connectionId = own<EventStoreDbConnection>('EventStoreDbConnection');
 const eventStoreId = own<EventStoreDbEventStore>('EventStoreDbEventStore');
 const kafkaId = own<Kafka>('Kafka');
 const readerId = own<KafkaTopicReader>('KafkaTopicReader');
-const telemetryLogId = own<KafkaTelemetryLog>('KafkaTelemetryLog');
 
 export const eventStoreDb = (url: string, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
@@ -36,7 +34,7 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
       (connection) => new EventStoreDbEventStore(connection),
       [connectionId],
     );
-    bind(s.eventStore).toResolvedValue((store) => store, [eventStoreId]);
+    bind(s.plainEventStore).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.eventEraser).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.deviceSource).toResolvedValue(
       (connection) => new EventStoreDbEventSource(connection, log),
@@ -119,7 +117,7 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
     bind(readerId)
       .toResolvedValue((client) => new KafkaTopicReader(client, config.KAFKA_TOPIC), [kafkaId])
       .onDeactivation(closeOnDeactivation);
-    bind(telemetryLogId)
+    bind(s.plainTelemetryLog)
       .toResolvedValue(
         (client, reader) =>
           new KafkaTelemetryLog(
@@ -131,10 +129,6 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
         [kafkaId, readerId],
       )
       .onDeactivation(closeOnDeactivation);
-    bind(s.telemetryLog).toResolvedValue(
-      (telemetryLog, metrics) => new MeteredTelemetryLog(telemetryLog, metrics),
-      [telemetryLogId, s.metrics],
-    );
     bind(s.telemetrySource).toResolvedValue(
       (reader) => kafkaTelemetrySource(newClient, reader, config, log),
       [readerId],

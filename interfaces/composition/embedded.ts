@@ -1,5 +1,4 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
-import { withBackpressure } from '../../application/telemetry/backpressure.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
 import { dataFiles } from '../../infrastructure/sqlite/database-file.ts';
@@ -12,7 +11,6 @@ import { services as s } from './services.ts';
 
 const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
 const eventStoreId = own<SqliteEventStore>('SqliteEventStore');
-const telemetryLogId = own<SqliteTelemetryLog>('SqliteTelemetryLog');
 
 export const openEventFile = ({ DATA_DIR }: Config): SqliteEventStore =>
   new SqliteEventStore(dataFiles(DATA_DIR).events);
@@ -26,7 +24,7 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
     bind(eventStoreId)
       .toDynamicValue(() => openEventFile(config))
       .onDeactivation(closeOnDeactivation);
-    bind(s.eventStore).toResolvedValue((store) => store, [eventStoreId]);
+    bind(s.plainEventStore).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.eventEraser).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.deviceSource)
       .toDynamicValue(() => sqliteEventSource(events, { batchEvents: config.BATCH_SIZE }))
@@ -40,22 +38,9 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
 export const embeddedTelemetryLog = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
     const { telemetry } = dataFiles(config.DATA_DIR);
-    bind(telemetryLogId)
+    bind(s.plainTelemetryLog)
       .toDynamicValue(() => new SqliteTelemetryLog(telemetry))
       .onDeactivation(closeOnDeactivation);
-    bind(s.telemetryLog).toResolvedValue(
-      (telemetryLog, freshness, clock, log) =>
-        config.BACKLOG_LIMIT === 0
-          ? telemetryLog
-          : withBackpressure(
-              telemetryLog,
-              () => freshness.status(['telemetry']),
-              config.BACKLOG_LIMIT,
-              clock,
-              log,
-            ),
-      [telemetryLogId, s.freshness, s.clock, s.log],
-    );
     bind(s.telemetrySource)
       .toDynamicValue(() => openTelemetryFile(config))
       .onDeactivation(closeOnDeactivation);

@@ -40,6 +40,9 @@ export const services = {
   metrics: id<Registry>('Metrics'),
   projectorMetrics: id<ProjectorMetrics>('ProjectorMetrics'),
 
+  /** The adapters without what wraps them; nobody but the container asks for these. */
+  plainEventStore: id<EventStore>('PlainEventStore'),
+  plainTelemetryLog: id<TelemetryLog>('PlainTelemetryLog'),
   eventStore: id<EventStore>('EventStore'),
   eventEraser: id<EventEraser>('EventEraser'),
   deviceSource: id<EventSource<RecordedEvent>>('DeviceSource'),

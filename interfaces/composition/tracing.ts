@@ -34,11 +34,9 @@ export function tracing(endpoint: string, role: string, config: Config, log: Log
         : { system: 'kafka', name: KAFKA_TOPIC },
   });
 
-  return new ContainerModule(({ bind, onActivation }) => {
+  return new ContainerModule(({ bind }) => {
     bind(s.tracing)
       .toDynamicValue(() => traced)
       .onDeactivation(closeOnDeactivation);
-    onActivation(s.eventStore, (_, store) => traced.eventStore(store));
-    onActivation(s.telemetryLog, (_, telemetryLog) => traced.telemetryLog(telemetryLog));
   });
 }
