@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { BroadcastChannel } from 'node:worker_threads';
+import { pause } from '../../application/pause.ts';
 import type {
   BatchConsumer,
   EventSource,
@@ -215,26 +216,21 @@ export class CommitSignal {
 
   /** Resolves at the next commit, when `signal` aborts, or after `atMost` milliseconds. */
   next(atMost: number, signal: AbortSignal): Promise<void> {
-    return pause(atMost, signal, this.#waiting);
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', wake);
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, atMost);
+      signal.addEventListener('abort', wake);
+      this.#waiting.add(wake);
+    });
   }
 
   close(): void {
     this.#channel.close();
   }
-}
-
-/** Resolves after `ms`, when `signal` aborts, or when the function it adds to `wakers` is called. */
-export function pause(ms: number, signal: AbortSignal, wakers?: Set<() => void>): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      wakers?.delete(done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-    wakers?.add(done);
-  });
 }

@@ -1,5 +1,5 @@
+import { pause } from '../../application/pause.ts';
 import { Refused, ServerUnavailable } from './exit-codes.ts';
-import { pause } from './terminal.ts';
 
 export type Query = Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
@@ -109,6 +109,7 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
         const milliseconds = error.retryAfter ?? wait;
         if (Date.now() + milliseconds > deadline) throw error;
         await pause(milliseconds, signal);
+        signal.throwIfAborted();
       }
     }
   }

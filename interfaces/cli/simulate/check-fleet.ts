@@ -1,8 +1,9 @@
 import type { SystemStatus } from '../../../application/operations/status.ts';
+import { pause } from '../../../application/pause.ts';
 import type { MetricValue } from '../../../domain/telemetry.ts';
 import type { ApiClient } from '../api-client.ts';
 import { ServerUnavailable } from '../exit-codes.ts';
-import { count, counted, pause, perSecond, seconds } from '../terminal.ts';
+import { count, counted, perSecond, seconds } from '../terminal.ts';
 import { addPoint, type Fleet, isSameSum, noPoints, type PointSum } from './fleet.ts';
 import type { Sent } from './send-fleet.ts';
 
@@ -50,6 +51,7 @@ export async function settledLedger(client: ApiClient, within: number, signal: A
         `${client.url} has telemetry it does not consume: \`fieldlog projections list\` shows why`,
       );
     await pause(100, signal);
+    signal.throwIfAborted();
   }
 }
 

@@ -1,6 +1,6 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { pause } from '../../../application/pause.ts';
 import { type ApiClient, ApiRefusal, type SentPositions, sentPositions } from '../api-client.ts';
-import { pause } from '../terminal.ts';
 import { addPoint, type Fleet, type FleetReading, noPoints, type PointSum } from './fleet.ts';
 
 export type Pace = {
@@ -61,7 +61,7 @@ export async function sendFleet(
       const readings = fleet.take(pace.batch);
       if (readings.length === 0) return;
       batches += 1;
-      await pause(Math.max(0, due - performance.now()), signal).catch(() => {});
+      await pause(due - performance.now(), signal);
       if (signal.aborted || performance.now() > started + pace.milliseconds) return;
       for (let at = 0; at < readings.length; at += mostInRequest)
         await send(readings.slice(at, at + mostInRequest));
