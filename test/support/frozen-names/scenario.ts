@@ -7,7 +7,7 @@ import { runCli } from '../cli.ts';
 import { eventually } from '../eventually.ts';
 import { fieldlog } from '../fieldlog-process.ts';
 import { type Call, type HttpClient, httpClient, type Reply } from '../http-client.ts';
-import { type CollectedSpan, traceCollector } from '../trace-collector.ts';
+import { type CollectedSpan, type TraceCollector, traceCollector } from '../trace-collector.ts';
 
 export type ObservedReply = Reply & { readonly method: string; readonly path: string };
 export type ObservedCommand = { readonly line: string; readonly code: number; readonly out: string };
@@ -45,8 +45,20 @@ const policy = [
 /** Does once all that can be done with the embedded profile, and notes what it answers. */
 export async function runScenario(): Promise<Observed> {
   const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-frozen-'));
-  const dataDir = path.join(folder, 'data');
   const collector = await traceCollector();
+  const close = () => rm(folder, { recursive: true });
+  try {
+    return { ...(await observe(folder, collector)), close };
+  } catch (error) {
+    await close();
+    throw error;
+  } finally {
+    await collector.close();
+  }
+}
+
+async function observe(folder: string, collector: TraceCollector): Promise<Omit<Observed, 'close'>> {
+  const dataDir = path.join(folder, 'data');
   const env = {
     DATA_DIR: dataDir,
     PORT: '0',
@@ -79,7 +91,7 @@ export async function runScenario(): Promise<Observed> {
     const reached = { PORT: new URL(url).port, FIELDLOG_API_KEY: key };
     const rejects = path.join(folder, 'rejects.ndjson');
     const file = path.join(folder, 'history.csv');
-    await writeFile(file, `time,metricOne,left out\n2026-01-01,1,text\nnever,2,text\n`);
+    await writeFile(file, 'time,metricOne,left out\n2026-01-01,1,text\nnever,2,text\n');
     await commandDevices((line, expected) => run(line, expected, reached));
     await run(`import ${file} --device d-imported --rejects ${rejects} --url ${url}`, 1, reached);
     await run('simulate --devices 1 --seconds 1 --rate 10 --seed 5', 0, reached);
@@ -89,21 +101,10 @@ export async function runScenario(): Promise<Observed> {
     await run('keys revoke reader');
     await run('keys list');
     await run('config');
-    return {
-      replies,
-      commands,
-      rejects: await readFile(rejects, 'utf8'),
-      metrics,
-      spans: collector.spans,
-      dataDir,
-      close: () => rm(folder, { recursive: true }),
-    };
-  } catch (error) {
-    await server.end('SIGKILL');
-    await rm(folder, { recursive: true });
-    throw error;
+    const { spans } = collector;
+    return { replies, commands, rejects: await readFile(rejects, 'utf8'), metrics, spans, dataDir };
   } finally {
-    await collector.close();
+    await server.end('SIGKILL');
   }
 }
 
