@@ -28,7 +28,7 @@ export type ProjectorObserver<Event> = {
 };
 
 /** How a generation that is not the live one is built. */
-export type BuildOptions<Event> = {
+type BuildOptions<Event> = {
   /** Other events only move the checkpoint. */
   readonly only?: (event: Event) => boolean;
   readonly parking?: Parking;
@@ -58,12 +58,12 @@ export class PoisonEvent extends Error {
 }
 
 /** The source did not start at the checkpoint, so that events between would be lost. */
-export class MissedEvents extends Error {
+class MissedEvents extends Error {
   override readonly name = 'MissedEvents';
 }
 
 /** What a projector works with. */
-export type ProjectorParts<Event extends Positioned, Decoded> = {
+type ProjectorParts<Event extends Positioned, Decoded> = {
   readonly projection: Projection<Event, Decoded>;
   readonly generation: GenerationId;
   readonly readModels: ReadModels;

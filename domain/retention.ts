@@ -174,7 +174,7 @@ const namesOf = (policy: RetentionPolicy, field: 'type' | 'metric'): readonly st
 /** Retention targets by the names that operators use. */
 export const targetNames = { points: 'points', '1m': 'minutes', '1h': 'hours', '1d': 'days' } as const;
 
-export type KeptWord = (typeof targetNames)[RetentionTarget];
+type KeptWord = (typeof targetNames)[RetentionTarget];
 
 /** As an operator writes it: `{"type": "boiler", "points": "90d", "days": "forever"}`. */
 export type RetentionRuleConfig = { readonly type?: string; readonly metric?: string } & {

@@ -27,7 +27,7 @@ type Field = keyof typeof checks;
  * Tells a device event's data that is nothing but the fields of its schema, each as it should be: the schema, which
  * makes a copy and takes several times as long, would answer with the same. Of all other data the schema decides.
  */
-export function plainData({ shape }: z.ZodObject<{ readonly [Name in Field]?: z.ZodType }>): Check {
+function plainData({ shape }: z.ZodObject<{ readonly [Name in Field]?: z.ZodType }>): Check {
   const fields = (Object.keys(shape) as Field[]).map((name) => ({
     name,
     check: checks[name],
@@ -61,11 +61,11 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
  * and, to the one before it, an `upcast` that makes the new shape of the old; then grow nothing else. Stored
  * events are never rewritten.
  */
-export type Shape = {
+type Shape = {
   readonly accepts: (data: unknown) => unknown;
   readonly upcast?: (data: unknown) => unknown;
 };
-export type Shapes = readonly [Shape, ...Shape[]];
+type Shapes = readonly [Shape, ...Shape[]];
 export type EventShapes = Readonly<Record<DeviceEvent['type'] | TelemetryEvent['type'], Shapes>>;
 
 const deviceId = z.string().refine(isDeviceId, 'is not a device id');

@@ -1,7 +1,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 
 /** An error as plain data, for a structured clone would lose its class. */
-export type SerializedError = {
+type SerializedError = {
   readonly name: string;
   readonly message: string;
   readonly stack: string | undefined;
@@ -10,7 +10,7 @@ export type SerializedError = {
   readonly cause: SerializedError | undefined;
 };
 
-export type ErrorClass = abstract new (...args: never) => Error;
+type ErrorClass = abstract new (...args: never) => Error;
 
 const primitives = new Set(['string', 'number', 'boolean', 'bigint']);
 
@@ -28,7 +28,7 @@ export function serializeError(error: unknown): SerializedError {
 }
 
 /** An instance of the class in `classes` that has its name; otherwise an `Error` with that name. */
-export function deserializeError(serialized: SerializedError, classes: readonly ErrorClass[]): Error {
+function deserializeError(serialized: SerializedError, classes: readonly ErrorClass[]): Error {
   const { name, message, stack, fields, cause } = serialized;
   const error = new Error(message, cause && { cause: deserializeError(cause, classes) });
   const known = classes.find((one) => one.name === name);
@@ -54,7 +54,7 @@ type Pending<Result> = {
   readonly reject: (error: Error) => void;
 };
 
-export type WorkerChannelOptions<Notice> = {
+type WorkerChannelOptions<Notice> = {
   /** Makes the error of requests to a thread that has ended; `cause` is what it threw, if it did. */
   readonly lost: (cause: unknown, exitCode: number) => Error;
   /** Classes that errors of the thread keep. */

@@ -195,7 +195,7 @@ export const eraseDevice =
   };
 
 /** The current time as ISO 8601, formatted once a millisecond. */
-export function isoTimes(clock: Clock): () => string {
+function isoTimes(clock: Clock): () => string {
   let last = Number.NaN;
   let text = '';
   return () => {

@@ -36,12 +36,12 @@ export type Difference = {
   readonly found: number;
 };
 
-export type AuditPorts = {
+type AuditPorts = {
   readonly source: EventSource<TelemetryRecord>;
   readonly tables: AuditTables;
 };
 
-export type AuditOptions = {
+type AuditOptions = {
   readonly group: string;
   readonly signal: AbortSignal;
   /** Devices and days held in memory at once. */
@@ -178,7 +178,7 @@ function byDeviceAndDay(
 }
 
 /** Of one device and one UTC day of arrival. */
-export type AuditEntry = {
+type AuditEntry = {
   readonly deviceId: string;
   /** Epoch milliseconds of the day's first instant. */
   readonly day: number;

@@ -14,7 +14,7 @@ export type StoredDeadLetter = DeadLetter & { readonly id: number } & Generation
 /** A dead letter without the event and the error text. */
 export type DeadLetterSummary = Omit<StoredDeadLetter, 'event' | 'stack'>;
 
-export type LetterCount = {
+type LetterCount = {
   readonly projection: string;
   readonly cause: DeadLetterCause;
   readonly waiting: number;

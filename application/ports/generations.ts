@@ -2,7 +2,7 @@ import type { Position } from './event-source.ts';
 import type { GenerationId, ReadingRow, ReadModels } from './read-models.ts';
 
 /** `building` is being filled, `ready` waits to be switched to, `retired` was active and can be again. */
-export type GenerationStatus = 'building' | 'ready' | 'active' | 'retired';
+type GenerationStatus = 'building' | 'ready' | 'active' | 'retired';
 
 /** What a build is at. */
 export type BuildPhase = 'fill' | 'catch-up' | 'compare' | 'switch';

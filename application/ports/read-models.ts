@@ -147,7 +147,7 @@ export type LedgerCounts = {
 export type LedgerKey = { readonly deviceId: string; readonly day: number };
 export type LedgerRow = LedgerKey & LedgerCounts;
 
-export type TelemetryChanges = {
+type TelemetryChanges = {
   /** Removed before anything is inserted, and counted as expired on the day they came. */
   readonly expired: readonly ExpiredRow[];
   /** Rows known to be new. */

@@ -5,7 +5,7 @@ import type { DeviceHistoryRow, DeviceRow, FieldChange } from '../ports/read-mod
 import { type EventDescription, type PartitionProjection, type Projection, versionOf } from './projection.ts';
 
 /** A checked event of a device with what the store says of it. */
-export type DecodedDeviceEvent = { readonly recorded: RecordedEvent; readonly event: DeviceEvent };
+type DecodedDeviceEvent = { readonly recorded: RecordedEvent; readonly event: DeviceEvent };
 
 /** Each device as it is now. */
 export function devicesProjection(registry: EventRegistry): Projection<RecordedEvent, DecodedDeviceEvent> {
@@ -82,14 +82,14 @@ function registeredAt(row: DeviceRow | undefined, facts: Facts): string {
 }
 
 /** The device after the event; throws when the event comes before its registration. */
-export function evolveRegistered(before: RegisteredDevice | undefined, event: DeviceEvent): RegisteredDevice {
+function evolveRegistered(before: RegisteredDevice | undefined, event: DeviceEvent): RegisteredDevice {
   const after = deviceDecider.evolve(before ?? deviceDecider.initial, event);
   if (after.status === 'unregistered') throw new Error(`${event.type} leaves the device unregistered`);
   const { status, name, type, labels } = after;
   return { status, name, type, labels };
 }
 
-export const describeDeviceEvent = ({ id, type, stream, metadata }: RecordedEvent): EventDescription => ({
+const describeDeviceEvent = ({ id, type, stream, metadata }: RecordedEvent): EventDescription => ({
   id,
   type,
   stream,

@@ -35,7 +35,7 @@ export type DecodedReading = {
 type Gathered = Map<number, Map<string, RollupStats>>;
 
 /** One device in a batch under way: what to look up, the rows in hand and the buckets that change. */
-export type DeviceBatch = {
+type DeviceBatch = {
   readonly device: CachedDevice;
   /** Times of readings whose rows may be in the tables already. */
   readonly timesToLookUp: Set<number>;
@@ -54,7 +54,7 @@ export type DeviceBatch = {
   readonly corrected: Map<number, Set<string>>;
 };
 
-export const newDeviceBatch = (device: CachedDevice): DeviceBatch => ({
+const newDeviceBatch = (device: CachedDevice): DeviceBatch => ({
   device,
   timesToLookUp: new Set(),
   bucketsToLookUp: [],
@@ -67,7 +67,7 @@ export const newDeviceBatch = (device: CachedDevice): DeviceBatch => ({
 });
 
 /** Notes what the tables may know of a reading of that time, and puts its buckets in the cache. */
-export function collectLookups(timestamp: number, hand: DeviceBatch): void {
+function collectLookups(timestamp: number, hand: DeviceBatch): void {
   const { deviceId, lastAt, buckets } = hand.device;
   if (timestamp <= lastAt) hand.timesToLookUp.add(timestamp);
   const minute = bucketOf('1m', timestamp);
@@ -82,7 +82,7 @@ export function collectLookups(timestamp: number, hand: DeviceBatch): void {
 }
 
 /** Puts one reading where it belongs and says what became of it. */
-export function applyReading(
+function applyReading(
   { logged, event, retention: kept }: DecodedReading,
   hand: DeviceBatch,
 ): keyof LedgerCounts {
@@ -148,7 +148,7 @@ function isExpired(
 }
 
 /** Brings the points added so far into rollups and newest values. */
-export function flushPoints({ device, added, rollups }: DeviceBatch): void {
+function flushPoints({ device, added, rollups }: DeviceBatch): void {
   let gathered: Gathered = new Map(added);
   added.clear();
   for (const metrics of gathered.values())
@@ -207,40 +207,40 @@ function updateLatest(device: CachedDevice, name: string, value: MetricValue, ti
 }
 
 /** A row of one device in a batch under way: as the tables have it, to be replaced there, or to be added. */
-export type PendingRow = { -readonly [Key in keyof ReadingRow]: ReadingRow[Key] } & {
+type PendingRow = { -readonly [Key in keyof ReadingRow]: ReadingRow[Key] } & {
   state: 'stored' | 'changed' | 'new';
 };
 
 /** One device's rows. Nearly all readings are newer than those before them: only others are looked up by time. */
-export type PendingRows = {
+type PendingRows = {
   readonly rows: PendingRow[];
   newestAt: number;
   isInOrder: boolean;
   byTime: Map<number, PendingRow> | undefined;
 };
 
-export const newPendingRows = (): PendingRows => ({
+const newPendingRows = (): PendingRows => ({
   rows: [],
   newestAt: Number.NEGATIVE_INFINITY,
   isInOrder: true,
   byTime: undefined,
 });
 
-export function rowAt(hand: PendingRows, timestamp: number): PendingRow | undefined {
+function rowAt(hand: PendingRows, timestamp: number): PendingRow | undefined {
   if (timestamp > hand.newestAt) return undefined;
   hand.byTime ??= new Map(hand.rows.map((row) => [row.timestamp, row]));
   return hand.byTime.get(timestamp);
 }
 
 /** Adds a row of a time that none has. */
-export function addRow(hand: PendingRows, row: PendingRow): void {
+function addRow(hand: PendingRows, row: PendingRow): void {
   hand.rows.push(row);
   hand.byTime?.set(row.timestamp, row);
   if (row.timestamp > hand.newestAt) hand.newestAt = row.timestamp;
   else hand.isInOrder = false;
 }
 
-export function rowsInOrder({ rows, isInOrder }: PendingRows): readonly PendingRow[] {
+function rowsInOrder({ rows, isInOrder }: PendingRows): readonly PendingRow[] {
   return isInOrder ? rows : rows.toSorted((a, b) => a.timestamp - b.timestamp);
 }
 

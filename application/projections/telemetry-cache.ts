@@ -82,7 +82,7 @@ export class TelemetryCache {
 type Counts = { -readonly [Key in keyof LedgerCounts]: number };
 
 /** What became of readings, by device and UTC day of arrival. */
-export type LedgerChanges = {
+type LedgerChanges = {
   /** The counts to add to or, where something is no longer so, to take from. */
   of(deviceId: string, receivedAt: number): Counts;
   readonly byDevice: ReadonlyMap<string, ReadonlyMap<number, LedgerCounts>>;

@@ -17,7 +17,7 @@ import { countLedger, ledgerChanges, TelemetryCache } from './telemetry-cache.ts
 import { retract } from './telemetry-corrections.ts';
 
 /** A checked event of the telemetry log with what the log says of it. */
-export type DecodedTelemetryEvent =
+type DecodedTelemetryEvent =
   | DecodedReading
   | {
       readonly logged: TelemetryRecord;
@@ -165,7 +165,7 @@ function deviceIdOf(data: unknown): string {
  * of the policy alone: whether the points of its time have been removed by now is not asked, so that every run over
  * the log, however late, finds the same.
  */
-export function retainedPart(
+function retainedPart(
   reading: Reading,
   receivedAt: number,
   kept: DeviceRetention | undefined,

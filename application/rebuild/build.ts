@@ -13,7 +13,7 @@ import { countLag } from '../progress.ts';
 import { covers, PositionGate, type Positions } from './position-gate.ts';
 import type { ProjectionPipeline, ReplayPorts } from './projection-pipeline.ts';
 
-export type BuildOrder = {
+type BuildOrder = {
   readonly what: ProjectionPipeline;
   readonly live: GenerationId;
   readonly next: GenerationId;

@@ -26,7 +26,7 @@ export class HistoryExpired extends ReplayRefused {
 }
 
 /** What the log has lost of what is to be built. */
-export type ExpiredHistory = {
+type ExpiredHistory = {
   readonly ofDevice: ExpiredPosition;
   readonly has: (letter: StoredDeadLetter) => boolean;
 };

@@ -320,7 +320,7 @@ function chosenGeneration(
 const orderOf = ({ retiredAt, generation }: GenerationState): number => retiredAt ?? generation;
 
 /** `samePosition`: that they stood at one when they were read. */
-export function compare(active: GenerationDigest, next: GenerationDigest, samePosition: boolean): Comparison {
+function compare(active: GenerationDigest, next: GenerationDigest, samePosition: boolean): Comparison {
   const tables = active.tables.map(({ table, rows, digest }) => {
     const other = next.tables.find((one) => one.table === table);
     if (!other) throw new Error(`Generation ${next.generation} has no table ${table}`);

@@ -12,7 +12,7 @@ import type {
 } from '../ports/retention.ts';
 import type { CurrentRetention } from './policy.ts';
 
-export type SweepPorts = {
+type SweepPorts = {
   readonly records: RetentionRecords;
   readonly tables: RetentionTables;
   readonly directory: Pick<DeviceDirectory, 'find'>;
@@ -117,7 +117,7 @@ async function sweepDevice(
   return removed;
 }
 
-export const addCounts = (a: RemovedCounts, b: RemovedCounts): RemovedCounts => ({
+const addCounts = (a: RemovedCounts, b: RemovedCounts): RemovedCounts => ({
   points: a.points + b.points,
   '1m': a['1m'] + b['1m'],
   '1h': a['1h'] + b['1h'],

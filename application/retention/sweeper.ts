@@ -8,7 +8,7 @@ import type { Clock, Log } from '../ports/system.ts';
 import { liveOf } from '../rebuild/rebuild.ts';
 import { type ErasingPorts, initialSweep, sweepErasedEverywhere, sweepPage } from './sweep.ts';
 
-export type KeeperPorts = ErasingPorts & {
+type KeeperPorts = ErasingPorts & {
   readonly control: ProjectionControl;
   readonly readModels: ReadModels;
   readonly source: Pick<EventSource<Positioned>, 'ends'>;

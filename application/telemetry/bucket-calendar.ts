@@ -112,13 +112,13 @@ function firstDayOfMonth(month: number): number {
 
 const minute = 60_000;
 const hour = 60 * minute;
-export const day = 24 * hour;
+const day = 24 * hour;
 
 /** The least time that one bucket of a unit lasts but for changes of the clocks, in milliseconds. */
 const leastOf = { m: minute, h: hour, d: day, w: 7 * day, mo: 28 * day, y: 365 * day } as const;
 
 /** `m` and `h` count time on the clock, the others whole days of the calendar. */
-export type Interval = { readonly count: number; readonly unit: keyof typeof leastOf };
+type Interval = { readonly count: number; readonly unit: keyof typeof leastOf };
 
 export class InvalidInterval extends Error {
   override readonly name = 'InvalidInterval';
@@ -145,4 +145,4 @@ export function parseInterval(text: string): Interval {
 
 export const minLength = ({ count, unit }: Interval): number => count * leastOf[unit];
 
-export const isOnClock = ({ unit }: Interval): boolean => unit === 'm' || unit === 'h';
+const isOnClock = ({ unit }: Interval): boolean => unit === 'm' || unit === 'h';

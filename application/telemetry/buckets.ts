@@ -175,7 +175,7 @@ async function* rowsOf(
 }
 
 /** One metric of one device over some time within one bucket. */
-export type RollupSegment = {
+type RollupSegment = {
   readonly deviceId: string;
   readonly metric: string;
   readonly span: BucketSpan;
@@ -183,14 +183,14 @@ export type RollupSegment = {
 };
 
 /** All that the range holds, nothing twice, by device, each in order of time; `after` is the last device not wanted. */
-export type Pieces = (range: TimeRange, after?: string) => AsyncIterable<readonly RollupSegment[]>;
+type Pieces = (range: TimeRange, after?: string) => AsyncIterable<readonly RollupSegment[]>;
 
 /**
  * Takes each stretch of time from the coarsest rollups whose buckets lie within one bucket and within the range.
  * Where an edge cuts one, its time is covered by the next finer level, and finally by the points.
  * `bucketLength` is the least a bucket lasts: rollups of more than that are not worth asking.
  */
-export function segmentsFor(
+function segmentsFor(
   queries: TelemetryQueries,
   bucketAt: BucketAt,
   bucketLength: number,

@@ -26,7 +26,7 @@ export type IngestResult = {
   readonly positions: readonly PartitionPosition[];
 };
 
-export type IngestContext = {
+type IngestContext = {
   readonly correlationId: string;
   readonly actor: string;
   readonly traceparent?: string;

@@ -6,7 +6,7 @@ export type CallSubject = {
   readonly stream: string;
 };
 
-export type FailureKind =
+type FailureKind =
   /** Nothing is known of the outcome; the same call may do later. */
   | 'outage'
   /** The node does not lead, and says who does. */

@@ -209,7 +209,7 @@ export class KafkaConsumerSession {
 }
 
 /** kafkajs can stop fetching, one partition or all, without a word. */
-export class StallWatch {
+class StallWatch {
   readonly #reader: KafkaTopicReader;
   /** Milliseconds. */
   readonly #patience: number;

@@ -86,7 +86,7 @@ function messageOf(
 }
 
 /** How many events a message carries, so that they can be counted without a look into the value. */
-export const countHeader = 'ce_count';
+const countHeader = 'ce_count';
 
 type Packed = PublicationHeader & {
   readonly indexes: readonly number[];

@@ -158,7 +158,7 @@ const unavailable = () =>
     5,
   );
 
-export type QueuedPublication = {
+type QueuedPublication = {
   readonly publication: TelemetryPublication;
   readonly events: readonly EncodedEvent[];
   /** Of their JSON. */
@@ -182,7 +182,7 @@ type Waiting = QueuedPublication & {
 type BatchPart = PartitionMessage & { readonly of: Waiting };
 
 /** Publications that are sent together, in rounds of what each partition takes at once, and who waits for them. */
-export class PublicationBatch {
+class PublicationBatch {
   /** Of all the events. */
   readonly bytes: number;
   readonly #publications: readonly Waiting[];

@@ -4,7 +4,7 @@ import type { Connection, QueryError, QueryOptions, ResultSetHeader, RowDataPack
 /** The rows of a statement that has any, else the counts of what it did. */
 export type Result = RowDataPacket[] | ResultSetHeader;
 
-export type Statement = QueryOptions & {
+type Statement = QueryOptions & {
   /** Milliseconds for an answer; without it in time the connection counts as lost, and has to be discarded. */
   readonly timeout: number;
 };
@@ -37,7 +37,7 @@ function settled(
 }
 
 /** The driver attaches the statement, which can be megabytes of rows, and loggers print what is attached. */
-export function shortened(error: Error): Error {
+function shortened(error: Error): Error {
   const { sql } = error as { sql?: string };
   return sql && sql.length > 500 ? Object.assign(error, { sql: `${sql.slice(0, 500)}…` }) : error;
 }

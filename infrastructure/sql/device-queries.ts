@@ -36,7 +36,7 @@ export const sqlDeviceQueries = (sql: SqlQueries): DeviceQueries => ({
 });
 
 /** `FROM from WHERE where` are the devices that match, known as `d`; `id` is the column to order and page them by. */
-export type MatchingDevices = {
+type MatchingDevices = {
   readonly from: string;
   readonly where: string;
   readonly id: string;

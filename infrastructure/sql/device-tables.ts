@@ -156,7 +156,7 @@ export const historyColumns = `device_id AS deviceId, revision, event, changes, 
   correlation_id AS correlationId, causation_id AS causationId, event_id AS eventId`;
 
 /** An entry of a device's history, without the state it led to. */
-export type HistoryEntry = Omit<DeviceHistoryRow, 'state'>;
+type HistoryEntry = Omit<DeviceHistoryRow, 'state'>;
 export type StoredHistory = Omit<HistoryEntry, 'changes'> & { readonly changes: string };
 
 export const historyEntry = (row: StoredHistory): HistoryEntry => ({

@@ -127,7 +127,7 @@ type Document = Record<string, unknown>;
 const rowsAtOnce = 1000;
 
 /** Rollups of points that are removed, and the newest values among these, from one generation into another. */
-export async function copyOrphanRollups(
+async function copyOrphanRollups(
   db: SqlDatabase,
   from: GenerationId,
   to: GenerationId,

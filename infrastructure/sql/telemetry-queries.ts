@@ -131,11 +131,11 @@ function latestRows(
 }
 
 /** A table with one JSON document for a device and a time. */
-export type DocumentTable = { readonly base: string; readonly time: 'ts' | 'bucket' };
+type DocumentTable = { readonly base: string; readonly time: 'ts' | 'bucket' };
 
-export type DocumentRow = readonly [deviceId: string, time: number, metrics: string];
+type DocumentRow = readonly [deviceId: string, time: number, metrics: string];
 
-export type DocumentQuery = {
+type DocumentQuery = {
   readonly scope: TelemetryScope;
   readonly range: TimeRange;
   readonly order: 'asc' | 'desc';
@@ -156,7 +156,7 @@ const devicesAtOnce = 256;
  * slowly they are taken, no connection and no old snapshot of the tables is held, and any page may be the first of
  * a newly activated generation.
  */
-export async function* documentRows(
+async function* documentRows(
   sql: SqlQueries,
   { base, time }: DocumentTable,
   { scope, range, order, limit, after, first }: DocumentQuery,

@@ -34,14 +34,14 @@ export function processTracing(
   };
 }
 
-export type RequestSpan = {
+type RequestSpan = {
   /** The trace context of everything the request causes. */
   readonly traceparent: string;
   /** `route` is a template, `status` `aborted` where the caller went away before the answer was whole. */
   end(route: string | undefined, status: number | 'aborted'): void;
 };
 
-export type RequestSpans = {
+type RequestSpans = {
   /** The span of a request that has just come, `undefined` when it is not to be recorded. */
   start(req: IncomingMessage, correlationId: string): RequestSpan | undefined;
 };
@@ -60,7 +60,7 @@ const knownMethods = new Set([
 ]);
 
 /** Server spans, by the semantic conventions for HTTP, without what a query or a body says. */
-export function requestSpans({ tracer, contexts }: Tracing): RequestSpans {
+function requestSpans({ tracer, contexts }: Tracing): RequestSpans {
   return {
     start(req, correlationId) {
       const { method = '', url = '', headers, socket, httpVersion } = req;

@@ -19,7 +19,7 @@ import {
 import type { Log } from '../../application/ports/system.ts';
 import { TraceContexts } from './spans.ts';
 
-export type TracingOptions = {
+type TracingOptions = {
   /** Of an OTLP collector over HTTP; traces go to `/v1/traces` there. */
   readonly endpoint: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -105,7 +105,7 @@ export type SamplerName =
   | 'parentbased_traceidratio';
 
 /** Which spans are recorded; `ratio` is of the traces that begin here, for the samplers that take one. */
-export function samplerOf(name: SamplerName, ratio: number): Sampler {
+function samplerOf(name: SamplerName, ratio: number): Sampler {
   if (name === 'always_off') return new AlwaysOffSampler();
   return linked(plain(name, ratio));
 }
@@ -139,7 +139,7 @@ const linked = (sampler: Sampler): Sampler => ({
 
 const logEvery = 60_000;
 
-export type ExportLog = {
+type ExportLog = {
   /** The exporter, with an eye on what it loses. */
   over(exporter: SpanExporter): SpanExporter;
   /** Logs the spans lost since the last line. */
@@ -150,7 +150,7 @@ export type ExportLog = {
  * Tells the log, once a minute at most, that spans were lost and how many since it last did. What the SDK drops before
  * they come to the exporter, because that falls behind, is told the same way.
  */
-export function exportLog(log: Pick<Log, 'warn'>): ExportLog {
+function exportLog(log: Pick<Log, 'warn'>): ExportLog {
   const failed = seldom((lost, err) => log.warn({ lost, err }, 'Spans could not be exported'));
   const warned = seldom((times, detail) => log.warn({ times, detail }, 'The exporter of spans warns'));
   const nothing = () => {};

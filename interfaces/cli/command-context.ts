@@ -19,7 +19,7 @@ export type CommandContext = {
 };
 
 /** What lies beyond the command line; its modules are loaded by the commands that need them. */
-export type Runtime = {
+type Runtime = {
   log(level: string, role: string): Promise<Log>;
   start(role: Role, config: Config, log: Log): Promise<Served>;
   openApplication(config: Config, log: Log): Promise<Application>;

@@ -13,7 +13,7 @@ export type Terminal = {
   readonly live: boolean;
 };
 
-export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
 
 /** A reader that leaves early, as `head` does, ends the answer but not the command. */
 export function terminalOn(stdout: Output, stderr: Output): Terminal {

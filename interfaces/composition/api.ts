@@ -23,7 +23,7 @@ import { operationsOf } from './application.ts';
 import { services as s } from './services.ts';
 import { asRecordedThreads, operationThreads } from './worker-threads.ts';
 
-export type Api = {
+type Api = {
   readonly url: string;
   /** Stops taking requests, lets those under way finish, and stops following the event store. */
   close(): Promise<void>;
@@ -133,7 +133,7 @@ function certificateOf({ TLS_CERT_FILE, TLS_KEY_FILE }: Config, log: Log): Certi
   return certificateFiles(TLS_CERT_FILE, TLS_KEY_FILE, log);
 }
 
-export type Callers = {
+type Callers = {
   readonly access: Access;
   readonly rates: RateLimits | undefined;
   /** Keeps up with the keys that are made and revoked, until `signal` is aborted. */
@@ -179,7 +179,7 @@ export async function listen(server: HttpServer, port: number, host: string): Pr
 }
 
 /** Without API keys anybody who reaches the API may do anything, so only this machine may reach it. */
-export function refuseOpenAddress({ HOST }: Config): void {
+function refuseOpenAddress({ HOST }: Config): void {
   if (HOST === 'localhost' || HOST === '::1' || (isIP(HOST) === 4 && HOST.startsWith('127.'))) return;
   throw new StartupError(
     `HOST is ${HOST}, but there is no API key: make one with \`fieldlog keys create\`, or set HOST to 127.0.0.1`,

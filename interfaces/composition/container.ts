@@ -121,7 +121,7 @@ async function backpressure(
 const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
 
 /** The application over its ports; which adapters stand behind them is decided in `embedded.ts` and `distributed.ts`. */
-export const applicationModule = (config: Config, log: Log): ContainerModule =>
+const applicationModule = (config: Config, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
     bind(s.config).toConstantValue(config);
     bind(s.log).toConstantValue(log);

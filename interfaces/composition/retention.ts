@@ -18,7 +18,7 @@ export async function sweepPorts(container: Container): Promise<ErasingPorts> {
   return { records, tables, directory, retention, erased };
 }
 
-export async function keeperOf(container: Container, doing: string): Promise<RetentionSweeper> {
+async function keeperOf(container: Container, doing: string): Promise<RetentionSweeper> {
   const [control, readModels, source, clock, log, ids] = await Promise.all([
     container.getAsync(s.control),
     container.getAsync(s.readModels),

@@ -12,7 +12,7 @@ export type Access = {
   admit(req: IncomingMessage, route: Route, context: RequestContext): Promise<void> | undefined;
 };
 
-export type AccessParts = {
+type AccessParts = {
   readonly keys: ApiKeyCache;
   readonly credentials: Credentials;
   readonly directory: DeviceDirectory;

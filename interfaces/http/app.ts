@@ -103,7 +103,7 @@ function matches(template: string, path: string): boolean {
 const nothing = z.strictObject({});
 
 /** The Express handler of a route: checks access, validates the whole request at once and writes the response. */
-export function routeHandler(route: Route, maxBodyBytes: number, access: Access): RequestHandler {
+function routeHandler(route: Route, maxBodyBytes: number, access: Access): RequestHandler {
   const query = route.query ?? nothing;
   return async (req, res) => {
     const context = contextOf(res);
@@ -154,7 +154,7 @@ type RequestSpan = {
 const untraced = /^\/(health\/|metrics$)/;
 
 /** Has whatever a request causes belong to the request's span. Comes after the context is open. */
-export function tracedRequests(spans: RequestSpans): RequestHandler {
+function tracedRequests(spans: RequestSpans): RequestHandler {
   return (req, res, next) => {
     if (untraced.test(req.path)) return next();
     const context = contextOf(res);

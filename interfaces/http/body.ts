@@ -23,7 +23,7 @@ export async function readJson(req: IncomingMessage, limit: number, optional: bo
   return parseJson(decoded(await bodyBytes(req, limit)));
 }
 
-export type Items = {
+type Items = {
   readonly items: readonly unknown[];
   /** Whether it was one item by itself, in no array. */
   readonly alone: boolean;
@@ -110,7 +110,7 @@ function parseLine(line: string): unknown {
 const inflate = promisify(gunzip);
 
 /** The whole body, inflated when it came as gzip; at most `limit` bytes before and after. */
-export async function bodyBytes(req: IncomingMessage, limit: number): Promise<Buffer> {
+async function bodyBytes(req: IncomingMessage, limit: number): Promise<Buffer> {
   const coding = req.headers['content-encoding'];
   if (coding === undefined || coding === 'identity') return sentBytes(req, limit);
   if (coding.toLowerCase() !== 'gzip')

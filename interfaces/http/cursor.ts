@@ -12,7 +12,7 @@ export const next = z
   .nullable()
   .meta({ description: 'Hand it to `cursor` for the next page; null on the last.' });
 
-export type Cursors<Key> = {
+type Cursors<Key> = {
   write(key: Key): string;
   /** Throws a problem for text that `write` did not return for the same query. */
   read(cursor: string | undefined): Key | undefined;

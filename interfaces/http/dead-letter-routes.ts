@@ -28,13 +28,13 @@ const summary = z
   })
   .meta({ id: 'DeadLetter' });
 
-export const deadLettersResponse = z.strictObject({ deadLetters: z.array(summary) });
+const deadLettersResponse = z.strictObject({ deadLetters: z.array(summary) });
 
-export const deadLetterResponse = summary
+const deadLetterResponse = summary
   .extend({ stack: z.string().nullable(), event: z.unknown() })
   .meta({ id: 'DeadLetterEvent' });
 
-export const countsAnswer = z.strictObject({
+const countsAnswer = z.strictObject({
   counts: z.array(
     z.strictObject({
       projection: z.string(),
@@ -45,7 +45,7 @@ export const countsAnswer = z.strictObject({
   ),
 });
 
-export const retriedAnswer = z.strictObject({
+const retriedAnswer = z.strictObject({
   streams: z.array(
     z.strictObject({
       projection: z.string(),

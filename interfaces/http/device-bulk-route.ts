@@ -149,7 +149,7 @@ const refused = (index: number, { kind, message, extras }: HttpProblem): Outcome
   ...(extras.members as Pick<Outcome, 'errors'>),
 });
 
-export type Registration = {
+type Registration = {
   readonly deviceId: string;
   readonly command: DeviceCommand;
   /** Of the device token, when one was requested. */

@@ -203,5 +203,5 @@ export async function requireRegistered(directory: DeviceDirectory, deviceId: st
   if (!(await directory.find(new Set([deviceId]))).has(deviceId)) throw notRegistered(deviceId);
 }
 
-export const notRegistered = (deviceId: string, when = ''): Rejection =>
+const notRegistered = (deviceId: string, when = ''): Rejection =>
   new Rejection('DeviceNotRegistered', `Device ${deviceId} is not registered${when}`);

@@ -9,7 +9,7 @@ import { HttpProblem } from './problems.ts';
 import { type Route, route } from './route.ts';
 import { single } from './validation.ts';
 
-export type Operation = Readiness & {
+type Operation = Readiness & {
   readonly metrics: Registry;
   /** Metrics of other threads of the process, in the text format of Prometheus. */
   readonly moreMetrics: readonly (() => Promise<string>)[];
@@ -65,7 +65,7 @@ export function operationRoutes(operation: Operation): readonly Route[] {
 /** Dependencies by name; each call rejects when it cannot be used. */
 export type Checks = Readonly<Record<string, () => Promise<void>>>;
 
-export type Readiness = {
+type Readiness = {
   readonly checks: Checks;
   /** Of the dependencies, those without which the process is of no use; all of them when absent. */
   readonly needed?: readonly string[] | undefined;
@@ -75,7 +75,7 @@ export type Readiness = {
 
 const checkWithin = 2000;
 
-export function readinessRoute({ checks, needed, log, closing }: Readiness): Route {
+function readinessRoute({ checks, needed, log, closing }: Readiness): Route {
   const names = Object.keys(checks);
   const isNeeded = (name: string) => needed?.includes(name) ?? true;
   const error = `must be one of ${names.join(', ')}`;

@@ -73,7 +73,7 @@ function withPrototype<Base extends typeof IncomingMessage | typeof ServerRespon
   return Born as unknown as Base;
 }
 
-export type Shutdown = {
+type Shutdown = {
   /** Whether the server is about to stop, and so not ready. */
   readonly begun: () => boolean;
   /** Tracks running requests. */

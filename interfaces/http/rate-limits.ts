@@ -69,7 +69,7 @@ function refuseEmpty(
   });
 }
 
-export type TokenBuckets = {
+type TokenBuckets = {
   /** 0 when the name's bucket has a whole token. */
   secondsToWait(name: string): number;
   /**
@@ -82,7 +82,7 @@ export type TokenBuckets = {
 type Bucket = { tokens: number; at: number };
 
 /** Buckets of `burst` tokens, filled at `rate` a second. `now` is in milliseconds. */
-export function tokenBuckets(
+function tokenBuckets(
   { rate, burst, remembered }: { readonly rate: number; readonly burst: number; readonly remembered: number },
   now: () => number,
 ): TokenBuckets {

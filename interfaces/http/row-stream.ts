@@ -115,7 +115,7 @@ export type RowShape<Row> = {
 };
 
 /** A response of many rows, written chunk by chunk. */
-export type RowFormat = {
+type RowFormat = {
   readonly type: string;
   /** Where the cursor of the next page goes: the body, or a trailer when the body has no place for it. */
   readonly nextIn: 'body' | 'trailer';

@@ -112,7 +112,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
   );
 }
 
-export type WorkerServices = {
+type WorkerServices = {
   readonly ids: Ids;
   readonly log: Log;
   readonly metrics: Registry;

@@ -219,7 +219,7 @@ export type TelemetryQueryServices = {
 };
 
 /** The read models that a response about the scope depends on. */
-export function projectionsOf(scope: TelemetryScope): readonly ProjectionName[] {
+function projectionsOf(scope: TelemetryScope): readonly ProjectionName[] {
   const filtered = 'devices' in scope && Object.keys(scope.devices).length > 0;
   return filtered ? ['telemetry', 'devices'] : ['telemetry'];
 }

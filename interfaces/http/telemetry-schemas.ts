@@ -27,7 +27,7 @@ export const pointsAnswer = z
   })
   .meta({ id: 'Points' });
 
-export const aggregates = ['avg', 'min', 'max', 'sum', 'count', 'first', 'last'] as const;
+const aggregates = ['avg', 'min', 'max', 'sum', 'count', 'first', 'last'] as const;
 type Aggregate = (typeof aggregates)[number];
 
 const ofNumbers = z.number().nullable().optional().meta({ description: 'Of the values that are numbers.' });

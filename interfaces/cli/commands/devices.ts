@@ -40,24 +40,24 @@ export function devicesCommand(program: Command, context: CommandContext): void 
   deviceChangeCommands(add, context);
 }
 
-export type PositionedDevice = z.output<typeof positionedDevice>;
-export type ApiOptions = { readonly url?: string; readonly json?: boolean };
+type PositionedDevice = z.output<typeof positionedDevice>;
+type ApiOptions = { readonly url?: string; readonly json?: boolean };
 
 /** Adds one command on devices; `example` is what it may look like. */
-export type AddCommand = (name: string, description: string, example: string) => Command;
+type AddCommand = (name: string, description: string, example: string) => Command;
 
-export const clientOf = ({ url }: ApiOptions, context: CommandContext): ApiClient =>
+const clientOf = ({ url }: ApiOptions, context: CommandContext): ApiClient =>
   apiClient(url ?? localUrl(context), clientOptions(context));
 
-export const deviceAddress = (id: string): string => `/api/v1/devices/${encodeURIComponent(id)}`;
+const deviceAddress = (id: string): string => `/api/v1/devices/${encodeURIComponent(id)}`;
 
-export function deviceText({ deviceId, labels, position: _, ...rest }: PositionedDevice): string {
+function deviceText({ deviceId, labels, position: _, ...rest }: PositionedDevice): string {
   const lines = Object.entries({ id: deviceId, ...rest, labels: labelText(labels) });
   const width = Math.max(...lines.map(([name]) => name.length));
   return lines.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}\n`).join('');
 }
 
-export const labelText = (labels: Readonly<Record<string, string>>): string =>
+const labelText = (labels: Readonly<Record<string, string>>): string =>
   Object.entries(labels)
     .map(([key, value]) => `${key}=${value}`)
     .join(' ');
@@ -66,7 +66,7 @@ type Details = { readonly name?: string; readonly type?: string; readonly label?
 type Condition = { readonly ifRevision?: number };
 type Reason = { readonly reason: string };
 
-export function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
+function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
   add(
     'register [id]',
     'Register a device; one without an id is given one',
@@ -163,7 +163,7 @@ type Filter = {
 
 const pageSize = 1000;
 
-export function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
+function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
   add('list', 'Devices that are registered, by id', 'list --type boiler --label site=basement')
     .option('--status <status>', 'active, suspended, decommissioned or erased')
     .option('--type <type>', 'of this type')

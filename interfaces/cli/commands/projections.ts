@@ -197,7 +197,7 @@ function digestText({ projection, generation, checkpoints, tables }: GenerationD
 
 type Table = Parameters<typeof table>;
 
-export function projectionRows(reports: readonly ProjectionReport[]): Table {
+function projectionRows(reports: readonly ProjectionReport[]): Table {
   const rows = reports.map(({ projection, active, generations, codeVersion, checkpoints, lag, paused }) => {
     const building = generations.find(({ runner }) => runner !== null);
     return [
@@ -214,7 +214,7 @@ export function projectionRows(reports: readonly ProjectionReport[]): Table {
   return [headings, rows, ['lag']];
 }
 
-export function generationRows({ generations }: ProjectionReport): Table {
+function generationRows({ generations }: ProjectionReport): Table {
   const rows = generations.map((one) => [
     String(one.generation),
     String(one.version),
@@ -233,13 +233,13 @@ function lastBuild({ outcome, progress, runner }: GenerationState): string {
 }
 
 /** `catch-up: 812,345 of 1,000,000 events (81%), 96,120/s, 2.0 s left`. */
-export function buildLine({ phase, done, total, rate }: BuildProgress): string {
+function buildLine({ phase, done, total, rate }: BuildProgress): string {
   const share = total === 0 ? 100 : Math.floor((100 * done) / total);
   const left = rate === 0 || done >= total ? '' : `, ${seconds(((total - done) / rate) * 1000)} left`;
   return `${phase}: ${count(done)} of ${count(total)} events (${share}%), ${count(rate)}/s${left}`;
 }
 
-export function outcomeText(outcome: RebuildOutcome, took: string): string {
+function outcomeText(outcome: RebuildOutcome, took: string): string {
   const { projection, generation, replaced, switched, comparison } = outcome;
   const rows = comparison.tables.map((one) => [
     one.table,

@@ -100,7 +100,7 @@ export function retentionText({
   return `\n${told}In force since ${since}. ${last}.\n\n${removedText('removed', removed)}`;
 }
 
-export function removedText(heading: string, removed: RetentionStatus['removed']): string {
+function removedText(heading: string, removed: RetentionStatus['removed']): string {
   const rows = [
     ...words.map((word) => [word, count(removed[word])]),
     ['rows that lost a metric', count(removed.trimmed)],

@@ -107,12 +107,12 @@ function likely(names: readonly string[], form: RegExp, meaning: string, option:
 }
 
 /** Column names with commas between them; a name may have commas of its own. Throws `UsageError`. */
-export function listedColumns(text: string, names: readonly string[]): readonly string[] {
+function listedColumns(text: string, names: readonly string[]): readonly string[] {
   if (names.includes(text)) return [text];
   return text.split(',').map((name) => named(names, name.trim()));
 }
 
-export function named(names: readonly string[], wanted: string): string {
+function named(names: readonly string[], wanted: string): string {
   if (names.includes(wanted)) return wanted;
   throw new UsageError(`there is no column ${shown(wanted)}; there are ${listed(names)}`);
 }
@@ -138,7 +138,7 @@ export type ColumnReport = {
   readonly reason?: string;
 };
 
-export type MetricRole = MetricColumn & { readonly kind: ColumnKind };
+type MetricRole = MetricColumn & { readonly kind: ColumnKind };
 
 /**
  * Settles what each column gives by its name and by all that it holds; `others` are columns beside those of the long

@@ -71,7 +71,7 @@ export type SendingOptions = {
   readonly overwrite: boolean;
 };
 
-export type Registration = {
+type Registration = {
   readonly type: string;
   /** For a device by its id, and what the file calls it. */
   nameOf(deviceId: string, deviceName: string | undefined): string;

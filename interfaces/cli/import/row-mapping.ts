@@ -13,7 +13,7 @@ import type { RepeatedHours } from './local-time.ts';
 import type { MappingPlan } from './mapping-plan.ts';
 import { type TimeReader, timeReader } from './timestamps.ts';
 
-export type Refusal = { readonly column?: string; readonly reason: string };
+type Refusal = { readonly column?: string; readonly reason: string };
 
 /** `empty` when no cell of the row holds a value. */
 export type Mapped =

@@ -27,7 +27,7 @@ import { flattened, isObject, metricCell, seriesOf, timeCell } from './row-mappi
 import { type ClockReader, clockReader, type TimeOptions } from './timestamps.ts';
 
 /** What was found out by reading a file to its end, before anything of it is imported. */
-export type Scan = {
+type Scan = {
   readonly plan: MappingPlan;
   readonly repeated: RepeatedHours | undefined;
   readonly columns: readonly ColumnReport[];

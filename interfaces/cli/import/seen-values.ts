@@ -5,7 +5,7 @@ import type { Metrics, Reading } from '../../../domain/telemetry.ts';
 export type Place = { readonly file: number; readonly line: number };
 
 /** What earlier lines of this run say of the same device, time and metrics. */
-export type Comparison =
+type Comparison =
   | { readonly is: 'new' | 'repeated' }
   /** An earlier line has another value. */
   | { readonly is: 'conflicting'; readonly metric: string; readonly earlier: Place };

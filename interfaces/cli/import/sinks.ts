@@ -5,7 +5,7 @@ import type { Session } from '../../composition/application.ts';
 import { type ApiClient, ApiRefusal, sentPositions } from '../api-client.ts';
 import { Refused, ServerUnavailable } from '../exit-codes.ts';
 
-export type RefusedReading = { readonly index: number; readonly reason: string };
+type RefusedReading = { readonly index: number; readonly reason: string };
 
 /** Where the readings of a history go: a running server, or the stores themselves. */
 export type ReadingSink = {

@@ -7,7 +7,7 @@ import { type EpochUnit, epochFormats, epochMilliseconds, isEpoch, unitOf } from
 import { momentsIn, type RepeatedHours } from './local-time.ts';
 
 /** What a clock shows, in milliseconds as if it were UTC's; a moment where the text tells its distance from UTC. */
-export type ClockTime = {
+type ClockTime = {
   readonly at: number;
   readonly isMoment: boolean;
   /** A day without a time: it begins when its clocks first show midnight. */

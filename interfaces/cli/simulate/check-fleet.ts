@@ -8,7 +8,7 @@ import { addPoint, type Fleet, isSameSum, noPoints, type PointSum } from './flee
 import type { Sent } from './send-fleet.ts';
 
 type Point = { readonly timestamp: string; readonly metric: string; readonly value: MetricValue };
-export type Ledger = SystemStatus['ledger'];
+type Ledger = SystemStatus['ledger'];
 
 export type Checked = {
   /** What the ledger has gained. */
@@ -111,7 +111,7 @@ function ledgerFault(ledger: Ledger, accepted: number, uncertain: number): strin
 }
 
 /** Without what was checked where nothing was. */
-export type SimulationReport = {
+type SimulationReport = {
   readonly url: string;
   readonly seed: number;
   readonly devices: number;

@@ -121,7 +121,7 @@ export function fleet(plan: FleetPlan): Fleet {
 const rounded = (value: number, digits: number): number => Math.round(value * 10 ** digits) / 10 ** digits;
 
 /** Numbers from 0 to below 1 that the same seed always gives in the same order (mulberry32). */
-export function randomNumbers(seed: number): () => number {
+function randomNumbers(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -3,7 +3,7 @@ import { pause } from '../../../application/pause.ts';
 import { type ApiClient, ApiRefusal, type SentPositions, sentPositions } from '../api-client.ts';
 import { addPoint, type Fleet, type FleetReading, noPoints, type PointSum } from './fleet.ts';
 
-export type Pace = {
+type Pace = {
   readonly readingsPerSecond: number;
   readonly batch: number;
   readonly connections: number;
