@@ -46,7 +46,7 @@ export function describeWith(
   else describe(title, () => itWith(programs[0], 'runs', () => {}));
 }
 
-function isOnPath(program: string): boolean {
+export function isOnPath(program: string): boolean {
   return (process.env.PATH ?? '').split(path.delimiter).some((folder) => {
     try {
       accessSync(path.join(folder, program), constants.X_OK);

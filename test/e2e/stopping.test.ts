@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { bin } from '../support/fieldlog-process.ts';
+import { freePort } from '../support/free-port.ts';
 import { Launched, userPath } from '../support/launched.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -165,14 +165,4 @@ async function quickStart(): Promise<string> {
   const readme = await readFile(path.join(root, 'README.md'), 'utf8');
   const [, section = ''] = readme.match(/^## Quick start\n(.*?)^## /ms) ?? [];
   return [...section.matchAll(/^```sh\n(.*?)^```/gms)].map(([, block]) => block).join('');
-}
-
-function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.on('error', reject).listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
