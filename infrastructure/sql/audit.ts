@@ -16,7 +16,7 @@ export const sqlAuditTables = (db: SqlDatabase): AuditTables => ({
         'SELECT part, position FROM checkpoints WHERE projection = ? AND generation = ?',
         [projection, generation],
       );
-      const ledger = `SELECT device_id, day, stored, duplicate, corrected, dead_lettered, late, retracted
+      const ledger = `SELECT device_id, day, stored_count, duplicate, corrected, dead_lettered, late, retracted
         FROM ${tableOf('telemetry_ledger', generation)} WHERE day >= ? AND day < ? ${ofDevice}`;
       for await (const rows of sql.stream<LedgerColumns>(ledger, params))
         for (const [device, day, stored, duplicate, corrected, deadLettered, late, retracted] of rows)

@@ -46,7 +46,7 @@ export function sqlProgressQueries(sql: SqlQueries): ProgressQueries {
     async ledgerTotals() {
       const [totals] = await withActiveGenerations(sql, ({ telemetry }) =>
         sql.all<Record<keyof Totals, number | string>>(
-          `SELECT COALESCE(SUM(stored), 0) AS stored, COALESCE(SUM(duplicate), 0) AS duplicate,
+          `SELECT COALESCE(SUM(stored_count), 0) AS "stored", COALESCE(SUM(duplicate), 0) AS duplicate,
            COALESCE(SUM(corrected), 0) AS corrected, COALESCE(SUM(dead_lettered), 0) AS deadLettered,
            COALESCE(SUM(late), 0) AS late, COALESCE(SUM(retracted), 0) AS retracted,
            (SELECT COALESCE(SUM(expired), 0) FROM ${tableOf('telemetry_expired', telemetry)}) AS expired

@@ -5,7 +5,7 @@ import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 import { viewsOf } from './views.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 4;
+const schemaVersion = 5;
 
 /** A table of one generation: `telemetry_g2`. */
 export const tableOf = (base: string, generation: number): string => `${base}_g${generation}`;
@@ -19,21 +19,31 @@ export async function migrateReadModels(db: SqlDatabase, now: number): Promise<v
     `CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`,
   );
   await db.transaction(async (tx) => {
-    // MySQL commits with every change of a schema, so the transaction alone excludes no other process.
-    if (tx.dialect === 'mysql') await tx.all("SELECT GET_LOCK(CONCAT('fieldlog migrates ', DATABASE()), 60)");
+    // MySQL commits with every change of a schema, so the transaction alone keeps nobody out.
+    if (tx.dialect === 'mysql') await tx.all(`SELECT GET_LOCK(${migrationLock}, 60)`);
     const found = await storedVersion(tx);
     if (found > schemaVersion)
       throw new StartupError(
         `The read models have schema ${found}, this release knows ${schemaVersion}: start the newer release that wrote them`,
       );
-    if (found < 1) await createFirstTables(tx, now);
-    if (found < 2) await tx.run(apiKeysTable(tx.dialect));
-    if (found < 3) await tx.run(auditsTable(tx.dialect));
-    if (found < 4) await addRetention(tx, found === 0);
-    if (found < schemaVersion)
-      await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
-    if (tx.dialect === 'mysql') await tx.all("SELECT RELEASE_LOCK(CONCAT('fieldlog migrates ', DATABASE()))");
+    if (found < schemaVersion) await upgrade(tx, found, now);
+    if (tx.dialect === 'mysql') await tx.all(`SELECT RELEASE_LOCK(${migrationLock})`);
   });
+}
+
+/** MySQL takes names of 64 characters. Two databases that share one only wait for each other. */
+const migrationLock = "LEFT(CONCAT('fieldlog migrates ', DATABASE()), 64)";
+
+/** May be cut short anywhere in MySQL, and is then run again. */
+async function upgrade(tx: Sql, found: number, now: number): Promise<void> {
+  if (found < 1) await createFirstTables(tx, now);
+  if (found < 2) await tx.run(apiKeysTable(tx.dialect));
+  if (found < 3) await tx.run(auditsTable(tx.dialect));
+  if (found < 4) for (const statement of retentionTables(tx.dialect)) await tx.run(statement);
+  await upgradeLedgers(tx);
+  const projections = await tx.rows<[ProjectionName, number]>('SELECT name, published FROM projections');
+  for (const [name, published] of projections) await publishViews(tx, name, published);
+  await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
 }
 
 async function storedVersion(sql: SqlQueries): Promise<number> {
@@ -54,7 +64,6 @@ async function createFirstTables(tx: Sql, now: number): Promise<void> {
       ['projection', 'generation', 'version', 'status', 'created_at'],
       [[name, 1, versionOf(name), 'active', now]],
     );
-    await publishViews(tx, name, 1);
   }
 }
 
@@ -75,21 +84,19 @@ const auditsTable = (dialect: Sql['dialect']): string =>
     'differences BIGINT NOT NULL',
   ]);
 
-/** `isNew`: the tables of generations were made a moment ago, as they are now. */
-async function addRetention(tx: Sql, isNew: boolean): Promise<void> {
-  for (const statement of retentionTables(tx.dialect)) await tx.run(statement);
-  if (isNew) return;
-  const generations = await tx.rows<[number, number]>(
-    `SELECT g.generation, p.published FROM generations g JOIN projections p ON p.name = g.projection
-     WHERE g.projection = 'telemetry'`,
+/** Adds the tables and columns that the generations of older releases lack. */
+async function upgradeLedgers(tx: Sql): Promise<void> {
+  const generations = await tx.rows<[number]>(
+    "SELECT generation FROM generations WHERE projection = 'telemetry'",
   );
-  for (const [generation, published] of generations) {
+  for (const [generation] of generations) {
     await createGeneration(tx, 'telemetry', generation);
     const ledger = tableOf('telemetry_ledger', generation);
-    // A migration that was cut short in MySQL has added it already.
     if (!(await hasColumn(tx, ledger, 'late')))
       await tx.run(`ALTER TABLE ${ledger} ADD COLUMN ${lateColumn}`);
-    if (generation === published) await publishViews(tx, 'telemetry', generation);
+    // A reserved word of MySQL.
+    if (await hasColumn(tx, ledger, 'stored'))
+      await tx.run(`ALTER TABLE ${ledger} RENAME COLUMN "stored" TO stored_count`);
   }
 }
 
@@ -289,7 +296,7 @@ const generationTables: Record<ProjectionName, Record<string, readonly string[]>
     telemetry_ledger: [
       'device_id VARCHAR(128) NOT NULL',
       'day BIGINT NOT NULL',
-      'stored BIGINT NOT NULL',
+      'stored_count BIGINT NOT NULL',
       'duplicate BIGINT NOT NULL',
       'corrected BIGINT NOT NULL',
       'dead_lettered BIGINT NOT NULL',

@@ -19,7 +19,7 @@ const readingColumns = `device_id AS deviceId, ts AS timestamp, metrics, receive
 const ledgerColumns = [
   'device_id',
   'day',
-  'stored',
+  'stored_count',
   'duplicate',
   'corrected',
   'dead_lettered',
@@ -97,8 +97,8 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
     ledger: (keys) =>
       byKey<LedgerRow>(
         (where) =>
-          `SELECT device_id AS deviceId, day, stored, duplicate, corrected, dead_lettered AS deadLettered, late, retracted
-           FROM ${ledger} WHERE ${where}`,
+          `SELECT device_id AS deviceId, day, stored_count AS "stored", duplicate, corrected,
+           dead_lettered AS deadLettered, late, retracted FROM ${ledger} WHERE ${where}`,
         'day',
         keys.map((key) => [key.deviceId, key.day]),
       ),

@@ -28,8 +28,8 @@ export function viewsOf(
         telemetry_latest: `SELECT d.device_id, ${on.metric} AS metric, ${on.value('[0]')} AS value,
           ${on.time(on.value('[1]'))} AS at FROM telemetry_latest_${g} d, ${on.entries}`,
         ...Object.fromEntries(rollupLevels.map((level) => [`telemetry_${level}`, rollupView(level)])),
-        telemetry_ledger: `SELECT l.device_id, ${on.time('l.day')} AS day, l.stored, l.duplicate, l.corrected,
-          l.dead_lettered, l.late, l.retracted, COALESCE(e.expired, 0) AS expired FROM telemetry_ledger_${g} l
+        telemetry_ledger: `SELECT l.device_id, ${on.time('l.day')} AS day, l.stored_count AS "stored", l.duplicate, l.corrected,
+          l.dead_lettered, l.late, l.retracted, COALESCE(e.expired, 0) AS expired, l.stored_count FROM telemetry_ledger_${g} l
           LEFT JOIN telemetry_expired_${g} e ON e.device_id = l.device_id AND e.day = l.day`,
       };
   }

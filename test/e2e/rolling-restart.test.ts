@@ -118,7 +118,7 @@ needs('KAFKA_BROKERS', 'A rolling restart of every role', (brokers) =>
         Number(Object.values((await db.all<Record<string, string>>(text))[0] ?? {})[0]);
       await eventually(
         async () => {
-          assert.equal(await one('SELECT SUM(stored) FROM telemetry_ledger'), sent);
+          assert.equal(await one('SELECT SUM(stored_count) FROM telemetry_ledger'), sent);
           assert.equal(await one('SELECT COUNT(*) FROM devices'), registered);
           assert.equal(await one('SELECT COUNT(*) FROM device_history'), registered);
         },

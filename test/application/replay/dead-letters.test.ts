@@ -37,12 +37,10 @@ onEachEngine('Dead letters', (open) => {
     for await (const stream of by.retry(choice)) streams.push(stream);
     return streams;
   };
-  const ledger = async () => {
-    const rows = await fixture.db.all<{ device_id: string; stored: number; dead_lettered: number }>(
-      'SELECT device_id, stored, dead_lettered FROM telemetry_ledger_g1 ORDER BY device_id',
+  const ledger = () =>
+    fixture.db.rows(
+      'SELECT device_id, stored_count, dead_lettered FROM telemetry_ledger_g1 ORDER BY device_id',
     );
-    return rows.map(({ device_id, stored, dead_lettered }) => [device_id, stored, dead_lettered]);
-  };
   const timestampsOf = async (deviceId: string) =>
     (
       await fixture.db.all<{ ts: number }>('SELECT ts FROM telemetry_g1 WHERE device_id = ? ORDER BY ts', [

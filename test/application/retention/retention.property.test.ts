@@ -184,9 +184,9 @@ describe('Telemetry under retention', function () {
         return {
           all,
           accounted: await sum(
-            'SELECT SUM(stored + duplicate + corrected + dead_lettered + late) FROM telemetry_ledger_g1',
+            'SELECT SUM(stored_count + duplicate + corrected + dead_lettered + late) FROM telemetry_ledger_g1',
           ),
-          kept: await sum('SELECT SUM(stored - retracted) FROM telemetry_ledger_g1'),
+          kept: await sum('SELECT SUM(stored_count - retracted) FROM telemetry_ledger_g1'),
           expired: await sum('SELECT SUM(expired) FROM telemetry_expired_g1'),
           rows: await sum('SELECT COUNT(*) FROM telemetry_g1'),
         };

@@ -8,7 +8,7 @@ import { onMariadbAndMysql } from '../../support/servers.ts';
 import { eachTestsTable, openMysql, warnings } from './open-mysql.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 
-onMariadbAndMysql('MysqlSql when things go wrong', function (url) {
+onMariadbAndMysql('MysqlSql when things go wrong', function (url, server) {
   this.timeout(60_000);
   const log = warnings();
   let opened: Opened<{ readonly db: MysqlSql }>;
@@ -107,6 +107,45 @@ onMariadbAndMysql('MysqlSql when things go wrong', function (url) {
     });
     assert.equal(runs, 3);
     assert.deepEqual(await numbers(), [1, 1]);
+  });
+
+  it('runs a transaction again that took longer than the server allows', async () => {
+    const limit = server === 'MySQL' ? 'max_execution_time = 50' : 'max_statement_time = 0.05';
+    let runs = 0;
+    await db.transaction(async (tx) => {
+      runs += 1;
+      await add(tx, 1);
+      if (runs > 1) return;
+      await tx.run(`SET SESSION ${limit}`);
+      const names = 'information_schema.collations';
+      await tx.all(`SELECT COUNT(*) FROM ${names} a, ${names} b, ${names} c, ${names} d`);
+    });
+    assert.equal(runs, 2);
+    assert.deepEqual(await numbers(), [1, 0]);
+  });
+
+  describe('as in conditions that a single server does not have', () => {
+    const answerWith = (sql: Sql, errno: number) =>
+      sql.run(`SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = ${errno}, MESSAGE_TEXT = 'error ${errno}'`);
+    const conditions = { 3100: 'refuses a commit', 3781: 'has a new primary', 3989: 'is read-only' };
+
+    it('runs a transaction again that its group rolled back', async () => {
+      let runs = 0;
+      await db.transaction(async (tx) => {
+        runs += 1;
+        await add(tx, 1);
+        if (runs === 1) await answerWith(tx, 3101);
+      });
+      assert.equal(runs, 2);
+      assert.deepEqual(await numbers(), [1, 0]);
+    });
+
+    for (const [errno, condition] of Object.entries(conditions))
+      it(`is unavailable where it ${condition}`, () =>
+        assert.rejects(answerWith(db, Number(errno)), ReadModelsUnavailable));
+
+    it('leaves an error of the statement as it is', () =>
+      assert.rejects(answerWith(db, 1054), (error: Error) => !(error instanceof ReadModelsUnavailable)));
   });
 
   it('gives up a transaction that never gets through', async () => {
