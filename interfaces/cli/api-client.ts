@@ -13,14 +13,14 @@ export type ApiClient = {
     body: unknown,
     headers?: Readonly<Record<string, string>>,
   ): Promise<Answer>;
-  /** Rows of an answer of any length, one after the other. */
+  /** Streams the rows of a response of any length. */
   rows<Row>(path: string, query?: Query): AsyncGenerator<Row>;
 };
 
-/** The server says no: an answer of 4xx. */
+/** A response with a status of 4xx. */
 export class ApiRefusal extends Refused {
   readonly status: number;
-  /** As the server told it, RFC 9457. */
+  /** The problem details of the response (RFC 9457). */
   readonly problem: Readonly<Record<string, unknown>>;
 
   constructor(status: number, problem: Readonly<Record<string, unknown>>) {
@@ -33,7 +33,7 @@ export class ApiRefusal extends Refused {
 export type ClientOptions = {
   /** Shown with every request. */
   readonly apiKey?: string | undefined;
-  /** Ends what is under way, or with `finish` only what has not been sent yet. */
+  /** Aborts requests in progress, or with `finish` only those not sent yet. */
   readonly signal: AbortSignal;
   readonly finish?: boolean;
   /** For how long a request is repeated while the server cannot serve it; not at all when absent. */
@@ -42,11 +42,11 @@ export type ClientOptions = {
   readonly onUncertain?: () => void;
 };
 
-const answerWithin = 60_000;
+const responseTimeout = 60_000;
 const pauses = { first: 200, longest: 2000 };
 const passing = new Set([429, 502, 503, 504]);
 
-/** Not this time: the same request may be answered later. */
+/** The same request may succeed later. */
 class NotNow extends ServerUnavailable {
   readonly retryAfter: number | undefined;
 
@@ -78,16 +78,16 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
     async *rows(path, query) {
       const { body } = await answered(path, query, { headers: { Accept: 'application/x-ndjson' } });
       const decoder = new TextDecoder();
-      const pieces = body?.values();
+      const chunks = body?.values();
       let rest = '';
-      for (let piece = await next(); piece; piece = await next()) {
-        const lines = (rest + decoder.decode(piece, { stream: true })).split('\n');
+      for (let chunk = await next(); chunk; chunk = await next()) {
+        const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
         rest = lines.pop() ?? '';
         for (const line of lines) yield JSON.parse(line);
       }
 
       async function next(): Promise<Uint8Array | undefined> {
-        return pieces && (await received(pieces.next())).value;
+        return chunks && (await received(chunks.next())).value;
       }
     },
   };
@@ -116,7 +116,7 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
 
   async function attempt(address: URL, init: RequestInit): Promise<Response> {
     signal.throwIfAborted();
-    const timeout = AbortSignal.timeout(answerWithin);
+    const timeout = AbortSignal.timeout(responseTimeout);
     const ended = finish ? timeout : AbortSignal.any([signal, timeout]);
     const headers = { ...init.headers, ...(apiKey !== undefined && { Authorization: `Bearer ${apiKey}` }) };
     const response = await fetch(address, { ...init, headers, signal: ended }).catch((error) => {
@@ -128,7 +128,7 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
       onUncertain?.();
       throw new NotNow(
         timeout.aborted
-          ? `${url} gave no answer within ${answerWithin / 1000} s`
+          ? `${url} gave no answer within ${responseTimeout / 1000} s`
           : `the connection to ${url} broke: ${error.cause?.code ?? error.cause?.message ?? error.message}`,
       );
     });
@@ -154,10 +154,10 @@ function queryText(query: Query = {}): string {
   return parameters.size > 0 ? `?${parameters}` : '';
 }
 
-/** How far the log has come through what was sent: the last position of each partition. */
+/** The last position in each partition of the readings that were sent. */
 export type SentPositions = {
   add(positions: readonly string[]): void;
-  /** Resolves once the read models hold all of it; the client's own patience decides when to give up. */
+  /** Resolves once the read models have reached them; the client's retries bound the time. */
   untilProjected(client: ApiClient): Promise<void>;
 };
 

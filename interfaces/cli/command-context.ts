@@ -102,4 +102,12 @@ export const label = (text: string): Label => {
 
 export const urlOption = (what: string): Option => new Option('--url <url>', what).argParser(httpUrl);
 
-export const jsonOption = (): Option => new Option('--json', 'answer as JSON, for scripts');
+export const jsonOption = (): Option => new Option('--json', 'print JSON, for scripts');
+
+/** Prints the result of a command as one line of JSON, or as text. */
+export const print = (
+  { terminal }: CommandContext,
+  result: unknown,
+  text: () => string,
+  { json }: { readonly json?: boolean | undefined },
+): Promise<void> => terminal.out(json ? `${JSON.stringify(result)}\n` : text());

@@ -13,10 +13,10 @@ export const exitCodes = { ok: 0, refused: 1, usage: 2, unavailable: 3, unexpect
 export const exitCodesHelp = `
 Exit codes:
   0  done; a server: stopped by a signal
-  1  refused, in whole or in part, or something does not add up
+  1  refused, in whole or in part, or a check found a difference
   2  wrong use or configuration
   3  the server, or one it depends on, is unavailable
-  4  unexpected: a fault of Fieldlog's own
+  4  internal error
   128 + n  stopped by signal n before it was done: 129 for SIGHUP, 130 for Ctrl-C, 143 for SIGTERM`;
 
 /** The command line asks for something that makes no sense; the message says what would. */

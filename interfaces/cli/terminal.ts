@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { type Config, maskedConfig } from '../../infrastructure/config/config.ts';
 
-/** Where a command writes: what was asked for to `out`, all else to `note` and `status`. */
+/** Where a command writes: its result to `out`, messages to `note` and `status`. */
 export type Terminal = {
-  /** Resolves once more may be written: a long answer goes no faster than its reader. */
+  /** Resolves once more can be written (backpressure of a slow reader). */
   out(text: string): Promise<void>;
   /** One line on standard error. */
   note(line: string): void;
@@ -15,7 +15,7 @@ export type Terminal = {
 
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
 
-/** A reader that leaves early, as `head` does, ends the answer but not the command. */
+/** When the reader closes the pipe early, as `head` does, output is dropped and the command continues. */
 export function terminalOn(stdout: Output, stderr: Output): Terminal {
   let isRead = true;
   let fault: Error | undefined;
@@ -24,7 +24,7 @@ export function terminalOn(stdout: Output, stderr: Output): Terminal {
     isRead = false;
     if (error.code !== 'EPIPE') fault = error;
   });
-  // With nobody to complain to, complaints are lost, and the command goes on.
+  // Where standard error is closed, messages are lost and the command continues.
   stderr.on('error', () => {});
 
   return {
@@ -104,7 +104,7 @@ export const printable = (text: string): string =>
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 
-/** Shows `line` again and again until the answer is called: in place on a terminal, now and then elsewhere. */
+/** Shows `line` repeatedly until the returned function is called: in place on a terminal, a line every 10 s elsewhere. */
 export function showProgress(terminal: Terminal, line: () => string): () => void {
   const show = terminal.live ? terminal.status : terminal.note;
   const timer = setInterval(() => show(line()), terminal.live ? 200 : 10_000);

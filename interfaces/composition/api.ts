@@ -25,83 +25,44 @@ import { asRecordedThreads, operationThreads } from './worker-threads.ts';
 
 type Api = {
   readonly url: string;
-  /** Stops taking requests, lets those under way finish, and stops following the event store. */
+  /** Drains requests, stops the worker threads and stops following the event store. */
   close(): Promise<void>;
 };
 
-/** What the API answers for beside itself: the other threads of its process. */
-type Beside = {
+/** Metrics and stalls of the other threads of the process. */
+type OtherThreads = {
   readonly moreMetrics: readonly (() => Promise<string>)[];
   readonly stalled: () => readonly string[];
 };
 
-/** Without the read models readings and commands are taken as ever: only queries have to wait. */
+/** Not the read models: without them readings and commands are still accepted, and queries wait. */
 const neededToAccept = ['eventStore', 'telemetryLog'];
 
-const nothingBeside: Beside = { moreMetrics: [], stalled: () => [] };
+const noOtherThreads: OtherThreads = { moreMetrics: [], stalled: () => [] };
 
-/** The HTTP API and the device directory it asks. */
-export async function startApi(container: Container, { moreMetrics, stalled } = nothingBeside): Promise<Api> {
-  const [config, log, metrics, ids, commands, history, ingest, devices, telemetry, calendar, buckets, fresh] =
-    await Promise.all([
-      container.getAsync(s.config),
-      container.getAsync(s.log),
-      container.getAsync(s.metrics),
-      container.getAsync(s.ids),
-      container.getAsync(s.commands),
-      container.getAsync(s.history),
-      container.getAsync(s.ingest),
-      container.getAsync(s.deviceQueries),
-      container.getAsync(s.telemetryQueries),
-      container.getAsync(s.calendar),
-      container.getAsync(s.buckets),
-      container.getAsync(s.freshness),
-    ]);
+/** The HTTP API, with its worker threads and the device directory that it follows. */
+export async function startApi(container: Container, otherThreads = noOtherThreads): Promise<Api> {
+  const [config, log, ids, directory, source] = await Promise.all([
+    container.getAsync(s.config),
+    container.getAsync(s.log),
+    container.getAsync(s.ids),
+    container.getAsync(s.directory),
+    container.getAsync(s.deviceSource),
+  ]);
   await measure(container);
-  const checks = await container.getAllAsync(s.check);
-  const directory = await container.getAsync(s.directory);
-  const source = await container.getAsync(s.deviceSource);
-  const credentials = await container.getAsync(s.credentials);
-  const progress = await container.getAsync(s.progressQueries);
-  const retention = await container.getAsync(s.retentionRecords);
-  const erase = await container.getAsync(s.erase);
-  const retract = await container.getAsync(s.retract);
   const recorded = asRecordedThreads(config);
-  const replay = await operationsOf(container, 'an operator by the API');
   const tasks = operationThreads(config);
-  const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
-
   const files = certificateOf(config, log);
   const certificate = files?.read();
   const callers = await openCallers(container, { isPublic: true });
   const server = httpServer(
     {
-      commands,
-      history,
-      directory,
-      ingest,
-      retract,
-      replay,
-      tasks,
-      credentials,
+      ...(await containedServices(container)),
+      ...otherThreads,
       access: callers.access,
       rates: callers.rates,
-      devices,
-      progress,
-      retention,
-      erase,
-      telemetry,
+      tasks,
       asRecorded: recorded.asRecorded,
-      calendar,
-      buckets,
-      freshness: fresh,
-      ids,
-      log,
-      metrics,
-      moreMetrics,
-      stalled,
-      spans: tracing?.requests,
-      checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
       needed: neededToAccept,
     },
     { version: packageJson.version, maxBodyBytes: config.MAX_BODY_BYTES, certificate },
@@ -126,6 +87,34 @@ export async function startApi(container: Container, { moreMetrics, stalled } = 
   };
 }
 
+/** What the API needs of the container. */
+async function containedServices(container: Container) {
+  const checks = await container.getAllAsync(s.check);
+  const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
+  return {
+    commands: await container.getAsync(s.commands),
+    history: await container.getAsync(s.history),
+    directory: await container.getAsync(s.directory),
+    ingest: await container.getAsync(s.ingest),
+    retract: await container.getAsync(s.retract),
+    erase: await container.getAsync(s.erase),
+    replay: await operationsOf(container, 'an operator by the API'),
+    credentials: await container.getAsync(s.credentials),
+    devices: await container.getAsync(s.deviceQueries),
+    telemetry: await container.getAsync(s.telemetryQueries),
+    progress: await container.getAsync(s.progressQueries),
+    retention: await container.getAsync(s.retentionRecords),
+    calendar: await container.getAsync(s.calendar),
+    buckets: await container.getAsync(s.buckets),
+    freshness: await container.getAsync(s.freshness),
+    ids: await container.getAsync(s.ids),
+    log: await container.getAsync(s.log),
+    metrics: await container.getAsync(s.metrics),
+    spans: tracing?.requests,
+    checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
+  };
+}
+
 function certificateOf({ TLS_CERT_FILE, TLS_KEY_FILE }: Config, log: Log): CertificateFiles | undefined {
   if (TLS_CERT_FILE === undefined && TLS_KEY_FILE === undefined) return undefined;
   if (TLS_CERT_FILE === undefined || TLS_KEY_FILE === undefined)
@@ -136,11 +125,11 @@ function certificateOf({ TLS_CERT_FILE, TLS_KEY_FILE }: Config, log: Log): Certi
 type Callers = {
   readonly access: Access;
   readonly rates: RateLimits | undefined;
-  /** Keeps up with the keys that are made and revoked, until `signal` is aborted. */
+  /** Follows created and revoked keys until `signal` is aborted. */
   follow(signal: AbortSignal): Promise<void>;
 };
 
-/** Who may call this process, and how often. Throws a `StartupError` where anybody could. */
+/** Authentication and rate limits. Throws a `StartupError` where the API would be open to everybody. */
 export async function openCallers(
   container: Container,
   { isPublic }: { isPublic: boolean },
@@ -165,7 +154,7 @@ export async function openCallers(
   };
 }
 
-/** Starts to listen and resolves with the URL. Throws a `StartupError` when the address cannot be had. */
+/** Starts to listen and resolves with the URL. Throws a `StartupError` when the address is not available. */
 export async function listen(server: HttpServer, port: number, host: string): Promise<string> {
   try {
     const { port: taken } = await server.listen(port, host);
@@ -178,7 +167,7 @@ export async function listen(server: HttpServer, port: number, host: string): Pr
   }
 }
 
-/** Without API keys anybody who reaches the API may do anything, so only this machine may reach it. */
+/** Without API keys every client may do anything, so only loopback addresses are allowed. */
 function refuseOpenAddress({ HOST }: Config): void {
   if (HOST === 'localhost' || HOST === '::1' || (isIP(HOST) === 4 && HOST.startsWith('127.'))) return;
   throw new StartupError(
@@ -186,11 +175,11 @@ function refuseOpenAddress({ HOST }: Config): void {
   );
 }
 
-/** Has the metrics of a process tell of itself, of what it depends on and of how far the projections have come. */
+/** Registers metrics of the process, its dependencies and the progress of the projections. */
 export async function measure(container: Container): Promise<void> {
   const registry = await container.getAsync(s.metrics);
   measureProcess(registry);
-  // Before what asks the database, which would count its own questions as callers that wait.
+  // Before metrics that query the database, which would count themselves as waiting callers.
   measureConnections(
     registry,
     container.isBound(s.connections) ? await container.getAllAsync(s.connections) : [],

@@ -15,7 +15,7 @@ import type { Config } from '../../infrastructure/config/config.ts';
 import { superviseProjectors } from '../workers/projector-supervisor.ts';
 import { type ContainerOptions, openContainer } from './container.ts';
 import { leaseOwner } from './process.ts';
-import { rebuildable, replayPorts, supervisedProjections } from './projectors.ts';
+import { pipelineOf, replayPorts, supervisedProjections } from './projectors.ts';
 import { type RetentionOperations, retentionOperations } from './retention.ts';
 import { services as s } from './services.ts';
 
@@ -135,7 +135,7 @@ async function apiKeyOperations(container: Container): Promise<ApiKeyOperations>
 /** Operations that this process performs; other operators see `doing` while it holds a lease. */
 export async function operationsOf(container: Container, doing: string): Promise<Operations> {
   const projections = await Promise.all(
-    projectionNames.map(async (name) => [name, await rebuildable(container, name)] as const),
+    projectionNames.map(async (name) => [name, await pipelineOf(container, name)] as const),
   );
   const [ids, source, tables, outcomes, directory] = await Promise.all([
     container.getAsync(s.ids),

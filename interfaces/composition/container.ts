@@ -117,7 +117,7 @@ async function backpressure(
   return (log) => withBackpressure(log, status, BACKLOG_LIMIT, context.get(s.clock), context.get(s.log));
 }
 
-/** The database that queries read, with an eye on how long they take. */
+/** The database that queries read, with their durations measured. */
 const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
 
 /** The application over its ports; which adapters stand behind them is decided in `embedded.ts` and `distributed.ts`. */

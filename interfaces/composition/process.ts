@@ -2,18 +2,18 @@ import { readlinkSync } from 'node:fs';
 import { hostname, setPriority } from 'node:os';
 import type { LeaseOwner } from '../../application/ports/generations.ts';
 
-/** Builders report every second; one not heard of for so long is no more. */
-const heardWithinMilliseconds = 10_000;
+/** Lease owners send a heartbeat every second; after so long without one the lease has expired. */
+const leaseMilliseconds = 10_000;
 
-const form = /\(process (\d+) on (.+), \S+\)$/;
+const ownerPattern = /\(process (\d+) on (.+), \S+\)$/;
 
-/** This process as a builder, by a name that other operators are told. */
+/** This process as a lease owner; other operators are shown its id. */
 export function leaseOwner(doing: string, id: string): LeaseOwner {
   return {
     id: `${doing} (process ${process.pid} on ${hostname()}, ${id.slice(-8)})`,
-    isExpired(runner, heardAt) {
-      if (Date.now() - heardAt > heardWithinMilliseconds) return true;
-      const [, pid, host] = form.exec(runner) ?? [];
+    isExpired(owner, heartbeatAt) {
+      if (Date.now() - heartbeatAt > leaseMilliseconds) return true;
+      const [, pid, host] = ownerPattern.exec(owner) ?? [];
       return pid !== undefined && host === hostname() && !isAlive(Number(pid));
     },
   };
@@ -28,13 +28,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** A tenth of a share beside a thread of usual priority. */
+/** About a tenth of the share of a thread of normal priority. */
 const niceness = 10;
 
 /**
- * Lowers the priority of this thread, and of those it starts. Where the machine cannot do both at once, taking what
- * devices send comes before projecting it, which can be made up for later. Linux knows the priority of a thread, other
- * systems only that of the process.
+ * Lowers the priority of this thread, and of those it starts. On a busy machine ingest goes before projections, which
+ * can catch up later. Linux has priorities of threads, other systems only of processes.
  */
 export function lowerThreadPriority(): void {
   if (process.platform !== 'linux') return;
@@ -42,10 +41,10 @@ export function lowerThreadPriority(): void {
   setPriority(thread, niceness);
 }
 
-/** What the container does with an adapter it lets go of. */
+/** Closes an adapter when the container is unbound. */
 export async function closeOnDeactivation(adapter: unknown): Promise<void> {
   const { close } = adapter as { close?: () => Promise<void> };
-  if (!close) throw new TypeError('Only what can be closed is bound with a deactivation');
+  if (!close) throw new TypeError('Only an adapter with close() can be bound with closeOnDeactivation');
   await close.call(adapter);
 }
 

@@ -18,29 +18,29 @@ import { retentionAlongside } from '../../application/retention/generation-sweep
 import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
-import { type ProjectorWatch, stallDetector } from '../workers/stall-detector.ts';
+import { StallDetector } from '../workers/stall-detector.ts';
 import { leaseOwner } from './process.ts';
-import { keepRetention, sweepPorts } from './retention.ts';
+import { runRetention, sweepPorts } from './retention.ts';
 import { services as s } from './services.ts';
 
-/** What an event tells of the request that caused it, where it does. */
-type Told<Event> = {
+/** How to read from an event when it was accepted, and the trace it belongs to. */
+type EventMetadata<Event> = {
   readonly takenAt: TakenAt<Event>;
   readonly traceparent: (event: Event) => string | undefined;
 };
 
-const ofDevices: Told<RecordedEvent> = {
+const deviceMetadata: EventMetadata<RecordedEvent> = {
   takenAt: recordedAt,
   traceparent: ({ metadata }) => metadata?.traceparent,
 };
 
-const ofTelemetry: Told<TelemetryRecord> = {
+const telemetryMetadata: EventMetadata<TelemetryRecord> = {
   takenAt: ({ receivedAt }) => receivedAt,
   traceparent: ({ traceparent }) => traceparent,
 };
 
-/** A projection with its log and the way to project it, whatever its events are. */
-export async function rebuildable(container: Container, name: ProjectionName): Promise<ProjectionPipeline> {
+/** A projection with its log and what projects it, whatever the type of its events. */
+export async function pipelineOf(container: Container, name: ProjectionName): Promise<ProjectionPipeline> {
   const registry = await container.getAsync(s.registry);
   const config = await container.getAsync(s.config);
   const clock = await container.getAsync(s.clock);
@@ -50,13 +50,18 @@ export async function rebuildable(container: Container, name: ProjectionName): P
 
   switch (name) {
     case 'devices':
-      return over(devicesProjection(registry), await container.getAsync(s.deviceSource), name, ofDevices);
+      return over(
+        devicesProjection(registry),
+        await container.getAsync(s.deviceSource),
+        name,
+        deviceMetadata,
+      );
     case 'device_history':
       return over(
         deviceHistoryProjection(registry),
         await container.getAsync(s.deviceSource),
         name,
-        ofDevices,
+        deviceMetadata,
       );
     case 'telemetry': {
       const projection = telemetryProjection(
@@ -69,12 +74,12 @@ export async function rebuildable(container: Container, name: ProjectionName): P
         ? await container.getAsync(s.deadLetterFeed)
         : undefined;
       return {
-        ...over(projection, source, config.KAFKA_GROUP, ofTelemetry, feed),
-        async carry({ rows, letters }, tables) {
+        ...over(projection, source, config.KAFKA_GROUP, telemetryMetadata, feed),
+        async carry({ rows, letters: deadLetters }, tables) {
           const worker = projection.forPartition();
           await worker.apply(carriedReadings(rows), tables);
-          await tables.deadLetters.park(letters);
-          const events = letters.map(({ event }) => event as TelemetryRecord);
+          await tables.deadLetters.park(deadLetters);
+          const events = deadLetters.map(({ event }) => event as TelemetryRecord);
           await worker.onParked?.(events, tables);
         },
         retention: retentionAlongside(await sweepPorts(container), clock.now),
@@ -86,12 +91,12 @@ export async function rebuildable(container: Container, name: ProjectionName): P
     projection: Projection<Event, Decoded>,
     source: EventSource<Event>,
     group: string,
-    { takenAt, traceparent }: Told<Event>,
+    { takenAt, traceparent }: EventMetadata<Event>,
     feed?: DeadLetterFeed,
   ): ProjectionPipeline {
     const measured = metrics.observer(projection.name, takenAt);
     const counted = feed ? withDeadLetterFeed(measured, feed, log) : measured;
-    // What nobody reads is not to be gathered from every batch either.
+    // Only gathered from each batch where the level shows it.
     const observer =
       config.LOG_LEVEL === 'debug' || config.LOG_LEVEL === 'trace'
         ? withConsumedLog(counted, projection.name, projection.describe, log)
@@ -113,13 +118,13 @@ export async function replayPorts(container: Container): Promise<ReplayPorts> {
 }
 
 export type Projectors = {
-  /** Resolves once the signal is aborted and the batches under way are done. */
+  /** Resolves once the signal is aborted and the batches in progress are stored. */
   readonly running: Promise<void>;
-  /** What stands still although it should move, one sentence each. */
+  /** The stalled projections, a sentence for each. */
   stalled(): readonly string[];
 };
 
-/** Keeps projections going until `signal` is aborted, and an eye on whether they do. */
+/** Runs projectors until `signal` is aborted, and watches their progress. */
 export async function startProjectors(
   container: Container,
   names: readonly ProjectionName[],
@@ -132,17 +137,17 @@ export async function startProjectors(
     container.getAsync(s.control),
     container.getAsync(s.metrics),
   ]);
-  const watch = stallDetector(config.PROJECTOR_STALL_MS, clock, log);
-  const supervised = await supervisedProjections(container, names, watch);
-  measureStalls(metrics, watch.stalls);
-  // Not waited for at the end: it may be asking a server that does not answer.
-  void watch.follow(signal);
-  const supervising = superviseProjectors(supervised, control, signal, log, watch);
-  const keeping = names.includes('telemetry') ? keepRetention(container, signal) : undefined;
+  const detector = new StallDetector(config.PROJECTOR_STALL_MS, clock, log);
+  const supervised = await supervisedProjections(container, names, detector);
+  measureStalls(metrics, () => detector.stalls());
+  // Not awaited at shutdown: it may be waiting for a server that does not respond.
+  void detector.follow(signal);
+  const supervising = superviseProjectors(supervised, control, signal, log, detector);
+  const sweeping = names.includes('telemetry') ? runRetention(container, signal) : undefined;
   return {
-    running: Promise.all([supervising, keeping]).then(() => undefined),
+    running: Promise.all([supervising, sweeping]).then(() => undefined),
     stalled: () =>
-      [...watch.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
+      [...detector.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
   };
 }
 
@@ -150,7 +155,7 @@ export async function startProjectors(
 export async function supervisedProjections(
   container: Container,
   names: readonly ProjectionName[],
-  watch?: Pick<ProjectorWatch, 'over'>,
+  detector?: Pick<StallDetector, 'watch'>,
 ): Promise<readonly Supervised[]> {
   const ports = await replayPorts(container);
   const log = await container.getAsync(s.log);
@@ -159,19 +164,19 @@ export async function supervisedProjections(
 
   return Promise.all(
     names.map(async (name): Promise<Supervised> => {
-      const what = await rebuildable(container, name);
+      const pipeline = await pipelineOf(container, name);
       return {
         name,
-        version: what.version,
+        version: pipeline.version,
         run(of, signal) {
-          const consumer = what.consumer(of, ports.readModels);
-          return what.run(watch?.over(name, consumer, what) ?? consumer, of, signal);
+          const consumer = pipeline.consumer(of, ports.readModels);
+          return pipeline.run(detector?.watch(name, consumer, pipeline) ?? consumer, of, signal);
         },
         async upgrade(signal) {
-          log.info({ projection: name, version: what.version }, 'building the generation of this release');
-          await upgrade(what, ports, { builder: upgrader, signal }).catch((error) => {
+          log.info({ projection: name, version: pipeline.version }, 'building generation of this release');
+          await upgrade(pipeline, ports, { builder: upgrader, signal }).catch((error) => {
             if (!(error instanceof RebuildUnderWay || error instanceof SwitchedMeanwhile)) throw error;
-            log.info({ projection: name, reason: error.message }, 'another node builds it');
+            log.info({ projection: name, reason: error.message }, 'another node is building it');
           });
         },
       };

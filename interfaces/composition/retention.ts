@@ -18,7 +18,7 @@ export async function sweepPorts(container: Container): Promise<ErasingPorts> {
   return { records, tables, directory, retention, erased };
 }
 
-async function keeperOf(container: Container, doing: string): Promise<RetentionSweeper> {
+async function sweeperOf(container: Container, doing: string): Promise<RetentionSweeper> {
   const [control, readModels, source, clock, log, ids] = await Promise.all([
     container.getAsync(s.control),
     container.getAsync(s.readModels),
@@ -31,8 +31,8 @@ async function keeperOf(container: Container, doing: string): Promise<RetentionS
   return retentionSweeper(ports, leaseOwner(doing, ids.uuidV7()), log);
 }
 
-/** Brings the configured policy into force and has what is no longer kept removed, until `signal` is aborted. */
-export async function keepRetention(container: Container, signal: AbortSignal): Promise<void> {
+/** Announces the configured policy and sweeps expired data until `signal` is aborted. */
+export async function runRetention(container: Container, signal: AbortSignal): Promise<void> {
   const [config, clock, log, ids, records, directory, devices] = await Promise.all([
     container.getAsync(s.config),
     container.getAsync(s.clock),
@@ -43,19 +43,19 @@ export async function keepRetention(container: Container, signal: AbortSignal): 
     container.getAsync(s.deviceSource),
   ]);
   await announce();
-  // What is kept of a device depends on its type, and on whether it was erased.
+  // A device's retention depends on its type, and on whether it was erased.
   const following = directory.follow(devices, `retention-${ids.uuidV7()}`, signal);
-  await Promise.all([(await keeperOf(container, 'retention')).run(signal), following]);
+  await Promise.all([(await sweeperOf(container, 'retention')).run(signal), following]);
 
   async function announce(): Promise<void> {
     while (!signal.aborted)
       try {
         const since = clock.now() + announcedMilliseconds;
         if (await records.announce(config.RETENTION, since))
-          log.info({ policy: config.RETENTION, since }, 'a new retention policy comes into force');
+          log.info({ policy: config.RETENTION, since }, 'retention policy announced');
         return;
       } catch (err) {
-        log.warn({ err }, 'the retention policy cannot be put on record yet');
+        log.warn({ err }, 'retention policy not stored, will retry');
         await pause(1000, signal);
       }
   }
@@ -63,9 +63,9 @@ export async function keepRetention(container: Container, signal: AbortSignal): 
 
 export type RetentionOperations = {
   status(): Promise<RetentionStatus>;
-  /** Of the configured policy, as if it were in force. */
+  /** What the configured policy would remove if it were in force. */
   preview(signal: AbortSignal): Promise<RetentionStatus['removed']>;
-  /** Of the policy in force; resolves when nothing is left to remove. */
+  /** Removes what the policy in force lets expire; resolves when nothing is left to remove. */
   sweep(signal: AbortSignal): Promise<RetentionStatus>;
 };
 
@@ -83,17 +83,17 @@ export async function retentionOperations(container: Container): Promise<Retenti
       // A policy that was announced a moment ago may not be in force yet.
       const at = Math.max(clock.now(), (schedule.at(-1)?.since ?? 0) + 1);
       const configured = [...schedule, { since: at, policy: config.RETENTION }];
-      const wanted = currentRetention({ schedule: async () => configured }, clock);
-      await wanted.refresh();
+      const preview = currentRetention({ schedule: async () => configured }, clock);
+      await preview.refresh();
       const active =
         (await control.states()).find(({ projection }) => projection === 'telemetry')?.active ?? 1;
       const of = { projection: 'telemetry', generation: active };
-      const removed = await retentionPreview(of, wanted, ports, at, signal);
+      const removed = await retentionPreview(of, preview, ports, at, signal);
       const { points, '1m': minutes, '1h': hours, '1d': days, trimmed } = removed;
       return { points, minutes, hours, days, trimmed };
     },
     async sweep(signal) {
-      await (await keeperOf(container, 'retention sweep')).once(signal);
+      await (await sweeperOf(container, 'retention sweep')).once(signal);
       return status();
     },
   };

@@ -13,7 +13,7 @@ import type { Heartbeat } from './projector-worker.ts';
 import { type Projectors, startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
 
-/** The projectors that run apart, and what each of them projects. */
+/** The projections of each role that runs projectors only. */
 const workerRoles = {
   'device-projector': ['devices', 'device_history'],
   'telemetry-projector': ['telemetry'],
@@ -24,7 +24,6 @@ type WorkerRole = keyof typeof workerRoles;
 /** Not the replica, if there is one: only queries read it. */
 const neededToProject = ['eventStore', 'telemetryLog', 'readModels'];
 
-/** Everything a process can be. */
 export type Role = 'serve' | 'api' | WorkerRole;
 
 export function startRole(role: Role, config: Config, log: Log): Promise<Served> {
@@ -99,7 +98,7 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
   }
 }
 
-/** Roles that run apart meet in shared servers; an embedded file would be one process's own. */
+/** Roles in separate processes need shared servers; an embedded file belongs to one process. */
 function requireServers(role: string, config: Config): void {
   const missing = (['EVENTSTORE_URL', 'KAFKA_BROKERS', 'MYSQL_URL'] as const).filter(
     (name) => config[name] === undefined,
@@ -112,9 +111,9 @@ function requireServers(role: string, config: Config): void {
 
 export type Served = {
   readonly url: string;
-  /** Rejects when a part of the process died and it should not go on. */
+  /** Rejects when a part of the process has died and the process should end. */
   readonly failed: Promise<never>;
-  /** Drains requests, stops the projectors after the batch under way and closes the files. */
+  /** Drains requests, stops the projectors after the batch in progress and closes the stores. */
   close(): Promise<void>;
 };
 
@@ -124,7 +123,7 @@ export async function serve(config: Config, log: Log): Promise<Served> {
   const thread = projectorThread(config);
   try {
     measureThread(await container.getAsync(s.metrics), async () => (await thread.metrics()) !== undefined);
-    const moreMetrics = [async () => (await thread.metrics()) ?? silence];
+    const moreMetrics = [async () => (await thread.metrics()) ?? metricsMissing];
     const api = await startApi(container, { moreMetrics, stalled: thread.stalled });
     return {
       url: api.url,
@@ -142,8 +141,7 @@ export async function serve(config: Config, log: Log): Promise<Served> {
   }
 }
 
-/** Where its metrics would be. */
-const silence = '# The projector thread did not answer in time: its metrics are missing.\n';
+const metricsMissing = '# The projector thread did not answer in time: its metrics are missing.\n';
 
 type ProjectorThread = {
   readonly failed: Promise<never>;

@@ -2,12 +2,12 @@ import { pause } from '../../application/pause.ts';
 import type { ProjectionControl, ProjectionState } from '../../application/ports/generations.ts';
 import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { Log } from '../../application/ports/system.ts';
-import type { ProjectorWatch } from './stall-detector.ts';
+import type { StallDetector } from './stall-detector.ts';
 
 /** A projection this process can project, by its name. */
 export type Supervised = {
   readonly name: string;
-  /** Of the code in this release. */
+  /** The version of this release's code. */
   readonly version: number;
   /** Consumes the projection's log into a generation until `signal` is aborted. */
   run(of: GenerationId, signal: AbortSignal): Promise<void>;
@@ -15,74 +15,76 @@ export type Supervised = {
   upgrade(signal: AbortSignal): Promise<void>;
 };
 
-const lookEveryMilliseconds = 1000;
+const pollMilliseconds = 1000;
 const longestPauseMilliseconds = 10_000;
 
 /**
- * Keeps the active generation of each projection consumed by this process until `signal` is aborted: starts, stops
- * and changes over as operators rebuild, pause and switch. A generation filled by another version of the code is
- * left to the nodes that have it; one that is older than this release is built anew beside it.
+ * Projects the active generation of each projection in this process until `signal` is aborted: starts, stops and
+ * changes generation as operators rebuild, pause and switch. A generation of another version of the code is left to
+ * the nodes that have that version; for one that is older than this release, a new one is built beside it.
  */
 export async function superviseProjectors(
   supervised: readonly Supervised[],
   control: ProjectionControl,
   signal: AbortSignal,
   log: Log,
-  watch: Pick<ProjectorWatch, 'looked'> = { looked() {} },
+  detector: Ticked = { supervisorTick() {} },
 ): Promise<void> {
-  const states = sharedLook(() => control.states());
-  await Promise.all(supervised.map((one) => supervise(one, states, signal, log, watch)));
+  const states = shareReads(() => control.states());
+  await Promise.all(supervised.map((one) => supervise(one, states, signal, log, detector)));
 }
 
-type Look = () => Promise<readonly ProjectionState[]>;
+type Ticked = Pick<StallDetector, 'supervisorTick'>;
 
-/** Those who look while somebody is looking share what is found: supervisors that start together stay together. */
-function sharedLook(look: Look): Look {
-  let underWay: Promise<readonly ProjectionState[]> | undefined;
+type ReadStates = () => Promise<readonly ProjectionState[]>;
+
+/** Concurrent calls share one read: supervisors that start together stay together. */
+function shareReads(read: ReadStates): ReadStates {
+  let reading: Promise<readonly ProjectionState[]> | undefined;
   return () => {
-    underWay ??= look().finally(() => {
-      underWay = undefined;
+    reading ??= read().finally(() => {
+      reading = undefined;
     });
-    return underWay;
+    return reading;
   };
 }
 
 async function supervise(
   one: Supervised,
-  states: Look,
+  states: ReadStates,
   signal: AbortSignal,
   log: Log,
-  watch: Pick<ProjectorWatch, 'looked'>,
+  detector: Ticked,
 ): Promise<void> {
   let running: Running | undefined;
   let upgrading: Running | undefined;
   while (!signal.aborted) {
     const state = await stateOf(one.name, states, log);
-    const wanted = state && generationToRun(one, state);
-    watch.looked(one.name, state && isHeld(state) ? undefined : wanted);
+    const target = state && generationToRun(one, state);
+    detector.supervisorTick(one.name, state && isHeld(state) ? undefined : target);
     if (state) {
-      if (running && running.key !== wanted?.generation) {
+      if (running && running.key !== target?.generation) {
         await running.stop();
         running = undefined;
       }
-      if (!running && wanted)
-        running = start(wanted.generation, (stop) => one.run(wanted, stop), one, signal, log);
+      if (!running && target)
+        running = start(target.generation, (stop) => one.run(target, stop), one, signal, log);
       if (!upgrading && isOutdated(one, state)) upgrading = start(0, one.upgrade, one, signal, log);
       if (upgrading && !isOutdated(one, state)) {
         await upgrading.stop();
         upgrading = undefined;
       }
     }
-    await pause(lookEveryMilliseconds, signal);
+    await pause(pollMilliseconds, signal);
   }
   await Promise.all([running?.stop(), upgrading?.stop()]);
 }
 
-async function stateOf(name: string, states: Look, log: Log): Promise<ProjectionState | undefined> {
+async function stateOf(name: string, states: ReadStates, log: Log): Promise<ProjectionState | undefined> {
   try {
     return (await states()).find(({ projection }) => projection === name);
   } catch (err) {
-    // What runs goes on and waits for the database by itself.
+    // Running projectors continue, and retry the database themselves.
     log.warn({ projection: name, err }, 'cannot read which generation is active');
     return undefined;
   }
@@ -117,7 +119,7 @@ function start(
 ): Running {
   const stopped = new AbortController();
   const either = AbortSignal.any([signal, stopped.signal]);
-  const over = (async () => {
+  const ended = (async () => {
     for (let failures = 0; !either.aborted; ) {
       const started = Date.now();
       try {
@@ -126,7 +128,7 @@ function start(
       } catch (err) {
         if (either.aborted) return;
         failures = Date.now() - started > longestPauseMilliseconds ? 1 : failures + 1;
-        log.error({ projection: name, generation: key, err }, 'projector failed and starts again');
+        log.error({ projection: name, generation: key, err }, 'projector failed, will restart');
       }
       await pause(Math.min(longestPauseMilliseconds, 100 * 2 ** failures), either);
     }
@@ -135,7 +137,7 @@ function start(
     key,
     async stop() {
       stopped.abort();
-      await over;
+      await ended;
     },
   };
 }

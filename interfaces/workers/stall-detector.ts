@@ -9,81 +9,59 @@ import {
 import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { Clock, Log } from '../../application/ports/system.ts';
 
-/** Tells a process whose projectors stand still from one that only waits for events or for a server. */
-export type ProjectorWatch = {
-  /** The supervisor has been round; `running` is what should be moving now, if that can be known. */
-  looked(projection: string, running: GenerationId | undefined): void;
-  /** The consumer, with an eye on the batches it is handed and on how far it is behind its log. */
-  over<Event extends Positioned>(
-    projection: string,
-    consumer: BatchConsumer<Event>,
-    log: Pick<EventSource<Event>, 'ends'>,
-  ): BatchConsumer<Event>;
-  /** Looks how far the projections have come until `signal` is aborted. */
-  follow(signal: AbortSignal): Promise<void>;
-  /** Of each projection, what stands still; `null` while nothing does. */
-  stalls(): ReadonlyMap<string, string | null>;
-};
-
 type Watched = {
   running: GenerationId | undefined;
   runningSince: number;
-  lookedAt: number;
-  /** The batch that came last in a partition, while it is under way. */
-  readonly underWay: Map<number, { readonly since: number }>;
+  tickedAt: number;
+  /** The latest batch of each partition, while it is being consumed. */
+  readonly batches: Map<number, { readonly since: number }>;
   positions: () => Promise<readonly { readonly at: Position | null; readonly end: Position | null }[]>;
-  /** Where everybody's work on it had come to at the last look, and for how many looks it has been so. */
-  standing: string;
-  looksWithoutProgress: number;
+  /** The positions at the last check, of all nodes' work, and how many checks found the same. */
+  lastPositions: string;
+  checksWithoutProgress: number;
 };
 
-/** So many looks must find the same: one that was itself held up then says nothing. */
+/** So many checks must find no progress: after one that was itself delayed, the others still have to. */
 const checks = 12;
 
-/** What has not moved for `patience` milliseconds although it should stands still. */
-export function stallDetector(patience: number, clock: Clock, log: Log): ProjectorWatch {
-  const watched = new Map<string, Watched>();
-  return { looked, over, follow, stalls };
+/** Finds projections that make no progress although they should; one that waits for events or a server is not stalled. */
+export class StallDetector {
+  readonly #patience: number;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #watched = new Map<string, Watched>();
 
-  function of(projection: string): Watched {
-    const known = watched.get(projection);
-    if (known) return known;
-    const now = clock.now();
-    const fresh: Watched = {
-      running: undefined,
-      runningSince: now,
-      lookedAt: now,
-      underWay: new Map(),
-      positions: async () => [],
-      standing: '',
-      looksWithoutProgress: 0,
-    };
-    watched.set(projection, fresh);
-    return fresh;
+  /** `patience`: milliseconds without progress after which a projection is stalled. */
+  constructor(patience: number, clock: Clock, log: Log) {
+    this.#patience = patience;
+    this.#clock = clock;
+    this.#log = log;
   }
 
-  function looked(projection: string, running: GenerationId | undefined): void {
-    const one = of(projection);
-    one.lookedAt = clock.now();
-    if (running?.generation === one.running?.generation) return;
-    one.running = running;
-    one.runningSince = one.lookedAt;
-    one.looksWithoutProgress = 0;
+  /** To be called by the supervisor each time round; `running` is what should make progress now, if that is known. */
+  supervisorTick(projection: string, running: GenerationId | undefined): void {
+    const watched = this.#find(projection);
+    watched.tickedAt = this.#clock.now();
+    if (running?.generation === watched.running?.generation) return;
+    watched.running = running;
+    watched.runningSince = watched.tickedAt;
+    watched.checksWithoutProgress = 0;
   }
 
-  function over<Event extends Positioned>(
+  /** The consumer, with its batches and its lag behind the log watched. */
+  watch<Event extends Positioned>(
     projection: string,
     consumer: BatchConsumer<Event>,
     source: Pick<EventSource<Event>, 'ends'>,
   ): BatchConsumer<Event> {
-    const one = of(projection);
-    const { underWay } = one;
+    const watched = this.#find(projection);
+    const { batches } = watched;
     const seen = new Map<number, Position | null>();
-    one.positions = async () =>
+    watched.positions = async () =>
       Promise.all(
         [...(await source.ends())].map(async ([partition, end]) => {
           const before = seen.get(partition) ?? null;
-          // A checkpoint only goes forward: one that had come to the end need not be asked for again.
+          // A checkpoint only moves forward: one that had reached the end need not be read again.
           const at = comparePositions(before, end) < 0 ? await consumer.checkpoint(partition) : before;
           seen.set(partition, at);
           return { at, end };
@@ -91,62 +69,82 @@ export function stallDetector(patience: number, clock: Clock, log: Log): Project
       );
     return {
       checkpoint: (partition) => consumer.checkpoint(partition),
-      async consume(batch) {
-        const mine = { since: clock.now() };
-        underWay.set(batch.partition, mine);
+      consume: async (batch) => {
+        const entry = { since: this.#clock.now() };
+        batches.set(batch.partition, entry);
         try {
           await consumer.consume(batch);
         } finally {
-          if (underWay.get(batch.partition) === mine) underWay.delete(batch.partition);
+          if (batches.get(batch.partition) === entry) batches.delete(batch.partition);
         }
       },
     };
   }
 
-  async function follow(signal: AbortSignal): Promise<void> {
-    // A process that is to end is not to be judged any more.
-    signal.addEventListener('abort', () => watched.clear());
-    const told = new Map<string, string | null>();
+  /** Checks the projections' progress until `signal` is aborted, and logs each stall once. */
+  async follow(signal: AbortSignal): Promise<void> {
+    // Projectors that are being stopped are not stalled.
+    signal.addEventListener('abort', () => this.#watched.clear());
+    const logged = new Map<string, string | null>();
     while (!signal.aborted) {
-      await pause(patience / checks, signal);
-      await Promise.all([...watched.values()].map(look));
-      for (const [projection, stall] of stalls()) {
-        if (stall !== null && !told.get(projection))
-          log.error({ projection, stall }, 'projector stands still');
-        told.set(projection, stall);
+      await pause(this.#patience / checks, signal);
+      await Promise.all([...this.#watched.values()].map(checkProgress));
+      for (const [projection, stall] of this.stalls()) {
+        if (stall !== null && !logged.get(projection))
+          this.#log.error({ projection, stall }, 'projector stalled');
+        logged.set(projection, stall);
       }
     }
   }
 
-  async function look(one: Watched): Promise<void> {
-    if (!one.running) return;
-    try {
-      const positions = await one.positions();
-      const lastPositions = JSON.stringify(positions.map(({ at }) => at));
-      const isBehind = positions.some(({ at, end }) => comparePositions(at, end) < 0);
-      one.looksWithoutProgress =
-        isBehind && lastPositions === one.standing ? one.looksWithoutProgress + 1 : 0;
-      one.standing = lastPositions;
-    } catch {
-      // A server is away, which readiness tells: to start this process again would not bring it back.
-      one.looksWithoutProgress = 0;
-    }
+  /** Why each projection is stalled; `null` while it is not. */
+  stalls(): ReadonlyMap<string, string | null> {
+    return new Map([...this.#watched].map(([projection, watched]) => [projection, this.#stallOf(watched)]));
   }
 
-  function stalls(): ReadonlyMap<string, string | null> {
-    return new Map([...watched].map(([projection, one]) => [projection, stallOf(one)]));
+  #find(projection: string): Watched {
+    const known = this.#watched.get(projection);
+    if (known) return known;
+    const now = this.#clock.now();
+    const added: Watched = {
+      running: undefined,
+      runningSince: now,
+      tickedAt: now,
+      batches: new Map(),
+      positions: async () => [],
+      lastPositions: '',
+      checksWithoutProgress: 0,
+    };
+    this.#watched.set(projection, added);
+    return added;
   }
 
-  function stallOf({ running, runningSince, lookedAt, underWay, looksWithoutProgress }: Watched) {
-    const now = clock.now();
-    if (now - lookedAt > patience) return `nobody has looked after it for ${now - lookedAt} ms`;
+  #stallOf({ running, runningSince, tickedAt, batches, checksWithoutProgress }: Watched): string | null {
+    const now = this.#clock.now();
+    if (now - tickedAt > this.#patience) return `its supervisor has not run for ${now - tickedAt} ms`;
     if (!running) return null;
-    for (const [partition, { since }] of underWay) {
+    for (const [partition, { since }] of batches) {
       const waited = now - Math.max(since, runningSince);
-      if (waited > patience) return `a batch of partition ${partition} has been under way for ${waited} ms`;
+      if (waited > this.#patience)
+        return `a batch of partition ${partition} has been in progress for ${waited} ms`;
     }
-    return looksWithoutProgress >= checks
-      ? `events have waited for ${patience} ms and none was consumed`
+    return checksWithoutProgress >= checks
+      ? `events have waited for ${this.#patience} ms and none was consumed`
       : null;
+  }
+}
+
+async function checkProgress(watched: Watched): Promise<void> {
+  if (!watched.running) return;
+  try {
+    const positions = await watched.positions();
+    const lastPositions = JSON.stringify(positions.map(({ at }) => at));
+    const isBehind = positions.some(({ at, end }) => comparePositions(at, end) < 0);
+    watched.checksWithoutProgress =
+      isBehind && lastPositions === watched.lastPositions ? watched.checksWithoutProgress + 1 : 0;
+    watched.lastPositions = lastPositions;
+  } catch {
+    // A server is unavailable, which readiness reports: restarting this process would not bring it back.
+    watched.checksWithoutProgress = 0;
   }
 }

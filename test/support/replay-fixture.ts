@@ -14,7 +14,7 @@ import type { Metrics } from '../../domain/telemetry.ts';
 import { configFrom } from '../../infrastructure/config/config.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { openContainer } from '../../interfaces/composition/container.ts';
-import { rebuildable, replayPorts } from '../../interfaces/composition/projectors.ts';
+import { pipelineOf, replayPorts } from '../../interfaces/composition/projectors.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
 import { superviseProjectors } from '../../interfaces/workers/projector-supervisor.ts';
 import { eventually } from './eventually.ts';
@@ -44,7 +44,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
     ]);
   const what = Object.fromEntries(
     await Promise.all(
-      projectionNames.map(async (name) => [name, await rebuildable(container, name)] as const),
+      projectionNames.map(async (name) => [name, await pipelineOf(container, name)] as const),
     ),
   ) as Record<ProjectionName, ProjectionPipeline>;
   const running: (() => Promise<void>)[] = [];

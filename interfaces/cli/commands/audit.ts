@@ -2,13 +2,13 @@ import type { Command } from 'commander';
 import type { AuditCounts, AuditReport, Difference } from '../../../application/operations/audit.ts';
 import { parseIsoTime } from '../../http/iso-time.ts';
 import { auditJson } from '../../http/operation-schemas.ts';
-import { type CommandContext, jsonOption, withOperations } from '../command-context.ts';
+import { type CommandContext, jsonOption, print, withOperations } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
 import { count, counted, table } from '../terminal.ts';
 
 const help = `
-Counts anew, from the log, every reading that was ever accepted, and holds the ledger and the tables against it, for
-each device and UTC day of arrival:
+Counts every accepted reading in the log again and compares the counts with the ledger and the tables, for each device
+and UTC day of arrival:
 
   accepted = stored + duplicate + corrected + dead-lettered + late + in flight
   rows     = stored - retracted - expired
@@ -28,18 +28,18 @@ type Options = {
 export function auditCommand(program: Command, context: CommandContext): void {
   program
     .command('audit')
-    .description('Prove that what was accepted is what is stored; exit code 1 on any difference')
+    .description('Check that every accepted reading is stored; exit code 1 on any difference')
     .option('--device <id>', 'this device only')
     .option('--from <day>', 'days of arrival from this one on, as 2026-03-29 or an ISO 8601 time')
     .option('--to <day>', 'and before this one')
     .addOption(jsonOption())
     .addHelpText('after', help + exitCodesHelp)
     .action(({ device, from, to, json }: Options) =>
-      withOperations(context, 'audit', async (replay) => {
+      withOperations(context, 'audit', async (operations) => {
         const query = { deviceId: device, from: dayOf('--from', from), to: dayOf('--to', to) };
-        const report = await replay.audit(query, context.signal);
+        const report = await operations.audit(query, context.signal);
         if (report.differenceCount > 0) context.exitCode = exitCodes.refused;
-        await context.terminal.out(json ? `${JSON.stringify(auditJson(report))}\n` : auditText(report));
+        await print(context, auditJson(report), () => auditText(report), { json });
       }),
     );
 }
@@ -69,15 +69,15 @@ function auditText({ totals, days, differenceCount, differences, uncheckedBefore
   const row = (label: string, counts: AuditCounts) => [label, ...names.map((name) => count(counts[name]))];
   const headings = Object.values(columns);
   const rows = [...days.map((one) => row(dayText(one.day), one)), row('all', totals)];
-  const told = table(['day', ...headings], rows, headings);
+  const totalsTable = table(['day', ...headings], rows, headings);
   const unchecked =
     uncheckedBefore === null
       ? ''
-      : `Not checked: what arrived before ${dayText(uncheckedBefore)}, of which the log no longer has all.\n`;
-  if (differenceCount === 0) return `${told}${unchecked}No difference.\n`;
+      : `Not checked: readings that arrived before ${dayText(uncheckedBefore)}; the log no longer has all of them.\n`;
+  if (differenceCount === 0) return `${totalsTable}${unchecked}No difference.\n`;
   const more =
     differenceCount > differences.length ? `  and ${count(differenceCount - differences.length)} more\n` : '';
-  return `${told}${unchecked}${counted(differenceCount, 'difference')}:\n${differences.map(differenceText).join('')}${more}`;
+  return `${totalsTable}${unchecked}${counted(differenceCount, 'difference')}:\n${differences.map(differenceText).join('')}${more}`;
 }
 
 function differenceText({ deviceId, day, kind, expected, found }: Difference): string {

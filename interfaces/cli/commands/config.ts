@@ -7,7 +7,7 @@ import { describeStores } from '../terminal.ts';
 export function configCommand(program: Command, context: CommandContext): void {
   program
     .command('config')
-    .description('Show the configuration that is in force, without its passwords')
+    .description('Show the configuration in force, with secrets masked')
     .addOption(jsonOption())
     .addHelpText('after', () => `\n${variables()}\n${examples}${exitCodesHelp}`)
     .action(({ json }: { json?: boolean }) => showConfig(context, json));
@@ -31,16 +31,19 @@ function variables(): string {
     const fallback = String(schema.safeParse(undefined).data ?? '');
     return [name, `${schema.description}${fallback === '' ? '' : ` (default: ${fallback})`}`] as const;
   });
-  const file = ['FIELDLOG_CONFIG', 'file of NAME=value lines; the environment goes before it'] as const;
+  const file = [
+    'FIELDLOG_CONFIG',
+    'file of NAME=value lines; environment variables take precedence',
+  ] as const;
   const width = Math.max(...[...rows, file].map(([name]) => name.length));
   const lines = [...rows, file].map(([name, text]) => `  ${name.padEnd(width)}  ${text}`);
   return `Environment variables:\n${lines.join('\n')}`;
 }
 
 const help = `
-Makes the tables of the read models, or brings them up to this release, and makes the topic of the telemetry log where
-there is none. Every role does so when it starts; this does it once before any of them does, as a step of a deployment.
-Nothing changes when all is as it should be.
+Creates the tables of the read models, or migrates them to this release, and creates the topic of the telemetry log if
+it does not exist. Every role does so when it starts; this does it once beforehand, as a step of a deployment. Running
+it again changes nothing.
 
 Example:
   FIELDLOG_CONFIG=/etc/fieldlog.env fieldlog migrate
@@ -49,7 +52,7 @@ Example:
 export function migrateCommand(program: Command, context: CommandContext): void {
   program
     .command('migrate')
-    .description('Prepare the configured stores for this release, and end')
+    .description('Migrate the configured stores to this release')
     .addHelpText('after', help + exitCodesHelp)
     .action(() =>
       withSession(context, 'migrate', (_, config) =>

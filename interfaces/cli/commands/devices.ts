@@ -10,6 +10,7 @@ import {
   type Label,
   label,
   localUrl,
+  print,
   urlOption,
   whole,
 } from '../command-context.ts';
@@ -27,7 +28,7 @@ Examples:
 export function devicesCommand(program: Command, context: CommandContext): void {
   const devices = program
     .command('devices')
-    .description('Register devices, change them, and see what is known of them')
+    .description('Register, change, list and show devices')
     .addHelpText('after', examples + exitCodesHelp);
   const add: AddCommand = (name, description, example) =>
     devices
@@ -69,12 +70,12 @@ type Reason = { readonly reason: string };
 function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
   add(
     'register [id]',
-    'Register a device; one without an id is given one',
+    'Register a device; the id is generated if omitted',
     'register boiler-7 --name "Boiler 7" --type boiler',
   )
-    .requiredOption('--name <name>', 'what people call it')
-    .requiredOption('--type <type>', 'what kind of device it is')
-    .option('--label <key=value>', 'a label; repeat it', each(label))
+    .requiredOption('--name <name>', 'its display name')
+    .requiredOption('--type <type>', 'its type')
+    .option('--label <key=value>', 'a label; repeatable', each(label))
     .action((deviceId: string | undefined, options: ApiOptions & Details) =>
       send('POST', '/api/v1/devices', { deviceId, ...detailsOf(options) }, options),
     );
@@ -82,42 +83,46 @@ function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
   change('set <id>', 'Change name, type or labels', 'set boiler-7 --name "Boiler 7, left"')
     .option('--name <name>', 'the new name')
     .option('--type <type>', 'the new type')
-    .option('--label <key=value>', 'a label; repeat it; these replace all there were', each(label))
-    .option('--no-label', 'take all labels off')
+    .option('--label <key=value>', 'a label; repeatable; replaces all labels', each(label))
+    .option('--no-label', 'remove all labels')
     .action((id: string, options: ApiOptions & Details & Condition) => {
       const details = detailsOf(options);
       if (Object.keys(details).length === 0)
-        throw new UsageError('say what to set: --name, --type, --label or --no-label');
+        throw new UsageError('nothing to set: give --name, --type, --label or --no-label');
       return send('PATCH', deviceAddress(id), details, options);
     });
 
   change(
     'suspend <id>',
-    'Refuse its readings until it is reinstated',
+    'Suspend a device: its readings are rejected until it is reinstated',
     'suspend boiler-7 --reason "Sensor drifts"',
   )
-    .requiredOption('--reason <text>', 'why, for those who read the history')
+    .requiredOption('--reason <text>', 'why; shown in its history')
     .action((id: string, options: ApiOptions & Condition & Reason) =>
       send('POST', `${deviceAddress(id)}/suspend`, { reason: options.reason }, options),
     );
 
-  change('reinstate <id>', 'Take the readings of a suspended device again', 'reinstate boiler-7').action(
+  change('reinstate <id>', 'Reinstate a suspended device', 'reinstate boiler-7').action(
     (id: string, options: ApiOptions & Condition) =>
       send('POST', `${deviceAddress(id)}/reinstate`, {}, options),
   );
 
-  change('decommission <id>', 'Refuse its readings, for good', 'decommission boiler-7 --reason Scrapped')
-    .requiredOption('--reason <text>', 'why, for those who read the history')
+  change(
+    'decommission <id>',
+    'Decommission a device permanently: its readings are rejected',
+    'decommission boiler-7 --reason Scrapped',
+  )
+    .requiredOption('--reason <text>', 'why; shown in its history')
     .action((id: string, options: ApiOptions & Condition & Reason) =>
       send('POST', `${deviceAddress(id)}/decommission`, { reason: options.reason }, options),
     );
 
   change(
     'erase <id>',
-    'Have everything personal of it forgotten, its telemetry too, for good',
+    "Erase a device's personal data and telemetry (irreversible)",
     'erase boiler-7 --reason "Asked for by its owner"',
   )
-    .requiredOption('--reason <text>', 'why; it is kept, so say nothing personal in it')
+    .requiredOption('--reason <text>', 'why; stored permanently, so without personal data')
     .action((id: string, options: ApiOptions & Condition & Reason) =>
       send('POST', `${deviceAddress(id)}/erase`, { reason: options.reason }, options),
     );
@@ -125,7 +130,7 @@ function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
   function change(...what: Parameters<AddCommand>) {
     return add(...what).option(
       '--if-revision <revision>',
-      'only if the device still stands at this revision',
+      'only if the device is still at this revision',
       whole(0, 999_999_999),
     );
   }
@@ -138,7 +143,7 @@ function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
   ): Promise<void> {
     const headers = ifRevision === undefined ? {} : { 'If-Match': `"${ifRevision}"` };
     const device = await clientOf(options, context).send<PositionedDevice>(method, path, body, headers);
-    await context.terminal.out(options.json ? `${JSON.stringify(device)}\n` : deviceText(device));
+    await print(context, device, () => deviceText(device), options);
   }
 }
 
@@ -164,17 +169,17 @@ type Filter = {
 const pageSize = 1000;
 
 function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
-  add('list', 'Devices that are registered, by id', 'list --type boiler --label site=basement')
+  add('list', 'List registered devices by id', 'list --type boiler --label site=basement')
     .option('--status <status>', 'active, suspended, decommissioned or erased')
     .option('--type <type>', 'of this type')
-    .option('--label <key=value>', 'with this label; repeat it to ask for several', each(label))
-    .option('--q <text>', 'with this in their id or name')
+    .option('--label <key=value>', 'with this label; repeatable', each(label))
+    .option('--q <text>', 'with this text in their id or name')
     .option('--limit <devices>', 'devices at most', whole(1, 1_000_000), 100)
     .action(list);
-  add('show <id>', 'One device, as it is or as it was', 'show boiler-7 --at 2026-03-29T00:00:00Z')
+  add('show <id>', 'Show a device, now or at a time or revision', 'show boiler-7 --at 2026-03-29T00:00:00Z')
     .option('--at <moment>', 'a revision, or a time in ISO 8601')
     .action(show);
-  add('history <id>', 'Who changed what of a device, and when', 'history boiler-7 --json')
+  add('history <id>', 'Show the changes of a device, with actor and time', 'history boiler-7 --json')
     .option('--limit <changes>', 'changes at most', whole(1, 1_000_000), 100)
     .action(history);
 
@@ -188,12 +193,12 @@ function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
     const filter = { status, type, q, label: labels?.map(([key, value]) => `${key}:${value}`) };
     const devices = await pages<Device>('/api/v1/devices', 'devices', filter, options);
     const rows = devices.map((one) => [one.deviceId, one.status, one.type, one.name, labelText(one.labels)]);
-    await answer(devices, () => table(['id', 'status', 'type', 'name', 'labels'], rows), options);
+    await print(context, devices, () => table(['id', 'status', 'type', 'name', 'labels'], rows), options);
   }
 
   async function show(id: string, { at, ...options }: ApiOptions & { at?: string }): Promise<void> {
     const found = await clientOf(options, context).get<PositionedDevice>(deviceAddress(id), { at });
-    await answer(found, () => deviceText(found), options);
+    await print(context, found, () => deviceText(found), options);
   }
 
   async function history(id: string, options: ApiOptions & Limit): Promise<void> {
@@ -206,7 +211,8 @@ function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
       reason ?? '',
       actor,
     ]);
-    await answer(
+    await print(
+      context,
       entries,
       () => table(['revision', 'at', 'event', 'changes', 'reason', 'actor'], rows),
       options,
@@ -233,10 +239,6 @@ function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
       }
       cursor = page.next;
     }
-  }
-
-  async function answer(value: unknown, text: () => string, { json }: ApiOptions): Promise<void> {
-    await context.terminal.out(json ? `${JSON.stringify(value)}\n` : text());
   }
 }
 

@@ -6,11 +6,11 @@ import { type CommandContext, jsonOption, withApplication } from '../command-con
 import { exitCodesHelp, Refused } from '../exit-codes.ts';
 import { table } from '../terminal.ts';
 
-type Asked = { readonly name: string; readonly scopes: readonly Scope[]; readonly expires?: number };
+type CreateOptions = { readonly name: string; readonly scopes: readonly Scope[]; readonly expires?: number };
 
 const help = `
-Works on the configured read models directly, and servers that run take notice within five seconds. From the first
-key on every request needs one, and the server may listen on other addresses than loopback.
+Works on the configured read models directly; running servers follow within five seconds. Once there is a key, every
+request needs one, and the server may listen on addresses other than loopback.
 
 Scopes: ${scopes.join(', ')}; docs/security.md says what each allows.
 
@@ -24,7 +24,7 @@ Examples:
 export function keysCommand(program: Command, context: CommandContext): void {
   const keys = program
     .command('keys')
-    .description('Make API keys, see which there are, and revoke them')
+    .description('Create, list and revoke API keys')
     .addHelpText('after', help + exitCodesHelp);
   const add = (name: string, description: string, example: string) =>
     keys
@@ -33,21 +33,22 @@ export function keysCommand(program: Command, context: CommandContext): void {
       .addOption(jsonOption())
       .addHelpText('after', `\nExample:\n  fieldlog keys ${example}\n${exitCodesHelp}`);
 
-  add('create', 'Make a key, and show it this once', 'create --name gateway-1 --scopes telemetry:write')
-    .requiredOption('--name <name>', 'whose it is; stands as the actor of all that is done with it', keyName)
-    .requiredOption('--scopes <scope,...>', `what it may do: ${scopes.join(', ')}`, scopeList)
-    .option('--expires <when>', 'until when it is good: such as 90d, 12h, or a time in ISO 8601', expiry)
-    .action((options: Asked & { json?: boolean }) => withKeys(context, (keys) => create(keys, options)));
+  add('create', 'Create a key and show its secret once', 'create --name gateway-1 --scopes telemetry:write')
+    .requiredOption('--name <name>', 'name of its owner, recorded as the actor of its requests', keyName)
+    .requiredOption('--scopes <scope,...>', `permissions: ${scopes.join(', ')}`, scopeList)
+    .option('--expires <when>', 'when it expires: 90d, 12h, or a time in ISO 8601', expiry)
+    .action((options: CreateOptions & { json?: boolean }) =>
+      withKeys(context, (keys) => create(keys, options)),
+    );
 
-  add('list', 'The keys there are and were, without their secrets', 'list --json').action(
-    ({ json }: { json?: boolean }) =>
-      withKeys(context, async (keys) => {
-        const found = (await keys.list()).map(shown);
-        await context.terminal.out(json ? `${JSON.stringify(found)}\n` : tableOf(found));
-      }),
+  add('list', 'List all keys, without their secrets', 'list --json').action(({ json }: { json?: boolean }) =>
+    withKeys(context, async (keys) => {
+      const found = (await keys.list()).map(keyJson);
+      await context.terminal.out(json ? `${JSON.stringify(found)}\n` : keyTable(found));
+    }),
   );
 
-  add('revoke <name>', 'Have a key be good no more, for ever', 'revoke gateway-1').action(
+  add('revoke <name>', 'Revoke a key permanently', 'revoke gateway-1').action(
     (name: string, { json }: { json?: boolean }) =>
       withKeys(context, async (keys) => {
         if (!(await keys.revoke(name))) throw new Refused(`there is no key ${name}`);
@@ -57,19 +58,25 @@ export function keysCommand(program: Command, context: CommandContext): void {
       }),
   );
 
-  async function create(keys: ApiKeyOperations, { json, name, scopes, expires }: Asked & { json?: boolean }) {
-    const made = await keys.create({ name, scopes, expiresAt: expires ?? null });
-    if (!made) throw new Refused(`there is or was a key ${name}, and a name is given once: take another`);
-    const { key, secret } = made;
-    await context.terminal.out(json ? `${JSON.stringify({ ...shown(key), key: secret })}\n` : `${secret}\n`);
-    if (!json) context.terminal.note('Keep it: it is shown only now, and only its hash is stored.');
+  async function create(
+    keys: ApiKeyOperations,
+    { json, name, scopes, expires }: CreateOptions & { json?: boolean },
+  ) {
+    const created = await keys.create({ name, scopes, expiresAt: expires ?? null });
+    if (!created)
+      throw new Refused(`there is or was a key ${name}, and names are not reused: choose another`);
+    const { key, secret } = created;
+    await context.terminal.out(
+      json ? `${JSON.stringify({ ...keyJson(key), key: secret })}\n` : `${secret}\n`,
+    );
+    if (!json) context.terminal.note('Store it now: it is not shown again, only its hash is stored.');
   }
 }
 
 const withKeys = (context: CommandContext, work: (keys: ApiKeyOperations) => Promise<void>): Promise<void> =>
   withApplication(context, 'keys', async (application) => work(await application.keys()));
 
-const shown = ({ name, scopes, createdAt, expiresAt, revokedAt }: ApiKey) => ({
+const keyJson = ({ name, scopes, createdAt, expiresAt, revokedAt }: ApiKey) => ({
   name,
   scopes,
   createdAt: iso(createdAt),
@@ -77,7 +84,7 @@ const shown = ({ name, scopes, createdAt, expiresAt, revokedAt }: ApiKey) => ({
   revokedAt: iso(revokedAt),
 });
 
-const tableOf = (keys: readonly ReturnType<typeof shown>[]): string =>
+const keyTable = (keys: readonly ReturnType<typeof keyJson>[]): string =>
   table(
     ['name', 'scopes', 'created', 'expires', 'revoked'],
     keys.map(({ name, scopes, createdAt, expiresAt, revokedAt }) => [

@@ -7,7 +7,7 @@ import type {
 } from '../../../application/ports/generations.ts';
 import type { RebuildOutcome } from '../../../application/rebuild/rebuild.ts';
 import { digestJson, projectionJson } from '../../http/operation-schemas.ts';
-import { type CommandContext, jsonOption, whole, withOperations } from '../command-context.ts';
+import { type CommandContext, jsonOption, print, whole, withOperations } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused } from '../exit-codes.ts';
 import { count, seconds, table } from '../terminal.ts';
 
@@ -25,167 +25,178 @@ type Json = { readonly json: boolean };
 type Throttle = Json & { readonly throttle?: number };
 type RebuildOptions = Throttle & { readonly device?: string; readonly keepOlder?: boolean };
 
+/** Adds one command on projections; `example` is what it may look like. */
+type Add = (name: string, description: string, example?: string) => Command;
+
+type BuildOptions = NonNullable<Parameters<Operations['rebuild']>[1]>;
+
 export function projectionsCommand(program: Command, context: CommandContext): void {
   const projections = program
     .command('projections')
-    .description('Rebuild read models from history while they are read, switch, go back, compare')
+    .description('List, rebuild, switch, roll back, pause and compare read models, while they are read')
     .addHelpText('after', help + exitCodesHelp);
-  const add = (name: string, description: string, example = name.replace('<name>', 'telemetry')) =>
+  const add: Add = (name, description, example = name.replace('<name>', 'telemetry')) =>
     projections
       .command(name)
       .description(description)
       .addOption(jsonOption())
-      .addHelpText(
-        'after',
-        `
-Example:
-  fieldlog projections ${example}
-${exitCodesHelp}`,
-      );
-  const throttle = ['--throttle <events>', 'events a second at most', whole(1, 10_000_000)] as const;
+      .addHelpText('after', `\nExample:\n  fieldlog projections ${example}\n${exitCodesHelp}`);
+  addQueries(add, context);
+  addBuilds(add, context);
+  addControls(add, context);
+}
 
-  add('list', 'Every projection: its active generation, how far it has come, what is being built').action(
+function addQueries(add: Add, context: CommandContext): void {
+  add('list', 'List projections with active generation, checkpoints, lag and builds').action(
     (options: Json) =>
-      replaying('projections list', async (replay) => {
-        const all = await replay.list();
-        await answer(all.map(projectionJson), () => table(...projectionRows(all)), options);
+      withOperations(context, 'projections list', async (operations) => {
+        const all = await operations.list();
+        await print(context, all.map(projectionJson), () => table(...projectionRows(all)), options);
       }),
   );
 
-  add('status <name>', 'Every generation of one projection, and how its last build ended').action(
+  add('status <name>', 'Show every generation of a projection and how its last build ended').action(
     (name: string, options: Json) =>
-      replaying('projections status', async (replay) => showOne(await one(replay, name), options)),
+      withOperations(context, 'projections status', async (operations) =>
+        showReport(context, await reportOf(operations, name), options),
+      ),
   );
+
+  add('digest <name>', 'Show a digest of the rows of a generation, to compare databases')
+    .option('--generation <number>', 'this one (default: the active one)', whole(1, 1_000_000_000))
+    .action((name: string, options: Json & { generation?: number }) =>
+      withOperations(context, 'projections digest', async (operations) => {
+        const digest = await operations.digest(name, options.generation);
+        await print(context, digestJson(digest), () => digestText(digest), options);
+      }),
+    );
+}
+
+function addBuilds(add: Add, context: CommandContext): void {
+  const throttle = ['--throttle <events>', 'events per second at most', whole(1, 10_000_000)] as const;
 
   add(
     'rebuild <name>',
-    'Build it anew beside the live one, compare, and switch when they are equal',
+    'Build a new generation beside the live one, compare them, and switch when they are equal',
     'rebuild telemetry --throttle 20000',
   )
     .option('--device <id>', 'this device only, in place')
     .option(...throttle)
-    .option('--keep-older', 'carry over readings that the log no longer has')
+    .option('--keep-older', 'copy readings that the log no longer has')
     .action((name: string, { device, keepOlder = false, ...options }: RebuildOptions) =>
       device === undefined
-        ? build(`rebuild ${name}`, (replay, work) => replay.rebuild(name, { ...work, keepOlder }))(options)
-        : rebuildDevice(name, device, keepOlder, options),
+        ? build(context, `rebuild ${name}`, options, (operations, work) =>
+            operations.rebuild(name, { ...work, keepOlder }),
+          )
+        : rebuildDevice(context, name, device, keepOlder, options),
     );
 
-  add('switch <name>', 'Make the generation that waits the active one, whatever differs')
+  add('switch <name>', 'Make the generation that is ready the active one, whatever differs')
     .option(...throttle)
     .action((name: string, options: Throttle) =>
-      build(`switch of ${name}`, (replay, work) => replay.switchTo('ready', name, work))(options),
+      build(context, `switch of ${name}`, options, (operations, work) =>
+        operations.switchTo('ready', name, work),
+      ),
     );
 
-  add('rollback <name>', 'Catch up the generation that was active before, and go back to it')
+  add('rollback <name>', 'Catch up the previously active generation and switch back to it')
     .option(...throttle)
     .action((name: string, options: Throttle) =>
-      build(`rollback of ${name}`, (replay, work) => replay.switchTo('retired', name, work))(options),
+      build(context, `rollback of ${name}`, options, (operations, work) =>
+        operations.switchTo('retired', name, work),
+      ),
     );
+}
 
-  for (const [verb, paused] of [
-    ['pause', true],
-    ['resume', false],
+function addControls(add: Add, context: CommandContext): void {
+  for (const [verb, paused, description] of [
+    ['pause', true, 'Pause the projection'],
+    ['resume', false, 'Resume the projection'],
   ] as const)
-    add(`${verb} <name>`, paused ? 'Have workers leave it alone' : 'Have workers go on with it').action(
-      (name: string, options: Json) =>
-        replaying(`projections ${verb}`, async (replay) =>
-          showOne(await replay.setPaused(name, paused), options),
-        ),
+    add(`${verb} <name>`, description).action((name: string, options: Json) =>
+      withOperations(context, `projections ${verb}`, async (operations) =>
+        showReport(context, await operations.setPaused(name, paused), options),
+      ),
     );
 
   add('drop <name>', 'Remove a generation that is not active', 'drop telemetry 1')
     .argument('<generation>', 'its number', whole(1, 1_000_000_000))
     .action((name: string, generation: number, options: Json) =>
-      replaying(`drop of ${name}`, async (replay) => showOne(await replay.drop(name, generation), options)),
+      withOperations(context, `drop of ${name}`, async (operations) =>
+        showReport(context, await operations.drop(name, generation), options),
+      ),
     );
+}
 
-  add('digest <name>', 'What a generation holds, told so that two databases can be compared')
-    .option('--generation <number>', 'this one (default: the active one)', whole(1, 1_000_000_000))
-    .action((name: string, options: Json & { generation?: number }) =>
-      replaying('projections digest', async (replay) => {
-        const digest = await replay.digest(name, options.generation);
-        await answer(digestJson(digest), () => digestText(digest), options);
-      }),
+function build(
+  context: CommandContext,
+  doing: string,
+  { throttle, ...options }: Throttle,
+  start: (operations: Operations, work: BuildOptions) => Promise<RebuildOutcome>,
+): Promise<void> {
+  return withOperations(context, doing, async (operations) => {
+    const began = performance.now();
+    const outcome = await withProgress(context, (work) => start(operations, { ...work, throttle }));
+    if (!outcome.switched) context.exitCode = exitCodes.refused;
+    const text = () => outcomeText(outcome, seconds(performance.now() - began));
+    await print(context, outcome, text, options);
+  });
+}
+
+function rebuildDevice(
+  context: CommandContext,
+  name: string,
+  deviceId: string,
+  keepOlder: boolean,
+  { throttle, ...options }: Throttle,
+): Promise<void> {
+  return withOperations(context, `rebuild of ${deviceId} in ${name}`, async (operations) => {
+    const outcome = await withProgress(context, (work) =>
+      operations.rebuildDevice(name, deviceId, { ...work, keepOlder, throttle }),
     );
+    const text = () => `${name}: replaced the rows of ${deviceId} in generation ${outcome.generation}.\n`;
+    await print(context, outcome, text, options);
+  });
+}
 
-  function build(
-    doing: string,
-    start: (
-      replay: Operations,
-      work: Parameters<Operations['rebuild']>[1],
-    ) => ReturnType<Operations['rebuild']>,
-  ) {
-    return ({ throttle: limit, ...options }: Throttle) =>
-      replaying(doing, async (replay) => {
-        const began = performance.now();
-        const outcome = await withProgress((work) => start(replay, { ...work, throttle: limit }));
-        if (!outcome.switched) context.exitCode = exitCodes.refused;
-        await answer(outcome, () => outcomeText(outcome, seconds(performance.now() - began)), options);
-      });
+const lineEvery = 10_000;
+
+/** In place on a terminal; elsewhere a line for each phase, and one every ten seconds. */
+async function withProgress<T>(
+  { terminal, signal }: CommandContext,
+  work: (options: BuildOptions) => Promise<T>,
+): Promise<T> {
+  let phase = '';
+  let lastLine = 0;
+  const onProgress = (progress: BuildProgress) => {
+    const line = buildLine(progress);
+    if (terminal.live) return terminal.status(line);
+    const now = performance.now();
+    if (progress.phase === phase && now - lastLine < lineEvery) return;
+    phase = progress.phase;
+    lastLine = now;
+    terminal.note(line);
+  };
+  const onClaimed = ({ generation, resumed }: { generation: number; resumed: boolean }) =>
+    terminal.note(`${resumed ? 'Resuming' : 'Building'} generation ${generation}`);
+  try {
+    return await work({ signal, onProgress, onClaimed });
+  } finally {
+    terminal.status('');
   }
+}
 
-  function rebuildDevice(
-    name: string,
-    deviceId: string,
-    keepOlder: boolean,
-    { throttle: limit, ...options }: Throttle,
-  ): Promise<void> {
-    return replaying(`rebuild of ${deviceId} in ${name}`, async (replay) => {
-      const outcome = await withProgress((work) =>
-        replay.rebuildDevice(name, deviceId, { ...work, keepOlder, throttle: limit }),
-      );
-      const text = () =>
-        `${name}: the rows of ${deviceId} were built anew and put in place in generation ${outcome.generation}.\n`;
-      await answer(outcome, text, options);
-    });
-  }
+async function reportOf(operations: Operations, name: string): Promise<ProjectionReport> {
+  const all = await operations.list();
+  const found = all.find(({ projection }) => projection === name);
+  if (found) return found;
+  const names = all.map(({ projection }) => projection).join(', ');
+  throw new Refused(`There is no projection named ${name}: there are ${names}`);
+}
 
-  /** In place on a terminal; elsewhere each phase by a line, and then now and again. */
-  async function withProgress<T>(
-    work: (options: Parameters<Operations['rebuild']>[1]) => Promise<T>,
-  ): Promise<T> {
-    const { terminal, signal } = context;
-    const lineEvery = 10_000;
-    let phase = '';
-    let lastLine = 0;
-    const onProgress = (progress: BuildProgress) => {
-      const line = buildLine(progress);
-      if (terminal.live) return terminal.status(line);
-      const now = performance.now();
-      if (progress.phase === phase && now - lastLine < lineEvery) return;
-      phase = progress.phase;
-      lastLine = now;
-      terminal.note(line);
-    };
-    const onClaimed = ({ generation, resumed }: { generation: number; resumed: boolean }) =>
-      terminal.note(resumed ? `Going on with generation ${generation}` : `Building generation ${generation}`);
-    try {
-      return await work({ signal, onProgress, onClaimed });
-    } finally {
-      terminal.status('');
-    }
-  }
-
-  async function one(replay: Operations, name: string): Promise<ProjectionReport> {
-    const all = await replay.list();
-    const found = all.find(({ projection }) => projection === name);
-    if (found) return found;
-    const names = all.map(({ projection }) => projection).join(', ');
-    throw new Refused(`There is no projection named ${name}: there are ${names}`);
-  }
-
-  function showOne(report: ProjectionReport, options: Json): Promise<void> {
-    const text = () => `${table(...projectionRows([report]))}\n${table(...generationRows(report))}`;
-    return answer(projectionJson(report), text, options);
-  }
-
-  const replaying = (doing: string, work: (replay: Operations) => Promise<void>) =>
-    withOperations(context, doing, work);
-
-  async function answer(value: unknown, text: () => string, { json }: Json): Promise<void> {
-    await context.terminal.out(json ? `${JSON.stringify(value)}\n` : text());
-  }
+function showReport(context: CommandContext, report: ProjectionReport, options: Json): Promise<void> {
+  const text = () => `${table(...projectionRows([report]))}\n${table(...generationRows(report))}`;
+  return print(context, projectionJson(report), text, options);
 }
 
 function digestText({ projection, generation, checkpoints, tables }: GenerationDigest): string {
@@ -249,10 +260,12 @@ function outcomeText(outcome: RebuildOutcome, took: string): string {
   ]);
   const headings = ['table', `generation ${replaced}`, `generation ${generation}`, ''];
   const compared = table(headings, rows, headings.slice(1, 3));
-  const where = comparison.samePosition ? '' : ' Compared at different positions, since one stands still.\n';
+  const where = comparison.samePosition
+    ? ''
+    : ' Compared at different positions, since one of them is stalled.\n';
   const verdict = switched
     ? `Switched from generation ${replaced} to ${generation} in ${took}. To go back: fieldlog projections rollback ${projection}\n`
-    : `Not switched: the tables differ at the same position. Generation ${generation} waits; to take it all the ` +
-      `same: fieldlog projections switch ${projection}; to remove it: fieldlog projections drop ${projection} ${generation}\n`;
+    : `Not switched: the tables differ at the same position. Generation ${generation} is ready; to switch ` +
+      `anyway: fieldlog projections switch ${projection}; to remove it: fieldlog projections drop ${projection} ${generation}\n`;
   return `${compared}${where}${verdict}`;
 }

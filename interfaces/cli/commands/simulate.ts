@@ -71,7 +71,7 @@ export function simulateCommand(program: Command, context: CommandContext): void
     .option('--start <time>', 'time of the first readings, ISO 8601 (default: now)', startTime)
     .addOption(urlOption('the server (default: the one on this machine)'))
     .option('--remote', 'allow a server that is not on this machine')
-    .option('--retry <seconds>', 'how long to go on asking a server that cannot serve', whole(0, 86_400), 30)
+    .option('--retry <seconds>', 'how long to retry while the server is unavailable', whole(0, 86_400), 30)
     .option('--no-check', 'do not check what has arrived')
     .addOption(jsonOption())
     .addHelpText('after', help + exitCodesHelp)

@@ -8,6 +8,7 @@ import {
   clientOptions,
   jsonOption,
   localUrl,
+  print,
   urlOption,
   withSession,
 } from '../command-context.ts';
@@ -16,8 +17,8 @@ import { count, table } from '../terminal.ts';
 import { retentionText } from './retention.ts';
 
 const help = `
-Asks the server at --url. Without --url it asks the one on this machine, and where none answers it reads the
-configured stores directly.
+Asks the server at --url. Without --url it asks the one on this machine, or reads the configured stores directly if
+none responds.
 
 Lag is how many events of the log a projection has not consumed yet. The ledger counts each reading once: as stored,
 as a duplicate of one that was there, as a correction of one that was there, as dead-lettered, or as late: older
@@ -31,13 +32,13 @@ Examples:
 export function statusCommand(program: Command, context: CommandContext): void {
   program
     .command('status')
-    .description('Show how far the projections have come, dead letters and the ledger')
+    .description('Show projection lag, dead letters and the ledger')
     .addOption(urlOption('the server to ask'))
     .addOption(jsonOption())
     .addHelpText('after', help + exitCodesHelp)
     .action(async ({ url, json }: { url?: string; json?: boolean }) => {
       const status = await (url === undefined ? nearestStatus(context) : serverStatus(url, context));
-      await context.terminal.out(json ? `${JSON.stringify(status)}\n` : statusText(status));
+      await print(context, status, () => statusText(status), { json });
     });
 }
 
@@ -66,7 +67,7 @@ function statusText({ projections, ledger, retention }: SystemStatus): string {
     positions.join(' ') || '-',
     lag === null ? 'unknown' : count(lag),
     Object.entries(deadLetters)
-      .map(([cause, letters]) => `${count(letters)} ${cause}`)
+      .map(([cause, waiting]) => `${count(waiting)} ${cause}`)
       .join(', ') || '0',
   ]);
   const { stored, duplicate, corrected, deadLettered, late, retracted, expired } = ledger;

@@ -18,7 +18,7 @@ describe('API keys from the command line', () => {
     const made = await run('create', '--name', 'gateway-1', '--scopes', 'telemetry:write,devices:read');
     assert.equal(made.code, 0, made.err);
     assert.match(made.out, /^flk_[\w-]+\.[\w-]{43}\n$/);
-    assert.match(made.err, /shown only now/);
+    assert.match(made.err, /not shown again/);
     const { out } = await run('list');
     assert.match(out, /gateway-1 +telemetry:write,devices:read +\S+Z +never/);
     assert.ok(!out.includes(made.out.trim().slice(-43)));
@@ -49,7 +49,7 @@ describe('API keys from the command line', () => {
     assert.ok(Date.parse(revokedAt) <= Date.now());
     const again = await run('create', '--name', 'a', '--scopes', 'operate');
     assert.deepEqual([again.code, again.out], [1, '']);
-    assert.match(again.err, /a name is given once/);
+    assert.match(again.err, /names are not reused/);
     const nobody = await run('revoke', 'nobody');
     assert.equal(nobody.code, 1);
     assert.match(nobody.err, /there is no key nobody/);

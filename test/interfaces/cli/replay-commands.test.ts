@@ -80,7 +80,7 @@ describe('The commands for operators', function () {
     await fixture.db.run('DELETE FROM telemetry_1h_g1');
     const { code, out } = await run('projections', 'rebuild', 'telemetry', '--device', 'a');
     assert.equal(code, 0);
-    assert.match(out, /the rows of a were built anew and put in place in generation 1/);
+    assert.match(out, /replaced the rows of a in generation 1/);
     assert.equal((await fixture.db.all('SELECT * FROM telemetry_1h_g1')).length, 1);
   });
 
@@ -113,10 +113,10 @@ describe('The commands for operators', function () {
     assert.equal((await run('dead-letters', 'discard', id, '--reason', 'Firmware 1.3')).code, 0);
     assert.match((await run('dead-letters', 'list', '--discarded')).out, /discarded by .*: Firmware 1\.3/);
     assert.equal((await run('dead-letters', 'retry')).code, 2);
-    assert.equal((await run('dead-letters', 'retry', '--all')).out, 'No dead letter waits.\n');
+    assert.equal((await run('dead-letters', 'retry', '--all')).out, 'There are no dead letters.\n');
     assert.equal((await run('dead-letters', 'show', '999')).code, 1);
     assert.match((await run('dead-letters', 'show', 'first')).err, /It must be a whole number/);
-    assert.equal((await run('dead-letters', 'list')).out, 'There is none.\n');
+    assert.equal((await run('dead-letters', 'list')).out, 'There are no dead letters.\n');
     for (const wrong of [
       ['--cause', 'mood'],
       ['--projection', 'dreams'],

@@ -23,13 +23,13 @@ describe('fieldlog retention', () => {
   });
   afterEach(() => fixture.close());
 
-  it('says so where everything is kept for ever', async () => {
+  it('says so where nothing expires', async () => {
     const { code, out } = await run(['retention', 'show']);
-    assert.deepEqual({ code, out }, { code: 0, out: 'Everything is kept for ever.\n' });
-    assert.doesNotMatch((await run(['status'])).out, /kept/);
+    assert.deepEqual({ code, out }, { code: 0, out: 'Telemetry never expires.\n' });
+    assert.doesNotMatch((await run(['status'])).out, /never expires/);
   });
 
-  it('tells what the configured policy would remove, and removes nothing', async () => {
+  it('shows what the configured policy would remove, and removes nothing', async () => {
     const RETENTION = '[{"points": "6d"}, {"metric": "vib", "points": "2d"}]';
     const { code, out, err } = await run(['retention', 'preview', '--json'], { RETENTION });
     assert.equal(code, 0, err);
@@ -41,11 +41,11 @@ describe('fieldlog retention', () => {
     assert.deepEqual(await fixture.db.rows('SELECT COUNT(*) FROM telemetry_g1'), [[3]]);
   });
 
-  it('removes what the policy in force no longer keeps, and status and audit tell', async () => {
+  it('removes what has expired under the policy in force, and status and audit show it', async () => {
     await (await fixture.container.getAsync(s.retentionRecords)).announce([{ keep: { points: 6 } }], 0);
     const { code, out, err } = await run(['retention', 'sweep']);
     assert.equal(code, 0, err);
-    assert.match(out, /^kept of type +metric +points +minutes +hours +days\nany +any +6d +- +- +-\n/);
+    assert.match(out, /^type +metric +points +minutes +hours +days\nany +any +6d +- +- +-\n/);
     assert.match(out, /Swept to \d{4}-.*\n\nremoved +rows\npoints +1\n/);
     const { ledger, retention } = JSON.parse((await run(['status', '--json'])).out);
     assert.equal(ledger.expired, 1);

@@ -56,7 +56,7 @@ describe('Wrong use of the command line', () => {
     ['simulate --start yesterday', /must be ISO 8601/],
     ['devices list --url localhost:8080', /must be a URL such as http:\/\/127.0.0.1:8080/],
     ['devices register a --type b', /required option '--name <name>' not specified/],
-    ['devices set a', /say what to set/],
+    ['devices set a', /nothing to set: give --name/],
     ['devices list --label site', /must be key=value/],
   ];
 

@@ -2,36 +2,36 @@ import assert from 'node:assert/strict';
 import { Registry } from 'prom-client';
 import type { BatchConsumer, Position, Positioned } from '../../../application/ports/event-source.ts';
 import { measureStalls } from '../../../infrastructure/metrics/projector-metrics.ts';
-import { type ProjectorWatch, stallDetector } from '../../../interfaces/workers/stall-detector.ts';
+import { StallDetector } from '../../../interfaces/workers/stall-detector.ts';
 import { eventually } from '../../support/eventually.ts';
 
 const patience = 120;
 const active = { projection: 'telemetry', generation: 1 };
 const batch = { partition: 3, after: null, events: [{ position: '1' }] };
-/** More than it takes to be judged. */
-const manyLooks = 40;
+/** More than it takes to report a stall. */
+const manyChecks = 40;
 
-describe('The watch over projectors', () => {
+describe('StallDetector', () => {
   let now: number;
   let at: Position | null;
   let end: Position | null;
-  let looks: number;
+  let checks: number;
   let isAway: boolean;
   let errors: unknown[];
-  let watch: ProjectorWatch;
+  let detector: StallDetector;
   let stop: AbortController;
   let followed: Promise<void>;
   let consume: BatchConsumer<Positioned>['consume'];
 
   beforeEach(() => {
     now = 1_000_000;
-    [at, end, looks, isAway, errors] = [null, null, 0, false, []];
+    [at, end, checks, isAway, errors] = [null, null, 0, false, []];
     consume = async () => {};
     const quiet = { debug() {}, info() {}, warn() {} };
     const log = { ...quiet, error: (fields: object) => void errors.push(fields) };
-    watch = stallDetector(patience, { now: () => now }, log);
+    detector = new StallDetector(patience, { now: () => now }, log);
     stop = new AbortController();
-    followed = watch.follow(stop.signal);
+    followed = detector.follow(stop.signal);
   });
   afterEach(async () => {
     stop.abort();
@@ -39,27 +39,27 @@ describe('The watch over projectors', () => {
   });
 
   const watched = () =>
-    watch.over(
+    detector.watch(
       'telemetry',
       { checkpoint: async () => at, consume: (given) => consume(given) },
       {
         async ends() {
-          looks += 1;
+          checks += 1;
           if (isAway) throw new Error('the broker is away');
           return new Map([[3, end]]);
         },
       },
     );
-  const stall = () => watch.stalls().get('telemetry');
-  const looked = (times: number) => eventually(() => assert.ok(looks >= times, `${looks} looks`));
+  const stall = () => detector.stalls().get('telemetry');
+  const checked = (times: number) => eventually(() => assert.ok(checks >= times, `${checks} checks`));
 
-  it('finds a consumer that hangs over a batch, until it goes on', async () => {
+  it('reports a batch that takes too long, until it is consumed', async () => {
     const hung = Promise.withResolvers<void>();
     consume = () => hung.promise;
-    watch.looked('telemetry', active);
+    detector.supervisorTick('telemetry', active);
     const consumed = watched().consume(batch);
     now += patience;
-    watch.looked('telemetry', active);
+    detector.supervisorTick('telemetry', active);
     assert.equal(stall(), null);
     now += 1;
     assert.match(stall() ?? '', /batch of partition 3 .* 121 ms/);
@@ -69,68 +69,68 @@ describe('The watch over projectors', () => {
     assert.equal(stall(), null);
   });
 
-  it('finds a supervisor that no longer comes round', () => {
-    watch.looked('telemetry', active);
+  it('reports a supervisor that no longer runs', () => {
+    detector.supervisorTick('telemetry', active);
     now += patience;
     assert.equal(stall(), null);
     now += 1;
-    assert.match(stall() ?? '', /nobody has looked/);
+    assert.match(stall() ?? '', /its supervisor has not run/);
   });
 
-  it('finds events that wait although nobody consumes them, and says so once in the log', async () => {
+  it('reports events that are not consumed, and logs that once', async () => {
     watched();
-    watch.looked('telemetry', active);
+    detector.supervisorTick('telemetry', active);
     [at, end] = ['7-1', '9-0'];
     await eventually(() => assert.match(stall() ?? '', /events have waited/));
-    await looked(looks + manyLooks);
+    await checked(checks + manyChecks);
     assert.equal(errors.length, 1);
     at = '8-0';
     await eventually(() => assert.equal(stall(), null));
   });
 
-  it('does not mind a log that has been consumed', async () => {
+  it('reports nothing when the log has been consumed', async () => {
     watched();
-    watch.looked('telemetry', active);
+    detector.supervisorTick('telemetry', active);
     [at, end] = ['9-0', '9-0'];
-    await looked(manyLooks);
+    await checked(manyChecks);
     assert.equal(stall(), null);
   });
 
-  it('does not mind a projection that is paused or held, whatever waits', async () => {
+  it('reports nothing of a projection that is paused or held by a build', async () => {
     consume = () => new Promise(() => {});
-    watch.looked('telemetry', active);
+    detector.supervisorTick('telemetry', active);
     const consumer = watched();
     end = '9-0';
     await eventually(() => assert.match(stall() ?? '', /events have waited/));
     void consumer.consume(batch);
-    watch.looked('telemetry', undefined);
+    detector.supervisorTick('telemetry', undefined);
     now += 2 * patience;
-    watch.looked('telemetry', undefined);
+    detector.supervisorTick('telemetry', undefined);
     assert.equal(stall(), null);
-    // What was under way meanwhile has its time again.
-    watch.looked('telemetry', active);
+    // A batch still in progress has its full time again.
+    detector.supervisorTick('telemetry', active);
     assert.equal(stall(), null);
   });
 
-  it('does not blame the projector for a server that is away', async () => {
+  it('reports nothing while a server is unavailable', async () => {
     watched();
-    watch.looked('telemetry', active);
+    detector.supervisorTick('telemetry', active);
     [end, isAway] = ['9-0', true];
-    await looked(manyLooks);
+    await checked(manyChecks);
     assert.equal(stall(), null);
   });
 
-  it('no longer judges a process that is to end', async () => {
-    watch.looked('telemetry', active);
+  it('reports nothing once the process is being stopped', async () => {
+    detector.supervisorTick('telemetry', active);
     now += patience + 1;
     stop.abort();
     assert.equal(stall(), undefined);
   });
 
-  it('is measured', async () => {
+  it('provides the metric of stalled projections', async () => {
     const registry = new Registry();
-    measureStalls(registry, watch.stalls);
-    watch.looked('telemetry', active);
+    measureStalls(registry, () => detector.stalls());
+    detector.supervisorTick('telemetry', active);
     assert.match(await registry.metrics(), /fieldlog_projection_stalled\{projection="telemetry"\} 0/);
     now += patience + 1;
     assert.match(await registry.metrics(), /fieldlog_projection_stalled\{projection="telemetry"\} 1/);
