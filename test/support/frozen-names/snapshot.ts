@@ -4,7 +4,7 @@ import path from 'node:path';
 const folder = path.resolve(import.meta.dirname, '../../fixtures/frozen-names');
 const testFile = 'test/architecture/frozen-names.test.ts';
 
-/** The frozen names of a kind, one a line in `test/fixtures/frozen-names/KIND.txt`. */
+/** The frozen names of a kind, one a line in its file in `test/fixtures/frozen-names/`. */
 export function frozenNames(kind: string): ReadonlySet<string> {
   const file = fileOf(kind);
   return new Set(existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : []);
