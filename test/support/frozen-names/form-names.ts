@@ -36,10 +36,20 @@ function textsOf(value: unknown, field = ''): readonly (readonly [field: string,
 
 /** Sixteen characters of a digest, then JSON. */
 function cursorForm(cursor: string): string {
-  const text = Buffer.from(cursor, 'base64url').toString();
-  const key: unknown = JSON.parse(text.slice(16));
+  const [, json] = /^[0-9a-f]{16}(.*)$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
+  if (json === undefined || !isJson(json)) return 'unknown';
+  const key: unknown = JSON.parse(json);
   const form = typeof key === 'object' && key !== null ? `{${Object.keys(key)}}` : typeof key;
-  return `base64url of ${text.slice(0, 16).replace(/^[0-9a-f]{16}$/, '{digest}')} and ${form}`;
+  return `base64url of {digest} and ${form}`;
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** `flk_NAME.SECRET`, both base64url. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -282,6 +283,7 @@ function change(
   statement: string,
   ...values: readonly (string | number)[]
 ): void {
+  assert.ok(existsSync(path.join(dataDir, file)), `${file} is a frozen name, and there is no such file`);
   const db = new DatabaseSync(path.join(dataDir, file), { timeout: 5000 });
   db.prepare(statement).run(...values);
   db.close();
