@@ -1,7 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { EventStoreDBClient } from '@eventstore/db-client';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { type CallSubject, Failures, isOfTheClient, kindOf } from './errors.ts';
+import { tlsFault } from './tls-diagnosis.ts';
 
 export type ConnectionOptions = {
   /** Milliseconds without an answer after which a call is given up. */
@@ -51,6 +52,11 @@ export class EventStoreDbConnection {
     return this.#closing.signal;
   }
 
+  /** Why no connection comes about, when that is a matter of TLS. */
+  tlsFault(): Promise<string | undefined> {
+    return tlsFault(this.#url);
+  }
+
   /** The client to use for the next call. */
   get client(): EventStoreDBClient {
     this.#client ??= newClient(this.#url);
@@ -58,10 +64,22 @@ export class EventStoreDbConnection {
   }
 
   /**
-   * Makes the call. Throws `EventStoreUnavailable` when nothing is known of its outcome, and whatever else the failure
+   * Makes the call, at the leader when the node that was asked says who that is. Throws `EventStoreUnavailable` when nothing is known of its outcome, and whatever else the failure
    * of a call is to the ports.
    */
   async once<T>(call: Call<T>, subject: CallSubject): Promise<T> {
+    for (let sentOn = 0; ; sentOn += 1)
+      try {
+        return await this.#attempt(call, subject);
+      } catch (error) {
+        // The client has gone by now to the leader that it was sent to; only an election takes longer than that.
+        const { cause } = error as Error;
+        if (sentOn === mostSentOn || kindOf(cause) !== 'not-leader') throw error;
+        await nextTurn();
+      }
+  }
+
+  async #attempt<T>(call: Call<T>, subject: CallSubject): Promise<T> {
     if (this.closed.aborted) throw new EventStoreUnavailable(this.closed.reason.message);
     const client = this.client;
     const ending = new AbortController();
@@ -103,9 +121,7 @@ export class EventStoreDbConnection {
       } catch (error) {
         const mayPass = error instanceof EventStoreUnavailable && error.reason === undefined;
         if (this.closed.aborted || !mayPass) throw error;
-        // The client has gone to the leader that it was sent to; only an election takes longer than that.
-        const isSentOn = failures <= 2 && kindOf(error.cause) === 'not-leader';
-        const pause = isSentOn ? 0 : pauseAfter(failures, this.longestPauseMs);
+        const pause = pauseAfter(failures, this.longestPauseMs);
         if (performance.now() + pause > givenUpAt) throw error;
         await delay(pause);
       }
@@ -182,6 +198,7 @@ const closedInTime = () => undefined;
 /** Opening is what failed, so there is nothing to close. */
 const neverOpened = () => undefined;
 
+const mostSentOn = 2;
 const firstMs = 100;
 
 /**

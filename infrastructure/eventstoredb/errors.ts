@@ -32,6 +32,8 @@ type Row = {
   readonly message?: RegExp;
 };
 
+const grpcUnauthenticated = 16;
+
 /** Everything the client was seen to throw; the first row that matches counts. */
 export const failureTable: readonly Row[] = [
   { kind: 'not-leader', type: 'not-leader' },
@@ -40,7 +42,7 @@ export const failureTable: readonly Row[] = [
   // Without a code from a batch append; a wrong password comes as this, too.
   { kind: 'rights', type: 'access-denied' },
   { kind: 'rights', code: 7 },
-  { kind: 'rights', code: 16 },
+  { kind: 'rights', code: grpcUnauthenticated },
   // A message larger than its receiver takes.
   { kind: 'too-large', code: 8 },
   // Cancelled, unknown, deadline exceeded, aborted, internal, unavailable.
@@ -83,14 +85,16 @@ const largestMessage = 16 * 1024 * 1024;
 
 /** Turns what the client throws into what the ports promise. */
 export class Failures {
-  readonly #user: string | undefined;
+  /** Whom the connection string names, as an operator calls him; nothing when it names nobody. */
+  readonly user: string | undefined;
   /** By what the server said, the streams that it said it of lately, and when. */
   readonly #unknown = new Map<string, Map<string, number>>();
 
-  /** `url` is the connection string: rights are told of by its user. */
+  /** `url` is the connection string. */
   constructor(url: string) {
     const [, user] = /^[^:]+:\/\/([^:@/]+):[^@]+@/.exec(url) ?? [];
-    this.#user = user && decodeURIComponent(user);
+    if (user) this.user = `user "${decodeURIComponent(user)}"`;
+    else this.user = /[?&]userCertFile=/i.test(url) ? 'the user of userCertFile' : undefined;
   }
 
   /** The error to throw instead, which has this one as its cause; an error that is not the client's is left as it is. */
@@ -119,9 +123,10 @@ export class Failures {
   }
 
   #missingRight({ code }: ClientFailure, { doing, stream }: CallSubject): string {
-    if (this.#user === undefined) return `it lets nobody ${doing} ${stream} without a user`;
-    if (code === 16) return `it does not know user "${this.#user}" with this password`;
-    return `user "${this.#user}" may not ${doing} ${stream}`;
+    if (this.user === undefined) return `nobody may ${doing} ${stream} without a user`;
+    return code === grpcUnauthenticated
+      ? 'its user is not known with this password'
+      : `its user may not ${doing} ${stream}`;
   }
 
   /** Of one stream it may be the stream; of several at once it is the server. */

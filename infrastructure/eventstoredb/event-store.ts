@@ -18,6 +18,7 @@ import {
 } from '../../application/ports/event-store.ts';
 import type { EventStoreDbConnection, Ticket } from './connection.ts';
 import { reading, recordedEvent, toPosition } from './recorded-events.ts';
+import { checkEventStore } from './rights.ts';
 
 /**
  * What is read decides over commands or answers them, and a follower may be behind. Whoever is asked and does not lead
@@ -86,13 +87,9 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
     );
   }
 
-  /** Throws `EventStoreUnavailable` when the store cannot be read now. */
-  async check(): Promise<void> {
-    const stream = 'fieldlog-readiness';
-    await this.#connection.once((client, ticket) => readStream(client, stream, ticket, 0n, 1), {
-      doing: 'read',
-      stream,
-    });
+  /** Throws `EventStoreUnavailable` when the store does not do now all that it is needed for. */
+  check(): Promise<void> {
+    return checkEventStore(this.#connection);
   }
 }
 

@@ -7,6 +7,7 @@ import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts'
 import { EventStoreDbConnection } from '../../infrastructure/eventstoredb/connection.ts';
 import { EventStoreDbEventSource } from '../../infrastructure/eventstoredb/event-source.ts';
 import { EventStoreDbEventStore } from '../../infrastructure/eventstoredb/event-store.ts';
+import { requireRights } from '../../infrastructure/eventstoredb/rights.ts';
 import { type KafkaClientOptions, kafkaClient } from '../../infrastructure/kafka/client.ts';
 import { deadLetterTopicOf, KafkaDeadLetterTopic } from '../../infrastructure/kafka/dead-letter-topic.ts';
 import { AcknowledgingProducer } from '../../infrastructure/kafka/producer.ts';
@@ -36,6 +37,7 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
     );
     bind(s.plainEventStore).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.eventEraser).toResolvedValue((store) => store, [eventStoreId]);
+    bind(s.startCheck).toResolvedValue((connection) => () => requireRights(connection, log), [connectionId]);
     bind(s.deviceSource).toResolvedValue(
       (connection) => new EventStoreDbEventSource(connection, log),
       [connectionId],

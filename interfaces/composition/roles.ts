@@ -1,3 +1,4 @@
+import type { Container } from 'inversify';
 import type { Log } from '../../application/ports/system.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
@@ -34,7 +35,7 @@ export function startRole(role: Role, config: Config, log: Log): Promise<Served>
 /** The HTTP API alone, one of any number; the projectors run elsewhere. */
 async function runApi(config: Config, log: Log): Promise<Served> {
   requireServers('api', config);
-  const container = await openContainer(config, log, { traced: 'api' });
+  const container = await openRole(config, log, 'api');
   try {
     const api = await startApi(container);
     return {
@@ -55,7 +56,7 @@ async function runApi(config: Config, log: Log): Promise<Served> {
 async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Served> {
   requireServers(role, config);
   lowerThreadPriority();
-  const container = await openContainer(config, log, { traced: role });
+  const container = await openRole(config, log, role);
   const stopped = new AbortController();
   try {
     const [ids, metrics, checks] = await Promise.all([
@@ -98,7 +99,19 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
   }
 }
 
-/** Roles in separate processes need shared servers; an embedded file belongs to one process. */
+/** The object graph of a role, once what it cannot do without is known to be there. */
+async function openRole(config: Config, log: Log, role: Role): Promise<Container> {
+  const container = await openContainer(config, log, { traced: role });
+  try {
+    if (container.isBound(s.startCheck)) await (await container.getAsync(s.startCheck))();
+    return container;
+  } catch (error) {
+    await container.unbindAllAsync();
+    throw error;
+  }
+}
+
+/** Roles that run apart meet in shared servers; an embedded file would be one process's own. */
 function requireServers(role: string, config: Config): void {
   const missing = (['EVENTSTORE_URL', 'KAFKA_BROKERS', 'MYSQL_URL'] as const).filter(
     (name) => config[name] === undefined,
@@ -119,7 +132,7 @@ export type Served = {
 
 /** Every role in one process: the API here, the projectors in a thread of their own. */
 export async function serve(config: Config, log: Log): Promise<Served> {
-  const container = await openContainer(config, log, { traced: 'serve' });
+  const container = await openRole(config, log, 'serve');
   const thread = projectorThread(config);
   try {
     measureThread(await container.getAsync(s.metrics), async () => (await thread.metrics()) !== undefined);

@@ -84,6 +84,8 @@ export const services = {
   tracing: id<ProcessTracing>('Tracing'),
   /** One for each dependency; the call rejects when it cannot be used. */
   check: id<Dependency>('Check'),
+  /** What must be so before a role starts; throws a `StartupError` that says what to do. Only where there is such. */
+  startCheck: id<() => Promise<void>>('StartCheck'),
   /** One for each database that this process has connections to; none when it has files. */
   connections: id<{ readonly name: string; connections(): Connections }>('Connections'),
 } as const;

@@ -75,9 +75,14 @@ type Readiness = {
 
 const checkWithin = 2000;
 
+/** `reason` is for operators, and says what they can mend; it is missing for an outage. */
+type Fault = { readonly message: string; readonly reason: string | undefined };
+
 function readinessRoute({ checks, needed, log, closing }: Readiness): Route {
   const names = Object.keys(checks);
   const isNeeded = (name: string) => needed?.includes(name) ?? true;
+  /** By dependency, what is wrong and was logged. */
+  const reported = new Map<string, string>();
   const error = `must be one of ${names.join(', ')}`;
 
   return route({
@@ -110,16 +115,20 @@ function readinessRoute({ checks, needed, log, closing }: Readiness): Route {
       if (closing()) throw new HttpProblem('not-ready', 'The server is shutting down');
       const asked = query.dependency === undefined ? names : [query.dependency];
       const { correlationId } = context.caller;
-      const passed = await Promise.all(asked.map((name) => passes(name, correlationId)));
-      const told = Object.fromEntries(asked.map((name, i) => [name, passed[i] ? 'ok' : 'failed']));
-      const missing = asked.filter((name, i) => !passed[i] && (query.dependency === name || isNeeded(name)));
+      const faults = await Promise.all(asked.map((name) => faultOf(name, correlationId)));
+      const told = Object.fromEntries(asked.map((name, i) => [name, faults[i] ? 'failed' : 'ok']));
+      const missing = asked.flatMap((name, i) => {
+        const fault = faults[i];
+        if (!fault || !(query.dependency === name || isNeeded(name))) return [];
+        return [fault.reason === undefined ? name : `${name} (${fault.reason})`];
+      });
       if (missing.length > 0)
         throw new HttpProblem('not-ready', `Failed: ${missing.join(', ')}`, { members: { checks: told } });
       return { status: 200, json: { status: 'ready', checks: told } };
     },
   });
 
-  async function passes(name: string, correlationId: string): Promise<boolean> {
+  async function faultOf(name: string, correlationId: string): Promise<Fault | undefined> {
     const timeout = Promise.withResolvers<never>();
     const timer = setTimeout(
       () => timeout.reject(new Error(`No answer within ${checkWithin} ms`)),
@@ -127,10 +136,15 @@ function readinessRoute({ checks, needed, log, closing }: Readiness): Route {
     );
     try {
       await Promise.race([checks[name]?.(), timeout.promise]);
-      return true;
+      reported.delete(name);
+      return undefined;
     } catch (err) {
-      log.warn({ correlationId, check: name, err }, 'A dependency is not ready');
-      return false;
+      const { message, reason } = err as Fault;
+      // Probes come every few seconds: what is wrong is one line, not one for each of them.
+      if (reported.get(name) !== message)
+        log.warn({ correlationId, check: name, err }, 'A dependency is not ready');
+      reported.set(name, message);
+      return { message, reason };
     } finally {
       clearTimeout(timer);
     }

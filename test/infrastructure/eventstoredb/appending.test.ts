@@ -171,7 +171,7 @@ describe('Appending to EventStoreDB', () => {
   it('is not touched by what happens to another client in the process', async () => {
     const broken = await startServer();
     const [mine, others] = [storeAt(server.url), storeAt(broken.url, { patienceMs: 200 })];
-    await Promise.all([mine.check(), others.check()]);
+    await Promise.all([mine.read(stream), others.read(stream)]);
     server.faults.forgetful = true;
     broken.faults.silent = true;
     const append = mine.append(stream, [newEvent()], 'none');
@@ -200,7 +200,7 @@ describe('Appending to EventStoreDB', () => {
     server.faults.refusal = accessDenied();
     await assert.rejects(store.append(stream, [newEvent()], 'none'), {
       name: 'EventStoreUnavailable',
-      reason: `it lets nobody append to ${stream} without a user`,
+      reason: `nobody may append to ${stream} without a user`,
     });
     assert.equal(appendsMade(), 1);
   });

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -26,11 +27,17 @@ async function followersPreferred(): Promise<StandIn> {
   return { url: cluster.urlWith({ nodePreference: 'follower' }), stop: () => cluster.stop() };
 }
 
-/**
- * A server with TLS where the user may append to and read all streams but the system's, set their metadata, and read
- * `$all`; nothing else, and others may do nothing.
- */
-async function restrictedNode(): Promise<StandIn> {
+export type SecureNode = {
+  readonly server: EventStoreDbDouble;
+  /** Connection string for a user's `name:password`, percent-encoded, that trusts the server's certificate. */
+  urlOf(user?: string): string;
+  /** What an administrator writes. */
+  write(stream: string, type: string, json: object): void;
+  stop(): Promise<void>;
+};
+
+/** A server with TLS, an administrator `admin:changeit` and the user `fieldlog:p`, who belongs to no group. */
+export async function secureNode(): Promise<SecureNode> {
   const folder = mkdtempSync(path.join(tmpdir(), 'fieldlog-ca-'));
   const caFile = path.join(folder, 'ca.pem');
   const certificate = selfSigned();
@@ -39,26 +46,31 @@ async function restrictedNode(): Promise<StandIn> {
   const { rights } = server.store;
   rights.setUser('admin', { password: 'changeit', groups: ['$admins'] });
   rights.setUser('fieldlog', { password: 'p' });
-  const roles = ['$admins', 'fieldlog'];
-  const write = (stream: string, type: string, json: object) =>
-    server.store.append(stream, 'any', [
-      {
-        id: '00000000-0000-4000-8000-000000000000',
-        type,
-        contentType: 'application/json',
-        data: Buffer.from(JSON.stringify(json)),
-        metadata: new Uint8Array(),
-      },
-    ]);
-  write('$settings', 'update-default-acl', {
-    $userStreamAcl: { $r: roles, $w: roles, $d: '$admins', $mr: roles, $mw: roles },
-  });
-  write('$$$all', '$metadata', { $acl: { $r: roles } });
   return {
-    url: `${server.urlOf('fieldlog:p')}&tlsCAFile=${encodeURIComponent(caFile)}`,
+    server,
+    urlOf: (user) => `${server.urlOf(user)}&tlsCAFile=${encodeURIComponent(caFile)}`,
+    write(stream, type, json) {
+      const data = Buffer.from(JSON.stringify(json));
+      const event = { type, contentType: 'application/json', data, metadata: new Uint8Array() };
+      server.store.append(stream, 'any', [{ ...event, id: randomUUID() }]);
+    },
     async stop() {
       await server.stop();
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/**
+ * Where the user may append to and read all streams but the system's, read and set their metadata, and read `$all`;
+ * nothing else, and others may do nothing.
+ */
+async function restrictedNode(): Promise<StandIn> {
+  const node = await secureNode();
+  const roles = ['$admins', 'fieldlog'];
+  node.write('$settings', 'update-default-acl', {
+    $userStreamAcl: { $r: roles, $w: roles, $d: '$admins', $mr: roles, $mw: roles },
+  });
+  node.write('$$$all', '$metadata', { $acl: { $r: roles } });
+  return { url: node.urlOf('fieldlog:p'), stop: () => node.stop() };
 }
