@@ -10,7 +10,7 @@ import {
   ReadModelsUnavailable,
 } from './ports/read-models.ts';
 import type { Log } from './ports/system.ts';
-import type { Projection, Refused } from './projections/projection.ts';
+import type { Projection, RejectedEvent } from './projections/projection.ts';
 import { type Parking, PoisonEvent, type ProjectorObserver } from './projector.ts';
 
 /** Applies the events of letters, in their order, as the projector would have. Throws at the first it cannot. */
@@ -29,9 +29,9 @@ const streamsAtOnce = 500;
 /** The event decodes well, but is refused all the same. */
 class StillRefused extends Error {
   override readonly name = 'StillRefused';
-  readonly refused: Refused;
+  readonly refused: RejectedEvent;
 
-  constructor(refused: Refused) {
+  constructor(refused: RejectedEvent) {
     super(refused.error);
     this.refused = refused;
   }

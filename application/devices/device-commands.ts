@@ -19,7 +19,7 @@ import type { Clock, Ids } from '../ports/system.ts';
 import { deviceRowOf, foldState, lastPosition, readDevice } from './device-stream.ts';
 
 /** The caller and the conditions of a command. */
-export type CommandContext = {
+export type CommandConditions = {
   readonly correlationId: string;
   readonly actor: string;
   readonly traceparent?: string;
@@ -42,7 +42,7 @@ export type DeviceCommands = {
    * Load, fold, decide, append; again when another writer got there first and the caller named no revision.
    * Throws `Rejection`, `StaleRevision`, `IdempotencyKeyReused`, `EventStoreUnavailable`.
    */
-  handle(command: DeviceCommand, context: CommandContext): Promise<CommandResult>;
+  handle(command: DeviceCommand, context: CommandConditions): Promise<CommandResult>;
 };
 
 export class StaleRevision extends Error {
@@ -75,7 +75,7 @@ export function deviceCommands(
   const now = isoTimes(clock);
   return { handle };
 
-  async function handle(command: DeviceCommand, context: CommandContext): Promise<CommandResult> {
+  async function handle(command: DeviceCommand, context: CommandConditions): Promise<CommandResult> {
     const { deviceId } = command;
     const stream = deviceStream(deviceId);
     const isFresh = context.idempotencyKey === undefined;
@@ -182,7 +182,7 @@ function answer(
 export type EraseDevice = (
   deviceId: string,
   reason: string,
-  context: CommandContext,
+  context: CommandConditions,
 ) => Promise<CommandResult>;
 
 export const eraseDevice =

@@ -52,7 +52,7 @@ export type EventDescription = {
 
 export type PartitionProjection<Event, Decoded> = {
   /** Of events that decode well, those that must be parked all the same, with the cause and what is wrong. */
-  validate?(events: readonly Decoded[]): Promise<ReadonlyMap<Decoded, Refused>>;
+  validate?(events: readonly Decoded[]): Promise<ReadonlyMap<Decoded, RejectedEvent>>;
 
   /** Changes the tables as the events say, which come in log order. */
   apply(events: readonly Decoded[], tables: ProjectionTables): Promise<void>;
@@ -67,4 +67,4 @@ export type PartitionProjection<Event, Decoded> = {
   invalidate(): void;
 };
 
-export type Refused = { readonly cause: DeadLetterCause; readonly error: string };
+export type RejectedEvent = { readonly cause: DeadLetterCause; readonly error: string };

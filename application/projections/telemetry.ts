@@ -9,7 +9,7 @@ import {
   type EventDescription,
   type PartitionProjection,
   type Projection,
-  type Refused,
+  type RejectedEvent,
   versionOf,
 } from './projection.ts';
 import { type DecodedReading, recordReadings } from './telemetry-batch.ts';
@@ -82,7 +82,7 @@ function telemetryWorker(
           const kept = keptOfDevice.get(fact.event.data.deviceId);
           if (kept) fact.retention = kept;
         }
-      const refused = new Map<DecodedTelemetryEvent, Refused>();
+      const refused = new Map<DecodedTelemetryEvent, RejectedEvent>();
       if (missing.size === found.size) return refused;
       for (const fact of facts) {
         const { deviceId } = fact.event.data;

@@ -21,7 +21,7 @@ import { deviceStream } from '../../domain/device.ts';
 import { type EventStoreDbConnection, pauseAfter } from './connection.ts';
 import { logPosition, reading, recordedEvent, toPosition } from './recorded-events.ts';
 
-export type SourceOptions = {
+export type SubscriptionOptions = {
   /** Events of streams whose name starts so. */
   readonly prefix?: string;
   /** The most events in a batch. */
@@ -49,7 +49,7 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
   constructor(
     connection: EventStoreDbConnection,
     log: Log,
-    { prefix = deviceStream(''), batchSize = 500 }: SourceOptions = {},
+    { prefix = deviceStream(''), batchSize = 500 }: SubscriptionOptions = {},
   ) {
     this.#connection = connection;
     this.#log = log;

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { DeadLetterSelector, Retried } from '../../application/operations/dead-letters.ts';
 import type { DeadLetterSummary } from '../../application/ports/dead-letters.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
-import { isoTime } from './operation-schemas.ts';
+import { isoTimeOf } from './operation-schemas.ts';
 import { HttpProblem } from './problems.ts';
 import type { OperatorServices } from './projection-routes.ts';
 import { type Route, route } from './route.ts';
@@ -63,8 +63,8 @@ export const deadLetterJson = <Letter extends DeadLetterSummary>({
   ...deadLetter
 }: Letter) => ({
   ...deadLetter,
-  parkedAt: isoTime(parkedAt),
-  discarded: discarded && { ...discarded, at: isoTime(discarded.at) },
+  parkedAt: isoTimeOf(parkedAt),
+  discarded: discarded && { ...discarded, at: isoTimeOf(discarded.at) },
 });
 
 const cause = z.enum(causes, { error: `must be one of ${causes.join(', ')}` });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type {
-  CommandContext,
+  CommandConditions,
   DeviceCommands,
   EraseDevice,
 } from '../../application/devices/device-commands.ts';
@@ -206,7 +206,7 @@ const json = <Body extends z.ZodType>(schema: Body) => ({ as: 'json', schema }) 
 function contextOfCommand(
   { caller }: RequestContext,
   headers: { readonly 'idempotency-key'?: string | undefined; readonly 'if-match'?: number | undefined },
-): CommandContext {
+): CommandConditions {
   const idempotencyKey = headers['idempotency-key'];
   const expectedRevision = headers['if-match'];
   return {

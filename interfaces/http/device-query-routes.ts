@@ -14,7 +14,7 @@ import {
   devicePosition,
   deviceStatus,
   etag,
-  historyEntry,
+  historyEntrySchema,
   labelKey,
   respondWithDevice,
 } from './device-schemas.ts';
@@ -97,7 +97,7 @@ export function deviceQueryRoutes(
       responses: {
         200: {
           description: 'In order of revision.',
-          content: { 'application/json': z.strictObject({ history: z.array(historyEntry), next }) },
+          content: { 'application/json': z.strictObject({ history: z.array(historyEntrySchema), next }) },
           headers: pageHeaders,
         },
       },

@@ -47,7 +47,7 @@ export const registeredDevice = positionedDevice
   })
   .meta({ id: 'RegisteredDevice' });
 
-export const historyEntry = z
+export const historyEntrySchema = z
   .strictObject({
     deviceId,
     revision: z.int().min(0),

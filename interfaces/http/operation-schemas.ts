@@ -105,12 +105,12 @@ function generationJson({
       ...progress,
       secondsLeft: progress.rate === 0 ? null : Math.ceil((progress.total - progress.done) / progress.rate),
     },
-    createdAt: isoTime(createdAt),
-    retiredAt: retiredAt === null ? null : isoTime(retiredAt),
+    createdAt: isoTimeOf(createdAt),
+    retiredAt: retiredAt === null ? null : isoTimeOf(retiredAt),
   };
 }
 
-export const isoTime = (at: number): string => new Date(at).toISOString();
+export const isoTimeOf = (at: number): string => new Date(at).toISOString();
 
 const counts = Object.fromEntries(Object.keys(noCounts).map((name) => [name, z.int()])) as Record<
   keyof AuditCounts,
@@ -154,4 +154,4 @@ const withDay = <Entry extends { readonly day: number }>(entry: Entry) => ({
   day: dayText(entry.day),
 });
 
-const dayText = (at: number): string => isoTime(at).slice(0, 10);
+const dayText = (at: number): string => isoTimeOf(at).slice(0, 10);

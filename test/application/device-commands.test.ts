@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import {
-  type CommandContext,
+  type CommandConditions,
   deviceCommands,
   IdempotencyKeyReused,
   StaleRevision,
@@ -42,7 +42,7 @@ describe('Device commands', () => {
       return store.append(stream, events, expected);
     },
   };
-  const handle = (command: DeviceCommand, context: Partial<CommandContext> = {}) =>
+  const handle = (command: DeviceCommand, context: Partial<CommandConditions> = {}) =>
     deviceCommands(watched, eventRegistry, uuidIds, { now: Date.now }, () => {}).handle(command, {
       correlationId: 'c',
       actor: 'test',

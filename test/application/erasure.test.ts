@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { CommandContext } from '../../application/devices/device-commands.ts';
+import type { CommandConditions } from '../../application/devices/device-commands.ts';
 import { audit } from '../../application/operations/audit.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { rebuild } from '../../application/rebuild/rebuild.ts';
@@ -15,7 +15,7 @@ import { onEachEngine } from '../support/each-engine.ts';
 import { quiet, type ReplayFixture, replayFixture } from '../support/replay-fixture.ts';
 
 const personal = 'Ada Lovelace';
-const by: CommandContext = { correlationId: 'c', actor: personal };
+const by: CommandConditions = { correlationId: 'c', actor: personal };
 const builder = { id: 'a test', isExpired: () => false };
 const signal = new AbortController().signal;
 

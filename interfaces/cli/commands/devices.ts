@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { z } from 'zod';
-import type { device, historyEntry, positionedDevice } from '../../http/device-schemas.ts';
+import type { device, historyEntrySchema, positionedDevice } from '../../http/device-schemas.ts';
 import { type ApiClient, apiClient, type Query } from '../api-client.ts';
 import {
   type CommandContext,
@@ -156,7 +156,7 @@ function detailsOf({ name, type, label: labels }: Details): Record<string, unkno
 }
 
 type Device = z.output<typeof device>;
-type HistoryEntry = z.output<typeof historyEntry>;
+type HistoryEntry = z.output<typeof historyEntrySchema>;
 
 type Limit = { readonly limit: number };
 type Filter = {

@@ -19,7 +19,7 @@ export type BrokenRow = {
 };
 
 /** What a file holds. */
-export type Rows = {
+export type InputRows = {
   /** Told before the first row comes, `undefined` where rows name their own columns. */
   readonly header: readonly string[] | undefined;
   /** Numbers may have a decimal comma, since no comma separates them. */

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { type CastingContext, type CsvError, type Info, parse } from 'csv-parse';
 import type { MetricValue } from '../../../domain/telemetry.ts';
 import { UsageError } from '../exit-codes.ts';
-import { type BrokenRow, greatestRecord, isDecimal, isExact, type Row, type Rows } from './cells.ts';
+import { type BrokenRow, greatestRecord, type InputRows, isDecimal, isExact, type Row } from './cells.ts';
 import { isNameless } from './columns.ts';
 import { type CsvDialect, type CsvOptions, csvDialect } from './csv-dialect.ts';
 
@@ -14,7 +14,7 @@ type Records = AsyncGenerator<Cells | BrokenRow, undefined>;
 const startLength = 65_536;
 
 /** Delimited text under a line of column names. Throws `UsageError` when there is no such line. */
-export async function csvRows(text: AsyncIterable<string>, options: CsvOptions): Promise<Rows> {
+export async function csvRows(text: AsyncIterable<string>, options: CsvOptions): Promise<InputRows> {
   const { start, whole } = await peeked(text, startLength);
   const dialect = csvDialect(start, options);
   const records = csvRecords(whole, dialect);

@@ -3,7 +3,7 @@ import { type BrokenRow, isBroken, type Row } from './cells.ts';
 import type { ColumnOptions, ColumnReport } from './columns.ts';
 import { type FileCounts, type ImportCounts, newFileCounts, type RefusedLine } from './counts.ts';
 import { type InputFile, ofFile } from './input-file.ts';
-import { type InputOptions, rowsOf } from './input-rows.ts';
+import { type InputOptions, inputRowsOf } from './input-rows.ts';
 import type { MappingPlan } from './mapping-plan.ts';
 import { type Mapped, rowMapping } from './row-mapping.ts';
 import { scan } from './scan.ts';
@@ -44,7 +44,9 @@ export async function openHistory(
   { input: form, columns, time }: HistoryOptions,
   signal: AbortSignal,
 ): Promise<HistoryFile> {
-  const found = await ofFile(input.name, async () => scan(await rowsOf(input, form, signal), columns, time));
+  const found = await ofFile(input.name, async () =>
+    scan(await inputRowsOf(input, form, signal), columns, time),
+  );
   signal.throwIfAborted();
   input.rewind();
   const { plan, repeated } = found;
@@ -54,7 +56,7 @@ export async function openHistory(
     notes: found.notes,
     async *rows(signal) {
       const map = rowMapping(plan, repeated);
-      const { rows } = await rowsOf(input, form, signal);
+      const { rows } = await inputRowsOf(input, form, signal);
       for await (const row of rows)
         yield { row, mapped: isBroken(row) ? { refusal: { reason: row.fault } } : map(row), plan };
     },

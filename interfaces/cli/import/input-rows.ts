@@ -1,5 +1,5 @@
 import { UsageError } from '../exit-codes.ts';
-import type { Rows } from './cells.ts';
+import type { InputRows } from './cells.ts';
 import type { CsvOptions } from './csv-dialect.ts';
 import { csvRows, peeked } from './csv-rows.ts';
 import { decoded, decompressed, isParquet } from './decoding.ts';
@@ -19,7 +19,11 @@ export type InputOptions = {
 };
 
 /** The records of a file, from its beginning; ends early when `signal` is aborted. Throws `UsageError`. */
-export async function rowsOf(input: InputFile, options: InputOptions, signal: AbortSignal): Promise<Rows> {
+export async function inputRowsOf(
+  input: InputFile,
+  options: InputOptions,
+  signal: AbortSignal,
+): Promise<InputRows> {
   const { format, encoding, records } = options;
   if (format === 'parquet' || (format === 'auto' && isParquet(Buffer.from(await input.slice(0, 4)))))
     return parquet(input, signal);
@@ -31,7 +35,7 @@ export async function rowsOf(input: InputFile, options: InputOptions, signal: Ab
   return { ...rows, notes: [...bytes.notes, ...notes, ...rows.notes] };
 }
 
-async function parquet(input: InputFile, signal: AbortSignal): Promise<Rows> {
+async function parquet(input: InputFile, signal: AbortSignal): Promise<InputRows> {
   const { parquetRows } = await import('./parquet-rows.ts');
   return parquetRows(
     { byteLength: input.size, slice: (start, end = input.size) => input.slice(start, end) },
@@ -44,7 +48,7 @@ async function ofText(
   format: InputFormat,
   { csv, records }: InputOptions,
   { path }: InputFile,
-): Promise<Rows> {
+): Promise<InputRows> {
   if (format === 'csv') {
     const delimiter = csv.delimiter ?? (/\.(tsv|tab)(\.(gz|zst))?$/i.test(path) ? '\t' : undefined);
     return csvRows(text, { ...csv, delimiter });

@@ -8,7 +8,7 @@ import {
   type SchemaElement,
 } from 'hyparquet';
 import { UsageError } from '../exit-codes.ts';
-import type { Row, Rows } from './cells.ts';
+import type { InputRows, Row } from './cells.ts';
 
 const compressors: Compressors = {
   GZIP: (input) => gunzipSync(input),
@@ -20,7 +20,7 @@ const compressors: Compressors = {
 type Restore = (value: unknown) => unknown;
 
 /** Rows of a Parquet file, one row group in memory at a time. Throws `UsageError`. */
-export async function parquetRows(file: AsyncBuffer, signal: AbortSignal): Promise<Rows> {
+export async function parquetRows(file: AsyncBuffer, signal: AbortSignal): Promise<InputRows> {
   const metadata = await parquetMetadataAsync(file).catch(unreadable);
   const columns = metadata.schema.slice(1).filter(isTopLevel(metadata.schema));
   const header = columns.map(({ name }) => name);

@@ -3,10 +3,10 @@ import {
   type BrokenRow,
   ColumnCells,
   type Decimal,
+  type InputRows,
   isBroken,
   NullCells,
   type Row,
-  type Rows,
   shown,
 } from './cells.ts';
 import {
@@ -39,7 +39,7 @@ const sampleSize = 1000;
 const mostColumns = 10_000;
 
 /** Reads all rows. Throws `UsageError` when the columns of the file do not say enough. */
-export async function scan(rows: Rows, options: ColumnOptions, time: TimeOptions): Promise<Scan> {
+export async function scan(rows: InputRows, options: ColumnOptions, time: TimeOptions): Promise<Scan> {
   const rest = rows.rows[Symbol.asyncIterator]();
   try {
     const sample = await firstOf(rest, sampleSize);
@@ -65,7 +65,7 @@ async function firstOf<Item>(items: AsyncIterator<Item>, count: number): Promise
 class Scanner {
   readonly #options: ColumnOptions;
   readonly #time: TimeOptions;
-  readonly #rows: Rows;
+  readonly #rows: InputRows;
   readonly #form: MappingPlan['form'];
   readonly #structure: Structure;
   readonly #device: MappingPlan['device'];
@@ -79,7 +79,12 @@ class Scanner {
   readonly #epochs = new EpochNumbers();
   readonly #clocks: LocalClocks | undefined;
 
-  constructor(rows: Rows, sample: readonly (Row | BrokenRow)[], options: ColumnOptions, time: TimeOptions) {
+  constructor(
+    rows: InputRows,
+    sample: readonly (Row | BrokenRow)[],
+    options: ColumnOptions,
+    time: TimeOptions,
+  ) {
     this.#rows = rows;
     this.#options = options;
     this.#time = time;

@@ -4,7 +4,7 @@ import type { MetricValue } from '../../../domain/telemetry.ts';
 import type { ApiClient } from '../api-client.ts';
 import { ServerUnavailable } from '../exit-codes.ts';
 import { count, counted, perSecond, seconds } from '../terminal.ts';
-import { addPoint, type Fleet, isSameSum, noPoints, type PointSum } from './fleet.ts';
+import { addToSum, type Fleet, isSameSum, noPoints, type PointSum } from './fleet.ts';
 import type { Sent } from './send-fleet.ts';
 
 type Point = { readonly timestamp: string; readonly metric: string; readonly value: MetricValue };
@@ -78,7 +78,7 @@ async function foundOf(deviceId: string, range: Fleet['range'], client: ApiClien
   for await (const point of client.rows<Point>(path, { ...range, limit: mostPoints })) {
     if (point.timestamp !== last) sum.readings += 1;
     last = point.timestamp;
-    addPoint(sum, Date.parse(point.timestamp), point.metric, point.value);
+    addToSum(sum, Date.parse(point.timestamp), point.metric, point.value);
   }
   return sum;
 }

@@ -136,7 +136,7 @@ export type PointSum = { readings: number; points: number; checksum: number };
 
 export const noPoints = (): PointSum => ({ readings: 0, points: 0, checksum: 0 });
 
-export function addPoint(sum: PointSum, timestamp: number, metric: string, value: MetricValue): void {
+export function addToSum(sum: PointSum, timestamp: number, metric: string, value: MetricValue): void {
   sum.points += 1;
   sum.checksum = (sum.checksum + digest(`${timestamp} ${metric} ${JSON.stringify(value)}`)) >>> 0;
 }

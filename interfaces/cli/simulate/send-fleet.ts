@@ -1,7 +1,7 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { pause } from '../../../application/pause.ts';
 import { type ApiClient, ApiRefusal, type SentPositions, sentPositions } from '../api-client.ts';
-import { addPoint, type Fleet, type FleetReading, noPoints, type PointSum } from './fleet.ts';
+import { addToSum, type Fleet, type FleetReading, noPoints, type PointSum } from './fleet.ts';
 
 type Pace = {
   readonly readingsPerSecond: number;
@@ -91,7 +91,7 @@ export async function sendFleet(
     const sum = sent.perDevice[one.device] as PointSum;
     sum.readings += 1;
     const { timestamp, metrics } = one.reading;
-    for (const [metric, value] of Object.entries(metrics)) addPoint(sum, timestamp, metric, value);
+    for (const [metric, value] of Object.entries(metrics)) addToSum(sum, timestamp, metric, value);
   }
 }
 

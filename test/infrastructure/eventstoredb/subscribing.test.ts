@@ -8,7 +8,7 @@ import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts
 import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/connection.ts';
 import {
   EventStoreDbEventSource,
-  type SourceOptions,
+  type SubscriptionOptions,
 } from '../../../infrastructure/eventstoredb/event-source.ts';
 import { newStream } from '../../contracts/event-store.contract.ts';
 import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';
@@ -50,7 +50,7 @@ describe('Following EventStoreDB', () => {
   });
   failOnUnhandledRejections();
 
-  const sourceWith = (options?: SourceOptions) =>
+  const sourceWith = (options?: SubscriptionOptions) =>
     new EventStoreDbEventSource(
       connection,
       {

@@ -37,7 +37,7 @@ describe('Wrong use of the command line', () => {
     ['import F --device a --metric temp=1st', /"temp=1st" must be a column, or column=metric/],
     [
       'import F --device a --time-format HH:mm',
-      /--time-format must be auto, iso, epoch-ms, epoch-s or a form with the year/,
+      /--time-format must be auto, iso, epoch-s, epoch-ms, epoch-us, epoch-ns or a form with the year/,
     ],
     ['import F --device a --tz Mars/Olympus', /--tz must be a time zone such as/],
     ['import F --device a --batch 5001', /--batch .* must be a whole number from 1 to 5000/],
@@ -46,7 +46,7 @@ describe('Wrong use of the command line', () => {
     ['import F --device a --rejects /nowhere/at/all', /\/nowhere\/at\/all cannot be written: ENOENT/],
     ['import D/nothing.csv --device a', /there is no file .*nothing.csv/],
     ['import D --device a', /is a folder/],
-    ['import D/empty.csv --device a', /empty.csv: there is no line of column names/],
+    ['import D/empty.csv --device a', /empty.csv: there is nothing in it/],
     ['import D/text.csv --device a', /no column holds numbers: name one with --metric or --text/],
     ['import D/twice.csv --device a', /two columns are named "a"/],
     ['import D/alike.csv --device a', /"a b" and "a_b" both give the metric a_b/],
