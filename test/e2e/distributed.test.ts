@@ -108,7 +108,7 @@ needs('KAFKA_BROKERS', 'The distributed profile', () =>
 
       const consumed = async () => {
         const [row] = await db.all<{ n: string | null }>(
-          'SELECT SUM(stored + duplicate + corrected + dead_lettered) AS n FROM telemetry_ledger',
+          'SELECT SUM(stored_count + duplicate + corrected + dead_lettered) AS n FROM telemetry_ledger',
         );
         return Number(row?.n ?? 0);
       };
@@ -162,7 +162,7 @@ needs('KAFKA_BROKERS', 'The distributed profile', () =>
       const one = async (text: string) =>
         Number(Object.values((await db.all<Record<string, string>>(text))[0] ?? {})[0]);
       await eventually(
-        async () => assert.equal(await one('SELECT SUM(stored) FROM telemetry_ledger'), total),
+        async () => assert.equal(await one('SELECT SUM(stored_count) FROM telemetry_ledger'), total),
         {
           within: 120_000,
           every: 200,
