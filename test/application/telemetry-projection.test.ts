@@ -321,7 +321,7 @@ describe('Telemetry projection', function () {
       {
         device_id: 'a',
         day: 0,
-        stored: 2,
+        stored_count: 2,
         duplicate: 1,
         corrected: 1,
         dead_lettered: 0,
@@ -331,7 +331,7 @@ describe('Telemetry projection', function () {
       {
         device_id: 'b',
         day: 0,
-        stored: 1,
+        stored_count: 1,
         duplicate: 0,
         corrected: 0,
         dead_lettered: 2,
