@@ -16,7 +16,7 @@ import {
 } from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
 import type { Clock, Ids } from '../ports/system.ts';
-import { deviceRowOf, foldState, lastPosition, readDevice } from './device-stream.ts';
+import { deviceRowOf, foldState, lastPosition, readDevice, sinceErasure } from './device-stream.ts';
 
 /** The caller and the conditions of a command. */
 export type CommandConditions = {
@@ -169,7 +169,8 @@ function answer(
   history: readonly RecordedEvent[],
   repeated = false,
 ): CommandResult {
-  const snapshot = deviceRowOf(deviceId, device, history);
+  // What an erasure answers is what is read from then on.
+  const snapshot = deviceRowOf(deviceId, device, sinceErasure(history));
   if (snapshot === undefined) throw new Error(`Device ${deviceId} has an empty stream after a command`);
   return { device: snapshot, position: lastPosition(history), wasReplayed: repeated };
 }

@@ -40,7 +40,11 @@ export async function readDevice(
   eventStore: EventStore,
   deviceId: string,
 ): Promise<readonly RecordedEvent[]> {
-  const events = await eventStore.read(deviceStream(deviceId));
+  return sinceErasure(await eventStore.read(deviceStream(deviceId)));
+}
+
+/** All events of a device that was not erased; otherwise the erasure, and what follows it. */
+export function sinceErasure(events: readonly RecordedEvent[]): readonly RecordedEvent[] {
   const erased = events.findLastIndex(({ type }) => type === ('DeviceErased' satisfies DeviceEvent['type']));
   return erased === -1 ? events : events.slice(erased);
 }

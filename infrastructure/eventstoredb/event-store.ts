@@ -1,4 +1,6 @@
 import {
+  BACKWARDS,
+  END,
   type EventStoreDBClient,
   type JSONType,
   jsonEvent,
@@ -26,6 +28,8 @@ import { checkEventStore } from './rights.ts';
  */
 const atLeader = { requiresLeader: true } as const;
 
+const metadataAttempts = 8;
+
 /** Device streams in EventStoreDB 22.6 or newer. */
 export class EventStoreDbEventStore implements EventStore, EventEraser {
   readonly #connection: EventStoreDbConnection;
@@ -47,7 +51,7 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
     expected: ExpectedRevision,
     ids?: 'unused',
   ): Promise<readonly RecordedEvent[]> {
-    const expectedRevision = expected === 'none' ? NO_STREAM : BigInt(expected);
+    const expectedRevision = expectedBy(expected);
     const firstRevision = expected === 'none' ? 0n : BigInt(expected) + 1n;
     const proposed = events.map(proposedEvent);
     let attempts = 0;
@@ -74,24 +78,68 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
     return this.#connection.persistently(attempt, { doing: 'append to', stream });
   }
 
-  /** Nobody reads the stream's events before it from now on; the server's next scavenge takes them off the disk. */
+  /**
+   * Nobody reads the stream's events before it from now on; the server's next scavenge takes them off the disk. What
+   * else the stream's metadata says stays: setting metadata replaces all of it.
+   */
   async eraseBefore(stream: string, revision: number): Promise<void> {
-    await this.#connection.persistently(
-      (client, ticket) =>
-        client.setStreamMetadata(
-          stream,
-          { truncateBefore: revision },
-          { ...atLeader, deadline: ticket.deadlineMs },
-        ),
-      { doing: 'set the metadata of', stream },
-    );
+    for (let attempt = 1; ; attempt += 1) {
+      const { properties, revision: current } = await this.#metadata(stream);
+      if (Number(properties.$tb ?? 0) >= revision) return;
+      try {
+        await this.#setMetadata(stream, { ...properties, $tb: revision }, current);
+        return;
+      } catch (error) {
+        if (!(error instanceof RevisionConflict) || attempt === metadataAttempts) throw error;
+      }
+    }
   }
 
   /** Throws `EventStoreUnavailable` when the store does not do now all that it is needed for. */
   check(): Promise<void> {
     return checkEventStore(this.#connection);
   }
+
+  /** The metadata as it is stored; `none` when there is none. */
+  #metadata(stream: string): Promise<StreamProperties> {
+    const newest = { direction: BACKWARDS, fromRevision: END, maxCount: 1, ...atLeader } as const;
+    return this.#connection.persistently(
+      async (client, { signal }) => {
+        let found: StreamProperties = { properties: {}, revision: 'none' };
+        await reading(client.readStream(metastreamOf(stream), newest), signal, async (events) => {
+          for await (const { event } of events)
+            if (event) found = { properties: propertiesIn(event.data), revision: Number(event.revision) };
+        }).catch(missingAsEmpty);
+        return found;
+      },
+      { doing: 'read the metadata of', stream },
+    );
+  }
+
+  /** Throws `RevisionConflict` when the metadata was set meanwhile. */
+  #setMetadata(stream: string, data: Properties, expected: ExpectedRevision): Promise<void> {
+    const event = jsonEvent({ type: '$metadata', data: data as JSONType });
+    const expectedRevision = expectedBy(expected);
+    return this.#connection.persistently(
+      async (client, { deadlineMs: deadline }) => {
+        const { success } = await client
+          .appendToStream(metastreamOf(stream), event, { expectedRevision, ...atLeader, deadline })
+          .catch(conflictOf(stream));
+        if (!success) throw new RevisionConflict(stream);
+      },
+      { doing: 'set the metadata of', stream },
+    );
+  }
 }
+
+type Properties = Readonly<Record<string, unknown>>;
+type StreamProperties = { readonly properties: Properties; readonly revision: ExpectedRevision };
+
+const metastreamOf = (stream: string): string => `$$${stream}`;
+
+/** Somebody may have written what is no metadata; the server takes it for none. */
+const propertiesIn = (data: unknown): Properties =>
+  typeof data === 'object' && data !== null && !(data instanceof Uint8Array) ? (data as Properties) : {};
 
 type Attempt = (client: EventStoreDBClient, ticket: Ticket) => Promise<readonly RecordedEvent[]>;
 
@@ -115,7 +163,7 @@ async function readStream(
       },
     );
   } catch (error) {
-    if (!(error instanceof StreamNotFoundError)) throw error;
+    missingAsEmpty(error);
   }
   return events;
 }
@@ -124,6 +172,12 @@ function proposedEvent({ id, type, data, metadata }: NewEvent) {
   // The client would find out half-way through the append, in a promise that nobody holds.
   JSON.stringify([data, metadata]);
   return jsonEvent({ id, type, data: data as JSONType, metadata });
+}
+
+const expectedBy = (expected: ExpectedRevision) => (expected === 'none' ? NO_STREAM : BigInt(expected));
+
+function missingAsEmpty(error: unknown): void {
+  if (!(error instanceof StreamNotFoundError)) throw error;
 }
 
 const conflictOf = (stream: string) => (error: unknown) => {

@@ -101,11 +101,17 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
 
     it('is erased for good, with all that was known of it', async () => {
       const { deviceId } = await register({ name: 'Boiler of Ada', labels: { owner: 'Ada' } });
-      const act = (action: string, json: object) =>
-        call('POST', `/api/v1/devices/${deviceId}/${action}`, { json });
-      const { status, json: left } = await act('erase', { reason: 'asked for' });
+      const act = (action: string, json: object, headers = {}) =>
+        call('POST', `/api/v1/devices/${deviceId}/${action}`, { json, headers });
+      const once = { 'Idempotency-Key': fresh('erase') };
+      const { status, json: left } = await act('erase', { reason: 'asked for' }, once);
       assert.deepEqual([status, left.status, left.name, left.labels], [200, 'erased', 'erased', {}]);
-      assert.deepEqual((await call('GET', `/api/v1/devices/${deviceId}`)).json.name, 'erased');
+      // What it answers is what is read from then on, in the stream and, when projected, in the read model.
+      assert.deepEqual((await act('erase', { reason: 'asked for' }, once)).json, left);
+      assert.deepEqual((await call('GET', `/api/v1/devices/${deviceId}`)).json, left);
+      const { position, ...row } = left;
+      const listed = await call('GET', `/api/v1/devices?q=${deviceId}&waitFor=${position}`);
+      assert.deepEqual(listed.json.devices, [row]);
       assert.equal((await call('GET', `/api/v1/devices/${deviceId}?at=0`)).status, 404);
       assert.deepEqual(problemOf(await act('reinstate', {})), [409, 'device-decommissioned']);
       assert.equal((await act('erase', { reason: 'again' })).json.revision, left.revision);
