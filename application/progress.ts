@@ -1,3 +1,4 @@
+import { pause } from './pause.ts';
 import {
   comparePositions,
   type EventSource,
@@ -21,8 +22,11 @@ export type ProjectionStatus = {
 };
 
 export type ProgressReader = {
-  /** How far the projections a query reads have come. */
-  status(projections: readonly ProjectionName[]): Promise<ProjectionStatus>;
+  /**
+   * How far the projections a query reads have come. A lag that is not known after `within` milliseconds is left out,
+   * so that a log which does not answer holds up nobody; without it, that is waited for.
+   */
+  status(projections: readonly ProjectionName[], within?: number): Promise<ProjectionStatus>;
   /** Resolves once they have consumed all that is awaited; throws `NotYetProjected` after `timeout` milliseconds. */
   waitFor(
     projections: readonly ProjectionName[],
@@ -46,16 +50,20 @@ export class NotYetProjected extends Error {
 const pollMilliseconds = 5;
 const lagKnownForMilliseconds = 250;
 
+/** How long an answer that only mentions the lag waits for it. */
+export const lagWithinMilliseconds = 100;
+
 export function progressReader(
   queries: ProgressQueries,
   sources: Readonly<Record<SourceName, EventSource<Positioned>>>,
 ): ProgressReader {
-  const lags = new Map<string, { readonly until: number; readonly lag: Promise<number | null> }>();
+  const lags = new Map<string, Lag>();
   return { status, waitFor };
 
-  async function status(projections: readonly ProjectionName[]): Promise<ProjectionStatus> {
+  async function status(projections: readonly ProjectionName[], within?: number): Promise<ProjectionStatus> {
     const progress = await progressOf(projections);
-    const behind = await Promise.all(progress.map((one) => lagOf(one)));
+    const counted = Promise.all(progress.map((one) => lagOf(one)));
+    const behind = await (within === undefined ? counted : orUnknown(counted, within));
     const positions = progress.flatMap(({ projection, checkpoints }) =>
       checkpoints.map((at) => positionToken(sourceOf(projection), at)),
     );
@@ -74,7 +82,8 @@ export function progressReader(
     for (;;) {
       const progress = await progressOf(projections);
       if (progress.every((one) => hasReached(one, awaited))) return;
-      if (Date.now() >= deadline) throw new NotYetProjected((await status(projections)).lag);
+      if (Date.now() >= deadline)
+        throw new NotYetProjected((await status(projections, lagWithinMilliseconds)).lag);
       await new Promise((resolve) => setTimeout(resolve, pollMilliseconds));
     }
   }
@@ -84,15 +93,33 @@ export function progressReader(
     return progress.filter(({ projection }) => projections.some((name) => name === projection));
   }
 
-  /** Asking a broker how far its log goes costs a round trip, so the answer serves every query of a moment. */
-  function lagOf(progress: ProjectionProgress): Promise<number | null> {
-    const known = lags.get(progress.projection);
-    if (known && known.until > Date.now()) return known.lag;
-    // Rows can be read while their log is away; only how far they are behind cannot be told.
-    const lag = countLag(sources[sourceOf(progress.projection)], progress.checkpoints).catch(() => null);
-    lags.set(progress.projection, { until: Date.now() + lagKnownForMilliseconds, lag });
-    return lag;
+  /**
+   * Asking a broker how far its log goes costs a round trip, so the answer serves every query of a moment, and those
+   * that come before it.
+   */
+  function lagOf({ projection, checkpoints }: ProjectionProgress): Promise<number | null> {
+    const known = lags.get(projection);
+    if (known && known.until > Date.now()) return known.counting;
+    // Rows can be read while their log is away; only how far they are behind is not known.
+    const counting = countLag(sources[sourceOf(projection)], checkpoints).catch(() => null);
+    const lag: Lag = { counting, until: Number.POSITIVE_INFINITY };
+    lags.set(projection, lag);
+    void counting.then(() => {
+      lag.until = Date.now() + lagKnownForMilliseconds;
+    });
+    return counting;
   }
+}
+
+type Lag = { readonly counting: Promise<number | null>; until: number };
+
+async function orUnknown(
+  lags: Promise<readonly (number | null)[]>,
+  within: number,
+): Promise<readonly (number | null)[]> {
+  const answered = new AbortController();
+  const late = pause(within, answered.signal).then(() => [null]);
+  return Promise.race([lags, late]).finally(() => answered.abort());
 }
 
 /** Events of every partition of the source that the checkpoints have not passed. */

@@ -1,6 +1,10 @@
 import { z } from 'zod';
 import type { SourceName } from '../../application/ports/event-source.ts';
-import type { AwaitedPosition, ProgressReader } from '../../application/progress.ts';
+import {
+  type AwaitedPosition,
+  lagWithinMilliseconds,
+  type ProgressReader,
+} from '../../application/progress.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { list, single } from './validation.ts';
 
@@ -41,7 +45,7 @@ export const consistencyHeaders = {
   'Fieldlog-Position':
     'How far the read models of this answer had come, one position a partition, with commas.',
   'Fieldlog-Lag':
-    'Events that were in the log but not yet in the read models; `unknown` while the log cannot be asked.',
+    'Events that were in the log but not yet in the read models; `unknown` while the log does not say how many.',
 } as const;
 
 /**
@@ -54,7 +58,7 @@ export async function consistent(
   { waitFor, timeout }: Consistency,
 ): Promise<Record<keyof typeof consistencyHeaders, string>> {
   if (waitFor !== undefined) await freshness.waitFor(projections, waitFor, timeout);
-  const { positions, lag } = await freshness.status(projections);
+  const { positions, lag } = await freshness.status(projections, lagWithinMilliseconds);
   return { 'Fieldlog-Position': positions.join(','), 'Fieldlog-Lag': String(lag ?? 'unknown') };
 }
 

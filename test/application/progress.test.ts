@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import type { EventSource, Position, Positioned } from '../../application/ports/event-source.ts';
+import type { ProgressQueries } from '../../application/ports/queries.ts';
+import { NotYetProjected, progressReader } from '../../application/progress.ts';
+
+type Source = EventSource<Positioned>;
+
+const queries = {
+  progress: async () => [
+    {
+      projection: 'devices',
+      generation: 1,
+      version: 1,
+      checkpoints: [{ partition: 0, position: '5' }],
+    },
+  ],
+} as unknown as ProgressQueries;
+
+describe('How far projections have come', () => {
+  let ends: PromiseWithResolvers<ReadonlyMap<number, Position | null>>;
+  let asked: number;
+
+  beforeEach(() => {
+    ends = Promise.withResolvers();
+    asked = 0;
+  });
+
+  function reader() {
+    const source = {
+      ends: () => {
+        asked += 1;
+        return ends.promise;
+      },
+      countAfter: async () => 3,
+    } as unknown as Source;
+    return progressReader(queries, { devices: source, telemetry: source });
+  }
+
+  it('leaves out a lag that the log does not tell in time, and asks it once', async () => {
+    const progress = reader();
+    const status = () => progress.status(['devices'], 20);
+    for (const { positions, lag } of [
+      await status(),
+      await status(),
+      ...(await Promise.all([status(), status()])),
+    ])
+      assert.deepEqual([positions, lag], [['devices:0:5'], null]);
+    assert.equal(asked, 1);
+    ends.resolve(new Map([[0, '8']]));
+    assert.equal((await progress.status(['devices'])).lag, 3);
+    assert.equal((await status()).lag, 3);
+    assert.equal(asked, 1);
+  });
+
+  it('waits for the lag where that is what is asked for', async () => {
+    const status = reader().status(['devices']);
+    ends.resolve(new Map([[0, '8']]));
+    assert.equal((await status).lag, 3);
+  });
+
+  it('does not wait for it to say that a position is not reached', async () => {
+    const awaited = [{ source: 'devices', partition: 0, position: '9' }] as const;
+    await assert.rejects(reader().waitFor(['devices'], awaited, 0), (error) => {
+      assert.ok(error instanceof NotYetProjected);
+      return error.lag === null;
+    });
+  });
+});
