@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { ownDatabase } from '../infrastructure/mysql/own-database.ts';
-import { EventStoreDbDouble } from './eventstoredb/eventstoredb-double.ts';
+import { type StandInName, standIns } from './eventstoredb/stand-ins.ts';
 
 export type DistributedStores = {
   /** The configuration that chooses them, with a database, a topic and a group that nothing else uses. */
@@ -10,11 +10,15 @@ export type DistributedStores = {
   close(): Promise<void>;
 };
 
-/** Every store of the distributed profile: real Kafka, real MariaDB or MySQL, and EventStoreDB's protocol in this process. */
+/**
+ * Every store of the distributed profile: real Kafka, real MariaDB or MySQL, and EventStoreDB's protocol in this
+ * process: a cluster whose followers lag, or what EVENTSTORE_STAND_IN names.
+ */
 export async function distributedStores(brokers: string, mysqlUrl: string): Promise<DistributedStores> {
   const name = randomUUID().slice(0, 8);
   const database = await ownDatabase(mysqlUrl);
-  const events = await EventStoreDbDouble.start();
+  const { EVENTSTORE_STAND_IN: wanted = 'cluster' } = process.env;
+  const events = await standIns[wanted as StandInName].start();
   return {
     mysqlUrl: database.url,
     env: {

@@ -28,7 +28,8 @@ function bothContracts(adapter: string, serve: () => Promise<StandIn>): void {
   recordedEventSourceContract(adapter, open);
 }
 
-for (const [way, start] of Object.entries(standIns)) bothContracts(`EventStoreDB's protocol, ${way}`, start);
+for (const { title, start } of Object.values(standIns))
+  bothContracts(`EventStoreDB's protocol, ${title}`, start);
 
 const url = process.env.EVENTSTORE_URL;
 if (url) bothContracts('EventStoreDB', async () => ({ url, stop: async () => undefined }));

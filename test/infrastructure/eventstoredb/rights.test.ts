@@ -51,11 +51,11 @@ describe('The rights that EventStoreDB gives the user', () => {
   });
 
   it('suffice on a cluster whose followers are preferred', async () => {
-    const cluster = await standIns['a cluster whose followers lag and are preferred']?.();
+    const cluster = await standIns.followers.start();
     const log = { ...silentLog, warn: () => assert.fail('the cluster is said to be away') };
-    await requireRights(connectionTo(cluster?.url ?? ''), log);
-    await checkEventStore(connectionTo(cluster?.url ?? ''));
-    await cluster?.stop();
+    await requireRights(connectionTo(cluster.url), log);
+    await checkEventStore(connectionTo(cluster.url));
+    await cluster.stop();
   });
 
   it('end the start when $all may not be read, with the user, the right and how it is given', async () => {

@@ -2,8 +2,8 @@ import { httpContract } from '../../contracts/http.contract.ts';
 import { standIns } from '../../support/eventstoredb/stand-ins.ts';
 import { servedFolder } from '../../support/served.ts';
 
-for (const [way, start] of Object.entries(standIns))
-  httpContract(`EventStoreDB's protocol, ${way}`, async () => {
+for (const { title, start } of Object.values(standIns))
+  httpContract(`EventStoreDB's protocol, ${title}`, async () => {
     const eventStore = await start();
     const served = await servedFolder({ EVENTSTORE_URL: eventStore.url });
     return {

@@ -14,13 +14,19 @@ export type StandIn = {
 
 const lagMs = 200;
 
+export type StandInName = 'node' | 'cluster' | 'followers' | 'restricted';
+
 /** The ways in which a company runs EventStoreDB, each of which every contract is to be honoured on. */
-export const standIns: Readonly<Record<string, () => Promise<StandIn>>> = {
-  'a node': () => EventStoreDbDouble.start(),
-  'a cluster whose followers lag': () => EventStoreDbCluster.start({ lagMs }),
-  'a cluster whose followers lag and are preferred': followersPreferred,
-  'a node with a user of few rights': restrictedNode,
-};
+export const standIns: Readonly<Record<StandInName, { readonly title: string; start(): Promise<StandIn> }>> =
+  {
+    node: { title: 'a node', start: () => EventStoreDbDouble.start() },
+    cluster: {
+      title: 'a cluster whose followers lag',
+      start: () => EventStoreDbCluster.start({ lagMs }),
+    },
+    followers: { title: 'a cluster whose followers lag and are preferred', start: followersPreferred },
+    restricted: { title: 'a node with a user of few rights', start: restrictedNode },
+  };
 
 async function followersPreferred(): Promise<StandIn> {
   const cluster = await EventStoreDbCluster.start({ lagMs });
