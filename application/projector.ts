@@ -101,7 +101,7 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
       const { consumed, parked } = await this.#consumeBatch(batch, state);
       observer.consumed(consumed, parked, (clock.now() - started) / 1000);
     } catch (error) {
-      state.cachedAt = undefined;
+      state.invalidate();
       observer.failed(error);
       throw error;
     }
@@ -110,15 +110,14 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
   #partition(partition: number): PartitionState<Event, Decoded> {
     const known = this.#partitions.get(partition);
     if (known) return known;
-    const worker = this.#parts.projection.forPartition();
-    const state = { worker, parkedStreams: new Set<string>(), cachedAt: undefined };
+    const state = new PartitionState(this.#parts.projection.forPartition());
     this.#partitions.set(partition, state);
     return state;
   }
 
   async #consumeBatch(batch: Batch<Event>, state: PartitionState<Event, Decoded>): Promise<Consumed<Event>> {
     const { projection, log } = this.#parts;
-    const checked = await this.#check(batch, state.worker);
+    const checked = await this.#check(batch, state.projection);
     try {
       return await this.#inTransaction(batch, checked, state);
     } catch (error) {
@@ -141,7 +140,7 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
     let after = batch.after;
     for (const event of batch.events) {
       const single = { ...batch, after, events: [event] };
-      const checked = await this.#check(single, state.worker);
+      const checked = await this.#check(single, state.projection);
       const result = await this.#inTransaction(single, checked, state).catch((error) => {
         if (isRetryable(error)) throw error;
         const invalid = new Map([[event, { cause: 'failed' as const, error: asError(error) }]]);
@@ -158,7 +157,7 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
   /** Decides, before any transaction is open, which events can be applied. */
   async #check(
     { partition, events }: Batch<Event>,
-    worker: PartitionProjection<Event, Decoded>,
+    partitionProjection: PartitionProjection<Event, Decoded>,
   ): Promise<CheckedBatch<Event, Decoded>> {
     const { only, parking } = this.#options;
     const discarded = (await parking?.discarded(partition)) ?? nothingDiscarded;
@@ -175,8 +174,8 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
         invalid.set(event, { cause: causeOf(error), error: asError(error) });
       }
     }
-    if (!worker.validate || valid.length === 0) return { valid, decoded, invalid, discarded };
-    const rejected = await worker.validate(decoded);
+    if (!partitionProjection.validate || valid.length === 0) return { valid, decoded, invalid, discarded };
+    const rejected = await partitionProjection.validate(decoded);
     if (rejected.size === 0) return { valid, decoded, invalid, discarded };
     for (const [i, event] of valid.entries()) {
       const rejection = rejected.get(decoded[i] as Decoded);
@@ -200,7 +199,7 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
     try {
       return await this.#tryTransaction(batch, checked, state, expected);
     } catch (error) {
-      state.cachedAt = undefined;
+      state.invalidate();
       if (!(error instanceof CheckpointMoved)) throw error;
       return this.#tryTransaction(batch, checked, state);
     }
@@ -239,15 +238,13 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
       throw new MissedEvents(
         `${projection.name} is at ${locked.position} in partition ${batch.partition}, not at ${batch.after}`,
       );
-    await ensureFresh(state, locked, batch.partition, tables);
-    // What follows changes the caches; they are valid only if this transaction commits.
-    state.cachedAt = undefined;
+    await state.ensureFresh(locked, batch.partition, tables);
     const isNew = (event: Event) => comparePositions(event.position, locked.position) > 0;
     const [first] = batch.events;
     const consumed = first && isNew(first) ? batch.events : batch.events.filter(isNew);
     const last = consumed.at(-1);
     if (!last) {
-      state.cachedAt = locked;
+      state.validAt(locked);
       return { consumed, parked: [] };
     }
     const { applied, parked, parkedStreams } = splitParked(
@@ -258,14 +255,14 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
       this.#options.only,
     );
     const deadLetters = parked.map((event) => this.#deadLetter(event, batch.partition, checked, clock.now()));
-    state.parkedStreams = parkedStreams;
-    if (applied.length > 0) await state.worker.apply(applied, tables);
+    state.park(parkedStreams);
+    if (applied.length > 0) await state.projection.apply(applied, tables);
     if (deadLetters.length > 0) {
       await this.#options.parking?.admit(deadLetters);
       await tables.deadLetters.park(deadLetters);
-      await state.worker.onParked?.(parked, tables);
+      await state.projection.onParked?.(parked, tables);
     }
-    state.cachedAt = { position: last.position, epoch: locked.epoch };
+    state.validAt({ position: last.position, epoch: locked.epoch });
     batch.onApplied?.();
     return { consumed, parked: deadLetters };
   }
@@ -297,25 +294,48 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
   }
 }
 
-/** Starts from the tables unless they are as this worker left them. */
-async function ensureFresh<Event, Decoded>(
-  state: PartitionState<Event, Decoded>,
-  locked: LockedCheckpoint,
-  partition: number,
-  tables: ProjectionTables,
-): Promise<void> {
-  const { cachedAt } = state;
-  if (cachedAt && cachedAt.position === locked.position && cachedAt.epoch === locked.epoch) return;
-  state.worker.invalidate();
-  state.parkedStreams = new Set(await tables.deadLetters.parkedStreams(partition));
-}
+/** What the projector knows of one partition between batches. */
+class PartitionState<Event, Decoded> {
+  readonly projection: PartitionProjection<Event, Decoded>;
+  #parkedStreams: ReadonlySet<string> = new Set();
+  #cachedAt: LockedCheckpoint | undefined;
 
-type PartitionState<Event, Decoded> = {
-  readonly worker: PartitionProjection<Event, Decoded>;
-  parkedStreams: ReadonlySet<string>;
+  constructor(projection: PartitionProjection<Event, Decoded>) {
+    this.projection = projection;
+  }
+
+  get parkedStreams(): ReadonlySet<string> {
+    return this.#parkedStreams;
+  }
+
   /** The checkpoint at which the caches equal the tables, or will once the running transaction commits. */
-  cachedAt: LockedCheckpoint | undefined;
-};
+  get cachedAt(): LockedCheckpoint | undefined {
+    return this.#cachedAt;
+  }
+
+  /** The next batch starts from the tables. */
+  invalidate(): void {
+    this.#cachedAt = undefined;
+  }
+
+  /** Reads the tables anew unless they are as this worker left them. */
+  async ensureFresh(locked: LockedCheckpoint, partition: number, tables: ProjectionTables): Promise<void> {
+    const cachedAt = this.#cachedAt;
+    // What follows changes the caches; they are valid only if this transaction commits.
+    this.#cachedAt = undefined;
+    if (cachedAt && cachedAt.position === locked.position && cachedAt.epoch === locked.epoch) return;
+    this.projection.invalidate();
+    this.#parkedStreams = new Set(await tables.deadLetters.parkedStreams(partition));
+  }
+
+  park(streams: ReadonlySet<string>): void {
+    this.#parkedStreams = streams;
+  }
+
+  validAt(checkpoint: LockedCheckpoint): void {
+    this.#cachedAt = checkpoint;
+  }
+}
 
 /** Retrying the same batch may succeed, or the projector must stop; the batch is not at fault. */
 const isRetryable = (error: unknown): boolean =>

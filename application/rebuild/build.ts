@@ -46,125 +46,97 @@ const reportEveryMilliseconds = 1_000;
 const nearMilliseconds = 500;
 const mostRounds = 100;
 
-/** Runs `work` on a build that is reported alive meanwhile, and stops it. Throws what the projection throws. */
-export async function runBuild<T>(
+/** Runs `work` on a build, with heartbeats to the lease meanwhile, and stops it. Throws what the projection throws. */
+export function runBuild<T>(
   order: BuildOrder,
   ports: ReplayPorts,
   work: (build: Build) => Promise<T>,
 ): Promise<T> {
-  const { what, live, next, overtakes, runner, throttle, onProgress } = order;
-  const { control, readModels, clock } = ports;
-  const failure = new AbortController();
-  const ended = AbortSignal.any([order.signal, failure.signal]);
-  const progress = progressOf(clock);
-  let phase: BuildPhase = 'fill';
-  let isDone = false;
-  let session = openSession();
-  let reporting: Promise<unknown> = Promise.resolve();
-  const reports = setInterval(() => {
-    reporting = report().catch((error) => {
-      // A database that is away for a moment ends what needs it, not this.
-      if (error instanceof RebuildUnderWay) failure.abort(error);
-    });
-  }, reportEveryMilliseconds);
+  return new RunningBuild(order, ports).run(work);
+}
 
-  try {
-    return await orAbort(
-      work({
-        enter,
-        catchUp,
-        align,
-        async goOn(milliseconds) {
-          isDone = true;
-          session.gate.limit('none');
-          await pause(milliseconds, ended);
-        },
-      }),
-    );
-  } finally {
-    clearInterval(reports);
-    await session.stop();
-    await reporting;
-    await report().catch(() => {
-      // It reports for the last time; whoever took over reports from now on.
-    });
+/** A consumer of the log into the next generation, until `stop` resolves. */
+type BuildSession = {
+  readonly gate: PositionGate<Positioned>;
+  readonly readModels: SwitchableReadModels;
+  stop(): Promise<void>;
+};
+
+class RunningBuild implements Build {
+  readonly #order: BuildOrder;
+  readonly #ports: ReplayPorts;
+  readonly #progress: ProgressCounter;
+  readonly #failure = new AbortController();
+  readonly #ended: AbortSignal;
+  #phase: BuildPhase = 'fill';
+  #isDone = false;
+  #session: BuildSession;
+
+  constructor(order: BuildOrder, ports: ReplayPorts) {
+    this.#order = order;
+    this.#ports = ports;
+    this.#progress = progressCounter(ports.clock);
+    this.#ended = AbortSignal.any([order.signal, this.#failure.signal]);
+    this.#session = this.#openSession();
   }
 
-  async function enter(entered: BuildPhase): Promise<void> {
-    phase = entered;
-    await report();
+  async run<T>(work: (build: Build) => Promise<T>): Promise<T> {
+    let reporting: Promise<unknown> = Promise.resolve();
+    const reports = setInterval(() => {
+      reporting = this.#report().catch((error) => {
+        // Only a lost lease ends the build: a database that is away for a moment ends what needs it.
+        if (error instanceof RebuildUnderWay) this.#failure.abort(error);
+      });
+    }, reportEveryMilliseconds);
+    try {
+      return await this.#orAbort(work(this));
+    } finally {
+      clearInterval(reports);
+      await this.#session.stop();
+      await reporting;
+      await this.#report().catch(() => {
+        // The last report is best effort: another owner may hold the lease by now.
+      });
+    }
   }
 
-  async function report(): Promise<void> {
-    const now = progress.now(phase);
-    onProgress?.(now);
-    await control.report(next, runner, now);
+  async enter(phase: BuildPhase): Promise<void> {
+    this.#phase = phase;
+    await this.#report();
   }
 
-  function openSession() {
-    const stopped = new AbortController();
-    const signal = AbortSignal.any([ended, stopped.signal]);
-    const borrowed = new SwitchableReadModels(readModels);
-    const parking = parkingLike(live, ports.letters);
-    const projector = what.consumer(next, borrowed, { parking, stream: order.stream });
-    const gate = new PositionGate(projector, signal, (events) => progress.add(events.length));
-    const rate = () => (phase === 'fill' || phase === 'catch-up' ? throttle : undefined);
-    const running = what.run(stopOnPoison(throttled(gate, rate, signal)), next, signal);
-    running.catch((error) => failure.abort(error));
-    return {
-      gate,
-      borrowed,
-      async stop() {
-        stopped.abort();
-        await running.catch(() => {
-          // Told by `failure` already.
-        });
-      },
-    };
-  }
-
-  /** A source would try again what can only fail again. */
-  function stopOnPoison(inner: BatchConsumer<Positioned>): BatchConsumer<Positioned> {
-    return {
-      checkpoint: (partition) => inner.checkpoint(partition),
-      consume: (batch, waiting) =>
-        inner.consume(batch, waiting).catch((error) => {
-          if (error.name === 'PoisonEvent') failure.abort(error);
-          throw error;
-        }),
-    };
-  }
-
-  async function catchUp(): Promise<void> {
+  async catchUp(): Promise<void> {
+    const { what, live, next, overtakes } = this.#order;
+    const { readModels } = this.#ports;
     for (let round = 0; round < mostRounds; round += 1) {
       const started = performance.now();
       const target = overtakes ? await endsOf(what) : await positionsOf(live, what, readModels);
-      progress.remaining(
-        await distance(nowhere, target),
-        await distance(await positionsOf(next, what, readModels), target),
+      this.#progress.remaining(
+        await this.#distance(nowhere, target),
+        await this.#distance(await positionsOf(next, what, readModels), target),
       );
-      if (round === 0) await report();
-      session.gate.limit(target);
-      await orAbort(session.gate.whenReached(target));
-      if (phase === 'fill') await enter('catch-up');
+      if (round === 0) await this.#report();
+      this.#session.gate.limit(target);
+      await this.#orAbort(this.#session.gate.whenReached(target));
+      if (this.#phase === 'fill') await this.enter('catch-up');
       if (round > 0 && performance.now() - started < nearMilliseconds) return;
     }
   }
 
-  async function align(then: (held: HeldGeneration) => Promise<void>): Promise<boolean> {
+  async align(then: (held: HeldGeneration) => Promise<void>): Promise<boolean> {
     for (;;) {
-      await session.gate.close();
-      const { gate, borrowed } = session;
+      await this.#session.gate.close();
+      const { gate, readModels } = this.#session;
       let samePosition = true;
       let calls = 0;
       try {
-        await control.hold(live, async (held) => {
+        await this.#ports.control.hold(this.#order.live, async (held) => {
           calls += 1;
-          // What the first call consumed was taken back: the session believes in it, so it cannot be used again.
+          // The first call's transaction was rolled back, but the session's caches assume it committed.
           if (calls > 1) throw new HoldRolledBack();
-          borrowed.use(held.readModels);
+          readModels.use(held.readModels);
           gate.limit(held.checkpoints);
-          await orAbort(gate.whenReached(held.checkpoints));
+          await this.#orAbort(gate.whenReached(held.checkpoints));
           await gate.close();
           samePosition = covers(held.checkpoints, gate.reached);
           await then(held);
@@ -172,32 +144,86 @@ export async function runBuild<T>(
         return samePosition;
       } catch (error) {
         if (!(error instanceof HoldRolledBack)) throw error;
-        await session.stop();
-        session = openSession();
+        await this.#session.stop();
+        this.#session = this.#openSession();
       } finally {
-        borrowed.use(readModels);
+        readModels.use(this.#ports.readModels);
       }
     }
   }
 
-  /** How many events lie between two places, as far as the log can count. */
-  async function distance(from: Positions, to: Positions): Promise<number> {
+  async goOn(milliseconds: number): Promise<void> {
+    this.#isDone = true;
+    this.#session.gate.limit('none');
+    await pause(milliseconds, this.#ended);
+  }
+
+  async #report(): Promise<void> {
+    const { next, runner, onProgress } = this.#order;
+    const now = this.#progress.now(this.#phase);
+    onProgress?.(now);
+    await this.#ports.control.report(next, runner, now);
+  }
+
+  #openSession(): BuildSession {
+    const { what, live, next, stream } = this.#order;
+    const stopped = new AbortController();
+    const signal = AbortSignal.any([this.#ended, stopped.signal]);
+    const readModels = new SwitchableReadModels(this.#ports.readModels);
+    const parking = parkingLike(live, this.#ports.letters);
+    const projector = what.consumer(next, readModels, { parking, stream });
+    const gate = new PositionGate(projector, signal, (events) => this.#progress.add(events.length));
+    const consumer = this.#stopOnPoison(throttled(gate, () => this.#rate(), signal));
+    const running = what.run(consumer, next, signal);
+    running.catch((error) => this.#failure.abort(error));
+    return {
+      gate,
+      readModels,
+      async stop() {
+        stopped.abort();
+        await running.catch(() => {
+          // `#failure` has the error.
+        });
+      },
+    };
+  }
+
+  /** Events a second at most, `undefined` without a limit: once the generations are compared, all speed is needed. */
+  #rate(): number | undefined {
+    return this.#phase === 'fill' || this.#phase === 'catch-up' ? this.#order.throttle : undefined;
+  }
+
+  /** A source would try again what can only fail again. */
+  #stopOnPoison(inner: BatchConsumer<Positioned>): BatchConsumer<Positioned> {
+    return {
+      checkpoint: (partition) => inner.checkpoint(partition),
+      consume: (batch, waiting) =>
+        inner.consume(batch, waiting).catch((error) => {
+          if (error.name === 'PoisonEvent') this.#failure.abort(error);
+          throw error;
+        }),
+    };
+  }
+
+  /** How many events lie between two positions, as far as the log can count. */
+  async #distance(from: Positions, to: Positions): Promise<number> {
     const lagAt = (positions: Positions) =>
       countLag(
-        what,
+        this.#order.what,
         [...positions].map(([partition, position]) => ({ partition, position })),
       );
     return Math.max(0, (await lagAt(from)) - (await lagAt(to)));
   }
 
-  function orAbort<Result>(promise: Promise<Result>): Promise<Result> {
+  /** Rejects when the build is aborted before the promise settles. */
+  #orAbort<Result>(promise: Promise<Result>): Promise<Result> {
     return new Promise((resolve, reject) => {
-      const end = () => {
-        if (!isDone) reject(ended.reason);
+      const abort = () => {
+        if (!this.#isDone) reject(this.#ended.reason);
       };
-      if (ended.aborted) end();
-      ended.addEventListener('abort', end);
-      promise.then(resolve, reject).finally(() => ended.removeEventListener('abort', end));
+      if (this.#ended.aborted) abort();
+      this.#ended.addEventListener('abort', abort);
+      promise.then(resolve, reject).finally(() => this.#ended.removeEventListener('abort', abort));
     });
   }
 }
@@ -222,7 +248,9 @@ class SwitchableReadModels implements ReadModels {
   repair: ReadModels['repair'] = (...args) => this.#current.repair(...args);
 }
 
-function progressOf(clock: Clock) {
+type ProgressCounter = ReturnType<typeof progressCounter>;
+
+function progressCounter(clock: Clock) {
   const started = clock.now();
   let last = started;
   let doneBefore = 0;
@@ -233,7 +261,7 @@ function progressOf(clock: Clock) {
       done += events;
       last = clock.now();
     },
-    /** Told of all events there are and of those to come, which no run before has consumed. */
+    /** `all` events there are, of which no run has consumed `left`. */
     remaining(all: number, left: number): void {
       if (done === 0) doneBefore = Math.max(0, all - left);
       total = doneBefore + done + left;
