@@ -5,7 +5,7 @@ import type { GenerationId, LedgerCounts } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { arrivalOf, countsAsReading } from '../projections/telemetry.ts';
 import { noLedgerCounts } from '../projections/telemetry-cache.ts';
-import { readLog } from '../rebuild/position-gate.ts';
+import { readLog } from '../rebuild/build-consumer.ts';
 
 export type AuditQuery = {
   readonly deviceId?: string | undefined;

@@ -1,6 +1,6 @@
 import { parkingLike } from '../parking.ts';
 import { pause } from '../pause.ts';
-import type { BatchConsumer, Position, Positioned } from '../ports/event-source.ts';
+import type { Position, Positioned } from '../ports/event-source.ts';
 import {
   type BuildPhase,
   type BuildProgress,
@@ -10,7 +10,7 @@ import {
 import type { GenerationId, ReadModels } from '../ports/read-models.ts';
 import type { Clock } from '../ports/system.ts';
 import { countLag } from '../progress.ts';
-import { covers, PositionGate, type Positions } from './position-gate.ts';
+import { BuildConsumer, covers, type Positions } from './build-consumer.ts';
 import type { ProjectionPipeline, ReplayPorts } from './projection-pipeline.ts';
 
 type BuildOrder = {
@@ -57,7 +57,7 @@ export function runBuild<T>(
 
 /** A consumer of the log into the next generation, until `stop` resolves. */
 type BuildSession = {
-  readonly gate: PositionGate<Positioned>;
+  readonly consumer: BuildConsumer<Positioned>;
   readonly readModels: SwitchableReadModels;
   stop(): Promise<void>;
 };
@@ -116,8 +116,8 @@ class RunningBuild implements Build {
         await this.#distance(await positionsOf(next, what, readModels), target),
       );
       if (round === 0) await this.#report();
-      this.#session.gate.limit(target);
-      await this.#orAbort(this.#session.gate.whenReached(target));
+      this.#session.consumer.allowUpTo(target);
+      await this.#orAbort(this.#session.consumer.whenReached(target));
       if (this.#phase === 'fill') await this.enter('catch-up');
       if (round > 0 && performance.now() - started < nearMilliseconds) return;
     }
@@ -125,8 +125,8 @@ class RunningBuild implements Build {
 
   async align(then: (held: HeldGeneration) => Promise<void>): Promise<boolean> {
     for (;;) {
-      await this.#session.gate.close();
-      const { gate, readModels } = this.#session;
+      await this.#session.consumer.close();
+      const { consumer, readModels } = this.#session;
       let samePosition = true;
       let calls = 0;
       try {
@@ -135,10 +135,10 @@ class RunningBuild implements Build {
           // The first call's transaction was rolled back, but the session's caches assume it committed.
           if (calls > 1) throw new HoldRolledBack();
           readModels.use(held.readModels);
-          gate.limit(held.checkpoints);
-          await this.#orAbort(gate.whenReached(held.checkpoints));
-          await gate.close();
-          samePosition = covers(held.checkpoints, gate.reached);
+          consumer.allowUpTo(held.checkpoints);
+          await this.#orAbort(consumer.whenReached(held.checkpoints));
+          await consumer.close();
+          samePosition = covers(held.checkpoints, consumer.reached);
           await then(held);
         });
         return samePosition;
@@ -154,7 +154,7 @@ class RunningBuild implements Build {
 
   async goOn(milliseconds: number): Promise<void> {
     this.#isDone = true;
-    this.#session.gate.limit('none');
+    this.#session.consumer.allowUpTo('none');
     await pause(milliseconds, this.#ended);
   }
 
@@ -172,12 +172,16 @@ class RunningBuild implements Build {
     const readModels = new SwitchableReadModels(this.#ports.readModels);
     const parking = parkingLike(live, this.#ports.letters);
     const projector = what.consumer(next, readModels, { parking, stream });
-    const gate = new PositionGate(projector, signal, (events) => this.#progress.add(events.length));
-    const consumer = this.#stopOnPoison(throttled(gate, () => this.#rate(), signal));
+    const consumer = new BuildConsumer(projector, {
+      signal,
+      rate: () => this.#rate(),
+      onConsumed: (events) => this.#progress.add(events.length),
+      onPoison: (error) => this.#failure.abort(error),
+    });
     const running = what.run(consumer, next, signal);
     running.catch((error) => this.#failure.abort(error));
     return {
-      gate,
+      consumer,
       readModels,
       async stop() {
         stopped.abort();
@@ -191,18 +195,6 @@ class RunningBuild implements Build {
   /** Events a second at most, `undefined` without a limit: once the generations are compared, all speed is needed. */
   #rate(): number | undefined {
     return this.#phase === 'fill' || this.#phase === 'catch-up' ? this.#order.throttle : undefined;
-  }
-
-  /** A source would try again what can only fail again. */
-  #stopOnPoison(inner: BatchConsumer<Positioned>): BatchConsumer<Positioned> {
-    return {
-      checkpoint: (partition) => inner.checkpoint(partition),
-      consume: (batch, waiting) =>
-        inner.consume(batch, waiting).catch((error) => {
-          if (error.name === 'PoisonEvent') this.#failure.abort(error);
-          throw error;
-        }),
-    };
   }
 
   /** How many events lie between two positions, as far as the log can count. */
@@ -293,37 +285,4 @@ async function positionsOf(
     if (position !== null) found.set(partition, position);
   }
   return found;
-}
-
-/** Pieces a second: the pace is even, and a wait never long. */
-const steps = 5;
-
-/** Takes no more than so many events a second; `rate` may change at any time, and be none. */
-export function throttled(
-  inner: BatchConsumer<Positioned>,
-  rate: () => number | undefined,
-  signal: AbortSignal,
-): BatchConsumer<Positioned> {
-  return {
-    checkpoint: (partition) => inner.checkpoint(partition),
-    async consume(batch, waiting) {
-      if (rate() === undefined) return inner.consume(batch, waiting);
-      // The next batch must not come before the last pause is over.
-      let { onApplied: _, ...rest } = batch;
-      while (rest.events.length > 0) {
-        const limit = rate();
-        const size = limit === undefined ? rest.events.length : Math.max(1, Math.floor(limit / steps));
-        const events = rest.events.slice(0, size);
-        const started = performance.now();
-        await inner.consume({ ...rest, events }, waiting);
-        if (limit !== undefined)
-          await pause((events.length / limit) * 1000 - (performance.now() - started), signal);
-        rest = {
-          ...rest,
-          after: events.at(-1)?.position ?? rest.after,
-          events: rest.events.slice(events.length),
-        };
-      }
-    },
-  };
 }

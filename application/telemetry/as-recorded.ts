@@ -6,7 +6,7 @@ import type { Point, PointQuery } from '../ports/queries.ts';
 import type { Ids } from '../ports/system.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { arrivalOf } from '../projections/telemetry.ts';
-import { readLog } from '../rebuild/position-gate.ts';
+import { readLog } from '../rebuild/build-consumer.ts';
 
 export type RecordedQuery = Omit<PointQuery, 'scope'> & {
   readonly deviceId: string;

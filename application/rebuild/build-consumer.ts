@@ -1,0 +1,171 @@
+import { pause } from '../pause.ts';
+import {
+  type Batch,
+  type BatchConsumer,
+  comparePositions,
+  type EventSource,
+  type Position,
+  type Positioned,
+} from '../ports/event-source.ts';
+import { PoisonEvent } from '../projector.ts';
+
+/** The position reached in each partition; a partition without one is absent. */
+export type Positions = ReadonlyMap<number, Position>;
+
+export type BuildConsumerOptions<Event> = {
+  /** Nothing more is consumed once it is aborted, and nobody waits any longer. */
+  readonly signal: AbortSignal;
+  /** Events a second at most, which may change at any time; `undefined` without a limit. */
+  readonly rate?: () => number | undefined;
+  readonly onConsumed?: (events: readonly Event[]) => void;
+  /** An event that must not be parked cannot be applied: the source would retry it for ever. */
+  readonly onPoison?: (error: PoisonEvent) => void;
+};
+
+/** A batch is divided into so many parts a second under a rate, so that the pace is even and no pause is long. */
+const partsPerSecond = 5;
+
+/**
+ * Consumes up to certain positions and no further, so that a generation can be brought to exactly where another one
+ * is, and no faster than a rate. Consumes nothing until `allowUpTo` is called.
+ */
+export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Event> {
+  readonly #inner: BatchConsumer<Event>;
+  readonly #options: BuildConsumerOptions<Event>;
+  readonly #reached = new Map<number, Position>();
+  #limits: Positions | 'none' = new Map();
+  #consuming = 0;
+  #changed = Promise.withResolvers<void>();
+
+  constructor(inner: BatchConsumer<Event>, options: BuildConsumerOptions<Event>) {
+    this.#inner = inner;
+    this.#options = options;
+    options.signal.addEventListener('abort', () => this.#notify(), { once: true });
+  }
+
+  /** The checkpoints asked for and the positions consumed since. */
+  get reached(): Positions {
+    return this.#reached;
+  }
+
+  /** Nothing beyond the limits is consumed from now on, and nothing at all of partitions without one. */
+  allowUpTo(limits: Positions | 'none'): void {
+    this.#limits = limits;
+    this.#notify();
+  }
+
+  /** Starts nothing more, and resolves when what has been started is consumed. */
+  async close(): Promise<void> {
+    this.allowUpTo(new Map());
+    while (this.#consuming > 0) await this.#changed.promise;
+  }
+
+  /** Resolves when every limit is reached, or the signal is aborted. */
+  async whenReached(limits: Positions): Promise<void> {
+    const { signal } = this.#options;
+    while (!signal.aborted && !covers(this.#reached, limits)) await this.#changed.promise;
+  }
+
+  async checkpoint(partition: number): Promise<Position | null> {
+    const position = await this.#inner.checkpoint(partition);
+    if (position === null) this.#reached.delete(partition);
+    else this.#reached.set(partition, position);
+    this.#notify();
+    return position;
+  }
+
+  async consume(batch: Batch<Event>, waiting?: () => void): Promise<void> {
+    let rest = batch;
+    while (rest.events.length > 0) {
+      if (this.#options.signal.aborted) throw new Error('Consuming was stopped');
+      const allowed = this.#allowed(rest);
+      if (allowed.length === 0) {
+        const changed = this.#changed.promise;
+        waiting?.();
+        await changed;
+        continue;
+      }
+      const rate = this.#options.rate?.();
+      const events =
+        rate === undefined ? allowed : allowed.slice(0, Math.max(1, Math.floor(rate / partsPerSecond)));
+      await this.#consumePart(rest, events, rate, waiting);
+      rest = {
+        ...rest,
+        after: events.at(-1)?.position ?? rest.after,
+        events: rest.events.slice(events.length),
+      };
+    }
+  }
+
+  /** The first `events` of the batch, and the pause that `rate` asks for after them. */
+  async #consumePart(
+    batch: Batch<Event>,
+    events: readonly Event[],
+    rate: number | undefined,
+    waiting?: () => void,
+  ): Promise<void> {
+    const { signal, onConsumed, onPoison } = this.#options;
+    const { onApplied: _, ...part } = batch;
+    // The next batch may come before this one is durable, but neither before its last part nor before the last pause.
+    const isRest = events.length === batch.events.length && rate === undefined;
+    const started = performance.now();
+    this.#consuming += 1;
+    try {
+      await this.#inner.consume(isRest ? batch : { ...part, events }, waiting);
+      const last = events.at(-1);
+      if (last) this.#reached.set(batch.partition, last.position);
+    } catch (error) {
+      if (error instanceof PoisonEvent) onPoison?.(error);
+      throw error;
+    } finally {
+      this.#consuming -= 1;
+      this.#notify();
+    }
+    onConsumed?.(events);
+    if (rate !== undefined)
+      await pause((events.length / rate) * 1000 - (performance.now() - started), signal);
+  }
+
+  #allowed({ partition, events }: Batch<Event>): readonly Event[] {
+    if (this.#limits === 'none') return events;
+    const limit = this.#limits.get(partition) ?? null;
+    const last = events.at(-1);
+    if (last && comparePositions(last.position, limit) <= 0) return events;
+    const beyond = events.findIndex(({ position }) => comparePositions(position, limit) > 0);
+    return events.slice(0, beyond);
+  }
+
+  #notify(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+}
+
+/** Whether `positions` have come to `limits` in every partition. */
+export const covers = (positions: Positions, limits: Positions): boolean =>
+  [...limits].every(([partition, limit]) => comparePositions(positions.get(partition) ?? null, limit) >= 0);
+
+/** Hands over all events of a log up to `ends`, from the first one it still has, in order within each partition. */
+export async function readLog<Event extends Positioned>(
+  source: Pick<EventSource<Event>, 'run'>,
+  ends: Positions,
+  { group, signal }: { readonly group: string; readonly signal: AbortSignal },
+  visit: (events: readonly Event[], partition: number) => void,
+): Promise<void> {
+  if (ends.size === 0) return;
+  const stop = new AbortController();
+  const stopped = AbortSignal.any([signal, stop.signal]);
+  const reader = new BuildConsumer<Event>(
+    { checkpoint: async () => null, consume: async ({ events, partition }) => visit(events, partition) },
+    { signal: stopped },
+  );
+  reader.allowUpTo(ends);
+  const running = source.run(reader, { group, signal: stopped });
+  try {
+    await Promise.race([reader.whenReached(ends), running]);
+    signal.throwIfAborted();
+  } finally {
+    stop.abort();
+    await running;
+  }
+}

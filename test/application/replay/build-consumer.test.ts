@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import type { Batch, BatchConsumer, Positioned } from '../../../application/ports/event-source.ts';
+import { PoisonEvent } from '../../../application/projector.ts';
+import { BuildConsumer } from '../../../application/rebuild/build-consumer.ts';
+
+const signal = new AbortController().signal;
+const events = (...positions: number[]): Positioned[] =>
+  positions.map((position) => ({ position: String(position) }));
+const batch = (positions: number[], onApplied: () => void = () => {}): Batch<Positioned> => ({
+  partition: 0,
+  after: null,
+  events: events(...positions),
+  onApplied,
+});
+
+describe('BuildConsumer', () => {
+  let consumed: (readonly string[])[];
+  const inner: BatchConsumer<Positioned> = {
+    checkpoint: async () => null,
+    async consume({ events: part, onApplied }) {
+      consumed.push(part.map(({ position }) => position));
+      onApplied?.();
+    },
+  };
+  beforeEach(() => {
+    consumed = [];
+  });
+
+  it('passes a whole batch on as it is when nothing limits it', async () => {
+    const consumer = new BuildConsumer(inner, { signal });
+    consumer.allowUpTo('none');
+    let applied = 0;
+    await consumer.consume(
+      batch([1, 2], () => {
+        applied += 1;
+      }),
+    );
+    assert.deepEqual([consumed, applied], [[['1', '2']], 1]);
+  });
+
+  it('reports a batch as applied only with its last part', async () => {
+    const consumer = new BuildConsumer(inner, { signal });
+    const limits = new Map([[0, '2']]);
+    consumer.allowUpTo(limits);
+    let appliedAfter = 0;
+    const whole = consumer.consume(
+      batch([1, 2, 3], () => {
+        appliedAfter = consumed.length;
+      }),
+    );
+    await consumer.whenReached(limits);
+    assert.equal(appliedAfter, 0);
+    consumer.allowUpTo('none');
+    await whole;
+    assert.deepEqual([consumed, appliedAfter], [[['1', '2'], ['3']], 2]);
+  });
+
+  it('never reports a batch as applied before the pause after its last part', async () => {
+    const consumer = new BuildConsumer(inner, { signal, rate: () => 1_000_000 });
+    consumer.allowUpTo('none');
+    await consumer.consume(batch([1], () => assert.fail('the next batch would come before the pause')));
+    assert.deepEqual(consumed, [['1']]);
+  });
+
+  it('divides a batch by the rate, and no longer once there is none', async () => {
+    const rates = [10, 10, undefined];
+    const consumer = new BuildConsumer(inner, { signal, rate: () => rates.shift() });
+    consumer.allowUpTo('none');
+    await consumer.consume(batch([1, 2, 3, 4, 5, 6]));
+    assert.deepEqual(consumed, [
+      ['1', '2'],
+      ['3', '4'],
+      ['5', '6'],
+    ]);
+  });
+
+  it('reports a poison event by its class, and throws it', async () => {
+    const failed = { eventType: 'E', position: '1', partition: 0, stream: 's', eventId: 'e' };
+    const poison = new PoisonEvent('telemetry', {
+      ...failed,
+      cause: 'failed',
+      error: 'wrong',
+      stack: null,
+      correlationId: 'c',
+      event: {},
+      parkedAt: 0,
+      discarded: null,
+    });
+    const reported: unknown[] = [];
+    for (const error of [poison, Object.assign(new Error('no such class'), { name: 'PoisonEvent' })]) {
+      const failing = { ...inner, consume: () => Promise.reject(error) };
+      const consumer = new BuildConsumer(failing, { signal, onPoison: (found) => reported.push(found) });
+      consumer.allowUpTo('none');
+      await assert.rejects(consumer.consume(batch([1])), error);
+    }
+    assert.deepEqual(reported, [poison]);
+  });
+
+  it('stops waiting and consumes nothing more once it is aborted', async () => {
+    const stop = new AbortController();
+    const consumer = new BuildConsumer(inner, { signal: stop.signal });
+    const waiting = consumer.consume(batch([1]));
+    stop.abort();
+    await assert.rejects(waiting, /stopped/);
+    assert.deepEqual(consumed, []);
+  });
+});
