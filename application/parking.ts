@@ -4,6 +4,7 @@ import type { Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import {
   type DeadLetter,
+  type DeadLetterCause,
   type GenerationId,
   type ProjectionTables,
   type ReadModels,
@@ -26,14 +27,14 @@ export type RetriedStream = {
 const lettersAtOnce = 500;
 const streamsAtOnce = 500;
 
-/** The event decodes well, but is refused all the same. */
-class StillRefused extends Error {
-  override readonly name = 'StillRefused';
-  readonly refused: RejectedEvent;
+/** A valid event that was rejected by `validate`. */
+class EventRejected extends Error {
+  override readonly name = 'EventRejected';
+  readonly deadLetterCause: DeadLetterCause;
 
-  constructor(refused: RejectedEvent) {
-    super(refused.error);
-    this.refused = refused;
+  constructor({ cause, error }: RejectedEvent) {
+    super(error);
+    this.deadLetterCause = cause;
   }
 }
 
@@ -41,14 +42,14 @@ export function applyLetters<Event extends Positioned, Decoded>(
   projection: Projection<Event, Decoded>,
 ): ApplyLetters {
   return async (letters, tables) => {
-    const worker = projection.forPartition();
+    const partition = projection.forPartition();
     const events = letters.map(({ event }) => event as Event);
     const decoded = events.map((event) => projection.decode(event));
-    const refused = await worker.validate?.(decoded);
-    const first = refused && decoded.map((one) => refused.get(one)).find((one) => one !== undefined);
-    if (first) throw new StillRefused(first);
-    await worker.apply(decoded, tables);
-    await worker.onUnparked?.(events, tables);
+    const validated = await partition.validate?.(decoded);
+    const [failure] = validated?.rejected.values() ?? [];
+    if (failure) throw new EventRejected(failure);
+    await partition.apply(validated?.accepted ?? decoded, tables);
+    await partition.onUnparked?.(events, tables);
   };
 }
 
@@ -110,7 +111,7 @@ async function recordFailure(
   readModels: ReadModels,
 ): Promise<NonNullable<RetriedStream['failed']>> {
   const { message, stack = null } = asError(error);
-  const cause = error instanceof StillRefused ? error.refused.cause : causeOf(error);
+  const cause = error instanceof EventRejected ? error.deadLetterCause : causeOf(error);
   const failed = { partition, position, cause, error: message, stack };
   await readModels.repair(of, partition, (tables) => tables.deadLetters.failedAgain(failed));
   return { position, cause, error: message };

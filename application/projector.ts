@@ -175,15 +175,15 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
       }
     }
     if (!partitionProjection.validate || valid.length === 0) return { valid, decoded, invalid, discarded };
-    const rejected = await partitionProjection.validate(decoded);
-    if (rejected.size === 0) return { valid, decoded, invalid, discarded };
+    const { accepted, rejected } = await partitionProjection.validate(decoded);
+    if (rejected.size === 0) return { valid, decoded: accepted, invalid, discarded };
     for (const [i, event] of valid.entries()) {
       const rejection = rejected.get(decoded[i] as Decoded);
       if (rejection) invalid.set(event, rejection);
     }
     return {
       valid: valid.filter((event) => !invalid.has(event)),
-      decoded: decoded.filter((one) => !rejected.has(one)),
+      decoded: accepted,
       invalid,
       discarded,
     };

@@ -51,8 +51,8 @@ export type EventDescription = {
 };
 
 export type PartitionProjection<Event, Decoded> = {
-  /** Of events that decode well, those that must be parked all the same, with the cause and what is wrong. */
-  validate?(events: readonly Decoded[]): Promise<ReadonlyMap<Decoded, RejectedEvent>>;
+  /** Finds valid events that must be dead-lettered anyway. Changes nothing; absent when all are accepted. */
+  validate?(events: readonly Decoded[]): Promise<Validated<Decoded>>;
 
   /** Changes the tables as the events say, which come in log order. */
   apply(events: readonly Decoded[], tables: ProjectionTables): Promise<void>;
@@ -65,6 +65,13 @@ export type PartitionProjection<Event, Decoded> = {
 
   /** Whatever was cached may not be what the tables hold. */
   invalidate(): void;
+};
+
+export type Validated<Decoded> = {
+  /** What `apply` takes, in the order of the log: the events with what validation has found out about them. */
+  readonly accepted: readonly Decoded[];
+  /** The other events, in the order of the log. */
+  readonly rejected: ReadonlyMap<Decoded, RejectedEvent>;
 };
 
 export type RejectedEvent = { readonly cause: DeadLetterCause; readonly error: string };

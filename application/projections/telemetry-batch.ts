@@ -27,8 +27,8 @@ import { rebuildRollups } from './telemetry-corrections.ts';
 export type DecodedReading = {
   readonly logged: TelemetryRecord;
   readonly event: { readonly type: 'TelemetryRecorded'; readonly data: Reading };
-  /** Told by `refuse`; absent where the device is kept whole for ever. */
-  retention?: DeviceRetention;
+  /** Added by `validate`; absent when nothing of the device expires. */
+  readonly retention?: DeviceRetention;
 };
 
 /** By bucket and metric. */

@@ -2,7 +2,7 @@ import type { DeviceRetention } from '../../domain/retention.ts';
 import type { Metrics, Reading, TelemetryEvent } from '../../domain/telemetry.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import type { ReadingRow, TelemetryTables } from '../ports/read-models.ts';
+import type { ProjectionTables, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import type { CurrentRetention } from '../retention/policy.ts';
 import {
@@ -10,6 +10,7 @@ import {
   type PartitionProjection,
   type Projection,
   type RejectedEvent,
+  type Validated,
   versionOf,
 } from './projection.ts';
 import { type DecodedReading, recordReadings } from './telemetry-batch.ts';
@@ -22,11 +23,11 @@ type DecodedTelemetryEvent =
   | {
       readonly logged: TelemetryRecord;
       readonly event: Extract<TelemetryEvent, { type: 'TelemetryRetracted' }>;
-      retention?: DeviceRetention;
+      readonly retention?: DeviceRetention;
     };
 
-const isReadingFact = (fact: DecodedTelemetryEvent): fact is DecodedReading =>
-  fact.event.type === 'TelemetryRecorded';
+const isReading = (decoded: DecodedTelemetryEvent): decoded is DecodedReading =>
+  decoded.event.type === 'TelemetryRecorded';
 
 /** Points, newest values, rollups and the conservation ledger, all of one device in one partition. */
 export function telemetryProjection(
@@ -39,7 +40,7 @@ export function telemetryProjection(
     version: versionOf('telemetry'),
     describe,
     decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as DecodedTelemetryEvent,
-    forPartition: () => telemetryWorker(directory, retention),
+    forPartition: () => new TelemetryPartition(directory, retention),
   };
 }
 
@@ -52,92 +53,119 @@ export const carriedReadings = (rows: readonly ReadingRow[]): readonly DecodedTe
     return { logged, event: { type, data } };
   });
 
-function telemetryWorker(
-  directory: DeviceDirectory,
-  retention: CurrentRetention,
-): PartitionProjection<TelemetryRecord, DecodedTelemetryEvent> {
-  const cache = new TelemetryCache();
-  return {
-    async validate(facts) {
-      await retention.refresh();
-      const keptOfDevice = new Map<string, DeviceRetention>();
-      const keepBy = (deviceId: string, { types }: DirectoryEntry) => {
-        const kept = retention.forDevice(types);
-        if (kept) keptOfDevice.set(deviceId, kept);
-      };
-      const asked = new Set<string>();
-      const missing = new Set<string>();
-      for (const { event } of facts) {
-        const { deviceId } = event.data;
-        if (asked.has(deviceId)) continue;
-        asked.add(deviceId);
-        const entry = directory.peek(deviceId);
-        if (entry) keepBy(deviceId, entry);
-        else missing.add(deviceId);
-      }
-      const found = missing.size > 0 ? await directory.find(missing) : new Map<string, DirectoryEntry>();
-      for (const [deviceId, entry] of found) keepBy(deviceId, entry);
-      if (keptOfDevice.size > 0)
-        for (const fact of facts) {
-          const kept = keptOfDevice.get(fact.event.data.deviceId);
-          if (kept) fact.retention = kept;
-        }
-      const refused = new Map<DecodedTelemetryEvent, RejectedEvent>();
-      if (missing.size === found.size) return refused;
-      for (const fact of facts) {
-        const { deviceId } = fact.event.data;
-        if (missing.has(deviceId) && !found.has(deviceId))
-          refused.set(fact, { cause: 'unknown-device', error: `Device ${deviceId} is not registered` });
-      }
-      return refused;
-    },
+class TelemetryPartition implements PartitionProjection<TelemetryRecord, DecodedTelemetryEvent> {
+  readonly #directory: DeviceDirectory;
+  readonly #retention: CurrentRetention;
+  readonly #cache = new TelemetryCache();
 
-    apply: async (facts, { telemetry }) => {
-      let readings: DecodedReading[] = [];
-      const late = ledgerChanges();
-      for (const fact of facts) {
-        const { receivedAt } = fact.logged;
-        if (isReadingFact(fact)) {
-          const reading = withRetainedPart(fact);
-          if (reading) readings.push(reading);
-          else late.of(fact.event.data.deviceId, receivedAt).late += 1;
-          continue;
-        }
-        await record(readings, telemetry);
-        readings = [];
-        await retract(fact.event.data, receivedAt, fact.retention, cache, telemetry);
-      }
-      await record(readings, telemetry);
-      if (late.byDevice.size > 0) await countLedger(late, cache, telemetry);
-      cache.trim();
-    },
-
-    onParked: (events, { telemetry }) => countDeadLetters(events, 1, telemetry),
-
-    onUnparked: (events, { telemetry }) => countDeadLetters(events, -1, telemetry),
-
-    invalidate: () => cache.clear(),
-  };
-
-  function countDeadLetters(events: readonly TelemetryRecord[], by: 1 | -1, tables: TelemetryTables) {
-    const readings = events.filter(countsAsReading);
-    const changes = ledgerChanges();
-    for (const { deviceId, receivedAt } of readings.map(arrivalOf))
-      changes.of(deviceId, receivedAt).deadLettered += by;
-    return countLedger(changes, cache, tables);
+  constructor(directory: DeviceDirectory, retention: CurrentRetention) {
+    this.#directory = directory;
+    this.#retention = retention;
   }
 
-  async function record(readings: readonly DecodedReading[], tables: TelemetryTables): Promise<void> {
-    if (readings.length > 0) await recordReadings(readings, cache, tables);
+  /** Accepts the events of registered devices, with the retention of each device that has one. */
+  async validate(events: readonly DecodedTelemetryEvent[]): Promise<Validated<DecodedTelemetryEvent>> {
+    await this.#retention.refresh();
+    const { retentionOf, unknown } = await this.#lookUp(events);
+    const rejected = new Map<DecodedTelemetryEvent, RejectedEvent>();
+    // The usual case costs nothing per reading.
+    if (retentionOf.size === 0 && unknown.size === 0) return { accepted: events, rejected };
+    const accepted: DecodedTelemetryEvent[] = [];
+    for (const decoded of events) {
+      const { deviceId } = decoded.event.data;
+      const retention = retentionOf.get(deviceId);
+      if (unknown.has(deviceId))
+        rejected.set(decoded, { cause: 'unknown-device', error: `Device ${deviceId} is not registered` });
+      else accepted.push(retention ? ({ ...decoded, retention } as DecodedTelemetryEvent) : decoded);
+    }
+    return { accepted, rejected };
+  }
+
+  async apply(
+    events: readonly DecodedTelemetryEvent[],
+    { telemetry }: Pick<ProjectionTables, 'telemetry'>,
+  ): Promise<void> {
+    let readings: DecodedReading[] = [];
+    const late = ledgerChanges();
+    for (const decoded of events) {
+      const { receivedAt } = decoded.logged;
+      if (isReading(decoded)) {
+        const reading = withRetainedPart(decoded);
+        if (reading) readings.push(reading);
+        else late.of(decoded.event.data.deviceId, receivedAt).late += 1;
+        continue;
+      }
+      await this.#record(readings, telemetry);
+      readings = [];
+      await retract(decoded.event.data, receivedAt, decoded.retention, this.#cache, telemetry);
+    }
+    await this.#record(readings, telemetry);
+    if (late.byDevice.size > 0) await countLedger(late, this.#cache, telemetry);
+    this.#cache.trim();
+  }
+
+  onParked(events: readonly TelemetryRecord[], { telemetry }: ProjectionTables): Promise<void> {
+    return this.#countDeadLetters(events, 1, telemetry);
+  }
+
+  onUnparked(events: readonly TelemetryRecord[], { telemetry }: ProjectionTables): Promise<void> {
+    return this.#countDeadLetters(events, -1, telemetry);
+  }
+
+  invalidate(): void {
+    this.#cache.clear();
+  }
+
+  /** The retention of each device that has one, and the devices that are not registered. */
+  async #lookUp(events: readonly DecodedTelemetryEvent[]): Promise<{
+    readonly retentionOf: ReadonlyMap<string, DeviceRetention>;
+    readonly unknown: ReadonlySet<string>;
+  }> {
+    const retentionOf = new Map<string, DeviceRetention>();
+    const setRetention = (deviceId: string, { types }: DirectoryEntry) => {
+      const retention = this.#retention.forDevice(types);
+      if (retention) retentionOf.set(deviceId, retention);
+    };
+    const seen = new Set<string>();
+    const unknown = new Set<string>();
+    for (const { event } of events) {
+      const { deviceId } = event.data;
+      if (seen.has(deviceId)) continue;
+      seen.add(deviceId);
+      const entry = this.#directory.peek(deviceId);
+      if (entry) setRetention(deviceId, entry);
+      else unknown.add(deviceId);
+    }
+    if (unknown.size > 0)
+      for (const [deviceId, entry] of await this.#directory.find(unknown)) {
+        setRetention(deviceId, entry);
+        unknown.delete(deviceId);
+      }
+    return { retentionOf, unknown };
+  }
+
+  #countDeadLetters(events: readonly TelemetryRecord[], by: 1 | -1, tables: TelemetryTables): Promise<void> {
+    const changes = ledgerChanges();
+    for (const event of events) {
+      if (!countsAsReading(event)) continue;
+      const { deviceId, receivedAt } = arrivalOf(event);
+      changes.of(deviceId, receivedAt).deadLettered += by;
+    }
+    return countLedger(changes, this.#cache, tables);
+  }
+
+  async #record(readings: readonly DecodedReading[], tables: TelemetryTables): Promise<void> {
+    if (readings.length > 0) await recordReadings(readings, this.#cache, tables);
   }
 }
 
-/** The fact with what is kept of its reading; `undefined` when that is nothing. */
-function withRetainedPart(fact: DecodedReading): DecodedReading | undefined {
-  const { logged, event, retention: kept } = fact;
-  if (!kept) return fact;
-  const data = retainedPart(event.data, logged.receivedAt, kept);
-  return data && { logged, event: { type: event.type, data }, retention: kept };
+/** The reading without the metrics whose retention has passed; `undefined` when none is left. */
+function withRetainedPart(decoded: DecodedReading): DecodedReading | undefined {
+  const { logged, event, retention } = decoded;
+  if (!retention) return decoded;
+  const data = retainedPart(event.data, logged.receivedAt, retention);
+  if (data === event.data) return decoded;
+  return data && { logged, event: { type: event.type, data }, retention };
 }
 
 /** Whether the ledger has to account for an event of the log; what is not known for certain may be a reading. */

@@ -77,6 +77,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
         ...over(projection, source, config.KAFKA_GROUP, telemetryMetadata, feed),
         async carry({ rows, letters: deadLetters }, tables) {
           const worker = projection.forPartition();
+          // Without validation: the live generation has accepted these rows, and sweeps remove what expires of them.
           await worker.apply(carriedReadings(rows), tables);
           await tables.deadLetters.park(deadLetters);
           const events = deadLetters.map(({ event }) => event as TelemetryRecord);

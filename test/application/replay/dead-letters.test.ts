@@ -52,15 +52,14 @@ onEachEngine('Dead letters', (open) => {
   const allergicTo = (timestamp: number) =>
     fixture.telemetryLike((projection) => ({
       forPartition() {
-        const worker = projection.forPartition();
-        return {
-          ...worker,
-          apply(facts, tables) {
-            if (facts.some(({ event }) => 'timestamp' in event.data && event.data.timestamp === timestamp))
-              throw new Error(`cannot take ${timestamp}`);
-            return worker.apply(facts, tables);
-          },
+        const partition = projection.forPartition();
+        const inner = partition.apply.bind(partition);
+        const apply: typeof inner = (events, tables) => {
+          if (events.some(({ event }) => 'timestamp' in event.data && event.data.timestamp === timestamp))
+            throw new Error(`cannot take ${timestamp}`);
+          return inner(events, tables);
         };
+        return Object.assign(partition, { apply });
       },
     }));
 
