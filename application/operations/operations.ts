@@ -3,9 +3,11 @@ import type { AuditOutcomes, AuditTables } from '../ports/audit.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
 import type { EventSource, PartitionPosition } from '../ports/event-source.ts';
 import {
+  activeGeneration,
   type GenerationDigest,
   type LeaseOwner,
   type ProjectionState,
+  projectionState,
   ReplayRefused,
 } from '../ports/generations.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
@@ -15,13 +17,11 @@ import type { ProjectionPipeline, ReplayPorts } from '../rebuild/projection-pipe
 import {
   activate,
   type Claimed,
-  liveOf,
   type RebuildOptions,
   type RebuildOutcome,
   type ReplayOptions,
   rebuild,
   rebuildDevice,
-  stateOf,
 } from '../rebuild/rebuild.ts';
 import { type AuditQuery, type AuditReport, audit } from './audit.ts';
 import { type DeadLetterOperations, deadLetterOperations } from './dead-letters.ts';
@@ -90,16 +90,16 @@ export function operations(
 
     async setPaused(name, paused) {
       await control.setPaused(named(name).name, paused);
-      return report(await stateOf(named(name), control));
+      return report(await projectionState(named(name), control));
     },
 
     async drop(name, generation) {
       await control.drop({ projection: named(name).name, generation }, builder);
-      return report(await stateOf(named(name), control));
+      return report(await projectionState(named(name), control));
     },
 
     async digest(name, generation) {
-      const { active, generations } = await stateOf(named(name), control);
+      const { active, generations } = await projectionState(named(name), control);
       const wanted = generation ?? active;
       if (!generations.some((one) => one.generation === wanted))
         throw new ReplayRefused(`${name} has no generation ${wanted}`);
@@ -107,7 +107,7 @@ export function operations(
     },
 
     async audit(query, signal) {
-      const live = await liveOf(projections.telemetry, control);
+      const live = await activeGeneration(projections.telemetry, control);
       const report = await audit(live, query, telemetry, { group: `audit of ${builder.id}`, signal });
       // Of a part alone, an audit that finds nothing says nothing of the rest.
       const { deviceId, from, to } = query;
@@ -128,7 +128,7 @@ export function operations(
   /** Code of another version would leave rows in the tables that belong to neither. */
   async function touchable(name: string) {
     const pipeline = named(name);
-    const generation = await liveOf(pipeline, control);
+    const generation = await activeGeneration(pipeline, control);
     if (generation.version === pipeline.version) return { what: pipeline, of: generation };
     throw new ReplayRefused(
       `The active generation of ${name} is of version ${generation.version} and this release of ${pipeline.version}: ` +

@@ -165,3 +165,24 @@ export interface ExpiredReadings {
   /** The readings themselves, in chunks. */
   readings(generation: GenerationId, expired: ExpiredPosition): AsyncIterable<readonly ReadingRow[]>;
 }
+
+/** Throws `ReplayRefused` for an unknown projection. */
+export async function projectionState(
+  { name }: { readonly name: string },
+  control: Pick<ProjectionControl, 'states'>,
+): Promise<ProjectionState> {
+  const state = (await control.states()).find(({ projection }) => projection === name);
+  if (!state) throw new ReplayRefused(`There is no projection named ${name}`);
+  return state;
+}
+
+/** The generation that readers use. Throws `ReplayRefused` for an unknown projection. */
+export async function activeGeneration(
+  projection: { readonly name: string },
+  control: Pick<ProjectionControl, 'states'>,
+): Promise<GenerationState> {
+  const { active, generations } = await projectionState(projection, control);
+  const found = generations.find(({ generation }) => generation === active);
+  if (!found) throw new Error(`The active generation ${active} of ${projection.name} is not known`);
+  return found;
+}

@@ -1,5 +1,6 @@
 import { followLetters } from '../parking.ts';
 import {
+  activeGeneration,
   type BuildOutcome,
   type BuildProgress,
   type Comparison,
@@ -8,6 +9,7 @@ import {
   type LeaseOwner,
   type ProjectionControl,
   type ProjectionState,
+  projectionState,
   ReplayRefused,
 } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
@@ -68,7 +70,7 @@ export async function rebuild(
   ports: ReplayPorts,
   options: RebuildOptions,
 ): Promise<RebuildOutcome> {
-  return rebuildFrom(await liveOf(what, ports.control), what, ports, options);
+  return rebuildFrom(await activeGeneration(what, ports.control), what, ports, options);
 }
 
 /** Builds the generation of this release's version unless there is one, which `undefined` says. */
@@ -77,7 +79,7 @@ export async function upgrade(
   ports: ReplayPorts,
   options: RebuildOptions,
 ): Promise<RebuildOutcome | undefined> {
-  const live = await liveOf(what, ports.control);
+  const live = await activeGeneration(what, ports.control);
   return live.version < what.version ? rebuildFrom(live, what, ports, options) : undefined;
 }
 
@@ -113,8 +115,8 @@ export async function activate(
   options: ReplayOptions,
 ): Promise<RebuildOutcome> {
   const { control } = ports;
-  const live = await liveOf(what, control);
-  const chosen = chosenGeneration(await stateOf(what, control), which);
+  const live = await activeGeneration(what, control);
+  const chosen = chosenGeneration(await projectionState(what, control), which);
   if (chosen.version !== what.version)
     throw new ReplayRefused(
       `Generation ${chosen.generation} of ${what.name} was built by version ${chosen.version} of its code and this ` +
@@ -122,7 +124,7 @@ export async function activate(
     );
   const next = { projection: what.name, generation: chosen.generation };
   await control.reopen(next, options.builder);
-  const now = await liveOf(what, control);
+  const now = await activeGeneration(what, control);
   if (now.generation !== live.generation) {
     await control.release(next, options.builder.id, null, false);
     throw new SwitchedMeanwhile(now);
@@ -144,7 +146,7 @@ export async function rebuildDevice(
 ): Promise<{ readonly projection: string; readonly generation: number; readonly deviceId: string }> {
   const { control } = ports;
   const { retention } = what;
-  const live = await liveOf(what, control);
+  const live = await activeGeneration(what, control);
   if (live.version !== what.version)
     throw new ReplayRefused(
       `The active generation of ${what.name} is of version ${live.version} and this release of ${what.version}: ` +
@@ -183,7 +185,7 @@ async function claimNext(
 ): Promise<Claimed> {
   const claimed = await control.claim(wanted, builder);
   const next = { projection: live.projection, generation: claimed.generation };
-  const now = await liveOf(what, control);
+  const now = await activeGeneration(what, control);
   if (now.generation === live.generation) return { ...next, resumed: claimed.resumed };
   await control.drop(next, builder);
   throw new SwitchedMeanwhile(now);
@@ -280,25 +282,6 @@ async function switchTo(
 }
 
 const nothingCompared: Comparison = { samePosition: true, equal: true, tables: [] };
-
-export async function stateOf(
-  { name }: Pick<ProjectionPipeline, 'name'>,
-  control: ProjectionControl,
-): Promise<ProjectionState> {
-  const state = (await control.states()).find(({ projection }) => projection === name);
-  if (!state) throw new ReplayRefused(`There is no projection named ${name}`);
-  return state;
-}
-
-export async function liveOf(
-  what: Pick<ProjectionPipeline, 'name'>,
-  control: ProjectionControl,
-): Promise<GenerationState> {
-  const { active, generations } = await stateOf(what, control);
-  const live = generations.find(({ generation }) => generation === active);
-  if (!live) throw new Error(`The active generation ${active} of ${what.name} is not known`);
-  return live;
-}
 
 function chosenGeneration(
   { projection, generations }: ProjectionState,

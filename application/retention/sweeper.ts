@@ -1,11 +1,10 @@
 import { bucketOf } from '../../domain/rollup.ts';
 import { pause } from '../pause.ts';
 import { comparePositions, type EventSource, type Position, type Positioned } from '../ports/event-source.ts';
-import type { LeaseOwner, ProjectionControl } from '../ports/generations.ts';
+import { activeGeneration, type LeaseOwner, type ProjectionControl } from '../ports/generations.ts';
 import type { GenerationId, ReadModels } from '../ports/read-models.ts';
 import type { Sweep } from '../ports/retention.ts';
 import type { Clock, Log } from '../ports/system.ts';
-import { liveOf } from '../rebuild/rebuild.ts';
 import { type ErasingPorts, initialSweep, sweepErasedEverywhere, sweepPage } from './sweep.ts';
 
 type KeeperPorts = ErasingPorts & {
@@ -47,7 +46,7 @@ export function retentionSweeper(
           await retention.refresh();
           await erase(signal);
           if ((await records.schedule()).length > 0) {
-            await settle(await liveOf(projection, control));
+            await settle(await activeGeneration(projection, control));
             while (!signal.aborted && (await step(signal)) === 'more');
           }
         } catch (err) {
@@ -61,12 +60,12 @@ export function retentionSweeper(
       await erase(signal);
       const from = clock.now();
       while ((settledAt ?? Number.NEGATIVE_INFINITY) < from - onItsWayMilliseconds) {
-        await settle(await liveOf(projection, control));
+        await settle(await activeGeneration(projection, control));
         await pause(100, signal);
         signal.throwIfAborted();
       }
       while ((await step(signal)) !== 'done') signal.throwIfAborted();
-      return (await records.sweepOf(await liveOf(projection, control))) ?? initialSweep;
+      return (await records.sweepOf(await activeGeneration(projection, control))) ?? initialSweep;
     },
   };
 
@@ -96,7 +95,7 @@ export function retentionSweeper(
       return 'taken';
     }
     try {
-      const { projection: name, generation } = await liveOf(projection, control);
+      const { projection: name, generation } = await activeGeneration(projection, control);
       const live = { projection: name, generation };
       const sweep = (await records.sweepOf(live)) ?? initialSweep;
       const target = sweep.target ?? (await nextTarget(sweep));

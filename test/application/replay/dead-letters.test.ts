@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { deadLetterOperations } from '../../../application/operations/dead-letters.ts';
-import { type LeaseOwner, ReplayRefused } from '../../../application/ports/generations.ts';
+import { activeGeneration, type LeaseOwner, ReplayRefused } from '../../../application/ports/generations.ts';
 import type { ProjectionName } from '../../../application/projections/projection.ts';
 import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
-import { liveOf, rebuild } from '../../../application/rebuild/rebuild.ts';
+import { rebuild } from '../../../application/rebuild/rebuild.ts';
 import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
@@ -27,7 +27,7 @@ onEachEngine('Dead letters', (open) => {
     const { control, letters, readModels, clock } = fixture.ports;
     const live = async (name: string) => {
       const what = name === 'telemetry' ? telemetry : fixture.what[name as ProjectionName];
-      return { what, of: await liveOf(what, control) };
+      return { what, of: await activeGeneration(what, control) };
     };
     return deadLetterOperations(live, letters, readModels, clock);
   };
