@@ -38,7 +38,7 @@ describe('A server whose projectors no longer run', function () {
   };
 
   it('shows the metrics of the rest, and that those of the projectors are missing', async () => {
-    assert.deepEqual(await up(), ['1', true]);
+    await eventually(async () => assert.deepEqual(await up(), ['1', true]));
     await writeFile(held, '');
     await eventually(async () => assert.deepEqual(await up(), ['0', false]), { within: 20_000 });
     // Two scrapes at once are two askers of one question.
