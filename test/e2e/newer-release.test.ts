@@ -50,7 +50,9 @@ onEachProfile('A release with newer versions of its projections', (open) => {
       deployed = roles.map((role) =>
         fieldlog([role], { ...server.stores, PORT: '0', WORKER_PORT: '0' }, newer.bin),
       );
-      await eventually(async () => assert.deepEqual(await activeVersions(), versions(1)), { within: 60_000 });
+      await eventually(async () => assert.deepEqual(await activeVersions(), versions(1)), {
+        within: 120_000,
+      });
     } finally {
       stop.abort();
       await Promise.all(work);
@@ -71,14 +73,14 @@ onEachProfile('A release with newer versions of its projections', (open) => {
     assert.match(await audited(newer.bin), /No difference/);
 
     async function read(): Promise<void> {
-      for (; !stop.signal.aborted; await pause(10)) assert.deepEqual(await answers(), first);
+      for (; !stop.signal.aborted; await pause(50)) assert.deepEqual(await answers(), first);
     }
 
     async function change(): Promise<void> {
       for (let n = 0; !stop.signal.aborted; n += 1) {
         await server.measure('b', [n]);
         await server.call('PATCH', '/api/v1/devices/b', { json: { name: `B ${n}` } });
-        await pause(5);
+        await pause(50);
       }
     }
   });
