@@ -155,8 +155,8 @@ describe('Stopping', function () {
       .replace('--seconds 30', '--seconds 1');
     const shell = await launch(['bash', '-e', '-c', `${script}\nwait`], { PORT: String(port) });
     const url = await shell.url();
+    assert.equal(await shell.ended(), 0, shell.said);
     await shell.allGone;
-    assert.equal(await shell.ended(), 0);
     await refuses(url);
   });
 });

@@ -18,7 +18,8 @@ export class Launched {
   readonly child: ChildProcess;
   /** Resolves once every process that could write to the child's output is gone. */
   readonly allGone: Promise<unknown>;
-  #said = '';
+  /** Everything that it and what it has started wrote. */
+  said = '';
 
   constructor(command: readonly [string, ...string[]], env: Readonly<Record<string, string>>, cwd = root) {
     const inherited = Object.entries(ownEnvironment).filter(([name]) => !/^(npm_.*|_)$/.test(name));
@@ -30,14 +31,14 @@ export class Launched {
     });
     for (const stream of [this.child.stdout, this.child.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.#said += text;
+        this.said += text;
       });
     this.allGone = once(this.child, 'close');
   }
 
   /** The server's address, once it has printed it. */
   url(): Promise<string> {
-    return eventually(() => this.#said.match(/Fieldlog: (http:\S+)/)?.[1] ?? assert.fail(this.#said), {
+    return eventually(() => this.said.match(/Fieldlog: (http:\S+)/)?.[1] ?? assert.fail(this.said), {
       within: 60_000,
     });
   }
