@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
 import { apiClient } from '../api-client.ts';
 import { type CommandContext, clientOptions, withSession } from '../command-context.ts';
@@ -54,6 +55,9 @@ Examples:
   ssh mill cat backup.ndjson.gz | fieldlog import - --url http://127.0.0.1:8080
 `;
 
+/** Of a projector in this process: what a server takes at once needs more memory than the whole import. */
+const eventsAtOnce = '2000';
+
 /** The read models follow within moments; this is for a server with much else to catch up with. */
 const projectedWithin = 600_000;
 
@@ -68,10 +72,13 @@ export function importCommand(program: Command, context: CommandContext): void {
     .action(async (files: readonly string[], options: ImportOptions, command: Command) => {
       checkTogether(command, options);
       const inputs: InputFile[] = [];
+      // A file of any size makes garbage faster than V8 likes to collect it: it would take several times the memory.
+      setFlagsFromString('--memory-saver-mode');
       try {
         for (const file of files) inputs.push(await InputFile.open(file, context.signal));
         await importFiles(inputs, options, context);
       } finally {
+        setFlagsFromString('--no-memory-saver-mode');
         for (const input of inputs) await input.close();
       }
     });
@@ -120,10 +127,12 @@ async function withSink(
   work: (sink: ReadingSink) => Promise<void>,
 ): Promise<void> {
   if (dryRun) return work(new DryRunSink());
-  if (url === undefined)
-    return withSession(context, 'import', (session, config) =>
+  if (url === undefined) {
+    const { BATCH_SIZE = eventsAtOnce } = context.env;
+    return withSession({ ...context, env: { ...context.env, BATCH_SIZE } }, 'import', (session, config) =>
       work(sessionSink(session, describeStores(config))),
     );
+  }
   await apiClient(url, clientOptions(context)).get('/health/live');
   const client = apiClient(url, clientOptions(context, { finish: true, retryMilliseconds: retry * 1000 }));
   const patient = apiClient(url, clientOptions(context, { retryMilliseconds: projectedWithin }));

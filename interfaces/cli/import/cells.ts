@@ -18,6 +18,12 @@ export type BrokenRow = {
   readonly cells?: readonly unknown[];
 };
 
+/**
+ * Rows as they come out of the chunks of a file: each is to be taken before the next is asked for. Waiting for every
+ * single row would take longer than reading it.
+ */
+export type RowChunks = AsyncGenerator<Iterable<Row | BrokenRow>, void>;
+
 /** What a file holds. */
 export type InputRows = {
   /** Told before the first row comes, `undefined` where rows name their own columns. */
@@ -26,7 +32,7 @@ export type InputRows = {
   readonly commaIsFree: boolean;
   /** What was found out about the file and not asked for, for people. */
   readonly notes: readonly string[];
-  readonly rows: AsyncIterable<Row | BrokenRow>;
+  readonly rows: RowChunks;
 };
 
 /** A record greater than this is refused, and memory stays flat over a file that is one endless line. */

@@ -1,14 +1,22 @@
-import { Readable } from 'node:stream';
+import { once } from 'node:events';
 import { type CastingContext, type CsvError, type Info, parse } from 'csv-parse';
 import type { MetricValue } from '../../../domain/telemetry.ts';
 import { UsageError } from '../exit-codes.ts';
-import { type BrokenRow, greatestRecord, type InputRows, isDecimal, isExact, type Row } from './cells.ts';
+import {
+  type BrokenRow,
+  greatestRecord,
+  type InputRows,
+  isDecimal,
+  isExact,
+  type Row,
+  type RowChunks,
+} from './cells.ts';
 import { isNameless } from './columns.ts';
 import { type CsvDialect, type CsvOptions, csvDialect } from './csv-dialect.ts';
 
 type Cell = string | MetricValue | bigint | null;
 type Cells = { readonly line: number; readonly cells: readonly Cell[] };
-type Records = AsyncGenerator<Cells | BrokenRow, undefined>;
+type Records = Generator<Cells | BrokenRow, void>;
 
 /** Enough to tell by how a file is written. */
 const startLength = 65_536;
@@ -17,10 +25,26 @@ const startLength = 65_536;
 export async function csvRows(text: AsyncIterable<string>, options: CsvOptions): Promise<InputRows> {
   const { start, whole } = await peeked(text, startLength);
   const dialect = csvDialect(start, options);
-  const records = csvRecords(whole, dialect);
-  const header = await headerOf(records, dialect);
+  const table = new CsvTable(dialect);
+  const chunks = csvRecords(whole, dialect);
   const commaIsFree = dialect.delimiter !== ',';
-  return { header, commaIsFree, notes: dialect.notes, rows: namedRows(records, header, dialect) };
+  let first: readonly (Row | BrokenRow)[] = [];
+  while (table.header === undefined) {
+    const next = await chunks.next();
+    if (next.done) throw new UsageError('there is no line of column names');
+    first = [...table.rows(next.value)];
+  }
+  return { header: table.header, commaIsFree, notes: dialect.notes, rows: rows() };
+
+  async function* rows(): RowChunks {
+    try {
+      yield first;
+      first = [];
+      for await (const records of chunks) yield table.rows(records);
+    } finally {
+      await chunks.return();
+    }
+  }
 }
 
 /** At least so many characters of the text, or all, without taking them from what follows. */
@@ -46,12 +70,36 @@ export async function peeked(
   }
 }
 
-async function headerOf(records: Records, { isAnnotated }: CsvDialect): Promise<readonly string[]> {
-  for (;;) {
-    const { value: first } = await records.next();
-    if (!first) throw new UsageError('there is no line of column names');
-    if ('fault' in first) throw new UsageError(`the line of column names ${first.fault}`);
-    if (!isAnnotated || !isAnnotation(first.cells)) return columnNames(first.cells);
+/** The columns that records are of, which in annotated CSV change from table to table. */
+class CsvTable {
+  #names: readonly string[] | undefined;
+  #toSkip: number;
+  readonly #isAnnotated: boolean;
+  #headerFollows = true;
+
+  constructor({ skipRows, isAnnotated }: CsvDialect) {
+    this.#toSkip = skipRows;
+    this.#isAnnotated = isAnnotated;
+  }
+
+  /** Of the first table, once its line was read. */
+  get header(): readonly string[] | undefined {
+    return this.#names;
+  }
+
+  /** Throws `UsageError` when the line of column names is none. */
+  *rows(records: Iterable<Cells | BrokenRow>): Generator<Row | BrokenRow> {
+    for (const record of records) {
+      if ('fault' in record) {
+        if (!this.#names) throw new UsageError(`the line of column names ${record.fault}`);
+        yield record;
+      } else if (this.#isAnnotated && isAnnotation(record.cells)) this.#headerFollows = true;
+      else if (this.#headerFollows || !this.#names) {
+        this.#names = columnNames(record.cells);
+        this.#headerFollows = false;
+      } else if (this.#toSkip > 0) this.#toSkip -= 1;
+      else yield namedRow(record, this.#names);
+    }
   }
 }
 
@@ -68,25 +116,6 @@ function columnNames(cells: readonly Cell[]): readonly string[] {
   });
 }
 
-async function* namedRows(
-  records: Records,
-  first: readonly string[],
-  { isAnnotated, skipRows }: CsvDialect,
-): AsyncGenerator<Row | BrokenRow> {
-  let names = first;
-  let toSkip = skipRows;
-  let headerFollows = false;
-  for await (const record of records) {
-    if ('fault' in record) yield record;
-    else if (toSkip > 0) toSkip -= 1;
-    else if (isAnnotated && isAnnotation(record.cells)) headerFollows = true;
-    else if (headerFollows) {
-      names = columnNames(record.cells);
-      headerFollows = false;
-    } else yield namedRow(record, names);
-  }
-}
-
 /** Cells beyond the last name are left out where they are empty, and missing ones are empty where they have no name. */
 function namedRow({ line, cells }: Cells, names: readonly string[]): Row | BrokenRow {
   const extra =
@@ -98,7 +127,7 @@ function namedRow({ line, cells }: Cells, names: readonly string[]): Row | Broke
 }
 
 /** Records as they are written. What cannot be one ends them: a quote that is never closed holds all that follows. */
-async function* csvRecords(text: AsyncIterable<string>, dialect: CsvDialect): Records {
+async function* csvRecords(text: AsyncIterable<string>, dialect: CsvDialect): AsyncGenerator<Records, void> {
   const { delimiter, lineEnds, skip, comment, exportedValue } = dialect;
   let last: BrokenRow | undefined;
   const parser = parse({
@@ -118,25 +147,33 @@ async function* csvRecords(text: AsyncIterable<string>, dialect: CsvDialect): Re
         index === exportedValue && !quoting ? exported(text) : text,
     }),
   });
-  const source = Readable.from(withoutLines(text, skip, lineEnds.at(-1) ?? '\n'));
-  source.on('error', (error) => parser.destroy(error));
-  source.pipe(parser);
   parser.on('skip', ({ code, message }: CsvError) => {
     // One without end is complained of at every further character.
-    if (last) return;
-    last = { line: skip + parser.info.lines, fault: faults[code as keyof typeof faults] ?? message };
-    source.unpipe(parser).destroy();
-    parser.end();
+    last ??= { line: skip + parser.info.lines, fault: faults[code as keyof typeof faults] ?? message };
   });
   try {
-    for await (const { info, record } of parser as AsyncIterable<{ info: Info; record: Cell[] }>) {
+    for await (const chunk of withoutLines(text, skip, lineEnds.at(-1) ?? '\n')) {
+      // It is parsed at once, and all of its records can be read before more is written.
+      parser.write(chunk);
+      yield records();
+      if (last) return;
+    }
+    const ended = once(parser, 'readable');
+    parser.end();
+    await ended;
+    yield records();
+  } finally {
+    parser.destroy();
+  }
+
+  function* records(): Records {
+    for (let found = parser.read(); found !== null; found = parser.read()) {
+      const { info, record } = found as { readonly info: Info; readonly record: Cell[] };
       const line = skip + info.lines;
       if (last && line >= last.line) break;
       yield { line, cells: record };
     }
     if (last) yield last;
-  } finally {
-    source.destroy();
   }
 }
 

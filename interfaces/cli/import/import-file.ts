@@ -5,7 +5,7 @@ import { type FileCounts, type ImportCounts, newFileCounts, type RefusedLine } f
 import { type InputFile, ofFile } from './input-file.ts';
 import { type InputOptions, inputRowsOf } from './input-rows.ts';
 import type { MappingPlan } from './mapping-plan.ts';
-import { type Mapped, rowMapping } from './row-mapping.ts';
+import { type Mapped, type RowMapping, rowMapping } from './row-mapping.ts';
 import { scan } from './scan.ts';
 import type { Place, SeenValues } from './seen-values.ts';
 import type { NewDevice, ReadingSink } from './sinks.ts';
@@ -26,7 +26,8 @@ export type HistoryFile = {
   readonly name: string;
   readonly columns: readonly ColumnReport[];
   readonly notes: readonly string[];
-  rows(signal: AbortSignal): AsyncIterable<MappedRow>;
+  /** Chunk by chunk, each to be taken before the next is asked for. */
+  rows(signal: AbortSignal): AsyncGenerator<Iterable<MappedRow>, void>;
 };
 
 export type HistoryOptions = {
@@ -57,10 +58,14 @@ export async function openHistory(
     async *rows(signal) {
       const map = rowMapping(plan, repeated);
       const { rows } = await inputRowsOf(input, form, signal);
-      for await (const row of rows)
-        yield { row, mapped: isBroken(row) ? { refusal: { reason: row.fault } } : map(row), plan };
+      for await (const chunk of rows) yield mappedBy(map, chunk);
     },
   };
+
+  function* mappedBy(map: RowMapping, chunk: Iterable<Row | BrokenRow>): Generator<MappedRow> {
+    for (const row of chunk)
+      yield { row, mapped: isBroken(row) ? { refusal: { reason: row.fault } } : map(row), plan };
+  }
 }
 
 export type SendingOptions = {
@@ -118,26 +123,30 @@ export class Importer {
   async importFile(history: HistoryFile, signal: AbortSignal): Promise<void> {
     const file = newFileCounts(history.name, history.columns, history.notes);
     this.#counts.files.push(file);
-    for await (const mapped of history.rows(signal)) {
+    for await (const rows of history.rows(signal)) {
+      for (const row of rows) {
+        if (signal.aborted) break;
+        const waiting = this.#take(row, file);
+        if (waiting) await waiting;
+      }
       if (signal.aborted) break;
-      await this.#take(mapped, file);
     }
     if (!signal.aborted) await this.#flush(file);
     await this.#sending;
   }
 
-  /** Resolves at once unless something has to be waited for. */
-  async #take(line: MappedRow, file: FileCounts): Promise<void> {
+  /** Whatever has to be waited for, if anything. */
+  #take(line: MappedRow, file: FileCounts): Promise<void> | undefined {
     const { mapped } = line;
     if (mapped === 'empty') {
       file.empty += 1;
-      return;
+      return undefined;
     }
     if ('refusal' in mapped) return this.#refuse(line, file, mapped.refusal);
     const conflict = this.#conflictOf(line, mapped.reading, file);
     if (conflict) return this.#refuse(line, file, conflict);
     this.#add({ reading: mapped.reading, lines: [line], deviceName: mapped.deviceName });
-    if (this.#batch.length >= this.#options.batch) return this.#flush(file);
+    return this.#batch.length >= this.#options.batch ? this.#flush(file) : undefined;
   }
 
   /** Why a line must not be sent because of one before it. */

@@ -13,7 +13,7 @@ export async function ofFile<Result>(name: string, read: () => Promise<Result>):
   }
 }
 
-const chunkSize = 262_144;
+const chunkSize = 65_536;
 
 /**
  * A file that is read more than once, as far as it reached when it was opened. What can be read only once, standard

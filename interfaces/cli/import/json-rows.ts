@@ -1,13 +1,16 @@
-import { type BrokenRow, greatestRecord, isBroken, isExact, type Row } from './cells.ts';
+import { type BrokenRow, greatestRecord, isBroken, isExact, type Row, type RowChunks } from './cells.ts';
 
 /**
  * One JSON object a line, or several that follow each other in it. Blank lines are no records. Records are cut out by
  * their brackets and read by `JSON.parse`, here and below, so that each has its line and a broken one is lost alone.
  */
-export async function* ndjsonRows(text: AsyncIterable<string>): AsyncGenerator<Row | BrokenRow> {
+export async function* ndjsonRows(text: AsyncIterable<string>): RowChunks {
   let line = 1;
   let record = '';
-  for await (const chunk of text) {
+  for await (const chunk of text) yield rowsOf(chunk);
+  yield rowsOfLine(record, line);
+
+  function* rowsOf(chunk: string): Generator<Row | BrokenRow> {
     const parts = chunk.split('\n');
     const last = parts.pop() ?? '';
     for (const part of parts) {
@@ -17,7 +20,6 @@ export async function* ndjsonRows(text: AsyncIterable<string>): AsyncGenerator<R
     }
     record = joined(record, last);
   }
-  yield* rowsOfLine(record, line);
 }
 
 function* rowsOfLine(text: string, line: number): Generator<Row | BrokenRow> {
@@ -38,13 +40,10 @@ function* rowsWithin(text: string, line: number): Generator<Row | BrokenRow> {
  * JSON values that follow each other, on one line or many: objects, and the elements of arrays. With `path`, the
  * elements of the array that these member names lead to in each value. Each record is read as soon as it is whole.
  */
-export async function* jsonRows(
-  text: AsyncIterable<string>,
-  path: readonly string[] = [],
-): AsyncGenerator<Row | BrokenRow> {
+export async function* jsonRows(text: AsyncIterable<string>, path: readonly string[] = []): RowChunks {
   const records = new RecordSplitter(path, 1);
-  for await (const chunk of text) yield* records.add(chunk);
-  yield* records.end();
+  for await (const chunk of text) yield records.add(chunk);
+  yield records.end();
 }
 
 const mark = /["\\[\]{},:\n]/g;

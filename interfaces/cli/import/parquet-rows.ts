@@ -8,7 +8,7 @@ import {
   type SchemaElement,
 } from 'hyparquet';
 import { UsageError } from '../exit-codes.ts';
-import type { InputRows, Row } from './cells.ts';
+import type { InputRows, Row, RowChunks } from './cells.ts';
 
 const compressors: Compressors = {
   GZIP: (input) => gunzipSync(input),
@@ -16,10 +16,12 @@ const compressors: Compressors = {
   BROTLI: (input) => brotliDecompressSync(input),
 };
 
+type Cells = ReadonlyMap<string, readonly unknown[]>;
+
 /** Makes of a timestamp what the file says it is: a moment, or what the clocks of some zone showed. */
 type Restore = (value: unknown) => unknown;
 
-/** Rows of a Parquet file, one row group in memory at a time. Throws `UsageError`. */
+/** InputRows of a Parquet file, one row group in memory at a time. Throws `UsageError`. */
 export async function parquetRows(file: AsyncBuffer, signal: AbortSignal): Promise<InputRows> {
   const metadata = await parquetMetadataAsync(file).catch(unreadable);
   const columns = metadata.schema.slice(1).filter(isTopLevel(metadata.schema));
@@ -27,21 +29,25 @@ export async function parquetRows(file: AsyncBuffer, signal: AbortSignal): Promi
   const restored = new Map(columns.map((column) => [column.name, restoreOf(column)]));
   return { header, commaIsFree: false, notes: ['Parquet'], rows: rows() };
 
-  async function* rows(): AsyncGenerator<Row> {
+  async function* rows(): RowChunks {
     let rowStart = 0;
     for (const { num_rows } of metadata.row_groups) {
       if (signal.aborted) return;
       const rowEnd = rowStart + Number(num_rows);
       const cells = await readGroup(file, metadata, rowStart, rowEnd);
-      for (let row = 0; row < rowEnd - rowStart; row += 1)
-        yield {
-          line: rowStart + row + 1,
-          values: Object.fromEntries(
-            header.map((name) => [name, restored.get(name)?.(cells.get(name)?.[row]) ?? null]),
-          ),
-        };
+      yield rowsOf(cells, rowStart, rowEnd - rowStart);
       rowStart = rowEnd;
     }
+  }
+
+  function* rowsOf(cells: Cells, rowStart: number, count: number): Generator<Row> {
+    for (let row = 0; row < count; row += 1)
+      yield {
+        line: rowStart + row + 1,
+        values: Object.fromEntries(
+          header.map((name) => [name, restored.get(name)?.(cells.get(name)?.[row]) ?? null]),
+        ),
+      };
   }
 }
 
@@ -50,7 +56,7 @@ async function readGroup(
   metadata: FileMetaData,
   rowStart: number,
   rowEnd: number,
-): Promise<ReadonlyMap<string, readonly unknown[]>> {
+): Promise<Cells> {
   const cells = new Map<string, unknown[]>();
   await parquetRead({
     file,

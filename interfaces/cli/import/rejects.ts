@@ -97,11 +97,15 @@ export function fromRejects(input: InputFile): HistoryFile {
       const { text } = await decoded(input.chunks(signal), undefined);
       let plan: MappingPlan | undefined;
       let map: RowMapping | undefined;
-      for await (const row of ndjsonRows(text)) {
-        if (!isBroken(row) && isObject(row.values.plan)) {
-          plan = planIn(row.values.plan, row.line, input.name);
-          map = rowMapping(plan);
-        } else yield ofReject(row, plan, map);
+      for await (const chunk of ndjsonRows(text)) yield mapped(chunk);
+
+      function* mapped(rows: Iterable<MappedRow['row']>): Generator<MappedRow> {
+        for (const row of rows) {
+          if (!isBroken(row) && isObject(row.values.plan)) {
+            plan = planIn(row.values.plan, row.line, input.name);
+            map = rowMapping(plan);
+          } else yield ofReject(row, plan, map);
+        }
       }
     },
   };

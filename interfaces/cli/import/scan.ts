@@ -34,32 +34,21 @@ type Scan = {
   readonly notes: readonly string[];
 };
 
-/** Rows by which it is told which column is the device and which the time. */
+/** InputRows by which it is told which column is the device and which the time. */
 const sampleSize = 1000;
 const mostColumns = 10_000;
 
 /** Reads all rows. Throws `UsageError` when the columns of the file do not say enough. */
 export async function scan(rows: InputRows, options: ColumnOptions, time: TimeOptions): Promise<Scan> {
-  const rest = rows.rows[Symbol.asyncIterator]();
-  try {
-    const sample = await firstOf(rest, sampleSize);
-    const scanner = new Scanner(rows, sample, options, time);
-    for (const row of sample) scanner.add(row);
-    for (let next = await rest.next(); !next.done; next = await rest.next()) scanner.add(next.value);
-    return scanner.result();
-  } finally {
-    await rest.return?.();
+  const sample: (Row | BrokenRow)[] = [];
+  let scanner: Scanner | undefined;
+  for await (const chunk of rows.rows) {
+    if (scanner) for (const row of chunk) scanner.add(row);
+    else sample.push(...chunk);
+    if (!scanner && sample.length >= sampleSize) scanner = new Scanner(rows, sample.splice(0), options, time);
   }
-}
-
-async function firstOf<Item>(items: AsyncIterator<Item>, count: number): Promise<Item[]> {
-  const first: Item[] = [];
-  while (first.length < count) {
-    const next = await items.next();
-    if (next.done) break;
-    first.push(next.value);
-  }
-  return first;
+  scanner ??= new Scanner(rows, sample, options, time);
+  return scanner.result();
 }
 
 class Scanner {
@@ -115,6 +104,7 @@ class Scanner {
     this.#framing = new Map(framingOf(this.#structure, names).map(([name, is]) => [name, { is, cells: 0 }]));
     for (const name of rows.header ?? []) if (!this.#framing.has(name)) this.#cellsOf(this.#cells, name);
     this.#clocks = LocalClocks.of(time, this.#plan([], '.'));
+    for (const row of sample) this.add(row);
   }
 
   add(row: Row | BrokenRow): void {

@@ -15,9 +15,9 @@ async function* pieces(text: string, lengths: readonly number[] = [text.length])
   }
 }
 
-async function all<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
+async function all<Item>(chunks: AsyncIterable<Iterable<Item>>): Promise<Item[]> {
   const found: Item[] = [];
-  for await (const item of items) found.push(item);
+  for await (const chunk of chunks) found.push(...chunk);
   return found;
 }
 
