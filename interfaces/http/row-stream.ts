@@ -165,8 +165,12 @@ export const jsonValue = (value: MetricValue | null): string =>
   typeof value === 'number' && Number.isFinite(value) ? String(value) : JSON.stringify(value);
 
 export const csvValue = (value: MetricValue | null): string => {
-  if (typeof value === 'string') return /[",\r\n]/.test(value) || value === '' ? quoted(value) : value;
+  if (typeof value === 'string') return isPlain(value) ? value : quoted(value);
   return value === null || !Number.isFinite(Number(value)) ? '' : String(value);
 };
+
+/** Text that could be taken for a number or a truth value is quoted, by which an import tells it from one. */
+const isPlain = (text: string): boolean =>
+  !/[",\r\n]/.test(text) && Number.isNaN(Number(text)) && !/^(true|false)$/.test(text);
 
 const quoted = (value: string): string => `"${value.replaceAll('"', '""')}"`;

@@ -138,12 +138,12 @@ export function textCell(value: unknown, nulls: NullCells): string | undefined {
   const isText = typeof value === 'string';
   const text = isText ? value.trim() : typeof value === 'object' ? JSON.stringify(value) : String(value);
   if (text === '' || nulls.hasWord(text)) return undefined;
+  if (text.includes('\ufffd')) throw new InvalidCell(text, 'must be text in the encoding of the file');
   return storableText(text);
 }
 
 /** Throws `InvalidCell` unless a reading can have that text. */
 export function storableText(text: string): string {
-  if (text.includes('\ufffd')) throw new InvalidCell(text, 'must be text in the encoding of the file');
   if (!isMetricValue(text))
     throw new InvalidCell(text, `must be well-formed text of at most ${readingLimits.textLength} characters`);
   return text;

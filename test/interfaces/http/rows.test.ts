@@ -177,13 +177,14 @@ describe('Answers of many rows', () => {
     assert.ok(state.given <= 1000 && state.ended);
   });
 
-  it('quote in CSV what would break a line, and leave values as they are', async () => {
-    const values = ['a,b', 'say "hi"', 'two\r\nlines', '=1+1', '', ' x ', true, -0.5, 1e21];
+  it('quote in CSV what would break a line or look like another value, and leave values as they are', async () => {
+    const values = ['a,b', 'say "hi"', 'two\r\nlines', '=1+1', '', ' x ', true, -0.5, 'true', '-0.5'];
     const { start } = await served(async function* () {
       yield values.map((value, i) => ({ deviceId: 'd-1', timestamp: i, metric: 'm', value }));
     });
     const text = await textOf(await start('', 'text/csv'));
-    const written = ['"a,b"', '"say ""hi"""', '"two\r\nlines"', '=1+1', '""', ' x ', 'true', '-0.5', '1e+21'];
+    const written = ['"a,b"', '"say ""hi"""', '"two\r\nlines"', '=1+1', '""', ' x ', 'true', '-0.5'];
+    written.push('"true"', '"-0.5"');
     const lines = written.map((value, i) => `d-1,1970-01-01T00:00:00.00${i}Z,m,${value}\r\n`);
     assert.equal(text, `deviceId,timestamp,metric,value\r\n${lines.join('')}`);
     const { points } = JSON.parse(await textOf(await start('', 'application/json')));
