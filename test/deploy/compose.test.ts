@@ -97,11 +97,14 @@ describe('docker-compose.yml', () => {
     ]);
   });
 
-  it('runs this release, and the Kafka that the tests run', () => {
+  it('runs this release, and the Kafka and the MySQL that the tests run', () => {
     for (const [, { image }] of ofFieldlog) assert.equal(image, `fieldlog:${packageJson.version}`);
     const pom = readFileSync(path.join(root, 'deploy/local/kafka/pom.xml'), 'utf8');
     const [, tested] = pom.match(/<artifactId>kafka_[\d.]+<\/artifactId>\s*<version>([\d.]+)</) ?? [];
     assert.equal(service('kafka').image, `apache/kafka:${tested}`);
+    const script = readFileSync(path.join(root, 'deploy/local/mysql.sh'), 'utf8');
+    const [, release = ''] = script.match(/^release=([\d.]+)$/m) ?? [];
+    assert.match(service('mysql').image, new RegExp(`^mysql:${release.replace('.', '\\.')}\\.\\d+$`));
   });
 
   describe('Fieldlog', () => {
