@@ -19,7 +19,7 @@ export type MysqlOptions = {
 
 const attempts = 6;
 
-/** MySQL 8.4 or MariaDB from 10.6 on. For reads on a replica, a second one with the replica's URL. */
+/** MariaDB or MySQL. For reads on a replica, a second one with the replica's URL. */
 export class MysqlSql implements SqlDatabase {
   readonly dialect = 'mysql';
   readonly #pool: MysqlPool;
