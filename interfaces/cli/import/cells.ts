@@ -103,7 +103,8 @@ export function numberCell(value: unknown, decimal: Decimal, nulls: NullCells): 
     case 'undefined':
       return value;
     case 'bigint':
-      throw inexact(value);
+      if (BigInt(Number(value)) !== value) throw inexact(value);
+      return numberCell(Number(value), decimal, nulls);
     case 'object':
       if (value === null) return undefined;
       throw new InvalidCell(value, 'must be a number, true or false');
@@ -192,7 +193,7 @@ export class ColumnCells {
   add(value: unknown, nulls: NullCells): void {
     if (typeof value === 'string') this.#addText(value.trim(), nulls);
     else if (value === null || value === undefined) return;
-    else if (nulls.hasNumber(value)) this.nulls += 1;
+    else if (nulls.hasNumber(typeof value === 'bigint' ? Number(value) : value)) this.nulls += 1;
     else if (typeof value === 'object') {
       this.texts += 1;
       if (!(value instanceof Date)) this.objects += 1;

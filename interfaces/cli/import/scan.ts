@@ -43,9 +43,11 @@ export async function scan(rows: InputRows, options: ColumnOptions, time: TimeOp
   const sample: (Row | BrokenRow)[] = [];
   let scanner: Scanner | undefined;
   for await (const chunk of rows.rows) {
-    if (scanner) for (const row of chunk) scanner.add(row);
-    else sample.push(...chunk);
-    if (!scanner && sample.length >= sampleSize) scanner = new Scanner(rows, sample.splice(0), options, time);
+    for (const row of chunk) {
+      if (scanner) scanner.add(row);
+      else sample.push(row);
+      if (sample.length >= sampleSize) scanner ??= new Scanner(rows, sample.splice(0), options, time);
+    }
   }
   scanner ??= new Scanner(rows, sample, options, time);
   return scanner.result();

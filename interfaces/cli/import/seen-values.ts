@@ -12,16 +12,24 @@ type Comparison =
 
 type Entry = readonly [file: number, line: number, metrics: Metrics];
 
+/** What is known of the times of one device, in numbers that follow each other: there may be very many devices. */
+const fields = 4;
+const [earliest, latest, last, lastRow] = [0, 1, 2, 3] as const;
+
 /**
  * Remembers every value of one run, so that two lines which contradict each other are found wherever they stand. It
- * is a temporary SQLite database, of which a bounded part is in memory, and which is gone with the process.
+ * is a temporary SQLite database, of which a bounded part is in memory, and which is gone with the process. As long
+ * as the readings of each device come in order, forward or backward, rows are only added to it and none is looked up.
  */
 export class SeenValues {
   readonly #db: DatabaseSync;
   readonly #devices = new Map<string, number>();
+  #times = new Float64Array(fields * 1024);
   readonly #insert: StatementSync;
-  readonly #select: StatementSync;
+  readonly #entries: StatementSync;
   readonly #update: StatementSync;
+  /** Prepared, with its index, for the first reading that comes out of order. */
+  #find: StatementSync | undefined;
 
   constructor() {
     // A database without a name is a file that SQLite makes where it may, and has deleted already.
@@ -31,36 +39,70 @@ export class SeenValues {
       PRAGMA synchronous = OFF;
       PRAGMA locking_mode = EXCLUSIVE;
       PRAGMA cache_size = -8192;
-      CREATE TABLE seen (device INTEGER, time INTEGER, entries TEXT, PRIMARY KEY (device, time)) WITHOUT ROWID;
+      CREATE TABLE seen (id INTEGER PRIMARY KEY, device INTEGER, time INTEGER, entries TEXT);
       BEGIN`);
-    this.#insert = this.#db.prepare('INSERT INTO seen VALUES (?, ?, ?) ON CONFLICT DO NOTHING');
-    this.#select = this.#db.prepare('SELECT entries FROM seen WHERE device = ? AND time = ?');
-    this.#update = this.#db.prepare('UPDATE seen SET entries = ? WHERE device = ? AND time = ?');
+    this.#insert = this.#db.prepare('INSERT INTO seen (device, time, entries) VALUES (?, ?, ?)');
+    this.#entries = this.#db.prepare('SELECT entries FROM seen WHERE id = ?');
+    this.#update = this.#db.prepare('UPDATE seen SET entries = ? WHERE id = ?');
   }
 
   /** With `overwrite`, a conflicting reading takes the place of what was there; else it leaves no trace. */
   compare({ deviceId, timestamp, metrics }: Reading, { file, line }: Place, overwrite: boolean): Comparison {
-    let device = this.#devices.get(deviceId);
-    if (device === undefined) {
-      device = this.#devices.size;
-      this.#devices.set(deviceId, device);
-    }
+    const device = this.#deviceOf(deviceId);
     const entry: Entry = [file, line, metrics];
-    const { changes } = this.#insert.run(device, timestamp, JSON.stringify([entry]));
-    if (changes > 0) return { is: 'new' };
-
-    const entries = JSON.parse(String(this.#select.get(device, timestamp)?.entries)) as Entry[];
+    const row = this.#rowOf(device, timestamp);
+    if (row === undefined) {
+      this.#add(device, timestamp, entry);
+      return { is: 'new' };
+    }
+    const entries = JSON.parse(String(this.#entries.get(row)?.entries)) as Entry[];
     const known = Object.assign({}, ...entries.map(([, , values]) => values)) as Metrics;
-    const contradicted = Object.keys(metrics).find(
-      (name) => (known[name] ?? metrics[name]) !== metrics[name],
-    );
-    const isRepeated = Object.keys(metrics).every((name) => known[name] === metrics[name]);
-    if (isRepeated) return { is: 'repeated' };
+    const names = Object.keys(metrics);
+    if (names.every((name) => known[name] === metrics[name])) return { is: 'repeated' };
+    const contradicted = names.find((name) => (known[name] ?? metrics[name]) !== metrics[name]);
     if (contradicted === undefined || overwrite)
-      this.#update.run(JSON.stringify([...withoutMetrics(entries, metrics), entry]), device, timestamp);
+      this.#update.run(JSON.stringify([...withoutMetrics(entries, metrics), entry]), row);
     if (contradicted === undefined) return { is: 'new' };
     const [earlierFile, earlierLine] = entries.find(([, , values]) => contradicted in values) as Entry;
     return { is: 'conflicting', metric: contradicted, earlier: { file: earlierFile, line: earlierLine } };
+  }
+
+  #deviceOf(deviceId: string): number {
+    const known = this.#devices.get(deviceId);
+    if (known !== undefined) return known;
+    const device = fields * this.#devices.size;
+    this.#devices.set(deviceId, device);
+    if (device === this.#times.length) {
+      const grown = new Float64Array(2 * this.#times.length);
+      grown.set(this.#times);
+      this.#times = grown;
+    }
+    this.#times.set([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN, 0], device);
+    return device;
+  }
+
+  #rowOf(device: number, time: number): number | undefined {
+    const times = this.#times;
+    if (time > (times[device + latest] as number) || time < (times[device + earliest] as number))
+      return undefined;
+    if (time === times[device + last]) return times[device + lastRow];
+    this.#find ??= this.#indexed();
+    const found = this.#find.get(device, time);
+    return found && Number(found.id);
+  }
+
+  #indexed(): StatementSync {
+    this.#db.exec('CREATE INDEX seen_times ON seen (device, time)');
+    return this.#db.prepare('SELECT id FROM seen WHERE device = ? AND time = ?');
+  }
+
+  #add(device: number, time: number, entry: Entry): void {
+    const { lastInsertRowid } = this.#insert.run(device, time, JSON.stringify([entry]));
+    const times = this.#times;
+    times[device + earliest] = Math.min(times[device + earliest] as number, time);
+    times[device + latest] = Math.max(times[device + latest] as number, time);
+    times[device + last] = time;
+    times[device + lastRow] = Number(lastInsertRowid);
   }
 
   close(): void {
