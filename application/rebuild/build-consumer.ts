@@ -12,7 +12,7 @@ import { PoisonEvent } from '../projector.ts';
 /** The position reached in each partition; a partition without one is absent. */
 export type Positions = ReadonlyMap<number, Position>;
 
-export type BuildConsumerOptions<Event> = {
+type BuildConsumerOptions<Event> = {
   /** Nothing more is consumed once it is aborted, and nobody waits any longer. */
   readonly signal: AbortSignal;
   /** Events a second at most, which may change at any time; `undefined` without a limit. */

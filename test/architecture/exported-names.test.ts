@@ -13,7 +13,6 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
   'a part with rules of its own, tested by itself': [
     'foldDevice',
     'AuditEntries',
-    'throttled',
     'retentionDays',
     'failureTable',
     'decodeMessage',
