@@ -12,12 +12,12 @@ export type DistributedStores = {
 
 /**
  * Every store of the distributed profile: real Kafka, real MariaDB or MySQL, and EventStoreDB's protocol in this
- * process: a cluster whose followers lag, or what EVENTSTORE_STAND_IN names.
+ * process: a single node, or what EVENTSTORE_STAND_IN names.
  */
 export async function distributedStores(brokers: string, mysqlUrl: string): Promise<DistributedStores> {
   const name = randomUUID().slice(0, 8);
   const database = await ownDatabase(mysqlUrl);
-  const { EVENTSTORE_STAND_IN: wanted = 'cluster' } = process.env;
+  const { EVENTSTORE_STAND_IN: wanted = 'node' } = process.env;
   const events = await standIns[wanted as StandInName].start();
   return {
     mysqlUrl: database.url,
