@@ -23,10 +23,7 @@ export function fieldlog(
   of = bin,
 ): FieldlogProcess {
   // Compiled code is found by its path, so that of a release in a temporary folder is of use there alone.
-  const compiled =
-    of !== bin && process.env.NODE_COMPILE_CACHE
-      ? { NODE_COMPILE_CACHE: path.resolve(of, '../compiled') }
-      : {};
+  const compiled = of !== bin ? { NODE_COMPILE_CACHE: path.resolve(of, '../compiled') } : {};
   const child = spawn(process.execPath, [of, ...args], {
     env: { ...ownEnvironment, LOG_LEVEL: 'warn', ...compiled, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
