@@ -17,7 +17,7 @@ export type ApiKeyCache = {
 /** What is revoked is refused after this, and the time that reading takes, at the latest: within five seconds. */
 const readEvery = 2000;
 /** A flood of keys that do not exist costs the database at most one query in this time. */
-const lookEvery = 500;
+const refreshEvery = 500;
 
 export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, log: Log): ApiKeyCache {
   let known: ReadonlyMap<string, ApiKey> = new Map();
@@ -29,7 +29,7 @@ export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, l
   }
 
   async function find(shown: PresentedCredential): Promise<ApiKey | undefined> {
-    if (!known.has(shown.subject) && clock.now() - looked >= lookEvery) {
+    if (!known.has(shown.subject) && clock.now() - looked >= refreshEvery) {
       looked = clock.now();
       await loadIfPossible();
     }

@@ -14,18 +14,18 @@ import type { Log } from './ports/system.ts';
 import type { Projection, RejectedEvent } from './projections/projection.ts';
 import { type Parking, PoisonEvent, type ProjectorObserver } from './projector.ts';
 
-/** Applies the events of letters, in their order, as the projector would have. Throws at the first it cannot. */
-export type ApplyLetters = (letters: readonly DeadLetter[], tables: ProjectionTables) => Promise<void>;
+/** Applies the events of dead letters, in order, as the projector would have. Throws at the first it cannot. */
+export type ApplyDeadLetters = (letters: readonly DeadLetter[], tables: ProjectionTables) => Promise<void>;
 
 export type RetriedStream = {
   readonly stream: string;
   readonly applied: number;
-  /** The letter that failed again, at which the stream stops. */
+  /** The dead letter that failed again, at which the stream stops. */
   readonly failed: Pick<DeadLetter, 'position' | 'cause' | 'error'> | null;
 };
 
-const lettersAtOnce = 500;
-const streamsAtOnce = 500;
+const retryBatchSize = 500;
+const streamPageSize = 500;
 
 /** A valid event that was rejected by `validate`. */
 class EventRejected extends Error {
@@ -38,12 +38,12 @@ class EventRejected extends Error {
   }
 }
 
-export function applyLetters<Event extends Positioned, Decoded>(
+export function applyDeadLetters<Event extends Positioned, Decoded>(
   projection: Projection<Event, Decoded>,
-): ApplyLetters {
-  return async (letters, tables) => {
+): ApplyDeadLetters {
+  return async (deadLetters, tables) => {
     const partition = projection.forPartition();
-    const events = letters.map(({ event }) => event as Event);
+    const events = deadLetters.map(({ event }) => event as Event);
     const decoded = events.map((event) => projection.decode(event));
     const validated = await partition.validate?.(decoded);
     const [failure] = validated?.rejected.values() ?? [];
@@ -54,35 +54,35 @@ export function applyLetters<Event extends Positioned, Decoded>(
 }
 
 /**
- * Applies the letters of a stream from the first one on, until none is left or one fails again. Each step is one
+ * Applies the dead letters of a stream from the first one on, until none is left or one fails again. Each step is one
  * transaction that holds the partition's checkpoint, so no new event of the stream comes between.
  */
 export async function retryStream(
-  of: GenerationId,
+  generation: GenerationId,
   { partition, stream }: Pick<ParkedStream, 'partition' | 'stream'>,
-  apply: ApplyLetters,
+  apply: ApplyDeadLetters,
   readModels: ReadModels,
 ): Promise<RetriedStream> {
   let applied = 0;
-  for (let size = lettersAtOnce; ; ) {
-    let letters: readonly DeadLetter[] = [];
+  for (let size = retryBatchSize; ; ) {
+    let deadLetters: readonly DeadLetter[] = [];
     try {
-      await readModels.repair(of, partition, async (tables) => {
-        letters = await tables.deadLetters.waiting(partition, stream, size);
-        if (letters.length === 0) return;
-        await apply(letters, tables);
-        const positions = letters.map(({ position }) => position);
+      await readModels.repair(generation, partition, async (tables) => {
+        deadLetters = await tables.deadLetters.waiting(partition, stream, size);
+        if (deadLetters.length === 0) return;
+        await apply(deadLetters, tables);
+        const positions = deadLetters.map(({ position }) => position);
         await tables.deadLetters.remove(partition, positions);
       });
-      applied += letters.length;
-      if (letters.length < size) return { stream, applied, failed: null };
+      applied += deadLetters.length;
+      if (deadLetters.length < size) return { stream, applied, failed: null };
     } catch (error) {
       if (error instanceof ReadModelsUnavailable || error instanceof EventStoreUnavailable) throw error;
-      const [first] = letters;
+      const [first] = deadLetters;
       if (!first) throw error;
       // Of several any may be at fault: the next tries take them one by one.
-      if (letters.length === 1)
-        return { stream, applied, failed: await recordFailure(of, first, error, readModels) };
+      if (deadLetters.length === 1)
+        return { stream, applied, failed: await recordFailure(generation, first, error, readModels) };
       size = 1;
     }
   }
@@ -90,22 +90,22 @@ export async function retryStream(
 
 /** Every stream that waits, in the order in which they were parked. */
 export async function* retryAll(
-  of: GenerationId,
-  apply: ApplyLetters,
-  letters: DeadLetters,
+  generation: GenerationId,
+  apply: ApplyDeadLetters,
+  deadLetters: DeadLetters,
   readModels: ReadModels,
 ): AsyncGenerator<RetriedStream> {
   for (let after = 0; ; ) {
-    const streams = await letters.parkedStreams(of, { limit: streamsAtOnce, after });
-    for (const stream of streams) yield await retryStream(of, stream, apply, readModels);
+    const streams = await deadLetters.parkedStreams(generation, { limit: streamPageSize, after });
+    for (const stream of streams) yield await retryStream(generation, stream, apply, readModels);
     const last = streams.at(-1);
-    if (!last || streams.length < streamsAtOnce) return;
+    if (!last || streams.length < streamPageSize) return;
     after = last.firstId;
   }
 }
 
 async function recordFailure(
-  of: GenerationId,
+  generation: GenerationId,
   { partition, position }: DeadLetter,
   error: unknown,
   readModels: ReadModels,
@@ -113,7 +113,7 @@ async function recordFailure(
   const { message, stack = null } = asError(error);
   const cause = error instanceof EventRejected ? error.deadLetterCause : causeOf(error);
   const failed = { partition, position, cause, error: message, stack };
-  await readModels.repair(of, partition, (tables) => tables.deadLetters.failedAgain(failed));
+  await readModels.repair(generation, partition, (tables) => tables.deadLetters.failedAgain(failed));
   return { position, cause, error: message };
 }
 
@@ -121,37 +121,37 @@ async function recordFailure(
  * A generation being built parks what the live one has parked, and gives up what was given up there. At an event
  * that only it cannot apply it stops: that is a fault in the new code, or in the history, to be seen to first.
  */
-export function parkingLike(live: GenerationId, letters: DeadLetters): Parking {
+export function parkingLike(live: GenerationId, deadLetters: DeadLetters): Parking {
   return {
-    discarded: (partition) => letters.discarded(live, partition),
+    discarded: (partition) => deadLetters.discarded(live, partition),
 
     async admit(parked) {
       const atFault = parked.filter(({ cause, discarded }) => cause !== 'behind' && discarded === null);
       const [first] = atFault;
       if (!first) return;
       const positions = atFault.map(({ position }) => position);
-      const known = await letters.byPosition(live, first.partition, positions);
-      const news = atFault.find(({ position }) => !known.has(position));
-      if (news) throw new PoisonEvent(live.projection, news);
+      const known = await deadLetters.byPosition(live, first.partition, positions);
+      const unknown = atFault.find(({ position }) => !known.has(position));
+      if (unknown) throw new PoisonEvent(live.projection, unknown);
     },
   };
 }
 
 /** What was retried or given up in the live generation since the new one parked it is so there too. */
-export async function followLetters(
+export async function followDeadLetters(
   live: GenerationId,
   next: GenerationId,
-  apply: ApplyLetters,
-  letters: DeadLetters,
+  apply: ApplyDeadLetters,
+  deadLetters: DeadLetters,
   readModels: ReadModels,
 ): Promise<void> {
   for (let after = 0; ; ) {
-    const streams = await letters.parkedStreams(next, { limit: 500, after });
-    for (const one of streams) {
-      const { partition, stream, firstId } = one;
-      const first = await letters.find(firstId);
+    const streams = await deadLetters.parkedStreams(next, { limit: 500, after });
+    for (const parkedStream of streams) {
+      const { partition, stream, firstId } = parkedStream;
+      const first = await deadLetters.find(firstId);
       if (!first) continue;
-      const known = await letters.byPosition(live, partition, [first.position]);
+      const known = await deadLetters.byPosition(live, partition, [first.position]);
       const discard = known.get(first.position);
       if (discard)
         await readModels.repair(next, partition, (tables) =>
@@ -168,7 +168,7 @@ export async function followLetters(
 
 /**
  * Tells an observer what is consumed, and a feed of every event parked, once it is. A feed that cannot be reached
- * holds nothing up: the letter is in the read models.
+ * delays nothing: the dead letter is in the read models.
  */
 export function withDeadLetterFeed<Event>(
   observer: ProjectorObserver<Event>,
@@ -179,9 +179,9 @@ export function withDeadLetterFeed<Event>(
     failed: (error) => observer.failed(error),
     consumed(events, parked, seconds) {
       observer.consumed(events, parked, seconds);
-      for (const letter of parked)
-        feed.publish(letter).catch((err) => {
-          const { eventId, correlationId } = letter;
+      for (const deadLetter of parked)
+        feed.publish(deadLetter).catch((err) => {
+          const { eventId, correlationId } = deadLetter;
           log.warn({ eventId, correlationId, err }, 'a dead letter could not be shown in its topic');
         });
     },

@@ -140,9 +140,9 @@ function hasReached(
   awaited: readonly AwaitedPosition[],
 ): boolean {
   const source = sourceOf(projection);
-  return awaited.every((wanted) => {
-    if (wanted.source !== source) return true;
-    const reached = checkpoints.find(({ partition }) => partition === wanted.partition);
-    return reached !== undefined && comparePositions(reached.position, wanted.position) >= 0;
+  return awaited.every((position) => {
+    if (position.source !== source) return true;
+    const reached = checkpoints.find(({ partition }) => partition === position.partition);
+    return reached !== undefined && comparePositions(reached.position, position.position) >= 0;
   });
 }

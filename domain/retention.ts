@@ -43,7 +43,7 @@ export type DeviceRetention = {
   ): readonly { readonly from: number; readonly to: number }[];
 };
 
-type Period = { readonly since: number; readonly until: number; readonly keep: number };
+type Period = { readonly since: number; readonly until: number; readonly duration: number };
 
 const day = rollupWidth['1d'];
 const others = '';
@@ -77,12 +77,12 @@ export function deviceRetention(
       const from = before === null ? to.map(() => Number.NEGATIVE_INFINITY) : horizonsAt(kind, before);
       // Of what is older than every horizon nothing is left, so there is no harm in looking at all of it again.
       const first = Math.min(...to);
-      const moves = to.map((end, i) => ({
+      const ranges = to.map((end, i) => ({
         from: end === first ? Number.NEGATIVE_INFINITY : (from[i] as number),
         to: end,
       }));
-      return moves.filter(
-        (one, i) => one.from < one.to && moves.findIndex((other) => same(one, other)) === i,
+      return ranges.filter(
+        (one, i) => one.from < one.to && ranges.findIndex((other) => same(one, other)) === i,
       );
     },
   };
@@ -90,8 +90,8 @@ export function deviceRetention(
   function horizon(kind: RetentionTarget, metric: string, at: number): number {
     const some = limits.get(kind)?.get(named.has(metric) ? metric : others) as readonly Period[];
     let reached = Number.NEGATIVE_INFINITY;
-    for (const { since, until, keep } of some)
-      if (since <= at) reached = Math.max(reached, Math.min(at, until) - keep);
+    for (const { since, until, duration } of some)
+      if (since <= at) reached = Math.max(reached, Math.min(at, until) - duration);
     return Math.floor(reached / day) * day;
   }
 }
@@ -115,9 +115,9 @@ function periodsOf(schedule: RetentionSchedule, types: TypePeriods): readonly Ty
 
 function limitsOf(periods: readonly TypedPolicy[], kind: RetentionTarget, metric: string): readonly Period[] {
   return periods.flatMap(({ since, until, type, policy }) => {
-    if (type === null) return [{ since, until, keep: Number.NEGATIVE_INFINITY }];
+    if (type === null) return [{ since, until, duration: Number.NEGATIVE_INFINITY }];
     const days = retentionDays(policy, kind, type, metric);
-    return days === null ? [] : [{ since, until, keep: days * day }];
+    return days === null ? [] : [{ since, until, duration: days * day }];
   });
 }
 

@@ -87,12 +87,12 @@ export function deviceCommands(
 
     for (let attempt = 1; ; attempt += 1) {
       const result = commandDigest !== undefined && findPrevious(history, commandId, commandDigest);
-      if (result) return answer(deviceId, foldState(result, registry), result, true);
+      if (result) return resultOf(deviceId, foldState(result, registry), result, true);
       checkRevision(deviceId, history, context.expectedRevision);
 
       const device = foldState(history, registry);
       const events = deviceDecider.decide(command, device);
-      if (events.length === 0) return answer(deviceId, device, history);
+      if (events.length === 0) return resultOf(deviceId, device, history);
 
       try {
         const appended = await eventStore.append(
@@ -104,7 +104,7 @@ export function deviceCommands(
         // Another request may have come under the same key meanwhile: then this is what that one appended.
         if (commandDigest !== undefined) findPrevious(appended, commandId, commandDigest);
         changed(deviceId);
-        return answer(deviceId, events.reduce(deviceDecider.evolve, device), [...history, ...appended]);
+        return resultOf(deviceId, events.reduce(deviceDecider.evolve, device), [...history, ...appended]);
       } catch (error) {
         if (!(error instanceof RevisionConflict) || attempt === attempts) throw error;
         history = await readDevice(eventStore, deviceId);
@@ -163,7 +163,7 @@ function checkRevision(
   if (current !== expected) throw new StaleRevision(deviceId, expected, current);
 }
 
-function answer(
+function resultOf(
   deviceId: string,
   device: Device,
   history: readonly RecordedEvent[],

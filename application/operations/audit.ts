@@ -48,7 +48,7 @@ type AuditOptions = {
   readonly mostEntries?: number;
 };
 
-const told = 1000;
+const maxReported = 1000;
 const width = rollupWidth['1d'];
 
 /**
@@ -132,10 +132,10 @@ function newReport() {
         const ofDay = days.get(day) ?? { day, ...noCounts };
         days.set(day, ofDay);
         addCounts(ofDay, counts);
-        if (entries.length < told) entries.push(entry);
+        if (entries.length < maxReported) entries.push(entry);
         for (const difference of differencesOf(entry)) {
           differenceCount += 1;
-          if (differences.length < told) differences.push(difference);
+          if (differences.length < maxReported) differences.push(difference);
         }
       }
     },

@@ -28,7 +28,9 @@ const retryBatchSize = 1000;
 
 /** Operations on dead letters of the active generations. `live` also checks that this release may touch them. */
 export function deadLetterOperations(
-  live: (projection: string) => Promise<{ readonly what: ProjectionPipeline; readonly of: GenerationId }>,
+  live: (
+    projection: string,
+  ) => Promise<{ readonly pipeline: ProjectionPipeline; readonly generation: GenerationId }>,
   deadLetters: DeadLetters,
   readModels: ReadModels,
   clock: Clock,
@@ -37,25 +39,25 @@ export function deadLetterOperations(
     async *retry(choice) {
       if ('id' in choice) {
         const { partition, stream, projection } = await firstOfItsStream(choice.id);
-        const { what: pipeline, of: generation } = await live(projection);
+        const { pipeline, generation } = await live(projection);
         yield {
           projection,
-          ...(await retryStream(generation, { partition, stream }, pipeline.applyLetters, readModels)),
+          ...(await retryStream(generation, { partition, stream }, pipeline.applyDeadLetters, readModels)),
         };
         return;
       }
       const { projection } = choice;
-      const { what, of } = await live(projection);
+      const { pipeline, generation } = await live(projection);
       if ('stream' in choice) {
         const { stream } = choice;
         for (const partition of await partitionsOf(projection, stream))
           yield {
             projection,
-            ...(await retryStream(of, { partition, stream }, what.applyLetters, readModels)),
+            ...(await retryStream(generation, { partition, stream }, pipeline.applyDeadLetters, readModels)),
           };
         return;
       }
-      for await (const stream of retryAll(of, what.applyLetters, deadLetters, readModels))
+      for await (const stream of retryAll(generation, pipeline.applyDeadLetters, deadLetters, readModels))
         yield { projection, ...stream };
     },
 
@@ -63,17 +65,17 @@ export function deadLetterOperations(
       const discard = { ...why, at: clock.now() };
       if ('id' in choice) {
         const { projection, partition, position } = await waitingDeadLetter(choice.id);
-        const { of } = await live(projection);
-        await readModels.repair(of, partition, (tables) =>
+        const { generation } = await live(projection);
+        await readModels.repair(generation, partition, (tables) =>
           tables.deadLetters.discard(partition, [position], discard),
         );
         return 1;
       }
       const { projection, stream } = choice;
-      const { of } = await live(projection);
+      const { generation } = await live(projection);
       let discarded = 0;
       for (const partition of await partitionsOf(projection, stream))
-        await readModels.repair(of, partition, async ({ deadLetters }) => {
+        await readModels.repair(generation, partition, async ({ deadLetters }) => {
           const all = await deadLetters.waiting(partition, stream, Number.MAX_SAFE_INTEGER);
           const positions = all.map(({ position }) => position);
           await deadLetters.discard(partition, positions, discard);
@@ -85,7 +87,8 @@ export function deadLetterOperations(
 
   async function waitingDeadLetter(id: number): Promise<StoredDeadLetter> {
     const deadLetter = await deadLetters.find(id);
-    const active = deadLetter && (await live(deadLetter.projection)).of.generation === deadLetter.generation;
+    const active =
+      deadLetter && (await live(deadLetter.projection)).generation.generation === deadLetter.generation;
     if (!deadLetter || !active) throw new ReplayRefused(`There is no dead letter ${id}`);
     if (deadLetter.discarded)
       throw new ReplayRefused(

@@ -13,7 +13,7 @@ import {
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { countLag } from '../progress.ts';
 import { isProjectionName, type ProjectionName } from '../projections/projection.ts';
-import type { ProjectionPipeline, ReplayPorts } from '../rebuild/projection-pipeline.ts';
+import type { ProjectionPipeline, RebuildPorts } from '../rebuild/projection-pipeline.ts';
 import {
   activate,
   type Claimed,
@@ -38,7 +38,7 @@ export type ProjectionReport = ProjectionState & {
 
 /** All that operators do with read models and their history. */
 export type Operations = {
-  readonly deadLetters: ReplayPorts['letters'];
+  readonly deadLetters: RebuildPorts['deadLetters'];
   readonly deadLetterOperations: DeadLetterOperations;
   list(): Promise<readonly ProjectionReport[]>;
   rebuild(name: string, options: Omit<RebuildOptions, 'builder'>): Promise<RebuildOutcome>;
@@ -58,7 +58,7 @@ export type Operations = {
 
 export function operations(
   projections: Readonly<Record<ProjectionName, ProjectionPipeline>>,
-  ports: ReplayPorts,
+  ports: RebuildPorts,
   telemetry: {
     readonly source: EventSource<TelemetryRecord>;
     readonly tables: AuditTables;
@@ -67,7 +67,7 @@ export function operations(
   directory: Pick<DeviceDirectory, 'find'>,
   builder: LeaseOwner,
 ): Operations {
-  const { control, letters: deadLetters, readModels, clock } = ports;
+  const { control, deadLetters, readModels, clock } = ports;
   return {
     deadLetters: deadLetters,
     deadLetterOperations: deadLetterOperations(touchable, deadLetters, readModels, clock),
@@ -100,10 +100,10 @@ export function operations(
 
     async digest(name, generation) {
       const { active, generations } = await projectionState(named(name), control);
-      const wanted = generation ?? active;
-      if (!generations.some((one) => one.generation === wanted))
-        throw new ReplayRefused(`${name} has no generation ${wanted}`);
-      return control.digest({ projection: name, generation: wanted });
+      const number = generation ?? active;
+      if (!generations.some((one) => one.generation === number))
+        throw new ReplayRefused(`${name} has no generation ${number}`);
+      return control.digest({ projection: name, generation: number });
     },
 
     async audit(query, signal) {
@@ -129,7 +129,7 @@ export function operations(
   async function touchable(name: string) {
     const pipeline = named(name);
     const generation = await activeGeneration(pipeline, control);
-    if (generation.version === pipeline.version) return { what: pipeline, of: generation };
+    if (generation.version === pipeline.version) return { pipeline, generation };
     throw new ReplayRefused(
       `The active generation of ${name} is of version ${generation.version} and this release of ${pipeline.version}: ` +
         'wait until it has switched, or use the release it is of',

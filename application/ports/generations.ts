@@ -65,7 +65,7 @@ export interface ProjectionControl {
    * place. Throws `RebuildUnderWay` when another owner builds any generation of the projection.
    */
   claim(
-    wanted: { readonly projection: string; readonly version: number; readonly device: string | null },
+    request: { readonly projection: string; readonly version: number; readonly device: string | null },
     builder: LeaseOwner,
   ): Promise<{ readonly generation: number; readonly resumed: boolean }>;
 

@@ -27,8 +27,8 @@ function devicesWorker(): PartitionProjection<RecordedEvent, DecodedDeviceEvent>
     async apply(facts, { devices }) {
       const factsOf = byDevice(facts);
       // Before the first event of a stream there is no row to look for.
-      const wanted = [...factsOf].filter(([id, [first]]) => !known.has(id) && first.recorded.revision > 0);
-      for (const [id, row] of await devices.find(wanted.map(([id]) => id))) known.set(id, row);
+      const missing = [...factsOf].filter(([id, [first]]) => !known.has(id) && first.recorded.revision > 0);
+      for (const [id, row] of await devices.find(missing.map(([id]) => id))) known.set(id, row);
       const rows = [...factsOf].map(([id, some]) => rowAfter(known.get(id), some));
       await devices.put(rows, known);
       for (const row of rows) {

@@ -66,30 +66,27 @@ const newDeviceBatch = (device: CachedDevice): DeviceBatch => ({
   corrected: new Map(),
 });
 
-/** Notes what the tables may know of a reading of that time, and puts its buckets in the cache. */
-function collectLookups(timestamp: number, hand: DeviceBatch): void {
-  const { deviceId, lastAt, buckets } = hand.device;
-  if (timestamp <= lastAt) hand.timesToLookUp.add(timestamp);
+/** Collects the rows and buckets this reading may touch, so that they are fetched in one query. */
+function collectLookups(timestamp: number, batch: DeviceBatch): void {
+  const { deviceId, lastAt, buckets } = batch.device;
+  if (timestamp <= lastAt) batch.timesToLookUp.add(timestamp);
   const minute = bucketOf('1m', timestamp);
-  if (minute === hand.lastMinute) return;
-  hand.lastMinute = minute;
+  if (minute === batch.lastMinute) return;
+  batch.lastMinute = minute;
   for (const level of rollupLevels) {
     const bucket = bucketOf(level, minute);
     if (buckets[level].has(bucket)) continue;
     buckets[level].set(bucket, new Map());
-    if (bucket <= lastAt) hand.bucketsToLookUp.push({ deviceId, level, bucket });
+    if (bucket <= lastAt) batch.bucketsToLookUp.push({ deviceId, level, bucket });
   }
 }
 
 /** Puts one reading where it belongs and says what became of it. */
-function applyReading(
-  { logged, event, retention: kept }: DecodedReading,
-  hand: DeviceBatch,
-): keyof LedgerCounts {
+function applyReading({ logged, event, retention }: DecodedReading, batch: DeviceBatch): keyof LedgerCounts {
   const { deviceId, timestamp, metrics } = event.data;
-  const { device, rows } = hand;
+  const { device, rows } = batch;
   const found = rowAt(rows, timestamp);
-  const held = found && isExpired(found, logged.receivedAt, kept) ? undefined : found;
+  const held = found && isExpired(found, logged.receivedAt, retention) ? undefined : found;
   if (!held) {
     const { receivedAt, correlationId, position } = logged;
     const row: PendingRow = {
@@ -103,7 +100,7 @@ function applyReading(
       state: 'new',
     };
     if (found) {
-      hand.expired.push({
+      batch.expired.push({
         deviceId,
         timestamp,
         receivedAt: found.receivedAt,
@@ -112,8 +109,8 @@ function applyReading(
       Object.assign(found, row);
     } else addRow(rows, row);
     if (timestamp > device.lastAt) device.lastAt = timestamp;
-    const tallies = pointsOfMinute(hand, timestamp);
-    for (const name in metrics) add(tallies, name, metrics[name] as MetricValue, timestamp);
+    const stats = pointsOfMinute(batch, timestamp);
+    for (const name in metrics) add(stats, name, metrics[name] as MetricValue, timestamp);
     return 'stored';
   }
 
@@ -121,8 +118,8 @@ function applyReading(
   const merged: Record<string, Metrics[string]> = { ...held.metrics };
   for (const name in metrics) {
     const value = metrics[name] as MetricValue;
-    if (!Object.hasOwn(merged, name)) add(pointsOfMinute(hand, timestamp), name, value, timestamp);
-    else if (merged[name] !== value) correct(hand, name, value, timestamp);
+    if (!Object.hasOwn(merged, name)) add(pointsOfMinute(batch, timestamp), name, value, timestamp);
+    else if (merged[name] !== value) correct(batch, name, value, timestamp);
     else continue;
     merged[name] = value;
     changed = true;
@@ -138,12 +135,12 @@ function applyReading(
 function isExpired(
   { timestamp, metrics }: ReadingRow,
   at: number,
-  kept: DeviceRetention | undefined,
+  retention: DeviceRetention | undefined,
 ): boolean {
   return (
-    kept !== undefined &&
-    timestamp < kept.newest('points', at) &&
-    Object.keys(metrics).every((name) => timestamp < kept.horizon('points', name, at))
+    retention !== undefined &&
+    timestamp < retention.newest('points', at) &&
+    Object.keys(metrics).every((name) => timestamp < retention.horizon('points', name, at))
   );
 }
 
@@ -180,25 +177,25 @@ function pointsOfMinute({ added }: DeviceBatch, timestamp: number): Map<string, 
   const minute = bucketOf('1m', timestamp);
   const known = added.get(minute);
   if (known) return known;
-  const tallies = new Map<string, MutableStats>();
-  added.set(minute, tallies);
-  return tallies;
+  const stats = new Map<string, MutableStats>();
+  added.set(minute, stats);
+  return stats;
 }
 
-function add(tallies: Map<string, MutableStats>, name: string, value: MetricValue, timestamp: number): void {
-  const tally = tallies.get(name);
+function add(stats: Map<string, MutableStats>, name: string, value: MetricValue, timestamp: number): void {
+  const tally = stats.get(name);
   if (tally) addTo(tally, value, timestamp);
-  else tallies.set(name, newStats(value, timestamp));
+  else stats.set(name, newStats(value, timestamp));
 }
 
-function correct(hand: DeviceBatch, name: string, value: MetricValue, timestamp: number): void {
+function correct(batch: DeviceBatch, name: string, value: MetricValue, timestamp: number): void {
   // What was added before must not take the place of the correction.
-  flushPoints(hand);
-  updateLatest(hand.device, name, value, timestamp);
+  flushPoints(batch);
+  updateLatest(batch.device, name, value, timestamp);
   const minute = bucketOf('1m', timestamp);
-  const metrics = hand.corrected.get(minute);
+  const metrics = batch.corrected.get(minute);
   if (metrics) metrics.add(name);
-  else hand.corrected.set(minute, new Set([name]));
+  else batch.corrected.set(minute, new Set([name]));
 }
 
 function updateLatest(device: CachedDevice, name: string, value: MetricValue, timestamp: number): void {
@@ -226,18 +223,18 @@ const newPendingRows = (): PendingRows => ({
   byTime: undefined,
 });
 
-function rowAt(hand: PendingRows, timestamp: number): PendingRow | undefined {
-  if (timestamp > hand.newestAt) return undefined;
-  hand.byTime ??= new Map(hand.rows.map((row) => [row.timestamp, row]));
-  return hand.byTime.get(timestamp);
+function rowAt(batch: PendingRows, timestamp: number): PendingRow | undefined {
+  if (timestamp > batch.newestAt) return undefined;
+  batch.byTime ??= new Map(batch.rows.map((row) => [row.timestamp, row]));
+  return batch.byTime.get(timestamp);
 }
 
 /** Adds a row of a time that none has. */
-function addRow(hand: PendingRows, row: PendingRow): void {
-  hand.rows.push(row);
-  hand.byTime?.set(row.timestamp, row);
-  if (row.timestamp > hand.newestAt) hand.newestAt = row.timestamp;
-  else hand.isInOrder = false;
+function addRow(batch: PendingRows, row: PendingRow): void {
+  batch.rows.push(row);
+  batch.byTime?.set(row.timestamp, row);
+  if (row.timestamp > batch.newestAt) batch.newestAt = row.timestamp;
+  else batch.isInOrder = false;
 }
 
 function rowsInOrder({ rows, isInOrder }: PendingRows): readonly PendingRow[] {
@@ -253,17 +250,17 @@ export async function recordReadings(
   cache: TelemetryCache,
   tables: TelemetryTables,
 ): Promise<void> {
-  const handOf = await open(facts, cache, tables);
+  const batchOf = await open(facts, cache, tables);
   const changes = ledgerChanges();
   for (const fact of facts) {
     const { deviceId } = fact.event.data;
-    const hand = handOf.get(deviceId) as DeviceBatch;
-    changes.of(deviceId, fact.logged.receivedAt)[applyReading(fact, hand)] += 1;
+    const batch = batchOf.get(deviceId) as DeviceBatch;
+    changes.of(deviceId, fact.logged.receivedAt)[applyReading(fact, batch)] += 1;
   }
-  const hands = [...handOf.values()];
-  for (const hand of hands) flushPoints(hand);
-  await write(hands, tables);
-  for (const { device, corrected } of hands)
+  const batches = [...batchOf.values()];
+  for (const batch of batches) flushPoints(batch);
+  await write(batches, tables);
+  for (const { device, corrected } of batches)
     for (const [minute, metrics] of corrected) {
       await rebuildRollups(device.deviceId, minute, minute + 1, metrics, tables);
       // They are to be read again when they are needed.
@@ -272,7 +269,7 @@ export async function recordReadings(
   await countLedger(changes, cache, tables);
 }
 
-/** Takes the devices of the batch into hand, in the order of their ids, asking only for what cannot be known. */
+/** Loads the batch's devices, ordered by id, and only the rows the cache cannot rule out. */
 async function open(
   facts: readonly DecodedReading[],
   cache: TelemetryCache,
@@ -280,44 +277,44 @@ async function open(
 ): Promise<ReadonlyMap<string, DeviceBatch>> {
   const deviceIds = new Set<string>();
   for (const { event } of facts) deviceIds.add(event.data.deviceId);
-  const hands = new Map<string, DeviceBatch>();
+  const batches = new Map<string, DeviceBatch>();
   for (const [deviceId, device] of await cache.load([...deviceIds].sort(), tables))
-    hands.set(deviceId, newDeviceBatch(device));
+    batches.set(deviceId, newDeviceBatch(device));
   for (const { event } of facts) {
     const { deviceId, timestamp } = event.data;
-    collectLookups(timestamp, hands.get(deviceId) as DeviceBatch);
+    collectLookups(timestamp, batches.get(deviceId) as DeviceBatch);
   }
 
   const readings: ReadingKey[] = [];
-  for (const [deviceId, { timesToLookUp }] of hands)
+  for (const [deviceId, { timesToLookUp }] of batches)
     for (const timestamp of timesToLookUp) readings.push({ deviceId, timestamp });
   for (const row of await tables.readings(readings)) {
-    const hand = hands.get(row.deviceId);
-    if (hand) addRow(hand.rows, { ...row, state: 'stored' });
+    const batch = batches.get(row.deviceId);
+    if (batch) addRow(batch.rows, { ...row, state: 'stored' });
   }
-  const rollups = [...hands.values()].flatMap(({ bucketsToLookUp }) => bucketsToLookUp);
+  const rollups = [...batches.values()].flatMap(({ bucketsToLookUp }) => bucketsToLookUp);
   for (const { deviceId, level, bucket, metrics } of await tables.rollups(rollups))
-    hands.get(deviceId)?.device.buckets[level].set(bucket, new Map(metrics));
-  return hands;
+    batches.get(deviceId)?.device.buckets[level].set(bucket, new Map(metrics));
+  return batches;
 }
 
 /** Rows in the order the tables keep them, which is the order they are cheapest to write in. */
-async function write(hands: readonly DeviceBatch[], tables: TelemetryTables): Promise<void> {
+async function write(batches: readonly DeviceBatch[], tables: TelemetryTables): Promise<void> {
   const inserted: ReadingRow[] = [];
   const replaced: ReadingRow[] = [];
-  for (const { rows } of hands)
+  for (const { rows } of batches)
     for (const row of rowsInOrder(rows))
       if (row.state === 'new') inserted.push(row);
       else if (row.state === 'changed') replaced.push(row);
   await tables.write({
-    expired: hands.flatMap(({ expired }) => expired),
+    expired: batches.flatMap(({ expired }) => expired),
     inserted,
     replaced,
-    latest: hands.map(({ device: { deviceId, lastAt, latest } }) => ({
+    latest: batches.map(({ device: { deviceId, lastAt, latest } }) => ({
       deviceId,
       timestamp: lastAt,
       metrics: latest,
     })),
-    rollups: hands.flatMap(({ rollups }) => [...rollups.values()]),
+    rollups: batches.flatMap(({ rollups }) => [...rollups.values()]),
   });
 }

@@ -18,11 +18,12 @@ import { countLedger, ledgerChanges, type TelemetryCache } from './telemetry-cac
 export async function retract(
   { deviceId, metric, from, to }: Retraction,
   receivedAt: number,
-  kept: DeviceRetention | undefined,
+  retention: DeviceRetention | undefined,
   cache: TelemetryCache,
   tables: TelemetryTables,
 ): Promise<void> {
-  const horizonOf = (name: string) => kept?.horizon('points', name, receivedAt) ?? Number.NEGATIVE_INFINITY;
+  const horizonOf = (name: string) =>
+    retention?.horizon('points', name, receivedAt) ?? Number.NEGATIVE_INFINITY;
   const isTaken = (name: string, timestamp: number) =>
     (metric === undefined || metric === name) && timestamp >= horizonOf(name);
   // An hour at a time, and only hours that have readings: a retraction may span years.
@@ -47,7 +48,7 @@ export async function retract(
   const [newest] = await tables.latest([deviceId]);
   if (newest) {
     const metrics = await latestWithout(newest, from, to, isTaken, horizonOf, tables);
-    await tables.write(await latestAfter(newest, metrics, kept, tables));
+    await tables.write(await latestAfter(newest, metrics, retention, tables));
   }
   cache.forget(deviceId);
 }
@@ -58,12 +59,12 @@ function without(
   isTaken: (name: string, timestamp: number) => boolean,
   lost: Set<string>,
 ): ReadingRow {
-  const taken = Object.keys(row.metrics).filter((name) => isTaken(name, row.timestamp));
-  if (taken.length === 0) return row;
-  for (const name of taken) lost.add(name);
+  const removed = Object.keys(row.metrics).filter((name) => isTaken(name, row.timestamp));
+  if (removed.length === 0) return row;
+  for (const name of removed) lost.add(name);
   return {
     ...row,
-    metrics: Object.fromEntries(Object.entries(row.metrics).filter(([name]) => !taken.includes(name))),
+    metrics: Object.fromEntries(Object.entries(row.metrics).filter(([name]) => !removed.includes(name))),
   };
 }
 
@@ -91,11 +92,11 @@ async function latestWithout(
 async function latestAfter(
   { deviceId, timestamp }: LatestRow,
   metrics: LatestRow['metrics'],
-  kept: DeviceRetention | undefined,
+  retention: DeviceRetention | undefined,
   tables: TelemetryTables,
 ): Promise<Parameters<TelemetryTables['write']>[0]> {
   // Rows that are to be removed may stand up to the time that is on record, and rollups without rows do.
-  if (kept) return { latest: [{ deviceId, timestamp, metrics }] };
+  if (retention) return { latest: [{ deviceId, timestamp, metrics }] };
   const last = await tables.lastReading(deviceId, null, Number.MAX_SAFE_INTEGER);
   return last ? { latest: [{ deviceId, timestamp: last.timestamp, metrics }] } : { forgotten: [deviceId] };
 }

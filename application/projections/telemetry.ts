@@ -196,12 +196,12 @@ function deviceIdOf(data: unknown): string {
 function retainedPart(
   reading: Reading,
   receivedAt: number,
-  kept: DeviceRetention | undefined,
+  retention: DeviceRetention | undefined,
 ): Reading | undefined {
   const { deviceId, timestamp, metrics } = reading;
-  if (!kept || timestamp >= kept.newest('points', receivedAt)) return reading;
+  if (!retention || timestamp >= retention.newest('points', receivedAt)) return reading;
   const names = Object.keys(metrics);
-  const inTime = names.filter((name) => timestamp >= kept.horizon('points', name, receivedAt));
+  const inTime = names.filter((name) => timestamp >= retention.horizon('points', name, receivedAt));
   if (inTime.length === names.length) return reading;
   if (inTime.length === 0) return undefined;
   const left: Metrics = Object.fromEntries(inTime.map((name) => [name, metrics[name] as Metrics[string]]));

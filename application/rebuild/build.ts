@@ -11,16 +11,16 @@ import type { GenerationId, ReadModels } from '../ports/read-models.ts';
 import type { Clock } from '../ports/system.ts';
 import { countLag } from '../progress.ts';
 import { BuildConsumer, covers, type Positions } from './build-consumer.ts';
-import type { ProjectionPipeline, ReplayPorts } from './projection-pipeline.ts';
+import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 
 type BuildOrder = {
-  readonly what: ProjectionPipeline;
+  readonly pipeline: ProjectionPipeline;
   readonly live: GenerationId;
   readonly next: GenerationId;
   /** Build of this stream alone. */
   readonly stream?: string | undefined;
-  /** The live generation may stand still: go on to the end of the log without it. */
-  readonly overtakes: boolean;
+  /** The live generation may stand still: continue to the end of the log without it. */
+  readonly mayPassLive: boolean;
   readonly runner: string;
   readonly throttle: number | undefined;
   readonly signal: AbortSignal;
@@ -33,12 +33,12 @@ export type Build = {
   /** Comes near to where the live generation stands, or to the end of the log. */
   catchUp(): Promise<void>;
   /**
-   * Brings the generation to where the live one stands, holds both there and does `then` before letting go. Answers
-   * with whether they stand at the same position; they do not where this one has overtaken.
+   * Brings the generation to where the live one stands, holds both there and runs `then` before it releases them. Returns
+   * whether they stand at the same position; they do not where this one has overtaken.
    */
   align(then: (held: HeldGeneration) => Promise<void>): Promise<boolean>;
-  /** Lets everything pass, for `milliseconds`, when all is done: to be stopped then is no failure. */
-  goOn(milliseconds: number): Promise<void>;
+  /** Keeps consuming for `milliseconds` after the switch; an abort during that time is not an error. */
+  keepRunning(milliseconds: number): Promise<void>;
 };
 
 const reportEveryMilliseconds = 1_000;
@@ -49,7 +49,7 @@ const mostRounds = 100;
 /** Runs `work` on a build, with heartbeats to the lease meanwhile, and stops it. Throws what the projection throws. */
 export function runBuild<T>(
   order: BuildOrder,
-  ports: ReplayPorts,
+  ports: RebuildPorts,
   work: (build: Build) => Promise<T>,
 ): Promise<T> {
   return new RunningBuild(order, ports).run(work);
@@ -64,7 +64,7 @@ type BuildSession = {
 
 class RunningBuild implements Build {
   readonly #order: BuildOrder;
-  readonly #ports: ReplayPorts;
+  readonly #ports: RebuildPorts;
   readonly #progress: ProgressCounter;
   readonly #failure = new AbortController();
   readonly #ended: AbortSignal;
@@ -72,7 +72,7 @@ class RunningBuild implements Build {
   #isDone = false;
   #session: BuildSession;
 
-  constructor(order: BuildOrder, ports: ReplayPorts) {
+  constructor(order: BuildOrder, ports: RebuildPorts) {
     this.#order = order;
     this.#ports = ports;
     this.#progress = progressCounter(ports.clock);
@@ -106,14 +106,14 @@ class RunningBuild implements Build {
   }
 
   async catchUp(): Promise<void> {
-    const { what, live, next, overtakes } = this.#order;
+    const { pipeline, live, next, mayPassLive } = this.#order;
     const { readModels } = this.#ports;
     for (let round = 0; round < mostRounds; round += 1) {
       const started = performance.now();
-      const target = overtakes ? await endsOf(what) : await positionsOf(live, what, readModels);
+      const target = mayPassLive ? await endsOf(pipeline) : await positionsOf(live, pipeline, readModels);
       this.#progress.remaining(
         await this.#distance(nowhere, target),
-        await this.#distance(await positionsOf(next, what, readModels), target),
+        await this.#distance(await positionsOf(next, pipeline, readModels), target),
       );
       if (round === 0) await this.#report();
       this.#session.consumer.allowUpTo(target);
@@ -152,7 +152,7 @@ class RunningBuild implements Build {
     }
   }
 
-  async goOn(milliseconds: number): Promise<void> {
+  async keepRunning(milliseconds: number): Promise<void> {
     this.#isDone = true;
     this.#session.consumer.allowUpTo('none');
     await pause(milliseconds, this.#ended);
@@ -166,19 +166,19 @@ class RunningBuild implements Build {
   }
 
   #openSession(): BuildSession {
-    const { what, live, next, stream } = this.#order;
+    const { pipeline, live, next, stream } = this.#order;
     const stopped = new AbortController();
     const signal = AbortSignal.any([this.#ended, stopped.signal]);
     const readModels = new SwitchableReadModels(this.#ports.readModels);
-    const parking = parkingLike(live, this.#ports.letters);
-    const projector = what.consumer(next, readModels, { parking, stream });
+    const parking = parkingLike(live, this.#ports.deadLetters);
+    const projector = pipeline.consumer(next, readModels, { parking, stream });
     const consumer = new BuildConsumer(projector, {
       signal,
       rate: () => this.#rate(),
       onConsumed: (events) => this.#progress.add(events.length),
       onPoison: (error) => this.#failure.abort(error),
     });
-    const running = what.run(consumer, next, signal);
+    const running = pipeline.run(consumer, next, signal);
     running.catch((error) => this.#failure.abort(error));
     return {
       consumer,
@@ -201,7 +201,7 @@ class RunningBuild implements Build {
   async #distance(from: Positions, to: Positions): Promise<number> {
     const lagAt = (positions: Positions) =>
       countLag(
-        this.#order.what,
+        this.#order.pipeline,
         [...positions].map(([partition, position]) => ({ partition, position })),
       );
     return Math.max(0, (await lagAt(from)) - (await lagAt(to)));
@@ -275,13 +275,13 @@ async function endsOf({ ends }: ProjectionPipeline): Promise<Positions> {
 
 /** Where a generation stands in each partition of its log. */
 async function positionsOf(
-  of: GenerationId,
+  generation: GenerationId,
   { ends }: ProjectionPipeline,
   readModels: ReadModels,
 ): Promise<Positions> {
   const found = new Map<number, Position>();
   for (const partition of (await ends()).keys()) {
-    const position = await readModels.checkpoint(of, partition);
+    const position = await readModels.checkpoint(generation, partition);
     if (position !== null) found.set(partition, position);
   }
   return found;

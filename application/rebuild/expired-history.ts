@@ -4,7 +4,7 @@ import { type ExpiredPosition, ReplayRefused } from '../ports/generations.ts';
 import type { GenerationId, ReadingRow } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { arrivalOf } from '../projections/telemetry.ts';
-import type { ProjectionPipeline, ReplayPorts } from './projection-pipeline.ts';
+import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 
 /** The log no longer reaches back to the first event: what is built from it would hold less than the live tables. */
 export class HistoryExpired extends ReplayRefused {
@@ -33,12 +33,12 @@ type ExpiredHistory = {
 
 /** What the log has lost, of one stream when that is all that is built; `undefined` when it has all. */
 export async function expiredHistory(
-  what: ProjectionPipeline,
+  pipeline: ProjectionPipeline,
   only?: { readonly deviceId: string; readonly stream: string },
 ): Promise<ExpiredHistory | undefined> {
-  const expired: ReadonlyMap<number, Position | null> = await what.expired();
+  const expired: ReadonlyMap<number, Position | null> = await pipeline.expired();
   if ([...expired.values()].every((position) => position === null)) return undefined;
-  const partitionOf = await what.partitioner();
+  const partitionOf = await pipeline.partitioner();
   return {
     ofDevice: (deviceId) =>
       only && only.deviceId !== deviceId ? null : (expired.get(partitionOf(deviceId)) ?? null),
@@ -48,23 +48,23 @@ export async function expiredHistory(
 }
 
 export async function assertNoLoss(
-  what: ProjectionPipeline,
+  pipeline: ProjectionPipeline,
   live: GenerationId,
   expired: ExpiredHistory,
-  { gap, letters }: Pick<ReplayPorts, 'gap' | 'letters'>,
+  { gap, deadLetters }: Pick<RebuildPorts, 'gap' | 'deadLetters'>,
 ): Promise<void> {
-  if (!what.carry) throw new HistoryExpired(what.name, 0, null);
+  if (!pipeline.carry) throw new HistoryExpired(pipeline.name, 0, null);
   let { readings, from } = await gap.count(live, expired.ofDevice);
-  for await (const some of expiredLetters(live, expired, letters))
+  for await (const some of expiredDeadLetters(live, expired, deadLetters))
     for (const { event } of some) {
       const { receivedAt } = arrivalOf(event as TelemetryRecord);
       readings += 1;
       from = from === null ? receivedAt : Math.min(from, receivedAt);
     }
-  if (readings > 0) throw new HistoryExpired(what.name, readings, from);
-  if (await what.retention?.hasOrphanRollups(live))
+  if (readings > 0) throw new HistoryExpired(pipeline.name, readings, from);
+  if (await pipeline.retention?.hasOrphanRollups(live))
     throw new ReplayRefused(
-      `The log no longer has the first events of ${what.name}, and points have been removed because they are kept no ` +
+      `The log no longer has the first events of ${pipeline.name}, and points have been removed because they are kept no ` +
         'longer: their rollups and newest values may be lost. To carry them over from the live generation, ask to ' +
         'keep what is older',
     );
@@ -75,50 +75,53 @@ export async function assertNoLoss(
  * the log. Which duplicates and corrections there once were, the log alone could tell.
  */
 export async function copyExpired(
-  what: ProjectionPipeline,
+  pipeline: ProjectionPipeline,
   live: GenerationId,
   next: GenerationId,
   expired: ExpiredHistory,
-  { gap, letters, readModels }: Pick<ReplayPorts, 'gap' | 'letters' | 'readModels'>,
+  { gap, deadLetters, readModels }: Pick<RebuildPorts, 'gap' | 'deadLetters' | 'readModels'>,
 ): Promise<void> {
-  const { carry } = what;
+  const { carry } = pipeline;
   if (!carry) return;
-  const partitionOf = await what.partitioner();
+  const partitionOf = await pipeline.partitioner();
   for await (const rows of gap.readings(live, expired.ofDevice))
     for (const [partition, some] of Map.groupBy(rows, ({ deviceId }) => partitionOf(deviceId)))
       await readModels.transact(next, partition, async (tables, { position }) => {
         // Some may be there from a run that was killed; once the log is being read, all are.
         if (position !== null) return position;
         const there = new Set((await tables.telemetry.readings(some)).map(keyOf));
-        await carry({ rows: some.filter((row) => !there.has(keyOf(row))), letters: [] }, tables);
+        await carry({ rows: some.filter((row) => !there.has(keyOf(row))), deadLetters: [] }, tables);
         return null;
       });
-  for await (const page of expiredLetters(live, expired, letters))
-    for (const [partition, some] of Map.groupBy(page, (letter) => letter.partition))
+  for await (const page of expiredDeadLetters(live, expired, deadLetters))
+    for (const [partition, some] of Map.groupBy(page, (deadLetter) => deadLetter.partition))
       await readModels.transact(next, partition, async (tables, { position }) => {
         if (position !== null) return position;
-        const there = await letters.byPosition(
+        const there = await deadLetters.byPosition(
           next,
           partition,
-          some.map((letter) => letter.position),
+          some.map((deadLetter) => deadLetter.position),
         );
-        await carry({ rows: [], letters: some.filter((letter) => !there.has(letter.position)) }, tables);
+        await carry(
+          { rows: [], deadLetters: some.filter((deadLetter) => !there.has(deadLetter.position)) },
+          tables,
+        );
         return null;
       });
 }
 
-const lettersAtOnce = 500;
+const pageSize = 500;
 
-async function* expiredLetters(
-  of: GenerationId,
+async function* expiredDeadLetters(
+  generation: GenerationId,
   expired: ExpiredHistory,
-  letters: DeadLetters,
+  deadLetters: DeadLetters,
 ): AsyncGenerator<readonly StoredDeadLetter[]> {
   for (let after = 0; ; ) {
-    const page = await letters.ofGeneration(of, { limit: lettersAtOnce, after });
+    const page = await deadLetters.ofGeneration(generation, { limit: pageSize, after });
     yield page.filter(expired.has);
     const last = page.at(-1);
-    if (!last || page.length < lettersAtOnce) return;
+    if (!last || page.length < pageSize) return;
     after = last.id;
   }
 }

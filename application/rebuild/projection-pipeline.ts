@@ -1,4 +1,4 @@
-import { type ApplyLetters, applyLetters } from '../parking.ts';
+import { type ApplyDeadLetters, applyDeadLetters } from '../parking.ts';
 import type { DeadLetters } from '../ports/dead-letters.ts';
 import type { BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
 import type { ExpiredReadings, ProjectionControl } from '../ports/generations.ts';
@@ -22,19 +22,19 @@ export type ProjectionPipeline = {
 
   /** A projector into a generation. With `stream`, of that stream's events only. */
   consumer(
-    of: GenerationId,
+    generation: GenerationId,
     readModels: ReadModels,
     options?: { readonly stream?: string | undefined; readonly parking?: Parking },
   ): BatchConsumer<Positioned>;
 
   /** Has the log consumed until `signal` is aborted, beside those that consume it into other generations. */
-  run(consumer: BatchConsumer<Positioned>, of: GenerationId, signal: AbortSignal): Promise<void>;
+  run(consumer: BatchConsumer<Positioned>, generation: GenerationId, signal: AbortSignal): Promise<void>;
 
-  readonly applyLetters: ApplyLetters;
+  readonly applyDeadLetters: ApplyDeadLetters;
 
   /** Takes over from another generation what is no longer in the log; absent where logs keep all. */
   carry?(
-    older: { readonly rows: readonly ReadingRow[]; readonly letters: readonly DeadLetter[] },
+    older: { readonly rows: readonly ReadingRow[]; readonly deadLetters: readonly DeadLetter[] },
     tables: ProjectionTables,
   ): Promise<void>;
 
@@ -64,15 +64,15 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
     expired: () => source.expired(),
     countAfter: (partition, position) => source.countAfter(partition, position),
     partitioner: () => source.partitioner(),
-    applyLetters: applyLetters(projection),
+    applyDeadLetters: applyDeadLetters(projection),
 
-    consumer(of, readModels, options) {
+    consumer(generation, readModels, options) {
       const { stream, parking } = options ?? {};
       const building = {
         ...(stream !== undefined && { only: (event: Event) => projection.describe(event).stream === stream }),
         ...(parking && { parking }),
       };
-      const parts = { projection, generation: of, readModels, clock, log };
+      const parts = { projection, generation, readModels, clock, log };
       const consumer = new Projector({ ...parts, observer: options ? unobserved : observer }, building);
       return (options ? consumer : around(consumer)) as BatchConsumer<Positioned>;
     },
@@ -88,10 +88,10 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
 const unobserved = { consumed() {}, failed() {} };
 
 /** What building a generation needs besides the projection itself. */
-export type ReplayPorts = {
+export type RebuildPorts = {
   readonly control: ProjectionControl;
   readonly readModels: ReadModels;
-  readonly letters: DeadLetters;
+  readonly deadLetters: DeadLetters;
   readonly gap: ExpiredReadings;
   readonly clock: Clock;
 };

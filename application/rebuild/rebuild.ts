@@ -1,4 +1,4 @@
-import { followLetters } from '../parking.ts';
+import { followDeadLetters } from '../parking.ts';
 import {
   activeGeneration,
   type BuildOutcome,
@@ -15,7 +15,7 @@ import {
 import type { GenerationId } from '../ports/read-models.ts';
 import { type Build, runBuild } from './build.ts';
 import { assertNoLoss, copyExpired, expiredHistory } from './expired-history.ts';
-import type { ProjectionPipeline, ReplayPorts } from './projection-pipeline.ts';
+import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 
 export type ReplayOptions = {
   readonly builder: LeaseOwner;
@@ -39,7 +39,9 @@ export class SwitchedMeanwhile extends ReplayRefused {
   override readonly name = 'SwitchedMeanwhile';
 
   constructor({ projection, generation }: GenerationId) {
-    super(`${projection} was switched to generation ${generation} by another just now: look, and ask again`);
+    super(
+      `${projection} was switched to generation ${generation} by another process just now: check, then try again`,
+    );
   }
 }
 
@@ -66,41 +68,41 @@ const usualHandover = 1_000;
  * `HistoryExpired` and `PoisonEvent`.
  */
 export async function rebuild(
-  what: ProjectionPipeline,
-  ports: ReplayPorts,
+  pipeline: ProjectionPipeline,
+  ports: RebuildPorts,
   options: RebuildOptions,
 ): Promise<RebuildOutcome> {
-  return rebuildFrom(await activeGeneration(what, ports.control), what, ports, options);
+  return rebuildFrom(await activeGeneration(pipeline, ports.control), pipeline, ports, options);
 }
 
 /** Builds the generation of this release's version unless there is one, which `undefined` says. */
 export async function upgrade(
-  what: ProjectionPipeline,
-  ports: ReplayPorts,
+  pipeline: ProjectionPipeline,
+  ports: RebuildPorts,
   options: RebuildOptions,
 ): Promise<RebuildOutcome | undefined> {
-  const live = await activeGeneration(what, ports.control);
-  return live.version < what.version ? rebuildFrom(live, what, ports, options) : undefined;
+  const live = await activeGeneration(pipeline, ports.control);
+  return live.version < pipeline.version ? rebuildFrom(live, pipeline, ports, options) : undefined;
 }
 
 async function rebuildFrom(
   live: GenerationState,
-  what: ProjectionPipeline,
-  ports: ReplayPorts,
+  pipeline: ProjectionPipeline,
+  ports: RebuildPorts,
   { keepOlder = false, ...options }: RebuildOptions,
 ): Promise<RebuildOutcome> {
-  const expired = await expiredHistory(what);
-  if (expired && !keepOlder) await assertNoLoss(what, live, expired, ports);
-  const wanted = { projection: what.name, version: what.version, device: null };
-  const { resumed, ...next } = await claimNext(live, what, wanted, ports, options);
-  const overtakes = live.version !== what.version;
+  const expired = await expiredHistory(pipeline);
+  if (expired && !keepOlder) await assertNoLoss(pipeline, live, expired, ports);
+  const request = { projection: pipeline.name, version: pipeline.version, device: null };
+  const { resumed, ...next } = await claimNext(live, pipeline, request, ports, options);
+  const mayPassLive = live.version !== pipeline.version;
 
-  return withClaim(what, ports, options, { next, live, overtakes, resumed }, async (build) => {
-    if (expired) await copyExpired(what, live, next, expired, ports);
+  return withClaim(pipeline, ports, options, { next, live, mayPassLive, resumed }, async (build) => {
+    if (expired) await copyExpired(pipeline, live, next, expired, ports);
     await build.catchUp();
     const keepsOlder = expired !== undefined && keepOlder;
-    const comparison = await compareGenerations(build, what, live, next, ports, options, keepsOlder);
-    const isExplained = overtakes || keepsOlder;
+    const comparison = await compareGenerations(build, pipeline, live, next, ports, options, keepsOlder);
+    const isExplained = mayPassLive || keepsOlder;
     const switched = comparison.equal || isExplained;
     if (switched) await switchTo(build, next, options);
     return { switched, comparison };
@@ -109,56 +111,62 @@ async function rebuildFrom(
 
 /** Catches up a generation that waits or has retired, and makes it the active one whatever differs. */
 export async function activate(
-  what: ProjectionPipeline,
+  pipeline: ProjectionPipeline,
   which: 'ready' | 'retired',
-  ports: ReplayPorts,
+  ports: RebuildPorts,
   options: ReplayOptions,
 ): Promise<RebuildOutcome> {
   const { control } = ports;
-  const live = await activeGeneration(what, control);
-  const chosen = chosenGeneration(await projectionState(what, control), which);
-  if (chosen.version !== what.version)
+  const live = await activeGeneration(pipeline, control);
+  const chosen = chosenGeneration(await projectionState(pipeline, control), which);
+  if (chosen.version !== pipeline.version)
     throw new ReplayRefused(
-      `Generation ${chosen.generation} of ${what.name} was built by version ${chosen.version} of its code and this ` +
-        `release has version ${what.version}: run this with the release that built it`,
+      `Generation ${chosen.generation} of ${pipeline.name} was built by version ${chosen.version} of its code and this ` +
+        `release has version ${pipeline.version}: run this with the release that built it`,
     );
-  const next = { projection: what.name, generation: chosen.generation };
+  const next = { projection: pipeline.name, generation: chosen.generation };
   await control.reopen(next, options.builder);
-  const now = await activeGeneration(what, control);
+  const now = await activeGeneration(pipeline, control);
   if (now.generation !== live.generation) {
     await control.release(next, options.builder.id, null, false);
     throw new SwitchedMeanwhile(now);
   }
-  return withClaim(what, ports, options, { next, live, overtakes: true, resumed: true }, async (build) => {
-    await build.catchUp();
-    const comparison = await compareGenerations(build, what, live, next, ports, options);
-    await switchTo(build, next, options);
-    return { switched: true, comparison };
-  });
+  return withClaim(
+    pipeline,
+    ports,
+    options,
+    { next, live, mayPassLive: true, resumed: true },
+    async (build) => {
+      await build.catchUp();
+      const comparison = await compareGenerations(build, pipeline, live, next, ports, options);
+      await switchTo(build, next, options);
+      return { switched: true, comparison };
+    },
+  );
 }
 
 /** Builds one device's rows beside the live ones and puts them in their place in one transaction. */
 export async function rebuildDevice(
-  what: ProjectionPipeline,
+  pipeline: ProjectionPipeline,
   { deviceId, stream }: { readonly deviceId: string; readonly stream: string },
-  ports: ReplayPorts,
+  ports: RebuildPorts,
   { keepOlder = false, ...options }: RebuildOptions,
 ): Promise<{ readonly projection: string; readonly generation: number; readonly deviceId: string }> {
   const { control } = ports;
-  const { retention } = what;
-  const live = await activeGeneration(what, control);
-  if (live.version !== what.version)
+  const { retention } = pipeline;
+  const live = await activeGeneration(pipeline, control);
+  if (live.version !== pipeline.version)
     throw new ReplayRefused(
-      `The active generation of ${what.name} is of version ${live.version} and this release of ${what.version}: ` +
+      `The active generation of ${pipeline.name} is of version ${live.version} and this release of ${pipeline.version}: ` +
         'rebuild all of it',
     );
-  const expired = await expiredHistory(what, { deviceId, stream });
-  if (expired && !keepOlder) await assertNoLoss(what, live, expired, ports);
-  const wanted = { projection: what.name, version: what.version, device: deviceId };
-  const { resumed, ...next } = await claimNext(live, what, wanted, ports, options);
-  const terms = { next, live, overtakes: false, resumed, stream };
-  await withClaim(what, ports, options, terms, async (build) => {
-    if (expired) await copyExpired(what, live, next, expired, ports);
+  const expired = await expiredHistory(pipeline, { deviceId, stream });
+  if (expired && !keepOlder) await assertNoLoss(pipeline, live, expired, ports);
+  const request = { projection: pipeline.name, version: pipeline.version, device: deviceId };
+  const { resumed, ...next } = await claimNext(live, pipeline, request, ports, options);
+  const terms = { next, live, mayPassLive: false, resumed, stream };
+  await withClaim(pipeline, ports, options, terms, async (build) => {
+    if (expired) await copyExpired(pipeline, live, next, expired, ports);
     await build.catchUp();
     await build.enter('switch');
     const adopt = () => build.align((held) => held.adopt(next, deviceId, stream));
@@ -172,20 +180,20 @@ export async function rebuildDevice(
     return { switched: true, comparison: nothingCompared };
   });
   await control.drop(next, options.builder);
-  return { projection: what.name, generation: live.generation, deviceId };
+  return { projection: pipeline.name, generation: live.generation, deviceId };
 }
 
 /** From here on nobody else can switch; until here somebody may have. */
 async function claimNext(
   live: GenerationId,
-  what: ProjectionPipeline,
-  wanted: Parameters<ProjectionControl['claim']>[0],
-  { control }: ReplayPorts,
+  pipeline: ProjectionPipeline,
+  request: Parameters<ProjectionControl['claim']>[0],
+  { control }: RebuildPorts,
   { builder }: ReplayOptions,
 ): Promise<Claimed> {
-  const claimed = await control.claim(wanted, builder);
+  const claimed = await control.claim(request, builder);
   const next = { projection: live.projection, generation: claimed.generation };
-  const now = await activeGeneration(what, control);
+  const now = await activeGeneration(pipeline, control);
   if (now.generation === live.generation) return { ...next, resumed: claimed.resumed };
   await control.drop(next, builder);
   throw new SwitchedMeanwhile(now);
@@ -194,29 +202,29 @@ async function claimNext(
 type Terms = {
   readonly next: GenerationId;
   readonly live: GenerationState;
-  readonly overtakes: boolean;
+  readonly mayPassLive: boolean;
   readonly resumed: boolean;
   readonly stream?: string;
 };
 
 /** Does the work of a claimed generation and lets go of it, whatever comes. */
 async function withClaim(
-  what: ProjectionPipeline,
-  ports: ReplayPorts,
+  pipeline: ProjectionPipeline,
+  ports: RebuildPorts,
   { builder, throttle, signal, onClaimed, onProgress }: ReplayOptions,
-  { next, live, overtakes, resumed, stream }: Terms,
+  { next, live, mayPassLive, resumed, stream }: Terms,
   work: (build: Build) => Promise<{ readonly switched: boolean; readonly comparison: Comparison }>,
 ): Promise<RebuildOutcome> {
   const { control } = ports;
   onClaimed?.({ ...next, resumed });
   const { id: runner } = builder;
-  const order = { what, live, next, stream, overtakes, runner, throttle, signal, onProgress };
+  const order = { pipeline, live, next, stream, mayPassLive, runner, throttle, signal, onProgress };
   let outcome: BuildOutcome | undefined;
   try {
     const { switched, comparison } = await runBuild(order, ports, work);
     outcome = { result: switched ? 'switched' : 'kept', comparison };
     return {
-      projection: what.name,
+      projection: pipeline.name,
       generation: next.generation,
       replaced: live.generation,
       switched,
@@ -239,21 +247,21 @@ async function withClaim(
 
 async function compareGenerations(
   build: Build,
-  { applyLetters, retention }: ProjectionPipeline,
+  { applyDeadLetters: applyLetters, retention }: ProjectionPipeline,
   live: GenerationId,
   next: GenerationId,
-  { control, letters, readModels }: ReplayPorts,
+  { control, deadLetters, readModels }: RebuildPorts,
   { builder, signal }: ReplayOptions,
   keepsOlder = false,
 ): Promise<Comparison> {
   await build.enter('compare');
-  return retention ? retention.withoutSweeps(builder, signal, look) : look();
+  return retention ? retention.withoutSweeps(builder, signal, compareTables) : compareTables();
 
-  async function look(): Promise<Comparison> {
+  async function compareTables(): Promise<Comparison> {
     let differed: Comparison | undefined;
     let carried = !keepsOlder;
     for (let attempt = 0; attempt < comparisons; attempt += 1) {
-      await followLetters(live, next, applyLetters, letters, readModels);
+      await followDeadLetters(live, next, applyLetters, deadLetters, readModels);
       const samePosition = await build.align(async () => {});
       await retention?.catchUpSweeps(live, next, signal);
       if (!carried) await retention?.copyOrphanRollups(live, next, signal);
@@ -262,7 +270,7 @@ async function compareGenerations(
       const digests = await control.digestsIfAligned(live, next);
       if (!digests) continue;
       const comparison = compare(...digests, true);
-      // Letters may have been seen to between following them and looking; a second look tells.
+      // Dead letters may have been retried between following them and comparing: compare once more.
       if (comparison.equal || differed) return comparison;
       differed = comparison;
     }
@@ -278,7 +286,7 @@ async function switchTo(
   await build.catchUp();
   await build.enter('switch');
   await build.align((held) => held.switchTo(next));
-  await build.goOn(handover);
+  await build.keepRunning(handover);
 }
 
 const nothingCompared: Comparison = { samePosition: true, equal: true, tables: [] };

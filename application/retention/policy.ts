@@ -24,16 +24,16 @@ export function currentRetention(
   clock: Clock,
 ): CurrentRetention {
   let schedule: RetentionSchedule = [];
-  let askedAt = Number.NEGATIVE_INFINITY;
+  let loadedAt = Number.NEGATIVE_INFINITY;
   const byTypes = new Map<string, DeviceRetention | undefined>();
 
   return {
     async refresh() {
-      if (clock.now() - askedAt < knownForMilliseconds) return;
+      if (clock.now() - loadedAt < knownForMilliseconds) return;
       const found = await records.schedule();
       if (found.length !== schedule.length) byTypes.clear();
       schedule = found;
-      askedAt = clock.now();
+      loadedAt = clock.now();
     },
 
     forDevice(types) {

@@ -46,9 +46,15 @@ export async function sweepPage(
 ): Promise<Sweep> {
   const { sweptTo, target, after, removed } = sweep;
   const devices = await ports.tables.devices(generation, after, devicesAtOnce);
-  const taken = await sweepDevices(generation, devices, () => ({ before: sweptTo, target }), ports, signal);
+  const removedNow = await sweepDevices(
+    generation,
+    devices,
+    () => ({ before: sweptTo, target }),
+    ports,
+    signal,
+  );
   const last = devices.at(-1);
-  const total = addCounts(removed, taken);
+  const total = addCounts(removed, removedNow);
   const ended = last === undefined || devices.length < devicesAtOnce;
   const next: Sweep = ended
     ? { sweptTo: target, target: null, after: '', removed: total, endedAt: now() }

@@ -7,7 +7,7 @@ import type { Sweep } from '../ports/retention.ts';
 import type { Clock, Log } from '../ports/system.ts';
 import { type ErasingPorts, initialSweep, sweepErasedEverywhere, sweepPage } from './sweep.ts';
 
-type KeeperPorts = ErasingPorts & {
+type SweeperPorts = ErasingPorts & {
   readonly control: ProjectionControl;
   readonly readModels: ReadModels;
   readonly source: Pick<EventSource<Positioned>, 'ends'>;
@@ -22,7 +22,7 @@ export type RetentionSweeper = {
   once(signal: AbortSignal): Promise<Sweep>;
 };
 
-const lookEveryMilliseconds = 10_000;
+const checkEveryMilliseconds = 10_000;
 /**
  * A reading may be so long on its way from the API's clock into the log, and clocks of its nodes that much apart, until
  * it can no longer be taken for one that came before.
@@ -31,7 +31,7 @@ const onItsWayMilliseconds = 60_000;
 const projection = { name: 'telemetry' } as const;
 
 export function retentionSweeper(
-  ports: KeeperPorts,
+  ports: SweeperPorts,
   { id: runner, isExpired }: LeaseOwner,
   log: Log,
 ): RetentionSweeper {
@@ -52,7 +52,7 @@ export function retentionSweeper(
         } catch (err) {
           if (!signal.aborted) log.warn({ err }, 'retention sweep failed, will retry');
         }
-        await pause(lookEveryMilliseconds, signal);
+        await pause(checkEveryMilliseconds, signal);
       }
     },
 
@@ -70,11 +70,11 @@ export function retentionSweeper(
   };
 
   /** Learns up to which moment everything that had come by then has been consumed. */
-  async function settle(of: GenerationId): Promise<void> {
+  async function settle(generation: GenerationId): Promise<void> {
     const now = { at: clock.now(), ends: await source.ends() };
     mark ??= now;
     for (const [partition, end] of mark.ends)
-      if (comparePositions(await readModels.checkpoint(of, partition), end) < 0) return;
+      if (comparePositions(await readModels.checkpoint(generation, partition), end) < 0) return;
     settledAt = mark.at - onItsWayMilliseconds;
     mark = now;
   }

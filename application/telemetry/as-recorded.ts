@@ -63,9 +63,9 @@ export const telemetryAsRecorded = (
         const { timestamp, metrics } = event.data;
         if (timestamp >= from && timestamp < to) into.set(timestamp, { ...into.get(timestamp), ...metrics });
       } else if (event) {
-        const { metric, ...taken } = event.data;
+        const { metric, ...rows } = event.data;
         for (const [timestamp, metrics] of into) {
-          if (timestamp < taken.from || timestamp >= taken.to) continue;
+          if (timestamp < rows.from || timestamp >= rows.to) continue;
           const { [metric ?? '']: _, ...left } = metrics;
           if (metric === undefined || Object.keys(left).length === 0) into.delete(timestamp);
           else into.set(timestamp, left);

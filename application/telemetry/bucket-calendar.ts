@@ -25,28 +25,28 @@ export function bucketCalendar(interval: Interval, zone: TimeZone): BucketAt {
 function clockBuckets(width: number, zone: TimeZone): BucketAt {
   return (instant) => {
     const span = zone.spanAt(instant);
-    const shown = Math.floor((instant + span.offset) / width) * width;
-    return { start: startOf(shown, span), end: endOf(shown, span) };
+    const wallClock = Math.floor((instant + span.offset) / width) * width;
+    return { start: startOf(wallClock, span), end: endOf(wallClock, span) };
   };
 
-  function startOf(shown: number, within: OffsetSpan): number {
+  function startOf(wallClock: number, within: OffsetSpan): number {
     let span = within;
-    while (shown - span.offset <= span.from) {
+    while (wallClock - span.offset <= span.from) {
       const before = zone.spanAt(span.from - 1);
       if (beginsBucket(before, span)) return span.from;
       span = before;
     }
-    return shown - span.offset;
+    return wallClock - span.offset;
   }
 
-  function endOf(shown: number, within: OffsetSpan): number {
+  function endOf(wallClock: number, within: OffsetSpan): number {
     let span = within;
-    while (shown + width - span.offset >= span.to) {
+    while (wallClock + width - span.offset >= span.to) {
       const next = zone.spanAt(span.to);
       if (beginsBucket(span, next)) return span.to;
       span = next;
     }
-    return shown + width - span.offset;
+    return wallClock + width - span.offset;
   }
 
   function beginsBucket(before: OffsetSpan, span: OffsetSpan): boolean {
@@ -79,10 +79,10 @@ function calendarBuckets({ count, unit }: Interval, zone: TimeZone): BucketAt {
   };
 
   function startOfGroup(group: number): number {
-    const shown = firstDayOf(group * count) * day;
-    let span = zone.spanAt(shown - furthestOffset);
-    while (shown - span.offset >= span.to) span = zone.spanAt(span.to);
-    return Math.max(shown - span.offset, span.from);
+    const wallClock = firstDayOf(group * count) * day;
+    let span = zone.spanAt(wallClock - furthestOffset);
+    while (wallClock - span.offset >= span.to) span = zone.spanAt(span.to);
+    return Math.max(wallClock - span.offset, span.from);
   }
 }
 

@@ -124,7 +124,7 @@ async function* acrossDevices(
   async function foldUntilOutside(after: string | undefined): Promise<string | undefined> {
     for await (const some of segments(range, after))
       for (const { deviceId, span, metric, stats } of some) {
-        if (buckets.size >= 2 * limit) keepFirst();
+        if (buckets.size >= 2 * limit) dropBeyondLimit();
         if (span.start >= range.to || span.end <= range.from) return deviceId;
         const bucket = buckets.get(span.start) ?? { span, metrics: new Map() };
         buckets.set(span.start, bucket);
@@ -133,7 +133,7 @@ async function* acrossDevices(
     return undefined;
   }
 
-  function keepFirst(): void {
+  function dropBeyondLimit(): void {
     const unwanted = sorted().slice(limit);
     for (const { span } of unwanted) {
       buckets.delete(span.start);
@@ -243,9 +243,9 @@ function segmentsFor(
       const span = bucketAt(bucket);
       const end = bucket + rollupWidth[level];
       if (bucket >= range.from && end <= range.to && end <= span.end) {
-        const piece = { deviceId, metric, span, stats };
-        if (run && 'segments' in run) run.segments.push(piece);
-        else runs.push({ segments: [piece] });
+        const segment = { deviceId, metric, span, stats };
+        if (run && 'segments' in run) run.segments.push(segment);
+        else runs.push({ segments: [segment] });
       } else {
         const cut = { from: Math.max(bucket, range.from), to: Math.min(end, range.to) };
         if (run && 'range' in run && run.deviceId === deviceId) run.range = hull(run.range, cut);

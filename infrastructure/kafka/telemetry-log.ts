@@ -179,7 +179,7 @@ type Waiting = QueuedPublication & {
   unacknowledged: number;
   settled: boolean;
 };
-type BatchPart = PartitionMessage & { readonly of: Waiting };
+type BatchPart = PartitionMessage & { readonly waiting: Waiting };
 
 /** Publications that are sent together, in rounds of what each partition takes at once, and who waits for them. */
 class PublicationBatch {
@@ -218,13 +218,13 @@ class PublicationBatch {
   divide(partitions: number): void {
     if (this.#pieces) return;
     this.#pieces = new Map();
-    for (const of of this.#publications) {
-      const messages = encodePublication(of.publication, of.events, partitions);
-      of.unacknowledged = messages.length;
+    for (const waiting of this.#publications) {
+      const messages = encodePublication(waiting.publication, waiting.events, partitions);
+      waiting.unacknowledged = messages.length;
       for (const message of messages) {
         const parts = this.#pieces.get(message.partition);
-        if (parts) parts.push({ ...message, of });
-        else this.#pieces.set(message.partition, [{ ...message, of }]);
+        if (parts) parts.push({ ...message, waiting });
+        else this.#pieces.set(message.partition, [{ ...message, waiting }]);
       }
     }
   }
@@ -250,13 +250,13 @@ class PublicationBatch {
     if (acknowledged.length === 0) throw new Error('no partition was acknowledged');
     for (const [partition, parts] of acknowledged) {
       const first = offsets.get(partition) as bigint;
-      for (const [i, { of }] of parts.entries()) {
-        of.positions.set(
+      for (const [i, { waiting }] of parts.entries()) {
+        waiting.positions.set(
           partition,
           formatPosition({ offset: first + BigInt(i) + 1n, events: 0 }) as Position,
         );
-        of.unacknowledged -= 1;
-        if (of.unacknowledged === 0) settle(of);
+        waiting.unacknowledged -= 1;
+        if (waiting.unacknowledged === 0) settle(waiting);
       }
       this.#pieces?.get(partition)?.splice(0, parts.length);
     }

@@ -100,7 +100,7 @@ export const label = (text: string): Label => {
   throw new InvalidArgumentError('It must be key=value.');
 };
 
-export const urlOption = (what: string): Option => new Option('--url <url>', what).argParser(httpUrl);
+export const urlOption = (name: string): Option => new Option('--url <url>', name).argParser(httpUrl);
 
 export const jsonOption = (): Option => new Option('--json', 'print JSON, for scripts');
 

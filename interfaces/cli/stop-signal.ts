@@ -7,7 +7,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 /** Within this many milliseconds of the first signal, another one is the same signal passed on. */
 const sameSignal = 500;
 /** How often, in milliseconds, the processes that started this one are looked for. */
-const lookEvery = 250;
+const checkEvery = 250;
 
 /**
  * Aborted, with an `Interrupted`, by the first signal that asks to stop, or when what started this process in its
@@ -43,7 +43,7 @@ function whenLeft(processes: readonly number[], left: () => void): void {
     if (process.ppid === parent && others.every(isAlive)) return;
     clearInterval(timer);
     left();
-  }, lookEvery);
+  }, checkEvery);
   timer.unref();
 }
 

@@ -121,6 +121,6 @@ export function describeStores(config: Config): string {
   if (!EVENTSTORE_URL && !KAFKA_BROKERS && !MYSQL_URL) return `data in ${folder}`;
   const stores = { devices: EVENTSTORE_URL, telemetry: KAFKA_BROKERS, 'read models': MYSQL_URL };
   return Object.entries(stores)
-    .map(([what, server]) => `${what} in ${server ?? folder}`)
+    .map(([stores, server]) => `${stores} in ${server ?? folder}`)
     .join(', ');
 }

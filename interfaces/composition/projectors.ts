@@ -11,7 +11,7 @@ import { carriedReadings, telemetryProjection } from '../../application/projecti
 import {
   type ProjectionPipeline,
   projectionPipeline,
-  type ReplayPorts,
+  type RebuildPorts,
 } from '../../application/rebuild/projection-pipeline.ts';
 import { SwitchedMeanwhile, upgrade } from '../../application/rebuild/rebuild.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
@@ -75,7 +75,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
         : undefined;
       return {
         ...over(projection, source, config.KAFKA_GROUP, telemetryMetadata, feed),
-        async carry({ rows, letters: deadLetters }, tables) {
+        async carry({ rows, deadLetters }, tables) {
           const worker = projection.forPartition();
           // Without validation: the live generation has accepted these rows, and sweeps remove what expires of them.
           await worker.apply(carriedReadings(rows), tables);
@@ -107,7 +107,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
   }
 }
 
-export async function replayPorts(container: Container): Promise<ReplayPorts> {
+export async function replayPorts(container: Container): Promise<RebuildPorts> {
   const [control, readModels, letters, gap, clock] = await Promise.all([
     container.getAsync(s.control),
     container.getAsync(s.readModels),
@@ -115,7 +115,7 @@ export async function replayPorts(container: Container): Promise<ReplayPorts> {
     container.getAsync(s.historyGap),
     container.getAsync(s.clock),
   ]);
-  return { control, readModels, letters, gap, clock };
+  return { control, readModels, deadLetters: letters, gap, clock };
 }
 
 export type Projectors = {
@@ -169,9 +169,9 @@ export async function supervisedProjections(
       return {
         name,
         version: pipeline.version,
-        run(of, signal) {
-          const consumer = pipeline.consumer(of, ports.readModels);
-          return pipeline.run(detector?.watch(name, consumer, pipeline) ?? consumer, of, signal);
+        run(generation, signal) {
+          const consumer = pipeline.consumer(generation, ports.readModels);
+          return pipeline.run(detector?.watch(name, consumer, pipeline) ?? consumer, generation, signal);
         },
         async upgrade(signal) {
           log.info({ projection: name, version: pipeline.version }, 'building generation of this release');

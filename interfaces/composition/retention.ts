@@ -87,8 +87,8 @@ export async function retentionOperations(container: Container): Promise<Retenti
       await preview.refresh();
       const active =
         (await control.states()).find(({ projection }) => projection === 'telemetry')?.active ?? 1;
-      const of = { projection: 'telemetry', generation: active };
-      const removed = await retentionPreview(of, preview, ports, at, signal);
+      const generation = { projection: 'telemetry', generation: active };
+      const removed = await retentionPreview(generation, preview, ports, at, signal);
       const { points, '1m': minutes, '1h': hours, '1d': days, trimmed } = removed;
       return { points, minutes, hours, days, trimmed };
     },

@@ -145,7 +145,7 @@ export type CertificateFiles = {
   follow(renewed: (certificate: Certificate) => void): () => void;
 };
 
-const lookEvery = 5000;
+const checkEvery = 5000;
 
 /**
  * The files are looked at rather than watched: where a secret is mounted they are links, which are swapped without
@@ -179,7 +179,7 @@ export function certificateFiles(certFile: string, keyFile: string, log: Log): C
       }
     };
     const files = [certFile, keyFile];
-    for (const file of files) watchFile(file, { interval: lookEvery, persistent: false }, look);
+    for (const file of files) watchFile(file, { interval: checkEvery, persistent: false }, look);
     return () => {
       for (const file of files) unwatchFile(file, look);
     };

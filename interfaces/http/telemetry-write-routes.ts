@@ -137,7 +137,7 @@ const nothing: IngestResult = { accepted: 0, refused: [], positions: [] };
 
 /** `rejected` is empty most of the time, and the rest is two numbers and text that needs no escapes. */
 function responseText({ accepted, positions }: IngestResult, rejected: readonly RejectedReading[]): string {
-  const errors = rejected.length === 0 ? '[]' : JSON.stringify(inOrder(rejected).map(told));
+  const errors = rejected.length === 0 ? '[]' : JSON.stringify(inOrder(rejected).map(reported));
   const tokens = positions.map((position) => `"${positionToken('telemetry', position)}"`);
   return `{"accepted":${accepted},"rejected":${rejected.length},"errors":${errors},"positions":[${tokens}]}`;
 }
@@ -176,7 +176,7 @@ function allRejectedProblem(rejected: readonly RejectedReading[], alone: boolean
   const issues = alone
     ? [first, ...(first.otherFaults ?? [])].map(({ path, detail }) => ({ path, detail }))
     : undefined;
-  const errors = (issues ?? inOrder(rejected).map(told)).map((one) => ({ in: 'body', ...one }));
+  const errors = (issues ?? inOrder(rejected).map(reported)).map((one) => ({ in: 'body', ...one }));
   const members = { accepted: 0, rejected: rejected.length, errors };
   const invalid = kinds.has('invalid-request') || kinds.has('malformed-json');
   const kind = kinds.size === 1 ? first.kind : invalid ? 'invalid-request' : 'readings-refused';
@@ -188,7 +188,7 @@ function allRejectedProblem(rejected: readonly RejectedReading[], alone: boolean
 
 const inOrder = (rejected: readonly RejectedReading[]) => rejected.toSorted((a, b) => a.index - b.index);
 
-const told = ({ kind, ...rest }: RejectedReading) => ({ ...rest, type: problemType(kind) });
+const reported = ({ kind, ...rest }: RejectedReading) => ({ ...rest, type: problemType(kind) });
 
 function count(metrics: ReadingMetrics, accepted: number, rejected: readonly RejectedReading[]): void {
   if (accepted > 0) metrics.accepted(accepted);

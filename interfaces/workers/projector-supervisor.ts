@@ -10,7 +10,7 @@ export type Supervised = {
   /** The version of this release's code. */
   readonly version: number;
   /** Consumes the projection's log into a generation until `signal` is aborted. */
-  run(of: GenerationId, signal: AbortSignal): Promise<void>;
+  run(generation: GenerationId, signal: AbortSignal): Promise<void>;
   /** Builds a generation of this release's version beside the live one and switches to it. */
   upgrade(signal: AbortSignal): Promise<void>;
 };

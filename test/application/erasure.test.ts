@@ -179,7 +179,7 @@ onEachEngine('A device that is erased', (openStore) => {
     await erase();
     const options = { builder, signal, handover: 0 };
     for (const name of ['devices', 'device_history', 'telemetry'] as const) {
-      const { comparison } = await rebuild(fixture.what[name], fixture.ports, options);
+      const { comparison } = await rebuild(fixture.pipelines[name], fixture.ports, options);
       assert.ok(comparison.equal, JSON.stringify(comparison.tables));
     }
     await consumed();
@@ -190,7 +190,7 @@ onEachEngine('A device that is erased', (openStore) => {
   it('is gone from generations that have retired, too', async () => {
     const options = { builder, signal, handover: 0 };
     for (const name of ['devices', 'device_history', 'telemetry'] as const)
-      await rebuild(fixture.what[name], fixture.ports, options);
+      await rebuild(fixture.pipelines[name], fixture.ports, options);
     await consumed();
     await erase();
     assert.doesNotMatch(await told(), /Ada/);

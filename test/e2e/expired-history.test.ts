@@ -91,7 +91,7 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
     const readings = async (generation: number) =>
       fixture.db.all(`SELECT device_id, ts, metrics FROM telemetry_g${generation} ORDER BY device_id, ts`);
     const waiting = async () =>
-      (await fixture.ports.letters.list({}, { limit: 10 })).map(
+      (await fixture.ports.deadLetters.list({}, { limit: 10 })).map(
         ({ partition, position, stream, cause, correlationId }) => ({
           partition,
           position,

@@ -7,7 +7,7 @@ import { telemetryProjection } from '../../application/projections/telemetry.ts'
 import {
   type ProjectionPipeline,
   projectionPipeline,
-  type ReplayPorts,
+  type RebuildPorts,
 } from '../../application/rebuild/projection-pipeline.ts';
 import { upgrade } from '../../application/rebuild/rebuild.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
@@ -27,7 +27,7 @@ export type ReplayFixture = Awaited<ReturnType<typeof replayFixture>>;
 export async function replayFixture(env: Readonly<Record<string, string>> = {}) {
   const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-replay-'));
   const container = await openContainer(configFrom({ DATA_DIR: folder, BATCH_SIZE: '100', ...env }), quiet);
-  const ports: ReplayPorts = await replayPorts(container);
+  const ports: RebuildPorts = await replayPorts(container);
   const [commands, ingest, log, db, registry, directory, source, clock, devices, telemetry, retention] =
     await Promise.all([
       container.getAsync(s.commands),
@@ -42,7 +42,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
       container.getAsync(s.telemetryQueries),
       container.getAsync(s.retention),
     ]);
-  const what = Object.fromEntries(
+  const pipelines = Object.fromEntries(
     await Promise.all(
       projectionNames.map(async (name) => [name, await pipelineOf(container, name)] as const),
     ),
@@ -54,7 +54,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
     folder,
     container,
     ports,
-    what,
+    pipelines,
     db,
     commands,
     source,
@@ -107,7 +107,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
     },
 
     /** Keeps projections consumed, until the answer is called. */
-    consuming(which: readonly ProjectionPipeline[] = Object.values(what)): () => Promise<void> {
+    consuming(which: readonly ProjectionPipeline[] = Object.values(pipelines)): () => Promise<void> {
       const stop = new AbortController();
       const over = superviseProjectors(
         which.map((one) => ({
@@ -136,7 +136,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
       eventually(
         async () => {
           const state = (await ports.control.states()).find(({ projection }) => projection === name);
-          for (const [partition, end] of await what[name].ends())
+          for (const [partition, end] of await pipelines[name].ends())
             if (
               end !==
               (await ports.readModels.checkpoint(

@@ -127,8 +127,8 @@ function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
       send('POST', `${deviceAddress(id)}/erase`, { reason: options.reason }, options),
     );
 
-  function change(...what: Parameters<AddCommand>) {
-    return add(...what).option(
+  function change(...change: Parameters<AddCommand>) {
+    return add(...change).option(
       '--if-revision <revision>',
       'only if the device is still at this revision',
       whole(0, 999_999_999),

@@ -48,8 +48,8 @@ async function runUntilStopped(
   const config = configFrom(env);
   const running = await runtime.start(role, config, await runtime.log(config.LOG_LEVEL, role));
   try {
-    const what = role === 'serve' ? 'Fieldlog' : `Fieldlog ${role}`;
-    await terminal.out(`${what}: ${running.url} (${describeStores(config)})\n`);
+    const label = role === 'serve' ? 'Fieldlog' : `Fieldlog ${role}`;
+    await terminal.out(`${label}: ${running.url} (${describeStores(config)})\n`);
     await Promise.race([aborted(signal), running.failed]);
   } finally {
     await running.close();

@@ -73,6 +73,6 @@ function statusText({ projections, ledger, retention }: SystemStatus): string {
   const { stored, duplicate, corrected, deadLettered, late, retracted, expired } = ledger;
   const lines = { stored, duplicate, corrected, 'dead-lettered': deadLettered, late, retracted, expired };
   const columns = ['projection', 'generation', 'consumed up to', 'lag', 'dead letters'];
-  const ledgerRows = Object.entries(lines).map(([what, readings]) => [what, count(readings)]);
+  const ledgerRows = Object.entries(lines).map(([status, readings]) => [status, count(readings)]);
   return `${table(columns, rows, ['lag'])}\n${table(['ledger', 'readings'], ledgerRows, ['readings'])}${retentionText(retention)}`;
 }

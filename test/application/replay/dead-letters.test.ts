@@ -23,15 +23,15 @@ onEachEngine('Dead letters', (open) => {
     await stores.drop();
   });
 
-  const desk = (telemetry: ProjectionPipeline = fixture.what.telemetry) => {
-    const { control, letters, readModels, clock } = fixture.ports;
+  const desk = (telemetry: ProjectionPipeline = fixture.pipelines.telemetry) => {
+    const { control, deadLetters: letters, readModels, clock } = fixture.ports;
     const live = async (name: string) => {
-      const what = name === 'telemetry' ? telemetry : fixture.what[name as ProjectionName];
-      return { what, of: await activeGeneration(what, control) };
+      const pipeline = name === 'telemetry' ? telemetry : fixture.pipelines[name as ProjectionName];
+      return { pipeline, generation: await activeGeneration(pipeline, control) };
     };
     return deadLetterOperations(live, letters, readModels, clock);
   };
-  const list = async (filter = {}) => fixture.ports.letters.list(filter, { limit: 100 });
+  const list = async (filter = {}) => fixture.ports.deadLetters.list(filter, { limit: 100 });
   const retried = async (choice: Parameters<ReturnType<typeof desk>['retry']>[0], by = desk()) => {
     const streams = [];
     for await (const stream of by.retry(choice)) streams.push(stream);
@@ -92,7 +92,7 @@ onEachEngine('Dead letters', (open) => {
   it('tell the event, the error with its stack, the position and the correlation id', async () => {
     await poisoned();
     const [first] = await list();
-    const letter = await fixture.ports.letters.find(first?.id ?? 0);
+    const letter = await fixture.ports.deadLetters.find(first?.id ?? 0);
     assert.match(letter?.stack ?? '', /cannot take 2\n +at /);
     assert.equal(letter?.correlationId, 'c');
     assert.equal(letter?.position, '2');
@@ -116,7 +116,7 @@ onEachEngine('Dead letters', (open) => {
       ['b', 3, 0],
     ]);
     const options = { builder, signal: new AbortController().signal, handover: 0 };
-    const { comparison } = await rebuild(fixture.what.telemetry, fixture.ports, options);
+    const { comparison } = await rebuild(fixture.pipelines.telemetry, fixture.ports, options);
     assert.ok(comparison.equal, JSON.stringify(comparison));
   });
 
@@ -193,7 +193,7 @@ onEachEngine('Dead letters', (open) => {
       ['a', 2, 1],
       ['b', 3, 0],
     ]);
-    assert.deepEqual(await fixture.ports.letters.counts(), [
+    assert.deepEqual(await fixture.ports.deadLetters.counts(), [
       { projection: 'telemetry', cause: 'failed', waiting: 0, discarded: 1 },
     ]);
   });
@@ -208,7 +208,7 @@ onEachEngine('Dead letters', (open) => {
     await fixture.consumed('telemetry');
     await fixture.register('late');
     const options = { builder, signal: new AbortController().signal, handover: 0 };
-    const { comparison, switched } = await rebuild(fixture.what.telemetry, fixture.ports, {
+    const { comparison, switched } = await rebuild(fixture.pipelines.telemetry, fixture.ports, {
       ...options,
       onClaimed: () => void retried({ projection: 'telemetry' }),
     });

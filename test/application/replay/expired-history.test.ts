@@ -31,7 +31,7 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
     const stop = fixture.consuming();
     await fixture.consumed('telemetry');
     await stop();
-    const { telemetry } = fixture.what;
+    const { telemetry } = fixture.pipelines;
     shortened = {
       ...telemetry,
       expired: async () => new Map([[0, String(lost)]]),
@@ -109,12 +109,12 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
   });
 
   it('does not carry over twice what a killed run had carried already', async () => {
-    const { ports, what } = fixture;
+    const { ports, pipelines } = fixture;
     const stop = new AbortController();
     const dying: ProjectionPipeline = {
       ...shortened,
-      carry: async ({ rows, letters }, tables) => {
-        await what.telemetry.carry?.({ rows: rows.slice(0, 2), letters }, tables);
+      carry: async ({ rows, deadLetters: letters }, tables) => {
+        await pipelines.telemetry.carry?.({ rows: rows.slice(0, 2), deadLetters: letters }, tables);
         stop.abort(new Error('killed'));
       },
     };

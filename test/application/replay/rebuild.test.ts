@@ -61,7 +61,7 @@ onEachEngine('A rebuild', (open) => {
       await history();
       fixture.consuming();
       await fixture.consumed(name);
-      const outcome = await rebuild(fixture.what[name], fixture.ports, options());
+      const outcome = await rebuild(fixture.pipelines[name], fixture.ports, options());
       assert.deepEqual(
         outcome.comparison.tables.filter(({ equal }) => !equal),
         [],
@@ -78,7 +78,7 @@ onEachEngine('A rebuild', (open) => {
         if (events === 1) await fixture.measure('only', [[1, { n: 1 }]]);
         fixture.consuming();
         await fixture.consumed(name);
-        const { comparison, switched } = await rebuild(fixture.what[name], fixture.ports, options());
+        const { comparison, switched } = await rebuild(fixture.pipelines[name], fixture.ports, options());
         assert.ok(switched && comparison.equal);
       });
   }
@@ -90,7 +90,7 @@ onEachEngine('A rebuild', (open) => {
     await stop();
     await fixture.ports.control.setPaused('telemetry', true);
     await fixture.measure('a', [[7, { late: 1 }]]);
-    const { comparison, switched } = await rebuild(fixture.what.telemetry, fixture.ports, options());
+    const { comparison, switched } = await rebuild(fixture.pipelines.telemetry, fixture.ports, options());
     assert.ok(switched && comparison.equal && comparison.samePosition);
   });
 
@@ -102,7 +102,7 @@ onEachEngine('A rebuild', (open) => {
       for (let n = 0; !over; n += 1) await fixture.measure('b', [[day + n, { n }]]);
     })();
     try {
-      const { comparison, switched } = await rebuild(fixture.what.telemetry, fixture.ports, options());
+      const { comparison, switched } = await rebuild(fixture.pipelines.telemetry, fixture.ports, options());
       assert.ok(comparison.samePosition && comparison.equal && switched);
     } finally {
       over = true;
@@ -116,12 +116,12 @@ onEachEngine('A rebuild', (open) => {
     fixture.consuming();
     await fixture.consumed('telemetry');
     const claimed = Promise.withResolvers<void>();
-    const first = rebuild(fixture.what.telemetry, fixture.ports, {
+    const first = rebuild(fixture.pipelines.telemetry, fixture.ports, {
       ...options('Alice'),
       onClaimed: () => claimed.resolve(),
     });
     await claimed.promise;
-    await assert.rejects(rebuild(fixture.what.telemetry, fixture.ports, options('Bob')), (error) => {
+    await assert.rejects(rebuild(fixture.pipelines.telemetry, fixture.ports, options('Bob')), (error) => {
       assert.ok(error instanceof RebuildUnderWay);
       assert.match(error.message, /by Alice/);
       return true;
@@ -149,7 +149,7 @@ onEachEngine('A rebuild', (open) => {
   it('stopped while it hands over to the workers has switched, and says so', async () => {
     await history();
     const stop = new AbortController();
-    const { ports, what } = fixture;
+    const { ports, pipelines } = fixture;
     const control = {
       ...ports.control,
       hold: async (...[of, work]: Parameters<typeof ports.control.hold>) => {
@@ -158,7 +158,7 @@ onEachEngine('A rebuild', (open) => {
       },
     };
     const patient = { builder: builder(), signal: stop.signal, handover: 60_000 };
-    assert.ok((await rebuild(what.telemetry, { ...ports, control }, patient)).switched);
+    assert.ok((await rebuild(pipelines.telemetry, { ...ports, control }, patient)).switched);
     const { outcome } = (await states('telemetry')).generations[1] ?? {};
     assert.equal(outcome?.result, 'switched');
   });
@@ -173,7 +173,7 @@ onEachEngine('A rebuild', (open) => {
     fixture.consuming();
     await fixture.consumed('telemetry');
     const stop = new AbortController();
-    const stopped = rebuild(fixture.what.telemetry, fixture.ports, {
+    const stopped = rebuild(fixture.pipelines.telemetry, fixture.ports, {
       builder: builder(),
       signal: stop.signal,
       throttle: 1000,
@@ -185,7 +185,7 @@ onEachEngine('A rebuild', (open) => {
     assert.deepEqual(before?.outcome, { result: 'failed', error: 'enough' });
     const done = before?.progress?.done ?? 0;
     assert.ok(done > 100 && done < 2000, `${done}`);
-    const outcome = await rebuild(fixture.what.telemetry, fixture.ports, options());
+    const outcome = await rebuild(fixture.pipelines.telemetry, fixture.ports, options());
     assert.ok(outcome.resumed && outcome.switched && outcome.comparison.equal);
     assert.equal(outcome.generation, 2);
   });
@@ -195,7 +195,7 @@ onEachEngine('A rebuild', (open) => {
     fixture.consuming();
     await fixture.consumed('telemetry');
     await fixture.db.run("DELETE FROM telemetry_g1 WHERE device_id = 'b' AND ts = 0");
-    const outcome = await rebuild(fixture.what.telemetry, fixture.ports, options());
+    const outcome = await rebuild(fixture.pipelines.telemetry, fixture.ports, options());
     assert.equal(outcome.switched, false);
     assert.deepEqual(
       outcome.comparison.tables
@@ -205,7 +205,7 @@ onEachEngine('A rebuild', (open) => {
     );
     assert.deepEqual(await statuses('telemetry'), ['1 active', '2 ready']);
     await fixture.measure('a', [[9, { n: 1 }]]);
-    await activate(fixture.what.telemetry, 'ready', fixture.ports, options());
+    await activate(fixture.pipelines.telemetry, 'ready', fixture.ports, options());
     assert.deepEqual(await statuses('telemetry'), ['1 retired', '2 active']);
     await fixture.consumed('telemetry');
   });
@@ -214,17 +214,17 @@ onEachEngine('A rebuild', (open) => {
     await history();
     fixture.consuming();
     await fixture.consumed('telemetry');
-    await rebuild(fixture.what.telemetry, fixture.ports, options());
+    await rebuild(fixture.pipelines.telemetry, fixture.ports, options());
     await fixture.measure('b', [[123_456, { n: 7 }]]);
     await fixture.consumed('telemetry');
-    const back = await activate(fixture.what.telemetry, 'retired', fixture.ports, options());
+    const back = await activate(fixture.pipelines.telemetry, 'retired', fixture.ports, options());
     assert.ok(back.comparison.equal && back.comparison.samePosition);
     assert.deepEqual(await statuses('telemetry'), ['1 active', '2 retired']);
   });
 
   it('leaves the active generation alone when told to drop it, and drops others', async () => {
     const { control } = fixture.ports;
-    await rebuild(fixture.what.devices, fixture.ports, options());
+    await rebuild(fixture.pipelines.devices, fixture.ports, options());
     await assert.rejects(control.drop({ projection: 'devices', generation: 2 }, builder()), ReplayRefused);
     await control.drop({ projection: 'devices', generation: 1 }, builder());
     assert.deepEqual(await statuses('devices'), ['2 active']);
@@ -235,7 +235,7 @@ onEachEngine('A rebuild', (open) => {
     await history();
     fixture.consuming();
     await fixture.consumed('telemetry');
-    const { telemetryLike, ports, what } = fixture;
+    const { telemetryLike, ports, pipelines } = fixture;
     const failing = telemetryLike((projection) => ({
       decode(event) {
         if (event.position === '300') throw new Error('cannot take this one');
@@ -248,7 +248,7 @@ onEachEngine('A rebuild', (open) => {
       return true;
     });
     assert.deepEqual(await statuses('telemetry'), ['1 active', '2 building']);
-    const outcome = await rebuild(what.telemetry, ports, options());
+    const outcome = await rebuild(pipelines.telemetry, ports, options());
     assert.ok(outcome.resumed && outcome.comparison.equal);
   });
 
@@ -258,9 +258,9 @@ onEachEngine('A rebuild', (open) => {
     await fixture.measure('a', [[55, { n: 1 }]]);
     fixture.consuming();
     await fixture.consumed('telemetry');
-    const { comparison, switched } = await rebuild(fixture.what.telemetry, fixture.ports, options());
+    const { comparison, switched } = await rebuild(fixture.pipelines.telemetry, fixture.ports, options());
     assert.ok(comparison.equal && switched);
-    assert.equal((await fixture.ports.letters.list({}, { limit: 10 })).length, 2);
+    assert.equal((await fixture.ports.deadLetters.list({}, { limit: 10 })).length, 2);
   });
 
   it('of a new version switches in spite of differences, and works where nobody has the old code', async () => {
@@ -312,7 +312,7 @@ onEachEngine('A rebuild', (open) => {
         });
       await noteEpoch();
       await rebuildDevice(
-        fixture.what[name],
+        fixture.pipelines[name],
         { deviceId: 'a', stream: deviceStream('a') },
         fixture.ports,
         options(),

@@ -113,7 +113,7 @@ onEachEngine('What is no longer kept', (openStore) => {
     await history();
     await (await keeperOf()).once(signal);
     const options = { builder: builder('operator'), signal, handover: 0 };
-    const { switched, comparison } = await rebuild(fixture.what.telemetry, fixture.ports, options);
+    const { switched, comparison } = await rebuild(fixture.pipelines.telemetry, fixture.ports, options);
     assert.deepEqual(
       comparison.tables.filter(({ equal }) => !equal),
       [],
@@ -148,7 +148,7 @@ onEachEngine('What is no longer kept', (openStore) => {
       limit: 10,
     });
     const options = { builder: builder('operator'), signal, handover: 0 };
-    const { comparison } = await rebuild(fixture.what.telemetry, fixture.ports, options);
+    const { comparison } = await rebuild(fixture.pipelines.telemetry, fixture.ports, options);
     assert.ok(comparison.equal, JSON.stringify(comparison.tables));
     assert.deepEqual((await audited()).differences, []);
   });
@@ -160,7 +160,7 @@ onEachEngine('What is no longer kept', (openStore) => {
     await fixture.db.run("DELETE FROM telemetry_g1 WHERE device_id = 'a'");
     const options = { builder: builder('operator'), signal };
     const which = { deviceId: 'a', stream: 'device-a' };
-    await rebuildDevice(fixture.what.telemetry, which, fixture.ports, options);
+    await rebuildDevice(fixture.pipelines.telemetry, which, fixture.ports, options);
     assert.equal(await rowsOf('telemetry_g1'), 18);
     assert.deepEqual((await audited()).differences, []);
   });
