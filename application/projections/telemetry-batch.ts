@@ -81,13 +81,20 @@ function collectLookups(timestamp: number, batch: DeviceBatch): void {
   }
 }
 
-/** Puts one reading where it belongs and says what became of it. */
-function applyReading({ logged, event, retention }: DecodedReading, batch: DeviceBatch): keyof LedgerCounts {
+/**
+ * Puts one reading where it belongs and returns its outcome; `undefined`, with nothing changed, when rollups have to be
+ * rebuilt first from a row that this reading takes the place of.
+ */
+function applyReading(
+  { logged, event, retention }: DecodedReading,
+  batch: DeviceBatch,
+): keyof LedgerCounts | undefined {
   const { deviceId, timestamp, metrics } = event.data;
   const { device, rows } = batch;
   const found = rowAt(rows, timestamp);
   const held = found && isExpired(found, logged.receivedAt, retention) ? undefined : found;
   if (!held) {
+    if (found && batch.corrected.has(bucketOf('1m', timestamp))) return undefined;
     const { receivedAt, correlationId, position } = logged;
     const row: PendingRow = {
       deviceId,
@@ -252,10 +259,13 @@ export async function recordReadings(
 ): Promise<void> {
   const batchOf = await open(facts, cache, tables);
   const changes = ledgerChanges();
+  let applied = 0;
   for (const fact of facts) {
     const { deviceId } = fact.event.data;
-    const batch = batchOf.get(deviceId) as DeviceBatch;
-    changes.of(deviceId, fact.logged.receivedAt)[applyReading(fact, batch)] += 1;
+    const outcome = applyReading(fact, batchOf.get(deviceId) as DeviceBatch);
+    if (outcome === undefined) break;
+    changes.of(deviceId, fact.logged.receivedAt)[outcome] += 1;
+    applied += 1;
   }
   const batches = [...batchOf.values()];
   for (const batch of batches) flushPoints(batch);
@@ -267,6 +277,7 @@ export async function recordReadings(
       for (const level of rollupLevels) device.buckets[level].delete(bucketOf(level, minute));
     }
   await countLedger(changes, cache, tables);
+  if (applied < facts.length) await recordReadings(facts.slice(applied), cache, tables);
 }
 
 /** Loads the batch's devices, ordered by id, and only the rows the cache cannot rule out. */

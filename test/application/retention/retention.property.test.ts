@@ -95,6 +95,38 @@ const types: fc.Arbitrary<TypePeriods> = fc
   })
   .map((some) => some.sort((a, b) => a.since - b.since));
 
+const boiler: TypePeriods = [{ since: begin, type: 'boiler' }];
+const vibrationForADay = [{ metric: 'vib', keep: { points: 1, '1m': 3, '1h': 4, '1d': null } }];
+
+/** A value is corrected, and the row it stands in expires before the next batch: the rollups keep the correction. */
+const correctedThenExpired: [Step[], RetentionSchedule, TypePeriods, TypePeriods] = [
+  [
+    {
+      later: day / 2,
+      sweep: false,
+      cut: false,
+      is: 'reading',
+      deviceId: 'b',
+      age: day / 2,
+      metrics: { vib: 1 },
+    },
+    {
+      later: day,
+      sweep: false,
+      cut: false,
+      is: 'reading',
+      deviceId: 'b',
+      age: 1.5 * day,
+      metrics: { vib: 2 },
+    },
+    { later: 1.5 * day, sweep: false, cut: true, is: 'reading', deviceId: 'a', age: 0, metrics: { temp: 1 } },
+    { later: 0, sweep: false, cut: false, is: 'reading', deviceId: 'b', age: 3 * day, metrics: { temp: 1 } },
+  ],
+  [{ since: begin, policy: vibrationForADay }],
+  boiler,
+  boiler,
+];
+
 function logOf(steps: readonly Step[]): readonly TelemetryRecord[] {
   let receivedAt = begin;
   return steps.map((one, i) => {
@@ -231,7 +263,7 @@ describe('Telemetry under retention', function () {
           assert.deepEqual(removedAsItCame.all.deadLetters, []);
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 400, examples: [correctedThenExpired] },
     );
   });
 });
