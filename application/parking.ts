@@ -11,6 +11,7 @@ import {
   ReadModelsUnavailable,
 } from './ports/read-models.ts';
 import type { Log } from './ports/system.ts';
+import { TelemetryLogUnavailable } from './ports/telemetry-log.ts';
 import type { Projection, RejectedEvent } from './projections/projection.ts';
 import { type Parking, PoisonEvent, type ProjectorObserver } from './projector.ts';
 
@@ -45,7 +46,7 @@ export function applyDeadLetters<Event extends Positioned, Decoded>(
     const partition = projection.forPartition();
     const events = deadLetters.map(({ event }) => event as Event);
     const decoded = events.map((event) => projection.decode(event));
-    const validated = await partition.validate?.(decoded);
+    const validated = await partition.validate?.(decoded, deadLetters[0]?.partition ?? 0);
     const [failure] = validated?.rejected.values() ?? [];
     if (failure) throw new EventRejected(failure);
     await partition.apply(validated?.accepted ?? decoded, tables);
@@ -77,7 +78,12 @@ export async function retryStream(
       applied += deadLetters.length;
       if (deadLetters.length < size) return { stream, applied, failed: null };
     } catch (error) {
-      if (error instanceof ReadModelsUnavailable || error instanceof EventStoreUnavailable) throw error;
+      if (
+        error instanceof ReadModelsUnavailable ||
+        error instanceof EventStoreUnavailable ||
+        error instanceof TelemetryLogUnavailable
+      )
+        throw error;
       const [first] = deadLetters;
       if (!first) throw error;
       // Of several any may be at fault: the next tries take them one by one.
@@ -119,14 +125,15 @@ async function recordFailure(
 
 /**
  * A generation being built parks what the live one has parked, and gives up what was given up there. At an event
- * that only it cannot apply it stops: that is a fault in the new code, or in the history, to be seen to first.
+ * that only it cannot apply it stops: that is a fault in the new code, or in the history, to be seen to first. One in
+ * the wrong partition is parked whatever the live one did: releases before applied it, and miscounted.
  */
 export function parkingLike(live: GenerationId, deadLetters: DeadLetters): Parking {
   return {
     discarded: (partition) => deadLetters.discarded(live, partition),
 
     async admit(parked) {
-      const atFault = parked.filter(({ cause, discarded }) => cause !== 'behind' && discarded === null);
+      const atFault = parked.filter(({ cause, discarded }) => !isOfTheLog(cause) && discarded === null);
       const [first] = atFault;
       if (!first) return;
       const positions = atFault.map(({ position }) => position);
@@ -136,6 +143,8 @@ export function parkingLike(live: GenerationId, deadLetters: DeadLetters): Parki
     },
   };
 }
+
+const isOfTheLog = (cause: DeadLetterCause): boolean => cause === 'behind' || cause === 'wrong-partition';
 
 /** What was retried or given up in the live generation since the new one parked it is so there too. */
 export async function followDeadLetters(

@@ -175,7 +175,7 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
       }
     }
     if (!partitionProjection.validate || valid.length === 0) return { valid, decoded, invalid, discarded };
-    const { accepted, rejected } = await partitionProjection.validate(decoded);
+    const { accepted, rejected } = await partitionProjection.validate(decoded, partition);
     if (rejected.size === 0) return { valid, decoded: accepted, invalid, discarded };
     for (const [i, event] of valid.entries()) {
       const rejection = rejected.get(decoded[i] as Decoded);

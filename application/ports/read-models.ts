@@ -144,8 +144,7 @@ export type LedgerCounts = {
 };
 
 /** `day` is epoch milliseconds of its first instant. */
-export type LedgerKey = { readonly deviceId: string; readonly day: number };
-export type LedgerRow = LedgerKey & LedgerCounts;
+export type LedgerRow = { readonly deviceId: string; readonly day: number } & LedgerCounts;
 
 type TelemetryChanges = {
   /** Removed before anything is inserted, and counted as expired on the day they came. */
@@ -159,6 +158,7 @@ type TelemetryChanges = {
   readonly forgotten: readonly string[];
   readonly rollups: readonly RollupRow[];
   readonly emptied: readonly RollupKey[];
+  /** Counts to add to what is there: another partition may have counted for the same device and day. */
   readonly ledger: readonly LedgerRow[];
 };
 
@@ -176,12 +176,20 @@ export interface TelemetryTables {
     from: number,
     to: number,
   ): Promise<readonly RollupRow[]>;
-  ledger(keys: readonly LedgerKey[]): Promise<readonly LedgerRow[]>;
   write(changes: Partial<TelemetryChanges>): Promise<void>;
 }
 
-/** Why an event was parked: its own fault, or standing behind one of its stream that was. */
-export type DeadLetterCause = 'malformed' | 'unknown-type' | 'unknown-device' | 'failed' | 'behind';
+/**
+ * Why an event was parked: its own fault, or standing behind one of its stream that was. `wrong-partition`: it is not
+ * in the partition of its device, whose rows only one worker may write.
+ */
+export type DeadLetterCause =
+  | 'malformed'
+  | 'unknown-type'
+  | 'unknown-device'
+  | 'wrong-partition'
+  | 'failed'
+  | 'behind';
 
 export type DeadLetter = {
   readonly partition: number;

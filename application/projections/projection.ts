@@ -52,7 +52,7 @@ export type EventDescription = {
 
 export type PartitionProjection<Event, Decoded> = {
   /** Finds valid events that must be dead-lettered anyway. Changes nothing; absent when all are accepted. */
-  validate?(events: readonly Decoded[]): Promise<Validated<Decoded>>;
+  validate?(events: readonly Decoded[], partition: number): Promise<Validated<Decoded>>;
 
   /** Changes the tables as the events say, which come in log order. */
   apply(events: readonly Decoded[], tables: ProjectionTables): Promise<void>;

@@ -276,7 +276,7 @@ export async function recordReadings(
       // They are to be read again when they are needed.
       for (const level of rollupLevels) device.buckets[level].delete(bucketOf(level, minute));
     }
-  await countLedger(changes, cache, tables);
+  await countLedger(changes, tables);
   if (applied < facts.length) await recordReadings(facts.slice(applied), cache, tables);
 }
 

@@ -1,5 +1,5 @@
 import { bucketOf, type RollupLevel, type RollupStats, rollupLevels } from '../../domain/rollup.ts';
-import type { LatestRow, LedgerCounts, LedgerKey, LedgerRow, TelemetryTables } from '../ports/read-models.ts';
+import type { LatestRow, LedgerCounts, LedgerRow, TelemetryTables } from '../ports/read-models.ts';
 
 /** What the tables hold of one device, as far as it was needed. */
 export type CachedDevice = {
@@ -8,8 +8,6 @@ export type CachedDevice = {
   lastAt: number;
   readonly latest: Map<string, LatestRow['metrics'] extends ReadonlyMap<string, infer Value> ? Value : never>;
   readonly buckets: Record<RollupLevel, Map<number, Map<string, RollupStats>>>;
-  /** By UTC day. */
-  readonly ledger: Map<number, LedgerCounts>;
 };
 
 const devicesKept = 20_000;
@@ -43,7 +41,6 @@ export class TelemetryCache {
       lastAt: row?.timestamp ?? Number.NEGATIVE_INFINITY,
       latest: new Map(row?.metrics),
       buckets: { '1m': new Map(), '1h': new Map(), '1d': new Map() },
-      ledger: new Map(),
     };
     this.#devices.set(deviceId, device);
     this.#used.add(device);
@@ -55,17 +52,12 @@ export class TelemetryCache {
 
   /** Keeps of each device only the buckets still being filled, and no more devices than fit. */
   trim(): void {
-    for (const { lastAt, buckets, ledger } of this.#used) {
+    for (const { lastAt, buckets } of this.#used)
       for (const level of rollupLevels) {
         if (buckets[level].size <= 1) continue;
         const open = bucketOf(level, lastAt);
         for (const bucket of buckets[level].keys()) if (bucket !== open) buckets[level].delete(bucket);
       }
-      if (ledger.size > 1) {
-        const today = Math.max(...ledger.keys());
-        for (const day of ledger.keys()) if (day !== today) ledger.delete(day);
-      }
-    }
     this.#used.clear();
     for (const deviceId of this.#devices.keys()) {
       if (this.#devices.size <= devicesKept) break;
@@ -114,36 +106,10 @@ export function ledgerChanges(): LedgerChanges {
   };
 }
 
-/** Brings the changes into the ledger's rows. */
-export async function countLedger(
-  { byDevice }: LedgerChanges,
-  cache: TelemetryCache,
-  tables: TelemetryTables,
-): Promise<void> {
-  const devices = await cache.load([...byDevice.keys()], tables);
-  const unknown: LedgerKey[] = [];
+/** Adds the changes to the ledger's rows. */
+export function countLedger({ byDevice }: LedgerChanges, tables: TelemetryTables): Promise<void> {
+  const ledger: LedgerRow[] = [];
   for (const [deviceId, days] of byDevice)
-    for (const day of days.keys())
-      if (!devices.get(deviceId)?.ledger.has(day)) unknown.push({ deviceId, day });
-  for (const { deviceId, day, ...counts } of await tables.ledger(unknown))
-    devices.get(deviceId)?.ledger.set(day, counts);
-
-  const rows: LedgerRow[] = [];
-  for (const [deviceId, days] of byDevice) {
-    const { ledger } = devices.get(deviceId) as CachedDevice;
-    for (const [day, change] of days) {
-      const before = ledger.get(day) ?? noLedgerCounts;
-      const after = {
-        stored: before.stored + change.stored,
-        duplicate: before.duplicate + change.duplicate,
-        corrected: before.corrected + change.corrected,
-        deadLettered: before.deadLettered + change.deadLettered,
-        late: before.late + change.late,
-        retracted: before.retracted + change.retracted,
-      };
-      ledger.set(day, after);
-      rows.push({ deviceId, day, ...after });
-    }
-  }
-  await tables.write({ ledger: rows });
+    for (const [day, counts] of days) ledger.push({ deviceId, day, ...counts });
+  return tables.write({ ledger });
 }

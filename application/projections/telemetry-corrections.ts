@@ -43,7 +43,7 @@ export async function retract(
     if (lost.size > 0) await rebuildRollups(deviceId, start, end, lost, tables);
     const changes = ledgerChanges();
     for (const row of emptied) changes.of(deviceId, row.receivedAt).retracted += 1;
-    await countLedger(changes, cache, tables);
+    await countLedger(changes, tables);
   }
   const [newest] = await tables.latest([deviceId]);
   if (newest) {

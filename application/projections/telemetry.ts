@@ -2,6 +2,7 @@ import type { DeviceRetention } from '../../domain/retention.ts';
 import type { Metrics, Reading, TelemetryEvent } from '../../domain/telemetry.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
+import type { EventSource, Positioned } from '../ports/event-source.ts';
 import type { ProjectionTables, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import type { CurrentRetention } from '../retention/policy.ts';
@@ -34,13 +35,14 @@ export function telemetryProjection(
   registry: EventRegistry,
   directory: DeviceDirectory,
   retention: CurrentRetention,
+  partitioner: EventSource<Positioned>['partitioner'],
 ): Projection<TelemetryRecord, DecodedTelemetryEvent> {
   return {
     name: 'telemetry',
     version: versionOf('telemetry'),
     describe,
     decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as DecodedTelemetryEvent,
-    forPartition: () => new TelemetryPartition(directory, retention),
+    forPartition: () => new TelemetryPartition(directory, retention, partitioner),
   };
 }
 
@@ -56,29 +58,60 @@ export const carriedReadings = (rows: readonly ReadingRow[]): readonly DecodedTe
 class TelemetryPartition implements PartitionProjection<TelemetryRecord, DecodedTelemetryEvent> {
   readonly #directory: DeviceDirectory;
   readonly #retention: CurrentRetention;
+  readonly #partitioner: EventSource<Positioned>['partitioner'];
   readonly #cache = new TelemetryCache();
 
-  constructor(directory: DeviceDirectory, retention: CurrentRetention) {
+  constructor(
+    directory: DeviceDirectory,
+    retention: CurrentRetention,
+    partitioner: EventSource<Positioned>['partitioner'],
+  ) {
     this.#directory = directory;
     this.#retention = retention;
+    this.#partitioner = partitioner;
   }
 
-  /** Accepts the events of registered devices, with the retention of each device that has one. */
-  async validate(events: readonly DecodedTelemetryEvent[]): Promise<Validated<DecodedTelemetryEvent>> {
+  /** Accepts the events of registered devices in their partition, with the retention of each device that has one. */
+  async validate(
+    events: readonly DecodedTelemetryEvent[],
+    partition: number,
+  ): Promise<Validated<DecodedTelemetryEvent>> {
     await this.#retention.refresh();
-    const { retentionOf, unknown } = await this.#lookUp(events);
+    const { deviceIds, retentionOf, unknown } = await this.#lookUp(events);
+    const misplaced = await this.#misplaced(deviceIds, partition);
     const rejected = new Map<DecodedTelemetryEvent, RejectedEvent>();
     // The usual case costs nothing per reading.
-    if (retentionOf.size === 0 && unknown.size === 0) return { accepted: events, rejected };
+    if (retentionOf.size === 0 && unknown.size === 0 && misplaced.size === 0)
+      return { accepted: events, rejected };
     const accepted: DecodedTelemetryEvent[] = [];
     for (const decoded of events) {
       const { deviceId } = decoded.event.data;
       const retention = retentionOf.get(deviceId);
-      if (unknown.has(deviceId))
+      const right = misplaced.get(deviceId);
+      if (right !== undefined)
+        rejected.set(decoded, {
+          cause: 'wrong-partition',
+          error: `Device ${deviceId} is in partition ${partition}, its readings belong in ${right}: its producer has to choose partitions by murmur2 of the device id`,
+        });
+      else if (unknown.has(deviceId))
         rejected.set(decoded, { cause: 'unknown-device', error: `Device ${deviceId} is not registered` });
       else accepted.push(retention ? ({ ...decoded, retention } as DecodedTelemetryEvent) : decoded);
     }
     return { accepted, rejected };
+  }
+
+  /**
+   * The partition of each device that has another one than this. Only one worker writes a device's rows: it knows
+   * them without asking.
+   */
+  async #misplaced(deviceIds: ReadonlySet<string>, partition: number): Promise<ReadonlyMap<string, number>> {
+    const partitionOf = await this.#partitioner();
+    const misplaced = new Map<string, number>();
+    for (const deviceId of deviceIds) {
+      const right = partitionOf(deviceId);
+      if (right !== partition) misplaced.set(deviceId, right);
+    }
+    return misplaced;
   }
 
   async apply(
@@ -100,7 +133,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
       await retract(decoded.event.data, receivedAt, decoded.retention, this.#cache, telemetry);
     }
     await this.#record(readings, telemetry);
-    if (late.byDevice.size > 0) await countLedger(late, this.#cache, telemetry);
+    if (late.byDevice.size > 0) await countLedger(late, telemetry);
     this.#cache.trim();
   }
 
@@ -116,8 +149,9 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
     this.#cache.clear();
   }
 
-  /** The retention of each device that has one, and the devices that are not registered. */
+  /** The devices, the retention of each that has one, and those that are not registered. */
   async #lookUp(events: readonly DecodedTelemetryEvent[]): Promise<{
+    readonly deviceIds: ReadonlySet<string>;
     readonly retentionOf: ReadonlyMap<string, DeviceRetention>;
     readonly unknown: ReadonlySet<string>;
   }> {
@@ -126,12 +160,12 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
       const retention = this.#retention.forDevice(types);
       if (retention) retentionOf.set(deviceId, retention);
     };
-    const seen = new Set<string>();
+    const deviceIds = new Set<string>();
     const unknown = new Set<string>();
     for (const { event } of events) {
       const { deviceId } = event.data;
-      if (seen.has(deviceId)) continue;
-      seen.add(deviceId);
+      if (deviceIds.has(deviceId)) continue;
+      deviceIds.add(deviceId);
       const entry = this.#directory.peek(deviceId);
       if (entry) setRetention(deviceId, entry);
       else unknown.add(deviceId);
@@ -141,7 +175,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
         setRetention(deviceId, entry);
         unknown.delete(deviceId);
       }
-    return { retentionOf, unknown };
+    return { deviceIds, retentionOf, unknown };
   }
 
   #countDeadLetters(events: readonly TelemetryRecord[], by: 1 | -1, tables: TelemetryTables): Promise<void> {
@@ -151,7 +185,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
       const { deviceId, receivedAt } = arrivalOf(event);
       changes.of(deviceId, receivedAt).deadLettered += by;
     }
-    return countLedger(changes, this.#cache, tables);
+    return countLedger(changes, tables);
   }
 
   async #record(readings: readonly DecodedReading[], tables: TelemetryTables): Promise<void> {

@@ -6,11 +6,11 @@ import {
   type ResultSetHeader,
   type RowDataPacket,
 } from 'mysql2';
-import type { Rows, SqlValue } from '../sql/sql.ts';
+import type { Rows, SqlValue, WriteMode } from '../sql/sql.ts';
 import { execute, query } from './statements.ts';
 
 export type BulkWrite = {
-  readonly mode: 'insert' | 'replace';
+  readonly mode: WriteMode;
   readonly table: string;
   readonly columns: readonly string[];
   readonly rows: Rows;
@@ -25,7 +25,17 @@ const preparedRows = 250;
 const identifier = (name: string): string => escapeId(name, true);
 const columnList = ({ columns }: BulkWrite): string => `(${columns.map(identifier).join(',')})`;
 const head = (write: BulkWrite): string =>
-  `${write.mode.toUpperCase()} INTO ${identifier(write.table)} ${columnList(write)} VALUES `;
+  `${write.mode === 'replace' ? 'REPLACE' : 'INSERT'} INTO ${identifier(write.table)} ${columnList(write)} VALUES `;
+
+/** Follows the rows. */
+const tail = ({ mode, columns }: BulkWrite): string =>
+  mode === 'add'
+    ? ` ON DUPLICATE KEY UPDATE ${columns
+        .slice(2)
+        .map(identifier)
+        .map((name) => `${name} = ${name} + VALUES(${name})`)
+        .join(', ')}`
+    : '';
 
 /**
  * Multi-row statements; a key that is taken, or a value that does not fit, is the server's error. Prepared where there
@@ -34,7 +44,7 @@ const head = (write: BulkWrite): string =>
 export async function insertRows(connection: Connection, write: BulkWrite, timeout: number): Promise<void> {
   const { columns, rows } = write;
   const one = `(${columns.map(() => '?').join(',')})`;
-  const prepared = head(write) + Array(preparedRows).fill(one).join(',');
+  const prepared = head(write) + Array(preparedRows).fill(one).join(',') + tail(write);
   let block: (readonly SqlValue[])[] = [];
   for (const row of rows) {
     block.push(row);
@@ -51,7 +61,7 @@ export async function insertRows(connection: Connection, write: BulkWrite, timeo
 async function insertText(connection: Connection, write: BulkWrite, timeout: number): Promise<void> {
   const row = (values: readonly SqlValue[]) => `(${values.map((value) => literal(value)).join(',')})`;
   for (const values of chunks(write.rows, row, ','))
-    await query(connection, { sql: head(write) + values, timeout });
+    await query(connection, { sql: head(write) + values + tail(write), timeout });
 }
 
 /**

@@ -69,7 +69,7 @@ export class MysqlSession implements Sql, SqlReader {
     this.#assertUsable();
     const write = { mode, table, columns, rows };
     try {
-      if (this.#server.localInfile && rows.length >= loadFrom) await this.#load(write);
+      if (mode !== 'add' && this.#server.localInfile && rows.length >= loadFrom) await this.#load(write);
       else await insertRows(this.#connection, write, this.#timeout);
     } catch (error) {
       this.#failure ??= error;

@@ -32,17 +32,20 @@ export interface SqlReader extends SqlQueries {
   stream<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): AsyncIterable<Row[]>;
 }
 
+export type WriteMode = 'insert' | 'replace' | 'add';
+
 /** Statements, most often those of one transaction. They take effect in the order of the calls. */
 export interface Sql extends SqlQueries {
   /** Answers with the number of rows changed. */
   run(text: string, params?: readonly SqlValue[]): Promise<number>;
 
   /**
-   * The engine's fastest way to write many rows. `insert` is for keys known to be new; `replace` overwrites whole rows.
+   * The engine's fastest way to write many rows. `insert` is for keys known to be new; `replace` overwrites whole rows;
+   * `add` is for a key of two columns, which come first: where it is there, the numbers of the others are added to it.
    * Inside a transaction it may resolve before they are written: an error in them is then thrown by the next
    * statement, or else by the transaction, which does not commit.
    */
-  write(mode: 'insert' | 'replace', table: string, columns: readonly string[], rows: Rows): Promise<void>;
+  write(mode: WriteMode, table: string, columns: readonly string[], rows: Rows): Promise<void>;
 }
 
 export interface SqlDatabase extends SqlReader, Sql {

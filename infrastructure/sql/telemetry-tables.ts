@@ -1,6 +1,5 @@
 import type {
   LatestRow,
-  LedgerRow,
   ReadingRow,
   RollupKey,
   RollupRow,
@@ -94,15 +93,6 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
         )
       ).map((row) => rollupRow(level, row)),
 
-    ledger: (keys) =>
-      byKey<LedgerRow>(
-        (where) =>
-          `SELECT device_id AS deviceId, day, stored_count AS "stored", duplicate, corrected,
-           dead_lettered AS deadLettered, late, retracted FROM ${ledger} WHERE ${where}`,
-        'day',
-        keys.map((key) => [key.deviceId, key.day]),
-      ),
-
     async write({
       expired = [],
       inserted = [],
@@ -164,7 +154,7 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
         );
       }
       await sql.write(
-        'replace',
+        'add',
         ledger,
         ledgerColumns,
         counts.map((row) => [

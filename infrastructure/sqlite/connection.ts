@@ -12,6 +12,17 @@ const statementsKept = 200;
 /** More gain nothing. */
 const rowsInStatement = 50;
 
+export type RowsToInsert = {
+  /** An INSERT or REPLACE up to its VALUES. */
+  readonly into: string;
+  /** What follows the values. */
+  readonly then: string;
+  /** Columns of a row. */
+  readonly width: number;
+  /** Of all rows, one row after the other. */
+  readonly values: readonly SqlValue[];
+};
+
 /** One connection to a read models file, with a cache of prepared statements. */
 export class SqliteConnection {
   readonly #db: DatabaseSync;
@@ -58,15 +69,15 @@ export class SqliteConnection {
     }
   }
 
-  /** `into` is an INSERT or REPLACE up to its VALUES; those of rows of `width` columns follow one another. */
-  insertRows(into: string, width: number, values: readonly SqlValue[]): void {
+  /** The values of the rows follow one another. */
+  insertRows({ into, then, width, values }: RowsToInsert): void {
     this.#tell(() => {
       const row = `(${Array(width).fill('?').join()})`;
       let at = 0;
       for (const rows of [rowsInStatement, 1]) {
         const taken = rows * width;
         if (values.length - at < taken) continue;
-        const statement = this.#statement(`${into} VALUES ${Array(rows).fill(row).join()}`);
+        const statement = this.#statement(`${into} VALUES ${Array(rows).fill(row).join()}${then}`);
         for (; values.length - at >= taken; at += taken) statement.run(...values.slice(at, at + taken));
       }
     });

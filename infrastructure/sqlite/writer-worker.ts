@@ -2,19 +2,11 @@ import { workerData } from 'node:worker_threads';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { SqlValue } from '../sql/sql.ts';
 import { serializeError, WorkerEndpoint } from '../worker-channel.ts';
-import { SqliteConnection } from './connection.ts';
+import { type RowsToInsert, SqliteConnection } from './connection.ts';
 import { openSqliteFile, readModelsFile } from './database-file.ts';
 
 /** Sent without waiting for a reply: the next request that has one fails with the error of these. */
-type Unanswered =
-  | { readonly do: 'begin' }
-  /** The values of all rows, one row after the other. */
-  | {
-      readonly do: 'write';
-      readonly into: string;
-      readonly width: number;
-      readonly values: readonly SqlValue[];
-    };
+type Unanswered = { readonly do: 'begin' } | ({ readonly do: 'write' } & RowsToInsert);
 
 type Answered =
   | { readonly do: 'all' | 'rows' | 'run'; readonly text: string; readonly params: readonly SqlValue[] }
@@ -62,7 +54,7 @@ thread.end();
 
 function perform(request: Unanswered): void {
   if (request.do === 'begin') begin();
-  else connection.insertRows(request.into, request.width, request.values);
+  else connection.insertRows(request);
 }
 
 function begin(): void {

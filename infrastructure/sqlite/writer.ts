@@ -1,5 +1,5 @@
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
-import type { Rows, Sql, SqlValue } from '../sql/sql.ts';
+import type { Rows, Sql, SqlValue, WriteMode } from '../sql/sql.ts';
 import { WorkerChannel } from '../worker-channel.ts';
 import { revocable } from './connection.ts';
 import type { WriterRequest } from './writer-worker.ts';
@@ -66,20 +66,27 @@ export class SqliteWriter {
     return result;
   }
 
-  #write(mode: 'insert' | 'replace', table: string, columns: readonly string[], rows: Rows): void {
-    const into = `${mode === 'insert' ? 'INSERT' : 'REPLACE'} INTO ${table} (${columns.join(', ')})`;
+  #write(mode: WriteMode, table: string, columns: readonly string[], rows: Rows): void {
+    const into = `${mode === 'replace' ? 'REPLACE' : 'INSERT'} INTO ${table} (${columns.join(', ')})`;
+    const then = mode === 'add' ? addingTo(columns) : '';
     const width = columns.length;
     let values: SqlValue[] = [];
     for (const row of rows) {
       for (const value of row) values.push(value);
       if (values.length < rowsInMessage * width) continue;
-      this.#thread.send({ do: 'write', into, width, values });
+      this.#thread.send({ do: 'write', into, then, width, values });
       values = [];
     }
-    if (values.length > 0) this.#thread.send({ do: 'write', into, width, values });
+    if (values.length > 0) this.#thread.send({ do: 'write', into, then, width, values });
   }
 
   async #query<T>(kind: 'all' | 'rows' | 'run', text: string, params: readonly SqlValue[]): Promise<T> {
     return (await this.#thread.request({ do: kind, text, params })) as T;
   }
 }
+
+const addingTo = (columns: readonly string[]): string =>
+  ` ON CONFLICT DO UPDATE SET ${columns
+    .slice(2)
+    .map((name) => `${name} = ${name} + excluded.${name}`)
+    .join(', ')}`;

@@ -64,12 +64,13 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
         deviceMetadata,
       );
     case 'telemetry': {
+      const source = await container.getAsync(s.telemetrySource);
       const projection = telemetryProjection(
         registry,
         await container.getAsync(s.directory),
         await container.getAsync(s.retention),
+        () => source.partitioner(),
       );
-      const source = await container.getAsync(s.telemetrySource);
       const feed = container.isBound(s.deadLetterFeed)
         ? await container.getAsync(s.deadLetterFeed)
         : undefined;

@@ -8,7 +8,14 @@ import type { OperatorServices } from './projection-routes.ts';
 import { type Route, route } from './route.ts';
 import { integer, single, text } from './validation.ts';
 
-export const causes = ['malformed', 'unknown-type', 'unknown-device', 'failed', 'behind'] as const;
+export const causes = [
+  'malformed',
+  'unknown-type',
+  'unknown-device',
+  'wrong-partition',
+  'failed',
+  'behind',
+] as const;
 
 const summary = z
   .strictObject({

@@ -25,6 +25,7 @@ const everyDevice = {
     new Map([...ids].map((id) => [id, { status: 'active' as const, types: [] }])),
 };
 const day = 86_400_000;
+const onePartition = async () => () => 0;
 const keptForEver = { refresh: async () => {}, forDevice: () => undefined };
 
 // Few moments and few values, so that duplicates, corrections and late readings are the rule.
@@ -105,7 +106,7 @@ describe('Telemetry projection', function () {
     const generation = { projection: 'telemetry', generation: 1 };
     const start = () =>
       new Projector({
-        projection: telemetryProjection(eventRegistry, everyDevice, keptForEver),
+        projection: telemetryProjection(eventRegistry, everyDevice, keptForEver, onePartition),
         generation,
         readModels,
         clock,

@@ -40,10 +40,11 @@ async function validate(
       refresh: async () => {},
       forDevice: (types) => (types.some(({ type }) => type === 'sensor') ? retention : undefined),
     },
+    async () => (deviceId) => (deviceId === 'elsewhere' ? 7 : 3),
   );
   const decoded = deviceIds.map((deviceId, i) => projection.decode(recorded(deviceId, i)));
   const before = structuredClone(decoded);
-  const validated = await projection.forPartition().validate?.(decoded);
+  const validated = await projection.forPartition().validate?.(decoded, 3);
   assert.ok(validated);
   assert.deepEqual(decoded, before, 'validation changed its input');
   return { ...validated, decoded, lookUps };
@@ -77,5 +78,16 @@ describe('Validation of telemetry events', () => {
       error: 'Device y is not registered',
     });
     assert.deepEqual(lookUps, [['x', 'y']]);
+  });
+
+  it('rejects the events of devices that have another partition, and says which', async () => {
+    const { accepted, rejected, decoded } = await validate(['m', 'elsewhere'], {
+      m: meter,
+      elsewhere: meter,
+    });
+    assert.deepEqual(accepted, [decoded[0]]);
+    const { cause, error } = rejected.get(decoded[1] as never) ?? {};
+    assert.equal(cause, 'wrong-partition');
+    assert.match(error ?? '', /elsewhere is in partition 3.*belong in 7/);
   });
 });

@@ -97,7 +97,7 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
       ) => Partial<ReturnType<typeof telemetryProjection>>,
       registryOf: EventRegistry = eventRegistry,
     ): ProjectionPipeline {
-      const projection = telemetryProjection(registryOf, directory, retention);
+      const projection = telemetryProjection(registryOf, directory, retention, () => source.partitioner());
       const observer = { consumed() {}, failed() {} };
       return projectionPipeline({ ...projection, ...change(projection) }, source, 'test', {
         clock,

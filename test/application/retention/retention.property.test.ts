@@ -180,7 +180,7 @@ describe('Telemetry under retention', function () {
         new Map([...ids].map((id) => [id, { status: 'active' as const, types: typesOf.get(id) ?? [] }])),
     };
     const ports = { records, tables: sqlRetentionTables(db), directory, retention };
-    const projection = telemetryProjection(eventRegistry, directory, retention);
+    const projection = telemetryProjection(eventRegistry, directory, retention, async () => () => 0);
     const observer = { consumed() {}, failed() {} };
     const consumer = new Projector({
       projection,

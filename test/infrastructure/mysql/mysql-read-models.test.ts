@@ -12,6 +12,7 @@ onMariadbAndMysql('Read models over MysqlSql', (url) =>
     await migrateReadModels(db, 0);
     return {
       readModels: sqlReadModels(db, { now: () => 0 }),
+      sql: db,
       async close() {
         await close();
         await database.drop();

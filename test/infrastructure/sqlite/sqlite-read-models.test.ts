@@ -24,7 +24,7 @@ async function openDatabase() {
 
 readModelsContract('SQLite', async () => {
   const { db, close } = await openDatabase();
-  return { readModels: sqlReadModels(db, clock), close };
+  return { readModels: sqlReadModels(db, clock), sql: db, close };
 });
 
 readModelsContract('SQLite inside a transaction', async () => {
@@ -35,8 +35,10 @@ readModelsContract('SQLite inside a transaction', async () => {
     begun.resolve(tx);
     await ended.promise;
   });
+  const tx = await begun.promise;
   return {
-    readModels: sqlReadModelsWithin(await begun.promise, clock),
+    readModels: sqlReadModelsWithin(tx, clock),
+    sql: tx,
     async close() {
       ended.resolve();
       await transaction;
