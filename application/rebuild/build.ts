@@ -44,7 +44,8 @@ export type Build = {
 const reportEveryMilliseconds = 1_000;
 /** A round of catching up that took no longer leaves no more than that behind. */
 const nearMilliseconds = 500;
-const mostRounds = 100;
+/** After so many rounds none of which was shorter than those before, more would come no nearer. */
+const lastRounds = 3;
 
 /** Runs `work` on a build, with heartbeats to the lease meanwhile, and stops it. Throws what the projection throws. */
 export function runBuild<T>(
@@ -106,21 +107,29 @@ class RunningBuild implements Build {
   }
 
   async catchUp(): Promise<void> {
-    const { pipeline, live, next, mayPassLive } = this.#order;
-    const { readModels } = this.#ports;
-    for (let round = 0; round < mostRounds; round += 1) {
+    const { pipeline, live, mayPassLive } = this.#order;
+    let shortest = Number.POSITIVE_INFINITY;
+    for (let round = 0, noShorter = 0; noShorter < lastRounds; round += 1) {
       const started = performance.now();
-      const target = mayPassLive ? await endsOf(pipeline) : await positionsOf(live, pipeline, readModels);
-      this.#progress.remaining(
-        await this.#distance(nowhere, target),
-        await this.#distance(await positionsOf(next, pipeline, readModels), target),
-      );
-      if (round === 0) await this.#report();
+      const target = mayPassLive
+        ? await endsOf(pipeline)
+        : await positionsOf(live, pipeline, this.#ports.readModels);
+      // Counting may read the log: it is done for the first round, which is the long one.
+      if (round === 0) await this.#countRemaining(target);
       this.#session.consumer.allowUpTo(target);
       await this.#orAbort(this.#session.consumer.whenReached(target));
       if (this.#phase === 'fill') await this.enter('catch-up');
-      if (round > 0 && performance.now() - started < nearMilliseconds) return;
+      const took = performance.now() - started;
+      if (round > 0 && took < nearMilliseconds) return;
+      noShorter = took < shortest * 0.9 ? 0 : noShorter + 1;
+      shortest = Math.min(shortest, took);
     }
+  }
+
+  async #countRemaining(target: Positions): Promise<void> {
+    const reached = await positionsOf(this.#order.next, this.#order.pipeline, this.#ports.readModels);
+    this.#progress.remaining(await this.#distance(nowhere, target), await this.#distance(reached, target));
+    await this.#report();
   }
 
   async align(then: (held: HeldGeneration) => Promise<void>): Promise<boolean> {

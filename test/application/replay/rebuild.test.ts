@@ -163,6 +163,25 @@ onEachEngine('A rebuild', (open) => {
     assert.equal(outcome?.result, 'switched');
   });
 
+  it('ends on a database too slow for a short round, while readings keep coming', async () => {
+    await history();
+    const { ports, pipelines } = fixture;
+    let rounds = 0;
+    const slow = {
+      ...ports.readModels,
+      checkpoint: async (...[generation, partition]: Parameters<typeof ports.readModels.checkpoint>) => {
+        if (generation.generation === 1) {
+          rounds += 1;
+          await fixture.measure('a', [[10_000 + rounds, { n: rounds }]]);
+          await new Promise((resolve) => setTimeout(resolve, 510));
+        }
+        return ports.readModels.checkpoint(generation, partition);
+      },
+    };
+    assert.ok((await rebuild(pipelines.telemetry, { ...ports, readModels: slow }, options())).switched);
+    assert.ok(rounds < 15, `${rounds} rounds`);
+  });
+
   it('stopped on its way goes on where it was', async () => {
     await fixture.register('a');
     for (let n = 0; n < 2000; n += 500)
