@@ -142,7 +142,7 @@ const logEvery = 60_000;
 type ExportLog = {
   /** The exporter, with an eye on what it loses. */
   over(exporter: SpanExporter): SpanExporter;
-  /** Logs the spans lost since the last line. */
+  /** Logs the spans lost since the last line, with those whose export has not ended. */
   tellRest(): void;
 };
 
@@ -154,6 +154,7 @@ function exportLog(log: Pick<Log, 'warn'>): ExportLog {
   const failed = seldom((lost, err) => log.warn({ lost, err }, 'Spans could not be exported'));
   const warned = seldom((times, detail) => log.warn({ times, detail }, 'The exporter of spans warns'));
   const nothing = () => {};
+  let underWay = 0;
   diag.setLogger(
     {
       warn: (...told) => warned.add(1, told.map(String).join(' ')),
@@ -169,7 +170,9 @@ function exportLog(log: Pick<Log, 'warn'>): ExportLog {
   return {
     over: (exporter) => ({
       export(spans, done) {
+        underWay += spans.length;
         exporter.export(spans, (result) => {
+          underWay -= spans.length;
           if (result.code !== ExportResultCode.SUCCESS) failed.add(spans.length, result.error);
           done(result);
         });
@@ -177,6 +180,8 @@ function exportLog(log: Pick<Log, 'warn'>): ExportLog {
       shutdown: () => exporter.shutdown(),
     }),
     tellRest() {
+      if (underWay > 0)
+        failed.add(underWay, new Error('The exporter was closed before the collector answered'));
       failed.tell();
       warned.tell();
     },
