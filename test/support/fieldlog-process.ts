@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { patience } from './eventually.ts';
 import { ownEnvironment } from './own-environment.ts';
 
 export const bin = path.resolve(import.meta.dirname, '../../interfaces/cli/fieldlog.mjs');
@@ -42,7 +43,7 @@ export function fieldlog(
     child,
     errors: () => err,
     async says(form, within = 30_000) {
-      const deadline = Date.now() + within;
+      const deadline = Date.now() + patience(within);
       for (;;) {
         const match = out.match(form);
         if (match) return match;
