@@ -65,6 +65,14 @@ export function schemaUpgradeContract(
       await holdsTheLedgers();
     });
 
+    it('from views without a type', async () => {
+      await db.run('DROP VIEW telemetry');
+      await db.run('CREATE VIEW telemetry AS SELECT device_id, metrics AS value FROM telemetry_g1');
+      await db.run('UPDATE schema_migrations SET version = 5');
+      await migrateReadModels(db, 2);
+      assert.deepEqual(await db.rows('SELECT value, value_number, value_text, value_bool FROM telemetry'), []);
+    });
+
     it('from where an upgrade was cut short', async () => {
       await backToSchema3(db);
       // MySQL commits with every change of a schema.
