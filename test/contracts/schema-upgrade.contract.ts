@@ -70,7 +70,10 @@ export function schemaUpgradeContract(
       await db.run('CREATE VIEW telemetry AS SELECT device_id, metrics AS value FROM telemetry_g1');
       await db.run('UPDATE schema_migrations SET version = 5');
       await migrateReadModels(db, 2);
-      assert.deepEqual(await db.rows('SELECT value, value_number, value_text, value_bool FROM telemetry'), []);
+      assert.deepEqual(
+        await db.rows('SELECT value, value_number, value_text, value_bool FROM telemetry'),
+        [],
+      );
     });
 
     it('from where an upgrade was cut short', async () => {
