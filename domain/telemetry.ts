@@ -19,7 +19,8 @@ export const readingLimits = {
 } as const;
 
 export const deviceIdForm = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
-export const metricNameForm = /^[A-Za-z_][A-Za-z0-9_.:/-]*$/;
+/** Begins as names of OBIS (`1-0:1.8.0`) and paths do, but not as a formula of a spreadsheet does. */
+export const metricNameForm = /^[A-Za-z0-9_./][A-Za-z0-9_.:/-]*$/;
 
 /** Letters, digits and `. _ : -`, starting with a letter or digit, at most 128. */
 export const isDeviceId = (value: unknown): value is string =>

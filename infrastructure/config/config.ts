@@ -153,6 +153,9 @@ export const configSchema = z.object({
     .default(3_000_000)
     .describe('readings that telemetry may be behind in `serve` before ingest is slowed down; never when 0'),
   MAX_BODY_BYTES: wholeNumber(1024, 1_000_000_000).default(10_485_760).describe('greatest request body'),
+  ALLOW_OLD: onOff().describe(
+    'whether the API takes timestamps such as 1767225600, of 1970 as milliseconds; refused as epoch seconds when false',
+  ),
   DIRECTORY_SIZE: wholeNumber(100, 10_000_000).default(100_000).describe('devices an API node remembers'),
   SHUTDOWN_MS: wholeNumber(0, 600_000)
     .default(10_000)

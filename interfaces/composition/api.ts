@@ -65,7 +65,12 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
       asRecorded: recorded.asRecorded,
       needed: neededToAccept,
     },
-    { version: packageJson.version, maxBodyBytes: config.MAX_BODY_BYTES, certificate },
+    {
+      version: packageJson.version,
+      maxBodyBytes: config.MAX_BODY_BYTES,
+      allowOld: config.ALLOW_OLD,
+      certificate,
+    },
   );
   const unfollow = files?.follow((renewed) => server.renew(renewed));
   const url = await listen(server, config.PORT, config.HOST);

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
+import { parseExactJson } from '../exact-json.ts';
 import { HttpProblem } from './problems.ts';
 import { RequestAborted } from './request-context.ts';
 
@@ -77,14 +78,19 @@ function decoded(bytes: Buffer): string {
 
 function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseExactJson(text);
   } catch (error) {
-    const detail = (error as SyntaxError).message;
+    const detail = syntaxDetail(error as SyntaxError);
     throw new HttpProblem('malformed-json', detail, {
       members: { errors: [{ in: 'body', path: '', detail }] },
     });
   }
 }
+
+const syntaxDetail = ({ message }: SyntaxError): string =>
+  /^Unexpected token '?[NI]/.test(message)
+    ? `${message}; JSON has no NaN or Infinity: send null, or leave the metric out`
+    : message;
 
 /** Blank lines are no items and count for no index. Stops soon after `most` items. */
 function parseLines(text: string, most: number): readonly unknown[] {
@@ -101,9 +107,9 @@ function parseLines(text: string, most: number): readonly unknown[] {
 
 function parseLine(line: string): unknown {
   try {
-    return JSON.parse(line);
+    return parseExactJson(line);
   } catch (error) {
-    return new MalformedLine((error as SyntaxError).message);
+    return new MalformedLine(syntaxDetail(error as SyntaxError));
   }
 }
 

@@ -60,6 +60,8 @@ export type HttpOptions = {
   readonly certificate?: Certificate | undefined;
   /** Readings in one request; 5000 when absent. */
   readonly maxReadings?: number;
+  /** Takes timestamps of readings that look like epoch seconds for milliseconds; refuses them when absent. */
+  readonly allowOld?: boolean;
   /** Devices in one bulk registration; 1000 when absent. */
   readonly maxBulk?: number;
 };
@@ -88,6 +90,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
       readingMetrics(metrics),
       { bytes: maxBodyBytes, items: maxReadings },
       services.rates,
+      options.allowOld ?? false,
     ),
   ];
   const api = [

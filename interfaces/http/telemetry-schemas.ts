@@ -110,7 +110,7 @@ const aggregateOf: Record<Aggregate, (stats: RollupStats) => MetricValue | null>
 const sumOf = ({ sum }: RollupStats): number => sum[0] ?? 0;
 
 export const metricError =
-  'must be a metric name: letters, digits and _ . : / - , starting with a letter or _ , at most 128';
+  'must be a metric name: letters, digits and _ . : / - , not starting with : or - , at most 128';
 export const metricName = z
   .string({ error: metricError })
   .refine(isMetricName, { error: metricError })

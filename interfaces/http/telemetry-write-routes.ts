@@ -7,18 +7,19 @@ import type {
   RetractTelemetry,
   SubmittedReading,
 } from '../../application/telemetry/ingest.ts';
-import { isTimestamp } from '../../domain/telemetry.ts';
+import { isTimestamp, readingLimits } from '../../domain/telemetry.ts';
 import { MalformedLine, readItems } from './body.ts';
 import { deviceParams } from './device-schemas.ts';
 import type { ReadingMetrics } from './http-metrics.ts';
-import { isoTimeForm, parseIsoTime } from './iso-time.ts';
+import { parseIsoTime } from './iso-time.ts';
 import { HttpProblem, invalidRequest, type ProblemKind, problemType } from './problems.ts';
 import type { RateLimits } from './rate-limits.ts';
-import { isVerbatim, readingSchema, submittedReading } from './reading-schema.ts';
+import { isVerbatim, oldReadingSchema, readingSchema, submittedReading } from './reading-schema.ts';
 import type { Identity } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { metricName } from './telemetry-schemas.ts';
 import { explain, text } from './validation.ts';
+import { timestampFault } from './value-faults.ts';
 
 /** One rejected reading. */
 type RejectedReading = {
@@ -59,7 +60,9 @@ export function telemetryIngestRoute(
   metrics: ReadingMetrics,
   limits: { readonly bytes: number; readonly items: number },
   rates: RateLimits | undefined,
+  allowOld: boolean,
 ): Route {
+  const schema = allowOld ? oldReadingSchema : readingSchema;
   return route({
     method: 'post',
     path: '/api/v1/telemetry',
@@ -71,7 +74,7 @@ export function telemetryIngestRoute(
       'Answered once all accepted readings are durable. Each reading stands or falls by itself; when none is accepted the answer is the problem all of them have, 400 when any is invalid, or 409 when devices refuse for several reasons.',
     body: {
       as: 'items',
-      item: readingSchema,
+      item: schema,
       alone: true,
       description: `One reading, or up to ${limits.items}. May be compressed: \`Content-Encoding: gzip\`.`,
       types: ['application/json', 'application/x-ndjson'],
@@ -97,9 +100,9 @@ export function telemetryIngestRoute(
       const rejected: RejectedReading[] = [];
       let verbatim = true;
       for (let index = 0; index < items.length; index += 1) {
-        const reading = submittedReading(items[index], index);
+        const reading = submittedReading(items[index], index, allowOld);
         if (reading) readings.push(reading);
-        else rejected.push(explained(items[index], index, alone));
+        else rejected.push(explained(schema, items[index], index, alone));
         verbatim &&= reading !== undefined && isVerbatim(items[index], reading);
       }
       refuseOthers(readings, context.identity);
@@ -142,11 +145,11 @@ function responseText({ accepted, positions }: IngestResult, rejected: readonly 
   return `{"accepted":${accepted},"rejected":${rejected.length},"errors":${errors},"positions":[${tokens}]}`;
 }
 
-function explained(value: unknown, index: number, alone: boolean): RejectedReading {
+function explained(schema: z.ZodType, value: unknown, index: number, alone: boolean): RejectedReading {
   const at = alone ? [] : [index];
   if (value instanceof MalformedLine)
     return { index, kind: 'malformed-json', path: `/${index}`, detail: value.detail };
-  const [first, ...others] = explain(readingSchema, value, at);
+  const [first, ...others] = explain(schema, value, at);
   if (!first) throw new Error('A reading was refused that its schema allows');
   const otherFaults = others.slice(0, 9).map(({ path, detail }) => ({ path, detail }));
   const { path, detail } = first;
@@ -195,15 +198,22 @@ function count(metrics: ReadingMetrics, accepted: number, rejected: readonly Rej
   for (const { kind } of rejected) metrics.rejected(kind, 1);
 }
 
-const timeError = `must be epoch milliseconds as a number, or ISO 8601: ${isoTimeForm}`;
-
-/** As in a reading: a number of milliseconds or a text. */
-const time = z.union([z.number(), z.string()], { error: timeError }).transform((given, context) => {
-  const at = typeof given === 'number' ? given : parseIsoTime(given);
-  if (isTimestamp(at)) return at;
-  context.addIssue({ code: 'custom', message: timeError, input: given });
-  return z.NEVER;
-});
+/** As in a reading: a number of milliseconds or a text. A range may well begin in 1970. */
+const time = z
+  .unknown()
+  .transform((given, context) => {
+    const at = typeof given === 'string' ? parseIsoTime(given) : given;
+    if (isTimestamp(at)) return at;
+    const message = timestampFault(given, true);
+    context.addIssue({ code: 'custom', message: message ?? 'must be a time', input: given });
+    return z.NEVER;
+  })
+  .meta({
+    anyOf: [
+      { type: 'string', format: 'date-time' },
+      { type: 'integer', minimum: readingLimits.earliest, maximum: readingLimits.latest },
+    ],
+  });
 
 const retraction = z
   .strictObject({

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { deviceIdForm, isDeviceId, isTimestamp } from '../../domain/telemetry.ts';
 import { isoTimeForm, parseIsoTime } from './iso-time.ts';
 import { invalidRequest, maxReportedIssues, type ValidationIssue } from './problems.ts';
+import { isoTimeFault } from './value-faults.ts';
 
 /** What `schema` makes of `value`; adds what is wrong with it to `faults` when it is not valid. */
 export function parse<Schema extends z.ZodType>(
@@ -127,7 +128,7 @@ const timeError = `must be epoch milliseconds, or ISO 8601: ${isoTimeForm}`;
 export const time = single(timeError).transform((given, context) => {
   const epoch = /^-?\d{1,15}$/.test(given) ? Number(given) : isoTime(given);
   if (epoch === undefined || !isTimestamp(epoch)) {
-    context.addIssue({ code: 'custom', message: timeError, input: given });
+    context.addIssue({ code: 'custom', message: isoTimeFault(given, timeError), input: given });
     return z.NEVER;
   }
   return epoch;

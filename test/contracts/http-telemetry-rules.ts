@@ -66,7 +66,7 @@ export function httpTelemetryRules({ call, fresh }: HttpSubject): void {
       await call('POST', `/api/v1/devices/${suspended}/suspend`, { json: { reason: 'test' } });
       const sent = await send([
         { deviceId, timestamp: 0, metrics: { a: 1 } },
-        { deviceId, timestamp: 'yesterday', metrics: { a: null }, colour: 'red' },
+        { deviceId, timestamp: 'yesterday', metrics: { a: [] }, colour: 'red' },
         { deviceId: fresh('never'), metrics: { a: 1 } },
         { deviceId: suspended, metrics: { a: 1 } },
         17,

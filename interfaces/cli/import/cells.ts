@@ -1,4 +1,5 @@
 import { isMetricValue, type MetricValue, readingLimits } from '../../../domain/telemetry.ts';
+import { isExact } from '../../exact-json.ts';
 import { printable } from '../terminal.ts';
 
 declare global {
@@ -67,7 +68,6 @@ const decimalForms = {
   ',': /^[+-]?(\d+,?\d*|,\d+)(e[+-]?\d+)?$/i,
 } as const;
 const logicalForm = /^(true|false)$/i;
-const wholeForm = /^([+-]?)0*(\d{16,})(\.0*)?$/;
 /** As much a number in groups of three as one with a decimal comma. */
 const groupedForm = /^[+-]?[1-9]\d{0,2},\d{3}$/;
 
@@ -160,14 +160,6 @@ const inexact = (value: unknown): InvalidCell =>
     typeof value === 'bigint' ? JSON.rawJSON(String(value)) : value,
     `must be an integer that a double holds exactly, as all up to ${Number.MAX_SAFE_INTEGER} are; --text keeps it as text`,
   );
-
-/** Whether the number stands for the same integer as its text does; fractions are rounded as everywhere. */
-export function isExact(text: string, number: number): boolean {
-  const whole = wholeForm.exec(text);
-  if (!whole) return true;
-  const digits = `${whole[1] === '-' ? '-' : ''}${whole[2]}`;
-  return String(number) === digits || BigInt(digits) === BigInt(number);
-}
 
 export const isDecimal = (text: string): boolean => decimalForms['.'].test(text);
 

@@ -230,7 +230,7 @@ export function metricColumn(text: string): MetricColumn {
   const metric = at === -1 ? metricNamed(text) : text.slice(at + 1);
   if (column !== '' && isMetricName(metric)) return { column, metric };
   throw new UsageError(
-    `"${text}" must be a column, or column=metric with a metric of letters, digits and _ . : / - that starts with a letter or _`,
+    `"${text}" must be a column, or column=metric with a metric of letters, digits and _ . : / - that does not start with : or -`,
   );
 }
 

@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { type CastingContext, type CsvError, type Info, parse } from 'csv-parse';
 import type { MetricValue } from '../../../domain/telemetry.ts';
+import { isExact } from '../../exact-json.ts';
 import { UsageError } from '../exit-codes.ts';
 import {
   type BrokenRow,
   greatestRecord,
   type InputRows,
   isDecimal,
-  isExact,
   type Row,
   type RowChunks,
 } from './cells.ts';

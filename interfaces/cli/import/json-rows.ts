@@ -1,4 +1,5 @@
-import { type BrokenRow, greatestRecord, isBroken, isExact, type Row, type RowChunks } from './cells.ts';
+import { parseExactJson } from '../../exact-json.ts';
+import { type BrokenRow, greatestRecord, isBroken, type Row, type RowChunks } from './cells.ts';
 
 /**
  * One JSON object a line, or several that follow each other in it. Blank lines are no records. Records are cut out by
@@ -215,27 +216,14 @@ function nameOf(text: string): string | undefined {
 const joined = (record: string, part: string): string =>
   record.length > greatestRecord ? record : record + part;
 
-const manyDigits = /\d{16}/;
-
 function rowOf(record: string, line: number): Row | BrokenRow {
   if (record.length > greatestRecord) return { line, fault: `has more than ${greatestRecord} characters` };
   try {
-    const value: unknown = manyDigits.test(record) ? JSON.parse(record, keepIntegers) : JSON.parse(record);
+    const value: unknown = parseExactJson(record);
     if (typeof value === 'object' && value !== null && !Array.isArray(value))
       return { line, values: value as Record<string, unknown> };
     return { line, fault: 'must be a JSON object' };
   } catch (error) {
     return { line, fault: `is not JSON: ${(error as Error).message}` };
   }
-}
-
-/** Integers that a double cannot hold stay what they are. */
-function keepIntegers(
-  _key: string,
-  value: unknown,
-  ...[context]: readonly { readonly source?: string }[]
-): unknown {
-  const source = context?.source;
-  if (typeof value !== 'number' || source === undefined || isExact(source, value)) return value;
-  return BigInt(source.replace(/\.0*$/, ''));
 }

@@ -5,7 +5,7 @@ import {
   type Reading,
   readingLimits,
 } from '../../../domain/telemetry.ts';
-import { readingSchema } from '../../http/reading-schema.ts';
+import { oldReadingSchema } from '../../http/reading-schema.ts';
 import { explain } from '../../http/validation.ts';
 import { InvalidCell, NullCells, numberCell, type Row, shown, storableText, textCell } from './cells.ts';
 import { type DeviceReader, deviceReader } from './devices.ts';
@@ -158,7 +158,7 @@ function ofReading(
     const reading = { deviceId, timestamp, metrics };
     if (isReading(reading) && Object.keys(values).every((name) => name in reading))
       return { reading, deviceName };
-    const [fault] = explain(readingSchema, { ...values, ...reading }, []);
+    const [fault] = explain(oldReadingSchema, { ...values, ...reading }, []);
     return { refusal: { column: fault?.path.slice(1) ?? '', reason: fault?.detail ?? 'is no reading' } };
   } catch (error) {
     return refused(at.column, error);

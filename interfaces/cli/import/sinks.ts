@@ -2,6 +2,7 @@ import type { RefusalReason } from '../../../application/telemetry/ingest.ts';
 import { Rejection } from '../../../domain/decider.ts';
 import type { Reading } from '../../../domain/telemetry.ts';
 import type { Session } from '../../composition/application.ts';
+import { isOfSeconds } from '../../http/value-faults.ts';
 import { type ApiClient, ApiRefusal, sentPositions } from '../api-client.ts';
 import { Refused, ServerUnavailable } from '../exit-codes.ts';
 
@@ -59,7 +60,11 @@ export function serverSink(client: ApiClient, patient: ApiClient): ReadingSink {
 
   async function send(readings: readonly Reading[]): Promise<readonly RefusedReading[]> {
     try {
-      const { errors, positions } = await client.send<IngestAnswer>('POST', '/api/v1/telemetry', readings);
+      const { errors, positions } = await client.send<IngestAnswer>(
+        'POST',
+        '/api/v1/telemetry',
+        readings.map(unmistakable),
+      );
       sent.add(positions);
       return errors.map(refusedReading);
     } catch (error) {
@@ -78,6 +83,12 @@ export function serverSink(client: ApiClient, patient: ApiClient): ReadingSink {
     return [...first, ...second.map(({ index, reason }) => ({ index: index + half, reason }))];
   }
 }
+
+/** A time of 1970 as a number would be refused as epoch seconds; here it is what the file means. */
+const unmistakable = ({ timestamp, ...reading }: Reading) => ({
+  timestamp: isOfSeconds(timestamp) ? new Date(timestamp).toISOString() : timestamp,
+  ...reading,
+});
 
 const difference = (before: number | undefined, after: number | undefined): number | undefined =>
   before === undefined || after === undefined ? undefined : after - before;

@@ -1,30 +1,45 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { isReading } from '../../../domain/telemetry.ts';
-import { readingSchema, submittedReading } from '../../../interfaces/http/reading-schema.ts';
+import {
+  oldReadingSchema,
+  readingSchema,
+  submittedReading,
+} from '../../../interfaces/http/reading-schema.ts';
 
 /** Mostly right, so that a reading of several such parts is right often enough. */
 const mostly = <T, U>(right: fc.Arbitrary<T>, wrong: fc.Arbitrary<U>) =>
   fc.oneof({ arbitrary: right, weight: 8 }, { arbitrary: wrong, weight: 1 });
 
 const name = mostly(
-  fc.constantFrom('temp', 'a.b/c:d-e_f', '_x', 'constructor', 'toString', 'x'.repeat(128)),
-  fc.oneof(fc.constantFrom('__proto__', '', '9x', 'é', 'x'.repeat(129)), fc.string({ maxLength: 4 })),
+  fc.constantFrom(
+    'temp',
+    'a.b/c:d-e_f',
+    '_x',
+    '1-0:1.8.0',
+    '/a',
+    '42',
+    'constructor',
+    'toString',
+    'x'.repeat(128),
+  ),
+  fc.oneof(fc.constantFrom('__proto__', '', '-x', ':x', 'é', 'x'.repeat(129)), fc.string({ maxLength: 4 })),
 );
 const value = mostly(
   fc.oneof(
     fc.double({ min: -1e300, max: 1e300 }),
     fc.boolean(),
-    fc.constantFrom('x'.repeat(512), '', -0),
+    fc.constantFrom('x'.repeat(512), '', -0, null),
     fc.string({ maxLength: 5 }),
   ),
-  fc.constantFrom('x'.repeat(513), 1.1e300, '\ud800', null, Number.POSITIVE_INFINITY, undefined, [], {}, [1]),
+  fc.constantFrom('x'.repeat(513), 1.1e300, '\ud800', 2n, Number.POSITIVE_INFINITY, undefined, [], {}, [1]),
 );
 const timestamp = mostly(
   fc.constantFrom('2026-01-01T00:00+01:00', '2024-02-29T23:59:59.999999999Z', 0, -1, -62_135_596_800_000),
   fc.oneof(
     fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
     fc.integer({ min: -70_000_000_000_000, max: 260_000_000_000_000 }),
+    fc.integer({ min: 99_999_999, max: 63_072_000_001 }),
     fc.constantFrom('2026-02-30T00:00Z', '2026-01-01', 1.5, null, true, '0', Number.NaN, {}),
   ),
 );
@@ -63,6 +78,8 @@ describe('The check of a reading', () => {
       const allowed = readingSchema.safeParse(value).success;
       seen[allowed ? 'allowed' : 'refused'] += 1;
       assert.equal(submittedReading(value, 0) !== undefined, allowed);
+      const allowedOld = oldReadingSchema.safeParse(value).success;
+      assert.equal(submittedReading(value, 0, true) !== undefined, allowedOld);
     };
     fc.assert(fc.property(reading, agrees), { numRuns: 3000 });
     fc.assert(fc.property(fc.anything({ withNullPrototype: true }), agrees));
@@ -77,6 +94,13 @@ describe('The check of a reading', () => {
       }),
       { numRuns: 2000 },
     );
+  });
+
+  it('leaves out metrics that are null', () => {
+    const metrics = (given: object) => submittedReading({ deviceId: 'd', metrics: given }, 0)?.metrics;
+    assert.deepEqual(metrics({ a: null, b: 1 }), { b: 1 });
+    assert.equal(metrics({ a: null }), undefined);
+    assert.equal(metrics({ '-a': null, b: 1 }), undefined);
   });
 
   it('reads either form of a timestamp, and none as none', () => {

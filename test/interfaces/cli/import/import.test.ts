@@ -218,7 +218,7 @@ describe('fieldlog import', () => {
         { deviceId: 'a', timestamp: '2026-01-01T00:00:00Z', metrics: { temp: 1, on: true, state: 'ok' } },
         { deviceId: 'b', timestamp: day('02'), metrics: { temp: 2 } },
         { deviceId: 'a', metrics: { temp: 2 } },
-        { deviceId: 'a', timestamp: day('03'), metrics: { '1st': 2 } },
+        { deviceId: 'a', timestamp: day('03'), metrics: { '-1st': 2 } },
         { deviceId: 'a', timestamp: day('03'), metrics: {} },
         { deviceId: 'a', timestamp: day('03'), metrics: { temp: 2 }, unit: 'C' },
         { deviceId: 'a', timestamp: day('03') },
@@ -231,7 +231,7 @@ describe('fieldlog import', () => {
         assert.deepEqual(result.readings, [{ ...lines[0], timestamp: day('01') }, lines[1]]);
         assert.deepEqual(
           told(result).map(([, column]) => column),
-          ['timestamp', 'metrics/1st', 'metrics', 'unit', 'metrics'],
+          ['timestamp', 'metrics/-1st', 'metrics', 'unit', 'metrics'],
         );
       }
     });
