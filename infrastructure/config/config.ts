@@ -28,6 +28,17 @@ const pairs = () =>
     .regex(/^[^,=]+=[^,]*(,[^,=]+=[^,]*)*$/, 'must be name=value[,name=value…]')
     .refine(isWellEncoded, 'must be well percent-encoded')
     .optional();
+const originForm = /^https?:\/\/(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:\d{1,5})?$/;
+/** As browsers send them: without a path, in small letters. */
+const origins = () =>
+  z
+    .string()
+    .default('')
+    .transform((text) => text.split(',').filter((one) => one !== ''))
+    .refine((all) => all.every((one) => originForm.test(one)), {
+      error:
+        'must be origins as browsers send them: http(s)://host[:port], in small letters and without a path',
+    });
 const url = (...schemes: string[]) =>
   z.string().refine((value) => schemes.some((scheme) => value.startsWith(`${scheme}://`)), {
     error: `must start with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
@@ -104,6 +115,9 @@ export const configSchema = z.object({
     .optional()
     .describe('certificate chain in PEM, by which the API serves HTTPS; read again when it changes'),
   TLS_KEY_FILE: z.string().min(1).optional().describe('private key of the certificate, in PEM'),
+  CORS_ORIGINS: origins().describe(
+    'origins whose web pages may call the API, https://fleet.example[,…]; only its own pages when absent',
+  ),
   METRICS_TOKEN: secret().describe('reads /metrics as `Authorization: Bearer …`, and nothing else'),
   RATE_LIMIT_PER_KEY: wholeNumber(1, 10_000_000)
     .optional()

@@ -60,6 +60,7 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
       ...(await containedServices(container)),
       ...otherThreads,
       access: callers.access,
+      browsers: { origins: config.CORS_ORIGINS, isOpen: callers.isOpen },
       rates: callers.rates,
       tasks,
       asRecorded: recorded.asRecorded,
@@ -129,6 +130,8 @@ function certificateOf({ TLS_CERT_FILE, TLS_KEY_FILE }: Config, log: Log): Certi
 
 type Callers = {
   readonly access: Access;
+  /** Whether there is no API key yet. */
+  readonly isOpen: () => boolean;
   readonly rates: RateLimits | undefined;
   /** Follows created and revoked keys until `signal` is aborted. */
   follow(signal: AbortSignal): Promise<void>;
@@ -155,6 +158,7 @@ export async function openCallers(
   return {
     access: access({ keys, credentials, directory, metricsToken, limits: rates }),
     rates,
+    isOpen: () => !keys.isAuthRequired(),
     follow: (signal) => keys.follow(signal),
   };
 }

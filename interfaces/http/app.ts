@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import express, { type Express, type Request, type RequestHandler, type Response } from 'express';
-import helmet from 'helmet';
 import { z } from 'zod';
 import type { Ids, Log } from '../../application/ports/system.ts';
 import type { Access } from './access.ts';
 import { readJson } from './body.ts';
+import { refuseBareRequest, securityHeaders } from './browser-guard.ts';
 import type { RequestMetrics } from './http-metrics.ts';
 import { HttpProblem, problems, type ValidationIssue } from './problems.ts';
 import { contextOf, correlationHeader, openContext, unmatchedRoute } from './request-context.ts';
@@ -17,12 +17,14 @@ type AppParts = {
   readonly requests: RequestMetrics;
   readonly access: Access;
   readonly maxBodyBytes: number;
+  /** Against pages of other sites. */
+  readonly guard: RequestHandler;
   /** Requests are not traced when absent. */
   readonly spans?: RequestSpans | undefined;
 };
 
-/** Routes that are called often enough for every header to be felt come first, with nothing in front of them. */
-export function httpApp(hot: readonly Route[], routes: readonly Route[], parts: AppParts): Express {
+/** Routes that are called most often come first. */
+export function httpApp(routes: readonly Route[], parts: AppParts): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -30,13 +32,12 @@ export function httpApp(hot: readonly Route[], routes: readonly Route[], parts: 
   app.set('query parser', false);
   app.set('case sensitive routing', true);
   app.use(open(parts));
-  if (parts.spans) app.use(tracedRequests(parts.spans));
-  for (const route of hot)
-    app[route.method](route.path, routeHandler(route, parts.maxBodyBytes, parts.access));
   app.use(securityHeaders());
+  app.use(parts.guard);
+  if (parts.spans) app.use(tracedRequests(parts.spans));
   for (const route of routes)
     app[route.method](route.path, routeHandler(route, parts.maxBodyBytes, parts.access));
-  app.use(unmatched([...hot, ...routes]));
+  app.use(unmatched(routes));
   app.use(problems(parts.log));
   return app;
 }
@@ -56,25 +57,6 @@ function open({ ids, log, requests }: AppParts): RequestHandler {
     next();
   };
 }
-
-/** What a browser is allowed to do with anything it gets from here: /docs works with exactly this. */
-const securityHeaders = (): RequestHandler =>
-  helmet({
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        baseUri: ["'none'"],
-        connectSrc: ["'self'"],
-        fontSrc: ["'self'"],
-        formAction: ["'none'"],
-        frameAncestors: ["'none'"],
-        imgSrc: ["'self'", 'data:'],
-        scriptSrc: ["'self'"],
-        styleSrc: ["'self'"],
-      },
-    },
-  });
 
 function unmatched(routes: readonly Route[]): RequestHandler {
   return (req, res) => {
@@ -110,6 +92,7 @@ function routeHandler(route: Route, maxBodyBytes: number, access: Access): Reque
     context.route = route.path;
     const admission = access.admit(req, route, context);
     if (admission) await admission;
+    refuseBareRequest(req);
     const issues: ValidationIssue[] = [];
     const params = route.params ? parse(route.params, req.params, 'path', issues) : {};
     const headers = route.headers ? parse(route.headers, req.headers, 'header', issues) : {};

@@ -39,11 +39,20 @@ export function cursors<Schema extends z.ZodType>(
     if (cursor === undefined) return undefined;
     const decoded = Buffer.from(cursor, 'base64url').toString();
     const keyText = decoded.slice(checkLength);
-    if (decoded.slice(0, checkLength) !== checkOf(keyText))
-      throw invalidRequest([
-        { in: 'query', path: '/cursor', detail: 'must be `next` of a response to the same query' },
-      ]);
-    return key.parse(JSON.parse(keyText));
+    // The digest is no secret: whoever knows how it is made can put anything behind it.
+    const found = decoded.slice(0, checkLength) === checkOf(keyText) ? keyIn(keyText) : undefined;
+    if (found?.success) return found.data;
+    throw invalidRequest([
+      { in: 'query', path: '/cursor', detail: 'must be `next` of a response to the same query' },
+    ]);
+  }
+
+  function keyIn(keyText: string): z.ZodSafeParseResult<z.output<Schema>> | undefined {
+    try {
+      return key.safeParse(JSON.parse(keyText));
+    } catch {
+      return undefined;
+    }
   }
 
   function checkOf(keyText: string): string {

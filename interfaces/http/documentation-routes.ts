@@ -25,7 +25,10 @@ const page = `<!doctype html>
 </html>
 `;
 
-const start = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#api', deepLinking: true, validatorUrl: null });
+const start = `SwaggerUIBundle({
+  url: '/openapi.json', dom_id: '#api', deepLinking: true, validatorUrl: null,
+  requestInterceptor: (request) => Object.assign(request, { headers: { 'X-Requested-With': 'docs', ...request.headers } }),
+});
 `;
 
 /** Serves the OpenAPI document and its page; `others` are the documented routes. */

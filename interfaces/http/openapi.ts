@@ -156,7 +156,15 @@ const toComponents = (schema: Json): Json =>
   JSON.parse(JSON.stringify(schema).replaceAll('"#/$defs/', '"#/components/schemas/'));
 
 /** What a route declares, and what follows from the form it has. */
-function problemsOf({ scope, params, query, headers, body, problems = [] }: Route): readonly ProblemKind[] {
+function problemsOf({
+  method,
+  scope,
+  params,
+  query,
+  headers,
+  body,
+  problems = [],
+}: Route): readonly ProblemKind[] {
   const ofBody = [
     'malformed-json',
     'malformed-encoding',
@@ -169,6 +177,8 @@ function problemsOf({ scope, params, query, headers, body, problems = [] }: Rout
       ...(scope === 'public' ? [] : (['key-required', 'scope-missing', 'rate-limited'] as const)),
       ...(takesInput ? (['invalid-request', 'dependency-unavailable'] as const) : []),
       ...(body ? ofBody : []),
+      ...(method === 'get' ? [] : (['unsupported-media-type', 'foreign-origin'] as const)),
+      'wrong-host',
       ...problems,
       'internal-error',
     ]),

@@ -25,7 +25,8 @@ export async function streamRows<Row>(
   const chunks = rows[Symbol.asyncIterator]();
   try {
     let chunk = await chunks.next();
-    res.status(200).set({ ...headers, Vary: 'Accept', 'Content-Type': `${format.type}; charset=utf-8` });
+    res.status(200).set({ ...headers, 'Content-Type': `${format.type}; charset=utf-8` });
+    res.vary('Accept');
     if (format.nextIn === 'trailer') res.set('Trailer', nextTrailer);
     if (res.req.method === 'HEAD') return void res.end();
 

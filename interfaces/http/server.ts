@@ -8,6 +8,7 @@ import type { Ids, Log } from '../../application/ports/system.ts';
 import type { IngestTelemetry, RetractTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Access } from './access.ts';
 import { httpApp, type RequestSpans } from './app.ts';
+import { type BrowserRules, browserGuard } from './browser-guard.ts';
 import { deadLetterRoutes } from './dead-letter-routes.ts';
 import { deviceBulkRoute } from './device-bulk-route.ts';
 import { deviceCommandRoutes } from './device-command-routes.ts';
@@ -32,6 +33,8 @@ export type HttpServices = TelemetryQueryServices &
     readonly retract: RetractTelemetry;
     readonly credentials: Credentials;
     readonly access: Access;
+    /** No page of another origin when absent, and any `Host`. */
+    readonly browsers?: BrowserRules;
     /** Off when absent. */
     readonly rates?: RateLimits | undefined;
     readonly history: DeviceHistory;
@@ -84,7 +87,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     freshness,
   } = services;
 
-  const hot = [
+  const api = [
     telemetryIngestRoute(
       ingest,
       readingMetrics(metrics),
@@ -92,8 +95,6 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
       services.rates,
       options.allowOld ?? false,
     ),
-  ];
-  const api = [
     ...deviceCommandRoutes(commands, ids, credentials, services.erase),
     deviceBulkRoute(commands, ids, credentials, { bytes: maxBodyBytes, items: maxBulk }),
     ...deviceQueryRoutes(history, directory, devices, freshness, ids),
@@ -106,10 +107,13 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     statusRoute(progress, freshness, services.retention),
     ...operationRoutes({ moreMetrics: [], stalled: () => [], ...services, version, closing: stopping.begun }),
   ];
-  const routes = [...api, ...documentationRoutes([...hot, ...api], version)];
+  const routes = [...api, ...documentationRoutes(api, version)];
   const requests = requestMetrics(metrics);
   return serving(
-    httpApp(hot, routes, { ids, log, requests, access, maxBodyBytes, spans: services.spans }),
+    httpApp(routes, {
+      ...{ ids, log, requests, access, maxBodyBytes, spans: services.spans },
+      guard: browserGuard(services.browsers ?? { origins: [], isOpen: () => false }),
+    }),
     stopping,
     options.certificate,
   );
@@ -133,5 +137,6 @@ export function workerServer(services: WorkerServices): HttpServer {
   const stopping = shutdown(services.log);
   const routes = operationRoutes({ ...services, moreMetrics: [], closing: stopping.begun });
   const requests = requestMetrics(services.metrics);
-  return serving(httpApp([], routes, { ...services, requests, maxBodyBytes: 1024 }), stopping);
+  const guard = browserGuard({ origins: [], isOpen: () => false });
+  return serving(httpApp(routes, { ...services, requests, guard, maxBodyBytes: 1024 }), stopping);
 }

@@ -96,6 +96,7 @@ export function telemetryIngestRoute(
     ],
     async handle({ req, res, context }) {
       const { items, alone, json } = await readItems(req, limits);
+      refuseOthers(items, context.identity);
       const readings: SubmittedReading[] = [];
       const rejected: RejectedReading[] = [];
       let verbatim = true;
@@ -105,7 +106,6 @@ export function telemetryIngestRoute(
         else rejected.push(explained(schema, items[index], index, alone));
         verbatim &&= reading !== undefined && isVerbatim(items[index], reading);
       }
-      refuseOthers(readings, context.identity);
       if (readings.length > 0) rates?.spendReadings(readings, keyOf(context.identity));
       const result =
         readings.length > 0 ? await ingest(readings, context.caller, verbatim ? json : undefined) : nothing;
@@ -121,16 +121,18 @@ export function telemetryIngestRoute(
   });
 }
 
-/** A device token speaks for one device. */
-function refuseOthers(readings: readonly SubmittedReading[], identity: Identity): void {
+/** A device token speaks for one device: what names another is refused with all beside it, well-formed or not. */
+function refuseOthers(items: readonly unknown[], identity: Identity): void {
   if (identity.is !== 'device') return;
-  const other = readings.find(({ deviceId }) => deviceId !== identity.deviceId);
-  if (other)
+  for (const [index, item] of items.entries()) {
+    const { deviceId } = (item ?? {}) as { readonly deviceId?: unknown };
+    if (typeof deviceId !== 'string' || deviceId === identity.deviceId) continue;
     throw new HttpProblem(
       'not-this-device',
-      `The token is that of device ${identity.deviceId}, and a reading is of ${other.deviceId}`,
-      { members: { deviceId: identity.deviceId, index: other.index } },
+      `The token is that of device ${identity.deviceId}, and a reading is of ${deviceId.slice(0, 128)}`,
+      { members: { deviceId: identity.deviceId, index } },
     );
+  }
 }
 
 const keyOf = (identity: Identity): string | undefined =>

@@ -20,7 +20,10 @@ export function httpClient(url: string) {
     const sent = json === undefined ? body : JSON.stringify(json);
     const response = await fetch(url + path, {
       method,
-      headers: { ...(sent !== undefined && { 'Content-Type': 'application/json' }), ...headers },
+      headers: {
+        ...(sent === undefined ? { 'X-Requested-With': 'test' } : { 'Content-Type': 'application/json' }),
+        ...headers,
+      },
       ...(sent !== undefined && { body: sent }),
     });
     const text = await response.text();
