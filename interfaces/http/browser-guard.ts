@@ -13,6 +13,8 @@ export type BrowserRules = {
 
 /** What a request that changes something may have and a page of another site cannot send unasked. */
 const ownHeaders = ['authorization', 'x-api-key', 'idempotency-key', 'if-match', 'x-requested-with'] as const;
+/** Names that no public name server answers for: `localhost`, those of a compose network or of a cluster's services. */
+const privateName = /^([^.:[\]]+|.*\.(localhost|local|internal|svc|home\.arpa))$/;
 const jsonTypes = /^application\/(json|x-ndjson)\s*(;|$)/i;
 
 /**
@@ -38,8 +40,7 @@ export function browserGuard({ origins, isOpen }: BrowserRules): RequestHandler 
   /** An address cannot be rebound, and whoever resolves a trusted name resolves it for that name's pages. */
   function isOwn(hostname: string): boolean {
     return (
-      hostname === 'localhost' ||
-      hostname.endsWith('.localhost') ||
+      privateName.test(hostname) ||
       isIP(hostname.replace(/^\[(.*)\]$/, '$1')) !== 0 ||
       trustedHosts.has(hostname)
     );
@@ -90,7 +91,7 @@ const allowNext = (res: Response): Response =>
 const wrongHost = (host: string): HttpProblem =>
   new HttpProblem(
     'wrong-host',
-    `Without API keys the server answers to localhost and to addresses, not to ${host}: make a key with \`fieldlog keys create\`, or name its origin in CORS_ORIGINS`,
+    `Without API keys the server answers to local names and addresses, not to ${host}: make a key with \`fieldlog keys create\`, or name its origin in CORS_ORIGINS`,
   );
 
 const foreignOrigin = (origin = 'another site'): HttpProblem =>

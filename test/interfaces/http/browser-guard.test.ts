@@ -82,6 +82,7 @@ describe('A web page of another site', () => {
         'evil.example',
         'evil.example:8080',
         'localhost.evil.example',
+        'a.internal.example',
         '127.0.0.1.evil.example',
       ])
         assert.deepEqual(
@@ -93,6 +94,9 @@ describe('A web page of another site', () => {
       'localhost',
       'LOCALHOST:8080',
       'app.localhost',
+      'api:8080',
+      'fieldlog.default.svc.cluster.local:8080',
+      'fieldlog.default.svc',
       '127.0.0.1',
       '[::1]:8080',
       'fleet.example',
