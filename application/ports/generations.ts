@@ -84,8 +84,8 @@ export interface ProjectionControl {
   ): Promise<void>;
 
   /**
-   * Removes a generation with its tables, checkpoints and dead letters. Throws `ReplayRefused` for the active one and
-   * `RebuildUnderWay` for one that is being built.
+   * Removes a generation with its tables, checkpoints and dead letters, and gives their space back. Throws
+   * `ReplayRefused` for the active one and `RebuildUnderWay` for one that is being built.
    */
   drop(generation: GenerationId, builder: LeaseOwner): Promise<void>;
 

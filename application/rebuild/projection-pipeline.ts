@@ -94,4 +94,6 @@ export type RebuildPorts = {
   readonly deadLetters: DeadLetters;
   readonly gap: ExpiredReadings;
   readonly clock: Clock;
+  /** Retired generations that stay, of each projection. */
+  readonly keepGenerations: number;
 };

@@ -1,7 +1,6 @@
 import { followDeadLetters } from '../parking.ts';
 import {
   activeGeneration,
-  type BuildOutcome,
   type BuildProgress,
   type Comparison,
   type GenerationDigest,
@@ -10,6 +9,7 @@ import {
   type ProjectionControl,
   type ProjectionState,
   projectionState,
+  RebuildUnderWay,
   ReplayRefused,
 } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
@@ -55,6 +55,8 @@ export type RebuildOutcome = {
   readonly switched: boolean;
   readonly resumed: boolean;
   readonly comparison: Comparison;
+  /** Generations that were one too many to keep, removed with their tables. */
+  readonly dropped: readonly number[];
 };
 
 /** Looks taken until one catches both generations at the same position, which the live one may leave at any moment. */
@@ -219,30 +221,48 @@ async function withClaim(
   onClaimed?.({ ...next, resumed });
   const { id: runner } = builder;
   const order = { pipeline, live, next, stream, mayPassLive, runner, throttle, signal, onProgress };
-  let outcome: BuildOutcome | undefined;
-  try {
-    const { switched, comparison } = await runBuild(order, ports, work);
-    outcome = { result: switched ? 'switched' : 'kept', comparison };
-    return {
-      projection: pipeline.name,
-      generation: next.generation,
-      replaced: live.generation,
-      switched,
-      resumed,
-      comparison,
-    };
-  } catch (error) {
-    outcome = { result: 'failed', error: error instanceof Error ? error.message : String(error) };
-    throw error;
-  } finally {
-    if (outcome) await release(outcome);
-  }
-
-  async function release(how: BuildOutcome): Promise<void> {
-    const released = control.release(next, runner, how, how.result === 'kept');
+  const { switched, comparison } = await runBuild(order, ports, work).catch(async (error) => {
+    const message = error instanceof Error ? error.message : String(error);
     // What went wrong before matters more than that it cannot be written down.
-    await (how.result === 'failed' ? released.catch(() => {}) : released);
-  }
+    await control.release(next, runner, { result: 'failed', error: message }, false).catch(() => {});
+    throw error;
+  });
+  await control.release(next, runner, { result: switched ? 'switched' : 'kept', comparison }, !switched);
+  return {
+    projection: pipeline.name,
+    generation: next.generation,
+    replaced: live.generation,
+    switched,
+    resumed,
+    comparison,
+    // The switch stands whatever comes of this: what could not be dropped is found again the next time.
+    dropped: stream === undefined ? await dropOldGenerations(pipeline, ports, builder).catch(() => []) : [],
+  };
+}
+
+/**
+ * Drops the oldest retired generations, all but as many as are to be kept, and those that wait behind a newer one.
+ * Answers with their numbers: none while another owner builds.
+ */
+export async function dropOldGenerations(
+  projection: { readonly name: string },
+  { control, keepGenerations }: Pick<RebuildPorts, 'control' | 'keepGenerations'>,
+  builder: LeaseOwner,
+): Promise<readonly number[]> {
+  const { generations } = await projectionState(projection, control);
+  const newestFirst = generations.toSorted((a, b) => orderOf(b) - orderOf(a) || b.generation - a.generation);
+  const kept = { retired: keepGenerations, ready: 1 };
+  const dropped: number[] = [];
+  for (const which of ['retired', 'ready'] as const)
+    for (const one of newestFirst.filter(({ status }) => status === which).slice(kept[which]))
+      try {
+        await control.drop({ projection: projection.name, generation: one.generation }, builder);
+        dropped.push(one.generation);
+      } catch (error) {
+        if (error instanceof ReplayRefused || error instanceof RebuildUnderWay) return dropped;
+        throw error;
+      }
+  return dropped;
 }
 
 async function compareGenerations(

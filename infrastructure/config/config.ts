@@ -160,6 +160,9 @@ export const configSchema = z.object({
   RETENTION: retentionPolicy
     .default([])
     .describe('how long points and rollups are kept: rules in JSON, or a file of them; for ever when absent'),
+  KEEP_GENERATIONS: wholeNumber(0, 100)
+    .default(1)
+    .describe('retired generations of a projection to go back to; older ones are dropped'),
   BATCH_SIZE: wholeNumber(1, 100_000)
     .default(50_000)
     .describe('events a projector takes in one transaction at most'),

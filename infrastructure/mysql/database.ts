@@ -104,6 +104,9 @@ export class MysqlSql implements SqlDatabase {
     );
   }
 
+  /** InnoDB has a file for each table, which goes with it. */
+  async reclaim(): Promise<void> {}
+
   close(): Promise<void> {
     return this.#pool.close();
   }

@@ -74,6 +74,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
       // Outside, because MySQL commits with every change of a schema; made again it does no harm.
       for (const { generation } of superseded)
         await dropGeneration(db, projectionNamed(projection), generation);
+      if (superseded.length > 0) await db.reclaim();
       await createGeneration(db, projectionNamed(projection), claimed.generation);
       return claimed;
     },
@@ -118,6 +119,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
         await forget(tx, generation);
       });
       await dropGeneration(db, projectionNamed(generation.projection), generation.generation);
+      await db.reclaim();
     },
 
     async hold(generation, work) {

@@ -59,6 +59,9 @@ export interface SqlDatabase extends SqlReader, Sql {
   /** Runs `work` on a view of the data that no commit changes while it lasts. */
   snapshot<T>(work: (sql: SqlReader) => Promise<T>): Promise<T>;
 
+  /** Gives the file system back what dropped tables took, where the engine does not do so by itself. */
+  reclaim(): Promise<void>;
+
   close(): Promise<void>;
 }
 

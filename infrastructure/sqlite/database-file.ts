@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { StartupError } from '../startup-error.ts';
@@ -14,6 +14,8 @@ export type SqliteFile = {
   readonly checkpointBytes: number;
   /** Memory for pages of the file, in KiB. */
   readonly cache: number;
+  /** Whether tables are dropped in it, whose pages are then to be given back to the file system. */
+  readonly shrinks?: boolean;
   /** What brings the schema from version n to n + 1, at index n. Once released, a migration is never changed. */
   readonly migrations: readonly string[];
 };
@@ -21,10 +23,13 @@ export type SqliteFile = {
 /** How long a statement waits for another process. Blocks this one, so no transaction may take long. */
 const busyTimeout = 5000;
 
-/** Where each of the three files lies, the directory made if need be. Three, so that the writers never contend. */
+/**
+ * Where each of the three files lies; a directory that is not there is made for this user alone. Three, so that the
+ * writers never contend.
+ */
 export function dataFiles(dataDir: string): { events: string; telemetry: string; readModels: string } {
   try {
-    mkdirSync(dataDir, { recursive: true });
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new StartupError(`Cannot make the data directory ${dataDir}: ${(error as Error).message}`, {
       cause: error,
@@ -40,9 +45,11 @@ export function dataFiles(dataDir: string): { events: string; telemetry: string;
 /** Opens the file, new or not, and brings its schema up to this release. Throws `StartupError`. */
 export function openSqliteFile(file: SqliteFile): DatabaseSync {
   try {
+    makePrivate(file.path);
     const db = new DatabaseSync(file.path, { timeout: busyTimeout });
     try {
       db.exec(`PRAGMA page_size = ${file.pageBytes}`);
+      if (file.shrinks) db.exec('PRAGMA auto_vacuum = INCREMENTAL');
       useWriteAheadLog(db);
       const checkpointPages = Math.ceil(file.checkpointBytes / numberOf(db, 'page_size'));
       db.exec(`PRAGMA synchronous = ${file.synchronous}; PRAGMA wal_autocheckpoint = ${checkpointPages};
@@ -64,6 +71,20 @@ export function openForReading(path: string): DatabaseSync {
     return new DatabaseSync(path, { readOnly: true, timeout: busyTimeout });
   } catch (error) {
     throw openingError(error, path);
+  }
+}
+
+const ofOthers = 0o007;
+
+/**
+ * A new file is its owner's alone, and what SQLite keeps beside it gets the same mode. One that is there is closed to
+ * everybody else; a group may have been given it on purpose, to analysts for example.
+ */
+function makePrivate(path: string): void {
+  if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
+  for (const one of [path, `${path}-wal`, `${path}-shm`]) {
+    const { mode = 0, uid } = statSync(one, { throwIfNoEntry: false }) ?? {};
+    if (mode & ofOthers && uid === process.getuid?.()) chmodSync(one, mode & ~ofOthers & 0o777);
   }
 }
 
@@ -135,6 +156,7 @@ export const readModelsFile = (path: string): SqliteFile => ({
   pageBytes: 8192,
   checkpointBytes: 80 * 1024 * 1024,
   cache: 65_536,
+  shrinks: true,
   migrations: [],
 });
 

@@ -62,8 +62,7 @@ export class SqliteSql implements SqlDatabase {
   transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new ReadModelsUnavailable(`${this.#path} is closed`));
     if (this.#readOnly) return Promise.reject(new Error(`${this.#path} was opened for reading only`));
-    if (!this.#writer || this.#writer.hasEnded) this.#writer = new SqliteWriter(this.#path);
-    return this.#writer.transaction(work);
+    return this.#startedWriter().transaction(work);
   }
 
   async snapshot<T>(work: (sql: SqlReader) => Promise<T>): Promise<T> {
@@ -84,12 +83,24 @@ export class SqliteSql implements SqlDatabase {
     }
   }
 
-  /** Waits for transactions asked for before. Streams and snapshots still read end when they are left. */
+  async reclaim(): Promise<void> {
+    await this.#startedWriter().reclaim();
+  }
+
+  /**
+   * Waits for transactions asked for before; what was written is in the file itself afterwards. Streams and snapshots
+   * still read end when they are left.
+   */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     await this.#writer?.close();
     for (const connection of [this.#reader, ...this.#idle]) connection.close();
+  }
+
+  #startedWriter(): SqliteWriter {
+    if (!this.#writer || this.#writer.hasEnded) this.#writer = new SqliteWriter(this.#path);
+    return this.#writer;
   }
 
   /** A connection for one who reads for longer than a call. */

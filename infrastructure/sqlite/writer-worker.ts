@@ -4,6 +4,7 @@ import type { SqlValue } from '../sql/sql.ts';
 import { serializeError, WorkerEndpoint } from '../worker-channel.ts';
 import { type RowsToInsert, SqliteConnection } from './connection.ts';
 import { openSqliteFile, readModelsFile } from './database-file.ts';
+import { emptyLog, givesPagesBack } from './file-size.ts';
 
 /** Sent without waiting for a reply: the next request that has one fails with the error of these. */
 type Unanswered = { readonly do: 'begin' } | ({ readonly do: 'write' } & RowsToInsert);
@@ -11,7 +12,9 @@ type Unanswered = { readonly do: 'begin' } | ({ readonly do: 'write' } & RowsToI
 type Answered =
   | { readonly do: 'all' | 'rows' | 'run'; readonly text: string; readonly params: readonly SqlValue[] }
   /** Rolls back when it cannot. */
-  | { readonly do: 'commit' | 'rollback' };
+  | { readonly do: 'commit' | 'rollback' }
+  /** Between transactions: gives some free pages back and answers whether there are more. */
+  | { readonly do: 'reclaim' };
 
 export type WriterRequest = Unanswered | Answered;
 
@@ -28,6 +31,8 @@ const connection = new SqliteConnection(db, path);
  * try. SQLite's own waiting would sleep through the moments in which the file is free.
  */
 const beginRetry = { every: 2, within: 30_000 };
+/** Given back in one step, which holds the file for some tens of milliseconds. */
+const pagesInStep = 1000;
 const sleeping = new Int32Array(new SharedArrayBuffer(4));
 
 /** The error of an unanswered request. Until the transaction ends, every later request of it fails with the same. */
@@ -49,6 +54,8 @@ thread.onRequests((requests) => {
   }
 });
 await thread.closed;
+// Not left to the last connection that is closed, which may be one that only reads.
+outcomeOf(() => emptyLog(db));
 connection.close();
 thread.end();
 
@@ -83,7 +90,25 @@ function resultOf(request: Answered): unknown {
     case 'commit':
     case 'rollback':
       return connection[request.do]();
+    case 'reclaim':
+      return reclaim();
   }
+}
+
+function reclaim(): boolean {
+  if (!givesPagesBack(db, path)) return false;
+  begin();
+  try {
+    connection.run(`PRAGMA incremental_vacuum(${pagesInStep})`);
+    connection.commit();
+  } catch (error) {
+    connection.rollback();
+    throw error;
+  }
+  const [free] = connection.rows<[number]>('PRAGMA freelist_count');
+  if (free?.[0]) return true;
+  emptyLog(db);
+  return false;
 }
 
 function outcomeOf(work: () => unknown): Outcome {

@@ -4,6 +4,7 @@ import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay } from '../../application/ports/generations.ts';
+import type { Log } from '../../application/ports/system.ts';
 import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { deviceHistoryProjection, devicesProjection } from '../../application/projections/devices.ts';
 import type { Projection, ProjectionName } from '../../application/projections/projection.ts';
@@ -13,7 +14,7 @@ import {
   projectionPipeline,
   type RebuildPorts,
 } from '../../application/rebuild/projection-pipeline.ts';
-import { SwitchedMeanwhile, upgrade } from '../../application/rebuild/rebuild.ts';
+import { dropOldGenerations, SwitchedMeanwhile, upgrade } from '../../application/rebuild/rebuild.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
 import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
@@ -109,14 +110,15 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
 }
 
 export async function replayPorts(container: Container): Promise<RebuildPorts> {
-  const [control, readModels, letters, gap, clock] = await Promise.all([
+  const [config, control, readModels, letters, gap, clock] = await Promise.all([
+    container.getAsync(s.config),
     container.getAsync(s.control),
     container.getAsync(s.readModels),
     container.getAsync(s.deadLetters),
     container.getAsync(s.historyGap),
     container.getAsync(s.clock),
   ]);
-  return { control, readModels, deadLetters: letters, gap, clock };
+  return { control, readModels, deadLetters: letters, gap, clock, keepGenerations: config.KEEP_GENERATIONS };
 }
 
 export type Projectors = {
@@ -144,6 +146,8 @@ export async function startProjectors(
   measureStalls(metrics, () => detector.stalls());
   // Not awaited at shutdown: it may be waiting for a server that does not respond.
   void detector.follow(signal);
+  // Those that were kept by a release, or a setting, before this one.
+  void dropKeptTooLong(container, names, log);
   const supervising = superviseProjectors(supervised, control, signal, log, detector);
   const sweeping = names.includes('telemetry') ? runRetention(container, signal) : undefined;
   return {
@@ -151,6 +155,23 @@ export async function startProjectors(
     stalled: () =>
       [...detector.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
   };
+}
+
+async function dropKeptTooLong(
+  container: Container,
+  names: readonly ProjectionName[],
+  log: Log,
+): Promise<void> {
+  const ports = await replayPorts(container);
+  const ids = await container.getAsync(s.ids);
+  const owner = leaseOwner('a worker that has started', ids.uuidV7());
+  for (const name of names)
+    try {
+      const dropped = await dropOldGenerations({ name }, ports, owner);
+      if (dropped.length > 0) log.info({ projection: name, dropped }, 'old generations dropped');
+    } catch (err) {
+      log.warn({ projection: name, err }, 'old generations could not be dropped, will retry after a rebuild');
+    }
 }
 
 /** The projections of a worker, ready to be supervised. */

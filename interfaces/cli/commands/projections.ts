@@ -251,7 +251,7 @@ function buildLine({ phase, done, total, rate }: BuildProgress): string {
 }
 
 function outcomeText(outcome: RebuildOutcome, took: string): string {
-  const { projection, generation, replaced, switched, comparison } = outcome;
+  const { projection, generation, replaced, switched, comparison, dropped } = outcome;
   const rows = comparison.tables.map((one) => [
     one.table,
     count(one.rows.active),
@@ -263,9 +263,13 @@ function outcomeText(outcome: RebuildOutcome, took: string): string {
   const where = comparison.samePosition
     ? ''
     : ' Compared at different positions, since one of them is stalled.\n';
+  const wayBack = dropped.includes(replaced)
+    ? ''
+    : ` To go back: fieldlog projections rollback ${projection}`;
   const verdict = switched
-    ? `Switched from generation ${replaced} to ${generation} in ${took}. To go back: fieldlog projections rollback ${projection}\n`
+    ? `Switched from generation ${replaced} to ${generation} in ${took}.${wayBack}\n`
     : `Not switched: the tables differ at the same position. Generation ${generation} is ready; to switch ` +
       `anyway: fieldlog projections switch ${projection}; to remove it: fieldlog projections drop ${projection} ${generation}\n`;
-  return `${compared}${where}${verdict}`;
+  const gone = dropped.map((one) => `Dropped generation ${one}: one too many to keep.\n`).join('');
+  return `${compared}${where}${verdict}${gone}`;
 }

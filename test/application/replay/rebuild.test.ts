@@ -241,6 +241,32 @@ onEachEngine('A rebuild', (open) => {
     assert.deepEqual(await statuses('telemetry'), ['1 active', '2 retired']);
   });
 
+  for (const keepGenerations of [0, 1, 2])
+    it(`keeps ${keepGenerations} retired generations, the newest`, async () => {
+      await history(40);
+      fixture.consuming();
+      await fixture.consumed('telemetry');
+      const ports = { ...fixture.ports, keepGenerations };
+      const dropped: number[] = [];
+      for (let n = 0; n < 3; n += 1)
+        dropped.push(...(await rebuild(fixture.pipelines.telemetry, ports, options())).dropped);
+      const all = ['1', '2', '3'];
+      const kept = all.slice(all.length - keepGenerations);
+      assert.deepEqual(await statuses('telemetry'), [...kept.map((one) => `${one} retired`), '4 active']);
+      assert.deepEqual(dropped.map(String), all.slice(0, all.length - keepGenerations));
+      assert.ok((await fixture.db.all('SELECT device_id FROM telemetry')).length > 0);
+    });
+
+  it('keeps of the generations that wait the newest, which alone can be switched to', async () => {
+    await history(40);
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    await fixture.db.run('DELETE FROM telemetry_1h_g1');
+    for (let n = 0; n < 3; n += 1)
+      assert.equal((await rebuild(fixture.pipelines.telemetry, fixture.ports, options())).switched, false);
+    assert.deepEqual(await statuses('telemetry'), ['1 active', '4 ready']);
+  });
+
   it('leaves the active generation alone when told to drop it, and drops others', async () => {
     const { control } = fixture.ports;
     await rebuild(fixture.pipelines.devices, fixture.ports, options());

@@ -1,0 +1,41 @@
+import { statfsSync } from 'node:fs';
+import type { DatabaseSync } from 'node:sqlite';
+import { isBusy } from './errors.ts';
+
+/** `PRAGMA auto_vacuum` of a file whose free pages can be given back. */
+const incremental = 2;
+/** A larger file of an older release would be written anew for longer than projectors may stand still. */
+const convertedBytes = 1024 ** 3;
+
+/**
+ * Whether free pages of the file can be given back to the file system. One that an older release has made is written
+ * anew for it, once, where it is small and there is room for a second one beside it.
+ */
+export function givesPagesBack(db: DatabaseSync, path: string): boolean {
+  if (numberOf(db, 'auto_vacuum') === incremental) return true;
+  const bytes = (numberOf(db, 'page_count') - numberOf(db, 'freelist_count')) * numberOf(db, 'page_size');
+  const { bavail, bsize } = statfsSync(path);
+  if (bytes > convertedBytes || bavail * bsize < 3 * bytes) return false;
+  try {
+    db.exec('PRAGMA auto_vacuum = INCREMENTAL; VACUUM');
+  } catch (error) {
+    if (isBusy(error)) return false;
+    throw error;
+  }
+  return true;
+}
+
+/** How long readers of an older state are waited for, in milliseconds. */
+const readersTimeout = 2000;
+
+/** Moves all that is in the write-ahead log to the file, and truncates the log unless others keep reading it. */
+export function emptyLog(db: DatabaseSync): void {
+  const before = Number(db.prepare('PRAGMA busy_timeout').get()?.timeout);
+  db.exec(`PRAGMA busy_timeout = ${readersTimeout}; PRAGMA wal_checkpoint(TRUNCATE)`);
+  db.exec(`PRAGMA busy_timeout = ${before}`);
+}
+
+type NumberPragma = 'auto_vacuum' | 'freelist_count' | 'page_count' | 'page_size';
+
+const numberOf = (db: DatabaseSync, pragma: NumberPragma): number =>
+  Number(db.prepare(`PRAGMA ${pragma}`).get()?.[pragma]);
