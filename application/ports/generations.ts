@@ -57,6 +57,9 @@ export type LeaseOwner = {
 export interface ProjectionControl {
   states(): Promise<readonly ProjectionState[]>;
 
+  /** Points the analysts' views to the active generations, where a process that switched ended before it did so. */
+  publishViews(): Promise<void>;
+
   /** Workers leave a paused projection alone; its checkpoint stays where it is. */
   setPaused(projection: string, paused: boolean): Promise<void>;
 

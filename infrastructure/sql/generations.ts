@@ -39,14 +39,17 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
       const generations = await db.all<GenerationRow>(
         `SELECT ${stateColumns} FROM generations ORDER BY projection, generation`,
       );
-      // Whoever switched may have died before it came to the views.
-      for (const row of projections) if (row.published !== row.active) await publish(row);
       return projections.map(({ projection, active, paused }) => ({
         projection,
         active,
         paused: paused !== 0,
         generations: generations.filter((one) => one.projection === projection).map(generationState),
       }));
+    },
+
+    async publishViews() {
+      const projections = await db.all<ProjectionRow>(`SELECT ${projectionColumns} FROM projections`);
+      for (const row of projections) if (row.published !== row.active) await publish(row);
     },
 
     setPaused: async (projection, paused) => {

@@ -31,7 +31,7 @@ export async function superviseProjectors(
   detector: Ticked = { supervisorTick() {} },
 ): Promise<void> {
   const states = shareReads(() => control.states());
-  await Promise.all(supervised.map((one) => supervise(one, states, signal, log, detector)));
+  await Promise.all(supervised.map((one) => supervise(one, states, control, signal, log, detector)));
 }
 
 type Ticked = Pick<StallDetector, 'supervisorTick'>;
@@ -52,10 +52,12 @@ function shareReads(read: ReadStates): ReadStates {
 async function supervise(
   one: Supervised,
   states: ReadStates,
+  control: Pick<ProjectionControl, 'publishViews'>,
   signal: AbortSignal,
   log: Log,
   detector: Ticked,
 ): Promise<void> {
+  let published: number | undefined;
   let running: Running | undefined;
   let upgrading: Running | undefined;
   while (!signal.aborted) {
@@ -63,6 +65,7 @@ async function supervise(
     const target = state && generationToRun(one, state);
     detector.supervisorTick(one.name, state && isHeld(state) ? undefined : target);
     if (state) {
+      if (state.active !== published && (await publishViews(control, log))) published = state.active;
       if (running && running.key !== target?.generation) {
         await running.stop();
         running = undefined;
@@ -87,6 +90,17 @@ async function stateOf(name: string, states: ReadStates, log: Log): Promise<Proj
     // Running projectors continue, and retry the database themselves.
     log.warn({ projection: name, err }, 'cannot read which generation is active');
     return undefined;
+  }
+}
+
+/** Whether it succeeded: projectors do not depend on it. */
+async function publishViews(control: Pick<ProjectionControl, 'publishViews'>, log: Log): Promise<boolean> {
+  try {
+    await control.publishViews();
+    return true;
+  } catch (err) {
+    log.warn({ err }, 'cannot point the views to the active generations, will retry');
+    return false;
   }
 }
 

@@ -182,6 +182,20 @@ onEachEngine('A rebuild', (open) => {
     assert.ok(rounds < 15, `${rounds} rounds`);
   });
 
+  it('whose process ended before it came to the views has the workers point them to the active generation', async () => {
+    await history();
+    const end = fixture.consuming();
+    await fixture.consumed('devices');
+    await rebuild(fixture.pipelines.devices, fixture.ports, options());
+    await end();
+    const listed = async () => (await fixture.db.all('SELECT device_id FROM devices')).length;
+    await fixture.db.run('DELETE FROM devices_g2');
+    assert.equal(await listed(), 0);
+    await fixture.db.run("UPDATE projections SET active = 1 WHERE name = 'devices'");
+    fixture.consuming();
+    await eventually(async () => assert.equal(await listed(), 2));
+  });
+
   it('stopped on its way goes on where it was', async () => {
     await fixture.register('a');
     for (let n = 0; n < 2000; n += 500)
