@@ -53,6 +53,12 @@ export type LeaseOwner = {
   isExpired(runner: string, heardAt: number): boolean;
 };
 
+/** Whether a lease, as its table has it, keeps `owner` out. */
+export const isLeasedByAnother = (
+  { runner, heardAt }: { readonly runner: string | null; readonly heardAt: number | null },
+  owner: LeaseOwner,
+): boolean => runner !== null && runner !== owner.id && !owner.isExpired(runner, heardAt ?? 0);
+
 /** The shared state of operators and workers: generations, the active one, the lease on the next. */
 export interface ProjectionControl {
   states(): Promise<readonly ProjectionState[]>;

@@ -1,4 +1,5 @@
 import type { RetentionPolicy, RetentionSchedule, RetentionTarget } from '../../domain/retention.ts';
+import type { LeaseOwner } from './generations.ts';
 import type { GenerationId } from './read-models.ts';
 
 /** Rows that were removed, by kind; of documents that stay, how many lost a metric. */
@@ -28,9 +29,9 @@ export interface RetentionRecords {
   activeSweep(projection: string): Promise<Sweep | undefined>;
   saveSweep(generation: GenerationId, sweep: Sweep): Promise<void>;
 
-  /** Acquires or renews the sweeper's lease; `false` when another owner holds it and `isExpired` does not hold of that one. */
-  acquireLease(runner: string, isExpired: (runner: string, heardAt: number) => boolean): Promise<boolean>;
-  releaseLease(runner: string): Promise<void>;
+  /** Acquires or renews the sweeper's lease; `false` when another owner holds it and it has not expired. */
+  acquireLease(owner: LeaseOwner): Promise<boolean>;
+  releaseLease(owner: LeaseOwner): Promise<void>;
 }
 
 export type TrimOrder = {

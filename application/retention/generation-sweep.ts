@@ -31,13 +31,13 @@ const reportEveryMilliseconds = 1_000;
 export function retentionAlongside(ports: ErasingPorts, now: () => number): GenerationSweep {
   const { records, tables } = ports;
   return {
-    async withoutSweeps({ id: runner, isExpired }, signal, work) {
-      while (!(await records.acquireLease(runner, isExpired))) {
+    async withoutSweeps(owner, signal, work) {
+      while (!(await records.acquireLease(owner))) {
         signal.throwIfAborted();
         await pause(tryEveryMilliseconds, signal);
       }
       const reports = setInterval(() => {
-        void records.acquireLease(runner, isExpired).catch(() => {
+        void records.acquireLease(owner).catch(() => {
           // A database that is away for a moment ends what needs it, not this.
         });
       }, reportEveryMilliseconds);
@@ -45,7 +45,7 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Gene
         return await work();
       } finally {
         clearInterval(reports);
-        await records.releaseLease(runner);
+        await records.releaseLease(owner);
       }
     },
 

@@ -30,11 +30,7 @@ const checkEveryMilliseconds = 10_000;
 const onItsWayMilliseconds = 60_000;
 const projection = { name: 'telemetry' } as const;
 
-export function retentionSweeper(
-  ports: SweeperPorts,
-  { id: runner, isExpired }: LeaseOwner,
-  log: Log,
-): RetentionSweeper {
+export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Log): RetentionSweeper {
   const { records, retention, control, source, readModels, clock } = ports;
   let mark: { readonly at: number; readonly ends: ReadonlyMap<number, Position | null> } | undefined;
   let settledAt: number | undefined;
@@ -80,17 +76,17 @@ export function retentionSweeper(
   }
 
   async function erase(signal: AbortSignal): Promise<void> {
-    if (!(await records.acquireLease(runner, isExpired))) return;
+    if (!(await records.acquireLease(owner))) return;
     try {
       await sweepErasedEverywhere(control, ports, clock.now, signal);
     } finally {
-      await records.releaseLease(runner);
+      await records.releaseLease(owner);
     }
   }
 
   /** One page of devices, unless another process holds the lease. */
   async function step(signal: AbortSignal): Promise<'more' | 'done' | 'taken'> {
-    if (!(await records.acquireLease(runner, isExpired))) {
+    if (!(await records.acquireLease(owner))) {
       await pause(200, signal);
       return 'taken';
     }
@@ -105,7 +101,7 @@ export function retentionSweeper(
         log.info({ generation, sweptTo: target, removed: next.removed }, 'retention sweep finished');
       return next.target === null ? 'done' : 'more';
     } finally {
-      await records.releaseLease(runner);
+      await records.releaseLease(owner);
     }
   }
 

@@ -5,6 +5,7 @@ import {
   type GenerationDigest,
   type GenerationState,
   type HeldGeneration,
+  isLeasedByAnother,
   type LeaseOwner,
   type ProjectionControl,
   RebuildUnderWay,
@@ -218,7 +219,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
 async function freeGenerations(
   tx: Sql,
   projection: string,
-  { id: runner, isExpired }: LeaseOwner,
+  owner: LeaseOwner,
 ): Promise<readonly GenerationState[]> {
   const lock = tx.dialect === 'mysql' ? ' FOR UPDATE' : '';
   const [row] = await tx.all(`SELECT name FROM projections WHERE name = ?${lock}`, [projection]);
@@ -227,9 +228,8 @@ async function freeGenerations(
     `SELECT ${stateColumns} FROM generations WHERE projection = ? ORDER BY generation`,
     [projection],
   );
-  for (const one of rows)
-    if (one.runner !== null && one.runner !== runner && !isExpired(one.runner, one.heardAt ?? 0))
-      throw new RebuildUnderWay(projection, one.runner);
+  const taken = rows.find((row) => isLeasedByAnother(row, owner));
+  if (taken) throw new RebuildUnderWay(projection, String(taken.runner));
   return rows.map(generationState);
 }
 

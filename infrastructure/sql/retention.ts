@@ -1,3 +1,4 @@
+import { isLeasedByAnother } from '../../application/ports/generations.ts';
 import type {
   ErasedDevices,
   RemovedCounts,
@@ -73,28 +74,27 @@ export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): Retenti
       ],
     ),
 
-  acquireLease: (runner, isExpired) =>
+  acquireLease: (owner) =>
     db.transaction(async (tx) => {
       const lock = tx.dialect === 'mysql' ? ' FOR UPDATE' : '';
       const [row] = await tx.all<{ runner: string | null; heardAt: number }>(
         `SELECT runner, heard_at AS heardAt FROM retention_turn WHERE projection = ?${lock}`,
         [projection],
       );
-      const holder = row?.runner ?? null;
-      if (holder !== null && holder !== runner && !isExpired(holder, row?.heardAt ?? 0)) return false;
+      if (row && isLeasedByAnother(row, owner)) return false;
       await tx.write(
         'replace',
         'retention_turn',
         ['projection', 'runner', 'heard_at'],
-        [[projection, runner, now()]],
+        [[projection, owner.id, now()]],
       );
       return true;
     }),
 
-  async releaseLease(runner) {
+  async releaseLease({ id }) {
     await db.run('UPDATE retention_turn SET runner = NULL WHERE projection = ? AND runner = ?', [
       projection,
-      runner,
+      id,
     ]);
   },
 });

@@ -76,15 +76,18 @@ export function retentionContract(adapter: string, open: () => Promise<Opened<Ad
 
     it('gives a turn to one at a time, and to another once that one is gone', async () => {
       const { records } = opened;
-      const isAlive = () => false;
-      assert.equal(await records.acquireLease('one', isAlive), true);
-      assert.equal(await records.acquireLease('one', isAlive), true);
-      assert.equal(await records.acquireLease('other', isAlive), false);
-      await records.releaseLease('other');
-      assert.equal(await records.acquireLease('other', isAlive), false);
-      assert.equal(await records.acquireLease('other', (runner) => runner === 'one'), true);
-      await records.releaseLease('other');
-      assert.equal(await records.acquireLease('one', isAlive), true);
+      const alive = (id: string) => ({ id, isExpired: () => false });
+      assert.equal(await records.acquireLease(alive('one')), true);
+      assert.equal(await records.acquireLease(alive('one')), true);
+      assert.equal(await records.acquireLease(alive('other')), false);
+      await records.releaseLease(alive('other'));
+      assert.equal(await records.acquireLease(alive('other')), false);
+      assert.equal(
+        await records.acquireLease({ id: 'other', isExpired: (runner) => runner === 'one' }),
+        true,
+      );
+      await records.releaseLease(alive('other'));
+      assert.equal(await records.acquireLease(alive('one')), true);
     });
   });
 
