@@ -1,12 +1,23 @@
 import { pause } from './pause.ts';
-import type { ApiKey, ApiKeys, Credentials, PresentedCredential, Scope } from './ports/api-keys.ts';
+import type {
+  AccessMarker,
+  ApiKey,
+  ApiKeys,
+  Credentials,
+  PresentedCredential,
+  Scope,
+} from './ports/api-keys.ts';
+import { EventStoreUnavailable } from './ports/event-store.ts';
 import type { Clock, Log } from './ports/system.ts';
 
 /** The API keys as this node knows them: never a call away from the request that shows one. */
 export type ApiKeyCache = {
-  /** Reads them. Throws `ReadModelsUnavailable`. */
+  /** Reads them. Throws what `ApiKeys` throws. */
   load(): Promise<void>;
-  /** Whether any key was ever made: from then on nothing is open, though all of them be revoked. */
+  /**
+   * Whether any key was ever made: from then on nothing is open, though all of them be revoked or lost. So it is while
+   * that cannot be found out.
+   */
   isAuthRequired(): boolean;
   /** The key shown, when it is good now. One not known here is looked for where it may just have been made. */
   find(shown: PresentedCredential): Promise<ApiKey | undefined>;
@@ -19,13 +30,34 @@ const readEvery = 2000;
 /** A flood of keys that do not exist costs the database at most one query in this time. */
 const refreshEvery = 500;
 
-export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, log: Log): ApiKeyCache {
+export function keyRing(
+  stores: AccessStores,
+  credentials: Credentials,
+  clock: Clock,
+  log: Log,
+  areRequired = false,
+): ApiKeyCache {
   let known: ReadonlyMap<string, ApiKey> = new Map();
   let looked = Number.NEGATIVE_INFINITY;
-  return { load, isAuthRequired: () => known.size > 0, find, follow };
+  /** `undefined` until the mark in the event store could be read. */
+  let isMarked: boolean | undefined;
+  let wereThere = areRequired;
+  return { load, isAuthRequired: () => wereThere || isMarked !== false, find, follow };
 
   async function load(): Promise<void> {
-    known = new Map((await keys.list()).map((key) => [key.name, key]));
+    if (isMarked === undefined) await readMark();
+    known = new Map((await stores.keys.list()).map((key) => [key.name, key]));
+    wereThere ||= known.size > 0;
+  }
+
+  async function readMark(): Promise<void> {
+    try {
+      isMarked = await adoptKeys(stores);
+      if (isMarked && (await stores.keys.list()).length === 0) log.error({}, keysMissing);
+    } catch (err) {
+      if (!(err instanceof EventStoreUnavailable)) throw err;
+      log.warn({ err }, 'whether there were API keys is unknown, access stays closed');
+    }
   }
 
   async function find(shown: PresentedCredential): Promise<ApiKey | undefined> {
@@ -53,17 +85,42 @@ export function keyRing(keys: ApiKeys, credentials: Credentials, clock: Clock, l
   }
 }
 
+const keysMissing =
+  'there were API keys and they are missing, access stays closed: restore them from a backup or create new ones';
+
 const isValid = ({ expiresAt, revokedAt }: ApiKey, now: number): boolean =>
   revokedAt === null && (expiresAt === null || now < expiresAt);
 
+/** Where keys are, and the mark that there were some. `older` is where releases before this one had them. */
+export type AccessStores = {
+  readonly keys: ApiKeys;
+  readonly marker: AccessMarker;
+  readonly older?: Pick<ApiKeys, 'list'> | undefined;
+};
+
+/**
+ * Takes over the keys of an older release, once, and sets the mark where there are keys without it. May be cut short
+ * anywhere and called again. Answers with whether the mark is set. Throws what the stores throw.
+ */
+export async function adoptKeys({ keys, marker, older }: AccessStores): Promise<boolean> {
+  // Where the mark is set they have been taken over: those of the older release may have been revoked since.
+  if (await marker.isAccessClosed()) return true;
+  for (const key of (await older?.list()) ?? []) await keys.add(key);
+  if ((await keys.list()).length === 0) return false;
+  await marker.closeAccess();
+  return true;
+}
+
 /** Creates a key and returns its secret, which is shown only here. `undefined` when the name is taken. */
 export async function createKey(
-  keys: ApiKeys,
+  { keys, marker }: AccessStores,
   credentials: Credentials,
   clock: Clock,
   asked: { readonly name: string; readonly scopes: readonly Scope[]; readonly expiresAt: number | null },
 ): Promise<{ readonly key: ApiKey; readonly secret: string } | undefined> {
   const { secret, hash } = credentials.issue('key', asked.name);
   const key = { ...asked, hash, createdAt: clock.now(), revokedAt: null };
+  // First, so that there is no moment in which the key could be lost and everything be open again.
+  await marker.closeAccess();
   return (await keys.add(key)) ? { key, secret } : undefined;
 }

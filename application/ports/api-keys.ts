@@ -20,7 +20,10 @@ export type ApiKey = {
   readonly revokedAt: number | null;
 };
 
-/** Every key there is or was, where all API nodes see them. Every call throws `ReadModelsUnavailable`. */
+/**
+ * Every key there is or was, where all API nodes see them. Every call throws `KeysUnavailable`, or
+ * `ReadModelsUnavailable` where they are in the database of the read models.
+ */
 export interface ApiKeys {
   /** In order of name. */
   list(): Promise<readonly ApiKey[]>;
@@ -28,6 +31,21 @@ export interface ApiKeys {
   add(key: ApiKey): Promise<boolean>;
   /** Answers `false` when no key has the name. A key revoked before stays as it was. */
   revoke(name: string, at: number): Promise<boolean>;
+}
+
+/**
+ * A mark in the event store that there has been a key. Whoever loses the keys, or puts back none, opens nothing.
+ * Throws `EventStoreUnavailable`.
+ */
+export interface AccessMarker {
+  isAccessClosed(): Promise<boolean>;
+  /** For good. May be called again. */
+  closeAccess(): Promise<void>;
+}
+
+/** The store of the keys cannot be used now; the same call may be made again. */
+export class KeysUnavailable extends Error {
+  override readonly name = 'KeysUnavailable';
 }
 
 /** Whose credential it is: an API key's, by its name, or a device's token, by the device's id. */

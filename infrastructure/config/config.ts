@@ -128,6 +128,7 @@ export const configSchema = z.object({
   RATE_LIMIT_BURST_SECONDS: wholeNumber(1, 3600)
     .default(10)
     .describe("how many seconds' worth may come at once after silence"),
+  REQUIRE_KEYS: onOff().describe('whether every request needs an API key even before the first one is made'),
   FIELDLOG_API_KEY: secret().describe('API key that the command line shows to the server'),
 
   OTEL_EXPORTER_OTLP_ENDPOINT: url('http', 'https')

@@ -6,6 +6,8 @@ import { isBusy, openingError } from './errors.ts';
 
 export type SqliteFile = {
   readonly path: string;
+  /** `WAL` unless it says otherwise. */
+  readonly journal?: 'WAL' | 'DELETE';
   /** `FULL`: what was committed survives a power failure. `NORMAL`: it survives the end of the process. */
   readonly synchronous: 'FULL' | 'NORMAL';
   /** Of a new file, a power of two; one that exists keeps the size it was made with. */
@@ -23,11 +25,13 @@ export type SqliteFile = {
 /** How long a statement waits for another process. Blocks this one, so no transaction may take long. */
 const busyTimeout = 5000;
 
+type DataFiles = Readonly<Record<'events' | 'telemetry' | 'readModels' | 'access', string>>;
+
 /**
- * Where each of the three files lies; a directory that is not there is made for this user alone. Three, so that the
+ * Where each of the files lies; a directory that is not there is made for this user alone. Several, so that the
  * writers never contend.
  */
-export function dataFiles(dataDir: string): { events: string; telemetry: string; readModels: string } {
+export function dataFiles(dataDir: string): DataFiles {
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   } catch (error) {
@@ -39,6 +43,7 @@ export function dataFiles(dataDir: string): { events: string; telemetry: string;
     events: join(dataDir, 'events.db'),
     telemetry: join(dataDir, 'telemetry.db'),
     readModels: join(dataDir, 'read-models.db'),
+    access: join(dataDir, 'access.db'),
   };
 }
 
@@ -50,7 +55,7 @@ export function openSqliteFile(file: SqliteFile): DatabaseSync {
     try {
       db.exec(`PRAGMA page_size = ${file.pageBytes}`);
       if (file.shrinks) db.exec('PRAGMA auto_vacuum = INCREMENTAL');
-      useWriteAheadLog(db);
+      useJournal(db, file.journal ?? 'WAL');
       const checkpointPages = Math.ceil(file.checkpointBytes / numberOf(db, 'page_size'));
       db.exec(`PRAGMA synchronous = ${file.synchronous}; PRAGMA wal_autocheckpoint = ${checkpointPages};
         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -${file.cache}`);
@@ -89,11 +94,11 @@ function makePrivate(path: string): void {
 }
 
 /** Two connections that open a new file at once may both get SQLITE_BUSY without the usual wait. */
-function useWriteAheadLog(db: DatabaseSync): void {
+function useJournal(db: DatabaseSync, journal: 'WAL' | 'DELETE'): void {
   const deadline = Date.now() + busyTimeout;
   for (;;) {
     try {
-      db.exec('PRAGMA journal_mode = WAL');
+      db.exec(`PRAGMA journal_mode = ${journal}`);
       return;
     } catch (error) {
       if (!isBusy(error) || Date.now() > deadline) throw error;

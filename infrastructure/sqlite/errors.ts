@@ -25,33 +25,34 @@ const primaryCode = (error: unknown): number | undefined => {
 
 export const isBusy = (error: unknown): boolean => primaryCode(error) === 5;
 
-/** SQLITE_CONSTRAINT_UNIQUE: a row is there already with a value that must be its own. */
-export const isTaken = (error: unknown): boolean => (error as { errcode?: unknown }).errcode === 2067;
+/** SQLITE_CONSTRAINT_UNIQUE and _PRIMARYKEY: a row is there already with a value that must be its own. */
+export const isTaken = (error: unknown): boolean =>
+  [2067, 1555].includes((error as { errcode?: unknown }).errcode as number);
 
 /** Why the file at `path` cannot be used now; nothing when `error` has another cause. */
-function outage(error: unknown, path: string): string | undefined {
+export function outageOf(error: unknown, path: string): string | undefined {
   if ((error as { code?: unknown }).code === 'ERR_INVALID_STATE') return `${basename(path)} is closed`;
   const reason = outages.get(primaryCode(error) ?? 0);
   return reason && `${basename(path)}: ${reason} (${(error as Error).message})`;
 }
 
 export function eventStoreError(error: unknown, path: string): unknown {
-  const message = outage(error, path);
+  const message = outageOf(error, path);
   return message ? new EventStoreUnavailable(message, { cause: error }) : error;
 }
 
 export function telemetryLogError(error: unknown, path: string): unknown {
-  const message = outage(error, path);
+  const message = outageOf(error, path);
   return message ? new TelemetryLogUnavailable(message, 1, { cause: error }) : error;
 }
 
 export function readModelsError(error: unknown, path: string): unknown {
-  const message = outage(error, path);
+  const message = outageOf(error, path);
   return message ? new ReadModelsUnavailable(message, { cause: error }) : error;
 }
 
 export function openingError(error: unknown, path: string): unknown {
-  const message = outage(error, path);
+  const message = outageOf(error, path);
   return message
     ? new StartupError(`Cannot open ${path}: ${message}. Check DATA_DIR`, { cause: error })
     : error;

@@ -1,5 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { withoutPersonalData } from '../../application/devices/device-stream.ts';
+import type { AccessMarker } from '../../application/ports/api-keys.ts';
 import {
   type EventEraser,
   type EventMetadata,
@@ -46,7 +47,7 @@ type Append = {
 type Row = [position: number, revision: number, id: string, type: string, data: string, metadata: string];
 
 /** An EventStore in one SQLite file, which several processes may have open. */
-export class SqliteEventStore implements EventStore, EventEraser {
+export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
   readonly #path: string;
   readonly #db: DatabaseSync;
   readonly #signal: CommitSignal;
@@ -114,6 +115,23 @@ export class SqliteEventStore implements EventStore, EventEraser {
       });
       // And until it is checkpointed, in the log of writes.
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch (error) {
+      throw eventStoreError(error, this.#path);
+    }
+  }
+
+  async isAccessClosed(): Promise<boolean> {
+    try {
+      return this.#db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'access_closed'").get() !== undefined;
+    } catch (error) {
+      throw eventStoreError(error, this.#path);
+    }
+  }
+
+  async closeAccess(): Promise<void> {
+    try {
+      this.#db.exec(`CREATE TABLE IF NOT EXISTS access_closed (at INTEGER NOT NULL) STRICT;
+        INSERT INTO access_closed SELECT unixepoch() WHERE NOT EXISTS (SELECT 1 FROM access_closed)`);
     } catch (error) {
       throw eventStoreError(error, this.#path);
     }

@@ -1,4 +1,5 @@
 import { CommanderError } from 'commander';
+import { KeysUnavailable } from '../../application/ports/api-keys.ts';
 import { AppendTooLarge, EventStoreUnavailable, StreamDeleted } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
@@ -59,6 +60,7 @@ const kinds = [
       ReadModelsUnavailable,
       TelemetryLogUnavailable,
       NotYetProjected,
+      KeysUnavailable,
     ],
   ],
 ] as const;

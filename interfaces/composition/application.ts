@@ -1,5 +1,5 @@
 import type { Container } from 'inversify';
-import { createKey } from '../../application/api-keys.ts';
+import { adoptKeys, createKey } from '../../application/api-keys.ts';
 import type { DeviceCommands } from '../../application/devices/device-commands.ts';
 import { type Operations, operations } from '../../application/operations/operations.ts';
 import type { ApiKey } from '../../application/ports/api-keys.ts';
@@ -120,13 +120,15 @@ export type ApiKeyOperations = {
 };
 
 async function apiKeyOperations(container: Container): Promise<ApiKeyOperations> {
-  const [keys, credentials, clock] = await Promise.all([
-    container.getAsync(s.apiKeys),
+  const [stores, credentials, clock] = await Promise.all([
+    container.getAsync(s.access),
     container.getAsync(s.credentials),
     container.getAsync(s.clock),
   ]);
+  const { keys } = stores;
+  await adoptKeys(stores);
   return {
-    create: (asked) => createKey(keys, credentials, clock, asked),
+    create: (asked) => createKey(stores, credentials, clock, asked),
     list: () => keys.list(),
     revoke: (name) => keys.revoke(name, clock.now()),
   };

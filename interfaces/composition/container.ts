@@ -24,7 +24,6 @@ import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
 import { meteredSql } from '../../infrastructure/metrics/metered-sql.ts';
 import { MeteredTelemetryLog } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
-import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { sqlAuditOutcomes, sqlAuditTables } from '../../infrastructure/sql/audit.ts';
 import { sqlDeadLetters } from '../../infrastructure/sql/dead-letters.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/device-queries.ts';
@@ -149,8 +148,15 @@ const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [queries]);
     bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [queries]);
     bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [queries]);
-    bind(s.apiKeys).toResolvedValue(sqlApiKeys, [s.database]);
-    bind(s.keyRing).toResolvedValue(keyRing, [s.apiKeys, s.credentials, s.clock, s.log]);
+    bind(s.access).toDynamicValue((context) => ({
+      keys: context.get(s.apiKeys),
+      marker: context.get(s.accessMarker),
+      older: context.get(s.olderApiKeys, { optional: true }),
+    }));
+    bind(s.keyRing).toResolvedValue(
+      (stores, credentials, clock, log) => keyRing(stores, credentials, clock, log, config.REQUIRE_KEYS),
+      [s.access, s.credentials, s.clock, s.log],
+    );
     bind(s.directory).toResolvedValue(
       (eventStore, registry) => new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE),
       [s.eventStore, s.registry],

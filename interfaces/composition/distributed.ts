@@ -4,6 +4,7 @@ import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import type { Kafka } from 'kafkajs';
 import type { Log } from '../../application/ports/system.ts';
 import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts';
+import { eventStoreDbAccessMarker } from '../../infrastructure/eventstoredb/access-marker.ts';
 import { EventStoreDbConnection } from '../../infrastructure/eventstoredb/connection.ts';
 import { EventStoreDbEventSource } from '../../infrastructure/eventstoredb/event-source.ts';
 import { EventStoreDbEventStore } from '../../infrastructure/eventstoredb/event-store.ts';
@@ -16,6 +17,7 @@ import { KafkaTelemetrySource } from '../../infrastructure/kafka/telemetry-sourc
 import { KafkaTopicReader } from '../../infrastructure/kafka/topic-reader.ts';
 import { ensureTopic } from '../../infrastructure/kafka/topics.ts';
 import { type MysqlOptions, MysqlSql } from '../../infrastructure/mysql/database.ts';
+import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import { closeOnDeactivation } from './process.ts';
 import { services as s } from './services.ts';
@@ -37,6 +39,7 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
     );
     bind(s.plainEventStore).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.eventEraser).toResolvedValue((store) => store, [eventStoreId]);
+    bind(s.accessMarker).toResolvedValue(eventStoreDbAccessMarker, [eventStoreId, s.ids, s.clock]);
     bind(s.startCheck).toResolvedValue((connection) => () => requireRights(connection, log), [connectionId]);
     bind(s.deviceSource).toResolvedValue(
       (connection) => new EventStoreDbEventSource(connection, log),
@@ -147,6 +150,7 @@ export const mysql = (url: string, config: Config, log: Log): ContainerModule =>
     bind(s.database)
       .toDynamicValue(() => new MysqlSql({ url, ...options }, log))
       .onDeactivation(closeOnDeactivation);
+    bind(s.apiKeys).toResolvedValue(sqlApiKeys, [s.database]);
     const replica = config.MYSQL_REPLICA_URL;
     if (replica === undefined) bind(s.queryDatabase).toService(s.database);
     else {

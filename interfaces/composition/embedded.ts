@@ -1,5 +1,7 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import type { Config } from '../../infrastructure/config/config.ts';
+import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
+import { sqliteApiKeys } from '../../infrastructure/sqlite/api-keys.ts';
 import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
 import { dataFiles } from '../../infrastructure/sqlite/database-file.ts';
 import { sqliteEventSource } from '../../infrastructure/sqlite/event-source.ts';
@@ -26,6 +28,7 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
       .onDeactivation(closeOnDeactivation);
     bind(s.plainEventStore).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.eventEraser).toResolvedValue((store) => store, [eventStoreId]);
+    bind(s.accessMarker).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.deviceSource)
       .toDynamicValue(() => sqliteEventSource(events, { batchEvents: config.BATCH_SIZE }))
       .onDeactivation(closeOnDeactivation);
@@ -52,7 +55,9 @@ export const embeddedTelemetryLog = (config: Config): ContainerModule =>
 
 export const embeddedReadModels = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
-    const { readModels } = dataFiles(config.DATA_DIR);
+    const { readModels, access } = dataFiles(config.DATA_DIR);
+    bind(s.apiKeys).toDynamicValue(() => sqliteApiKeys(access));
+    bind(s.olderApiKeys).toResolvedValue(sqlApiKeys, [s.database]);
     bind(s.database)
       .toDynamicValue(() => new SqliteSql(readModels))
       .onDeactivation(closeOnDeactivation);

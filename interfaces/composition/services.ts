@@ -1,9 +1,9 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Registry } from 'prom-client';
-import type { ApiKeyCache } from '../../application/api-keys.ts';
+import type { AccessStores, ApiKeyCache } from '../../application/api-keys.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
 import type { DeviceHistory } from '../../application/devices/device-stream.ts';
-import type { ApiKeys, Credentials } from '../../application/ports/api-keys.ts';
+import type { AccessMarker, ApiKeys, Credentials } from '../../application/ports/api-keys.ts';
 import type { AuditOutcomes, AuditTables } from '../../application/ports/audit.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
 import type { DeadLetterFeed, DeadLetters } from '../../application/ports/dead-letters.ts';
@@ -60,6 +60,10 @@ export const services = {
   directory: id<CachedDeviceDirectory>('DeviceDirectory'),
 
   apiKeys: id<ApiKeys>('ApiKeys'),
+  /** Where an older release had them; only where that was elsewhere. */
+  olderApiKeys: id<ApiKeys>('OlderApiKeys'),
+  accessMarker: id<AccessMarker>('AccessMarker'),
+  access: id<AccessStores>('AccessStores'),
   keyRing: id<ApiKeyCache>('KeyRing'),
   commands: id<DeviceCommands>('DeviceCommands'),
   history: id<DeviceHistory>('DeviceHistory'),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { keyRing } from '../../application/api-keys.ts';
-import type { ApiKey, ApiKeys } from '../../application/ports/api-keys.ts';
+import { adoptKeys, createKey, keyRing } from '../../application/api-keys.ts';
+import type { AccessMarker, ApiKey, ApiKeys } from '../../application/ports/api-keys.ts';
+import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { randomCredentials as credentials } from '../../infrastructure/identity.ts';
 import { eventually } from '../support/eventually.ts';
@@ -12,6 +13,16 @@ describe('The key ring', () => {
   let looks: number;
   let now: number;
   let failing: boolean;
+  let marked: boolean | 'unknown';
+  const marker: AccessMarker = {
+    async isAccessClosed() {
+      if (marked === 'unknown') throw new EventStoreUnavailable('gone');
+      return marked;
+    },
+    async closeAccess() {
+      marked = true;
+    },
+  };
   const keys: ApiKeys = {
     async list() {
       looks += 1;
@@ -21,10 +32,11 @@ describe('The key ring', () => {
     add: () => assert.fail(),
     revoke: () => assert.fail(),
   };
-  const ring = () => keyRing(keys, credentials, { now: () => now }, silent);
+  const ring = (areRequired = false) =>
+    keyRing({ keys, marker }, credentials, { now: () => now }, silent, areRequired);
 
   beforeEach(() => {
-    [stored, looks, now, failing] = [[], 0, 1000, false];
+    [stored, looks, now, failing, marked] = [[], 0, 1000, false, false];
   });
 
   function made(name: string, replaced: Partial<ApiKey> = {}) {
@@ -49,8 +61,9 @@ describe('The key ring', () => {
     const found = ring();
     await found.load();
     assert.deepEqual(await found.find(shown), key);
+    looks = 0;
     assert.equal(await found.find({ ...shown, hash: credentials.hash('guessed') }), undefined);
-    assert.equal(looks, 1);
+    assert.equal(looks, 0);
   });
 
   it('finds no key that is revoked, or from the moment it expires', async () => {
@@ -74,10 +87,68 @@ describe('The key ring', () => {
     assert.equal(found.isAuthRequired(), true);
   });
 
+  it('needs a key where there was one, though all be lost with what held them', async () => {
+    made('a');
+    await ring().load();
+    stored = [];
+    const found = ring();
+    await found.load();
+    assert.equal(found.isAuthRequired(), true);
+    assert.equal(marked, true);
+  });
+
+  it('needs a key as long as it is not known whether there was one', async () => {
+    marked = 'unknown';
+    const found = ring();
+    assert.equal(found.isAuthRequired(), true);
+    await found.load();
+    assert.equal(found.isAuthRequired(), true);
+    marked = false;
+    await found.load();
+    assert.equal(found.isAuthRequired(), false);
+  });
+
+  it('needs a key from the first start where keys are required', async () => {
+    const found = ring(true);
+    await found.load();
+    assert.equal(found.isAuthRequired(), true);
+  });
+
+  it('is marked before its first key is made', async () => {
+    const adding: ApiKeys = {
+      ...keys,
+      async add() {
+        assert.equal(marked, true);
+        return true;
+      },
+    };
+    const asked = { name: 'a', scopes: ['operate'], expiresAt: null } as const;
+    assert.ok(await createKey({ keys: adding, marker }, credentials, { now: () => now }, asked));
+  });
+
+  it('takes over the keys of an older release once: what is revoked since stays so', async () => {
+    const { key } = made('a');
+    const older = { list: async () => [key] };
+    stored = [];
+    const adding: ApiKeys = {
+      ...keys,
+      async add(one) {
+        stored = [...stored, one];
+        return true;
+      },
+    };
+    assert.equal(await adoptKeys({ keys: adding, marker, older }), true);
+    assert.deepEqual(stored, [key]);
+    stored = [];
+    assert.equal(await adoptKeys({ keys: adding, marker, older }), true);
+    assert.deepEqual(stored, []);
+  });
+
   it('looks for a key made a moment ago, but not for each of a flood of unknown ones', async () => {
     const found = ring();
     await found.load();
     const { key, shown } = made('new');
+    looks = 1;
     assert.deepEqual(await found.find(shown), key);
     assert.equal(looks, 2);
     for (let i = 0; i < 1000; i += 1) await found.find({ kind: 'key', subject: `no-${i}`, hash: shown.hash });
@@ -91,6 +162,7 @@ describe('The key ring', () => {
     const { key, shown } = made('a');
     const found = ring();
     await found.load();
+    looks = 1;
     const stopped = new AbortController();
     const following = found.follow(stopped.signal);
     failing = true;

@@ -1,6 +1,9 @@
+import { eventStoreDbAccessMarker } from '../../../infrastructure/eventstoredb/access-marker.ts';
 import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/connection.ts';
 import { EventStoreDbEventSource } from '../../../infrastructure/eventstoredb/event-source.ts';
 import { EventStoreDbEventStore } from '../../../infrastructure/eventstoredb/event-store.ts';
+import { uuidIds } from '../../../infrastructure/identity.ts';
+import { accessMarkerContract } from '../../contracts/access-marker.contract.ts';
 import { recordedEventSourceContract } from '../../contracts/event-source.contract.ts';
 import { eventStoreContract } from '../../contracts/event-store.contract.ts';
 import { silentLog } from '../../support/eventstoredb/silent-log.ts';
@@ -25,6 +28,12 @@ function bothContracts(adapter: string, serve: () => Promise<StandIn>): void {
     return { ...(await reopen()), reopen, close };
   };
   eventStoreContract(adapter, open);
+  accessMarkerContract(adapter, async () => {
+    const { store, reopen, close } = await open();
+    const markerOver = (eventStore: EventStoreDbEventStore) =>
+      eventStoreDbAccessMarker(eventStore, uuidIds, { now: Date.now });
+    return { one: markerOver(store), other: markerOver((await reopen()).store), close };
+  });
   recordedEventSourceContract(adapter, open);
 }
 

@@ -1,0 +1,90 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { type ApiKey, type ApiKeys, KeysUnavailable, type Scope } from '../../application/ports/api-keys.ts';
+import { StartupError } from '../startup-error.ts';
+import { openForReading, openSqliteFile, type SqliteFile } from './database-file.ts';
+import { isTaken, outageOf } from './errors.ts';
+
+/** Few rows that hardly ever change: without a write-ahead log, the file alone is always whole. */
+const accessFile = (path: string): SqliteFile => ({
+  path,
+  journal: 'DELETE',
+  synchronous: 'FULL',
+  pageBytes: 4096,
+  checkpointBytes: 4096,
+  cache: 256,
+  migrations: [
+    `CREATE TABLE api_keys (
+       name TEXT NOT NULL PRIMARY KEY,
+       hash TEXT NOT NULL,
+       scopes TEXT NOT NULL,
+       created_at INTEGER NOT NULL,
+       expires_at INTEGER,
+       revoked_at INTEGER
+     ) STRICT;`,
+  ],
+});
+
+type StoredKey = Omit<ApiKey, 'scopes'> & { readonly scopes: string };
+
+/**
+ * ApiKeys in a file of their own, which nothing rebuilds or drops. Opened for each call, so that a file put in its
+ * place counts at once. Throws `StartupError`.
+ */
+export function sqliteApiKeys(path: string): ApiKeys {
+  openSqliteFile(accessFile(path)).close();
+
+  return {
+    list: async () =>
+      using(openForReading, (db) => {
+        const rows = db
+          .prepare(
+            `SELECT name, hash, scopes, created_at AS createdAt, expires_at AS expiresAt, revoked_at AS revokedAt
+             FROM api_keys ORDER BY name`,
+          )
+          .all() as unknown as StoredKey[];
+        return rows.map((row) => ({ ...row, scopes: row.scopes.split(' ') as Scope[] }));
+      }),
+
+    add: async ({ name, hash, scopes, createdAt, expiresAt, revokedAt }) =>
+      writing((db) => {
+        try {
+          db.prepare('INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?)').run(
+            name,
+            hash,
+            scopes.join(' '),
+            createdAt,
+            expiresAt,
+            revokedAt,
+          );
+          return true;
+        } catch (error) {
+          if (isTaken(error)) return false;
+          throw error;
+        }
+      }),
+
+    revoke: async (name, at) =>
+      writing((db) => {
+        const revoked = db.prepare('UPDATE api_keys SET revoked_at = ifnull(revoked_at, ?) WHERE name = ?');
+        return revoked.run(at, name).changes > 0;
+      }),
+  };
+
+  function writing<T>(work: (db: DatabaseSync) => T): T {
+    return using(() => openSqliteFile(accessFile(path)), work);
+  }
+
+  function using<T>(open: (path: string) => DatabaseSync, work: (db: DatabaseSync) => T): T {
+    try {
+      const db = open(path);
+      try {
+        return work(db);
+      } finally {
+        db.close();
+      }
+    } catch (error) {
+      const message = outageOf(error instanceof StartupError ? error.cause : error, path);
+      throw message ? new KeysUnavailable(message, { cause: error }) : error;
+    }
+  }
+}
