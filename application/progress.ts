@@ -1,6 +1,7 @@
 import { pause } from './pause.ts';
 import {
   comparePositions,
+  type EventCount,
   type EventSource,
   type PartitionPosition,
   type Position,
@@ -19,6 +20,8 @@ export type ProjectionStatus = {
   readonly positions: readonly string[];
   /** Events of the source not yet consumed; `null` while the source cannot be asked. */
   readonly lag: number | null;
+  /** There may be more than `lag`: counting all of them would take too long. */
+  readonly lagIsAtLeast: boolean;
 };
 
 export type ProgressReader = {
@@ -39,16 +42,18 @@ export class NotYetProjected extends Error {
   override readonly name = 'NotYetProjected';
   readonly lag: number | null;
 
-  constructor(lag: number | null) {
-    super(
-      `The read model has not reached the awaited position yet; it is ${lag ?? 'an unknown number of'} events behind`,
-    );
+  constructor({ lag, lagIsAtLeast }: Pick<ProjectionStatus, 'lag' | 'lagIsAtLeast'>) {
+    const events = lag === null ? 'an unknown number of' : `${lagIsAtLeast ? 'at least ' : ''}${lag}`;
+    super(`The read model has not reached the awaited position yet; it is ${events} events behind`);
     this.lag = lag;
   }
 }
 
 const pollMilliseconds = 5;
 const lagKnownForMilliseconds = 250;
+
+/** Of `lagWithinMilliseconds`, what is left for counting once the end of the log is known. */
+const countWithinMilliseconds = 60;
 
 /** How long an answer that only mentions the lag waits for it. */
 export const lagWithinMilliseconds = 100;
@@ -69,7 +74,7 @@ export function progressReader(
     );
     return {
       positions: [...new Set(positions)],
-      lag: behind.includes(null) ? null : Math.max(0, ...behind.map(Number)),
+      ...mostBehind(behind),
     };
   }
 
@@ -82,8 +87,7 @@ export function progressReader(
     for (;;) {
       const progress = await progressOf(projections);
       if (progress.every((one) => hasReached(one, awaited))) return;
-      if (Date.now() >= deadline)
-        throw new NotYetProjected((await status(projections, lagWithinMilliseconds)).lag);
+      if (Date.now() >= deadline) throw new NotYetProjected(await status(projections, lagWithinMilliseconds));
       await new Promise((resolve) => setTimeout(resolve, pollMilliseconds));
     }
   }
@@ -97,11 +101,13 @@ export function progressReader(
    * Asking a broker how far its log goes costs a round trip, so the answer serves every query of a moment, and those
    * that come before it.
    */
-  function lagOf({ projection, checkpoints }: ProjectionProgress): Promise<number | null> {
+  function lagOf({ projection, reached }: ProjectionProgress): Promise<EventCount | null> {
     const known = lags.get(projection);
     if (known && known.until > Date.now()) return known.counting;
     // Rows can be read while their log is away; only how far they are behind is not known.
-    const counting = countLag(sources[sourceOf(projection)], checkpoints).catch(() => null);
+    const counting = countLag(sources[sourceOf(projection)], reached, countWithinMilliseconds).catch(
+      () => null,
+    );
     const lag: Lag = { counting, until: Number.POSITIVE_INFINITY };
     lags.set(projection, lag);
     void counting.then(() => {
@@ -111,38 +117,51 @@ export function progressReader(
   }
 }
 
-type Lag = { readonly counting: Promise<number | null>; until: number };
+type Lag = { readonly counting: Promise<EventCount | null>; until: number };
+
+function mostBehind(counts: readonly (EventCount | null)[]): Pick<ProjectionStatus, 'lag' | 'lagIsAtLeast'> {
+  const known = counts.filter((count) => count !== null);
+  if (known.length < counts.length) return { lag: null, lagIsAtLeast: false };
+  return {
+    lag: Math.max(0, ...known.map(({ events }) => events)),
+    lagIsAtLeast: known.some(({ isAtLeast }) => isAtLeast),
+  };
+}
 
 async function orUnknown(
-  lags: Promise<readonly (number | null)[]>,
+  lags: Promise<readonly (EventCount | null)[]>,
   within: number,
-): Promise<readonly (number | null)[]> {
+): Promise<readonly (EventCount | null)[]> {
   const answered = new AbortController();
   const late = pause(within, answered.signal).then(() => [null]);
   return Promise.race([lags, late]).finally(() => answered.abort());
 }
 
-/** Events of every partition of the source that the checkpoints have not passed. */
+/** Events of every partition of the source behind the places reached. */
 export async function countLag(
   source: Pick<EventSource<Positioned>, 'ends' | 'countAfter'>,
-  checkpoints: readonly PartitionPosition[],
-): Promise<number> {
-  const at = new Map<number, Position>(checkpoints.map(({ partition, position }) => [partition, position]));
+  reached: readonly PartitionPosition[],
+  within?: number,
+): Promise<EventCount> {
+  const at = new Map<number, Position>(reached.map(({ partition, position }) => [partition, position]));
   const partitions = [...(await source.ends()).keys()];
   const counts = await Promise.all(
-    partitions.map((partition) => source.countAfter(partition, at.get(partition) ?? null)),
+    partitions.map((partition) => source.countAfter(partition, at.get(partition) ?? null, within)),
   );
-  return counts.reduce((sum, count) => sum + count, 0);
+  return {
+    events: counts.reduce((sum, { events }) => sum + events, 0),
+    isAtLeast: counts.some(({ isAtLeast }) => isAtLeast),
+  };
 }
 
 function hasReached(
-  { projection, checkpoints }: ProjectionProgress,
+  { projection, reached: places }: ProjectionProgress,
   awaited: readonly AwaitedPosition[],
 ): boolean {
   const source = sourceOf(projection);
   return awaited.every((position) => {
     if (position.source !== source) return true;
-    const reached = checkpoints.find(({ partition }) => partition === position.partition);
+    const reached = places.find(({ partition }) => partition === position.partition);
     return reached !== undefined && comparePositions(reached.position, position.position) >= 0;
   });
 }

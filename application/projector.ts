@@ -5,6 +5,7 @@ import {
   comparePositions,
   type Position,
   type Positioned,
+  type SkippedTo,
 } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import {
@@ -91,6 +92,16 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
 
   checkpoint(partition: number): Promise<Position | null> {
     return this.#parts.readModels.checkpoint(this.#parts.generation, partition);
+  }
+
+  skipped(partition: number): Promise<SkippedTo | null> {
+    return this.#parts.readModels.skipped(this.#parts.generation, partition);
+  }
+
+  async skip(partition: number, after: Position | null, to: Partial<SkippedTo> & Positioned): Promise<void> {
+    const { position, eventId } = to;
+    if (eventId === undefined) return;
+    await this.#parts.readModels.skip(this.#parts.generation, partition, after, { position, eventId });
   }
 
   async consume(batch: Batch<Event>): Promise<void> {

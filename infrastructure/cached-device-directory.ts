@@ -76,6 +76,7 @@ export class CachedDeviceDirectory implements DeviceDirectory {
             checkpoints.set(partition, position);
           }
         },
+        skip: async (partition, _after, { position }) => void checkpoints.set(partition, position),
       },
       { group, signal },
     );

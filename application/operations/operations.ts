@@ -1,7 +1,7 @@
 import { deviceStream } from '../../domain/device.ts';
 import type { AuditOutcomes, AuditTables } from '../ports/audit.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
-import type { EventSource, PartitionPosition } from '../ports/event-source.ts';
+import { type EventSource, furthest, type PartitionPosition } from '../ports/event-source.ts';
 import {
   activeGeneration,
   type GenerationDigest,
@@ -34,6 +34,8 @@ export type ProjectionReport = ProjectionState & {
   readonly checkpoints: readonly PartitionPosition[];
   /** Events of the log that the active generation has not consumed; `null` while the log is unreachable. */
   readonly lag: number | null;
+  /** There may be more than `lag`. */
+  readonly lagIsAtLeast: boolean;
 };
 
 /** All that operators do with read models and their history. */
@@ -140,14 +142,19 @@ export function operations(
     const pipeline = named(state.projection);
     const generation = { projection: state.projection, generation: state.active };
     const checkpoints: PartitionPosition[] = [];
+    const reached: PartitionPosition[] = [];
     const partitions = await pipeline.ends().catch(() => undefined);
     for (const partition of partitions?.keys() ?? []) {
       const position = await readModels.checkpoint(generation, partition);
       if (position !== null) checkpoints.push({ partition, position });
+      const skipped = (await readModels.skipped(generation, partition))?.position ?? null;
+      const furthestPosition = furthest(position, skipped);
+      if (furthestPosition !== null) reached.push({ partition, position: furthestPosition });
     }
     // The read models' own state is reported even while the log is unreachable.
-    const lag = partitions ? await countLag(pipeline, checkpoints).catch(() => null) : null;
-    return { ...state, codeVersion: pipeline.version, checkpoints, lag };
+    const count = partitions ? await countLag(pipeline, reached).catch(() => null) : null;
+    const lag = { lag: count?.events ?? null, lagIsAtLeast: count?.isAtLeast ?? false };
+    return { ...state, codeVersion: pipeline.version, checkpoints, ...lag };
   }
 }
 

@@ -1,7 +1,7 @@
 import { formatPolicy, type RetentionRuleConfig } from '../../domain/retention.ts';
 import type { ProgressQueries } from '../ports/queries.ts';
 import type { RetentionRecords } from '../ports/retention.ts';
-import type { ProgressReader, ProjectionStatus } from '../progress.ts';
+import { lagWithinMilliseconds, type ProgressReader, type ProjectionStatus } from '../progress.ts';
 import { isProjectionName } from '../projections/projection.ts';
 import { initialSweep } from '../retention/sweep.ts';
 
@@ -18,7 +18,7 @@ export type SystemStatus = {
   readonly retention: RetentionStatus;
 };
 
-/** How far everything has come. Throws `ReadModelsUnavailable` and what the logs throw when they are. */
+/** How far everything has come. Throws `ReadModelsUnavailable`; of a log that does not answer the lag is not known. */
 export async function systemStatus(
   progress: ProgressQueries,
   freshness: ProgressReader,
@@ -34,7 +34,7 @@ export async function systemStatus(
     projection,
     generation,
     version,
-    ...(await freshness.status(isProjectionName(projection) ? [projection] : [])),
+    ...(await freshness.status(isProjectionName(projection) ? [projection] : [], lagWithinMilliseconds)),
     deadLetters: Object.fromEntries(
       deadLetters.filter((some) => some.projection === projection).map(({ cause, count }) => [cause, count]),
     ),

@@ -22,7 +22,23 @@ export interface BatchConsumer<Event extends Positioned> {
    * `waiting` before it waits for something else than its own work, which other partitions must not wait for.
    */
   consume(batch: Batch<Event>, waiting?: () => void): Promise<void>;
+
+  /** The place beyond the checkpoint up to which nothing is left to consume, where one was stored. */
+  skipped?(partition: number): Promise<SkippedTo | null>;
+
+  /**
+   * Between `after`, the last position consumed, and `to` the log has nothing for this consumer, only what other
+   * programs wrote. Called by sources whose log is shared. Worth storing once `to` names the event there.
+   */
+  skip?(
+    partition: number,
+    after: Position | null,
+    to: SkippedTo | { readonly position: Position },
+  ): Promise<void>;
 }
+
+/** The position of somebody else's event, and its id, by which it is found again in the same log only. */
+export type SkippedTo = { readonly position: Position; readonly eventId: string };
 
 export type RunOptions = {
   /** Runs of one group share the partitions between them where the source can; another group has its own. */
@@ -42,7 +58,10 @@ export interface EventSource<Event extends Positioned> {
    */
   run(consumer: BatchConsumer<Event>, options: RunOptions): Promise<void>;
 
-  /** The position of the last event in each partition, `null` for an empty one. */
+  /**
+   * The position at which each partition ends, `null` for an empty one. Its last event may be another program's: a
+   * consumer has come there by what it consumed and what it skipped.
+   */
   ends(): Promise<ReadonlyMap<number, Position | null>>;
 
   /** The position up to which each partition's events can no longer be read, `null` where none has expired. */
@@ -51,9 +70,17 @@ export interface EventSource<Event extends Positioned> {
   /** Tells the partition that a device's events go to. */
   partitioner(): Promise<(deviceId: string) => number>;
 
-  /** How many events of a partition follow `position`; a source that cannot count stops at 10,000. */
-  countAfter(partition: number, position: Position | null): Promise<number>;
+  /** How many events of a partition follow `position`, as far as that can be counted in about so many milliseconds. */
+  countAfter(partition: number, position: Position | null, within?: number): Promise<EventCount>;
 }
+
+/** `isAtLeast`: there may be more, which would take too long to count. */
+export type EventCount = { readonly events: number; readonly isAtLeast: boolean };
+
+export const exactly = (events: number): EventCount => ({ events, isAtLeast: false });
+
+export const furthest = (a: Position | null, b: Position | null): Position | null =>
+  comparePositions(a, b) < 0 ? b : a;
 
 /**
  * The position of an event in its source's partition: one or more whole numbers joined by `-`, compared number by

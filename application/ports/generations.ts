@@ -108,16 +108,21 @@ export interface ProjectionControl {
   digest(generation: GenerationId): Promise<GenerationDigest>;
 
   /** Reads two generations in one snapshot; `undefined` when they are not at the same position in it. */
-  digestsIfAligned(
-    one: GenerationId,
-    other: GenerationId,
-  ): Promise<readonly [GenerationDigest, GenerationDigest] | undefined>;
+  digestsIfAligned(one: GenerationId, other: GenerationId): Promise<GenerationDigests | undefined>;
 }
+
+export type GenerationDigests = readonly [GenerationDigest, GenerationDigest];
 
 export type HeldGeneration = {
   readonly checkpoints: ReadonlyMap<number, Position>;
   /** Changes things inside the transaction, one `transact` at a time. */
   readonly readModels: ReadModels;
+  /**
+   * Begins to read both generations as they are now, and resolves once that holds whatever is changed afterwards: the
+   * reading itself goes on beside the hold's end. Absent where one writer keeps out every other until the commit, so
+   * that changes to the other generation are inside the transaction and cannot be read yet.
+   */
+  readonly beginDigests?: (other: GenerationId) => Promise<{ readonly digests: Promise<GenerationDigests> }>;
   /** Makes another generation the active one at the commit. */
   switchTo(next: GenerationId): Promise<void>;
   /** Replaces one device's rows and dead letters by those of another generation. */

@@ -101,6 +101,8 @@ export type ProjectionProgress = {
   readonly generation: number;
   readonly version: number;
   readonly checkpoints: readonly PartitionPosition[];
+  /** How far that is in the log, with what was skipped of other programs' events behind the checkpoints. */
+  readonly reached: readonly PartitionPosition[];
 };
 
 /** How far the active generations have come. */

@@ -1,7 +1,7 @@
 import type { Labels, RegisteredDevice } from '../../domain/device.ts';
 import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
-import type { Position } from './event-source.ts';
+import type { Position, SkippedTo } from './event-source.ts';
 
 /** One built copy of a projection's tables. Readers use the active one; a rebuild fills the next beside it. */
 export type GenerationId = { readonly projection: string; readonly generation: number };
@@ -10,6 +10,12 @@ export type GenerationId = { readonly projection: string; readonly generation: n
 export interface ReadModels {
   /** The checkpoint of a generation in a partition, `null` before its first event. */
   checkpoint(generation: GenerationId, partition: number): Promise<Position | null>;
+
+  /** How far beyond the checkpoint other programs' events have been skipped, `null` when that is not known. */
+  skipped(generation: GenerationId, partition: number): Promise<SkippedTo | null>;
+
+  /** Stores it, for as long as the checkpoint stays at `after`; does nothing when it is elsewhere already. */
+  skip(generation: GenerationId, partition: number, after: Position | null, to: SkippedTo): Promise<void>;
 
   /**
    * Runs `work` in one transaction with the partition's checkpoint row locked, then stores the position it answers

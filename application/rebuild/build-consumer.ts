@@ -4,8 +4,10 @@ import {
   type BatchConsumer,
   comparePositions,
   type EventSource,
+  furthest,
   type Position,
   type Positioned,
+  type SkippedTo,
 } from '../ports/event-source.ts';
 import { PoisonEvent } from '../projector.ts';
 
@@ -33,6 +35,7 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
   readonly #inner: BatchConsumer<Event>;
   readonly #options: BuildConsumerOptions<Event>;
   readonly #reached = new Map<number, Position>();
+  readonly #skipped = new Map<number, Position>();
   #limits: Positions | 'none' = new Map();
   #consuming = 0;
   #changed = Promise.withResolvers<void>();
@@ -63,7 +66,9 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
   /** Resolves when every limit is reached, or the signal is aborted. */
   async whenReached(limits: Positions): Promise<void> {
     const { signal } = this.#options;
-    while (!signal.aborted && !covers(this.#reached, limits)) await this.#changed.promise;
+    const isReached = () =>
+      [...limits].every(([partition, limit]) => comparePositions(this.#furthest(partition), limit) >= 0);
+    while (!signal.aborted && !isReached()) await this.#changed.promise;
   }
 
   async checkpoint(partition: number): Promise<Position | null> {
@@ -72,6 +77,16 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
     else this.#reached.set(partition, position);
     this.#notify();
     return position;
+  }
+
+  async skipped(partition: number): Promise<SkippedTo | null> {
+    return (await this.#inner.skipped?.(partition)) ?? null;
+  }
+
+  async skip(partition: number, after: Position | null, to: SkippedTo | Positioned): Promise<void> {
+    await this.#inner.skip?.(partition, after, to);
+    this.#skipped.set(partition, to.position);
+    this.#notify();
   }
 
   async consume(batch: Batch<Event>, waiting?: () => void): Promise<void> {
@@ -133,6 +148,10 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
     if (last && comparePositions(last.position, limit) <= 0) return events;
     const beyond = events.findIndex(({ position }) => comparePositions(position, limit) > 0);
     return events.slice(0, beyond);
+  }
+
+  #furthest(partition: number): Position | null {
+    return furthest(this.#reached.get(partition) ?? null, this.#skipped.get(partition) ?? null);
   }
 
   #notify(): void {

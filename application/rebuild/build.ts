@@ -34,9 +34,10 @@ export type Build = {
   catchUp(): Promise<void>;
   /**
    * Brings the generation to where the live one stands, holds both there and runs `then` before it releases them. Returns
-   * whether they stand at the same position; they do not where this one has overtaken.
+   * whether they stand at the same position; they do not where this one has overtaken. With `committed`, what was
+   * consumed is committed before `then` runs, where the engine can.
    */
-  align(then: (held: HeldGeneration) => Promise<void>): Promise<boolean>;
+  align(then: (held: HeldGeneration) => Promise<void>, how?: 'committed'): Promise<boolean>;
   /** Keeps consuming for `milliseconds` after the switch; an abort during that time is not an error. */
   keepRunning(milliseconds: number): Promise<void>;
 };
@@ -46,6 +47,8 @@ const reportEveryMilliseconds = 1_000;
 const nearMilliseconds = 500;
 /** After so many rounds none of which was shorter than those before, more would come no nearer. */
 const lastRounds = 3;
+/** What an estimate of the work ahead may take. */
+const countingMilliseconds = 100;
 
 /** Runs `work` on a build, with heartbeats to the lease meanwhile, and stops it. Throws what the projection throws. */
 export function runBuild<T>(
@@ -110,12 +113,12 @@ class RunningBuild implements Build {
     const { pipeline, live, mayPassLive } = this.#order;
     let shortest = Number.POSITIVE_INFINITY;
     for (let round = 0, noShorter = 0; noShorter < lastRounds; round += 1) {
-      const started = performance.now();
       const target = mayPassLive
         ? await endsOf(pipeline)
         : await positionsOf(live, pipeline, this.#ports.readModels);
       // Counting may read the log: it is done for the first round, which is the long one.
       if (round === 0) await this.#countRemaining(target);
+      const started = performance.now();
       this.#session.consumer.allowUpTo(target);
       await this.#orAbort(this.#session.consumer.whenReached(target));
       if (this.#phase === 'fill') await this.enter('catch-up');
@@ -132,7 +135,7 @@ class RunningBuild implements Build {
     await this.#report();
   }
 
-  async align(then: (held: HeldGeneration) => Promise<void>): Promise<boolean> {
+  async align(then: (held: HeldGeneration) => Promise<void>, how?: 'committed'): Promise<boolean> {
     for (;;) {
       await this.#session.consumer.close();
       const { consumer, readModels } = this.#session;
@@ -143,7 +146,7 @@ class RunningBuild implements Build {
           calls += 1;
           // The first call's transaction was rolled back, but the session's caches assume it committed.
           if (calls > 1) throw new HoldRolledBack();
-          readModels.use(held.readModels);
+          if (how !== 'committed' || !held.beginDigests) readModels.use(held.readModels);
           consumer.allowUpTo(held.checkpoints);
           await this.#orAbort(consumer.whenReached(held.checkpoints));
           await consumer.close();
@@ -212,8 +215,9 @@ class RunningBuild implements Build {
       countLag(
         this.#order.pipeline,
         [...positions].map(([partition, position]) => ({ partition, position })),
+        countingMilliseconds,
       );
-    return Math.max(0, (await lagAt(from)) - (await lagAt(to)));
+    return Math.max(0, (await lagAt(from)).events - (await lagAt(to)).events);
   }
 
   /** Rejects when the build is aborted before the promise settles. */
@@ -245,6 +249,9 @@ class SwitchableReadModels implements ReadModels {
   }
 
   checkpoint: ReadModels['checkpoint'] = (...args) => this.#current.checkpoint(...args);
+  skipped: ReadModels['skipped'] = (...args) => this.#current.skipped(...args);
+  // Not stored: it would wait for the transaction of a hold, which itself may wait for what comes behind.
+  skip: ReadModels['skip'] = async () => {};
   transact: ReadModels['transact'] = (...args) => this.#current.transact(...args);
   repair: ReadModels['repair'] = (...args) => this.#current.repair(...args);
 }

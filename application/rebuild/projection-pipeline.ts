@@ -62,7 +62,7 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
     version: projection.version,
     ends: () => source.ends(),
     expired: () => source.expired(),
-    countAfter: (partition, position) => source.countAfter(partition, position),
+    countAfter: (...asked) => source.countAfter(...asked),
     partitioner: () => source.partitioner(),
     applyDeadLetters: applyDeadLetters(projection),
 

@@ -4,6 +4,7 @@ import {
   type BuildProgress,
   type Comparison,
   type GenerationDigest,
+  type GenerationDigests,
   type GenerationState,
   type LeaseOwner,
   type ProjectionControl,
@@ -287,7 +288,7 @@ async function compareGenerations(
       if (!carried) await retention?.copyOrphanRollups(live, next, signal);
       carried = true;
       if (!samePosition) break;
-      const digests = await control.digestsIfAligned(live, next);
+      const digests = (await control.digestsIfAligned(live, next)) ?? (await digestsFromHold());
       if (!digests) continue;
       const comparison = compare(...digests, true);
       // Dead letters may have been retried between following them and comparing: compare once more.
@@ -295,6 +296,17 @@ async function compareGenerations(
       differed = comparison;
     }
     return differed ?? compare(await control.digest(live), await control.digest(next), false);
+  }
+
+  /** A live generation whose events keep coming has moved on before it can be looked at, unless it is still held. */
+  async function digestsFromHold(): Promise<GenerationDigests | undefined> {
+    if (retention) return undefined;
+    let digests: Promise<GenerationDigests> | undefined;
+    const samePosition = await build.align(async ({ beginDigests }) => {
+      digests = (await beginDigests?.(next))?.digests;
+    }, 'committed');
+    const found = await digests;
+    return samePosition ? found : undefined;
   }
 }
 

@@ -1,16 +1,11 @@
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
-import {
-  BACKWARDS,
-  END,
-  type EventStoreDBClient,
-  type Filter,
-  START,
-  streamNameFilter,
-} from '@eventstore/db-client';
+import { BACKWARDS, END } from '@eventstore/db-client';
 import {
   type BatchConsumer,
   comparePositions,
+  type EventCount,
   type EventSource,
+  exactly,
   type Position,
   type RunOptions,
 } from '../../application/ports/event-source.ts';
@@ -19,7 +14,9 @@ import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { deviceStream } from '../../domain/device.ts';
 import { type EventStoreDbConnection, pauseAfter } from './connection.ts';
-import { logPosition, reading, recordedEvent, toPosition } from './recorded-events.ts';
+import { beginOf, ForeignEvents, readStretch } from './foreign-events.ts';
+import { reading, recordedEvent, toPosition } from './recorded-events.ts';
+import { type Arrival, Searched, subscribeTo } from './subscription.ts';
 
 export type SubscriptionOptions = {
   /** Events of streams whose name starts so. */
@@ -32,6 +29,7 @@ export type SubscriptionOptions = {
 const partition = 0;
 const allEvents = { doing: 'read', stream: '$all' } as const;
 const countLimit = 10_000;
+const countWithinMs = 2_000;
 const consumerAttempts = 5;
 
 /**
@@ -44,7 +42,6 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
   readonly #log: Log;
   readonly #prefix: string;
   readonly #batchSize: number;
-  #searched: { readonly upTo: Position; readonly last: Position | null } | undefined;
 
   constructor(
     connection: EventStoreDbConnection,
@@ -92,30 +89,17 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     }
   }
 
-  /**
-   * The client cannot filter when it reads backwards, so this looks from the end for the first event of ours. What
-   * lies before the newest event of an earlier search is known already; a search costs what was written since.
-   */
   async ends(): Promise<ReadonlyMap<number, Position | null>> {
-    const known = this.#searched;
-    let newest: Position | undefined;
-    const last = await this.#connection.once(
-      (client, { signal, progress }) =>
-        reading(client.readAll({ direction: BACKWARDS, fromPosition: END }), signal, async (events) => {
-          for await (const { event } of events) {
-            progress();
-            if (!event) continue;
-            const position = toPosition(event.position);
-            newest ??= position;
-            if (known && comparePositions(position, known.upTo) <= 0) return known.last;
-            if (event.streamId.startsWith(this.#prefix)) return position;
-          }
+    const newest = { direction: BACKWARDS, fromPosition: END, maxCount: 1 } as const;
+    const end = await this.#connection.once(
+      (client, { signal }) =>
+        reading(client.readAll(newest), signal, async (events) => {
+          for await (const { event } of events) if (event) return toPosition(event.position);
           return null;
         }),
       allEvents,
     );
-    if (newest !== undefined) this.#searched = { upTo: newest, last };
-    return new Map([[partition, last]]);
+    return new Map([[partition, end]]);
   }
 
   /** The store keeps device streams for ever. */
@@ -127,23 +111,38 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     return () => partition;
   }
 
-  async countAfter(_partition: number, position: Position | null): Promise<number> {
+  /** Exact where that is known within a moment: behind it there may be millions of events of other programs. */
+  async countAfter(
+    _partition: number,
+    position: Position | null,
+    within = countWithinMs,
+  ): Promise<EventCount> {
     const end = (await this.ends()).get(partition) ?? null;
-    if (comparePositions(position, end) >= 0) return 0;
-    return this.#connection.once(
-      (client, { signal, progress }) =>
-        reading(this.#subscribe(client, position, progress), signal, async (events) => {
-          let count = 0;
-          for await (const { event } of events) {
-            progress();
-            if (!event) continue;
-            count += 1;
-            if (count === countLimit || comparePositions(toPosition(event.position), end) >= 0) break;
-          }
-          return count;
-        }),
-      allEvents,
-    );
+    if (comparePositions(position, end) >= 0) return exactly(0);
+    const { ours, last = position } = await readStretch(this.#connection, this.#prefix, position);
+    if (comparePositions(last, end) >= 0) return exactly(ours);
+    return this.#connection.once(async (client, { signal, progress }) => {
+      const subscription = subscribeTo(client, this.#prefix, last, this.#batchSize);
+      let counted = ours;
+      const count = async (arrivals: AsyncIterable<Arrival>): Promise<EventCount> => {
+        for await (const arrival of arrivals) {
+          progress();
+          if (!(arrival instanceof Searched)) counted += 1;
+          if (isAt(arrival, end)) return exactly(counted);
+          if (counted >= countLimit) break;
+        }
+        return { events: counted, isAtLeast: true };
+      };
+      const enough = setTimeout(() => subscription.destroy(), within);
+      try {
+        return await reading<Arrival, EventCount>(subscription, signal, count);
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
+        return { events: counted, isAtLeast: true };
+      } finally {
+        clearTimeout(enough);
+      }
+    }, allEvents);
   }
 
   /** Hands over what comes behind the checkpoint until the subscription breaks or `signal` aborts. */
@@ -153,8 +152,10 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     consumed: () => void,
   ): Promise<void> {
     let after = await consumer.checkpoint(partition).catch(consumerFailed);
+    const skipped = (await consumer.skipped?.(partition).catch(consumerFailed)) ?? null;
+    const begin = await beginOf(this.#connection, after, skipped);
     const { client, deadlineMs } = this.#connection;
-    const subscription = this.#subscribe(client, after);
+    const subscription = subscribeTo(client, this.#prefix, begin, this.#batchSize);
     const unconfirmed = () => {
       this.#connection.abandon(client);
       subscription.destroy(new Error(`The subscription was not confirmed within ${deadlineMs} ms`));
@@ -165,40 +166,43 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
       if (gathered === this.#batchSize) return false;
       // What has arrived is handed through the client's streams one by one: give it a turn to come out.
       if (subscription.readableLength === 0) await nextTurn();
-      return subscription.readableLength > 0 || gathered === 0;
+      return subscription.readableLength > 0;
     };
+    const foreign = new ForeignEvents(this.#connection, this.#prefix, consumer, partition, { after, begin });
     try {
-      await reading(subscription, signal, async (arriving) => {
+      await reading<Arrival, void>(subscription, signal, async (arriving) => {
         // `for await` reads no further while a batch is consumed, which holds the server back.
         let events: RecordedEvent[] = [];
-        for await (const { event } of arriving) {
-          if (event) events.push(recordedEvent(event));
+        let searched = new Searched();
+        for await (const arrival of arriving) {
+          if (arrival instanceof Searched) searched = searched.and(arrival);
+          else if (arrival.event) events.push(recordedEvent(arrival.event));
           if (await moreIsHere(events.length)) continue;
           if (signal.aborted) return;
-          await consumer.consume({ partition, after, events }).catch(consumerFailed);
-          consumed();
-          after = (events.at(-1) as RecordedEvent).position;
-          events = [];
+          const last = events.at(-1);
+          if (last) {
+            await consumer.consume({ partition, after, events }).catch(consumerFailed);
+            consumed();
+            after = last.position;
+            foreign.consumed(after);
+            events = [];
+          }
+          await foreign.searched(searched).catch(consumerFailed);
+          searched = new Searched();
         }
       });
     } finally {
       clearTimeout(timer);
+      await foreign.end();
     }
     throw new Error('The server ended the subscription');
   }
+}
 
-  /**
-   * Positions come from events alone. The checkpoints that a filtered subscription tells may repeat and may lie
-   * ahead of events still to come: they only show that the server is searching.
-   */
-  #subscribe(client: EventStoreDBClient, after: Position | null, searching?: () => void) {
-    const filter: Filter = streamNameFilter({
-      prefixes: [this.#prefix],
-      ...(searching && { checkpointReached: searching }),
-    });
-    const fromPosition = after === null ? START : logPosition(after);
-    return client.subscribeToAll({ fromPosition, filter }, { highWaterMark: this.#batchSize });
-  }
+/** Whether a subscription has come to where the log ended. */
+function isAt(arrival: Arrival, end: Position | null): boolean {
+  if (arrival instanceof Searched) return arrival.isEnd || comparePositions(arrival.upTo ?? null, end) >= 0;
+  return arrival.event !== undefined && comparePositions(recordedEvent(arrival.event).position, end) >= 0;
 }
 
 /** What the consumer threw, told apart from what the connection throws. */

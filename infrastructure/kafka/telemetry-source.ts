@@ -1,10 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Kafka } from 'kafkajs';
-import type {
-  BatchConsumer,
-  EventSource,
-  Position,
-  RunOptions,
+import {
+  type BatchConsumer,
+  type EventCount,
+  type EventSource,
+  exactly,
+  type Position,
+  type RunOptions,
 } from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/system.ts';
 import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
@@ -79,8 +81,8 @@ export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
   }
 
   /** Exact up to a thousand messages, estimated beyond. Throws `TelemetryLogUnavailable`. */
-  countAfter(partition: number, position: Position | null): Promise<number> {
-    return this.#reader.eventsAfter(partition, parsePosition(position));
+  async countAfter(partition: number, position: Position | null): Promise<EventCount> {
+    return exactly(await this.#reader.eventsAfter(partition, parsePosition(position)));
   }
 
   async #positions(offsetOf: (bounds: Bounds) => bigint): Promise<ReadonlyMap<number, Position | null>> {

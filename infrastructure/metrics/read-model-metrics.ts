@@ -35,15 +35,15 @@ export function measureProgress(
   async function readLags(): Promise<readonly Lag[]> {
     const progress = (await withinScrape(queries.progress())) ?? [];
     return Promise.all(
-      progress.map(async ({ projection, checkpoints }): Promise<Lag> => {
+      progress.map(async ({ projection, reached }): Promise<Lag> => {
         const source = sources[sourceOf(projection)];
-        const [events, seconds] = await Promise.all([
-          withinScrape(countLag(source, checkpoints)),
-          withinScrape(waiting.longest(projection, source, checkpoints)),
+        const [count, seconds] = await Promise.all([
+          withinScrape(countLag(source, reached)),
+          withinScrape(waiting.longest(projection, source, reached)),
         ]);
         return {
           projection,
-          ...(events !== undefined && { events }),
+          ...(count && { events: count.events }),
           ...(seconds !== undefined && { seconds }),
         };
       }),
@@ -52,7 +52,7 @@ export function measureProgress(
 
   new Gauge({
     name: 'fieldlog_projection_lag_events',
-    help: 'Events in the log that the active generation has not consumed',
+    help: 'Events in the log that the active generation has not consumed; at least so many where the log is shared',
     labelNames: ['projection'],
     registers: [registry],
     async collect() {

@@ -133,6 +133,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
           ...changesWhileHeld(tx, generation),
           checkpoints,
           readModels: sqlReadModelsWithin(tx, clock),
+          ...(tx.dialect === 'mysql' && { beginDigests: (other) => beginDigests(generation, other) }),
         });
       });
       const [row] = await db.all<ProjectionRow>(
@@ -152,6 +153,18 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
         return isAligned ? ([await digestOf(sql, one), await digestOf(sql, other)] as const) : undefined;
       }),
   };
+
+  async function beginDigests(one: GenerationId, other: GenerationId) {
+    const begun = Promise.withResolvers<void>();
+    const digests = db.snapshot(async (sql) => {
+      begun.resolve();
+      return [await digestOf(sql, one), await digestOf(sql, other)] as const;
+    });
+    // Whoever holds may end before it looks at them.
+    digests.catch(() => {});
+    await Promise.race([begun.promise, digests]);
+    return { digests };
+  }
 
   async function publish({ projection, active }: ProjectionRow): Promise<void> {
     await publishViews(db, projectionNamed(projection), active);

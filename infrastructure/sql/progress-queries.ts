@@ -1,3 +1,4 @@
+import { furthest, type PartitionPosition } from '../../application/ports/event-source.ts';
 import type { ProgressQueries, ProjectionProgress } from '../../application/ports/queries.ts';
 import { withActiveGenerations } from './generations.ts';
 import { tableOf } from './schema.ts';
@@ -10,6 +11,7 @@ type ProgressRow = {
   version: number;
   part: number | null;
   position: string | null;
+  skipped: string | null;
 };
 
 /** Checkpoints, ledger totals and dead letter counts of the active generations. */
@@ -17,7 +19,7 @@ export function sqlProgressQueries(sql: SqlQueries): ProgressQueries {
   return {
     async progress() {
       const rows = await sql.all<ProgressRow>(
-        `SELECT g.projection, g.generation, g.version, c.part, c.position
+        `SELECT g.projection, g.generation, g.version, c.part, c.position, c.skipped_to AS skipped
          FROM projections p
          JOIN generations g ON g.projection = p.name AND g.generation = p.active
          LEFT JOIN checkpoints c ON c.projection = g.projection AND c.generation = g.generation
@@ -25,12 +27,21 @@ export function sqlProgressQueries(sql: SqlQueries): ProgressQueries {
       );
       const found = new Map<
         string,
-        ProjectionProgress & { checkpoints: { partition: number; position: string }[] }
+        ProjectionProgress & { checkpoints: PartitionPosition[]; reached: PartitionPosition[] }
       >();
-      for (const { projection, generation, version, part, position } of rows) {
-        const one = found.get(projection) ?? { projection, generation, version, checkpoints: [] };
+      for (const { projection, generation, version, part, position, skipped } of rows) {
+        const one = found.get(projection) ?? {
+          projection,
+          generation,
+          version,
+          checkpoints: [],
+          reached: [],
+        };
         found.set(projection, one);
-        if (part !== null && position !== null) one.checkpoints.push({ partition: part, position });
+        if (part === null) continue;
+        if (position !== null) one.checkpoints.push({ partition: part, position });
+        const reached = furthest(position, skipped);
+        if (reached !== null) one.reached.push({ partition: part, position: reached });
       }
       return [...found.values()];
     },

@@ -1,4 +1,4 @@
-import type { Position } from '../../application/ports/event-source.ts';
+import type { Position, SkippedTo } from '../../application/ports/event-source.ts';
 import {
   CheckpointMoved,
   type GenerationId,
@@ -15,6 +15,8 @@ type Work = Parameters<ReadModels['transact']>[2];
 /** The write side of the read models on either engine, each call a transaction of its own. */
 export const sqlReadModels = (db: SqlDatabase, clock: Clock): ReadModels => ({
   checkpoint: (generation, partition) => readCheckpoint(db, generation, partition),
+  skipped: (generation, partition) => readSkipped(db, generation, partition),
+  skip: (generation, partition, after, to) => storeSkipped(db, generation, partition, after, to, clock.now()),
   transact: (generation, partition, work, expected) =>
     db.transaction((tx) => consumeInto(tx, generation, partition, work, clock.now(), expected)),
   repair: (generation, partition, work) =>
@@ -29,6 +31,9 @@ export function sqlReadModelsWithin(tx: Sql, clock: Clock): ReadModels {
   let lastTurn: Promise<unknown> = Promise.resolve();
   return {
     checkpoint: (generation, partition) => readCheckpoint(tx, generation, partition),
+    skipped: (generation, partition) => readSkipped(tx, generation, partition),
+    skip: (generation, partition, after, to) =>
+      inTurn(() => storeSkipped(tx, generation, partition, after, to, clock.now())),
     transact: (generation, partition, work) =>
       inTurn(() => consumeInto(tx, generation, partition, work, clock.now())),
     repair: (generation, partition, work) =>
@@ -61,6 +66,34 @@ async function readCheckpoint(
     keyOf(generation, partition),
   );
   return row?.position ?? null;
+}
+
+async function readSkipped(sql: Sql, generation: GenerationId, partition: number): Promise<SkippedTo | null> {
+  const [row] = await sql.rows<[string | null, string | null]>(
+    `SELECT skipped_to, skipped_event FROM checkpoints ${ofPartition}`,
+    keyOf(generation, partition),
+  );
+  const [position = null, eventId = null] = row ?? [];
+  return position === null || eventId === null ? null : { position, eventId };
+}
+
+async function storeSkipped(
+  sql: Sql,
+  generation: GenerationId,
+  partition: number,
+  after: Position | null,
+  { position, eventId }: SkippedTo,
+  now: number,
+): Promise<void> {
+  const key = keyOf(generation, partition);
+  if (after === null) await makeCheckpoint(sql, key, now);
+  const [isThere, at] = after === null ? ['position IS NULL', []] : ['position = ?', [after]];
+  await sql.run(`UPDATE checkpoints SET skipped_to = ?, skipped_event = ? ${ofPartition} AND ${isThere}`, [
+    position,
+    eventId,
+    ...key,
+    ...at,
+  ]);
 }
 
 async function consumeInto(
@@ -114,16 +147,20 @@ async function lockCheckpoint(
   let [row] = await tx.all<LockedCheckpoint>(select, key);
   if (!row) {
     // Two workers may both find none: the second one's insert waits for the first and then does nothing.
-    await tx.run(
-      `INSERT ${tx.dialect === 'mysql' ? '' : 'OR '}IGNORE
-       INTO checkpoints (projection, generation, part, position, epoch, updated_at) VALUES (?, ?, ?, NULL, 0, ?)`,
-      [...key, now],
-    );
+    await makeCheckpoint(tx, key, now);
     [row] = await tx.all<LockedCheckpoint>(select, key);
   }
   if (!row)
     throw new Error(`The checkpoint of ${generation.projection} partition ${partition} cannot be made`);
   return row;
+}
+
+async function makeCheckpoint(sql: Sql, key: ReturnType<typeof keyOf>, now: number): Promise<void> {
+  await sql.run(
+    `INSERT ${sql.dialect === 'mysql' ? '' : 'OR '}IGNORE
+     INTO checkpoints (projection, generation, part, position, epoch, updated_at) VALUES (?, ?, ?, NULL, 0, ?)`,
+    [...key, now],
+  );
 }
 
 const ofPartition = 'WHERE projection = ? AND generation = ? AND part = ?';

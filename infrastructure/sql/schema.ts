@@ -41,6 +41,11 @@ async function upgrade(tx: Sql, found: number, now: number): Promise<void> {
   if (found < 3) await tx.run(auditsTable(tx.dialect));
   if (found < 4) for (const statement of retentionTables(tx.dialect)) await tx.run(statement);
   await upgradeLedgers(tx);
+  for (const column of skippedColumns) {
+    const [name = ''] = column.split(' ');
+    if (!(await hasColumn(tx, 'checkpoints', name)))
+      await tx.run(`ALTER TABLE checkpoints ADD COLUMN ${column}`);
+  }
   const projections = await tx.rows<[ProjectionName, number]>('SELECT name, published FROM projections');
   for (const [name, published] of projections) await publishViews(tx, name, published);
   await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
@@ -128,6 +133,9 @@ const retentionTables = (dialect: Sql['dialect']): readonly string[] => [
   ]),
 ];
 
+/** The event of another program up to which the log has nothing to consume behind the checkpoint. */
+const skippedColumns = ['skipped_to VARCHAR(64)', 'skipped_event VARCHAR(160)'];
+
 const lateColumn = 'late BIGINT NOT NULL DEFAULT 0';
 
 function controlTables(dialect: Sql['dialect']): readonly string[] {
@@ -161,6 +169,7 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
       'position VARCHAR(64)',
       'epoch BIGINT NOT NULL',
       'updated_at BIGINT NOT NULL',
+      ...skippedColumns,
       'PRIMARY KEY (projection, generation, part)',
     ]),
     table(dialect, 'dead_letters', [

@@ -2,13 +2,15 @@ import { resolve } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { BroadcastChannel } from 'node:worker_threads';
 import { pause } from '../../application/pause.ts';
-import type {
-  BatchConsumer,
-  EventSource,
-  Position,
-  Positioned,
-  RunOptions,
-  SourceName,
+import {
+  type BatchConsumer,
+  type EventCount,
+  type EventSource,
+  exactly,
+  type Position,
+  type Positioned,
+  type RunOptions,
+  type SourceName,
 } from '../../application/ports/event-source.ts';
 
 /** Reads a log whose positions count from 1 without a gap. */
@@ -89,8 +91,8 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     return () => partition;
   }
 
-  async countAfter(_partition: number, position: Position | null): Promise<number> {
-    return Math.max(0, this.#reader.end() - this.#numberOf(position));
+  async countAfter(_partition: number, position: Position | null): Promise<EventCount> {
+    return exactly(Math.max(0, this.#reader.end() - this.#numberOf(position)));
   }
 
   /** Stops the runs after their current batch. */

@@ -114,6 +114,8 @@ export function tracedConsumer<Event extends Positioned>(
 ): BatchConsumer<Event> {
   return {
     checkpoint: (partition) => consumer.checkpoint(partition),
+    skipped: async (partition) => (await consumer.skipped?.(partition)) ?? null,
+    skip: async (...place) => consumer.skip?.(...place),
 
     consume(batch) {
       const { links, areAll } = linksOf(batch);

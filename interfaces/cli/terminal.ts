@@ -65,6 +65,10 @@ function drained(stream: Output): Promise<void> {
 /** `1234567` as `1,234,567`. */
 export const count = (n: number): string => n.toLocaleString('en-US');
 
+/** Consumer lag, `null` while it is not known. */
+export const formatLag = (lag: number | null, isAtLeast: boolean): string =>
+  lag === null ? 'unknown' : `${isAtLeast ? 'at least ' : ''}${count(lag)}`;
+
 /** `1 line`, `2,000 lines`. */
 export const counted = (n: number, noun: string): string => `${count(n)} ${noun}${n === 1 ? '' : 's'}`;
 

@@ -5,6 +5,7 @@ import type { ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
 import type { Log } from '../../application/ports/system.ts';
 import type { ProgressReader } from '../../application/progress.ts';
+import { lagIsAtLeast } from './operation-schemas.ts';
 import { HttpProblem } from './problems.ts';
 import { type Route, route } from './route.ts';
 import { single } from './validation.ts';
@@ -196,7 +197,8 @@ const status = z
         lag: z
           .int()
           .nullable()
-          .meta({ description: 'Events not consumed yet; null while the log is unreachable.' }),
+          .meta({ description: 'Events not consumed yet; null while the log does not answer in 100 ms.' }),
+        lagIsAtLeast,
         deadLetters: z.record(z.string(), z.int()).meta({ description: 'Those waiting, by cause.' }),
       }),
     ),

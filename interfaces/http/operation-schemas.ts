@@ -49,6 +49,10 @@ const generation = z
   })
   .meta({ id: 'Generation' });
 
+export const lagIsAtLeast = z.boolean().meta({
+  description: 'There may be more than `lag`: the log is shared, and counting all would take too long.',
+});
+
 export const projectionAnswer = z
   .strictObject({
     projection: z.string(),
@@ -57,6 +61,7 @@ export const projectionAnswer = z
     codeVersion: z.int().meta({ description: 'Of the code of this release.' }),
     positions: z.array(z.string()).meta({ description: 'Consumed up to here, one for each partition.' }),
     lag: z.int().nullable(),
+    lagIsAtLeast,
     generations: z.array(generation),
   })
   .meta({ id: 'Projection' });

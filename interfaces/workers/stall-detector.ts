@@ -3,6 +3,7 @@ import {
   type BatchConsumer,
   comparePositions,
   type EventSource,
+  furthest,
   type Position,
   type Positioned,
 } from '../../application/ports/event-source.ts';
@@ -62,13 +63,21 @@ export class StallDetector {
         [...(await source.ends())].map(async ([partition, end]) => {
           const before = seen.get(partition) ?? null;
           // A checkpoint only moves forward: one that had reached the end need not be read again.
-          const at = comparePositions(before, end) < 0 ? await consumer.checkpoint(partition) : before;
+          const at =
+            comparePositions(before, end) < 0
+              ? furthest(before, await consumer.checkpoint(partition))
+              : before;
           seen.set(partition, at);
           return { at, end };
         }),
       );
     return {
       checkpoint: (partition) => consumer.checkpoint(partition),
+      skipped: async (partition) => (await consumer.skipped?.(partition)) ?? null,
+      skip: async (partition, after, to) => {
+        seen.set(partition, furthest(seen.get(partition) ?? null, to.position));
+        await consumer.skip?.(partition, after, to);
+      },
       consume: async (batch) => {
         const entry = { since: this.#clock.now() };
         batches.set(batch.partition, entry);

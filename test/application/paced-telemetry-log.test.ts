@@ -27,7 +27,7 @@ describe('A paced telemetry log', () => {
     log = withBackpressure(inner, () => status(), limit, { now: () => now }, told);
   });
   const at = (position: number, lag: number | null) => {
-    status = async () => ({ positions: [`telemetry:0:${position}`], lag });
+    status = async () => ({ positions: [`telemetry:0:${position}`], lag, lagIsAtLeast: false });
   };
   /** Publishes, and answers with whether that was done at once. */
   async function isAtOnce(): Promise<boolean> {

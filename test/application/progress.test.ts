@@ -12,6 +12,7 @@ const queries = {
       generation: 1,
       version: 1,
       checkpoints: [{ partition: 0, position: '5' }],
+      reached: [{ partition: 0, position: '6' }],
     },
   ],
 } as unknown as ProgressQueries;
@@ -31,7 +32,10 @@ describe('How far projections have come', () => {
         asked += 1;
         return ends.promise;
       },
-      countAfter: async () => 3,
+      countAfter: async (_: number, position: Position) => ({
+        events: 9 - Number(position),
+        isAtLeast: true,
+      }),
     } as unknown as Source;
     return progressReader(queries, { devices: source, telemetry: source });
   }

@@ -13,8 +13,14 @@ describe('The status of the system', () => {
   };
   const progress = {
     progress: async () => [
-      { projection: 'devices', generation: 2, version: 1, checkpoints: [] },
-      { projection: 'telemetry', generation: 1, version: 3, checkpoints: [{ partition: 0, position: '42' }] },
+      { projection: 'devices', generation: 2, version: 1, checkpoints: [], reached: [] },
+      {
+        projection: 'telemetry',
+        generation: 1,
+        version: 3,
+        checkpoints: [{ partition: 0, position: '42' }],
+        reached: [],
+      },
     ],
     deadLetterCounts: async () => [
       { projection: 'telemetry', cause: 'failed', count: 1 },
@@ -26,6 +32,7 @@ describe('The status of the system', () => {
     status: async ([name]: readonly string[]) => ({
       positions: name === 'telemetry' ? ['telemetry:0:42'] : [],
       lag: name === 'telemetry' ? null : 3,
+      lagIsAtLeast: name === 'devices',
     }),
     waitFor: async () => assert.fail('it waits for nothing'),
   };
@@ -47,13 +54,22 @@ describe('The status of the system', () => {
   it('tells each projection with its own lag and its own dead letters, the ledger and retention', async () => {
     assert.deepEqual(await systemStatus(progress, freshness, retention), {
       projections: [
-        { projection: 'devices', generation: 2, version: 1, positions: [], lag: 3, deadLetters: {} },
+        {
+          projection: 'devices',
+          generation: 2,
+          version: 1,
+          positions: [],
+          lag: 3,
+          lagIsAtLeast: true,
+          deadLetters: {},
+        },
         {
           projection: 'telemetry',
           generation: 1,
           version: 3,
           positions: ['telemetry:0:42'],
           lag: null,
+          lagIsAtLeast: false,
           deadLetters: { failed: 1, behind: 7 },
         },
       ],

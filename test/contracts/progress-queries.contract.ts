@@ -54,6 +54,35 @@ export function progressQueriesContract(
       ]);
     });
 
+    it('tells how far they are in the log with what was skipped', async () => {
+      const skip = (part: number, position: string | null, to: string) =>
+        fixture.db.write(
+          'insert',
+          'checkpoints',
+          [
+            'projection',
+            'generation',
+            'part',
+            'position',
+            'epoch',
+            'updated_at',
+            'skipped_to',
+            'skipped_event',
+          ],
+          [['telemetry', active, part, position, 0, 0, to, 'e']],
+        );
+      await skip(0, '90-90', '100-100');
+      await skip(1, null, '7-7');
+      const telemetry = (await fixture.progress.progress()).find(
+        ({ projection }) => projection === 'telemetry',
+      );
+      assert.deepEqual(telemetry?.reached, [
+        { partition: 0, position: '100-100' },
+        { partition: 1, position: '7-7' },
+      ]);
+      assert.deepEqual(telemetry?.checkpoints, [{ partition: 0, position: '90-90' }]);
+    });
+
     it('counts the dead letters of active generations by projection and cause', async () => {
       const letter = (projection: string, generation: number, position: string, cause: string) =>
         [projection, generation, 0, position, 's', 'e', 't', cause, 'error', null, 'c', '{}', 0] as const;

@@ -94,6 +94,25 @@ export function readModelsContract(
         assert.equal(await readModels.checkpoint(of, 0), '41-2');
       });
 
+      it('keeps how far other events were skipped behind it, until it moves', async () => {
+        const to = { position: '90-1', eventId: 'theirs' };
+        assert.equal(await readModels.skipped(of, 0), null);
+        await readModels.skip(of, 0, null, to);
+        assert.deepEqual(await readModels.skipped(of, 0), to);
+        assert.equal(await readModels.checkpoint(of, 0), null);
+        await readModels.transact(of, 0, async () => '95-1');
+        assert.equal(await readModels.skipped(of, 0), null);
+        // As a worker does that has not seen the checkpoint move.
+        await readModels.skip(of, 0, null, to);
+        await readModels.skip(of, 0, '90-1', to);
+        assert.equal(await readModels.skipped(of, 0), null);
+        await readModels.skip(of, 0, '95-1', { ...to, position: '99-1' });
+        await readModels.transact(of, 0, async (_, { position }) => position);
+        assert.deepEqual(await readModels.skipped(of, 0), { ...to, position: '99-1' });
+        assert.equal(await readModels.checkpoint(of, 0), '95-1');
+        assert.equal(await readModels.skipped(of, 1), null);
+      });
+
       it('is one for each partition, generation and projection', async () => {
         await readModels.transact(of, 0, async () => '1');
         assert.equal(await readModels.checkpoint(of, 1), null);

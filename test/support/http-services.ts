@@ -93,7 +93,10 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
     telemetry,
     buckets: telemetryBuckets(telemetry, luxonCalendar()),
     calendar: luxonCalendar(),
-    freshness: { status: async () => ({ positions: ['devices:0:7'], lag: 0 }), waitFor: async () => {} },
+    freshness: {
+      status: async () => ({ positions: ['devices:0:7'], lag: 0, lagIsAtLeast: false }),
+      waitFor: async () => {},
+    },
     ids: uuidIds,
     log: { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') },
     metrics: new Registry(),

@@ -1,9 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type {
-  BatchConsumer,
-  EventSource,
-  Position,
-  RunOptions,
+import {
+  type BatchConsumer,
+  type EventCount,
+  type EventSource,
+  exactly,
+  type Position,
+  type RunOptions,
 } from '../../application/ports/event-source.ts';
 import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 
@@ -53,8 +55,8 @@ export class PartitionedLog implements EventSource<TelemetryRecord> {
     return this.#partitionOf;
   }
 
-  async countAfter(partition: number, position: Position | null): Promise<number> {
-    return Math.max(0, (this.#partitions[partition]?.length ?? 0) - Number(position ?? 0));
+  async countAfter(partition: number, position: Position | null): Promise<EventCount> {
+    return exactly(Math.max(0, (this.#partitions[partition]?.length ?? 0) - Number(position ?? 0)));
   }
 
   async #follow(

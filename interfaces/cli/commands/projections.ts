@@ -9,7 +9,7 @@ import type { RebuildOutcome } from '../../../application/rebuild/rebuild.ts';
 import { digestJson, projectionJson } from '../../http/operation-schemas.ts';
 import { type CommandContext, jsonOption, print, whole, withOperations } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused } from '../exit-codes.ts';
-import { count, seconds, table } from '../terminal.ts';
+import { count, formatLag, seconds, table } from '../terminal.ts';
 
 const help = `
 Works on the configured stores directly: no server has to run, and any number may.
@@ -209,18 +209,20 @@ function digestText({ projection, generation, checkpoints, tables }: GenerationD
 type Table = Parameters<typeof table>;
 
 function projectionRows(reports: readonly ProjectionReport[]): Table {
-  const rows = reports.map(({ projection, active, generations, codeVersion, checkpoints, lag, paused }) => {
-    const building = generations.find(({ runner }) => runner !== null);
-    return [
-      projection,
-      String(active),
-      String(generations.find(({ generation }) => generation === active)?.version ?? ''),
-      String(codeVersion),
-      checkpoints.map(({ partition, position }) => `${partition}:${position}`).join(' ') || '-',
-      lag === null ? 'unknown' : count(lag),
-      paused ? 'paused' : building ? `building ${building.generation}` : 'running',
-    ];
-  });
+  const rows = reports.map(
+    ({ projection, active, generations, codeVersion, checkpoints, lag, lagIsAtLeast, paused }) => {
+      const building = generations.find(({ runner }) => runner !== null);
+      return [
+        projection,
+        String(active),
+        String(generations.find(({ generation }) => generation === active)?.version ?? ''),
+        String(codeVersion),
+        checkpoints.map(({ partition, position }) => `${partition}:${position}`).join(' ') || '-',
+        formatLag(lag, lagIsAtLeast),
+        paused ? 'paused' : building ? `building ${building.generation}` : 'running',
+      ];
+    },
+  );
   const headings = ['projection', 'active', 'version', "code's version", 'consumed up to', 'lag', 'state'];
   return [headings, rows, ['lag']];
 }

@@ -13,7 +13,7 @@ import {
   withSession,
 } from '../command-context.ts';
 import { exitCodesHelp, ServerUnavailable } from '../exit-codes.ts';
-import { count, table } from '../terminal.ts';
+import { count, formatLag, table } from '../terminal.ts';
 import { retentionText } from './retention.ts';
 
 const help = `
@@ -61,11 +61,11 @@ async function nearestStatus(context: CommandContext): Promise<SystemStatus> {
 }
 
 function statusText({ projections, ledger, retention }: SystemStatus): string {
-  const rows = projections.map(({ projection, generation, positions, lag, deadLetters }) => [
+  const rows = projections.map(({ projection, generation, positions, lag, lagIsAtLeast, deadLetters }) => [
     projection,
     String(generation),
     positions.join(' ') || '-',
-    lag === null ? 'unknown' : count(lag),
+    formatLag(lag, lagIsAtLeast),
     Object.entries(deadLetters)
       .map(([cause, waiting]) => `${count(waiting)} ${cause}`)
       .join(', ') || '0',

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
-import type { Batch, Position } from '../../../application/ports/event-source.ts';
+import {
+  type Batch,
+  comparePositions,
+  exactly,
+  type Position,
+  type SkippedTo,
+} from '../../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../../application/ports/event-store.ts';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
 import { EventStoreDbConnection } from '../../../infrastructure/eventstoredb/connection.ts';
@@ -29,6 +35,27 @@ const numbered = (n: number, padding = ''): ProposedEvent => ({
 });
 
 const numbersIn = (events: readonly RecordedEvent[]) => events.map(({ data }) => (data as { n: number }).n);
+
+/** Knows what was skipped, and stores it where the source names the event. */
+class SkippingConsumer extends RecordingConsumer<RecordedEvent> {
+  at: Position | null = null;
+  stored: SkippedTo | null = null;
+
+  override async consume(batch: Batch<RecordedEvent>): Promise<void> {
+    await super.consume(batch);
+    this.at = batch.events.at(-1)?.position ?? this.at;
+  }
+
+  async skipped(): Promise<SkippedTo | null> {
+    return this.stored;
+  }
+
+  async skip(_partition: number, after: Position | null, to: SkippedTo | { readonly position: Position }) {
+    assert.ok(comparePositions(after, to.position) < 0 && comparePositions(this.at, to.position) < 0);
+    this.at = to.position;
+    if ('eventId' in to) this.stored = to;
+  }
+}
 
 describe('Following EventStoreDB', () => {
   let server: EventStoreDbDouble;
@@ -72,6 +99,10 @@ describe('Following EventStoreDB', () => {
       'any',
       ns.map((n) => numbered(n)),
     );
+  const positionOf = (n: number): Position | undefined => {
+    const found = server.store.stored(stream)?.[n]?.position;
+    return found && `${found.commit}-${found.prepare}`;
+  };
   const writeForeign = (count: number) => server.store.appendRun('$stats-2113', count, numbered(0));
 
   const arrived = (consumer: RecordingConsumer<RecordedEvent>, expected: readonly number[]) =>
@@ -212,7 +243,7 @@ describe('Following EventStoreDB', () => {
     assert.ok(batches.length < total / 5, `${batches.length} batches`);
   });
 
-  it('has the server pick the events, and takes no position from its checkpoints', async () => {
+  it('has the server pick the events', async () => {
     write(0);
     writeForeign(200);
     const consumer = await follow(2, async (consumer) => {
@@ -220,17 +251,73 @@ describe('Following EventStoreDB', () => {
       writeForeign(200);
       write(1);
     });
-    assert.equal(server.traffic.eventsSent, 2);
-    const positions = server.store
-      .stored(stream)
-      ?.map(({ position }) => `${position.commit}-${position.prepare}`);
     assert.deepEqual(
       consumer.batches.map(({ after, events }) => [after, events[0]?.position]),
       [
-        [null, positions?.[0]],
-        [positions?.[0], positions?.[1]],
+        [null, positionOf(0)],
+        [positionOf(0), positionOf(1)],
       ],
     );
+  });
+
+  for (const caughtUp of [true, false])
+    describe(`behind its last event, where the server ${caughtUp ? 'says' : 'does not say'} that it caught up`, () => {
+      beforeEach(async () => {
+        if (caughtUp) return;
+        await connection.close();
+        await server.stop();
+        server = await EventStoreDbDouble.start({ caughtUp });
+        connection = new EventStoreDbConnection(server.url, { deadlineMs: 300, longestPauseMs: 20 });
+      });
+
+      const end = async (source: EventStoreDbEventSource) => (await source.ends()).get(0) ?? null;
+
+      it('skips the events of other programs, however few or many', async () => {
+        const source = sourceWith();
+        const consumer = new SkippingConsumer();
+        await runUntil(source, consumer, 'test', async () => {
+          for (const count of [1, 31, 32, 33, 2_000]) {
+            writeForeign(count);
+            await eventually(async () => assert.equal(consumer.at, await end(source)));
+          }
+          write(0);
+          await eventually(async () => assert.equal(consumer.at, await end(source)));
+          writeForeign(5);
+          await eventually(async () => assert.equal(consumer.at, await end(source)));
+          assert.equal(consumer.stored?.position, await end(source));
+        });
+        consumer.verdict();
+        assert.deepEqual(numbersIn(consumer.events), [0]);
+      });
+
+      it('begins behind what was skipped when it is run again', async () => {
+        write(0);
+        writeForeign(10_000);
+        const source = sourceWith();
+        const consumer = new SkippingConsumer();
+        const isAtEnd = () => eventually(async () => assert.equal(consumer.at, await end(source)));
+        await runUntil(source, consumer, 'test', isAtEnd);
+        const considered = server.traffic.eventsConsidered;
+        write(1);
+        await runUntil(source, consumer, 'test', isAtEnd);
+        assert.deepEqual(numbersIn(consumer.events), [0, 1]);
+        assert.ok(server.traffic.eventsConsidered - considered < 1_000, 'looked at all of it once more');
+      });
+    });
+
+  it('does not begin behind what was skipped in a store that was put back to an earlier copy', async () => {
+    write(0);
+    const copy = server.store.copy();
+    writeForeign(100);
+    const source = sourceWith();
+    const consumer = new SkippingConsumer();
+    await runUntil(source, consumer, 'test', () =>
+      eventually(async () => assert.equal(consumer.stored?.position, (await source.ends()).get(0))),
+    );
+    await server.putBack(copy);
+    write(1);
+    writeForeign(200);
+    await runUntil(source, consumer, 'test', () => arrived(consumer, [0, 1]));
   });
 
   it('tells events of one transaction apart by their prepare position', async () => {
@@ -288,53 +375,39 @@ describe('Following EventStoreDB', () => {
 
   describe('how far the log goes', () => {
     const end = async (source: EventStoreDbEventSource) => (await source.ends()).get(0);
-    const positionOf = (n: number): Position | undefined => {
-      const found = server.store.stored(stream)?.[n]?.position;
-      return found && `${found.commit}-${found.prepare}`;
-    };
 
-    it('is the last event of ours, whatever stands behind it', async () => {
+    it('is where its last event is, whoever wrote it, and takes one event to know', async () => {
       const source = sourceWith();
       assert.equal(await end(source), null);
-      writeForeign(100);
-      assert.equal(await end(source), null);
-      write(0, 1);
-      assert.equal(await end(source), positionOf(1));
-      writeForeign(300);
-      assert.equal(await end(source), positionOf(1));
-      write(2);
-      assert.equal(await end(source), positionOf(2));
-    });
-
-    it('is searched for only in what was written since', async () => {
-      const source = sourceWith();
-      write(0);
       writeForeign(2_000);
-      await source.ends();
-      const searched = server.traffic.eventsSent;
-      assert.ok(searched >= 2_000);
-      await source.ends();
-      assert.ok(server.traffic.eventsSent - searched < 1_000, 'searched all of it once more');
+      write(0);
+      assert.equal(await end(source), positionOf(0));
+      writeForeign(2_000);
+      assert.ok(comparePositions((await end(source)) as Position, positionOf(0) as Position) > 0);
+      assert.equal(server.traffic.eventsSent, 2);
     });
 
     it('counts events of ours, and stops at 10,000', async () => {
       const source = sourceWith();
-      assert.equal(await source.countAfter(0, null), 0);
+      const countAfter = (position?: Position) => source.countAfter(0, position ?? null, 10_000);
+      assert.deepEqual(await countAfter(), exactly(0));
       write(...numbers(5));
       writeForeign(100);
-      assert.equal(await source.countAfter(0, null), 5);
-      assert.equal(await source.countAfter(0, positionOf(2) as Position), 2);
-      assert.equal(await source.countAfter(0, positionOf(4) as Position), 0);
+      assert.deepEqual(await countAfter(), exactly(5));
+      assert.deepEqual(await countAfter(positionOf(2)), exactly(2));
+      assert.deepEqual(await countAfter(positionOf(4)), exactly(0));
       write(...numbers(10_100));
-      assert.equal(await source.countAfter(0, null), 10_000);
+      assert.deepEqual(await countAfter(), { events: 10_000, isAtLeast: true });
       await subscriptions(0);
     });
 
-    it('counts on while the server says that it is still searching', async () => {
-      writeForeign(10 * 32);
-      write(0);
+    it('counts for a moment, and says then how many there are at least', async () => {
+      write(0, 1);
+      writeForeign(1_000);
       server.faults.searchMs = 60;
-      assert.equal(await sourceWith().countAfter(0, null), 1);
+      write(2);
+      assert.deepEqual(await sourceWith().countAfter(0, null, 50), { events: 2, isAtLeast: true });
+      await subscriptions(0);
     });
 
     it('is not waited for when the server does not answer', async () => {

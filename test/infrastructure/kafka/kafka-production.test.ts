@@ -149,7 +149,7 @@ needs('KAFKA_BROKERS', 'Producing to Kafka', function (brokers) {
     sockets = 0;
     const counts = await Promise.all([0, 1, 2].map((partition) => kafka.source.countAfter(partition, null)));
     assert.equal(
-      counts.reduce((sum, count) => sum + count),
+      counts.reduce((sum, { events }) => sum + events, 0),
       20,
     );
     assert.equal(sockets, 2, 'one for fetching and one for the rest');

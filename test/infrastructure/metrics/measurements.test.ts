@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Registry } from 'prom-client';
 import type { AuditOutcome } from '../../../application/ports/audit.ts';
-import type { EventSource, Positioned } from '../../../application/ports/event-source.ts';
+import { type EventSource, exactly, type Positioned } from '../../../application/ports/event-source.ts';
 import type { ProgressQueries } from '../../../application/ports/queries.ts';
 import type { TelemetryPublication } from '../../../application/ports/telemetry-log.ts';
 import { meteredSql } from '../../../infrastructure/metrics/metered-sql.ts';
@@ -29,7 +29,7 @@ const log = (events: number): EventSource<Positioned> => ({
   ends: async () => new Map([[0, String(events - 1)]]),
   expired: async () => new Map([[0, null]]),
   partitioner: async () => () => 0,
-  countAfter: async (_, position) => events - 1 - Number(position ?? -1),
+  countAfter: async (_, position) => exactly(events - 1 - Number(position ?? -1)),
 });
 const away: EventSource<Positioned> = { ...log(0), ends: () => Promise.reject(new Error('The log is away')) };
 
@@ -43,6 +43,7 @@ const at = (projection: string, position: string) => ({
   generation: 1,
   version: 1,
   checkpoints: [{ partition: 0, position }],
+  reached: [{ partition: 0, position }],
 });
 
 describe('What is measured when metrics are read', () => {

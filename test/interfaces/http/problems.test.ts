@@ -88,7 +88,10 @@ describe('HTTP problems', () => {
 
   it('give the lag when the read model is not far enough yet', async () => {
     const { call } = await served({
-      freshness: { status: async () => ({ positions: [], lag: 3 }), waitFor: fails(new NotYetProjected(12)) },
+      freshness: {
+        status: async () => ({ positions: [], lag: 3, lagIsAtLeast: false }),
+        waitFor: fails(new NotYetProjected({ lag: 12, lagIsAtLeast: false })),
+      },
     });
     const { status, headers, json } = await call('GET', '/api/v1/devices?waitFor=devices:0:9&timeout=10');
     assert.equal(status, 503);

@@ -46,7 +46,12 @@ export class EventStoreDbDouble implements Member {
   readonly faults: Faults;
   /** The names of the calls made so far, in order. */
   readonly calls: string[] = [];
-  readonly traffic: ReadTraffic = { subscriptions: new Set(), eventsSent: 0, heldBack: 0 };
+  readonly traffic: ReadTraffic = {
+    subscriptions: new Set(),
+    eventsSent: 0,
+    eventsConsidered: 0,
+    heldBack: 0,
+  };
   readonly #membership: Membership;
   readonly #node: Node;
   readonly #server = new Server({ 'grpc.max_receive_message_length': largestMessage });

@@ -23,6 +23,8 @@ export type ReadCall = Parameters<IStreamsServer['read']>[0];
 export type ReadTraffic = {
   readonly subscriptions: Set<ReadCall>;
   eventsSent: number;
+  /** Of filtered subscriptions: those looked at, whether or not they were wanted. */
+  eventsConsidered: number;
   /** Calls that wait for the client to take what it was sent. */
   heldBack: number;
 };
@@ -120,7 +122,15 @@ async function subscribe(
   call.on('cancelled', ended);
   await send(call, confirmationResponse(randomUUID()), traffic);
 
-  const items = subscription(log, start, filterIn(options), () => node.count);
+  const items = subscription(
+    log,
+    start,
+    filterIn(options),
+    () => node.count,
+    (events) => {
+      traffic.eventsConsidered += events;
+    },
+  );
   while (traffic.subscriptions.has(call)) {
     // Before looking, so that what is written from here on wakes it.
     const changed = log.changed();

@@ -25,13 +25,14 @@ export type SubscriptionStart = LogPosition | 'start' | 'end';
  * What a subscription to `$all` is sent, in order. It begins behind the position that it names; beyond the end of the
  * log that is the next event, wherever it lies.
  *
- * `count` says how much of the log the node has by now.
+ * `count` says how much of the log the node has by now; `onConsidered` is told how many events were looked at.
  */
 export function* subscription(
   log: TransactionLog,
   start: SubscriptionStart,
   filter: EventFilter | undefined,
   count: () => number,
+  onConsidered: (events: number) => void = () => undefined,
 ): Generator<SubscriptionItem, never, void> {
   let next = firstNumber(log, start, count());
   const isWanted = wanted(filter);
@@ -47,6 +48,7 @@ export function* subscription(
     const page = pageFrom(log, next, count(), filter?.window ?? 32, isWanted);
     for (const event of page.events) yield { event };
     considered += page.considered;
+    onConsidered(page.considered);
     const began = boundaryBefore(log, next);
     next = page.next;
     if (page.isLast) break;
@@ -63,6 +65,7 @@ export function* subscription(
     }
     next += 1;
     considered += 1;
+    onConsidered(1);
     if (isWanted(event)) yield { event };
     if (isDue()) yield { checkpoint: event.position };
   }
