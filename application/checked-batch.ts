@@ -1,26 +1,79 @@
 import { MalformedEvent, UnknownEventType } from './ports/event-registry.ts';
-import type { Position, Positioned } from './ports/event-source.ts';
-import type { DeadLetterCause, Discard } from './ports/read-models.ts';
+import type { Batch, Position, Positioned } from './ports/event-source.ts';
+import {
+  type DeadLetter,
+  type DeadLetterCause,
+  type Discard,
+  ReadModelsUnavailable,
+  UnfitValue,
+} from './ports/read-models.ts';
+import type { EventDescription, PartitionProjection, Projection } from './projections/projection.ts';
+
+/** Why an event cannot be applied. */
+export type Failure = { readonly cause: DeadLetterCause; readonly error: Error | string };
 
 /** The events of a batch after validation. */
 export type CheckedBatch<Event, Decoded> = {
   /** In the order of the log, at the same index of both lists. */
   readonly valid: readonly Event[];
   readonly decoded: readonly Decoded[];
-  readonly invalid: ReadonlyMap<Event, { readonly cause: DeadLetterCause; readonly error: Error | string }>;
+  readonly invalid: ReadonlyMap<Event, Failure>;
   readonly discarded: ReadonlyMap<Position, Discard>;
+};
+
+type CheckOptions<Event> = {
+  readonly only: ((event: Event) => boolean) | undefined;
+  readonly discarded: ReadonlyMap<Position, Discard>;
+  /** Events that were tried and failed: they are not tried again. */
+  readonly failed: ReadonlyMap<Event, Failure>;
+};
+
+/** Decides, before any transaction is open, which events can be applied. */
+export async function checkBatch<Event extends Positioned, Decoded>(
+  { partition, events }: Pick<Batch<Event>, 'partition' | 'events'>,
+  { decode }: Pick<Projection<Event, Decoded>, 'decode'>,
+  { validate }: { readonly validate: PartitionProjection<Event, Decoded>['validate'] },
+  { only, discarded, failed }: CheckOptions<Event>,
+): Promise<CheckedBatch<Event, Decoded>> {
+  const valid: Event[] = [];
+  const decoded: Decoded[] = [];
+  const invalid = new Map<Event, Failure>(failed);
+  for (const event of events) {
+    if (only?.(event) === false || failed.has(event)) continue;
+    try {
+      if (discarded.has(event.position)) continue;
+      decoded.push(decode(event));
+      valid.push(event);
+    } catch (error) {
+      invalid.set(event, { cause: causeOf(error), error: asError(error) });
+    }
+  }
+  if (!validate || valid.length === 0) return { valid, decoded, invalid, discarded };
+  const { accepted, rejected } = await validate(decoded, partition);
+  if (rejected.size === 0) return { valid, decoded: accepted, invalid, discarded };
+  for (const [i, event] of valid.entries()) {
+    const rejection = rejected.get(decoded[i] as Decoded);
+    if (rejection) invalid.set(event, rejection);
+  }
+  return { valid: valid.filter((event) => !invalid.has(event)), decoded: accepted, invalid, discarded };
+}
+
+type SplitOptions<Event> = {
+  readonly describe: (event: Event) => Pick<EventDescription, 'stream' | 'type'>;
+  /** Whether later events of a stream wait for one that is parked. */
+  readonly holds: (cause: DeadLetterCause, eventType: string) => boolean;
+  readonly only?: ((event: Event) => boolean) | undefined;
 };
 
 /**
  * Divides events, in the order of the log, into those to apply and those to park: invalid ones, discarded ones, and
- * those behind a parked event of their stream. A discarded event does not park its stream.
+ * those behind a parked event of their stream that holds it. A discarded event holds nothing.
  */
 export function splitParked<Event extends Positioned, Decoded>(
   events: readonly Event[],
   { valid, decoded, invalid, discarded }: CheckedBatch<Event, Decoded>,
   parkedBefore: ReadonlySet<string>,
-  streamOf: (event: Event) => string,
-  only?: (event: Event) => boolean,
+  { describe, holds, only }: SplitOptions<Event>,
 ): {
   readonly applied: readonly Decoded[];
   readonly parked: readonly Event[];
@@ -35,20 +88,100 @@ export function splitParked<Event extends Positioned, Decoded>(
   const parked: Event[] = [];
   for (const event of events) {
     if (only?.(event) === false) continue;
-    const known = invalid.has(event) ? undefined : decodedOf.get(event);
+    const failure = invalid.get(event);
+    const known = failure ? undefined : decodedOf.get(event);
     if (known !== undefined && parkedStreams.size === 0) {
       applied.push(known);
       continue;
     }
-    const stream = streamOf(event);
+    const { stream, type } = describe(event);
     const isDiscarded = discarded.has(event.position);
     if (known !== undefined && !isDiscarded && !parkedStreams.has(stream)) applied.push(known);
     else {
-      if (!isDiscarded) parkedStreams.add(stream);
+      if (failure && !isDiscarded && holds(failure.cause, type)) parkedStreams.add(stream);
       parked.push(event);
     }
   }
   return { applied, parked, parkedStreams };
+}
+
+/** The dead letter of an event that is not applied: for its own fault, an operator's decision, or those before it. */
+export function deadLetterOf<Event extends Positioned>(
+  event: Event,
+  described: EventDescription,
+  { invalid, discarded }: Pick<CheckedBatch<Event, unknown>, 'invalid' | 'discarded'>,
+  { partition, parkedAt }: Pick<DeadLetter, 'partition' | 'parkedAt'>,
+): DeadLetter {
+  const failure = invalid.get(event);
+  const discard = discarded.get(event.position) ?? null;
+  const error = failure?.error ?? discard?.reason ?? 'An earlier event of this stream is parked';
+  return {
+    partition,
+    position: event.position,
+    stream: described.stream,
+    eventId: described.id,
+    eventType: described.type,
+    cause: failure?.cause ?? (discard ? 'failed' : 'behind'),
+    ...errorTexts(error),
+    correlationId: described.correlationId,
+    event,
+    parkedAt,
+    discarded: discard,
+  };
+}
+
+/** What a dead letter says of an error. */
+export function errorTexts(error: Error | string): Pick<DeadLetter, 'error' | 'stack'> {
+  const isError = error instanceof Error;
+  return {
+    error: bounded(isError ? error.message : error, longestError),
+    stack: isError && error.stack !== undefined ? bounded(error.stack, longestError) : null,
+  };
+}
+
+/** With room for it in every column of a dead letter, whoever wrote the event. */
+export const boundedDescription = ({ id, type, stream, correlationId }: EventDescription) => ({
+  id: bounded(id),
+  type: bounded(type),
+  stream: bounded(stream),
+  correlationId: bounded(correlationId),
+});
+
+/** From so many streams on, a fault that nobody knows is taken for one of the database, not of the events. */
+const manyStreams = 3;
+
+/** Milliseconds that such a fault is waited for; events that fail for longer are parked, so that nothing stands for ever. */
+const longestOutage = 600_000;
+
+/** Tells an outage that no error code speaks of from events that cannot be applied. */
+export class UnknownFaults<Event> {
+  #since: number | undefined;
+
+  /** Throws `ReadModelsUnavailable` when events of many streams failed and none could be applied. */
+  check(failed: ReadonlyMap<Event, Failure>, streamOf: (event: Event) => string, now: number): void {
+    const unexplained = [...failed].filter(([, { error }]) => !(error instanceof UnfitValue));
+    if (new Set(unexplained.map(([event]) => streamOf(event))).size < manyStreams) return;
+    this.#since ??= now;
+    if (now - this.#since >= longestOutage) return;
+    const [, { error }] = unexplained[0] as [Event, Failure];
+    const reason = error instanceof Error ? error.message : error;
+    throw new ReadModelsUnavailable(`No event of ${manyStreams} streams can be applied: ${reason}`, {
+      cause: error,
+    });
+  }
+
+  end(): void {
+    this.#since = undefined;
+  }
+}
+
+/** Characters of what a dead letter says of its event, and of what went wrong. */
+const longestText = 160;
+const longestError = 10_000;
+
+/** Such that a database gives it back unchanged, which it does not with half a character. */
+function bounded(text: string, length = longestText): string {
+  return text.length <= length && text.isWellFormed() ? text : text.slice(0, length).toWellFormed();
 }
 
 export function causeOf(error: unknown): DeadLetterCause {

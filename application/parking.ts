@@ -1,4 +1,4 @@
-import { asError, causeOf } from './checked-batch.ts';
+import { asError, causeOf, errorTexts } from './checked-batch.ts';
 import type { DeadLetterFeed, DeadLetters, ParkedStream } from './ports/dead-letters.ts';
 import type { Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
@@ -9,19 +9,25 @@ import {
   type ProjectionTables,
   type ReadModels,
   ReadModelsUnavailable,
+  type WaitingLetter,
 } from './ports/read-models.ts';
 import type { Log } from './ports/system.ts';
 import { TelemetryLogUnavailable } from './ports/telemetry-log.ts';
 import type { Projection, RejectedEvent } from './projections/projection.ts';
 import { type Parking, PoisonEvent, type ProjectorObserver } from './projector.ts';
 
-/** Applies the events of dead letters, in order, as the projector would have. Throws at the first it cannot. */
-export type ApplyDeadLetters = (letters: readonly DeadLetter[], tables: ProjectionTables) => Promise<void>;
+/** How the dead deadLetters of a projection are tried again. */
+export type DeadLetterRetry = {
+  /** Applies the events of deadLetters, in their order, as the projector would have. Throws at the first it cannot. */
+  apply(deadLetters: readonly DeadLetter[], tables: ProjectionTables): Promise<void>;
+  /** Whether a letter holds later events of its stream. */
+  holds(cause: DeadLetterCause, eventType: string): boolean;
+};
 
 export type RetriedStream = {
   readonly stream: string;
   readonly applied: number;
-  /** The dead letter that failed again, at which the stream stops. */
+  /** The first letter that failed again. The stream stops at it, unless it holds nothing. */
   readonly failed: Pick<DeadLetter, 'position' | 'cause' | 'error'> | null;
 };
 
@@ -39,44 +45,56 @@ class EventRejected extends Error {
   }
 }
 
-export function applyDeadLetters<Event extends Positioned, Decoded>(
+export function deadLetterRetry<Event extends Positioned, Decoded>(
   projection: Projection<Event, Decoded>,
-): ApplyDeadLetters {
-  return async (deadLetters, tables) => {
-    const partition = projection.forPartition();
-    const events = deadLetters.map(({ event }) => event as Event);
-    const decoded = events.map((event) => projection.decode(event));
-    const validated = await partition.validate?.(decoded, deadLetters[0]?.partition ?? 0);
-    const [failure] = validated?.rejected.values() ?? [];
-    if (failure) throw new EventRejected(failure);
-    await partition.apply(validated?.accepted ?? decoded, tables);
-    await partition.onUnparked?.(events, tables);
+): DeadLetterRetry {
+  const { holdsStream: holds = () => true } = projection;
+  return {
+    holds,
+    async apply(deadLetters, tables) {
+      const partition = projection.forPartition();
+      const events = deadLetters.map(({ event }) => event as Event);
+      const decoded = events.map((event) => projection.decode(event));
+      const validated = await partition.validate?.(decoded, deadLetters[0]?.partition ?? 0);
+      const [failure] = validated?.rejected.values() ?? [];
+      if (failure) throw new EventRejected(failure);
+      for (const [i, { cause, eventType }] of deadLetters.entries()) {
+        if (holds(cause, eventType)) continue;
+        const error = await partition.validateLate?.(decoded[i] as Decoded, tables);
+        if (error !== undefined) throw new EventRejected({ cause, error });
+      }
+      await partition.apply(validated?.accepted ?? decoded, tables);
+      await partition.onUnparked?.(events, tables);
+    },
   };
 }
 
 /**
- * Applies the dead letters of a stream from the first one on, until none is left or one fails again. Each step is one
- * transaction that holds the partition's checkpoint, so no new event of the stream comes between.
+ * Applies the deadLetters of a stream from the first one on, until none is left or one fails again that holds the others.
+ * Each step is one transaction that holds the partition's checkpoint, so no new event of the stream comes between.
  */
 export async function retryStream(
   generation: GenerationId,
   { partition, stream }: Pick<ParkedStream, 'partition' | 'stream'>,
-  apply: ApplyDeadLetters,
+  retry: DeadLetterRetry,
   readModels: ReadModels,
 ): Promise<RetriedStream> {
   let applied = 0;
+  let failed: RetriedStream['failed'] = null;
+  let after = 0;
   for (let size = retryBatchSize; ; ) {
-    let deadLetters: readonly DeadLetter[] = [];
+    let deadLetters: readonly WaitingLetter[] = [];
     try {
       await readModels.repair(generation, partition, async (tables) => {
-        deadLetters = await tables.deadLetters.waiting(partition, stream, size);
+        deadLetters = await tables.deadLetters.waiting(partition, stream, size, after);
         if (deadLetters.length === 0) return;
-        await apply(deadLetters, tables);
+        await retry.apply(deadLetters, tables);
         const positions = deadLetters.map(({ position }) => position);
         await tables.deadLetters.remove(partition, positions);
       });
       applied += deadLetters.length;
-      if (deadLetters.length < size) return { stream, applied, failed: null };
+      if (deadLetters.length < size) return { stream, applied, failed };
+      size = Math.min(retryBatchSize, 2 * size);
     } catch (error) {
       if (
         error instanceof ReadModelsUnavailable ||
@@ -87,9 +105,14 @@ export async function retryStream(
       const [first] = deadLetters;
       if (!first) throw error;
       // Of several any may be at fault: the next tries take them one by one.
-      if (deadLetters.length === 1)
-        return { stream, applied, failed: await recordFailure(generation, first, error, readModels) };
-      size = 1;
+      if (deadLetters.length > 1) {
+        size = 1;
+        continue;
+      }
+      const failure = await recordFailure(generation, first, error, readModels);
+      failed ??= failure;
+      if (retry.holds(failure.cause, first.eventType)) return { stream, applied, failed };
+      after = first.id;
     }
   }
 }
@@ -97,13 +120,13 @@ export async function retryStream(
 /** Every stream that waits, in the order in which they were parked. */
 export async function* retryAll(
   generation: GenerationId,
-  apply: ApplyDeadLetters,
+  retry: DeadLetterRetry,
   deadLetters: DeadLetters,
   readModels: ReadModels,
 ): AsyncGenerator<RetriedStream> {
   for (let after = 0; ; ) {
     const streams = await deadLetters.parkedStreams(generation, { limit: streamPageSize, after });
-    for (const stream of streams) yield await retryStream(generation, stream, apply, readModels);
+    for (const stream of streams) yield await retryStream(generation, stream, retry, readModels);
     const last = streams.at(-1);
     if (!last || streams.length < streamPageSize) return;
     after = last.firstId;
@@ -116,11 +139,11 @@ async function recordFailure(
   error: unknown,
   readModels: ReadModels,
 ): Promise<NonNullable<RetriedStream['failed']>> {
-  const { message, stack = null } = asError(error);
   const cause = error instanceof EventRejected ? error.deadLetterCause : causeOf(error);
-  const failed = { partition, position, cause, error: message, stack };
+  const texts = errorTexts(asError(error));
+  const failed = { partition, position, cause, ...texts };
   await readModels.repair(generation, partition, (tables) => tables.deadLetters.failedAgain(failed));
-  return { position, cause, error: message };
+  return { position, cause, error: texts.error };
 }
 
 /**
@@ -150,7 +173,7 @@ const isOfTheLog = (cause: DeadLetterCause): boolean => cause === 'behind' || ca
 export async function followDeadLetters(
   live: GenerationId,
   next: GenerationId,
-  apply: ApplyDeadLetters,
+  retry: DeadLetterRetry,
   deadLetters: DeadLetters,
   readModels: ReadModels,
 ): Promise<void> {
@@ -167,7 +190,7 @@ export async function followDeadLetters(
           tables.deadLetters.discard(partition, [first.position], discard),
         );
       if (discard || !known.has(first.position))
-        await retryStream(next, { partition, stream }, apply, readModels);
+        await retryStream(next, { partition, stream }, retry, readModels);
     }
     const last = streams.at(-1);
     if (!last || streams.length < 500) return;

@@ -139,12 +139,13 @@ async function orUnknown(
 
 /** Events of every partition of the source behind the places reached. */
 export async function countLag(
-  source: Pick<EventSource<Positioned>, 'ends' | 'countAfter'>,
+  source: Pick<EventSource<Positioned>, 'expired' | 'countAfter'>,
   reached: readonly PartitionPosition[],
   within?: number,
 ): Promise<EventCount> {
   const at = new Map<number, Position>(reached.map(({ partition, position }) => [partition, position]));
-  const partitions = [...(await source.ends()).keys()];
+  // Also names every partition, and takes a source less than finding its ends.
+  const partitions = [...(await source.expired()).keys()];
   const counts = await Promise.all(
     partitions.map((partition) => source.countAfter(partition, at.get(partition) ?? null, within)),
   );

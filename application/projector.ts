@@ -1,4 +1,13 @@
-import { asError, type CheckedBatch, causeOf, splitParked } from './checked-batch.ts';
+import {
+  asError,
+  boundedDescription,
+  type CheckedBatch,
+  checkBatch,
+  deadLetterOf,
+  type Failure,
+  splitParked,
+  UnknownFaults,
+} from './checked-batch.ts';
 import {
   type Batch,
   type BatchConsumer,
@@ -20,7 +29,7 @@ import {
   ReadModelsUnavailable,
 } from './ports/read-models.ts';
 import type { Clock, Log } from './ports/system.ts';
-import type { PartitionProjection, Projection } from './projections/projection.ts';
+import type { EventDescription, PartitionProjection, Projection } from './projections/projection.ts';
 
 /** Called for every batch once its effects are durable. */
 export type ProjectorObserver<Event> = {
@@ -121,16 +130,15 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
   #partition(partition: number): PartitionState<Event, Decoded> {
     const known = this.#partitions.get(partition);
     if (known) return known;
-    const state = new PartitionState(this.#parts.projection.forPartition());
+    const state = new PartitionState(this.#parts.projection.forPartition(), holdsOf(this.#parts.projection));
     this.#partitions.set(partition, state);
     return state;
   }
 
   async #consumeBatch(batch: Batch<Event>, state: PartitionState<Event, Decoded>): Promise<Consumed<Event>> {
     const { projection, log } = this.#parts;
-    const checked = await this.#check(batch, state.projection);
     try {
-      return await this.#inTransaction(batch, checked, state);
+      return await this.#tryBatch(batch, new Map(), state);
     } catch (error) {
       if (isRetryable(error)) throw error;
       log.warn(
@@ -141,63 +149,53 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
     }
   }
 
-  /** Finds the event that a batch fails on: every other one is applied as if it had come alone. */
+  /** Finds the events that a batch fails on: every other one is applied as if it had come alone. */
   async #isolateFailure(
-    batch: Batch<Event>,
+    { onApplied: _, ...batch }: Batch<Event>,
     state: PartitionState<Event, Decoded>,
   ): Promise<Consumed<Event>> {
     const parked: DeadLetter[] = [];
     const consumed: Event[] = [];
-    let after = batch.after;
-    for (const event of batch.events) {
-      const single = { ...batch, after, events: [event] };
-      const checked = await this.#check(single, state.projection);
-      const result = await this.#inTransaction(single, checked, state).catch((error) => {
-        if (isRetryable(error)) throw error;
-        const invalid = new Map([[event, { cause: 'failed' as const, error: asError(error) }]]);
-        const failed = { valid: [], decoded: [], invalid, discarded: nothingDiscarded };
-        return this.#inTransaction(single, failed, state);
-      });
+    let failed = new Map<Event, Failure>();
+    let { after } = batch;
+    const consume = async (events: readonly Event[]) => {
+      const result = await this.#tryBatch({ ...batch, after, events }, failed, state);
       parked.push(...result.parked);
       consumed.push(...result.consumed);
-      after = event.position;
+      after = events.at(-1)?.position ?? after;
+      failed = new Map();
+    };
+    for (const event of batch.events) {
+      try {
+        await consume([...failed.keys(), event]);
+        state.faults.end();
+      } catch (error) {
+        if (isRetryable(error)) throw error;
+        failed.set(event, { cause: 'failed', error: asError(error) });
+        // As long as nothing could be applied, it may be no event's fault.
+        const isFirst = consumed.length === 0;
+        if (isFirst) state.faults.check(failed, (one) => this.#describe(one).stream, this.#parts.clock.now());
+        if (failed.size >= failedAtOnce) await consume([...failed.keys()]);
+      }
     }
+    if (failed.size > 0) await consume([...failed.keys()]);
     return { consumed, parked };
   }
 
-  /** Decides, before any transaction is open, which events can be applied. */
-  async #check(
-    { partition, events }: Batch<Event>,
-    partitionProjection: PartitionProjection<Event, Decoded>,
-  ): Promise<CheckedBatch<Event, Decoded>> {
+  async #tryBatch(
+    batch: Batch<Event>,
+    failed: ReadonlyMap<Event, Failure>,
+    state: PartitionState<Event, Decoded>,
+  ): Promise<Consumed<Event>> {
     const { only, parking } = this.#options;
-    const discarded = (await parking?.discarded(partition)) ?? nothingDiscarded;
-    const valid: Event[] = [];
-    const decoded: Decoded[] = [];
-    const invalid = new Map<Event, { cause: DeadLetterCause; error: Error | string }>();
-    for (const event of events) {
-      if (only?.(event) === false) continue;
-      try {
-        if (discarded.has(event.position)) continue;
-        decoded.push(this.#parts.projection.decode(event));
-        valid.push(event);
-      } catch (error) {
-        invalid.set(event, { cause: causeOf(error), error: asError(error) });
-      }
-    }
-    if (!partitionProjection.validate || valid.length === 0) return { valid, decoded, invalid, discarded };
-    const { accepted, rejected } = await partitionProjection.validate(decoded, partition);
-    if (rejected.size === 0) return { valid, decoded: accepted, invalid, discarded };
-    for (const [i, event] of valid.entries()) {
-      const rejection = rejected.get(decoded[i] as Decoded);
-      if (rejection) invalid.set(event, rejection);
-    }
-    return {
-      valid: valid.filter((event) => !invalid.has(event)),
-      decoded: accepted,
-      invalid,
-      discarded,
-    };
+    const discarded = (await parking?.discarded(batch.partition)) ?? nothingDiscarded;
+    const checked = await checkBatch(
+      batch,
+      this.#parts.projection,
+      { validate: state.projection.validate?.bind(state.projection) },
+      { only, discarded, failed },
+    );
+    return this.#inTransaction(batch, checked, state);
   }
 
   /** Tries once more, from the tables, when another process has moved the checkpoint. */
@@ -258,14 +256,13 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
       state.validAt(locked);
       return { consumed, parked: [] };
     }
-    const { applied, parked, parkedStreams } = splitParked(
-      consumed,
-      checked,
-      state.parkedStreams,
-      (event) => projection.describe(event).stream,
-      this.#options.only,
-    );
-    const deadLetters = parked.map((event) => this.#deadLetter(event, batch.partition, checked, clock.now()));
+    const { applied, parked, parkedStreams } = splitParked(consumed, checked, state.parkedStreams, {
+      describe: (event) => this.#describe(event),
+      holds: holdsOf(projection),
+      only: this.#options.only,
+    });
+    const parking = { partition: batch.partition, parkedAt: clock.now() };
+    const deadLetters = parked.map((event) => deadLetterOf(event, this.#describe(event), checked, parking));
     state.park(parkedStreams);
     if (applied.length > 0) await state.projection.apply(applied, tables);
     if (deadLetters.length > 0) {
@@ -278,41 +275,29 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
     return { consumed, parked: deadLetters };
   }
 
-  #deadLetter(
-    event: Event,
-    partition: number,
-    { invalid, discarded }: CheckedBatch<Event, Decoded>,
-    parkedAt: number,
-  ): DeadLetter {
-    const { id, type, stream, correlationId } = this.#parts.projection.describe(event);
-    const failure = invalid.get(event);
-    const discard = discarded.get(event.position) ?? null;
-    const error = failure?.error ?? discard?.reason ?? 'An earlier event of this stream is parked';
-    return {
-      partition,
-      position: event.position,
-      stream,
-      eventId: id,
-      eventType: type,
-      cause: failure?.cause ?? (discard ? 'failed' : 'behind'),
-      error: error instanceof Error ? error.message : error,
-      stack: error instanceof Error ? (error.stack ?? null) : null,
-      correlationId,
-      event,
-      parkedAt,
-      discarded: discard,
-    };
+  #describe(event: Event): EventDescription {
+    return boundedDescription(this.#parts.projection.describe(event));
   }
 }
+
+type Holds = (cause: DeadLetterCause, eventType: string) => boolean;
+
+const holdsOf = ({ holdsStream = () => true }: { readonly holdsStream?: Holds }): Holds => holdsStream;
+
+/** Failed events are parked in one transaction with the next that can be applied, or when they are as many. */
+const failedAtOnce = 20;
 
 /** What the projector knows of one partition between batches. */
 class PartitionState<Event, Decoded> {
   readonly projection: PartitionProjection<Event, Decoded>;
+  readonly faults = new UnknownFaults<Event>();
+  readonly #holds: Holds;
   #parkedStreams: ReadonlySet<string> = new Set();
   #cachedAt: LockedCheckpoint | undefined;
 
-  constructor(projection: PartitionProjection<Event, Decoded>) {
+  constructor(projection: PartitionProjection<Event, Decoded>, holds: Holds) {
     this.projection = projection;
+    this.#holds = holds;
   }
 
   get parkedStreams(): ReadonlySet<string> {
@@ -336,7 +321,7 @@ class PartitionState<Event, Decoded> {
     this.#cachedAt = undefined;
     if (cachedAt && cachedAt.position === locked.position && cachedAt.epoch === locked.epoch) return;
     this.projection.invalidate();
-    this.#parkedStreams = new Set(await tables.deadLetters.parkedStreams(partition));
+    this.#parkedStreams = new Set(await tables.deadLetters.parkedStreams(partition, this.#holds));
   }
 
   park(streams: ReadonlySet<string>): void {

@@ -15,7 +15,7 @@ export type DeadLetterSelector =
 export type Retried = RetriedStream & { readonly projection: string };
 
 export type DeadLetterOperations = {
-  /** Retries each stream in order until one of its dead letters fails again. Throws `ReplayRefused`. */
+  /** Retries each stream in order until one of its dead letters fails again that holds the later ones. Throws `ReplayRefused`. */
   retry(choice: DeadLetterSelector): AsyncGenerator<Retried>;
   /** Discards a dead letter, or all waiting ones of a stream; returns how many. Throws `ReplayRefused`. */
   discard(
@@ -42,7 +42,7 @@ export function deadLetterOperations(
         const { pipeline, generation } = await live(projection);
         yield {
           projection,
-          ...(await retryStream(generation, { partition, stream }, pipeline.applyDeadLetters, readModels)),
+          ...(await retryStream(generation, { partition, stream }, pipeline.deadLetterRetry, readModels)),
         };
         return;
       }
@@ -53,11 +53,11 @@ export function deadLetterOperations(
         for (const partition of await partitionsOf(projection, stream))
           yield {
             projection,
-            ...(await retryStream(generation, { partition, stream }, pipeline.applyDeadLetters, readModels)),
+            ...(await retryStream(generation, { partition, stream }, pipeline.deadLetterRetry, readModels)),
           };
         return;
       }
-      for await (const stream of retryAll(generation, pipeline.applyDeadLetters, deadLetters, readModels))
+      for await (const stream of retryAll(generation, pipeline.deadLetterRetry, deadLetters, readModels))
         yield { projection, ...stream };
     },
 
@@ -100,8 +100,10 @@ export function deadLetterOperations(
   async function firstOfItsStream(id: number): Promise<StoredDeadLetter> {
     const deadLetter = await waitingDeadLetter(id);
     const { projection, stream } = deadLetter;
-    const [first] = await deadLetters.list({ projection, stream }, { limit: 1 });
-    if (first && first.id !== id)
+    const { holds } = (await live(projection)).pipeline.deadLetterRetry;
+    const waiting = await deadLetters.list({ projection, stream }, { limit: retryBatchSize });
+    const first = waiting.find(({ cause, eventType }) => holds(cause, eventType));
+    if (first && first.id < id)
       throw new ReplayRefused(
         `Dead letter ${id} stands behind ${first.id} of ${stream}: events of a stream are applied in order, so see to that one first`,
       );

@@ -55,6 +55,12 @@ export interface DeadLetters {
     page: { readonly limit: number; readonly after?: number },
   ): Promise<readonly ParkedStream[]>;
 
+  /** Some of the streams parked for a device that was not registered, of devices that are in the device list by now. */
+  ofRegisteredDevices(
+    generation: GenerationId,
+    limit: number,
+  ): Promise<readonly Pick<ParkedStream, 'partition' | 'stream'>[]>;
+
   /** Which of these events of a partition have a dead letter in the generation, discarded ones included. */
   byPosition(
     generation: GenerationId,

@@ -44,6 +44,11 @@ export type RunOptions = {
   /** Runs of one group share the partitions between them where the source can; another group has its own. */
   readonly group: string;
   readonly signal: AbortSignal;
+  /**
+   * A partition whose batches keep failing is tried again and again, and the others continue; `run` then does not
+   * reject for it. A source of one partition need not heed it.
+   */
+  readonly keepsOthers?: boolean;
 };
 
 /** An ordered, durable log that can be read from any position, again and again. */

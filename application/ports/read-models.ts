@@ -218,13 +218,24 @@ export type DeadLetter = {
 /** `at` is epoch milliseconds. */
 export type Discard = { readonly by: string; readonly reason: string; readonly at: number };
 
+/** `id` grows in log order within a stream. */
+export type WaitingLetter = DeadLetter & { readonly id: number };
+
 export interface DeadLetterTable {
-  /** The streams of a partition that have dead letters waiting. */
-  parkedStreams(partition: number): Promise<ReadonlySet<string>>;
+  /** The streams of a partition that have dead letters waiting; with `holds`, of such causes and event types. */
+  parkedStreams(
+    partition: number,
+    holds?: (cause: DeadLetterCause, eventType: string) => boolean,
+  ): Promise<ReadonlySet<string>>;
   /** Adds dead letters for events that have none. */
   park(deadLetters: readonly DeadLetter[]): Promise<void>;
-  /** The first waiting dead letters of a stream, in log order. */
-  waiting(partition: number, stream: string, limit: number): Promise<readonly DeadLetter[]>;
+  /** The first waiting dead letters of a stream after the id `after`, in log order. */
+  waiting(
+    partition: number,
+    stream: string,
+    limit: number,
+    after?: number,
+  ): Promise<readonly WaitingLetter[]>;
   /** Their events have been applied. */
   remove(partition: number, positions: readonly Position[]): Promise<void>;
   /** Tried again in vain: what is wrong now. */
@@ -243,4 +254,9 @@ export class CheckpointMoved extends Error {
 /** The read models cannot be reached now; the same call may be made again. */
 export class ReadModelsUnavailable extends Error {
   override readonly name = 'ReadModelsUnavailable';
+}
+
+/** The engine refuses a value that it was given to store: trying again is of no use, and nothing else is affected. */
+export class UnfitValue extends Error {
+  override readonly name = 'UnfitValue';
 }

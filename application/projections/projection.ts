@@ -38,6 +38,9 @@ export type Projection<Event extends Positioned, Decoded> = {
   /** Throws `UnknownEventType` or `MalformedEvent`. */
   decode(event: Event): Decoded;
 
+  /** Whether later events of a stream wait for one that was parked for `cause`; always when absent. */
+  readonly holdsStream?: (cause: DeadLetterCause, eventType: string) => boolean;
+
   /** A worker of its own for each partition, with whatever it caches of the tables. */
   forPartition(): PartitionProjection<Event, Decoded>;
 };
@@ -53,6 +56,9 @@ export type EventDescription = {
 export type PartitionProjection<Event, Decoded> = {
   /** Finds valid events that must be dead-lettered anyway. Changes nothing; absent when all are accepted. */
   validate?(events: readonly Decoded[], partition: number): Promise<Validated<Decoded>>;
+
+  /** Why an event that was parked and held nothing up can no longer be applied, later ones having been; if so. */
+  validateLate?(event: Decoded, tables: ProjectionTables): Promise<string | undefined>;
 
   /** Changes the tables as the events say, which come in log order. */
   apply(events: readonly Decoded[], tables: ProjectionTables): Promise<void>;

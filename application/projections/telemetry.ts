@@ -1,9 +1,9 @@
 import type { DeviceRetention } from '../../domain/retention.ts';
-import type { Metrics, Reading, TelemetryEvent } from '../../domain/telemetry.ts';
+import { isDeviceId, type Metrics, type Reading, type TelemetryEvent } from '../../domain/telemetry.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { EventSource, Positioned } from '../ports/event-source.ts';
-import type { ProjectionTables, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
+import type { DeadLetterCause, ProjectionTables, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import type { CurrentRetention } from '../retention/policy.ts';
 import {
@@ -42,9 +42,14 @@ export function telemetryProjection(
     version: versionOf('telemetry'),
     describe,
     decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as DecodedTelemetryEvent,
+    holdsStream,
     forPartition: () => new TelemetryPartition(directory, retention, partitioner),
   };
 }
+
+/** What is no reading at all says of no device and time that a later one could depend on. */
+const holdsStream = (cause: DeadLetterCause, eventType: string): boolean =>
+  !(eventType === 'TelemetryRecorded' && cause === 'malformed');
 
 /** Rows of another generation as the readings that brought them, for when the log no longer has these. */
 export const carriedReadings = (rows: readonly ReadingRow[]): readonly DecodedTelemetryEvent[] =>
@@ -112,6 +117,18 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
       if (right !== partition) misplaced.set(deviceId, right);
     }
     return misplaced;
+  }
+
+  /** A reading that came after it has told of the same device and time. */
+  async validateLate(
+    { logged, event }: DecodedTelemetryEvent,
+    { telemetry }: ProjectionTables,
+  ): Promise<string | undefined> {
+    if (event.type !== 'TelemetryRecorded') return undefined;
+    const { deviceId, timestamp } = event.data;
+    const [row] = await telemetry.readings([{ deviceId, timestamp }]);
+    if (!row || (row.receivedAt < logged.receivedAt && row.correctedBy === null)) return undefined;
+    return `A later reading of ${deviceId} at ${new Date(timestamp).toISOString()} has been applied: discard this one`;
   }
 
   async apply(
@@ -219,7 +236,7 @@ function describe({ id, type, correlationId, data }: TelemetryRecord): EventDesc
 /** The device an event speaks of, as far as it can be told before the event is checked; `''` when it cannot. */
 function deviceIdOf(data: unknown): string {
   const id = typeof data === 'object' && data !== null && 'deviceId' in data ? data.deviceId : undefined;
-  return typeof id === 'string' && id.length <= 128 ? id : '';
+  return isDeviceId(id) ? id : '';
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type ApplyDeadLetters, applyDeadLetters } from '../parking.ts';
+import { type DeadLetterRetry, deadLetterRetry } from '../parking.ts';
 import type { DeadLetters } from '../ports/dead-letters.ts';
 import type { BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
 import type { ExpiredReadings, ProjectionControl } from '../ports/generations.ts';
@@ -27,10 +27,18 @@ export type ProjectionPipeline = {
     options?: { readonly stream?: string | undefined; readonly parking?: Parking },
   ): BatchConsumer<Positioned>;
 
-  /** Has the log consumed until `signal` is aborted, beside those that consume it into other generations. */
-  run(consumer: BatchConsumer<Positioned>, generation: GenerationId, signal: AbortSignal): Promise<void>;
+  /**
+   * Has the log consumed until `signal` is aborted, beside those that consume it into other generations. Of the
+   * live one, a partition that keeps failing leaves the others running.
+   */
+  run(
+    consumer: BatchConsumer<Positioned>,
+    generation: GenerationId,
+    signal: AbortSignal,
+    role?: 'live',
+  ): Promise<void>;
 
-  readonly applyDeadLetters: ApplyDeadLetters;
+  readonly deadLetterRetry: DeadLetterRetry;
 
   /** Takes over from another generation what is no longer in the log; absent where logs keep all. */
   carry?(
@@ -64,7 +72,7 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
     expired: () => source.expired(),
     countAfter: (...asked) => source.countAfter(...asked),
     partitioner: () => source.partitioner(),
-    applyDeadLetters: applyDeadLetters(projection),
+    deadLetterRetry: deadLetterRetry(projection),
 
     consumer(generation, readModels, options) {
       const { stream, parking } = options ?? {};
@@ -77,10 +85,11 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
       return (options ? consumer : around(consumer)) as BatchConsumer<Positioned>;
     },
 
-    run: (consumer, { generation }, signal) =>
+    run: (consumer, { generation }, signal, role) =>
       source.run(consumer as BatchConsumer<Event>, {
         group: generation === 1 ? group : `${group}-g${generation}`,
         signal,
+        keepsOthers: role === 'live',
       }),
   };
 }

@@ -268,7 +268,7 @@ export async function dropOldGenerations(
 
 async function compareGenerations(
   build: Build,
-  { applyDeadLetters: applyLetters, retention }: ProjectionPipeline,
+  { deadLetterRetry, retention }: ProjectionPipeline,
   live: GenerationId,
   next: GenerationId,
   { control, deadLetters, readModels }: RebuildPorts,
@@ -282,7 +282,7 @@ async function compareGenerations(
     let differed: Comparison | undefined;
     let carried = !keepsOlder;
     for (let attempt = 0; attempt < comparisons; attempt += 1) {
-      await followDeadLetters(live, next, applyLetters, deadLetters, readModels);
+      await followDeadLetters(live, next, deadLetterRetry, deadLetters, readModels);
       const samePosition = await build.align(async () => {});
       await retention?.catchUpSweeps(live, next, signal);
       if (!carried) await retention?.copyOrphanRollups(live, next, signal);

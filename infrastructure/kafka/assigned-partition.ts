@@ -22,13 +22,14 @@ export type PartitionHost = {
   readonly patience: number;
   readonly onHistoryLost: ((partition: number, messages: number) => void) | undefined;
   readonly log: Log;
-  /** Called with what the batch consumer keeps failing with. */
-  giveUp(error: unknown): void;
+  /** Called with what the batch consumer keeps failing with; absent where that must not end the others. */
+  readonly giveUp: ((error: unknown) => void) | undefined;
 };
 
 const attempts = 6;
 const firstBackoff = 100;
 const passingBackoff = 1000;
+const longestBackoff = 10_000;
 
 /** A partition from its assignment to this consumer until the next assignment, read from the checkpoint on. */
 export class AssignedPartition {
@@ -208,11 +209,16 @@ export class AssignedPartition {
     if (!isPassing(error)) {
       const failed = (failures.get(this.partition) ?? 0) + 1;
       failures.set(this.partition, failed);
-      if (failed >= attempts) {
+      if (failed >= attempts && giveUp) {
         giveUp(error);
         return;
       }
-      backoff = firstBackoff * 2 ** (failed - 1);
+      backoff = Math.min(longestBackoff, firstBackoff * 2 ** (failed - 1));
+      if (failed === attempts)
+        log.error(
+          { err: error, partition: this.partition, attempts },
+          'batches of this partition keep failing, other partitions continue',
+        );
     }
     log.warn(
       { err: error, partition: this.partition, backoff },

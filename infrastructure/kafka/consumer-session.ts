@@ -67,6 +67,7 @@ export class KafkaConsumerSession {
     consumer: BatchConsumer<TelemetryRecord>,
     reader: KafkaTopicReader,
     failures: Map<number, number>,
+    keepsOthers: boolean,
     options: SessionOptions,
     log: Log,
   ) {
@@ -105,7 +106,9 @@ export class KafkaConsumerSession {
       patience: options.stallAfter,
       onHistoryLost: options.onHistoryLost,
       log,
-      giveUp: (cause) => this.#over.reject(new ConsumerFailed('The batch consumer keeps failing', { cause })),
+      giveUp: keepsOthers
+        ? undefined
+        : (cause) => this.#over.reject(new ConsumerFailed('The batch consumer keeps failing', { cause })),
     };
   }
 
@@ -236,10 +239,10 @@ class StallWatch {
       return `the Kafka consumer has done nothing for ${now - this.#lastSign} ms`;
     // Others may have to wait for a batch that takes so long; that is no fault of the Kafka consumer.
     if (running.some(tooLong)) return undefined;
-    const bounds = await this.#reader.bounds().catch(() => undefined);
+    const ends = await this.#reader.ends().catch(() => undefined);
     for (const { partition, next } of partitions) {
-      const high = bounds?.get(partition)?.high;
-      if (!next || high === undefined || high <= next.offset) {
+      const end = ends?.get(partition);
+      if (!next || end === undefined || end <= next.offset) {
         this.#standing.delete(partition);
         continue;
       }
@@ -247,7 +250,7 @@ class StallWatch {
       const standing = this.#standing.get(partition);
       if (standing?.at !== at) this.#standing.set(partition, { at, since: now });
       else if (tooLong(standing.since))
-        return `partition ${partition} stands still at ${at} although it goes on to ${high}`;
+        return `partition ${partition} stands still at ${at} although it goes on to ${end}`;
     }
     return undefined;
   }

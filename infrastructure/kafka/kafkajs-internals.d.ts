@@ -18,6 +18,19 @@ declare module 'kafkajs/src/network/requestQueue/index.js' {
   }
 }
 
+declare module 'kafkajs/src/consumer/batch.js' {
+  import type { KafkaMessage } from 'kafkajs';
+
+  /** What a fetch brought of one partition, sorted out as for a consumer. */
+  export default class Batch {
+    constructor(topic: string, fetchedOffset: string, partitionData: object);
+    /** What is delivered: neither control records nor messages of aborted transactions. */
+    readonly messages: readonly KafkaMessage[];
+    /** With these. */
+    readonly messagesWithinOffset: readonly KafkaMessage[];
+  }
+}
+
 declare module 'kafkajs/src/network/connection.js' {
   export default class Connection {
     connect(): Promise<unknown>;

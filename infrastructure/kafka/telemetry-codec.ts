@@ -6,6 +6,7 @@ import {
   type TelemetryPublication,
   type TelemetryRecord,
 } from '../../application/ports/telemetry-log.ts';
+import { isDeviceId, isTimestamp, readingLimits } from '../../domain/telemetry.ts';
 
 export type PartitionMessage = {
   readonly partition: number;
@@ -93,10 +94,15 @@ type Packed = PublicationHeader & {
   readonly events: readonly unknown[];
 };
 
+/** Of the texts that describe an event, in characters: every column that holds one has room for more. */
+const longestText = 160;
+/** With an event's index behind it, an id still fits. */
+const longestId = 128;
+
 /**
- * The events of a message, never none. One that was not published by Fieldlog is one event: a single reading as
- * JSON, keyed by its device id as Fieldlog's are, is a recorded reading; anything else is passed on as the text it
- * is, for the projector to park.
+ * The events of a message, never none; whatever the message holds, never an error. One that was not published by
+ * Fieldlog is one event: a single reading as JSON, keyed by its device id as Fieldlog's are, is a recorded reading;
+ * anything else is passed on as the text it is, for the projector to park.
  */
 export function decodeMessage(
   message: KafkaMessage,
@@ -105,20 +111,25 @@ export function decodeMessage(
   const text = message.value?.toString() ?? '';
   const value = parsed(text);
   if (isPacked(value)) return unpack(value, message.offset);
+  // A topic's name may have 249 characters; partition and offset alone tell the events of a topic apart.
+  const id = `${origin.topic.slice(0, longestId - 32)}/${origin.partition}/${message.offset}`;
   return [
     {
-      id: `${origin.topic}/${origin.partition}/${message.offset}`,
+      id,
       type: 'TelemetryRecorded',
       schemaVersion: 1,
       position: after(message.offset),
-      receivedAt: Number(message.timestamp),
-      correlationId:
-        header(message, 'ce_correlationid') ?? `${origin.topic}/${origin.partition}/${message.offset}`,
-      actor: header(message, 'ce_actor') ?? 'kafka',
+      receivedAt: appendTime(message),
+      correlationId: boundedHeader(message, 'ce_correlationid') ?? id,
+      actor: boundedHeader(message, 'ce_actor') ?? 'kafka',
       data: isOwnReading(value, message.key) ? value : text,
     },
   ];
 }
+
+/** The broker's time of appending where the topic has it so, else the producer's, which may be anything. */
+const appendTime = ({ timestamp }: KafkaMessage): number =>
+  Math.min(readingLimits.latest, Math.max(0, Number(timestamp) || 0));
 
 function unpack(packed: Packed, offset: string): readonly TelemetryRecord[] {
   const { indexes, events } = packed;
@@ -131,8 +142,24 @@ function unpack(packed: Packed, offset: string): readonly TelemetryRecord[] {
 const after = (offset: string): Position =>
   formatPosition({ offset: BigInt(offset) + 1n, events: 0 }) as Position;
 
-/** The number of events of a message, from its header alone. */
-export const eventsIn = (message: KafkaMessage): number => Number(header(message, countHeader) ?? 1);
+/** The number of events of a message, from its header alone; 1 where another producer wrote something else there. */
+export function eventsIn(message: KafkaMessage): number {
+  const count = Number(header(message, countHeader) ?? 1);
+  return isCount(count) && count >= 1 && count <= mostEvents ? count : 1;
+}
+
+/** An event takes more than one byte of a message, and no broker takes messages as long as this. */
+const mostEvents = 10_000_000;
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+const isBoundedText = (value: unknown): value is string =>
+  typeof value === 'string' && value.length > 0 && value.length <= longestText && value.isWellFormed();
+
+function boundedHeader(message: KafkaMessage, name: string): string | undefined {
+  const text = header(message, name);
+  return isBoundedText(text) ? text : undefined;
+}
 
 function header(message: KafkaMessage, name: string): string | undefined {
   const value = message.headers?.[name];
@@ -153,17 +180,19 @@ function isPacked(value: unknown): value is Packed {
   const { id, type, schemaVersion, receivedAt, correlationId, actor, traceparent, indexes, events } =
     value as Partial<Packed>;
   return (
-    typeof id === 'string' &&
-    typeof type === 'string' &&
-    typeof schemaVersion === 'number' &&
-    typeof receivedAt === 'number' &&
-    typeof correlationId === 'string' &&
-    typeof actor === 'string' &&
-    (traceparent === undefined || typeof traceparent === 'string') &&
+    isBoundedText(id) &&
+    id.length <= longestId &&
+    isBoundedText(type) &&
+    isCount(schemaVersion) &&
+    isTimestamp(receivedAt) &&
+    isBoundedText(correlationId) &&
+    isBoundedText(actor) &&
+    (traceparent === undefined || isBoundedText(traceparent)) &&
     Array.isArray(events) &&
     events.length > 0 &&
     Array.isArray(indexes) &&
-    indexes.length === events.length
+    indexes.length === events.length &&
+    indexes.every(isCount)
   );
 }
 
@@ -172,7 +201,7 @@ const isOwnReading = (value: unknown, key: Buffer | null): boolean =>
   typeof value === 'object' &&
   value !== null &&
   'deviceId' in value &&
-  typeof value.deviceId === 'string' &&
+  isDeviceId(value.deviceId) &&
   key?.toString() === value.deviceId;
 
 /** The events from `start` on, at most `size` at a time; messages are decoded when their events are due. */

@@ -12,7 +12,7 @@ import type { Log } from '../../application/ports/system.ts';
 import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { ConsumerFailed, KafkaConsumerSession, type SessionOptions } from './consumer-session.ts';
 import { formatPosition, parsePosition, partitionOf } from './telemetry-codec.ts';
-import type { Bounds, KafkaTopicReader } from './topic-reader.ts';
+import type { KafkaTopicReader } from './topic-reader.ts';
 
 const firstBackoff = 100;
 const longestBackoff = 5000;
@@ -36,7 +36,10 @@ export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
     this.#log = log;
   }
 
-  async run(consumer: BatchConsumer<TelemetryRecord>, { group, signal }: RunOptions): Promise<void> {
+  async run(
+    consumer: BatchConsumer<TelemetryRecord>,
+    { group, signal, keepsOthers = false }: RunOptions,
+  ): Promise<void> {
     const failures = new Map<number, number>();
     let backoff = firstBackoff;
     while (!signal.aborted) {
@@ -46,6 +49,7 @@ export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
         consumer,
         this.#reader,
         failures,
+        keepsOthers,
         this.#options,
         this.#log,
       );
@@ -66,12 +70,13 @@ export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
 
   /** Throws `TelemetryLogUnavailable`. */
   async ends(): Promise<ReadonlyMap<number, Position | null>> {
-    return this.#positions(({ high }) => high);
+    return positions(await this.#reader.ends());
   }
 
   /** Throws `TelemetryLogUnavailable`. */
   async expired(): Promise<ReadonlyMap<number, Position | null>> {
-    return this.#positions(({ low }) => low);
+    const bounds = await this.#reader.bounds();
+    return positions([...bounds].map(([partition, { low }]) => [partition, low]));
   }
 
   /** Throws `TelemetryLogUnavailable`. */
@@ -84,14 +89,9 @@ export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
   async countAfter(partition: number, position: Position | null): Promise<EventCount> {
     return exactly(await this.#reader.eventsAfter(partition, parsePosition(position)));
   }
-
-  async #positions(offsetOf: (bounds: Bounds) => bigint): Promise<ReadonlyMap<number, Position | null>> {
-    const bounds = await this.#reader.bounds();
-    return new Map(
-      [...bounds].map(([partition, found]) => [
-        partition,
-        formatPosition({ offset: offsetOf(found), events: 0 }),
-      ]),
-    );
-  }
 }
+
+const positions = (
+  offsets: Iterable<readonly [partition: number, offset: bigint]>,
+): ReadonlyMap<number, Position | null> =>
+  new Map([...offsets].map(([partition, offset]) => [partition, formatPosition({ offset, events: 0 })]));

@@ -1,5 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import kafkajs, { type Cluster, type Kafka, type KafkaMessage, type PartitionAssigner } from 'kafkajs';
+import DeliveredBatch from 'kafkajs/src/consumer/batch.js';
+import pLimit from 'p-limit';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { metadataMaxAge } from './client.ts';
 import { eventsIn, type KafkaPosition } from './telemetry-codec.ts';
@@ -10,6 +12,9 @@ export type Bounds = { readonly low: bigint; readonly high: bigint };
 /** Beyond so many messages their events are reckoned from those looked at. */
 const countedMessages = 1000n;
 const fetchBytes = 65_536;
+/** Looking back for the last message, each look goes so many times as far as the one before. */
+const lookBackFactor = 8n;
+const endsAtOnce = pLimit(16);
 const checkTime = 2000;
 
 /** Looks at a topic without consuming it: how many partitions, how far they go, how many events wait in one. */
@@ -18,6 +23,8 @@ export class KafkaTopicReader {
   readonly #kafka: Kafka;
   #connected: Promise<Cluster> | undefined;
   #bounds: Promise<ReadonlyMap<number, Bounds>> | undefined;
+  /** The end of the messages found before `high`, by partition. */
+  readonly #found = new Map<number, { readonly high: bigint; readonly end: bigint }>();
 
   constructor(kafka: Kafka, topic: string) {
     this.#kafka = kafka;
@@ -57,6 +64,40 @@ export class KafkaTopicReader {
   }
 
   /**
+   * Of every partition, the offset behind the last message that is ever delivered, which transaction markers and the
+   * messages of aborted transactions are not. Throws `TelemetryLogUnavailable`.
+   */
+  async ends(): Promise<ReadonlyMap<number, bigint>> {
+    const bounds = await this.bounds();
+    return new Map(
+      await Promise.all(
+        [...bounds].map(async ([partition, { low, high }]) => {
+          const found = this.#found.get(partition);
+          if (found?.high === high) return [partition, found.end] as const;
+          const end = await endsAtOnce(() => this.#endOf(partition, low, high));
+          this.#found.set(partition, { high, end });
+          return [partition, end] as const;
+        }),
+      ),
+    );
+  }
+
+  async #endOf(partition: number, low: bigint, high: bigint): Promise<bigint> {
+    for (let back = 1n; ; back *= lookBackFactor) {
+      const start = high - back < low ? low : high - back;
+      let end = start;
+      for (let next = start; next < high; ) {
+        const fetched = await this.#fetch(partition, next);
+        const last = fetched.messages.at(-1);
+        if (last) end = BigInt(last.offset) + 1n;
+        if (fetched.next <= next) break;
+        next = fetched.next;
+      }
+      if (end > start || start === low) return end < high ? end : high;
+    }
+  }
+
+  /**
    * How many events of a partition follow `position`: those of a thousand messages are counted, those of the
    * others reckoned from these. Throws `TelemetryLogUnavailable`.
    */
@@ -68,11 +109,10 @@ export class KafkaTopicReader {
     let next = first;
     let counted = 0;
     while (next < bounds.high && next - first < countedMessages) {
-      const messages = await this.#fetch(partition, next);
-      const last = messages.at(-1);
-      if (!last) break;
-      for (const message of messages) counted += eventsIn(message);
-      next = BigInt(last.offset) + 1n;
+      const fetched = await this.#fetch(partition, next);
+      if (fetched.next <= next) break;
+      for (const message of fetched.messages) counted += eventsIn(message);
+      next = fetched.next;
     }
     const looked = next - first;
     if (looked === 0n) return 0;
@@ -93,7 +133,11 @@ export class KafkaTopicReader {
     return this.#drop(this.#connected);
   }
 
-  async #fetch(partition: number, offset: bigint): Promise<readonly KafkaMessage[]> {
+  /** Some messages that consumers are given, from an offset on, and the offset behind all that was looked at. */
+  async #fetch(
+    partition: number,
+    offset: bigint,
+  ): Promise<{ readonly messages: readonly KafkaMessage[]; readonly next: bigint }> {
     return this.#ask(async (cluster) => {
       const [leader] = Object.keys(cluster.findLeaderForPartitions(this.topic, [partition]));
       const broker = await cluster.findBroker({ nodeId: leader as string });
@@ -105,8 +149,11 @@ export class KafkaTopicReader {
         isolationLevel: 1,
         topics: [{ topic: this.topic, partitions: [request] }],
       });
-      const messages: readonly KafkaMessage[] = responses[0]?.partitions[0]?.messages ?? [];
-      return messages.filter((message) => BigInt(message.offset) >= offset);
+      const found = responses[0]?.partitions[0];
+      if (!found) return { messages: [], next: offset };
+      const { messages, messagesWithinOffset } = new DeliveredBatch(this.topic, String(offset), found);
+      const last = messagesWithinOffset.at(-1);
+      return { messages, next: last ? BigInt(last.offset) + 1n : offset };
     });
   }
 

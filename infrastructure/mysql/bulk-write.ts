@@ -81,10 +81,14 @@ export async function loadRows(connection: Connection, write: BulkWrite, timeout
   const [records, , skipped] = info.match(/\d+/g)?.map(Number) ?? [];
   if (records === rows.length && skipped === 0 && warningStatus === 0) return;
   const [warning] = (await query(connection, { sql: 'SHOW WARNINGS LIMIT 1', timeout })) as RowDataPacket[];
-  throw new Error(
-    `${mode} of ${rows.length} rows into ${table}: ${warning?.Message ?? 'not all taken'} (${info})`,
-  );
+  const message = `${mode} of ${rows.length} rows into ${table}: ${warning?.Message ?? 'not all taken'} (${info})`;
+  throw Object.assign(new Error(message), { errno: warning?.Code ?? takenKey, sqlState: valueRefused });
 }
+
+/** Rows are skipped without a warning where their key is taken. */
+const takenKey = 1062;
+/** What would have been an error of the values is a warning with the same number. */
+const valueRefused = '22000';
 
 function* file(rows: Rows): Generator<Buffer> {
   for (const chunk of chunks(rows, line, '')) yield Buffer.from(chunk);

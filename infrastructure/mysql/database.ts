@@ -2,9 +2,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { PoolConnection } from 'mysql2';
 import type { Log } from '../../application/ports/system.ts';
 import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
+import { faultOf, type TransactionFault } from './error-codes.ts';
 import { MysqlPool, type PoolStatistics } from './pool.ts';
 import { MysqlSession, type Server } from './session.ts';
-import { faultOf, query, rowChunks, type TransactionFault } from './statements.ts';
+import { query, rowChunks } from './statements.ts';
 
 export type MysqlOptions = {
   /** `mysql://user:password@host:port/database`; the driver's own options may follow as a query string. */

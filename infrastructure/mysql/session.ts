@@ -1,10 +1,16 @@
 import type { Connection, QueryOptions, ResultSetHeader } from 'mysql2';
+import { UnfitValue } from '../../application/ports/read-models.ts';
 import type { Sql, SqlReader, SqlValue } from '../sql/sql.ts';
 import { type BulkWrite, insertRows, loadRows } from './bulk-write.ts';
-import { faultOf, query, type Result, refusesLocalInfile, rowChunks } from './statements.ts';
+import { faultOf } from './error-codes.ts';
+import { query, type Result, refusesLocalInfile, rowChunks } from './statements.ts';
 
 /** From that many rows on LOAD DATA is faster than a statement with the rows in its text. */
 const loadFrom = 50;
+
+/** `UnfitValue` where the server refuses a value; that statement alone was taken back. */
+const explained = (error: unknown): unknown =>
+  faultOf(error) === 'value' ? new UnfitValue((error as Error).message, { cause: error }) : error;
 
 /** What the sessions of a database learn of their server. */
 export type Server = { localInfile: boolean };
@@ -71,7 +77,8 @@ export class MysqlSession implements Sql, SqlReader {
     try {
       if (mode !== 'add' && this.#server.localInfile && rows.length >= loadFrom) await this.#load(write);
       else await insertRows(this.#connection, write, this.#timeout);
-    } catch (error) {
+    } catch (thrown) {
+      const error = explained(thrown);
       this.#failure ??= error;
       throw error;
     }
@@ -105,7 +112,8 @@ export class MysqlSession implements Sql, SqlReader {
     }
   }
 
-  #noted(error: unknown): unknown {
+  #noted(thrown: unknown): unknown {
+    const error = explained(thrown);
     if (faultOf(error) !== 'none') this.#failure ??= error;
     return error;
   }

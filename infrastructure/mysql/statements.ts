@@ -42,45 +42,6 @@ function shortened(error: Error): Error {
   return sql && sql.length > 500 ? Object.assign(error, { sql: `${sql.slice(0, 500)}…` }) : error;
 }
 
-/**
- * What an error says of the transaction it came up in: `rolled-back`, the server has ended it and taken it back;
- * `lost`, the connection is unusable and the outcome of its last statement, a COMMIT included, is unknown;
- * `none`, the statement was wrong or refused.
- */
-export type TransactionFault = 'rolled-back' | 'lost' | 'none';
-
-const faults: ReadonlyMap<number, TransactionFault> = new Map([
-  [1205, 'rolled-back'], // lock wait timeout
-  [1213, 'rolled-back'], // deadlock
-  [3101, 'rolled-back'], // MySQL's group replication: another member's transaction came first
-  [1047, 'lost'], // a Galera node that is not in the cluster
-  [1053, 'lost'], // shutdown in progress
-  [1290, 'lost'], // read-only: what was the primary before a failover
-  [1836, 'lost'], // the same, from a server put into read-only mode
-  [1317, 'lost'], // statement interrupted, as a shutdown does
-  [1927, 'lost'], // MariaDB: connection killed
-  [3169, 'lost'], // MySQL: session killed
-  [4031, 'lost'], // MySQL: disconnected for being idle
-  [1969, 'lost'], // MariaDB: longer than max_statement_time
-  [3024, 'lost'], // MySQL: longer than max_execution_time
-  [3989, 'lost'], // MySQL: the database is read-only
-  [3100, 'lost'], // MySQL's group replication: the group did not take the transaction
-  [3781, 'lost'], // the same: a new primary did not catch up in time
-  [3782, 'lost'], // the same: it was shut down meanwhile
-  [3783, 'lost'], // the same: it failed meanwhile
-  [3797, 'lost'], // the same: no consistency before the transaction
-  [3798, 'lost'], // the same: no consistency after the transaction before
-  [4094, 'lost'], // the same: the primary is being changed
-]);
-
-/** `fatal` is how the driver marks every error that ended a connection, and we one that has to be ended. */
-export function faultOf(error: unknown): TransactionFault {
-  if (!(error instanceof Error)) return 'none';
-  const { errno, fatal } = error as { errno?: number; fatal?: boolean };
-  if (fatal) return 'lost';
-  return faults.get(errno ?? 0) ?? 'none';
-}
-
 /** Whether the server or the account may not run LOAD DATA LOCAL, in the words of MariaDB, MySQL and old releases. */
 export const refusesLocalInfile = (error: unknown): boolean =>
   error instanceof Error && [4166, 3948, 1148].includes((error as { errno?: number }).errno ?? 0);

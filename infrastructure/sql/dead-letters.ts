@@ -9,6 +9,8 @@ import type {
   Discard,
   GenerationId,
 } from '../../application/ports/read-models.ts';
+import { deviceStream } from '../../domain/device.ts';
+import { tableOf } from './schema.ts';
 import { chunks, inChunks, placeholders, type Sql, type SqlValue } from './sql.ts';
 
 type Row = {
@@ -44,13 +46,13 @@ export function sqlDeadLetterTable(sql: Sql, { projection, generation }: Generat
   const key = [projection, generation];
   const within = (partition: number) => [...key, partition];
   return {
-    async parkedStreams(partition) {
-      const rows = await sql.all<{ stream: string }>(
-        `SELECT DISTINCT stream FROM dead_letters
+    async parkedStreams(partition, holds = () => true) {
+      const rows = await sql.rows<[string, DeadLetter['cause'], string]>(
+        `SELECT DISTINCT stream, cause, event_type FROM dead_letters
          WHERE ${ofGeneration} AND part = ? AND discarded_at IS NULL`,
         within(partition),
       );
-      return new Set(rows.map((row) => row.stream));
+      return new Set(rows.filter(([, cause, type]) => holds(cause, type)).map(([stream]) => stream));
     },
 
     park: (deadLetters) =>
@@ -61,11 +63,12 @@ export function sqlDeadLetterTable(sql: Sql, { projection, generation }: Generat
         deadLetters.map((letter) => [...key, ...deadLetterValues(letter)]),
       ),
 
-    async waiting(partition, stream, limit) {
+    async waiting(partition, stream, limit, after = 0) {
       const rows = await sql.all<WholeRow>(
         `SELECT ${summaryColumns}, d.stack, d.event FROM dead_letters d
-         WHERE ${ofGeneration} AND stream = ? AND part = ? AND discarded_at IS NULL ORDER BY d.id LIMIT ?`,
-        [...key, stream, partition, limit],
+         WHERE ${ofGeneration} AND stream = ? AND part = ? AND discarded_at IS NULL AND d.id > ?
+         ORDER BY d.id LIMIT ?`,
+        [...key, stream, partition, after, limit],
       );
       return rows.map(wholeLetter);
     },
@@ -157,6 +160,18 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
       }));
     },
 
+    async ofRegisteredDevices({ projection, generation }, limit) {
+      const [devices] = await sql.rows<[number]>("SELECT active FROM projections WHERE name = 'devices'");
+      const rows = await sql.rows<[number, string]>(
+        `SELECT DISTINCT d.part, d.stream FROM dead_letters d
+         JOIN ${tableOf('devices', devices?.[0] ?? 1)} v ON v.device_id = SUBSTR(d.stream, ${deviceStream('').length + 1})
+         WHERE d.projection = ? AND d.generation = ? AND d.cause = 'unknown-device' AND d.discarded_at IS NULL
+         LIMIT ?`,
+        [projection, generation, limit],
+      );
+      return rows.map(([partition, stream]) => ({ partition, stream }));
+    },
+
     async byPosition({ projection, generation }, partition, positions) {
       const rows = await inChunks(positions, (some) =>
         sql.all<DiscardRow>(
@@ -235,9 +250,46 @@ const deadLetterValues = (deadLetter: DeadLetter): readonly SqlValue[] => [
   deadLetter.error,
   deadLetter.stack,
   deadLetter.correlationId,
-  JSON.stringify(deadLetter.event),
+  eventText(deadLetter.event),
   deadLetter.parkedAt,
   deadLetter.discarded?.at ?? null,
   deadLetter.discarded?.by ?? null,
   deadLetter.discarded?.reason ?? null,
 ];
+
+/** Characters and nesting of an event as JSON: what any server takes in one statement, and any reader can write again. */
+const longestEvent = 2_097_152;
+const deepestEvent = 64;
+
+/**
+ * The event as JSON, whatever it is. One that is too long or too deep is stored without its data: no projection can
+ * apply it, and the log still has it.
+ */
+function eventText(event: unknown): string {
+  const whole = boundedJson(event);
+  if (whole !== undefined) return whole;
+  const data = 'left out: longer or nested more deeply than a dead letter can be; the log has it';
+  const described = typeof event === 'object' && event !== null ? { ...event, data } : { data };
+  return boundedJson(described) ?? JSON.stringify({ data });
+}
+
+function boundedJson(event: unknown): string | undefined {
+  let text: string;
+  try {
+    text = JSON.stringify(event);
+  } catch {
+    // Nested so deeply that the stack does not suffice.
+    return undefined;
+  }
+  return text.length > longestEvent || isDeep(text) ? undefined : text;
+}
+
+function isDeep(json: string): boolean {
+  let depth = 0;
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/g)) {
+    if (token === '[' || token === '{') depth += 1;
+    else if (token === ']' || token === '}') depth -= 1;
+    if (depth > deepestEvent) return true;
+  }
+  return false;
+}

@@ -1,22 +1,30 @@
 import { basename } from 'node:path';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
-import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import { ReadModelsUnavailable, UnfitValue } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { StartupError } from '../startup-error.ts';
 
 /** Primary result codes (https://www.sqlite.org/rescode.html) for which the file, not the statement, is at fault. */
 const outages = new Map([
+  [3, 'access to it is denied'],
   [5, 'another process keeps it locked'],
   [6, 'another connection keeps it locked'],
   [7, 'memory is exhausted'],
   [8, 'it cannot be written to'],
+  [9, 'the operation was interrupted'],
   [10, 'reading or writing the disk failed'],
   [11, 'it is damaged'],
   [13, 'the disk is full'],
   [14, 'it cannot be opened'],
   [15, 'its locks do not work on this file system'],
+  [17, 'its tables have changed meanwhile'],
+  [22, 'it is larger than this file system can hold'],
+  [23, 'access to it is denied'],
   [26, 'it is not a SQLite database'],
 ]);
+
+/** Those for which a value is at fault: too long, breaking a rule of its table, of another type. The rest is unknown. */
+const refusedValues: ReadonlySet<number | undefined> = new Set([18, 19, 20]);
 
 const primaryCode = (error: unknown): number | undefined => {
   const { code, errcode } = error as { code?: unknown; errcode?: unknown };
@@ -48,7 +56,9 @@ export function telemetryLogError(error: unknown, path: string): unknown {
 
 export function readModelsError(error: unknown, path: string): unknown {
   const message = outageOf(error, path);
-  return message ? new ReadModelsUnavailable(message, { cause: error }) : error;
+  if (message) return new ReadModelsUnavailable(message, { cause: error });
+  if (!refusedValues.has(primaryCode(error))) return error;
+  return new UnfitValue(`${basename(path)}: ${(error as Error).message}`, { cause: error });
 }
 
 export function openingError(error: unknown, path: string): unknown {

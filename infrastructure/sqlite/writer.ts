@@ -1,4 +1,4 @@
-import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import { ReadModelsUnavailable, UnfitValue } from '../../application/ports/read-models.ts';
 import type { Rows, Sql, SqlValue, WriteMode } from '../sql/sql.ts';
 import { WorkerChannel } from '../worker-channel.ts';
 import { revocable } from './connection.ts';
@@ -18,7 +18,7 @@ export class SqliteWriter {
 
   constructor(path: string) {
     this.#thread = new WorkerChannel(new URL('./writer-worker.ts', import.meta.url), path, {
-      errors: [ReadModelsUnavailable],
+      errors: [ReadModelsUnavailable, UnfitValue],
       lost: (cause) => new ReadModelsUnavailable('The thread that writes the read models ended', { cause }),
     });
   }

@@ -1,4 +1,5 @@
 import type { Container } from 'inversify';
+import { retryRegistered } from '../../application/late-registrations.ts';
 import { withDeadLetterFeed } from '../../application/parking.ts';
 import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
@@ -149,9 +150,13 @@ export async function startProjectors(
   // Those that were kept by a release, or a setting, before this one.
   void dropKeptTooLong(container, names, log);
   const supervising = superviseProjectors(supervised, control, signal, log, detector);
-  const sweeping = names.includes('telemetry') ? runRetention(container, signal) : undefined;
+  const keepsTelemetry = names.includes('telemetry');
+  const sweeping = keepsTelemetry ? runRetention(container, signal) : undefined;
+  const retrying = keepsTelemetry
+    ? retryRegistered(await pipelineOf(container, 'telemetry'), await replayPorts(container), log, signal)
+    : undefined;
   return {
-    running: Promise.all([supervising, sweeping]).then(() => undefined),
+    running: Promise.all([supervising, sweeping, retrying]).then(() => undefined),
     stalled: () =>
       [...detector.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
   };
@@ -191,9 +196,9 @@ export async function supervisedProjections(
       return {
         name,
         version: pipeline.version,
-        run(generation, signal) {
-          const consumer = pipeline.consumer(generation, ports.readModels);
-          return pipeline.run(detector?.watch(name, consumer, pipeline) ?? consumer, generation, signal);
+        run(of, signal) {
+          const consumer = pipeline.consumer(of, ports.readModels);
+          return pipeline.run(detector?.watch(name, consumer, pipeline) ?? consumer, of, signal, 'live');
         },
         async upgrade(signal) {
           log.info({ projection: name, version: pipeline.version }, 'building generation of this release');

@@ -28,7 +28,7 @@ describe('How far projections have come', () => {
 
   function reader() {
     const source = {
-      ends: () => {
+      expired: () => {
         asked += 1;
         return ends.promise;
       },

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
+import { retryRegistered } from '../../../application/late-registrations.ts';
 import { deadLetterOperations } from '../../../application/operations/dead-letters.ts';
 import { activeGeneration, type LeaseOwner, ReplayRefused } from '../../../application/ports/generations.ts';
 import type { ProjectionName } from '../../../application/projections/projection.ts';
 import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
 import { rebuild } from '../../../application/rebuild/rebuild.ts';
 import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
-import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
+import { eventually } from '../../support/eventually.ts';
+import { quiet, type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
 const builder: LeaseOwner = { id: 'a test', isExpired: () => false };
 
@@ -136,6 +138,99 @@ onEachEngine('Dead letters', (open) => {
     await fixture.consumed('telemetry');
     assert.deepEqual(await timestampsOf('late'), [1, 2]);
     assert.deepEqual(await list(), []);
+  });
+
+  it('of a device that was not registered are retried by themselves once it is, in their order', async () => {
+    for (const at of [1, 2])
+      await fixture.publishRaw({ deviceId: 'late', timestamp: at, metrics: { n: at } });
+    await fixture.publishRaw({ deviceId: 'later', timestamp: 1, metrics: { n: 1 } });
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    assert.deepEqual(
+      (await list()).map(({ cause }) => cause),
+      ['unknown-device', 'unknown-device', 'unknown-device'],
+    );
+    const stop = new AbortController();
+    const retrying = retryRegistered(fixture.pipelines.telemetry, fixture.ports, quiet, stop.signal);
+    await fixture.register('late');
+    await fixture.measure('late', [[2, { n: 3 }]]);
+    await eventually(async () =>
+      assert.deepEqual(
+        (await list()).map(({ stream }) => stream),
+        ['device-later'],
+      ),
+    );
+    await fixture.measure('late', [[3, { n: 3 }]]);
+    await fixture.consumed('telemetry');
+    assert.deepEqual(await timestampsOf('late'), [1, 2, 3]);
+    const corrected = await fixture.db.rows<[string]>(
+      "SELECT metrics FROM telemetry_g1 WHERE device_id = 'late' AND ts = 2",
+    );
+    assert.match(String(corrected), /3/);
+    stop.abort();
+    await retrying;
+  });
+
+  it('of a reading that is none hold up nothing, and are not applied over what came later', async () => {
+    fixture.consuming();
+    const bad = { n: 'x'.repeat(600) };
+    await fixture.publishRaw({ deviceId: 'a', timestamp: 5, metrics: bad });
+    await fixture.publishRaw({ deviceId: 'a', timestamp: 6, metrics: bad });
+    await fixture.measure('a', [
+      [6, { n: 6 }],
+      [7, { n: 7 }],
+    ]);
+    await fixture.consumed('telemetry');
+    assert.deepEqual(
+      (await list()).map(({ cause, position }) => [cause, position]),
+      [
+        ['malformed', '1'],
+        ['malformed', '2'],
+      ],
+    );
+    assert.deepEqual(await timestampsOf('a'), [6, 7]);
+    // A release that takes longer texts.
+    const lenient = fixture.telemetryLike((projection) => ({
+      decode: (logged) =>
+        ({ logged, event: { type: 'TelemetryRecorded', data: logged.data } }) as ReturnType<
+          typeof projection.decode
+        >,
+    }));
+    const [outcome] = await retried({ projection: 'telemetry' }, desk(lenient));
+    assert.equal(outcome?.applied, 1);
+    assert.match(
+      outcome?.failed?.error ?? '',
+      /A later reading of a at 1970-01-01T00:00:00.006Z has been applied/,
+    );
+    assert.deepEqual(await timestampsOf('a'), [5, 6, 7]);
+    assert.deepEqual(
+      (await list()).map(({ cause, position }) => [cause, position]),
+      [['malformed', '2']],
+    );
+    assert.deepEqual(await ledger(), [['a', 3, 1]]);
+  });
+
+  it('that nothing holds any longer since this release are applied when it starts', async () => {
+    const strict = fixture.telemetryLike(() => ({ holdsStream: () => true }));
+    const stop = fixture.consuming([strict]);
+    await fixture.publishRaw({ deviceId: 'a', timestamp: 1, metrics: {} });
+    await fixture.measure('a', [[2, { n: 2 }]]);
+    await fixture.consumed('telemetry');
+    await stop();
+    assert.deepEqual(
+      (await list()).map(({ cause }) => cause),
+      ['malformed', 'behind'],
+    );
+    fixture.consuming();
+    const end = new AbortController();
+    const retrying = retryRegistered(fixture.pipelines.telemetry, fixture.ports, quiet, end.signal);
+    await eventually(async () => assert.deepEqual(await timestampsOf('a'), [2]));
+    end.abort();
+    await retrying;
+    assert.deepEqual(
+      (await list()).map(({ cause }) => cause),
+      ['malformed'],
+    );
   });
 
   it('that fail again stop their stream and say what is wrong now', async () => {

@@ -314,7 +314,7 @@ onEachEngine('A rebuild', (open) => {
   it('parks what the live generation has parked', async () => {
     await history();
     await fixture.publishRaw({ deviceId: 'a', timestamp: 'never' });
-    await fixture.measure('a', [[55, { n: 1 }]]);
+    await fixture.publishRaw({ deviceId: 'unheard-of', timestamp: 1, metrics: { n: 1 } });
     fixture.consuming();
     await fixture.consumed('telemetry');
     const { comparison, switched } = await rebuild(fixture.pipelines.telemetry, fixture.ports, options());

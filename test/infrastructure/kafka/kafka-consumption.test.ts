@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import type { Batch, BatchConsumer } from '../../../application/ports/event-source.ts';
 import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
+import { readLog } from '../../../application/rebuild/build-consumer.ts';
 import { partitionOf } from '../../../infrastructure/kafka/telemetry-codec.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -87,6 +88,36 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
       await eventually(() => consumedOnce(third.ids));
       await assert.rejects(source, /poison/);
       assert.ok(other.ids.length > 0);
+    });
+
+    it('is tried for ever where the others must go on, and is taken once it no longer fails', async () => {
+      await open();
+      const one = await publish(1);
+      let other = await publish(1);
+      while (other.partition === one.partition) other = await publish(1);
+      let tries = 0;
+      let isHealed = false;
+      const failing: BatchConsumer<TelemetryRecord> = {
+        checkpoint: (partition) => consumer.checkpoint(partition),
+        async consume(batch) {
+          if (batch.partition !== one.partition || isHealed) return consumer.consume(batch);
+          tries += 1;
+          throw new Error('poison');
+        },
+      };
+      const stop = new AbortController();
+      const running = kafka.source.run(failing, { group, signal: stop.signal, keepsOthers: true });
+      await eventually(() => assert.ok(tries >= 6), { within: 20_000 });
+      const later = await publish(1, deviceOf.get(other.ids[0] as string));
+      await eventually(() => consumedOnce([...other.ids, ...later.ids]), { within: 20_000 });
+      assert.deepEqual(
+        kafka.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields.partition),
+        [one.partition],
+      );
+      isHealed = true;
+      await eventually(() => consumedOnce(one.ids), { within: 20_000 });
+      stop.abort();
+      await running;
     });
   });
 
@@ -265,6 +296,73 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     console.info(
       `      ${ids.length} events, ${during} consumed in the storm, ${idleSeconds} of ${seconds} seconds without`,
     );
+  });
+
+  describe('with transactions of other producers', () => {
+    /** Sends a reading of each device in one transaction to partition 0. */
+    const transact = async (devices: readonly string[], how: 'commit' | 'abort') => {
+      const producer = kafka.newClient().producer({ transactionalId: randomUUID(), maxInFlightRequests: 1 });
+      await producer.connect();
+      const transaction = await producer.transaction();
+      const messages = devices.map((key) => ({ key, value: JSON.stringify(reading(key, 1)), partition: 0 }));
+      await transaction.send({ topic: kafka.topic, messages });
+      const high = async () => Number((await kafka.reader.bounds()).get(0)?.high);
+      const before = await high();
+      await transaction[how]();
+      await producer.disconnect();
+      // The marker is written some time after the answer.
+      await eventually(async () => assert.equal(await high(), before + devices.length + 1));
+    };
+    const devices = ['one', 'two'];
+
+    for (const [last, end] of [
+      ['commit', '2'],
+      ['abort', '2'],
+      ['many aborts', '2'],
+    ] as const)
+      it(`ends with the last message although markers follow: ${last} last`, async () => {
+        await open({ topic: { partitions: 1 }, session: { stallAfter: 1500 } });
+        await transact(devices, 'commit');
+        if (last === 'abort') await transact(devices, 'abort');
+        if (last === 'many aborts')
+          for (let i = 0; i < 5; i += 1) await transact(Array(20).fill('three'), 'abort');
+        // By a reader that knows nothing yet, and by one that has seen the end move.
+        for (const { source } of [await kafka.reopen(), kafka]) {
+          const ends = await source.ends();
+          assert.deepEqual(ends, new Map([[0, end]]));
+          assert.equal(await source.countAfter(0, end), 0);
+          assert.equal(await source.countAfter(0, null), 2);
+          const seen: string[] = [];
+          await readLog(
+            source,
+            new Map([[0, end]]),
+            { group: randomUUID(), signal: AbortSignal.timeout(30_000) },
+            (events) => seen.push(...events.map(({ position }) => position)),
+          );
+          assert.deepEqual(seen, ['1', '2']);
+        }
+      });
+
+    it('is not taken for stalled at a marker, and goes on behind it', async () => {
+      let ticks = 0;
+      await open({ topic: { partitions: 1 }, session: { stallAfter: 900 } });
+      await transact(devices, 'commit');
+      const { reader } = kafka;
+      const ask = reader.ends.bind(reader);
+      reader.ends = () => {
+        ticks += 1;
+        return ask();
+      };
+      await run(async () => {
+        await eventually(() => assert.equal(consumer.effects.size, 2));
+        const before = ticks;
+        // Three ticks are as long as a partition may stand still.
+        await eventually(() => assert.ok(ticks > before + 6), { within: 20_000 });
+        assert.deepEqual(said(/built anew/), []);
+        const { ids } = await publish(1);
+        await eventually(() => consumedOnce(ids));
+      });
+    });
   });
 
   describe('when the topic has changed', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
+import { ReadModelsUnavailable, UnfitValue } from '../../../application/ports/read-models.ts';
 import type { MysqlSql } from '../../../infrastructure/mysql/database.ts';
 import type { Sql } from '../../../infrastructure/sql/sql.ts';
 import type { Opened } from '../../contracts/opened.ts';
@@ -143,6 +143,37 @@ onMariadbAndMysql('MysqlSql when things go wrong', function (url, server) {
     for (const [errno, condition] of Object.entries(conditions))
       it(`is unavailable where it ${condition}`, () =>
         assert.rejects(answerWith(db, Number(errno)), ReadModelsUnavailable));
+
+    const outages = {
+      1021: 'disk is full',
+      1114: 'table is full',
+      1030: 'engine fails',
+      1142: 'account lacks a right',
+    };
+    for (const [errno, condition] of Object.entries(outages))
+      it(`is unavailable at once where its ${condition}, and the transaction is not run again`, async () => {
+        let runs = 0;
+        const work = db.transaction(async (tx) => {
+          runs += 1;
+          await add(tx, 1);
+          await answerWith(tx, Number(errno));
+        });
+        await assert.rejects(work, ReadModelsUnavailable);
+        assert.equal(runs, 1);
+        assert.deepEqual(await numbers(), [0, 0]);
+      });
+
+    it('says of a value that does not fit that it is the value', async () => {
+      const tooLong = Array.from({ length: 60 }, (_, i) => [i + 100, 10 ** 30]);
+      for (const rows of [tooLong.slice(0, 1), tooLong])
+        await assert.rejects(db.write('insert', table(), ['id', 'n'], rows), UnfitValue);
+      await assert.rejects(db.run(`INSERT INTO ${table()} VALUES (1, 1)`), UnfitValue);
+      await assert.rejects(
+        db.write('insert', table(), ['id', 'n'], [...tooLong.map(([id]) => [id as number, 1]), [1, 1]]),
+        UnfitValue,
+      );
+      assert.deepEqual(await numbers(), [0, 0]);
+    });
 
     it('leaves an error of the statement as it is', () =>
       assert.rejects(answerWith(db, 1054), (error: Error) => !(error instanceof ReadModelsUnavailable)));

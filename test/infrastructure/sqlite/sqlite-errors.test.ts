@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { EventStoreUnavailable } from '../../../application/ports/event-store.ts';
-import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
+import { ReadModelsUnavailable, UnfitValue } from '../../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
 import {
   eventStoreError,
@@ -75,13 +75,23 @@ describe('What SQLite throws', () => {
   });
 
   it('stays what it is when the statement is at fault', () => {
+    const error = thrownBy(() => db.exec('SELEKT'));
+    assert.deepEqual(
+      [eventStoreError(error, path), telemetryLogError(error, path), readModelsError(error, path)],
+      [error, error, error],
+    );
+  });
+
+  it('is a value that cannot be stored when a row breaks a rule or is too long', () => {
+    const long = db.prepare('INSERT INTO t VALUES (zeroblob(1000000001))');
     for (const error of [
-      thrownBy(() => db.exec('SELEKT')),
       thrownBy(() => db.exec('INSERT INTO t VALUES (NULL)')),
-    ])
-      assert.deepEqual(
-        [eventStoreError(error, path), telemetryLogError(error, path), readModelsError(error, path)],
-        [error, error, error],
-      );
+      thrownBy(() => long.run()),
+    ]) {
+      const unfit = readModelsError(error, path);
+      assert.ok(unfit instanceof UnfitValue, String(error));
+      assert.equal(unfit.cause, error);
+      assert.deepEqual([eventStoreError(error, path), telemetryLogError(error, path)], [error, error]);
+    }
   });
 });

@@ -1,0 +1,105 @@
+import { type DeadLetterRetry, retryStream } from './parking.ts';
+import { pause } from './pause.ts';
+import type { DeadLetters } from './ports/dead-letters.ts';
+import { activeGeneration, type ProjectionControl } from './ports/generations.ts';
+import type { ReadModels } from './ports/read-models.ts';
+import type { Clock, Log } from './ports/system.ts';
+
+/** The projection whose dead letters may wait for a device. */
+type Waiting = { readonly name: string; readonly version: number; readonly deadLetterRetry: DeadLetterRetry };
+
+type RegistrationPorts = {
+  readonly control: Pick<ProjectionControl, 'states'>;
+  readonly deadLetters: Pick<DeadLetters, 'ofRegisteredDevices' | 'list'>;
+  readonly readModels: ReadModels;
+  readonly clock: Clock;
+};
+
+const pollMilliseconds = 1000;
+/** Of the time, looking for such letters may take this part at most: the look is as long as there are many. */
+const greatestShare = 0.05;
+const streamsAtOnce = 100;
+const deadLettersAtOnce = 1000;
+/** Milliseconds until a stream that failed again is tried once more. */
+const failedPause = 60_000;
+
+/**
+ * Retries what was parked for a device that was not registered, once the device list has it, until `signal` is
+ * aborted. It looks at what is there, not at registrations: one that came while no process ran is not missed.
+ */
+export async function retryRegistered(
+  projection: Waiting,
+  ports: RegistrationPorts,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  /** When a stream may be tried again, by its name. */
+  const failed = new Map<string, number>();
+  let reported = false;
+  let isReleased = false;
+  while (!signal.aborted) {
+    const started = ports.clock.now();
+    try {
+      if (!isReleased) await retryFreed(projection, ports, signal);
+      isReleased = true;
+      await retryOnce(projection, ports, failed, log, signal);
+      reported = false;
+    } catch (err) {
+      // Readiness shows a database that is unavailable.
+      if (!reported) log.warn({ err }, 'readings of newly registered devices not retried, will try again');
+      reported = true;
+    }
+    const taken = ports.clock.now() - started;
+    await pause(Math.max(pollMilliseconds, taken / greatestShare), signal);
+  }
+}
+
+/** Events parked by a release in which others held them that hold nothing in this one. */
+async function retryFreed(
+  projection: Waiting,
+  { control, deadLetters, readModels }: RegistrationPorts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { name, version, deadLetterRetry } = projection;
+  const active = await activeGeneration(projection, control);
+  if (active.version !== version) return;
+  const seen = new Set<string>();
+  for (let after = 0; !signal.aborted; ) {
+    const page = await deadLetters.list(
+      { projection: name, cause: 'behind' },
+      { limit: deadLettersAtOnce, after },
+    );
+    for (const { partition, stream } of page) {
+      if (seen.has(`${partition} ${stream}`)) continue;
+      seen.add(`${partition} ${stream}`);
+      const ahead = await deadLetters.list({ projection: name, stream }, { limit: deadLettersAtOnce });
+      if (ahead.some(({ cause, eventType }) => cause !== 'behind' && deadLetterRetry.holds(cause, eventType)))
+        continue;
+      await retryStream(active, { partition, stream }, deadLetterRetry, readModels);
+    }
+    const last = page.at(-1);
+    if (!last || page.length < deadLettersAtOnce) return;
+    after = last.id;
+  }
+}
+
+async function retryOnce(
+  projection: Waiting,
+  { control, deadLetters, readModels, clock }: RegistrationPorts,
+  failed: Map<string, number>,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  const active = await activeGeneration(projection, control);
+  // Tables of another version of the code are left to the nodes that have it.
+  if (active.version !== projection.version) return;
+  for (const [stream, until] of failed) if (until <= clock.now()) failed.delete(stream);
+  const streams = await deadLetters.ofRegisteredDevices(active, streamsAtOnce + failed.size);
+  for (const { partition, stream } of streams) {
+    if (signal.aborted) return;
+    if (failed.has(stream)) continue;
+    const retried = await retryStream(active, { partition, stream }, projection.deadLetterRetry, readModels);
+    if (retried.failed) failed.set(stream, clock.now() + failedPause);
+    log.info({ ...retried, partition }, 'dead letters of a device registered since were retried');
+  }
+}
