@@ -5,6 +5,7 @@ import { auditCommand } from './commands/audit.ts';
 import { configCommand, migrateCommand } from './commands/config.ts';
 import { deadLettersCommand } from './commands/dead-letters.ts';
 import { devicesCommand } from './commands/devices.ts';
+import { exportCommand } from './commands/export.ts';
 import { importCommand } from './commands/import.ts';
 import { keysCommand } from './commands/keys.ts';
 import { projectionsCommand } from './commands/projections.ts';
@@ -54,6 +55,7 @@ export function program(context: CommandContext): Command {
   for (const add of [
     roleCommands,
     importCommand,
+    exportCommand,
     simulateCommand,
     devicesCommand,
     statusCommand,

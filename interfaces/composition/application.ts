@@ -4,7 +4,7 @@ import type { DeviceCommands } from '../../application/devices/device-commands.t
 import { type Operations, operations } from '../../application/operations/operations.ts';
 import type { ApiKey } from '../../application/ports/api-keys.ts';
 import type { EventSource, Position, Positioned } from '../../application/ports/event-source.ts';
-import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
+import type { DeviceQueries, ProgressQueries, TelemetryQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
 import type { Ids, Log } from '../../application/ports/system.ts';
 import type { ProgressReader } from '../../application/progress.ts';
@@ -49,6 +49,7 @@ export type Session = {
   readonly commands: DeviceCommands;
   readonly ingest: IngestTelemetry;
   readonly devices: DeviceQueries;
+  readonly telemetry: TelemetryQueries;
   readonly progress: ProgressQueries;
   readonly freshness: ProgressReader;
   readonly retention: RetentionRecords;
@@ -61,10 +62,11 @@ export type Session = {
 const catchUpTimeout = 24 * 3600 * 1000;
 
 async function openSession(container: Container): Promise<Session> {
-  const [commands, ingest, devices, progress, freshness, retention, ids] = await Promise.all([
+  const [commands, ingest, devices, telemetry, progress, freshness, retention, ids] = await Promise.all([
     container.getAsync(s.commands),
     container.getAsync(s.ingest),
     container.getAsync(s.deviceQueries),
+    container.getAsync(s.telemetryQueries),
     container.getAsync(s.progressQueries),
     container.getAsync(s.freshness),
     container.getAsync(s.retentionRecords),
@@ -74,6 +76,7 @@ async function openSession(container: Container): Promise<Session> {
     commands,
     ingest,
     devices,
+    telemetry,
     progress,
     freshness,
     retention,

@@ -40,11 +40,13 @@ export type Structure = {
 };
 
 const pointColumns = ['timestamp', 'metric', 'value'] as const;
+/** In Parquet, where a column has one type. */
+const typedColumns = ['deviceId', 'value_text', 'value_bool'];
 
 /** Fieldlog's own export of points: text is text there, whatever it looks like. */
 export const isExportOfPoints = (names: readonly string[]): boolean =>
   pointColumns.every((name) => names.includes(name)) &&
-  names.every((name) => name === 'deviceId' || pointColumns.includes(name as never));
+  names.every((name) => typedColumns.includes(name) || pointColumns.includes(name as never));
 
 const deviceNames = /^device([ _-]?id)?$/i;
 const timeNames = /^_?(timestamp|ts|time|date|date[ _-]?time)$/i;

@@ -125,7 +125,8 @@ function checkUnit(
 /** Text is text here, whatever it looks like. */
 function ofPoint(values: Fields, at: Place): Record<string, MetricValue> {
   at.column = 'metric';
-  const { metric, value } = values;
+  const { metric } = values;
+  const value = values.value_text ?? values.value_bool ?? values.value;
   if (typeof metric !== 'string' || !isMetricName(metric))
     throw new InvalidCell(metric, 'must be a metric name');
   at.column = 'value';
