@@ -41,7 +41,7 @@ export function viewsOf(
     const numbers = `NULLIF(${member('[1]').whole}, 0)`;
     const sum = member('[2][0]').number;
     return `SELECT d.device_id, ${time('d.bucket')} AS bucket, d.bucket AS ts, ${metric} AS metric,
-      ${member('[0]').whole} AS count, ${sum} / ${numbers} AS avg, CASE WHEN ${numbers} > 0 THEN ${sum} END AS sum,
+      ${member('[0]').whole} AS count, ${member('[1]').whole} AS numbers, ${sum} / ${numbers} AS avg, CASE WHEN ${numbers} > 0 THEN ${sum} END AS sum,
       ${member('[3]').number} AS min, ${member('[4]').number} AS max,
       ${typed('first', member('[6]'))}, ${typed('last', member('[8]'))} FROM telemetry_${level}_${g} d, ${entries}`;
   }

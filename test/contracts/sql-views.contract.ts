@@ -3,8 +3,7 @@ import type { MetricValue } from '../../domain/telemetry.ts';
 import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
 import { eventually } from '../support/eventually.ts';
 import { type HttpClient, httpClient } from '../support/http-client.ts';
-
-export type ViewsSubject = { readonly url: string; readonly sql: SqlQueries; close(): Promise<void> };
+import type { ServedViews } from '../support/served-views.ts';
 
 type Row = Record<string, string | number | null>;
 
@@ -37,7 +36,14 @@ const typed = (name: string) => ({
   [`${name}_bool`]: 'integer',
 });
 const rollup = {
-  ...{ device_id: 'text', bucket: 'time', ts: 'integer', metric: 'text', count: 'integer' },
+  ...{
+    device_id: 'text',
+    bucket: 'time',
+    ts: 'integer',
+    metric: 'text',
+    count: 'integer',
+    numbers: 'integer',
+  },
   ...{ avg: 'real', sum: 'real', min: 'real', max: 'real', ...typed('first'), ...typed('last') },
 };
 const columns: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -85,8 +91,8 @@ const columns: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 };
 
 /** What analysts select must be what the API answers, in columns of one type, on every engine. */
-export function sqlViewsContract(open: () => Promise<ViewsSubject>): void {
-  let subject: ViewsSubject;
+export function sqlViewsContract(open: () => Promise<ServedViews>): void {
+  let subject: ServedViews;
   let call: HttpClient;
   const select = async (text: string): Promise<Row[]> =>
     (await subject.sql.all<Row>(text)).map((row) => ({ ...row }));
@@ -257,6 +263,10 @@ export function sqlViewsContract(open: () => Promise<ViewsSubject>): void {
       assert.equal(average?.eighth, 12.5);
       assert.equal((await select(`SELECT value ${temp} AND ${value} > 9.5`)).length, 2);
     }
+    const [mean] = await select(
+      "SELECT SUM(sum) / SUM(numbers) AS v FROM telemetry_1m WHERE device_id = 'b' AND metric = 'temp' AND ts > 0",
+    );
+    assert.equal(Number(mean?.v), 119 / 3);
     const [rolled] = await select(
       "SELECT MAX(max) AS most, MIN(min) AS least, SUM(sum) AS total FROM telemetry_1m WHERE device_id = 'b' AND metric = 'temp' AND ts > 0",
     );
@@ -267,7 +277,7 @@ export function sqlViewsContract(open: () => Promise<ViewsSubject>): void {
     for (const metric of ['on', 'mode'])
       assert.deepEqual(
         await select(
-          `SELECT count FROM telemetry_1d WHERE metric = '${metric}' AND sum IS NULL AND avg IS NULL AND min IS NULL AND max IS NULL`,
+          `SELECT count FROM telemetry_1d WHERE metric = '${metric}' AND numbers = 0 AND sum IS NULL AND avg IS NULL AND min IS NULL AND max IS NULL`,
         ),
         [{ count: texts.length }],
       );

@@ -4,7 +4,7 @@ import type { Point } from '../../../application/ports/queries.ts';
 import { pointShape } from '../../http/telemetry-schemas.ts';
 import { UsageError } from '../exit-codes.ts';
 import { writeParquet } from './parquet-file.ts';
-import type { Place } from './point-source.ts';
+import type { ExportPlace } from './point-source.ts';
 
 export const exportFormats = ['csv', 'ndjson', 'parquet'] as const;
 export type ExportFormat = (typeof exportFormats)[number];
@@ -14,7 +14,7 @@ type Progress = {
   readonly query: string;
   readonly bytes: number;
   readonly points: number;
-  readonly place: Place | null;
+  readonly place: ExportPlace | null;
 };
 
 /** Points as lines of text; Parquet is made of NDJSON once all points are there. */
@@ -77,7 +77,7 @@ export class ExportFile {
   }
 
   /** Where to go on; `undefined` at the beginning. */
-  get place(): Place | undefined {
+  get place(): ExportPlace | undefined {
     return this.#progress.place ?? undefined;
   }
 
@@ -86,7 +86,7 @@ export class ExportFile {
     return this.#progress.points + this.#waiting;
   }
 
-  async add(points: readonly Point[], place: Place): Promise<void> {
+  async add(points: readonly Point[], place: ExportPlace): Promise<void> {
     for (const point of points) this.#text += this.#line(point);
     this.#waiting += points.length;
     if (this.#text.length >= writeAt) await this.#write(place);
@@ -111,7 +111,7 @@ export class ExportFile {
   }
 
   /** The place is noted once the text before it is on disk: what is behind it is cut off when the export goes on. */
-  async #write(place: Place): Promise<void> {
+  async #write(place: ExportPlace): Promise<void> {
     const bytes = Buffer.from(this.#text);
     const { bytes: at, points, query } = this.#progress;
     await this.#handle.appendFile(bytes);

@@ -16,14 +16,14 @@ export type ExportQuery = {
 };
 
 /** Where an export stands: in which of its scopes, and after what of it; at its start when absent. */
-export type Place = { readonly scope: number; readonly after?: string };
+export type ExportPlace = { readonly scope: number; readonly after?: string };
 
-export type PointPage = { readonly points: readonly Point[]; readonly place: Place };
+type PointPage = { readonly points: readonly Point[]; readonly place: ExportPlace };
 
 /** Points by device, then time, then metric, from a place on. */
 export type PointSource = {
   readonly name: string;
-  pages(query: ExportQuery, from: Place | undefined): AsyncIterable<PointPage>;
+  pages(query: ExportQuery, from: ExportPlace | undefined): AsyncIterable<PointPage>;
 };
 
 /** Points, and after what the next ones come; `null` when there are no more. */
@@ -34,7 +34,7 @@ type ScopePages = (
 
 async function* pagesOfScopes(
   { devices, filter }: ExportQuery,
-  from: Place | undefined,
+  from: ExportPlace | undefined,
   pagesOf: ScopePages,
 ): AsyncGenerator<PointPage> {
   const scopes: readonly TelemetryScope[] =
