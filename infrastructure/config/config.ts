@@ -122,6 +122,9 @@ export const configSchema = z.object({
   RATE_LIMIT_PER_KEY: wholeNumber(1, 10_000_000)
     .optional()
     .describe('requests and readings an API key may send a second; no limit when absent'),
+  RATE_LIMIT_PER_TOKEN: wholeNumber(1, 10_000_000)
+    .default(50)
+    .describe('requests a device token may send a second'),
   RATE_LIMIT_PER_DEVICE: wholeNumber(1, 10_000_000)
     .optional()
     .describe('readings a second that may be of one device; no limit when absent'),

@@ -151,6 +151,7 @@ export async function openCallers(
 
   const rates = rateLimits({
     perKey: config.RATE_LIMIT_PER_KEY,
+    perToken: config.RATE_LIMIT_PER_TOKEN,
     perDevice: config.RATE_LIMIT_PER_DEVICE,
     burstSeconds: config.RATE_LIMIT_BURST_SECONDS,
   });

@@ -48,6 +48,7 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
     if (credential?.kind === 'device') {
       if (!(await isTokenOf(credential.subject, credential.hash)))
         throw unidentified('The device token is not good');
+      limits?.spendTokenRequest(credential.subject);
       if (route.alsoAccepts !== 'device-token')
         throw new HttpProblem('scope-missing', 'A device token is good for sending readings only', {
           members: { scope: route.scope },

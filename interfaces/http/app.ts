@@ -97,7 +97,7 @@ function routeHandler(route: Route, maxBodyBytes: number, access: Access): Reque
     const params = route.params ? parse(route.params, req.params, 'path', issues) : {};
     const headers = route.headers ? parse(route.headers, req.headers, 'header', issues) : {};
     const asked = req.url.includes('?') || route.query ? parse(query, queryOf(req.url), 'query', issues) : {};
-    const body = await bodyOf(req, route, maxBodyBytes, issues);
+    const body = await bodyOf(req, res, route, maxBodyBytes, issues);
     rejectIssues(issues);
     const exchange = { req, res, context, params, headers, query: asked, body };
     const response = await route.handle(exchange as Parameters<Route['handle']>[0]);
@@ -107,12 +107,13 @@ function routeHandler(route: Route, maxBodyBytes: number, access: Access): Reque
 
 async function bodyOf(
   req: Request,
+  res: Response,
   { body }: Route,
   maxBodyBytes: number,
   issues: ValidationIssue[],
 ): Promise<unknown> {
   if (body?.as !== 'json') return undefined;
-  const value = await readJson(req, maxBodyBytes, body.optional ?? false);
+  const value = await readJson({ req, res }, maxBodyBytes, body.optional ?? false);
   return value === undefined ? undefined : parse(body.schema, value, 'body', issues);
 }
 

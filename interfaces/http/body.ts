@@ -1,8 +1,10 @@
 import { isUtf8 } from 'node:buffer';
-import type { IncomingMessage } from 'node:http';
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createGunzip } from 'node:zlib';
+import pLimit from 'p-limit';
 import { parseExactJson } from '../exact-json.ts';
+import { JsonScan, tooManyItems } from './json-scan.ts';
 import { HttpProblem } from './problems.ts';
 import { RequestAborted } from './request-context.ts';
 
@@ -17,37 +19,44 @@ export class MalformedLine {
 
 export type BodyType = 'application/json' | 'application/x-ndjson';
 
+/** Of a body that is one value: more than any that is expected has. */
+const valuesOfOne = 10_000;
+/** Of one item of many. */
+const valuesOfItem = 1_000;
+
 /** The body as JSON; `undefined` when there is none and `optional` says that is well. */
-export async function readJson(req: IncomingMessage, limit: number, optional: boolean): Promise<unknown> {
+export async function readJson({ req, res }: Exchanged, limit: number, optional: boolean): Promise<unknown> {
   if (optional && !hasBody(req)) return undefined;
   bodyType(req, ['application/json']);
-  return parseJson(decoded(await bodyBytes(req, limit)));
+  const scan = new JsonScan('one', { items: 1, values: valuesOfOne });
+  return parseJson(decoded(await bodyBytes({ req, res }, limit, scan)));
 }
+
+type Exchanged = { readonly req: IncomingMessage; readonly res: ServerResponse };
 
 type Items = {
   readonly items: readonly unknown[];
   /** Whether it was one item by itself, in no array. */
   readonly alone: boolean;
   /** The items as a JSON array, where they came as JSON. */
-  readonly json?: string;
+  readonly json?: () => string;
 };
 
 /** The items of a JSON array or of NDJSON lines; a JSON body that is no array is one item by itself. */
 export async function readItems(
-  req: IncomingMessage,
-  { bytes, items: most }: { readonly bytes: number; readonly items: number },
+  { req, res }: Exchanged,
+  { bytes: limit, items: most }: { readonly bytes: number; readonly items: number },
 ): Promise<Items> {
   const type = bodyType(req, ['application/json', 'application/x-ndjson']);
-  const text = decoded(await bodyBytes(req, bytes));
-  const value = type === 'application/json' ? parseJson(text) : parseLines(text, most);
-  if (!Array.isArray(value)) return { items: [value], alone: true, json: `[${text}]` };
-  if (value.length > most)
-    throw new HttpProblem('too-many-items', `The body must have at most ${most} items`, {
-      members: { limit: most },
-    });
-  return type === 'application/json'
-    ? { items: value, alone: false, json: text }
-    : { items: value, alone: false };
+  const isLines = type === 'application/x-ndjson';
+  const scan = new JsonScan(isLines ? 'lines' : 'array', { items: most, values: valuesOfItem });
+  const bytes = await bodyBytes({ req, res }, limit, scan);
+  const value = isLines ? await parseLines(decoded(bytes), most) : await parseParts(bytes, scan.cuts);
+  if (!Array.isArray(value)) return { items: [value], alone: true, json: () => `[${decoded(bytes)}]` };
+  if (value.length > most) throw tooManyItems(most);
+  return isLines
+    ? { items: value, alone: false }
+    : { items: value, alone: false, json: () => decoded(bytes) };
 }
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>
@@ -71,21 +80,38 @@ function bodyType(req: IncomingMessage, allowed: readonly BodyType[]): BodyType 
 
 function decoded(bytes: Buffer): string {
   if (!isUtf8(bytes)) throw new HttpProblem('malformed-encoding', 'The body must be UTF-8');
-  if (nestsTooDeep(bytes)) throw new HttpProblem('malformed-json', 'The body nests too deep');
   const text = bytes.toString();
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+}
+
+/** A large array is parsed in parts of some 64 KiB, cut between its items, and other requests have turns between. */
+async function parseParts(bytes: Buffer, cuts: readonly number[]): Promise<unknown> {
+  if (cuts.length === 0) return parseJson(decoded(bytes));
+  const items: unknown[] = [];
+  const turns = new Turns();
+  for (const [index, to] of [...cuts, bytes.length].entries()) {
+    const part = decoded(bytes.subarray(index === 0 ? 0 : (cuts[index - 1] as number) + 1, to));
+    const isLast = index === cuts.length;
+    const parsed = parseJson(`${index === 0 ? '' : '['}${part}${isLast ? '' : ']'}`);
+    // A comma with nothing before or behind it leaves an empty part.
+    if (!Array.isArray(parsed) || parsed.length === 0)
+      throw malformedJson('There is a comma without an item');
+    for (const item of parsed) items.push(item);
+    await turns.rest();
+  }
+  return items;
 }
 
 function parseJson(text: string): unknown {
   try {
     return parseExactJson(text);
   } catch (error) {
-    const detail = syntaxDetail(error as SyntaxError);
-    throw new HttpProblem('malformed-json', detail, {
-      members: { errors: [{ in: 'body', path: '', detail }] },
-    });
+    throw malformedJson(syntaxDetail(error as SyntaxError));
   }
 }
+
+const malformedJson = (detail: string): HttpProblem =>
+  new HttpProblem('malformed-json', detail, { members: { errors: [{ in: 'body', path: '', detail }] } });
 
 const syntaxDetail = ({ message }: SyntaxError): string =>
   /^Unexpected token '?[NI]/.test(message)
@@ -93,14 +119,16 @@ const syntaxDetail = ({ message }: SyntaxError): string =>
     : message;
 
 /** Blank lines are no items and count for no index. Stops soon after `most` items. */
-function parseLines(text: string, most: number): readonly unknown[] {
+async function parseLines(text: string, most: number): Promise<readonly unknown[]> {
   const items: unknown[] = [];
+  const turns = new Turns();
   for (let start = 0; start < text.length && items.length <= most; ) {
     const newline = text.indexOf('\n', start);
     const end = newline === -1 ? text.length : newline;
     const line = text.slice(start, end).trim();
     if (line !== '') items.push(parseLine(line));
     start = end + 1;
+    if (turns.isDue(items.length)) await turns.rest();
   }
   return items;
 }
@@ -113,23 +141,72 @@ function parseLine(line: string): unknown {
   }
 }
 
-const inflate = promisify(gunzip);
+/** Of a body in progress; what is larger is taken in two at a time, whatever it becomes in memory. */
+const largeBytes = 1_048_576;
+const largeAtOnce = pLimit(2);
+const chunkBytes = 65_536;
 
-/** The whole body, inflated when it came as gzip; at most `limit` bytes before and after. */
-async function bodyBytes(req: IncomingMessage, limit: number): Promise<Buffer> {
+/**
+ * The whole body, inflated when it came as gzip; at most `limit` bytes before and after. What is small can hold
+ * nothing that is too much; of the rest each chunk is scanned as soon as it is there.
+ */
+async function bodyBytes({ req, res }: Exchanged, limit: number, scan: JsonScan): Promise<Buffer> {
   const coding = req.headers['content-encoding'];
-  if (coding === undefined || coding === 'identity') return sentBytes(req, limit);
-  if (coding.toLowerCase() !== 'gzip')
+  const isPlain = coding === undefined || coding === 'identity';
+  if (!isPlain && coding.toLowerCase() !== 'gzip')
     throw new HttpProblem('unsupported-media-type', 'Content-Encoding must be gzip or absent', {
       headers: { 'Accept-Encoding': 'gzip' },
     });
-  const compressed = await sentBytes(req, limit);
-  try {
-    return await inflate(compressed, { maxOutputLength: limit });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(limit);
-    throw new HttpProblem('malformed-encoding', 'The body is not gzip as Content-Encoding says');
+  const sent = await sentBytes(req, limit);
+  if (isPlain && sent.length <= chunkBytes) return sent;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  let isLarge = false;
+  for await (const chunk of isPlain ? chunksOf(sent) : inflatedChunks(sent)) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > limit) throw tooLarge(limit);
+    if (size > chunkBytes || chunks.length > 1) for (const one of unscanned()) scan.feed(one);
+    if (size <= largeBytes || isLarge) continue;
+    isLarge = true;
+    await largeTurn(res);
   }
+  return isPlain ? sent : Buffer.concat(chunks);
+
+  /** Those that have not been fed yet: all of them when the body turns out not to be small. */
+  function unscanned(): readonly Buffer[] {
+    return chunks.length === 2 ? chunks : chunks.slice(-1);
+  }
+}
+
+async function* chunksOf(bytes: Buffer): AsyncGenerator<Buffer> {
+  for (let from = 0; from < bytes.length; from += chunkBytes) {
+    yield bytes.subarray(from, from + chunkBytes);
+    await nextTurn();
+  }
+}
+
+async function* inflatedChunks(compressed: Buffer): AsyncGenerator<Buffer> {
+  const gunzip = createGunzip({ chunkSize: chunkBytes });
+  gunzip.end(compressed);
+  try {
+    yield* gunzip;
+  } catch (error) {
+    if (String((error as NodeJS.ErrnoException).code).startsWith('Z_'))
+      throw new HttpProblem('malformed-encoding', 'The body is not gzip as Content-Encoding says');
+    throw error;
+  }
+}
+
+/** Resolves when this is one of the large bodies in progress, which it is until it has been answered. */
+function largeTurn(res: ServerResponse): Promise<void> {
+  return new Promise((begun) => {
+    const answered = new Promise((done) => (res.closed ? done(undefined) : res.once('close', done)));
+    void largeAtOnce(() => {
+      begun();
+      return answered;
+    });
+  });
 }
 
 /**
@@ -162,48 +239,21 @@ const tooLarge = (limit: number, headers = {}): HttpProblem =>
     headers,
   });
 
-const deepest = 64;
-const small = 65_536;
-const large = 1_048_576;
+const turnMilliseconds = 8;
+const itemsBetween = 32;
 
-const quote = 0x22;
-const backslash = 0x5c;
-const openBracket = 0x5b;
-const closeBracket = 0x5d;
-const openBrace = 0x7b;
-const closeBrace = 0x7d;
+/** Has long work of one request give way to others every few milliseconds. */
+export class Turns {
+  #began = performance.now();
 
-/**
- * Whether JSON nests too deep to be worth parsing: a megabyte of `[` keeps `JSON.parse` busy for a quarter of a
- * second, a hundred times as long as honest text. What can do no harm is not looked through byte by byte: a small
- * body, and one of middling size with no more arrays than that.
- */
-export function nestsTooDeep(bytes: Buffer): boolean {
-  if (bytes.length < small || (bytes.length < large && !hasManyArrays(bytes))) return false;
-  let depth = 0;
-  for (let i = 0; i < bytes.length; i += 1) {
-    const byte = bytes[i];
-    if (byte === quote) i = endOfString(bytes, i);
-    else if (byte === openBrace || byte === openBracket) {
-      depth += 1;
-      if (depth > deepest) return true;
-    } else if (byte === closeBrace || byte === closeBracket) depth -= 1;
+  /** Whether it is time to look at the time, after so many items. */
+  isDue(items: number): boolean {
+    return items % itemsBetween === 0;
   }
-  return false;
-}
 
-function hasManyArrays(bytes: Buffer): boolean {
-  let at = -1;
-  for (let count = 0; count <= deepest; count += 1) {
-    at = bytes.indexOf(openBracket, at + 1);
-    if (at === -1) return false;
+  async rest(): Promise<void> {
+    if (performance.now() - this.#began < turnMilliseconds) return;
+    await nextTurn();
+    this.#began = performance.now();
   }
-  return true;
-}
-
-/** Where the string that starts at `start` ends. */
-function endOfString(bytes: Buffer, start: number): number {
-  let at = start + 1;
-  while (at < bytes.length && bytes[at] !== quote) at += bytes[at] === backslash ? 2 : 1;
-  return at;
 }

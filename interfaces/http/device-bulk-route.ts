@@ -3,7 +3,7 @@ import type { CommandResult, DeviceCommands } from '../../application/devices/de
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
-import { MalformedLine, readItems } from './body.ts';
+import { MalformedLine, readItems, Turns } from './body.ts';
 import {
   newDeviceId,
   positioned,
@@ -71,8 +71,8 @@ export function deviceBulkRoute(
       },
     },
     problems: ['too-many-items'],
-    async handle({ req, headers, context }) {
-      const { items, alone } = await readItems(req, limits);
+    async handle({ req, res, headers, context }) {
+      const { items, alone } = await readItems({ req, res }, limits);
       if (alone || items.length === 0)
         throw invalidRequest([{ in: 'body', path: '', detail: 'must be an array of at least one device' }]);
       const key = headers['idempotency-key'];
@@ -87,7 +87,9 @@ export function deviceBulkRoute(
   ): Promise<readonly Outcome[]> {
     const outcomes: Outcome[] = [];
     const byDevice = new Map<string, Item[]>();
+    const turns = new Turns();
     for (const [index, value] of values.entries()) {
+      if (turns.isDue(index)) await turns.rest();
       const item = itemOf(value, index, keyOf(index));
       if ('outcome' in item) outcomes[index] = item.outcome;
       else {

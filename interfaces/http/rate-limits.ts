@@ -6,6 +6,8 @@ import { HttpProblem } from './problems.ts';
 export type RateLimits = {
   /** One request of an API key. */
   spendRequest(key: string): void;
+  /** One request with a device's token. */
+  spendTokenRequest(deviceId: string): void;
   /** The readings of one request: each counts for its device, and all but one, the request itself, for the key. */
   spendReadings(readings: readonly SubmittedReading[], key: string | undefined): void;
 };
@@ -13,6 +15,7 @@ export type RateLimits = {
 /** Requests and readings a second, each where it is given. */
 export type RateOptions = {
   readonly perKey?: number | undefined;
+  readonly perToken?: number | undefined;
   readonly perDevice?: number | undefined;
   /** For how many seconds' worth a key or a device may come at once after it was silent. */
   readonly burstSeconds: number;
@@ -23,17 +26,23 @@ const remembered = 100_000;
 
 /** Each node counts for itself. `undefined` when nothing is limited. */
 export function rateLimits(
-  { perKey, perDevice, burstSeconds }: RateOptions,
+  { perKey, perToken, perDevice, burstSeconds }: RateOptions,
   now: () => number = () => performance.now(),
 ): RateLimits | undefined {
-  if (perKey === undefined && perDevice === undefined) return undefined;
+  if ([perKey, perToken, perDevice].every((rate) => rate === undefined)) return undefined;
   const keys = limit('per-key', perKey);
+  const tokens = limit('per-token', perToken);
   const devices = limit('per-device', perDevice);
 
   return {
     spendRequest(key) {
       keys?.check(key);
       keys?.buckets.spend(key, 1);
+    },
+
+    spendTokenRequest(deviceId) {
+      tokens?.check(deviceId);
+      tokens?.buckets.spend(deviceId, 1);
     },
 
     spendReadings(readings, key) {

@@ -8,7 +8,7 @@ import type {
   SubmittedReading,
 } from '../../application/telemetry/ingest.ts';
 import { isTimestamp, readingLimits } from '../../domain/telemetry.ts';
-import { MalformedLine, readItems } from './body.ts';
+import { MalformedLine, readItems, Turns } from './body.ts';
 import { deviceParams } from './device-schemas.ts';
 import type { ReadingMetrics } from './http-metrics.ts';
 import { parseIsoTime } from './iso-time.ts';
@@ -95,20 +95,24 @@ export function telemetryIngestRoute(
       'readings-refused',
     ],
     async handle({ req, res, context }) {
-      const { items, alone, json } = await readItems(req, limits);
+      const { items, alone, json } = await readItems({ req, res }, limits);
       refuseOthers(items, context.identity);
       const readings: SubmittedReading[] = [];
       const rejected: RejectedReading[] = [];
       let verbatim = true;
+      const turns = new Turns();
       for (let index = 0; index < items.length; index += 1) {
+        if (index > 0 && turns.isDue(index)) await turns.rest();
         const reading = submittedReading(items[index], index, allowOld);
         if (reading) readings.push(reading);
-        else rejected.push(explained(schema, items[index], index, alone));
+        else rejected.push(explained(schema, items[index], index, alone, rejected.length));
         verbatim &&= reading !== undefined && isVerbatim(items[index], reading);
       }
       if (readings.length > 0) rates?.spendReadings(readings, keyOf(context.identity));
       const result =
-        readings.length > 0 ? await ingest(readings, context.caller, verbatim ? json : undefined) : nothing;
+        readings.length > 0
+          ? await ingest(readings, context.caller, verbatim ? json?.() : undefined)
+          : nothing;
       if (result.refused.length > 0)
         rejected.push(...result.refused.map((refusal) => refused(refusal, alone)));
       count(metrics, result.accepted, rejected);
@@ -147,13 +151,20 @@ function responseText({ accepted, positions }: IngestResult, rejected: readonly 
   return `{"accepted":${accepted},"rejected":${rejected.length},"errors":${errors},"positions":[${tokens}]}`;
 }
 
-function explained(schema: z.ZodType, value: unknown, index: number, alone: boolean): RejectedReading {
+/** Further faults are left out of those behind the first hundred: nobody reads them, and they cost more than all else. */
+function explained(
+  schema: z.ZodType,
+  value: unknown,
+  index: number,
+  alone: boolean,
+  before: number,
+): RejectedReading {
   const at = alone ? [] : [index];
   if (value instanceof MalformedLine)
     return { index, kind: 'malformed-json', path: `/${index}`, detail: value.detail };
   const [first, ...others] = explain(schema, value, at);
   if (!first) throw new Error('A reading was refused that its schema allows');
-  const otherFaults = others.slice(0, 9).map(({ path, detail }) => ({ path, detail }));
+  const otherFaults = others.slice(0, before < 100 ? 9 : 0).map(({ path, detail }) => ({ path, detail }));
   const { path, detail } = first;
   return { index, kind: 'invalid-request', path, detail, ...(otherFaults.length > 0 && { otherFaults }) };
 }

@@ -1,11 +1,23 @@
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import { request } from 'node:http';
+import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { readItems } from '../../../interfaces/http/body.ts';
 import { type HttpClient, httpClient } from '../../support/http-client.ts';
 import { httpServices, serveHttp } from '../../support/http-services.ts';
 
 const reading = { deviceId: 'd-1', metrics: { temp: 20.5 } };
 const ndjson = { 'Content-Type': 'application/x-ndjson' };
+
+function parsedOr(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return 'refused';
+  }
+}
 
 describe('Request bodies', () => {
   let server: Awaited<ReturnType<typeof serveHttp>>;
@@ -106,6 +118,66 @@ describe('Request bodies', () => {
     assert.deepEqual([lines.status, typeOf(lines)], [413, 'too-many-items']);
     const devices = Array.from({ length: 11 }, (_, i) => ({ name: `${i}`, type: 'test' }));
     assert.equal((await call('POST', '/api/v1/devices/bulk', { json: devices })).status, 413);
+  });
+
+  it('are refused before the rest of them is inflated, when they hold too much', async () => {
+    const gzip = { 'Content-Encoding': 'gzip' };
+    const keys = (count: number) => Array.from({ length: count }, (_, i) => `"k${i}":1`).join(',');
+    const one = '{"deviceId":"d-1","metrics":{"temp":20.5}}';
+    // What follows is no JSON, and would be refused as that if it were parsed.
+    const tail = `${' '.repeat(70_000)}!`;
+    for (const [much, status, type] of [
+      [`[${'{},'.repeat(30_000)}{}${tail}`, 413, 'too-many-items'],
+      [`[${one},{${keys(9_000)}}]${tail}`, 413, 'body-too-large'],
+      [`{"deviceId":"d-1","metrics":{${keys(9_000)}}}${tail}`, 413, 'body-too-large'],
+      [`[${one},${'['.repeat(70)}${tail}`, 400, 'malformed-json'],
+    ] as const)
+      for (const headers of [{}, gzip]) {
+        const answer = await send(
+          'Content-Encoding' in headers ? Uint8Array.from(gzipSync(much)) : much,
+          headers,
+        );
+        assert.deepEqual([answer.status, typeOf(answer)], [status, type], much.slice(0, 60));
+      }
+    const lines = await send(`${'{}\n'.repeat(60)}${tail}`, ndjson);
+    assert.deepEqual([lines.status, typeOf(lines)], [413, 'too-many-items']);
+    const device = await call('POST', '/api/v1/devices', { body: `[${'{},'.repeat(30_000)}{}]` });
+    assert.deepEqual([device.status, typeOf(device)], [413, 'body-too-large']);
+  });
+
+  it('are read the same in parts as at once, wherever they are cut', async () => {
+    const texts = ['[{"é":"],[{\\"x"}', '"\\\\"', '[1,[2,{"a":[]}],3]', '{}', 'null', '1.5'];
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.constantFrom(...texts.map((text) => JSON.stringify(text)), '[1,[2]]', '{}'), {
+          minLength: 1,
+          maxLength: 50,
+        }),
+        fc.nat(3),
+        async (items, spoilt) => {
+          const padding = ' '.repeat(30_000);
+          const text = `[${items.map((item) => `${padding}${item}`).join(',')}]`.slice(
+            0,
+            spoilt === 1 ? -1 : undefined,
+          );
+          const broken =
+            spoilt === 2 ? text.replace(',', ',,') : spoilt === 3 ? `${text.slice(0, -1)},]` : text;
+          const expected = parsedOr(broken);
+          const req = Object.assign(Readable.from([Buffer.from(broken)]), {
+            headers: { 'content-type': 'application/json' },
+          });
+          const read = await readItems(
+            { req: req as never, res: new EventEmitter() as never },
+            { bytes: 10_000_000, items: 50 },
+          ).then(
+            ({ items: found }) => found,
+            () => 'refused',
+          );
+          assert.deepEqual(read, expected);
+        },
+      ),
+      { numRuns: 100 },
+    );
   });
 
   it('are refused when they nest too deep, before that costs anything', async () => {

@@ -44,6 +44,21 @@ describe('Rate limits', () => {
     refused(() => spendRequest('a'));
   });
 
+  it('let a device token have its requests, whatever is in them', () => {
+    const { spendTokenRequest, spendReadings } = limits({ perToken: 5 });
+    for (let i = 0; i < 10; i += 1) {
+      spendTokenRequest('d');
+      spendReadings(readings('d', 100), undefined);
+    }
+    assert.deepEqual(
+      refused(() => spendTokenRequest('d')),
+      [{ name: 'per-token', of: 'd', rate: 5, burst: 10 }, '1'],
+    );
+    spendTokenRequest('e');
+    now = 200;
+    spendTokenRequest('d');
+  });
+
   it('count the readings of a key as its requests', () => {
     const { spendRequest, spendReadings } = limits({ perKey: 5 });
     spendRequest('a');
