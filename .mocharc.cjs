@@ -20,7 +20,7 @@ module.exports = {
   extension: ['test.ts'],
   parallel: !named,
   jobs: 2,
-  require: ['./test/support/worker-exit.cjs'],
+  require: ['./test/support/worker-exit.cjs', './test/support/runtime-folder.cjs'],
   reporter: 'test/support/reporter.cjs',
   // Two test processes share the cores with four servers there.
   timeout: process.env.CI ? 60_000 : 20_000,

@@ -5,6 +5,7 @@ import { type Config, configFrom } from '../../infrastructure/config/config.ts';
 import type { Application, Session } from '../composition/application.ts';
 import type { Role, Served } from '../composition/roles.ts';
 import type { ClientOptions } from './api-client.ts';
+import { type Creates, configWithData, type DataFile } from './data-folder.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What a command is given to work with. */
@@ -25,13 +26,19 @@ type Runtime = {
   openApplication(config: Config, log: Log): Promise<Application>;
 };
 
-/** Works on the configured stores directly and closes them again. Logs warnings unless `LOG_LEVEL` is set. */
+/**
+ * Works on the configured stores directly and closes them again. Files that are missing are made only where the
+ * command may. Logs warnings unless `LOG_LEVEL` is set.
+ */
 export async function withApplication<Result>(
-  { env, runtime }: CommandContext,
+  context: CommandContext,
   role: string,
   work: (application: Application, config: Config) => Promise<Result>,
+  creates: Creates = 'nothing',
+  needed?: readonly DataFile[],
 ): Promise<Result> {
-  const config = configFrom(env);
+  const { env, runtime } = context;
+  const config = configWithData(context, creates, needed);
   const log = await runtime.log(env.LOG_LEVEL ? config.LOG_LEVEL : 'warn', role);
   const application = await runtime.openApplication(config, log);
   try {
@@ -45,8 +52,14 @@ export const withSession = <Result>(
   context: CommandContext,
   role: string,
   work: (session: Session, config: Config) => Promise<Result>,
+  creates: Creates = 'nothing',
 ): Promise<Result> =>
-  withApplication(context, role, async (application, config) => work(await application.session(), config));
+  withApplication(
+    context,
+    role,
+    async (application, config) => work(await application.session(), config),
+    creates,
+  );
 
 /** Other operators see `doing` while it holds a lease. */
 export const withOperations = <Result>(

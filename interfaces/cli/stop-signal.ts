@@ -47,7 +47,7 @@ function whenLeft(processes: readonly number[], left: () => void): void {
   timer.unref();
 }
 
-function isAlive(pid: number): boolean {
+export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {

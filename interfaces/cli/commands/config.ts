@@ -55,8 +55,12 @@ export function migrateCommand(program: Command, context: CommandContext): void 
     .description('Migrate the configured stores to this release')
     .addHelpText('after', help + exitCodesHelp)
     .action(() =>
-      withSession(context, 'migrate', (_, config) =>
-        context.terminal.out(`The stores are ready for this release: ${describeStores(config)}\n`),
+      withSession(
+        context,
+        'migrate',
+        (_, config) =>
+          context.terminal.out(`The stores are ready for this release: ${describeStores(config)}\n`),
+        'store',
       ),
     );
 }

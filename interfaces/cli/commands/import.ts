@@ -129,8 +129,11 @@ async function withSink(
   if (dryRun) return work(new DryRunSink());
   if (url === undefined) {
     const { BATCH_SIZE = eventsAtOnce } = context.env;
-    return withSession({ ...context, env: { ...context.env, BATCH_SIZE } }, 'import', (session, config) =>
-      work(sessionSink(session, describeStores(config))),
+    return withSession(
+      { ...context, env: { ...context.env, BATCH_SIZE } },
+      'import',
+      (session, config) => work(sessionSink(session, describeStores(config))),
+      'store',
     );
   }
   await apiClient(url, clientOptions(context)).get('/health/live');

@@ -1,10 +1,14 @@
+import path from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type ApiKey, type Scope, scopes } from '../../../application/ports/api-keys.ts';
+import type { Config } from '../../../infrastructure/config/config.ts';
 import type { ApiKeyOperations } from '../../composition/application.ts';
 import { isoTimeForm, parseIsoTime } from '../../http/iso-time.ts';
 import { type CommandContext, jsonOption, withApplication } from '../command-context.ts';
+import type { Creates } from '../data-folder.ts';
 import { exitCodesHelp, Refused } from '../exit-codes.ts';
-import { table } from '../terminal.ts';
+import { serverOf } from '../running-servers.ts';
+import { describeStores, table } from '../terminal.ts';
 
 type CreateOptions = { readonly name: string; readonly scopes: readonly Scope[]; readonly expires?: number };
 
@@ -38,7 +42,7 @@ export function keysCommand(program: Command, context: CommandContext): void {
     .requiredOption('--scopes <scope,...>', `permissions: ${scopes.join(', ')}`, scopeList)
     .option('--expires <when>', 'when it expires: 90d, 12h, or a time in ISO 8601', expiry)
     .action((options: CreateOptions & { json?: boolean }) =>
-      withKeys(context, (keys) => create(keys, options)),
+      withKeys(context, (keys, config) => create(keys, config, options), 'unless-served-elsewhere'),
     );
 
   add('list', 'List all keys, without their secrets', 'list --json').action(({ json }: { json?: boolean }) =>
@@ -60,6 +64,7 @@ export function keysCommand(program: Command, context: CommandContext): void {
 
   async function create(
     keys: ApiKeyOperations,
+    config: Config,
     { json, name, scopes, expires }: CreateOptions & { json?: boolean },
   ) {
     const created = await keys.create({ name, scopes, expiresAt: expires ?? null });
@@ -69,12 +74,33 @@ export function keysCommand(program: Command, context: CommandContext): void {
     await context.terminal.out(
       json ? `${JSON.stringify({ ...keyJson(key), key: secret })}\n` : `${secret}\n`,
     );
-    if (!json) context.terminal.note('Store it now: it is not shown again, only its hash is stored.');
+    if (json) return;
+    context.terminal.note('Store it now: it is not shown again, only its hash is stored.');
+    context.terminal.note(whereStored(config));
   }
 }
 
-const withKeys = (context: CommandContext, work: (keys: ApiKeyOperations) => Promise<void>): Promise<void> =>
-  withApplication(context, 'keys', async (application) => work(await application.keys()));
+const withKeys = (
+  context: CommandContext,
+  work: (keys: ApiKeyOperations, config: Config) => Promise<void>,
+  creates?: Creates,
+): Promise<void> =>
+  withApplication(
+    context,
+    'keys',
+    async (application, config) => work(await application.keys(), config),
+    creates,
+    ['events.db', 'read-models.db'],
+  );
+
+function whereStored(config: Config): string {
+  if (config.MYSQL_URL !== undefined) return `It is valid for servers with ${describeStores(config)}.`;
+  const server = serverOf(config.DATA_DIR);
+  const who = server
+    ? `the server at ${server.url} takes it within five seconds`
+    : 'no server runs on this folder now';
+  return `It is stored in ${path.resolve(config.DATA_DIR)}; ${who}.`;
+}
 
 const keyJson = ({ name, scopes, createdAt, expiresAt, revokedAt }: ApiKey) => ({
   name,

@@ -3,6 +3,7 @@ import { configFrom } from '../../../infrastructure/config/config.ts';
 import type { Role } from '../../composition/roles.ts';
 import type { CommandContext } from '../command-context.ts';
 import { exitCodesHelp } from '../exit-codes.ts';
+import { announceServer } from '../running-servers.ts';
 import { describeStores } from '../terminal.ts';
 
 const roles: Record<Role, { readonly description: string; readonly example: string }> = {
@@ -47,12 +48,14 @@ async function runUntilStopped(
 ): Promise<void> {
   const config = configFrom(env);
   const running = await runtime.start(role, config, await runtime.log(config.LOG_LEVEL, role));
+  const withdraw = role === 'serve' ? announceServer(config.DATA_DIR, running.url) : () => {};
   try {
     const label = role === 'serve' ? 'Fieldlog' : `Fieldlog ${role}`;
     await terminal.out(`${label}: ${running.url} (${describeStores(config)})\n`);
     await Promise.race([aborted(signal), running.failed]);
   } finally {
     await running.close();
+    withdraw();
   }
 }
 

@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { type SystemStatus, systemStatus } from '../../../application/operations/status.ts';
-import { configFrom } from '../../../infrastructure/config/config.ts';
 import { apiClient } from '../api-client.ts';
 import {
   type CommandContext,
@@ -50,10 +48,6 @@ async function nearestStatus(context: CommandContext): Promise<SystemStatus> {
     return await serverStatus(localUrl(context), context);
   } catch (error) {
     if (!(error instanceof ServerUnavailable)) throw error;
-    const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL, DATA_DIR } = configFrom(context.env);
-    const isEmbedded = !EVENTSTORE_URL && !KAFKA_BROKERS && !MYSQL_URL;
-    if (isEmbedded && !existsSync(DATA_DIR))
-      throw new ServerUnavailable(`${error.message}; and there is no data in ${DATA_DIR} yet`);
   }
   return withSession(context, 'status', ({ progress, freshness, retention }) =>
     systemStatus(progress, freshness, retention),

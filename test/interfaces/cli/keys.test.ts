@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { runCli } from '../../support/cli.ts';
@@ -70,7 +70,7 @@ describe('API keys from the command line', () => {
       const { code, out, err } = await run(...args.split(' '));
       assert.deepEqual([code, out], [2, '']);
       assert.match(err, says);
-      assert.deepEqual(JSON.parse((await run('list', '--json')).out), []);
+      assert.deepEqual(await readdir(folder), []);
     });
 
   it('open a server to the command line, and close it to one without', async () => {
