@@ -1,10 +1,7 @@
-import { followDeadLetters } from '../parking.ts';
 import {
   activeGeneration,
   type BuildProgress,
   type Comparison,
-  type GenerationDigest,
-  type GenerationDigests,
   type GenerationState,
   type LeaseOwner,
   type ProjectionControl,
@@ -15,6 +12,7 @@ import {
 } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
 import { type Build, runBuild } from './build.ts';
+import { compareGenerations, nothingCompared } from './comparison.ts';
 import { assertNoLoss, copyExpired, expiredHistory } from './expired-history.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 
@@ -60,8 +58,6 @@ export type RebuildOutcome = {
   readonly dropped: readonly number[];
 };
 
-/** Looks taken until one catches both generations at the same position, which the live one may leave at any moment. */
-const comparisons = 1000;
 const usualHandover = 1_000;
 
 /**
@@ -266,50 +262,6 @@ export async function dropOldGenerations(
   return dropped;
 }
 
-async function compareGenerations(
-  build: Build,
-  { deadLetterRetry, retention }: ProjectionPipeline,
-  live: GenerationId,
-  next: GenerationId,
-  { control, deadLetters, readModels }: RebuildPorts,
-  { builder, signal }: ReplayOptions,
-  keepsOlder = false,
-): Promise<Comparison> {
-  await build.enter('compare');
-  return retention ? retention.withoutSweeps(builder, signal, compareTables) : compareTables();
-
-  async function compareTables(): Promise<Comparison> {
-    let differed: Comparison | undefined;
-    let carried = !keepsOlder;
-    for (let attempt = 0; attempt < comparisons; attempt += 1) {
-      await followDeadLetters(live, next, deadLetterRetry, deadLetters, readModels);
-      const samePosition = await build.align(async () => {});
-      await retention?.catchUpSweeps(live, next, signal);
-      if (!carried) await retention?.copyOrphanRollups(live, next, signal);
-      carried = true;
-      if (!samePosition) break;
-      const digests = (await control.digestsIfAligned(live, next)) ?? (await digestsFromHold());
-      if (!digests) continue;
-      const comparison = compare(...digests, true);
-      // Dead letters may have been retried between following them and comparing: compare once more.
-      if (comparison.equal || differed) return comparison;
-      differed = comparison;
-    }
-    return differed ?? compare(await control.digest(live), await control.digest(next), false);
-  }
-
-  /** A live generation whose events keep coming has moved on before it can be looked at, unless it is still held. */
-  async function digestsFromHold(): Promise<GenerationDigests | undefined> {
-    if (retention) return undefined;
-    let digests: Promise<GenerationDigests> | undefined;
-    const samePosition = await build.align(async ({ beginDigests }) => {
-      digests = (await beginDigests?.(next))?.digests;
-    }, 'committed');
-    const found = await digests;
-    return samePosition ? found : undefined;
-  }
-}
-
 async function switchTo(
   build: Build,
   next: GenerationId,
@@ -320,8 +272,6 @@ async function switchTo(
   await build.align((held) => held.switchTo(next));
   await build.keepRunning(handover);
 }
-
-const nothingCompared: Comparison = { samePosition: true, equal: true, tables: [] };
 
 function chosenGeneration(
   { projection, generations }: ProjectionState,
@@ -341,17 +291,3 @@ function chosenGeneration(
 }
 
 const orderOf = ({ retiredAt, generation }: GenerationState): number => retiredAt ?? generation;
-
-/** `samePosition`: that they stood at one when they were read. */
-function compare(active: GenerationDigest, next: GenerationDigest, samePosition: boolean): Comparison {
-  const tables = active.tables.map(({ table, rows, digest }) => {
-    const other = next.tables.find((one) => one.table === table);
-    if (!other) throw new Error(`Generation ${next.generation} has no table ${table}`);
-    return {
-      table,
-      equal: digest === other.digest && rows === other.rows,
-      rows: { active: rows, next: other.rows },
-    };
-  });
-  return { samePosition, equal: tables.every(({ equal }) => equal), tables };
-}
