@@ -18,7 +18,6 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'decodeMessage',
     'waitingTimes',
     'GroupCommit',
-    'nestsTooDeep',
   ],
   'lets tests make a registry with a later version of an event': [
     'EventShapes',
