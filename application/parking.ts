@@ -167,6 +167,9 @@ export function parkingLike(live: GenerationId, deadLetters: DeadLetters): Parki
   };
 }
 
+/** There is no live generation of the same log to be like. */
+export const parkAll: Parking = { discarded: async () => new Map(), admit: async () => {} };
+
 const isOfTheLog = (cause: DeadLetterCause): boolean => cause === 'behind' || cause === 'wrong-partition';
 
 /** What was retried or given up in the live generation since the new one parked it is so there too. */

@@ -8,10 +8,12 @@ import {
   splitParked,
   UnknownFaults,
 } from './checked-batch.ts';
+import { comparableId } from './log-guard.ts';
 import {
   type Batch,
   type BatchConsumer,
   comparePositions,
+  type LogMark,
   type Position,
   type Positioned,
   type SkippedTo,
@@ -228,11 +230,16 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
       batch.partition,
       async (tables, locked) => {
         result = await this.#applyBatch(batch, checked, state, tables, locked);
-        return result.consumed.at(-1)?.position ?? locked.position;
+        return this.#markOf(result.consumed.at(-1), batch) ?? locked.position;
       },
       expected,
     );
     return result;
+  }
+
+  #markOf(last: Event | undefined, { log = null }: Batch<Event>): LogMark | undefined {
+    if (!last) return undefined;
+    return { position: last.position, eventId: comparableId(this.#parts.projection.describe(last).id), log };
   }
 
   async #applyBatch(

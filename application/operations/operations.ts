@@ -1,7 +1,8 @@
 import { deviceStream } from '../../domain/device.ts';
+import { assertOwnLog } from '../log-guard.ts';
 import type { AuditOutcomes, AuditTables } from '../ports/audit.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
-import { type EventSource, furthest, type PartitionPosition } from '../ports/event-source.ts';
+import { type EventSource, furthest, OperatorNeeded, type PartitionPosition } from '../ports/event-source.ts';
 import {
   activeGeneration,
   type GenerationDigest,
@@ -110,6 +111,9 @@ export function operations(
 
     async audit(query, signal) {
       const live = await activeGeneration(projections.telemetry, control);
+      await assertOwnLog(live, readModels, projections.telemetry).catch((error) => {
+        throw error instanceof OperatorNeeded ? new ReplayRefused(error.message, { cause: error }) : error;
+      });
       const report = await audit(live, query, telemetry, { group: `audit of ${builder.id}`, signal });
       // Of a part alone, an audit that finds nothing says nothing of the rest.
       const { deviceId, from, to } = query;

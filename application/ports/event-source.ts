@@ -6,6 +6,8 @@ export type Batch<Event extends Positioned> = {
   /** The position before the first event: a consumer whose checkpoint is before it has missed some. */
   readonly after: Position | null;
   readonly events: readonly Event[];
+  /** The identity of the log that they are from, where it is known. */
+  readonly log?: string | null;
   /**
    * To be called, if at all, when nothing is left to do but to wait for the batch's effects to be durable. The next
    * batch may then come; its effects must not be durable unless those of this one are.
@@ -75,6 +77,15 @@ export interface EventSource<Event extends Positioned> {
   /** Tells the partition that a device's events go to. */
   partitioner(): Promise<(deviceId: string) => number>;
 
+  /**
+   * What tells this log from every other: one that is made anew or restored has another, a copy of its files the same.
+   * `null` where the technology has none.
+   */
+  identity(): Promise<string | null>;
+
+  /** The event at a position that an event had when it was consumed. */
+  eventAt(partition: number, position: Position): Promise<EventAt>;
+
   /** How many events of a partition follow `position`, as far as that can be counted in about so many milliseconds. */
   countAfter(partition: number, position: Position | null, within?: number): Promise<EventCount>;
 }
@@ -86,6 +97,52 @@ export const exactly = (events: number): EventCount => ({ events, isAtLeast: fal
 
 export const furthest = (a: Position | null, b: Position | null): Position | null =>
   comparePositions(a, b) < 0 ? b : a;
+
+/**
+ * `none`: the log ends before the position or has no event there, so it is not the log that was consumed. `unknown`:
+ * what was there has expired, so it cannot be told.
+ */
+export type EventAt = { readonly id: string } | 'none' | 'unknown';
+
+/** The last event consumed of a partition, and the identity of its log; `null` where it was not known then. */
+export type LogMark = {
+  readonly position: Position;
+  readonly eventId: string | null;
+  readonly log: string | null;
+};
+
+/** To continue without an operator could leave events out or lose rows; the message is one line that says what to do. */
+export class OperatorNeeded extends Error {
+  override readonly name: string = 'OperatorNeeded';
+
+  /** What readiness says of it. */
+  get reason(): string {
+    return this.message;
+  }
+}
+
+/** The log has another number of partitions than its events were divided by. */
+export class PartitionsChanged extends OperatorNeeded {
+  override readonly name = 'PartitionsChanged';
+
+  constructor(log: string, found: number, pinned: number) {
+    super(
+      `${log} has ${found} partitions and had ${pinned} when it was first used: readings of a device would be in two of ` +
+        'them. Copy it to a topic with as many partitions as are wanted with `fieldlog topics migrate`',
+    );
+  }
+}
+
+/** How many partitions each log has, for ever: the partition of a device follows from it. */
+export interface PartitionCounts {
+  /** The number that is kept for a log, by its identity; it is `partitions` the first time. */
+  pinned(log: string, partitions: number): Promise<number>;
+}
+
+/** The checkpoint is that of another log, or of a later copy of this one. */
+export class CheckpointOfAnotherLog extends OperatorNeeded {
+  override readonly name = 'CheckpointOfAnotherLog';
+}
 
 /**
  * The position of an event in its source's partition: one or more whole numbers joined by `-`, compared number by

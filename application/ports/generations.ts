@@ -43,6 +43,8 @@ export type ProjectionState = {
   readonly projection: string;
   readonly active: number;
   readonly paused: boolean;
+  /** Why it does not continue and what to do; `null` where nothing keeps it. */
+  readonly refused: string | null;
   /** Oldest first. */
   readonly generations: readonly GenerationState[];
 };
@@ -68,6 +70,9 @@ export interface ProjectionControl {
 
   /** Workers leave a paused projection alone; its checkpoint stays where it is. */
   setPaused(projection: string, paused: boolean): Promise<void>;
+
+  /** Keeps why a projection does not continue, until another generation becomes active or `null` is given. */
+  setRefused(projection: string, reason: string | null): Promise<void>;
 
   /**
    * Takes up the generation that is being built for the same purpose, or makes a new one with empty tables in its

@@ -1,7 +1,7 @@
 import type { Labels, RegisteredDevice } from '../../domain/device.ts';
 import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
-import type { Position, SkippedTo } from './event-source.ts';
+import type { LogMark, Position, SkippedTo } from './event-source.ts';
 
 /** One built copy of a projection's tables. Readers use the active one; a rebuild fills the next beside it. */
 export type GenerationId = { readonly projection: string; readonly generation: number };
@@ -17,9 +17,12 @@ export interface ReadModels {
   /** Stores it, for as long as the checkpoint stays at `after`; does nothing when it is elsewhere already. */
   skip(generation: GenerationId, partition: number, after: Position | null, to: SkippedTo): Promise<void>;
 
+  /** The checkpoint with what tells its log from others. */
+  logMark(generation: GenerationId, partition: number): Promise<LogMark | null>;
+
   /**
    * Runs `work` in one transaction with the partition's checkpoint row locked, then stores the position it answers
-   * as the new checkpoint. Rolled back when it throws. A transaction lost to a deadlock or a broken connection
+   * as the new checkpoint, with the log's mark or, for a position alone, without. Rolled back when it throws. A transaction lost to a deadlock or a broken connection
    * is run again as a whole, so `work` must not change anything but what it is given.
    *
    * `expected` lets `work` begin before the checkpoint is locked, as if it were this one, where the engine can. Throws
@@ -28,7 +31,7 @@ export interface ReadModels {
   transact(
     generation: GenerationId,
     partition: number,
-    work: (tables: ProjectionTables, locked: LockedCheckpoint) => Promise<Position | null>,
+    work: (tables: ProjectionTables, locked: LockedCheckpoint) => Promise<LogMark | Position | null>,
     expected?: LockedCheckpoint,
   ): Promise<void>;
 

@@ -1,4 +1,4 @@
-import { parkingLike } from '../parking.ts';
+import { parkAll, parkingLike } from '../parking.ts';
 import { pause } from '../pause.ts';
 import type { Position, Positioned } from '../ports/event-source.ts';
 import {
@@ -21,6 +21,8 @@ type BuildOrder = {
   readonly stream?: string | undefined;
   /** The live generation may stand still: continue to the end of the log without it. */
   readonly mayPassLive: boolean;
+  /** The live generation was built from another log: its positions and dead letters say nothing of this one. */
+  readonly isOtherLog: boolean;
   readonly runner: string;
   readonly throttle: number | undefined;
   readonly signal: AbortSignal;
@@ -136,6 +138,7 @@ class RunningBuild implements Build {
   }
 
   async align(then: (held: HeldGeneration) => Promise<void>, how?: 'committed'): Promise<boolean> {
+    const { isOtherLog } = this.#order;
     for (;;) {
       await this.#session.consumer.close();
       const { consumer, readModels } = this.#session;
@@ -147,10 +150,11 @@ class RunningBuild implements Build {
           // The first call's transaction was rolled back, but the session's caches assume it committed.
           if (calls > 1) throw new HoldRolledBack();
           if (how !== 'committed' || !held.beginDigests) readModels.use(held.readModels);
-          consumer.allowUpTo(held.checkpoints);
-          await this.#orAbort(consumer.whenReached(held.checkpoints));
+          const limits = isOtherLog ? nowhere : held.checkpoints;
+          consumer.allowUpTo(limits);
+          await this.#orAbort(consumer.whenReached(limits));
           await consumer.close();
-          samePosition = covers(held.checkpoints, consumer.reached);
+          samePosition = !isOtherLog && covers(held.checkpoints, consumer.reached);
           await then(held);
         });
         return samePosition;
@@ -178,11 +182,11 @@ class RunningBuild implements Build {
   }
 
   #openSession(): BuildSession {
-    const { pipeline, live, next, stream } = this.#order;
+    const { pipeline, live, next, stream, isOtherLog } = this.#order;
     const stopped = new AbortController();
     const signal = AbortSignal.any([this.#ended, stopped.signal]);
     const readModels = new SwitchableReadModels(this.#ports.readModels);
-    const parking = parkingLike(live, this.#ports.deadLetters);
+    const parking = isOtherLog ? parkAll : parkingLike(live, this.#ports.deadLetters);
     const projector = pipeline.consumer(next, readModels, { parking, stream });
     const consumer = new BuildConsumer(projector, {
       signal,
@@ -252,6 +256,7 @@ class SwitchableReadModels implements ReadModels {
   skipped: ReadModels['skipped'] = (...args) => this.#current.skipped(...args);
   // Not stored: it would wait for the transaction of a hold, which itself may wait for what comes behind.
   skip: ReadModels['skip'] = async () => {};
+  logMark: ReadModels['logMark'] = (...args) => this.#current.logMark(...args);
   transact: ReadModels['transact'] = (...args) => this.#current.transact(...args);
   repair: ReadModels['repair'] = (...args) => this.#current.repair(...args);
 }

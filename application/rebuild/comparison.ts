@@ -9,6 +9,13 @@ const comparisons = 1000;
 
 export const nothingCompared: Comparison = { samePosition: true, equal: true, tables: [] };
 
+type ComparedGenerations = {
+  readonly live: GenerationId;
+  readonly next: GenerationId;
+  /** The live generation was built from another log. */
+  readonly isOtherLog: boolean;
+};
+
 /**
  * Compares a complete build with the live generation, table by table, at one position of both where they can be brought
  * to one.
@@ -16,8 +23,7 @@ export const nothingCompared: Comparison = { samePosition: true, equal: true, ta
 export async function compareGenerations(
   build: Build,
   { deadLetterRetry, retention }: ProjectionPipeline,
-  live: GenerationId,
-  next: GenerationId,
+  { live, next, isOtherLog }: ComparedGenerations,
   { control, deadLetters, readModels }: RebuildPorts,
   { builder, signal }: { readonly builder: LeaseOwner; readonly signal: AbortSignal },
   keepsOlder = false,
@@ -29,7 +35,7 @@ export async function compareGenerations(
     let differed: Comparison | undefined;
     let carried = !keepsOlder;
     for (let attempt = 0; attempt < comparisons; attempt += 1) {
-      await followDeadLetters(live, next, deadLetterRetry, deadLetters, readModels);
+      if (!isOtherLog) await followDeadLetters(live, next, deadLetterRetry, deadLetters, readModels);
       const samePosition = await build.align(async () => {});
       await retention?.catchUpSweeps(live, next, signal);
       if (!carried) await retention?.copyOrphanRollups(live, next, signal);
@@ -70,3 +76,9 @@ function compare(active: GenerationDigest, next: GenerationDigest, samePosition:
   });
   return { samePosition, equal: tables.every(({ equal }) => equal), tables };
 }
+
+/** The tables of the next generation that have fewer rows; what retention has removed is removed in both. */
+export const losses = ({ tables }: Comparison): readonly string[] =>
+  tables
+    .filter(({ rows }) => rows.next < rows.active)
+    .map(({ table, rows }) => `${table} ${rows.next} of ${rows.active}`);

@@ -1,3 +1,4 @@
+import { LogGuard } from '../log-guard.ts';
 import { type DeadLetterRetry, deadLetterRetry } from '../parking.ts';
 import type { DeadLetters } from '../ports/dead-letters.ts';
 import type { BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
@@ -48,7 +49,7 @@ export type ProjectionPipeline = {
 
   /** Absent where everything is kept for ever. */
   readonly retention?: GenerationSweep;
-} & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter' | 'partitioner'>;
+} & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter' | 'partitioner' | 'identity' | 'eventAt'>;
 
 type LiveParts<Event extends Positioned> = {
   readonly clock: Clock;
@@ -72,6 +73,8 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
     expired: () => source.expired(),
     countAfter: (...asked) => source.countAfter(...asked),
     partitioner: () => source.partitioner(),
+    identity: () => source.identity(),
+    eventAt: (partition, position) => source.eventAt(partition, position),
     deadLetterRetry: deadLetterRetry(projection),
 
     consumer(generation, readModels, options) {
@@ -82,7 +85,12 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
       };
       const parts = { projection, generation, readModels, clock, log };
       const consumer = new Projector({ ...parts, observer: options ? unobserved : observer }, building);
-      return (options ? consumer : around(consumer)) as BatchConsumer<Positioned>;
+      return new LogGuard(
+        options ? consumer : around(consumer),
+        generation,
+        readModels,
+        source,
+      ) as BatchConsumer<Positioned>;
     },
 
     run: (consumer, { generation }, signal, role) =>

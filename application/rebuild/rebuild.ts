@@ -1,3 +1,5 @@
+import { assertOwnLog } from '../log-guard.ts';
+import { CheckpointOfAnotherLog } from '../ports/event-source.ts';
 import {
   activeGeneration,
   type BuildProgress,
@@ -12,7 +14,7 @@ import {
 } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
 import { type Build, runBuild } from './build.ts';
-import { compareGenerations, nothingCompared } from './comparison.ts';
+import { compareGenerations, losses, nothingCompared } from './comparison.ts';
 import { assertNoLoss, copyExpired, expiredHistory } from './expired-history.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 
@@ -74,35 +76,30 @@ export async function rebuild(
   return rebuildFrom(await activeGeneration(pipeline, ports.control), pipeline, ports, options);
 }
 
-/** Builds the generation of this release's version unless there is one, which `undefined` says. */
-export async function upgrade(
-  pipeline: ProjectionPipeline,
-  ports: RebuildPorts,
-  options: RebuildOptions,
-): Promise<RebuildOutcome | undefined> {
-  const live = await activeGeneration(pipeline, ports.control);
-  return live.version < pipeline.version ? rebuildFrom(live, pipeline, ports, options) : undefined;
-}
-
-async function rebuildFrom(
+/** `alone`: nobody has asked for it, so a generation with fewer rows only becomes `ready`. */
+export async function rebuildFrom(
   live: GenerationState,
   pipeline: ProjectionPipeline,
   ports: RebuildPorts,
   { keepOlder = false, ...options }: RebuildOptions,
+  by: 'an operator' | 'alone' = 'an operator',
 ): Promise<RebuildOutcome> {
-  const expired = await expiredHistory(pipeline);
+  const isOtherLog = !(await isOfThisLog(live, pipeline, ports));
+  const expired = isOtherLog ? undefined : await expiredHistory(pipeline);
   if (expired && !keepOlder) await assertNoLoss(pipeline, live, expired, ports);
   const request = { projection: pipeline.name, version: pipeline.version, device: null };
   const { resumed, ...next } = await claimNext(live, pipeline, request, ports, options);
-  const mayPassLive = live.version !== pipeline.version;
+  const mayPassLive = isOtherLog || live.version !== pipeline.version;
+  const terms = { next, live, mayPassLive, isOtherLog, resumed };
 
-  return withClaim(pipeline, ports, options, { next, live, mayPassLive, resumed }, async (build) => {
+  return withClaim(pipeline, ports, options, terms, async (build) => {
     if (expired) await copyExpired(pipeline, live, next, expired, ports);
     await build.catchUp();
     const keepsOlder = expired !== undefined && keepOlder;
-    const comparison = await compareGenerations(build, pipeline, live, next, ports, options, keepsOlder);
+    const comparison = await compareGenerations(build, pipeline, terms, ports, options, keepsOlder);
     const isExplained = mayPassLive || keepsOlder;
-    const switched = comparison.equal || isExplained;
+    const isLoss = by === 'alone' && losses(comparison).length > 0;
+    const switched = comparison.equal || (isExplained && !isLoss);
     if (switched) await switchTo(build, next, options);
     return { switched, comparison };
   });
@@ -130,18 +127,14 @@ export async function activate(
     await control.release(next, options.builder.id, null, false);
     throw new SwitchedMeanwhile(now);
   }
-  return withClaim(
-    pipeline,
-    ports,
-    options,
-    { next, live, mayPassLive: true, resumed: true },
-    async (build) => {
-      await build.catchUp();
-      const comparison = await compareGenerations(build, pipeline, live, next, ports, options);
-      await switchTo(build, next, options);
-      return { switched: true, comparison };
-    },
-  );
+  const isOtherLog = !(await isOfThisLog(live, pipeline, ports));
+  const terms = { next, live, mayPassLive: true, isOtherLog, resumed: true };
+  return withClaim(pipeline, ports, options, terms, async (build) => {
+    await build.catchUp();
+    const comparison = await compareGenerations(build, pipeline, terms, ports, options);
+    await switchTo(build, next, options);
+    return { switched: true, comparison };
+  });
 }
 
 /** Builds one device's rows beside the live ones and puts them in their place in one transaction. */
@@ -159,11 +152,12 @@ export async function rebuildDevice(
       `The active generation of ${pipeline.name} is of version ${live.version} and this release of ${pipeline.version}: ` +
         'rebuild all of it',
     );
+  await assertOwnLog(live, ports.readModels, pipeline);
   const expired = await expiredHistory(pipeline, { deviceId, stream });
   if (expired && !keepOlder) await assertNoLoss(pipeline, live, expired, ports);
   const request = { projection: pipeline.name, version: pipeline.version, device: deviceId };
   const { resumed, ...next } = await claimNext(live, pipeline, request, ports, options);
-  const terms = { next, live, mayPassLive: false, resumed, stream };
+  const terms = { next, live, mayPassLive: false, isOtherLog: false, resumed, stream };
   await withClaim(pipeline, ports, options, terms, async (build) => {
     if (expired) await copyExpired(pipeline, live, next, expired, ports);
     await build.catchUp();
@@ -182,15 +176,36 @@ export async function rebuildDevice(
   return { projection: pipeline.name, generation: live.generation, deviceId };
 }
 
+/** Whether a generation has been built from the log as it is now. */
+async function isOfThisLog(
+  generation: GenerationId,
+  pipeline: ProjectionPipeline,
+  { readModels }: RebuildPorts,
+): Promise<boolean> {
+  try {
+    await assertOwnLog(generation, readModels, pipeline);
+    return true;
+  } catch (error) {
+    if (error instanceof CheckpointOfAnotherLog) return false;
+    throw error;
+  }
+}
+
 /** From here on nobody else can switch; until here somebody may have. */
 async function claimNext(
   live: GenerationId,
   pipeline: ProjectionPipeline,
   request: Parameters<ProjectionControl['claim']>[0],
-  { control }: RebuildPorts,
+  ports: RebuildPorts,
   { builder }: ReplayOptions,
 ): Promise<Claimed> {
-  const claimed = await control.claim(request, builder);
+  const { control } = ports;
+  let claimed = await control.claim(request, builder);
+  const begun = { projection: live.projection, generation: claimed.generation };
+  if (claimed.resumed && !(await isOfThisLog(begun, pipeline, ports))) {
+    await control.drop(begun, builder);
+    claimed = await control.claim(request, builder);
+  }
   const next = { projection: live.projection, generation: claimed.generation };
   const now = await activeGeneration(pipeline, control);
   if (now.generation === live.generation) return { ...next, resumed: claimed.resumed };
@@ -202,6 +217,7 @@ type Terms = {
   readonly next: GenerationId;
   readonly live: GenerationState;
   readonly mayPassLive: boolean;
+  readonly isOtherLog: boolean;
   readonly resumed: boolean;
   readonly stream?: string;
 };
@@ -211,13 +227,24 @@ async function withClaim(
   pipeline: ProjectionPipeline,
   ports: RebuildPorts,
   { builder, throttle, signal, onClaimed, onProgress }: ReplayOptions,
-  { next, live, mayPassLive, resumed, stream }: Terms,
+  { next, live, mayPassLive, isOtherLog, resumed, stream }: Terms,
   work: (build: Build) => Promise<{ readonly switched: boolean; readonly comparison: Comparison }>,
 ): Promise<RebuildOutcome> {
   const { control } = ports;
   onClaimed?.({ ...next, resumed });
   const { id: runner } = builder;
-  const order = { pipeline, live, next, stream, mayPassLive, runner, throttle, signal, onProgress };
+  const order = {
+    pipeline,
+    live,
+    next,
+    stream,
+    mayPassLive,
+    isOtherLog,
+    runner,
+    throttle,
+    signal,
+    onProgress,
+  };
   const { switched, comparison } = await runBuild(order, ports, work).catch(async (error) => {
     const message = error instanceof Error ? error.message : String(error);
     // What went wrong before matters more than that it cannot be written down.

@@ -3,9 +3,11 @@ import { BACKWARDS, END } from '@eventstore/db-client';
 import {
   type BatchConsumer,
   comparePositions,
+  type EventAt,
   type EventCount,
   type EventSource,
   exactly,
+  OperatorNeeded,
   type Position,
   type RunOptions,
 } from '../../application/ports/event-source.ts';
@@ -15,7 +17,7 @@ import type { Log } from '../../application/ports/system.ts';
 import { deviceStream } from '../../domain/device.ts';
 import { type EventStoreDbConnection, pauseAfter } from './connection.ts';
 import { beginOf, ForeignEvents, readStretch } from './foreign-events.ts';
-import { reading, recordedEvent, toPosition } from './recorded-events.ts';
+import { isLogPosition, logPosition, reading, recordedEvent, toPosition } from './recorded-events.ts';
 import { type Arrival, Searched, subscribeTo } from './subscription.ts';
 
 export type SubscriptionOptions = {
@@ -70,6 +72,7 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
       } catch (error) {
         if (signal.aborted) return;
         failures += 1;
+        if (error instanceof ConsumerFailure && error.cause instanceof OperatorNeeded) throw error.cause;
         if (error instanceof ConsumerFailure && !error.passing) {
           faults += 1;
           if (faults === consumerAttempts) throw error.cause;
@@ -109,6 +112,33 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
 
   async partitioner(): Promise<() => number> {
     return () => partition;
+  }
+
+  /** The server tells nothing that a store put back to an earlier copy would not have too. */
+  async identity(): Promise<null> {
+    return null;
+  }
+
+  async eventAt(_partition: number, position: Position): Promise<EventAt> {
+    if (!isLogPosition(position)) return 'none';
+    const there = { fromPosition: logPosition(position), maxCount: 1, requiresLeader: true };
+    try {
+      return await this.#connection.once(
+        (client, { signal }) =>
+          reading(client.readAll(there), signal, async (events): Promise<EventAt> => {
+            for await (const { event } of events) {
+              if (event && toPosition(event.position) === position) return { id: event.id };
+              // It was scavenged, and what follows is here.
+              return 'unknown';
+            }
+            return 'none';
+          }),
+        allEvents,
+      );
+    } catch (error) {
+      if (isInsideRecord(error)) return 'none';
+      throw error;
+    }
   }
 
   /** Exact where that is known within a moment: behind it there may be millions of events of other programs. */
@@ -220,5 +250,11 @@ class ConsumerFailure extends Error {
 function consumerFailed(cause: unknown): never {
   throw new ConsumerFailure(cause);
 }
+
+/** What the server answers where no event begins, as in a store that was put back to an earlier copy and has grown since. */
+const isInsideRecord = (error: unknown): boolean => {
+  const { cause } = error as Error;
+  return cause instanceof Error && cause.message.includes('Unexpected ReadAllResult');
+};
 
 const stopped = () => undefined;

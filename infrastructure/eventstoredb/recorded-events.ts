@@ -58,6 +58,8 @@ const form = /^(\d{1,20})-(\d{1,20})$/;
 /** Commit and prepare: events of one transaction share the first, and tell apart by the second alone. */
 export const toPosition = ({ commit, prepare }: LogPosition): Position => `${commit}-${prepare}`;
 
+export const isLogPosition = (position: Position): boolean => form.test(position);
+
 /** Throws when the position was given by another store. */
 export function logPosition(position: Position): LogPosition {
   const parts = form.exec(position);

@@ -1,5 +1,11 @@
 import kafkajs, { type Consumer, type EachBatchPayload } from 'kafkajs';
-import type { Batch, BatchConsumer, Position } from '../../application/ports/event-source.ts';
+import {
+  type Batch,
+  type BatchConsumer,
+  CheckpointOfAnotherLog,
+  OperatorNeeded,
+  type Position,
+} from '../../application/ports/event-source.ts';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Log } from '../../application/ports/system.ts';
@@ -24,6 +30,8 @@ export type PartitionHost = {
   readonly log: Log;
   /** Called with what the batch consumer keeps failing with; absent where that must not end the others. */
   readonly giveUp: ((error: unknown) => void) | undefined;
+  /** Called with what an operator has to see to: the topic must not be read on, in any partition. */
+  readonly refuse: (error: OperatorNeeded) => void;
 };
 
 const attempts = 6;
@@ -163,9 +171,8 @@ export class AssignedPartition {
     const start = parsePosition(checkpoint);
     const { low, high } = bounds ?? { low: 0n, high: 0n };
     if (start.offset > high)
-      throw new TelemetryLogUnavailable(
-        `Partition ${this.partition} of ${this.#host.reader.topic} ends at ${high}, before the checkpoint ${checkpoint}: ` +
-          'if the topic was made anew, the projection has to be rebuilt',
+      throw new CheckpointOfAnotherLog(
+        `Partition ${this.partition} of ${this.#host.reader.topic} ends at ${high}, before the checkpoint ${checkpoint}`,
       );
     if (start.offset >= low) return start;
     if (checkpoint !== null) this.#tellOfLoss(start.offset, low);
@@ -204,7 +211,11 @@ export class AssignedPartition {
 
   #falter(error: unknown): void {
     if (this.#released) return;
-    const { failures, log, giveUp } = this.#host;
+    const { failures, log, giveUp, refuse } = this.#host;
+    if (error instanceof OperatorNeeded) {
+      refuse(error);
+      return;
+    }
     let backoff = passingBackoff;
     if (!isPassing(error)) {
       const failed = (failures.get(this.partition) ?? 0) + 1;

@@ -57,6 +57,7 @@ export class KafkaConsumerSession {
   #cluster: Cluster | undefined;
   #fetchedAt = 0;
   #joined = false;
+  #identity: string | null = null;
   #ended = false;
   /** The offset last committed, by partition. */
   #committed = new Map<number, bigint>();
@@ -96,6 +97,8 @@ export class KafkaConsumerSession {
         }),
       ],
     });
+    const fail = (cause: unknown) =>
+      this.#over.reject(new ConsumerFailed('The batch consumer keeps failing', { cause }));
     this.#host = {
       kafkaConsumer: this.#kafkaConsumer,
       consumer,
@@ -106,9 +109,8 @@ export class KafkaConsumerSession {
       patience: options.stallAfter,
       onHistoryLost: options.onHistoryLost,
       log,
-      giveUp: keepsOthers
-        ? undefined
-        : (cause) => this.#over.reject(new ConsumerFailed('The batch consumer keeps failing', { cause })),
+      giveUp: keepsOthers ? undefined : fail,
+      refuse: fail,
     };
   }
 
@@ -190,8 +192,17 @@ export class KafkaConsumerSession {
 
   async #tick(): Promise<void> {
     await this.#commit();
+    await this.#compareTopic();
     const stall = await this.#watch.check([...this.#partitions.values()]);
     if (stall) this.#over.reject(new Error(stall));
+  }
+
+  /** A topic that was made anew under its name may go on where the old one was: only its id tells. */
+  async #compareTopic(): Promise<void> {
+    const now = await this.#reader.identity().catch(() => null);
+    this.#identity ??= now;
+    if (now !== null && now !== this.#identity)
+      this.#over.reject(new Error(`the topic ${this.#reader.topic} was made anew`));
   }
 
   async #commit(): Promise<void> {

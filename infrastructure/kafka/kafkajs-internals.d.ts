@@ -1,4 +1,4 @@
-/** The parts of kafkajs that are reached into: see `request-queue-`, `connection-` and `kafkajs-patches.ts`. */
+/** The parts of kafkajs that are reached into: see `kafkajs-patches.ts` and `topic-identity.ts`. */
 declare module 'kafkajs/src/network/requestQueue/index.js' {
   export default class RequestQueue {
     pending: unknown[];
@@ -46,5 +46,7 @@ declare module 'kafkajs/src/protocol/encoder.js' {
     ensureAvailable(length: number): void;
     /** LEB128 of 32 bits. */
     writeUVarInt(value: number): Encoder;
+    writeUVarIntString(value: string): Encoder;
+    writeBufferInternal(buffer: Buffer): void;
   }
 }

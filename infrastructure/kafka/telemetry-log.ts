@@ -1,6 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Message } from 'kafkajs';
-import type { PartitionPosition, Position } from '../../application/ports/event-source.ts';
+import {
+  OperatorNeeded,
+  type PartitionPosition,
+  type Position,
+} from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/system.ts';
 import {
   type TelemetryLog,
@@ -32,6 +36,8 @@ type Reader = Pick<KafkaTopicReader, 'partitions'>;
 const batchBytes = 4_194_304;
 const firstBackoff = 100;
 const longestBackoff = 1000;
+/** Seconds: an operator has to act first. */
+const refusedRetryAfter = 60;
 
 /**
  * Gathers publications and sends them as one batch, while the next one gathers. What the brokers do not
@@ -120,6 +126,10 @@ export class KafkaTelemetryLog implements TelemetryLog {
         return;
       } catch (error) {
         if (batch.settled) return;
+        if (error instanceof OperatorNeeded) {
+          batch.refuse(() => true, new TelemetryLogUnavailable(error.message, refusedRetryAfter));
+          return;
+        }
         this.#log.warn({ err: error, backoff }, 'telemetry was not acknowledged by Kafka, trying again');
         await pause(backoff);
         backoff = Math.min(2 * backoff, longestBackoff);
@@ -127,12 +137,12 @@ export class KafkaTelemetryLog implements TelemetryLog {
     }
   }
 
-  /** Grows when the topic does. The last known is good enough while the brokers do not answer. */
+  /** The last known is good enough while the brokers do not answer. */
   async #partitionCount(): Promise<number> {
     try {
       this.#partitions = await this.#reader.partitions();
     } catch (error) {
-      if (this.#partitions === undefined) throw error;
+      if (this.#partitions === undefined || error instanceof OperatorNeeded) throw error;
     }
     return this.#partitions;
   }

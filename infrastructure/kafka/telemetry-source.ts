@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Kafka } from 'kafkajs';
 import {
   type BatchConsumer,
+  type EventAt,
   type EventCount,
   type EventSource,
   exactly,
@@ -11,7 +12,7 @@ import {
 import type { Log } from '../../application/ports/system.ts';
 import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { ConsumerFailed, KafkaConsumerSession, type SessionOptions } from './consumer-session.ts';
-import { formatPosition, parsePosition, partitionOf } from './telemetry-codec.ts';
+import { decodeMessage, formatPosition, parsePosition, partitionOf } from './telemetry-codec.ts';
 import type { KafkaTopicReader } from './topic-reader.ts';
 
 const firstBackoff = 100;
@@ -83,6 +84,24 @@ export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
   async partitioner(): Promise<(deviceId: string) => number> {
     const partitions = await this.#reader.partitions();
     return (deviceId) => partitionOf(deviceId, partitions);
+  }
+
+  /** Throws `TelemetryLogUnavailable`. */
+  identity(): Promise<string | null> {
+    return this.#reader.identity();
+  }
+
+  /** Throws `TelemetryLogUnavailable`. */
+  async eventAt(partition: number, position: Position): Promise<EventAt> {
+    const { offset, events } = parsePosition(position);
+    const consumed = events > 0 ? offset : offset - 1n;
+    const { low, high } = (await this.#reader.bounds()).get(partition) ?? { low: 0n, high: 0n };
+    if (consumed >= high) return 'none';
+    // A transaction's marker, or what compaction took, is no event either.
+    const message = consumed < low ? undefined : await this.#reader.messageAt(partition, consumed);
+    if (!message) return 'unknown';
+    const event = decodeMessage(message, { topic: this.#reader.topic, partition }).at(events - 1);
+    return event ? { id: event.id } : 'none';
   }
 
   /** Exact up to a thousand messages, estimated beyond. Throws `TelemetryLogUnavailable`. */

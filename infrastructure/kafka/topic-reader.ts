@@ -2,9 +2,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import kafkajs, { type Cluster, type Kafka, type KafkaMessage, type PartitionAssigner } from 'kafkajs';
 import DeliveredBatch from 'kafkajs/src/consumer/batch.js';
 import pLimit from 'p-limit';
+import { type PartitionCounts, PartitionsChanged } from '../../application/ports/event-source.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { metadataMaxAge } from './client.ts';
 import { eventsIn, type KafkaPosition } from './telemetry-codec.ts';
+import { topicId } from './topic-identity.ts';
 
 /** Offsets of the first retained message and of the next one to come. */
 export type Bounds = { readonly low: bigint; readonly high: bigint };
@@ -21,26 +23,52 @@ const checkTime = 2000;
 export class KafkaTopicReader {
   readonly topic: string;
   readonly #kafka: Kafka;
+  #pinned: number | undefined;
   #connected: Promise<Cluster> | undefined;
   #bounds: Promise<ReadonlyMap<number, Bounds>> | undefined;
   /** The end of the messages found before `high`, by partition. */
   readonly #found = new Map<number, { readonly high: bigint; readonly end: bigint }>();
+  #identity: Promise<string | null> | undefined;
 
   constructor(kafka: Kafka, topic: string) {
     this.#kafka = kafka;
     this.topic = topic;
   }
 
-  /** How many partitions the topic has. Throws `TelemetryLogUnavailable`. */
-  partitions(): Promise<number> {
-    return this.#ask(async (cluster) => {
+  /**
+   * Keeps the topic to the number of partitions that it has had for ever, which another first use may have written
+   * down. Throws `PartitionsChanged` and `TelemetryLogUnavailable`.
+   */
+  async pin(counts: PartitionCounts): Promise<void> {
+    const [identity, found] = await Promise.all([this.identity(), this.partitions()]);
+    this.#pinned = await counts.pinned(identity ?? this.topic, found);
+    this.#assertPinned(found);
+  }
+
+  /** How many partitions the topic has. Throws `PartitionsChanged` and `TelemetryLogUnavailable`. */
+  async partitions(): Promise<number> {
+    const found = await this.#ask(async (cluster) => {
       await cluster.refreshMetadataIfNecessary();
       return cluster.findTopicPartitionMetadata(this.topic).length;
     });
+    this.#assertPinned(found);
+    return found;
   }
 
-  /** Of every partition; concurrent calls share one request. Throws `TelemetryLogUnavailable`. */
-  bounds(): Promise<ReadonlyMap<number, Bounds>> {
+  /** Of every partition. Throws `PartitionsChanged` and `TelemetryLogUnavailable`. */
+  async bounds(): Promise<ReadonlyMap<number, Bounds>> {
+    const bounds = await this.#askBounds();
+    this.#assertPinned(bounds.size);
+    return bounds;
+  }
+
+  #assertPinned(found: number): void {
+    if (this.#pinned !== undefined && found !== this.#pinned)
+      throw new PartitionsChanged(`Topic ${this.topic}`, found, this.#pinned);
+  }
+
+  /** Concurrent calls share one request. */
+  #askBounds(): Promise<ReadonlyMap<number, Bounds>> {
     this.#bounds ??= this.#ask(async (cluster) => {
       await cluster.refreshMetadataIfNecessary();
       const partitions = cluster
@@ -61,6 +89,20 @@ export class KafkaTopicReader {
       this.#bounds = undefined;
     });
     return this.#bounds;
+  }
+
+  /** The topic's id; `null` where brokers know none. Concurrent calls share one request. Throws `TelemetryLogUnavailable`. */
+  identity(): Promise<string | null> {
+    this.#identity ??= this.#ask((cluster) => topicId(cluster, this.topic)).finally(() => {
+      this.#identity = undefined;
+    });
+    return this.#identity;
+  }
+
+  /** The message at an offset; `undefined` where there is none. Throws `TelemetryLogUnavailable`. */
+  async messageAt(partition: number, offset: bigint): Promise<KafkaMessage | undefined> {
+    const [message] = (await this.#fetch(partition, offset)).messages;
+    return message && BigInt(message.offset) === offset ? message : undefined;
   }
 
   /**

@@ -11,6 +11,8 @@ export type TopicSettings = {
   readonly minInSync: number;
   /** Retention of messages in milliseconds, -1 without an expiry. */
   readonly retention: number;
+  /** It has been consumed already: another must not be made in its place. */
+  readonly isMissed?: boolean;
 };
 
 const leadersWithin = 10_000;
@@ -24,6 +26,11 @@ export async function ensureTopic(kafka: Kafka, settings: TopicSettings, log: Lo
   const admin = kafka.admin();
   try {
     await admin.connect();
+    if (settings.isMissed && !(await admin.listTopics()).includes(topic))
+      throw new StartupError(
+        `Topic ${topic} is missing, although the read models were made from it: set KAFKA_TOPIC to where its messages are ` +
+          'now. To begin with an empty one, make it with the tools of Kafka and run `fieldlog projections rebuild telemetry`',
+      );
     // kafkajs would take a broker that has not heard of the new topic yet for a failure.
     const created = await admin.createTopics({ topics: [creationOf(settings)], waitForLeaders: false });
     const partitions = await partitionsWithLeaders(admin, topic);
@@ -34,6 +41,7 @@ export async function ensureTopic(kafka: Kafka, settings: TopicSettings, log: Lo
         'the topic has another number of partitions',
       );
   } catch (cause) {
+    if (cause instanceof StartupError) throw cause;
     throw new StartupError(
       `Topic ${topic} cannot be looked at or made: ${reasonOf(cause)}. Is Kafka running, are KAFKA_BROKERS and KAFKA_REPLICATION right?`,
       { cause },

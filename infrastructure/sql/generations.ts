@@ -19,13 +19,19 @@ import { sqlReadModelsWithin } from './read-models.ts';
 import { createGeneration, dropGeneration, publishViews, tableOf, tablesOf } from './schema.ts';
 import type { Sql, SqlDatabase, SqlQueries, SqlReader } from './sql.ts';
 
-type ProjectionRow = { projection: string; active: number; published: number; paused: number };
+type ProjectionRow = {
+  projection: string;
+  active: number;
+  published: number;
+  paused: number;
+  refused: string | null;
+};
 type GenerationRow = Omit<GenerationState, 'progress' | 'outcome'> & {
   progress: string | null;
   outcome: string | null;
 };
 
-const projectionColumns = 'name AS projection, active, published, paused';
+const projectionColumns = 'name AS projection, active, published, paused, refused';
 const stateColumns = `projection, generation, version, status, device, runner, heard_at AS heardAt, progress, outcome,
   created_at AS createdAt, retired_at AS retiredAt`;
 const ofGeneration = 'WHERE projection = ? AND generation = ?';
@@ -40,10 +46,11 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
       const generations = await db.all<GenerationRow>(
         `SELECT ${stateColumns} FROM generations ORDER BY projection, generation`,
       );
-      return projections.map(({ projection, active, paused }) => ({
+      return projections.map(({ projection, active, paused, refused }) => ({
         projection,
         active,
         paused: paused !== 0,
+        refused,
         generations: generations.filter((one) => one.projection === projection).map(generationState),
       }));
     },
@@ -55,6 +62,10 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
 
     setPaused: async (projection, paused) => {
       await db.run('UPDATE projections SET paused = ? WHERE name = ?', [paused ? 1 : 0, projection]);
+    },
+
+    setRefused: async (projection, reason) => {
+      await db.run('UPDATE projections SET refused = ? WHERE name = ?', [reason, projection]);
     },
 
     async claim({ projection, version, device }, builder) {
@@ -174,7 +185,10 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
   function changesWhileHeld(tx: Sql, generation: GenerationId): Pick<HeldGeneration, 'switchTo' | 'adopt'> {
     return {
       async switchTo(next) {
-        await tx.run('UPDATE projections SET active = ? WHERE name = ?', [next.generation, next.projection]);
+        await tx.run('UPDATE projections SET active = ?, refused = NULL WHERE name = ?', [
+          next.generation,
+          next.projection,
+        ]);
         await tx.run(`UPDATE generations SET status = 'retired', retired_at = ? ${ofGeneration}`, [
           clock.now(),
           generation.projection,

@@ -1,4 +1,4 @@
-import type { Position, SkippedTo } from '../../application/ports/event-source.ts';
+import type { LogMark, PartitionCounts, Position, SkippedTo } from '../../application/ports/event-source.ts';
 import {
   CheckpointMoved,
   type GenerationId,
@@ -17,10 +17,26 @@ export const sqlReadModels = (db: SqlDatabase, clock: Clock): ReadModels => ({
   checkpoint: (generation, partition) => readCheckpoint(db, generation, partition),
   skipped: (generation, partition) => readSkipped(db, generation, partition),
   skip: (generation, partition, after, to) => storeSkipped(db, generation, partition, after, to, clock.now()),
+  logMark: (generation, partition) => readLogMark(db, generation, partition),
   transact: (generation, partition, work, expected) =>
     db.transaction((tx) => consumeInto(tx, generation, partition, work, clock.now(), expected)),
   repair: (generation, partition, work) =>
     db.transaction((tx) => repairIn(tx, generation, partition, work, clock.now())),
+});
+
+export const sqlPartitionCounts = (db: SqlDatabase, clock: Clock): PartitionCounts => ({
+  async pinned(log, partitions) {
+    const find = 'SELECT partitions FROM log_partitions WHERE log_id = ?';
+    const [known] = await db.rows<[number]>(find, [log]);
+    if (known) return known[0];
+    // Another process may be the first.
+    await db.run(
+      `INSERT ${db.dialect === 'mysql' ? '' : 'OR '}IGNORE INTO log_partitions (log_id, partitions, since) VALUES (?, ?, ?)`,
+      [log, partitions, clock.now()],
+    );
+    const [[first] = [partitions]] = await db.rows<[number]>(find, [log]);
+    return first;
+  },
 });
 
 /**
@@ -34,6 +50,7 @@ export function sqlReadModelsWithin(tx: Sql, clock: Clock): ReadModels {
     skipped: (generation, partition) => readSkipped(tx, generation, partition),
     skip: (generation, partition, after, to) =>
       inTurn(() => storeSkipped(tx, generation, partition, after, to, clock.now())),
+    logMark: (generation, partition) => readLogMark(tx, generation, partition),
     transact: (generation, partition, work) =>
       inTurn(() => consumeInto(tx, generation, partition, work, clock.now())),
     repair: (generation, partition, work) =>
@@ -96,6 +113,15 @@ async function storeSkipped(
   ]);
 }
 
+async function readLogMark(sql: Sql, generation: GenerationId, partition: number): Promise<LogMark | null> {
+  const [row] = await sql.all<{ [Key in keyof LogMark]: LogMark[Key] | null }>(
+    `SELECT position, event_id AS eventId, log_id AS log FROM checkpoints ${ofPartition}`,
+    keyOf(generation, partition),
+  );
+  const { position = null, eventId = null, log = null } = row ?? {};
+  return position === null ? null : { position, eventId, log };
+}
+
 async function consumeInto(
   tx: Sql,
   generation: GenerationId,
@@ -109,7 +135,11 @@ async function consumeInto(
   locking.catch(() => {});
   // MySQL's driver would send what follows although the lock was lost, and the transaction with it.
   const believed = tx.dialect === 'sqlite' ? expected : undefined;
-  const position = await work(sqlProjectionTables(tx, generation), believed ?? (await locking));
+  const consumed = await work(sqlProjectionTables(tx, generation), believed ?? (await locking));
+  const { position, eventId, log } =
+    typeof consumed === 'object' && consumed !== null
+      ? consumed
+      : { position: consumed, eventId: null, log: null };
   const locked = await locking;
   if (believed && (locked.position !== believed.position || locked.epoch !== believed.epoch))
     throw new CheckpointMoved(
@@ -119,8 +149,8 @@ async function consumeInto(
     await tx.write(
       'replace',
       'checkpoints',
-      ['projection', 'generation', 'part', 'position', 'epoch', 'updated_at'],
-      [[...keyOf(generation, partition), position, locked.epoch, now]],
+      ['projection', 'generation', 'part', 'position', 'event_id', 'log_id', 'epoch', 'updated_at'],
+      [[...keyOf(generation, partition), position, eventId, log, locked.epoch, now]],
     );
 }
 

@@ -1,11 +1,12 @@
 import { type ProjectionName, projectionNames, versionOf } from '../../application/projections/projection.ts';
 import { rollupLevels } from '../../domain/rollup.ts';
 import { StartupError } from '../startup-error.ts';
+import { createTable, hasColumn } from './ddl.ts';
 import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 import { viewsOf } from './views.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 6;
+const schemaVersion = 7;
 
 /** A table of one generation: `telemetry_g2`. */
 export const tableOf = (base: string, generation: number): string => `${base}_g${generation}`;
@@ -41,11 +42,8 @@ async function upgrade(tx: Sql, found: number, now: number): Promise<void> {
   if (found < 3) await tx.run(auditsTable(tx.dialect));
   if (found < 4) for (const statement of retentionTables(tx.dialect)) await tx.run(statement);
   await upgradeLedgers(tx);
-  for (const column of skippedColumns) {
-    const [name = ''] = column.split(' ');
-    if (!(await hasColumn(tx, 'checkpoints', name)))
-      await tx.run(`ALTER TABLE checkpoints ADD COLUMN ${column}`);
-  }
+  await upgradeColumns(tx);
+  await tx.run(logPartitionsTable(tx.dialect));
   const projections = await tx.rows<[ProjectionName, number]>('SELECT name, published FROM projections');
   for (const [name, published] of projections) await publishViews(tx, name, published);
   await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
@@ -73,7 +71,7 @@ async function createFirstTables(tx: Sql, now: number): Promise<void> {
 }
 
 const apiKeysTable = (dialect: Sql['dialect']): string =>
-  table(dialect, 'api_keys', [
+  createTable(dialect, 'api_keys', [
     'name VARCHAR(64) NOT NULL PRIMARY KEY',
     'hash VARCHAR(64) NOT NULL',
     'scopes VARCHAR(255) NOT NULL',
@@ -83,7 +81,7 @@ const apiKeysTable = (dialect: Sql['dialect']): string =>
   ]);
 
 const auditsTable = (dialect: Sql['dialect']): string =>
-  table(dialect, 'audits', [
+  createTable(dialect, 'audits', [
     'projection VARCHAR(32) NOT NULL PRIMARY KEY',
     'ended_at BIGINT NOT NULL',
     'differences BIGINT NOT NULL',
@@ -105,18 +103,30 @@ async function upgradeLedgers(tx: Sql): Promise<void> {
   }
 }
 
-async function hasColumn(sql: SqlQueries, name: string, column: string): Promise<boolean> {
-  const columns =
-    sql.dialect === 'mysql'
-      ? 'information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?'
-      : 'pragma_table_info(?) WHERE name = ?';
-  const [row] = await sql.rows<[number]>(`SELECT COUNT(*) FROM ${columns}`, [name, column]);
-  return Number(row?.[0]) > 0;
+/** Adds what older releases lack beside checkpoints; what was not written then is not known. */
+async function upgradeColumns(tx: Sql): Promise<void> {
+  const added = [
+    ...[eventIdColumn, logIdColumn, ...skippedColumns].map((column) => ['checkpoints', column] as const),
+    ['projections', refusedColumn] as const,
+  ];
+  for (const [table, column] of added)
+    if (!(await hasColumn(tx, table, column.split(' ')[0] as string)))
+      await tx.run(`ALTER TABLE ${table} ADD COLUMN ${column}`);
 }
 
+const logPartitionsTable = (dialect: Sql['dialect']): string =>
+  createTable(dialect, 'log_partitions', [
+    'log_id VARCHAR(160) NOT NULL PRIMARY KEY',
+    'partitions INTEGER NOT NULL',
+    'since BIGINT NOT NULL',
+  ]);
+
 const retentionTables = (dialect: Sql['dialect']): readonly string[] => [
-  table(dialect, 'retention_policies', ['since BIGINT NOT NULL PRIMARY KEY', 'policy MEDIUMTEXT NOT NULL']),
-  table(dialect, 'retention_sweeps', [
+  createTable(dialect, 'retention_policies', [
+    'since BIGINT NOT NULL PRIMARY KEY',
+    'policy MEDIUMTEXT NOT NULL',
+  ]),
+  createTable(dialect, 'retention_sweeps', [
     'projection VARCHAR(32) NOT NULL',
     'generation INTEGER NOT NULL',
     'swept_to BIGINT',
@@ -126,7 +136,7 @@ const retentionTables = (dialect: Sql['dialect']): readonly string[] => [
     'ended_at BIGINT',
     'PRIMARY KEY (projection, generation)',
   ]),
-  table(dialect, 'retention_turn', [
+  createTable(dialect, 'retention_turn', [
     'projection VARCHAR(32) NOT NULL PRIMARY KEY',
     'runner VARCHAR(160)',
     'heard_at BIGINT NOT NULL',
@@ -136,19 +146,23 @@ const retentionTables = (dialect: Sql['dialect']): readonly string[] => [
 /** The event of another program up to which the log has nothing to consume behind the checkpoint. */
 const skippedColumns = ['skipped_to VARCHAR(64)', 'skipped_event VARCHAR(160)'];
 
+const eventIdColumn = 'event_id VARCHAR(160)';
+const logIdColumn = 'log_id VARCHAR(160)';
+const refusedColumn = 'refused MEDIUMTEXT';
 const lateColumn = 'late BIGINT NOT NULL DEFAULT 0';
 
 function controlTables(dialect: Sql['dialect']): readonly string[] {
   const sequence =
     dialect === 'sqlite' ? 'INTEGER PRIMARY KEY AUTOINCREMENT' : 'BIGINT AUTO_INCREMENT PRIMARY KEY';
   return [
-    table(dialect, 'projections', [
+    createTable(dialect, 'projections', [
       'name VARCHAR(32) NOT NULL PRIMARY KEY',
       'active INTEGER NOT NULL',
       'published INTEGER NOT NULL',
       'paused INTEGER NOT NULL',
+      refusedColumn,
     ]),
-    table(dialect, 'generations', [
+    createTable(dialect, 'generations', [
       'projection VARCHAR(32) NOT NULL',
       'generation INTEGER NOT NULL',
       'version INTEGER NOT NULL',
@@ -162,17 +176,19 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
       'retired_at BIGINT',
       'PRIMARY KEY (projection, generation)',
     ]),
-    table(dialect, 'checkpoints', [
+    createTable(dialect, 'checkpoints', [
       'projection VARCHAR(32) NOT NULL',
       'generation INTEGER NOT NULL',
       'part INTEGER NOT NULL',
       'position VARCHAR(64)',
+      eventIdColumn,
+      logIdColumn,
       'epoch BIGINT NOT NULL',
       'updated_at BIGINT NOT NULL',
       ...skippedColumns,
       'PRIMARY KEY (projection, generation, part)',
     ]),
-    table(dialect, 'dead_letters', [
+    createTable(dialect, 'dead_letters', [
       `id ${sequence}`,
       'projection VARCHAR(32) NOT NULL',
       'generation INTEGER NOT NULL',
@@ -218,7 +234,7 @@ export async function createGeneration(
   generation: number,
 ): Promise<void> {
   for (const [base, columns] of Object.entries(generationTables[projection]))
-    await sql.run(table(sql.dialect, tableOf(base, generation), columns, 'clustered'));
+    await sql.run(createTable(sql.dialect, tableOf(base, generation), columns, 'clustered'));
 }
 
 export async function dropGeneration(
@@ -322,22 +338,3 @@ const generationTables: Record<ProjectionName, Record<string, readonly string[]>
     ],
   },
 };
-
-/**
- * MySQL compares text without regard to case unless told otherwise; ids must not. A clustered SQLite table keeps
- * rows in the order of their key, as InnoDB does, so that a device's range is read in one sweep.
- */
-function table(
-  dialect: Sql['dialect'],
-  name: string,
-  columns: readonly string[],
-  kind?: 'clustered',
-): string {
-  const suffix =
-    dialect === 'mysql'
-      ? ' ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin'
-      : kind === 'clustered'
-        ? ' WITHOUT ROWID'
-        : '';
-  return `CREATE TABLE IF NOT EXISTS ${name} (${columns.join(', ')})${suffix}`;
-}

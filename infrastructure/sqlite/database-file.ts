@@ -151,6 +151,19 @@ export function immediateTransaction(db: DatabaseSync): <T>(work: () => T) => T 
 }
 
 /**
+ * Made with the file, and copied with it: a log that is made anew has another identity. Who restores a log from a copy
+ * gives it a new one, since positions behind the copy's end are given again to other events.
+ */
+export const identityTable = `CREATE TABLE log_identity (id TEXT NOT NULL) STRICT;
+  INSERT INTO log_identity VALUES (lower(hex(randomblob(16))));`;
+
+/** The identity of the log in an open file. */
+export function logIdentity(db: DatabaseSync): string {
+  const row = db.prepare('SELECT id FROM log_identity').get() as { readonly id: string };
+  return row.id;
+}
+
+/**
  * Not `FULL`: rows and the checkpoint they reach to are one transaction, so what a power failure takes back is
  * consumed from the log again. The tables themselves are the business of `infrastructure/sql/schema.ts`.
  */
@@ -182,6 +195,7 @@ export const telemetryFile = (path: string): SqliteFile => ({
        count INTEGER NOT NULL,
        body TEXT NOT NULL
      ) STRICT;`,
+    identityTable,
   ],
 });
 

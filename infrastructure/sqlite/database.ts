@@ -2,6 +2,8 @@ import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
 import { revocable, SqliteConnection } from './connection.ts';
 import { openForReading, openSqliteFile, readModelsFile } from './database-file.ts';
+import { readModelsError } from './errors.ts';
+import { OpenFile } from './open-file.ts';
 import { SqliteWriter } from './writer.ts';
 
 /** Pooled connections for streams and snapshots; more are opened when more are read at once. */
@@ -18,6 +20,7 @@ export class SqliteSql implements SqlDatabase {
   readonly #readOnly: boolean;
   /** From the first transaction on. */
   #writer: SqliteWriter | undefined;
+  readonly #file: OpenFile;
   readonly #reader: SqliteConnection;
   readonly #idle: SqliteConnection[] = [];
   #closed = false;
@@ -28,13 +31,16 @@ export class SqliteSql implements SqlDatabase {
     this.#readOnly = readOnly;
     if (!readOnly) openSqliteFile(readModelsFile(path)).close();
     this.#reader = this.#connect();
+    this.#file = new OpenFile(path);
   }
 
   async all<Row>(text: string, params?: readonly SqlValue[]): Promise<Row[]> {
+    this.#assertInPlace();
     return this.#reader.all<Row>(text, params);
   }
 
   async rows<Row extends readonly unknown[]>(text: string, params?: readonly SqlValue[]): Promise<Row[]> {
+    this.#assertInPlace();
     return this.#reader.rows<Row>(text, params);
   }
 
@@ -59,9 +65,10 @@ export class SqliteSql implements SqlDatabase {
     return this.transaction((tx) => tx.write(...args));
   }
 
-  transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
-    if (this.#closed) return Promise.reject(new ReadModelsUnavailable(`${this.#path} is closed`));
-    if (this.#readOnly) return Promise.reject(new Error(`${this.#path} was opened for reading only`));
+  async transaction<T>(work: (tx: Sql) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new ReadModelsUnavailable(`${this.#path} is closed`);
+    this.#assertInPlace();
+    if (this.#readOnly) throw new Error(`${this.#path} was opened for reading only`);
     return this.#startedWriter().transaction(work);
   }
 
@@ -106,12 +113,21 @@ export class SqliteSql implements SqlDatabase {
   /** A connection for one who reads for longer than a call. */
   #borrow(): SqliteConnection {
     if (this.#closed) throw new ReadModelsUnavailable(`${this.#path} is closed`);
+    this.#assertInPlace();
     return this.#idle.pop() ?? this.#connect();
   }
 
   #giveBack(connection: SqliteConnection): void {
     if (this.#closed || this.#idle.length >= idleConnections) connection.close();
     else this.#idle.push(connection);
+  }
+
+  #assertInPlace(): void {
+    try {
+      this.#file.assertInPlace();
+    } catch (error) {
+      throw readModelsError(error, this.#path);
+    }
   }
 
   #connect(): SqliteConnection {

@@ -3,6 +3,7 @@ import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable, UnfitValue } from '../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { StartupError } from '../startup-error.ts';
+import { FileReplaced } from './open-file.ts';
 
 /** Primary result codes (https://www.sqlite.org/rescode.html) for which the file, not the statement, is at fault. */
 const outages = new Map([
@@ -39,6 +40,7 @@ export const isTaken = (error: unknown): boolean =>
 
 /** Why the file at `path` cannot be used now; nothing when `error` has another cause. */
 export function outageOf(error: unknown, path: string): string | undefined {
+  if (error instanceof FileReplaced) return error.message;
   if ((error as { code?: unknown }).code === 'ERR_INVALID_STATE') return `${basename(path)} is closed`;
   const reason = outages.get(primaryCode(error) ?? 0);
   return reason && `${basename(path)}: ${reason} (${(error as Error).message})`;

@@ -1,5 +1,5 @@
 import type { EventMetadata, RecordedEvent } from '../../application/ports/event-store.ts';
-import { openSqliteFile } from './database-file.ts';
+import { logIdentity, openSqliteFile } from './database-file.ts';
 import { eventsFile } from './event-store.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
 
@@ -42,11 +42,13 @@ function eventReader(path: string, { batchEvents, batchBytes }: SourceOptions): 
   return {
     name: 'devices',
     path,
-    after(position) {
+    idOf: ({ id }) => id,
+    identity: () => logIdentity(db),
+    after(position, limit = batchEvents) {
       const events: RecordedEvent[] = [];
       let last = position;
-      for (let bytes = 0; events.length < batchEvents && bytes < batchBytes; ) {
-        const wanted = Math.min(pageRows, batchEvents - events.length);
+      for (let bytes = 0; events.length < limit && bytes < batchBytes; ) {
+        const wanted = Math.min(pageRows, limit - events.length);
         const rows = page.all(last, wanted) as unknown as Row[];
         for (const row of rows) {
           events.push(recorded(row));

@@ -11,9 +11,10 @@ import {
   type RecordedEvent,
   RevisionConflict,
 } from '../../application/ports/event-store.ts';
-import { immediateTransaction, openSqliteFile, type SqliteFile } from './database-file.ts';
+import { identityTable, immediateTransaction, openSqliteFile, type SqliteFile } from './database-file.ts';
 import { eventStoreError, isTaken } from './errors.ts';
 import { CommitSignal } from './log-source.ts';
+import { OpenFile } from './open-file.ts';
 
 /** Positions count from 1 without a gap: rows are only added, by one transaction at a time. */
 export const eventsFile = (path: string): SqliteFile => ({
@@ -33,6 +34,7 @@ export const eventsFile = (path: string): SqliteFile => ({
        metadata TEXT NOT NULL
      ) STRICT;
      CREATE UNIQUE INDEX events_by_stream ON events (stream, revision);`,
+    identityTable,
   ],
 });
 
@@ -50,6 +52,7 @@ type Row = [position: number, revision: number, id: string, type: string, data: 
 export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
   readonly #path: string;
   readonly #db: DatabaseSync;
+  readonly #file: OpenFile;
   readonly #signal: CommitSignal;
   readonly #commits: GroupCommit<Append, readonly RecordedEvent[]>;
   readonly #insert: StatementSync;
@@ -60,6 +63,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
   constructor(path: string) {
     this.#path = path;
     this.#db = openSqliteFile(eventsFile(path));
+    this.#file = new OpenFile(path);
     this.#signal = new CommitSignal(path);
     this.#insert = this.#db.prepare(
       'INSERT INTO events (stream, revision, id, type, data, metadata) VALUES (?, ?, ?, ?, ?, ?)',
@@ -73,6 +77,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
     );
     this.#commits = new GroupCommit<Append, readonly RecordedEvent[]>(this.#db, {
       perform: (append) => this.#perform(append),
+      assertKept: () => this.#file.assertInPlace(),
       committed: () => this.#signal.announce(),
       failure: (error) => eventStoreError(error, path),
     });
@@ -80,6 +85,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
 
   async read(stream: string): Promise<readonly RecordedEvent[]> {
     try {
+      this.#file.assertInPlace();
       return this.#events(stream, 0, Number.MAX_SAFE_INTEGER);
     } catch (error) {
       throw eventStoreError(error, this.#path);
@@ -105,6 +111,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
       'UPDATE events SET data = ?, metadata = ? WHERE stream = ? AND revision = ?',
     );
     try {
+      this.#file.assertInPlace();
       // Otherwise the old text would stay in pages that are free.
       this.#db.exec('PRAGMA secure_delete = ON');
       immediateTransaction(this.#db)(() => {
@@ -209,6 +216,8 @@ type Waiting<Job, Answer> = {
 type Work<Job, Answer> = {
   /** Runs inside the transaction: the job's answer, or the error it alone is refused with. */
   readonly perform: (job: Job) => Answer | Error;
+  /** Runs before and after each transaction: throws where what is committed would be lost. */
+  readonly assertKept: () => void;
   /** Runs after each commit. */
   readonly committed: () => void;
   /** The error callers get when the transaction failed as a whole. */
@@ -243,7 +252,9 @@ export class GroupCommit<Job, Answer> {
     this.#waiting = [];
     let outcomes: readonly (Answer | Error)[];
     try {
+      this.#work.assertKept();
       outcomes = this.#inTransaction(() => group.map(({ job }) => this.#work.perform(job)));
+      this.#work.assertKept();
     } catch (error) {
       const failure = this.#work.failure(error);
       for (const { reject } of group) reject(failure);

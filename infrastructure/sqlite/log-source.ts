@@ -4,21 +4,28 @@ import { BroadcastChannel } from 'node:worker_threads';
 import { pause } from '../../application/pause.ts';
 import {
   type BatchConsumer,
+  CheckpointOfAnotherLog,
+  type EventAt,
   type EventCount,
   type EventSource,
   exactly,
+  OperatorNeeded,
   type Position,
   type Positioned,
   type RunOptions,
   type SourceName,
 } from '../../application/ports/event-source.ts';
+import { OpenFile } from './open-file.ts';
 
 /** Reads a log whose positions count from 1 without a gap. */
 export type LogReader<Event extends Positioned> = {
   readonly name: SourceName;
   readonly path: string;
-  /** The events behind `position`, at most a batch of them. */
-  after(position: number): readonly Event[];
+  /** The events behind `position`, at most `limit` and at most a batch of them. */
+  after(position: number, limit?: number): readonly Event[];
+  idOf(event: Event): string;
+  /** Given to the log when its file was made. */
+  identity(): string;
   /** The position of the last event, 0 when there is none. */
   end(): number;
   close(): void;
@@ -50,10 +57,13 @@ const pollInterval = 500;
 
 const partition = 0;
 
+const isOwnPosition = (position: Position): boolean => /^\d{1,15}$/.test(position);
+
 /** Reads a SQLite file as an EventSource of one partition. Groups do not share: each run gets every event. */
 export class SqliteSource<Event extends Positioned> implements EventSource<Event> {
   readonly name: SourceName;
   readonly #reader: LogReader<Event>;
+  readonly #file: OpenFile;
   readonly #signal: CommitSignal;
   readonly #closing = new AbortController();
   readonly #runs = new Set<Promise<void>>();
@@ -63,6 +73,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     this.name = reader.name;
     this.#reader = reader;
     this.#options = options;
+    this.#file = new OpenFile(reader.path);
     this.#signal = new CommitSignal(reader.path);
   }
 
@@ -77,7 +88,9 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     return run;
   }
 
+  /** Throws `FileReplaced`. */
   async ends(): Promise<ReadonlyMap<number, Position | null>> {
+    this.#file.assertInPlace();
     const end = this.#reader.end();
     return new Map([[partition, end === 0 ? null : String(end)]]);
   }
@@ -89,6 +102,15 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
 
   async partitioner(): Promise<() => number> {
     return () => partition;
+  }
+
+  async identity(): Promise<string> {
+    return this.#reader.identity();
+  }
+
+  async eventAt(_partition: number, position: Position): Promise<EventAt> {
+    const [event] = isOwnPosition(position) ? this.#reader.after(Number(position) - 1, 1) : [];
+    return event ? { id: this.#reader.idOf(event) } : 'none';
   }
 
   async countAfter(_partition: number, position: Position | null): Promise<EventCount> {
@@ -111,6 +133,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     let underWay: Promise<void> | undefined;
     while (!signal.aborted) {
       try {
+        this.#file.assertInPlace();
         at ??= this.#known(await consumer.checkpoint(partition));
         const events = this.#reader.after(at);
         const last = events.at(-1);
@@ -144,7 +167,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
         await underWay?.catch(() => {});
         underWay = undefined;
         const wait = this.#options.retryPauses[failures];
-        if (wait === undefined || error instanceof CheckpointOfAnotherLog) throw error;
+        if (wait === undefined || error instanceof OperatorNeeded) throw error;
         failures += 1;
         at = undefined;
         await pause(wait, signal);
@@ -167,26 +190,17 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
   #known(checkpoint: Position | null): number {
     const at = this.#numberOf(checkpoint);
     const end = this.#reader.end();
-    if (at > end) throw new CheckpointOfAnotherLog(`${this.#reader.path} ends at ${end}`, String(at));
+    if (at > end) throw new CheckpointOfAnotherLog(`${this.#reader.path} ends at ${end}, before ${at}`);
     return at;
   }
 
   #numberOf(position: Position | null): number {
     if (position === null) return 0;
-    if (!/^\d{1,15}$/.test(position))
-      throw new CheckpointOfAnotherLog(`${this.#reader.path} counts its events`, position);
+    if (!isOwnPosition(position))
+      throw new CheckpointOfAnotherLog(
+        `${this.#reader.path} has no position ${position}: it counts its events`,
+      );
     return Number(position);
-  }
-}
-
-/** Going on there would leave events out or wait for ever. */
-export class CheckpointOfAnotherLog extends Error {
-  override readonly name = 'CheckpointOfAnotherLog';
-
-  constructor(fact: string, checkpoint: Position) {
-    super(
-      `${fact}, and cannot be read behind ${checkpoint}: put back the log that the read models were made from, or make them anew`,
-    );
   }
 }
 

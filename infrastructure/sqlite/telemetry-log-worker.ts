@@ -3,6 +3,7 @@ import { type ReceivedRequest, type Reply, serializeError, WorkerEndpoint } from
 import { immediateTransaction, lastBatch, openSqliteFile, telemetryFile } from './database-file.ts';
 import { telemetryLogError } from './errors.ts';
 import { CommitSignal } from './log-source.ts';
+import { OpenFile } from './open-file.ts';
 
 /** A publication as the row it becomes. */
 export type TelemetryRow = { readonly count: number; readonly body: string };
@@ -16,6 +17,7 @@ export type AppendedPositions = readonly number[];
 const thread = new WorkerEndpoint<AppendRows, AppendedPositions>();
 const path = workerData as string;
 const db = openSqliteFile(telemetryFile(path));
+const file = new OpenFile(path);
 const signal = new CommitSignal(path);
 const inTransaction = immediateTransaction(db);
 const insert = db.prepare('INSERT INTO batches (first_offset, count, body) VALUES (?, ?, ?)');
@@ -35,7 +37,11 @@ thread.end();
 /** Whatever arrived during the last transaction shares the next one: it is stored together or not at all. */
 function repliesTo(requests: readonly ReceivedRequest<AppendRows>[]): readonly Reply<AppendedPositions>[] {
   try {
-    return inTransaction(() => append(requests));
+    file.assertInPlace();
+    const replies = inTransaction(() => append(requests));
+    // What was committed to a file that is gone is not stored.
+    file.assertInPlace();
+    return replies;
   } catch (thrown) {
     const error = serializeError(telemetryLogError(thrown, path));
     return requests.map(({ id = 0 }) => ({ id, error }));

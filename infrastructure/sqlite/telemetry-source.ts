@@ -3,7 +3,7 @@ import {
   type TelemetryPublication,
   type TelemetryRecord,
 } from '../../application/ports/telemetry-log.ts';
-import { lastBatch, openSqliteFile, telemetryFile } from './database-file.ts';
+import { lastBatch, logIdentity, openSqliteFile, telemetryFile } from './database-file.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
 
 type Row = [firstOffset: number, count: number, body: string];
@@ -35,14 +35,16 @@ function telemetryReader(
   return {
     name: 'telemetry',
     path,
-    after(position) {
+    idOf: ({ id }) => id,
+    identity: () => logIdentity(db),
+    after(position, limit = batchEvents) {
       const events: TelemetryRecord[] = [];
       let bytes = 0;
       for (const row of from.iterate(position + 1) as unknown as Iterable<Row>) {
         const skip = Math.max(0, position + 1 - row[0]);
-        addEvents(events, row, skip, batchEvents);
+        addEvents(events, row, skip, limit);
         bytes += row[2].length;
-        if (events.length >= batchEvents || bytes >= batchBytes) break;
+        if (events.length >= limit || bytes >= batchBytes) break;
       }
       return events;
     },

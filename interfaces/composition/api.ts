@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { Container } from 'inversify';
 import type { Log } from '../../application/ports/system.ts';
+import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import {
   measureConnections,
@@ -20,6 +21,7 @@ import { type CertificateFiles, certificateFiles, type HttpServer } from '../htt
 import { type RateLimits, rateLimits } from '../http/rate-limits.ts';
 import { httpServer } from '../http/server.ts';
 import { operationsOf } from './application.ts';
+import { projectionsCheck } from './log-checks.ts';
 import { services as s } from './services.ts';
 import { asRecordedThreads, operationThreads } from './worker-threads.ts';
 
@@ -33,12 +35,14 @@ type Api = {
 type OtherThreads = {
   readonly moreMetrics: readonly (() => Promise<string>)[];
   readonly stalled: () => readonly string[];
+  /** The checks without which the process is not ready. */
+  readonly needed: readonly string[];
 };
 
 /** Not the read models: without them readings and commands are still accepted, and queries wait. */
-const neededToAccept = ['eventStore', 'telemetryLog'];
+export const neededToAccept = ['eventStore', 'telemetryLog'];
 
-const noOtherThreads: OtherThreads = { moreMetrics: [], stalled: () => [] };
+const noOtherThreads: OtherThreads = { moreMetrics: [], stalled: () => [], needed: neededToAccept };
 
 /** The HTTP API, with its worker threads and the device directory that it follows. */
 export async function startApi(container: Container, otherThreads = noOtherThreads): Promise<Api> {
@@ -64,7 +68,6 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
       rates: callers.rates,
       tasks,
       asRecorded: recorded.asRecorded,
-      needed: neededToAccept,
     },
     {
       version: packageJson.version,
@@ -95,7 +98,8 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
 
 /** What the API needs of the container. */
 async function containedServices(container: Container) {
-  const checks = await container.getAllAsync(s.check);
+  const stores = await container.getAllAsync(s.check);
+  const checks = [...stores, projectionsCheck(await container.getAsync(s.control), projectionNames)];
   const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
   return {
     commands: await container.getAsync(s.commands),
@@ -186,7 +190,10 @@ function refuseOpenAddress({ HOST }: Config): void {
 }
 
 /** Registers metrics of the process, its dependencies and the progress of the projections. */
-export async function measure(container: Container): Promise<void> {
+export async function measure(
+  container: Container,
+  names: readonly ProjectionName[] = projectionNames,
+): Promise<void> {
   const registry = await container.getAsync(s.metrics);
   measureProcess(registry);
   // Before metrics that query the database, which would count themselves as waiting callers.
@@ -194,7 +201,8 @@ export async function measure(container: Container): Promise<void> {
     registry,
     container.isBound(s.connections) ? await container.getAllAsync(s.connections) : [],
   );
-  measureDependencies(registry, await container.getAllAsync(s.check));
+  const projections = projectionsCheck(await container.getAsync(s.control), names);
+  measureDependencies(registry, [...(await container.getAllAsync(s.check)), projections]);
   measureLedger(registry, await container.getAsync(s.auditOutcomes));
   measureProgress(registry, await container.getAsync(s.progressQueries), {
     devices: await container.getAsync(s.deviceSource),

@@ -30,13 +30,14 @@ import { sqlDeviceQueries } from '../../infrastructure/sql/device-queries.ts';
 import { sqlHistoryGap } from '../../infrastructure/sql/expired-readings.ts';
 import { sqlProjectionControl } from '../../infrastructure/sql/generations.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/progress-queries.ts';
-import { sqlReadModels } from '../../infrastructure/sql/read-models.ts';
+import { sqlPartitionCounts, sqlReadModels } from '../../infrastructure/sql/read-models.ts';
 import { sqlErasedDevices, sqlRetentionRecords } from '../../infrastructure/sql/retention.ts';
 import { sqlRetentionTables } from '../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
 import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
 import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
 import { embeddedEventStore, embeddedReadModels, embeddedTelemetryLog } from './embedded.ts';
+import { requireLogFiles } from './log-checks.ts';
 import { services as s } from './services.ts';
 
 export type ContainerOptions = {
@@ -74,7 +75,10 @@ export async function openContainer(
     container.load(tracing(OTEL_EXPORTER_OTLP_ENDPOINT, traced, config, log));
   }
   try {
-    if (migrate) await migrateReadModels(container.get(s.database), Date.now());
+    if (migrate) {
+      await migrateReadModels(container.get(s.database), Date.now());
+      await requireLogFiles(config, container.get(s.database));
+    }
     return container;
   } catch (error) {
     await container.unbindAllAsync();
@@ -140,6 +144,7 @@ const applicationModule = (config: Config, log: Log): ContainerModule =>
       (db, clock) => sqlRetentionRecords(db, clock.now),
       [s.database, s.clock],
     );
+    bind(s.partitionCounts).toResolvedValue(sqlPartitionCounts, [s.database, s.clock]);
     bind(s.keptTables).toResolvedValue(sqlRetentionTables, [s.database]);
     bind(s.retention).toResolvedValue(currentRetention, [s.retentionRecords, s.clock]);
     bind(s.auditTables).toResolvedValue(sqlAuditTables, [s.database]);

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import type { Kafka } from 'kafkajs';
+import { OperatorNeeded, type PartitionCounts } from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts';
 import { eventStoreDbAccessMarker } from '../../infrastructure/eventstoredb/access-marker.ts';
@@ -19,6 +20,7 @@ import { ensureTopic } from '../../infrastructure/kafka/topics.ts';
 import { type MysqlOptions, MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
+import { hasConsumed } from './log-checks.ts';
 import { closeOnDeactivation } from './process.ts';
 import { services as s } from './services.ts';
 
@@ -101,11 +103,15 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
       minInSync: config.KAFKA_MIN_INSYNC,
       retention: config.KAFKA_RETENTION_MS,
     };
-    bind(kafkaId).toDynamicValue(async () => {
-      const client = newClient();
-      await ensureTopic(client, topic, log);
-      return client;
-    });
+    bind(kafkaId).toResolvedValue(
+      async (db) => {
+        const client = newClient();
+        const isMissed = await hasConsumed(db, 'telemetry');
+        await ensureTopic(client, { ...topic, isMissed }, log);
+        return client;
+      },
+      [s.database],
+    );
     bind(s.deadLetterFeed)
       .toResolvedValue(
         async (client) => {
@@ -120,7 +126,10 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
       )
       .onDeactivation(closeOnDeactivation);
     bind(readerId)
-      .toResolvedValue((client) => new KafkaTopicReader(client, config.KAFKA_TOPIC), [kafkaId])
+      .toResolvedValue(
+        async (client, counts) => pinned(new KafkaTopicReader(client, config.KAFKA_TOPIC), counts),
+        [kafkaId, s.partitionCounts],
+      )
       .onDeactivation(closeOnDeactivation);
     bind(s.plainTelemetryLog)
       .toResolvedValue(
@@ -143,6 +152,17 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
       [readerId],
     );
   });
+
+/** The reader of a topic that has as many partitions as ever. Throws a `StartupError` when it has not. */
+async function pinned(reader: KafkaTopicReader, counts: PartitionCounts): Promise<KafkaTopicReader> {
+  try {
+    await reader.pin(counts);
+    return reader;
+  } catch (error) {
+    await reader.close();
+    throw error instanceof OperatorNeeded ? new StartupError(error.message) : error;
+  }
+}
 
 export const mysql = (url: string, config: Config, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {

@@ -15,7 +15,8 @@ import {
   projectionPipeline,
   type RebuildPorts,
 } from '../../application/rebuild/projection-pipeline.ts';
-import { dropOldGenerations, SwitchedMeanwhile, upgrade } from '../../application/rebuild/rebuild.ts';
+import { dropOldGenerations, SwitchedMeanwhile } from '../../application/rebuild/rebuild.ts';
+import { upgrade } from '../../application/rebuild/upgrade.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
 import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
@@ -198,7 +199,11 @@ export async function supervisedProjections(
         version: pipeline.version,
         run(of, signal) {
           const consumer = pipeline.consumer(of, ports.readModels);
-          return pipeline.run(detector?.watch(name, consumer, pipeline) ?? consumer, of, signal, 'live');
+          const progress = {
+            ends: pipeline.ends,
+            checkpoint: (partition: number) => ports.readModels.checkpoint(of, partition),
+          };
+          return pipeline.run(detector?.watch(name, consumer, progress) ?? consumer, of, signal, 'live');
         },
         async upgrade(signal) {
           log.info({ projection: name, version: pipeline.version }, 'building generation of this release');

@@ -1,14 +1,15 @@
 import type { Container } from 'inversify';
 import type { Log } from '../../application/ports/system.ts';
-import type { ProjectionName } from '../../application/projections/projection.ts';
+import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { measureThread, withinScrape } from '../../infrastructure/metrics/process-metrics.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import { WorkerChannel } from '../../infrastructure/worker-channel.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { workerServer } from '../http/server.ts';
-import { listen, measure, openCallers, startApi } from './api.ts';
+import { listen, measure, neededToAccept, openCallers, startApi } from './api.ts';
 import { openContainer } from './container.ts';
+import { compareLogs, projectionsCheck } from './log-checks.ts';
 import { lowerThreadPriority } from './process.ts';
 import type { Heartbeat } from './projector-worker.ts';
 import { type Projectors, startProjectors } from './projectors.ts';
@@ -23,7 +24,10 @@ const workerRoles = {
 type WorkerRole = keyof typeof workerRoles;
 
 /** Not the replica, if there is one: only queries read it. */
-const neededToProject = ['eventStore', 'telemetryLog', 'readModels'];
+const neededToProject = ['eventStore', 'telemetryLog', 'readModels', 'projections'];
+
+/** The projectors are here: they are as much of use as the API. */
+const neededToServe = [...neededToAccept, 'projections'];
 
 export type Role = 'serve' | 'api' | WorkerRole;
 
@@ -40,6 +44,7 @@ async function runApi(config: Config, log: Log): Promise<Served> {
     const api = await startApi(container);
     return {
       url: api.url,
+      notices: [],
       failed: new Promise<never>(() => {}),
       async close() {
         await api.close();
@@ -59,12 +64,15 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
   const container = await openRole(config, log, role);
   const stopped = new AbortController();
   try {
-    const [ids, metrics, checks] = await Promise.all([
+    const [ids, metrics, stores, control] = await Promise.all([
       container.getAsync(s.ids),
       container.getAsync(s.metrics),
       container.getAllAsync(s.check),
+      container.getAsync(s.control),
     ]);
-    await measure(container);
+    const checks = [...stores, projectionsCheck(control, workerRoles[role])];
+    const notices = await compareLogs(container, workerRoles[role]);
+    await measure(container, workerRoles[role]);
     const callers = await openCallers(container, { isPublic: false });
     let projectors: Projectors | undefined;
     const server = workerServer({
@@ -83,6 +91,7 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
     const { running } = projectors;
     return {
       url,
+      notices,
       failed: running.then(() => new Promise<never>(() => {})),
       async close() {
         stopped.abort();
@@ -124,6 +133,8 @@ function requireServers(role: string, config: Config): void {
 
 export type Served = {
   readonly url: string;
+  /** A line for each projection that does not continue until somebody acts. */
+  readonly notices: readonly string[];
   /** Rejects when a part of the process has died and the process should end. */
   readonly failed: Promise<never>;
   /** Drains requests, stops the projectors after the batch in progress and closes the stores. */
@@ -133,13 +144,18 @@ export type Served = {
 /** Every role in one process: the API here, the projectors in a thread of their own. */
 export async function serve(config: Config, log: Log): Promise<Served> {
   const container = await openRole(config, log, 'serve');
+  const notices = await compareLogs(container, projectionNames).catch(async (error) => {
+    await container.unbindAllAsync();
+    throw error;
+  });
   const thread = projectorThread(config);
   try {
     measureThread(await container.getAsync(s.metrics), async () => (await thread.metrics()) !== undefined);
     const moreMetrics = [async () => (await thread.metrics()) ?? metricsMissing];
-    const api = await startApi(container, { moreMetrics, stalled: thread.stalled });
+    const api = await startApi(container, { moreMetrics, stalled: thread.stalled, needed: neededToServe });
     return {
       url: api.url,
+      notices,
       failed: thread.failed,
       async close() {
         await api.close();

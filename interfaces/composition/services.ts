@@ -8,7 +8,7 @@ import type { AuditOutcomes, AuditTables } from '../../application/ports/audit.t
 import type { Calendar } from '../../application/ports/calendar.ts';
 import type { DeadLetterFeed, DeadLetters } from '../../application/ports/dead-letters.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
-import type { EventSource } from '../../application/ports/event-source.ts';
+import type { EventSource, PartitionCounts } from '../../application/ports/event-source.ts';
 import type { EventEraser, EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
 import type { ExpiredReadings, ProjectionControl } from '../../application/ports/generations.ts';
 import type { DeviceQueries, ProgressQueries, TelemetryQueries } from '../../application/ports/queries.ts';
@@ -82,6 +82,7 @@ export const services = {
   retentionRecords: id<RetentionRecords>('RetentionRecords'),
   keptTables: id<RetentionTables>('KeptTables'),
   retention: id<CurrentRetention>('CurrentRetention'),
+  partitionCounts: id<PartitionCounts>('PartitionCounts'),
   auditTables: id<AuditTables>('AuditTables'),
   auditOutcomes: id<AuditOutcomes>('AuditOutcomes'),
   /** Only in roles, where an endpoint for traces is configured. */

@@ -58,6 +58,10 @@ export const projectionAnswer = z
     projection: z.string(),
     active: z.int().meta({ description: 'The generation that is read.' }),
     paused: z.boolean(),
+    refused: z
+      .string()
+      .nullable()
+      .meta({ description: 'Why it does not continue, and what to do; null where nothing keeps it.' }),
     codeVersion: z.int().meta({ description: 'Of the code of this release.' }),
     positions: z.array(z.string()).meta({ description: 'Consumed up to here, one for each partition.' }),
     lag: z.int().nullable(),

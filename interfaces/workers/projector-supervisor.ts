@@ -1,7 +1,9 @@
 import { pause } from '../../application/pause.ts';
+import { OperatorNeeded } from '../../application/ports/event-source.ts';
 import type { ProjectionControl, ProjectionState } from '../../application/ports/generations.ts';
 import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { Log } from '../../application/ports/system.ts';
+import { ProjectionRefusal } from './refusal.ts';
 import type { StallDetector } from './stall-detector.ts';
 
 /** A projection this process can project, by its name. */
@@ -52,18 +54,20 @@ function shareReads(read: ReadStates): ReadStates {
 async function supervise(
   one: Supervised,
   states: ReadStates,
-  control: Pick<ProjectionControl, 'publishViews'>,
+  control: Pick<ProjectionControl, 'publishViews' | 'setRefused'>,
   signal: AbortSignal,
   log: Log,
   detector: Ticked,
 ): Promise<void> {
+  const refusal = new ProjectionRefusal(one.name, control, log);
   let published: number | undefined;
   let running: Running | undefined;
   let upgrading: Running | undefined;
   while (!signal.aborted) {
     const state = await stateOf(one.name, states, log);
     const target = state && generationToRun(one, state);
-    detector.supervisorTick(one.name, state && isHeld(state) ? undefined : target);
+    const isKept = state && (isHeld(state) || state.refused !== null);
+    detector.supervisorTick(one.name, isKept ? undefined : target);
     if (state) {
       if (state.active !== published && (await publishViews(control, log))) published = state.active;
       if (running && running.key !== target?.generation) {
@@ -71,8 +75,8 @@ async function supervise(
         running = undefined;
       }
       if (!running && target)
-        running = start(target.generation, (stop) => one.run(target, stop), one, signal, log);
-      if (!upgrading && isOutdated(one, state)) upgrading = start(0, one.upgrade, one, signal, log);
+        running = start(target.generation, (stop) => one.run(target, stop), refusal, signal, log);
+      if (!upgrading && isOutdated(one, state)) upgrading = start(0, one.upgrade, refusal, signal, log);
       if (upgrading && !isOutdated(one, state)) {
         await upgrading.stop();
         upgrading = undefined;
@@ -127,7 +131,7 @@ type Running = { readonly key: number; stop(): Promise<void> };
 function start(
   key: number,
   work: (signal: AbortSignal) => Promise<void>,
-  { name }: Supervised,
+  refusal: ProjectionRefusal,
   signal: AbortSignal,
   log: Log,
 ): Running {
@@ -136,13 +140,21 @@ function start(
   const ended = (async () => {
     for (let failures = 0; !either.aborted; ) {
       const started = Date.now();
+      refusal.tried();
       try {
         await work(either);
         failures = 0;
       } catch (err) {
         if (either.aborted) return;
+        if (err instanceof OperatorNeeded) {
+          await refusal.tell(err.message);
+          await pause(longestPauseMilliseconds, either);
+          continue;
+        }
         failures = Date.now() - started > longestPauseMilliseconds ? 1 : failures + 1;
-        log.error({ projection: name, generation: key, err }, 'projector failed, will restart');
+        log.error({ projection: refusal.projection, generation: key, err }, 'projector failed, will restart');
+      } finally {
+        refusal.ended();
       }
       await pause(Math.min(longestPauseMilliseconds, 100 * 2 ** failures), either);
     }

@@ -53,20 +53,18 @@ export class StallDetector {
   watch<Event extends Positioned>(
     projection: string,
     consumer: BatchConsumer<Event>,
-    source: Pick<EventSource<Event>, 'ends'>,
+    { ends, checkpoint }: Pick<EventSource<Event>, 'ends'> & Pick<BatchConsumer<Event>, 'checkpoint'>,
   ): BatchConsumer<Event> {
     const watched = this.#find(projection);
     const { batches } = watched;
     const seen = new Map<number, Position | null>();
     watched.positions = async () =>
       Promise.all(
-        [...(await source.ends())].map(async ([partition, end]) => {
+        [...(await ends())].map(async ([partition, end]) => {
           const before = seen.get(partition) ?? null;
           // A checkpoint only moves forward: one that had reached the end need not be read again.
           const at =
-            comparePositions(before, end) < 0
-              ? furthest(before, await consumer.checkpoint(partition))
-              : before;
+            comparePositions(before, end) < 0 ? furthest(before, await checkpoint(partition)) : before;
           seen.set(partition, at);
           return { at, end };
         }),
@@ -78,11 +76,11 @@ export class StallDetector {
         seen.set(partition, furthest(seen.get(partition) ?? null, to.position));
         await consumer.skip?.(partition, after, to);
       },
-      consume: async (batch) => {
+      consume: async (batch, waiting) => {
         const entry = { since: this.#clock.now() };
         batches.set(batch.partition, entry);
         try {
-          await consumer.consume(batch);
+          await consumer.consume(batch, waiting);
         } finally {
           if (batches.get(batch.partition) === entry) batches.delete(batch.partition);
         }

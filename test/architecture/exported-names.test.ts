@@ -15,7 +15,6 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'AuditEntries',
     'retentionDays',
     'failureTable',
-    'decodeMessage',
     'waitingTimes',
     'GroupCommit',
   ],
@@ -38,7 +37,6 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'HttpOptions',
     'HttpServices',
   ],
-  'an error that tests expect': ['CheckpointOfAnotherLog'],
   'lets tests register every metric without a server': ['querySeconds', 'measureWaiting', 'publishSeconds'],
   'lets tests start what the command line starts': ['program', 'serve', 'expressServer'],
 };

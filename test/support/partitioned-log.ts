@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   type BatchConsumer,
+  type EventAt,
   type EventCount,
   type EventSource,
   exactly,
@@ -14,6 +15,7 @@ export class PartitionedLog implements EventSource<TelemetryRecord> {
   readonly name = 'telemetry';
   readonly #partitions: readonly TelemetryRecord[][];
   readonly #partitionOf: (deviceId: string) => number;
+  log: string | null = 'in memory';
   #appended = 0;
 
   constructor(partitions: number, partitionOf: (deviceId: string) => number) {
@@ -39,6 +41,12 @@ export class PartitionedLog implements EventSource<TelemetryRecord> {
     }
   }
 
+  /** Gives other ids to all that is in it. */
+  rename(idOf: (id: string) => string): void {
+    for (const events of this.#partitions)
+      for (const [i, event] of events.entries()) events[i] = { ...event, id: idOf(event.id) };
+  }
+
   async run(consumer: BatchConsumer<TelemetryRecord>, { signal }: RunOptions): Promise<void> {
     await Promise.all(this.#partitions.map((_, partition) => this.#follow(partition, consumer, signal)));
   }
@@ -53,6 +61,14 @@ export class PartitionedLog implements EventSource<TelemetryRecord> {
 
   async partitioner(): Promise<(deviceId: string) => number> {
     return this.#partitionOf;
+  }
+
+  async identity(): Promise<string | null> {
+    return this.log;
+  }
+
+  async eventAt(partition: number, position: Position): Promise<EventAt> {
+    return this.#partitions[partition]?.[Number(position) - 1] ?? 'none';
   }
 
   async countAfter(partition: number, position: Position | null): Promise<EventCount> {

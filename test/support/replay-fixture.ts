@@ -9,7 +9,7 @@ import {
   projectionPipeline,
   type RebuildPorts,
 } from '../../application/rebuild/projection-pipeline.ts';
-import { upgrade } from '../../application/rebuild/rebuild.ts';
+import { upgrade } from '../../application/rebuild/upgrade.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
 import { configFrom } from '../../infrastructure/config/config.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';

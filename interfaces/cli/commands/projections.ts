@@ -195,7 +195,8 @@ async function reportOf(operations: Operations, name: string): Promise<Projectio
 }
 
 function showReport(context: CommandContext, report: ProjectionReport, options: Json): Promise<void> {
-  const text = () => `${table(...projectionRows([report]))}\n${table(...generationRows(report))}`;
+  const refusal = report.refused === null ? '' : `${report.refused}\n\n`;
+  const text = () => `${table(...projectionRows([report]))}\n${refusal}${table(...generationRows(report))}`;
   return print(context, projectionJson(report), text, options);
 }
 
@@ -209,22 +210,27 @@ function digestText({ projection, generation, checkpoints, tables }: GenerationD
 type Table = Parameters<typeof table>;
 
 function projectionRows(reports: readonly ProjectionReport[]): Table {
-  const rows = reports.map(
-    ({ projection, active, generations, codeVersion, checkpoints, lag, lagIsAtLeast, paused }) => {
-      const building = generations.find(({ runner }) => runner !== null);
-      return [
-        projection,
-        String(active),
-        String(generations.find(({ generation }) => generation === active)?.version ?? ''),
-        String(codeVersion),
-        checkpoints.map(({ partition, position }) => `${partition}:${position}`).join(' ') || '-',
-        formatLag(lag, lagIsAtLeast),
-        paused ? 'paused' : building ? `building ${building.generation}` : 'running',
-      ];
-    },
-  );
+  const rows = reports.map((report) => {
+    const { projection, active, generations, codeVersion, checkpoints, lag, lagIsAtLeast } = report;
+    return [
+      projection,
+      String(active),
+      String(generations.find(({ generation }) => generation === active)?.version ?? ''),
+      String(codeVersion),
+      checkpoints.map(({ partition, position }) => `${partition}:${position}`).join(' ') || '-',
+      formatLag(lag, lagIsAtLeast),
+      stateOf(report),
+    ];
+  });
   const headings = ['projection', 'active', 'version', "code's version", 'consumed up to', 'lag', 'state'];
   return [headings, rows, ['lag']];
+}
+
+function stateOf({ paused, refused, generations }: ProjectionReport): string {
+  const building = generations.find(({ runner }) => runner !== null);
+  if (paused) return 'paused';
+  if (building) return `building ${building.generation}`;
+  return refused === null ? 'running' : 'refused';
 }
 
 function generationRows({ generations }: ProjectionReport): Table {

@@ -52,6 +52,7 @@ async function runUntilStopped(
   try {
     const label = role === 'serve' ? 'Fieldlog' : `Fieldlog ${role}`;
     await terminal.out(`${label}: ${running.url} (${describeStores(config)})\n`);
+    for (const notice of running.notices) terminal.note(notice);
     await Promise.race([aborted(signal), running.failed]);
   } finally {
     await running.close();

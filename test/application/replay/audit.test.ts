@@ -174,5 +174,7 @@ onEachEngine('The audit', (open) => {
     countAfter: (partition: number, position: string | null) =>
       fixture.source.countAfter(partition, position),
     partitioner: () => fixture.source.partitioner(),
+    identity: () => fixture.source.identity(),
+    eventAt: (partition: number, position: string) => fixture.source.eventAt(partition, position),
   });
 });

@@ -2,13 +2,8 @@ import assert from 'node:assert/strict';
 import { type LeaseOwner, RebuildUnderWay, ReplayRefused } from '../../../application/ports/generations.ts';
 import { projectionNames } from '../../../application/projections/projection.ts';
 import { PoisonEvent } from '../../../application/projector.ts';
-import {
-  activate,
-  rebuild,
-  rebuildDevice,
-  SwitchedMeanwhile,
-  upgrade,
-} from '../../../application/rebuild/rebuild.ts';
+import { activate, rebuild, rebuildDevice, SwitchedMeanwhile } from '../../../application/rebuild/rebuild.ts';
+import { upgrade } from '../../../application/rebuild/upgrade.ts';
 import { deviceStream } from '../../../domain/device.ts';
 import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 import { eventually } from '../../support/eventually.ts';

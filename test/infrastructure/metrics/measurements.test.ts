@@ -29,6 +29,8 @@ const log = (events: number): EventSource<Positioned> => ({
   ends: async () => new Map([[0, String(events - 1)]]),
   expired: async () => new Map([[0, null]]),
   partitioner: async () => () => 0,
+  identity: async () => null,
+  eventAt: async () => 'unknown',
   countAfter: async (_, position) => exactly(events - 1 - Number(position ?? -1)),
 });
 const away: EventSource<Positioned> = { ...log(0), ends: () => Promise.reject(new Error('The log is away')) };

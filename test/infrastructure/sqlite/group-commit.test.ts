@@ -18,6 +18,7 @@ describe('Group commit', () => {
         insert.run(Number.isNaN(n) ? null : n);
         return `${n} is stored`;
       },
+      assertKept() {},
       committed: () => {
         commits += 1;
       },

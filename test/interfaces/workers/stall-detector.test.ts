@@ -43,6 +43,7 @@ describe('StallDetector', () => {
       'telemetry',
       { checkpoint: async () => at, consume: (given) => consume(given) },
       {
+        checkpoint: async () => at,
         async ends() {
           checks += 1;
           if (isAway) throw new Error('the broker is away');
