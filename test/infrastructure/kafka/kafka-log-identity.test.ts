@@ -76,6 +76,11 @@ needs('KAFKA_BROKERS', 'Kafka', (brokers) => {
       const admin = fixture.newClient().admin();
       await admin.connect();
       await admin.createPartitions({ topicPartitions: [{ topic: fixture.topic, count: 4 }] });
+      // Brokers learn of it one after the other.
+      await eventually(async () => {
+        const { topics } = await admin.fetchTopicMetadata({ topics: [fixture.topic] });
+        assert.equal(topics[0]?.partitions.length, 4);
+      });
       await admin.disconnect();
     }
 

@@ -84,7 +84,7 @@ describe('SqliteSource', () => {
     for (const source of [telemetry(), events()]) {
       assert.deepEqual(await source.ends(), new Map([[0, null]]));
       assert.deepEqual(await source.expired(), new Map([[0, null]]));
-      assert.equal(await source.countAfter(0, null), 0);
+      assert.equal((await source.countAfter(0, null)).events, 0);
     }
   });
 
@@ -104,7 +104,7 @@ describe('SqliteSource', () => {
       const rest = await consumed(source, 10 - at, String(at));
       assert.deepEqual(rest.events, all.events.slice(at));
     }
-    assert.equal(await source.countAfter(0, '4'), 6);
+    assert.equal((await source.countAfter(0, '4')).events, 6);
   });
 
   it('hands the next batch over when a full one is handled, and both again when that is not stored', async () => {
