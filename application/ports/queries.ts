@@ -53,6 +53,8 @@ export type PointQuery = {
   /** `Infinity` for all. */
   readonly limit: number;
   readonly after?: PointKey;
+  /** Aborted when nobody wants the answer any more: the stream throws its reason. */
+  readonly signal?: AbortSignal;
 };
 
 export type RollupQuery = {
@@ -62,6 +64,7 @@ export type RollupQuery = {
   readonly order: 'asc' | 'desc';
   /** The last device id already read. */
   readonly after?: string;
+  readonly signal?: AbortSignal;
 };
 
 /** One metric of one device over one bucket of a level. */

@@ -49,6 +49,7 @@ export type BucketQuery = {
   readonly limit: number;
   /** Start of the last bucket already seen. */
   readonly after?: number;
+  readonly signal?: AbortSignal;
 };
 
 /**
@@ -194,9 +195,9 @@ function segmentsFor(
   queries: TelemetryQueries,
   bucketAt: BucketAt,
   bucketLength: number,
-  { scope, metrics, order }: Pick<RollupQuery, 'scope' | 'metrics' | 'order'>,
+  { scope, metrics, order, signal }: Pick<RollupQuery, 'scope' | 'metrics' | 'order' | 'signal'>,
 ): Pieces {
-  const selection = { order, ...(metrics && { metrics }) };
+  const selection = { order, ...(metrics && { metrics }), ...(signal && { signal }) };
   const coarsest = rollupLevels.findLast((level) => rollupWidth[level] <= bucketLength) ?? '1m';
   return (range, after) => fromRollups(coarsest, { scope, range, ...selection, ...(after && { after }) });
 

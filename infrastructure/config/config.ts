@@ -128,6 +128,9 @@ export const configSchema = z.object({
   RATE_LIMIT_PER_DEVICE: wholeNumber(1, 10_000_000)
     .optional()
     .describe('readings a second that may be of one device; no limit when absent'),
+  QUERIES_AT_ONCE: wholeNumber(1, 10_000)
+    .default(16)
+    .describe('queries of telemetry that one process runs at once; others wait up to 5 s'),
   RATE_LIMIT_BURST_SECONDS: wholeNumber(1, 3600)
     .default(10)
     .describe("how many seconds' worth may come at once after silence"),

@@ -17,7 +17,7 @@ import { placeholders, type SqlQueries } from './sql.ts';
 
 export const sqlTelemetryQueries = (sql: SqlQueries): TelemetryQueries => ({
   async *points(query) {
-    const { scope, metrics, range, order, after } = query;
+    const { scope, metrics, range, order, after, signal } = query;
     const namesOf = metrics ? namesAmong(metrics) : allNames();
     let left = query.limit;
     const rows = documentRows(
@@ -30,6 +30,8 @@ export const sqlTelemetryQueries = (sql: SqlQueries): TelemetryQueries => ({
         // Every row has a point but where metrics are chosen, or where its points were seen already.
         limit: metrics ? Number.POSITIVE_INFINITY : left + 1,
         first: after && { deviceId: after.deviceId, range: rangeFrom(after, query) },
+        metrics,
+        signal,
       },
     );
     for await (const some of rows) {
@@ -49,10 +51,10 @@ export const sqlTelemetryQueries = (sql: SqlQueries): TelemetryQueries => ({
     }
   },
 
-  async *rollups(level, { scope, metrics, range, order, after }) {
+  async *rollups(level, { scope, metrics, range, order, after, signal }) {
     const table = { base: `telemetry_${level}`, time: 'bucket' } as const;
     const selection = metrics && new Set(metrics);
-    const query = { scope, range, order, after, limit: Number.POSITIVE_INFINITY };
+    const query = { scope, range, order, after, metrics, signal, limit: Number.POSITIVE_INFINITY };
     for await (const rows of documentRows(sql, table, query)) {
       const slices: RollupSlice[] = [];
       for (const [deviceId, bucket, text] of rows)
@@ -145,6 +147,9 @@ type DocumentQuery = {
   readonly after?: string | undefined;
   /** A device of the scope to begin with, of which only this range is left to be read. */
   readonly first?: { readonly deviceId: string; readonly range: TimeRange } | undefined;
+  /** Devices that never sent any of these have no row that is wanted. */
+  readonly metrics?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
 };
 
 /** Rows of a page: as many as make the cost of a query small and whose documents are still cheap to hold. */
@@ -159,10 +164,10 @@ const devicesAtOnce = 256;
 async function* documentRows(
   sql: SqlQueries,
   { base, time }: DocumentTable,
-  { scope, range, order, limit, after, first }: DocumentQuery,
+  { scope, range, order, limit, after, first, metrics, signal }: DocumentQuery,
 ): AsyncGenerator<readonly DocumentRow[]> {
   const only = 'deviceId' in scope ? scope.deviceId : undefined;
-  let waiting = [only ?? first?.deviceId].filter((deviceId) => deviceId !== undefined);
+  let waiting = await withMetrics([only ?? first?.deviceId].filter((deviceId) => deviceId !== undefined));
   let lastKnown = first?.deviceId ?? after ?? '';
   let more = only === undefined;
   let rest = first?.range;
@@ -172,13 +177,15 @@ async function* documentRows(
   let together = 1;
 
   while (left > 0) {
+    signal?.throwIfAborted();
     if (more && waiting.length < together) {
       const found = await devicesAfter(lastKnown);
-      waiting.push(...found);
+      waiting.push(...(await withMetrics(found)));
       lastKnown = found.at(-1) ?? lastKnown;
       more = found.length === devicesAtOnce;
     }
     const devices = waiting.slice(0, together);
+    if (devices.length === 0 && more) continue;
     if (devices.length === 0) return;
     const atMost = Math.min(size, left);
     const rows = await rowsOf(devices, rest ?? range, atMost);
@@ -210,6 +217,24 @@ async function* documentRows(
         [...devices, from, to, atMost],
       ),
     );
+  }
+
+  /** The newest values have every metric that a device ever sent, and stay when its points expire. */
+  async function withMetrics(devices: readonly string[]): Promise<string[]> {
+    if (!metrics || devices.length === 0) return [...devices];
+    const rows = await withActiveGenerations(sql, ({ telemetry }) =>
+      sql.rows<[string, string]>(
+        `SELECT device_id, metrics FROM ${tableOf('telemetry_latest', telemetry)}
+         WHERE device_id IN (${placeholders(devices)})`,
+        devices,
+      ),
+    );
+    const having = new Set<string>();
+    for (const [deviceId, text] of rows) {
+      const latest = readLatest(text);
+      if (metrics.some((metric) => latest.has(metric))) having.add(deviceId);
+    }
+    return devices.filter((deviceId) => having.has(deviceId));
   }
 
   async function devicesAfter(deviceId: string): Promise<string[]> {

@@ -18,6 +18,7 @@ import { StartupError } from '../../infrastructure/startup-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { type Access, access } from '../http/access.ts';
 import { type CertificateFiles, certificateFiles, type HttpServer } from '../http/listener.ts';
+import { QuerySlots } from '../http/query-slots.ts';
 import { type RateLimits, rateLimits } from '../http/rate-limits.ts';
 import { httpServer } from '../http/server.ts';
 import { operationsOf } from './application.ts';
@@ -66,6 +67,7 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
       access: callers.access,
       browsers: { origins: config.CORS_ORIGINS, isOpen: callers.isOpen },
       rates: callers.rates,
+      slots: new QuerySlots(config.QUERIES_AT_ONCE),
       tasks,
       asRecorded: recorded.asRecorded,
     },

@@ -85,16 +85,22 @@ type Shutdown = {
   close(server: Server, drain: number, lead: number): Promise<void>;
 };
 
-export function shutdown(log: Log): Shutdown {
+/** How long a client may take nothing of a response that is written. */
+const unreadMilliseconds = 30_000;
+
+export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
   let begun = false;
   let refusing = false;
-  const underWay = new Set<ServerResponse>();
+  const underWay = new Map<ServerResponse, Unsent>();
   return { begun: () => begun, watch, close };
 
   function watch(server: Server): void {
     // Before the application, which may have answered when it returns.
+    const unread = setInterval(cutUnread, unreadMs);
+    unread.unref();
+    server.once('close', () => clearInterval(unread));
     server.prependListener('request', (_req, res: ServerResponse) => {
-      underWay.add(res);
+      underWay.set(res, nothingUnsent);
       if (begun) giveUpConnection(res);
       res.on('close', () => {
         underWay.delete(res);
@@ -106,29 +112,42 @@ export function shutdown(log: Log): Shutdown {
 
   async function close(server: Server, drain: number, lead: number): Promise<void> {
     begun = true;
-    for (const res of underWay) giveUpConnection(res);
+    for (const res of underWay.keys()) giveUpConnection(res);
     if (lead > 0) await new Promise((resolve) => setTimeout(resolve, lead));
     refusing = true;
     const closed = once(server, 'close');
     server.close();
     const deadline = setTimeout(() => {
-      for (const res of underWay) logCut(res);
+      for (const res of underWay.keys()) logCut(res, 'SHUTDOWN_MS is over');
       server.closeAllConnections();
     }, drain);
     await closed;
     clearTimeout(deadline);
   }
 
-  function logCut(res: ServerResponse): void {
+  /** What is written and not read is held for as long as its client likes, and what the response is made of with it. */
+  function cutUnread(): void {
+    for (const [res, before] of underWay) {
+      const { socket } = res;
+      const now = { unsent: socket?.writableLength ?? 0, written: socket?.bytesWritten ?? 0 };
+      underWay.set(res, now);
+      if (now.unsent === 0 || now.unsent !== before.unsent || now.written !== before.written) continue;
+      logCut(res, 'its client reads nothing');
+      socket?.destroy();
+    }
+  }
+
+  function logCut(res: ServerResponse, reason: string): void {
     const { caller, route, startedAt } = contextOf(res as Response);
     const seconds = (performance.now() - startedAt) / 1000;
     const { correlationId } = caller;
-    log.warn(
-      { correlationId, method: res.req.method, route, seconds },
-      'request cut off: SHUTDOWN_MS is over',
-    );
+    log.warn({ correlationId, method: res.req.method, route, seconds }, `request cut off: ${reason}`);
   }
 }
+
+/** Bytes that the client has not taken, and all that were written so far. */
+type Unsent = { readonly unsent: number; readonly written: number };
+const nothingUnsent: Unsent = { unsent: 0, written: 0 };
 
 function giveUpConnection(res: ServerResponse): void {
   if (!res.headersSent) res.setHeader('Connection', 'close');

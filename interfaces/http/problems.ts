@@ -46,6 +46,7 @@ export const problemKinds = {
   'wrong-host': { status: 421, title: 'The server does not answer to this host' },
   'idempotency-key-reused': { status: 422, title: 'The Idempotency-Key was used for a different request' },
   'rate-limited': { status: 429, title: 'Rate limit exceeded' },
+  'too-many-queries': { status: 429, title: 'Too many queries are running' },
   'internal-error': { status: 500, title: 'Internal error' },
   'not-yet-projected': { status: 503, title: 'Read model has not caught up' },
   'dependency-unavailable': { status: 503, title: 'A required server is unavailable' },

@@ -56,6 +56,8 @@ export type HttpServices = TelemetryQueryServices &
   };
 
 export type HttpOptions = {
+  /** After how long a response is cut off of which the client takes nothing; 30 s when absent. */
+  readonly unreadMs?: number;
   readonly version: string;
   /** Of a request body, before and after it is inflated; 10 MiB when absent. */
   readonly maxBodyBytes?: number;
@@ -70,7 +72,7 @@ export type HttpOptions = {
 };
 
 export function httpServer(services: HttpServices, options: HttpOptions): HttpServer {
-  const stopping = shutdown(services.log);
+  const stopping = shutdown(services.log, options.unreadMs);
   const { version, maxBodyBytes = 10 * 1024 * 1024, maxReadings = 5000, maxBulk = 1000 } = options;
   const {
     commands,

@@ -13,6 +13,7 @@ import { consistencyParameters, consistent } from './consistency.ts';
 import { cursors, pageOf } from './cursor.ts';
 import { deviceFilterOf, deviceFilterParameters, requireRegistered } from './device-query-routes.ts';
 import { deviceParams } from './device-schemas.ts';
+import type { QuerySlots } from './query-slots.ts';
 import { abortOnClose } from './request-context.ts';
 import { type Exchange, type Route, route } from './route.ts';
 import { firstPage, formatFor, type RowPage, streamRows, wholeBuckets } from './row-stream.ts';
@@ -45,6 +46,7 @@ export function telemetrySeriesRoutes({
   calendar,
   freshness,
   ids,
+  slots,
 }: TelemetryQueryServices): readonly Route[] {
   return [
     route({
@@ -56,7 +58,13 @@ export function telemetrySeriesRoutes({
       params: deviceParams,
       query: deviceParameters.superRefine(checkSeries),
       responses: seriesResponses,
-      problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected', 'history-not-read'],
+      problems: [
+        'device-not-registered',
+        'not-acceptable',
+        'not-yet-projected',
+        'history-not-read',
+        'too-many-queries',
+      ],
       async handle(exchange) {
         const { deviceId } = exchange.params;
         await requireRegistered(directory, deviceId);
@@ -73,7 +81,7 @@ export function telemetrySeriesRoutes({
       description: 'Points by device id, then by time; buckets by time, over all devices together.',
       query: parameters.extend(deviceFilterParameters.shape).superRefine(checkSeries),
       responses: seriesResponses,
-      problems: ['not-acceptable', 'not-yet-projected'],
+      problems: ['not-acceptable', 'not-yet-projected', 'too-many-queries'],
       handle: (exchange) => series(exchange, { devices: deviceFilterOf(exchange.query) }),
     }),
   ];
@@ -84,11 +92,12 @@ export function telemetrySeriesRoutes({
   ): Promise<undefined> {
     const format = formatFor(req);
     const headers = await consistent(freshness, projectionsOf(scope), query);
+    await slots.take(res);
     if (query.interval === undefined)
       return streamRows(res, pointPage(query, scope, res), pointShape('devices' in scope), format, headers);
     const zone = calendar.zone(query.tz ?? 'UTC');
     const shape = bucketShape(query.aggregate ?? ['avg', 'min', 'max', 'sum', 'count'], zone);
-    return streamRows(res, bucketPage(query, query.interval, scope), shape, format, headers);
+    return streamRows(res, bucketPage(query, query.interval, scope, res), shape, format, headers);
   }
 
   function pointPage(query: Query, scope: TelemetryScope, res: Response): RowPage<Point> {
@@ -106,13 +115,13 @@ export function telemetrySeriesRoutes({
     const points =
       asRecordedAt !== undefined && 'deviceId' in scope
         ? asRecorded({ ...selection, deviceId: scope.deviceId, recordedAt: asRecordedAt }, abortOnClose(res))
-        : telemetry.points({ ...selection, scope });
+        : telemetry.points({ ...selection, scope, signal: abortOnClose(res) });
     return firstPage(points, limit, ({ deviceId, timestamp, metric }) =>
       cursor.write({ deviceId, timestamp, metric }),
     );
   }
 
-  function bucketPage(query: Query, interval: string, scope: TelemetryScope): RowPage<Bucket> {
+  function bucketPage(query: Query, interval: string, scope: TelemetryScope, res: Response): RowPage<Bucket> {
     const { metric: metrics, from, to, order, limit, tz = 'UTC' } = query;
     const cursor = cursors(ids, ['buckets', scope, metrics, from, to, order, interval, tz], z.number());
     const after = cursor.read(query.cursor);
@@ -123,6 +132,7 @@ export function telemetrySeriesRoutes({
       tz,
       order,
       limit,
+      signal: abortOnClose(res),
       ...(metrics !== undefined && { metrics }),
       ...(after !== undefined && { after }),
     });
@@ -147,7 +157,11 @@ export function telemetryLatestRoutes({
   telemetry,
   freshness,
   ids,
-}: Pick<TelemetryQueryServices, 'directory' | 'telemetry' | 'freshness' | 'ids'>): readonly Route[] {
+  slots,
+}: Pick<
+  TelemetryQueryServices,
+  'directory' | 'telemetry' | 'freshness' | 'ids' | 'slots'
+>): readonly Route[] {
   return [
     route({
       method: 'get',
@@ -158,7 +172,7 @@ export function telemetryLatestRoutes({
       params: deviceParams,
       query: latestParameters,
       responses: latestResponses,
-      problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected'],
+      problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected', 'too-many-queries'],
       async handle(exchange) {
         const { deviceId } = exchange.params;
         await requireRegistered(directory, deviceId);
@@ -175,7 +189,7 @@ export function telemetryLatestRoutes({
       description: 'Ordered by device id. A page holds all rows of a device or none.',
       query: fleetLatestParameters,
       responses: latestResponses,
-      problems: ['not-acceptable', 'not-yet-projected'],
+      problems: ['not-acceptable', 'not-yet-projected', 'too-many-queries'],
       handle: (exchange) => latest(exchange, { devices: deviceFilterOf(exchange.query) }),
     }),
   ];
@@ -189,6 +203,7 @@ export function telemetryLatestRoutes({
     const cursor = cursors(ids, ['latest', scope, metrics], z.string());
     const after = cursor.read(query.cursor);
     const headers = await consistent(freshness, projectionsOf(scope), query);
+    await slots.take(res);
     const found = await telemetry.latest(scope, {
       limit: limit + 1,
       ...(metrics !== undefined && { metrics }),
@@ -216,6 +231,7 @@ export type TelemetryQueryServices = {
   readonly calendar: Calendar;
   readonly freshness: ProgressReader;
   readonly ids: Ids;
+  readonly slots: QuerySlots;
 };
 
 /** The read models that a response about the scope depends on. */

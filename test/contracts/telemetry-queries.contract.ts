@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import type { Point, PointKey, PointQuery, RollupQuery } from '../../application/ports/queries.ts';
 import { addPoint, bucketOf, type RollupLevel, rollupLevels, rollupWidth } from '../../domain/rollup.ts';
 import type { Reading } from '../../domain/telemetry.ts';
+import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
 import { collected } from '../support/collected.ts';
 import type { ReadModelFixture } from '../support/read-model-fixture.ts';
 import type { Opened } from './opened.ts';
@@ -103,6 +104,40 @@ export function telemetryQueriesContract(
         const [point] = await pointsFor({ scope: { deviceId: 'd-1' }, metrics: ['toString', 'valueOf'] });
         assert.equal(point?.value, metrics.toString);
         assert.deepEqual(await pointsFor({ scope: { deviceId: 'd-1' }, metrics: ['valueOf'] }), []);
+      });
+
+      it('are looked for only of devices that ever sent the metric', async () => {
+        await registered('a', 'b', 'c');
+        const times = Array.from({ length: 600 }, (_, n) => n);
+        await fixture.measured(...['a', 'c'].flatMap((id) => times.map((time) => reading(id, time))));
+        await fixture.measured(reading('b', 5, { rare: 1 }), reading('c', 700, { rare: 2 }));
+        let rows = 0;
+        const counting = sqlTelemetryQueries({
+          dialect: fixture.db.dialect,
+          all: (...statement) => fixture.db.all(...statement),
+          rows: async <Row extends readonly unknown[]>(...statement: Parameters<typeof fixture.db.rows>) => {
+            const found = await fixture.db.rows<Row>(...statement);
+            if (/ FROM telemetry(_1m)?_g/.test(statement[0])) rows += found.length;
+            return found;
+          },
+        });
+        const found = async (metrics: readonly string[]) => {
+          const { scope, range, order } = everything;
+          const rollups = { scope, range, order, metrics };
+          rows = 0;
+          const points: Point[] = [];
+          for await (const some of counting.points({ ...everything, metrics })) points.push(...some);
+          for await (const some of counting.rollups('1m', rollups))
+            assert.ok(some.every(({ metric }) => metrics.includes(metric)));
+          return points.map(({ deviceId, value }) => [deviceId, value]);
+        };
+        assert.deepEqual(await found(['never']), []);
+        assert.equal(rows, 0);
+        assert.deepEqual(await found(['rare', 'never']), [
+          ['b', 1],
+          ['c', 2],
+        ]);
+        assert.ok(rows < 700, `${rows} rows read`);
       });
 
       it('are those from the start of the range to before its end', async () => {

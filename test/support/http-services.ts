@@ -16,6 +16,7 @@ import type { Reading } from '../../domain/telemetry.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { randomCredentials, uuidIds } from '../../infrastructure/identity.ts';
 import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
+import { QuerySlots } from '../../interfaces/http/query-slots.ts';
 import { type HttpOptions, type HttpServices, httpServer } from '../../interfaces/http/server.ts';
 import { inMemoryTelemetry } from './in-memory-telemetry.ts';
 
@@ -98,6 +99,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
       waitFor: async () => {},
     },
     ids: uuidIds,
+    slots: new QuerySlots(16),
     log: { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') },
     metrics: new Registry(),
     checks: {},

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import type { Point, PointQuery, TelemetryQueries } from '../../../application/ports/queries.ts';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
+import { QuerySlots } from '../../../interfaces/http/query-slots.ts';
 import { eventually } from '../../support/eventually.ts';
 import { httpServices, serveHttp } from '../../support/http-services.ts';
 
@@ -21,14 +22,18 @@ describe('Answers of many rows', () => {
   });
   afterEach(() => Promise.all(open.map(({ close }) => close())));
 
-  async function served(points: (query: PointQuery) => AsyncGenerator<readonly Point[]>) {
+  async function served(
+    points: (query: PointQuery) => AsyncGenerator<readonly Point[]>,
+    options: { readonly unreadMs?: number; readonly slots?: QuerySlots } = {},
+  ) {
     const telemetry: TelemetryQueries = {
       points,
       async *rollups() {},
       latest: async () => [],
     };
-    const { services, logged } = httpServices({ telemetry });
-    const server = await serveHttp(services);
+    const { slots, ...httpOptions } = options;
+    const { services, logged } = httpServices({ telemetry, ...(slots && { slots }) });
+    const server = await serveHttp(services, httpOptions);
     open.push(server);
     const start = async (query: string, accept: string): Promise<IncomingMessage> => {
       const [response] = await once(
@@ -84,6 +89,57 @@ describe('Answers of many rows', () => {
       assert.equal(lines.length, accept === 'text/csv' ? 2501 : 2500);
       assert.equal(response.trailers['fieldlog-next'], json.next);
     }
+  });
+
+  it('are cut off when the caller takes nothing of them for long, and read no further', async () => {
+    const { points, state } = endless();
+    const { start, logged } = await served(points, { unreadMs: 100 });
+    const response = await start('limit=1000000', 'application/x-ndjson');
+    response.on('error', () => undefined);
+    response.pause();
+    await eventually(() => assert.ok(state.ended));
+    assert.ok(state.given < 400_000);
+    assert.ok(logged.some(({ message }) => message === 'request cut off: its client reads nothing'));
+  });
+
+  it('are not cut off while the caller takes them, however slowly', async () => {
+    const { start } = await served(endless().points, { unreadMs: 400 });
+    const response = await start('limit=100000', 'application/x-ndjson');
+    let lines = 0;
+    for await (const chunk of response.setEncoding('utf8')) {
+      lines += chunk.split('\n').length - 1;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert.equal(lines, 100_000);
+  });
+
+  it('are searched for no longer once the caller has gone', async () => {
+    let ended = false;
+    await served(async function* ({ signal }) {
+      while (!signal?.aborted) await new Promise((resolve) => setTimeout(resolve, 5));
+      ended = true;
+      signal?.throwIfAborted();
+    });
+    const gone = new AbortController();
+    const waiting = fetch(`${open[0]?.url}/api/v1/telemetry?metric=none`, { signal: gone.signal });
+    setTimeout(() => gone.abort(), 50);
+    await assert.rejects(waiting);
+    await eventually(() => assert.ok(ended));
+  });
+
+  it('come of so many queries at once, and the others wait for a moment', async () => {
+    const { points } = endless();
+    const { start } = await served(points, { slots: new QuerySlots(2, 100) });
+    const reading = await Promise.all([1, 2].map(() => start('limit=1000000', 'application/x-ndjson')));
+    for (const response of reading) response.on('error', () => undefined).pause();
+    const refused = await start('limit=1', 'application/json');
+    assert.deepEqual([refused.statusCode, refused.headers['retry-after']], [429, '1']);
+    assert.match(JSON.parse(await textOf(refused)).type, /too-many-queries$/);
+    const waiting = start('limit=1', 'application/json');
+    reading[0]?.destroy();
+    assert.equal((await waiting).statusCode, 200);
+    assert.equal((await start('limit=1', 'application/json')).statusCode, 200);
+    reading[1]?.destroy();
   });
 
   it('have no next page when all fitted', async () => {
