@@ -109,6 +109,9 @@ export interface ProjectionControl {
    */
   hold(generation: GenerationId, work: (held: HeldGeneration) => Promise<void>): Promise<void>;
 
+  /** Bytes that the tables of a generation take; `null` where the engine has them on its own machine. */
+  size(generation: GenerationId): Promise<number | null>;
+
   /** Reads a generation in one snapshot. */
   digest(generation: GenerationId): Promise<GenerationDigest>;
 

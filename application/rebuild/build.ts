@@ -8,6 +8,7 @@ import {
   RebuildUnderWay,
 } from '../ports/generations.ts';
 import type { GenerationId, ReadModels } from '../ports/read-models.ts';
+import { assertWritable, storageFaultOf } from '../ports/storage.ts';
 import type { Clock } from '../ports/system.ts';
 import { countLag } from '../progress.ts';
 import { BuildConsumer, covers, type Positions } from './build-consumer.ts';
@@ -90,8 +91,8 @@ class RunningBuild implements Build {
     let reporting: Promise<unknown> = Promise.resolve();
     const reports = setInterval(() => {
       reporting = this.#report().catch((error) => {
-        // Only a lost lease ends the build: a database that is away for a moment ends what needs it.
-        if (error instanceof RebuildUnderWay) this.#failure.abort(error);
+        // Only a lost lease or a full disk ends the build: a database that is away for a moment ends what needs it.
+        if (error instanceof RebuildUnderWay || storageFaultOf(error)) this.#failure.abort(error);
       });
     }, reportEveryMilliseconds);
     try {
@@ -178,6 +179,8 @@ class RunningBuild implements Build {
     const { next, runner, onProgress } = this.#order;
     const now = this.#progress.now(this.#phase);
     onProgress?.(now);
+    // While something is left: to take back what the build has written needs room too.
+    if (this.#ports.disk && !this.#isDone) assertWritable(this.#ports.disk);
     await this.#ports.control.report(next, runner, now);
   }
 

@@ -10,6 +10,7 @@ import type {
   ReadingRow,
   ReadModels,
 } from '../ports/read-models.ts';
+import type { Disk } from '../ports/storage.ts';
 import type { Clock, Log } from '../ports/system.ts';
 import type { Projection, ProjectionName } from '../projections/projection.ts';
 import { type Parking, Projector, type ProjectorObserver } from '../projector.ts';
@@ -111,6 +112,8 @@ export type RebuildPorts = {
   readonly deadLetters: DeadLetters;
   readonly gap: ExpiredReadings;
   readonly clock: Clock;
+  /** Of the files that builds fill; absent where a server has them. */
+  readonly disk?: Disk | undefined;
   /** Retired generations that stay, of each projection. */
   readonly keepGenerations: number;
 };

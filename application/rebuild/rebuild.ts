@@ -13,6 +13,7 @@ import {
   ReplayRefused,
 } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
+import { assertRoomFor, storageFaultOf } from '../ports/storage.ts';
 import { type Build, runBuild } from './build.ts';
 import { compareGenerations, losses, nothingCompared } from './comparison.ts';
 import { assertNoLoss, copyExpired, expiredHistory } from './expired-history.ts';
@@ -191,6 +192,9 @@ async function isOfThisLog(
   }
 }
 
+/** Bytes of a write-ahead log, beside what it is about. */
+const mostInLog = 256 * 1024 * 1024;
+
 /** From here on nobody else can switch; until here somebody may have. */
 async function claimNext(
   live: GenerationId,
@@ -199,7 +203,12 @@ async function claimNext(
   ports: RebuildPorts,
   { builder }: ReplayOptions,
 ): Promise<Claimed> {
-  const { control } = ports;
+  const { control, disk } = ports;
+  // One device's rows are few.
+  if (disk && request.device === null) {
+    const size = (await control.size(live)) ?? 0;
+    assertRoomFor(disk, size + Math.min(size, mostInLog), `A rebuild of ${pipeline.name}`);
+  }
   let claimed = await control.claim(request, builder);
   const begun = { projection: live.projection, generation: claimed.generation };
   if (claimed.resumed && !(await isOfThisLog(begun, pipeline, ports))) {
@@ -249,6 +258,8 @@ async function withClaim(
     const message = error instanceof Error ? error.message : String(error);
     // What went wrong before matters more than that it cannot be written down.
     await control.release(next, runner, { result: 'failed', error: message }, false).catch(() => {});
+    // What it took is needed by others, and to go on with it there would have to be as much again.
+    if (storageFaultOf(error)?.kind === 'full') await control.drop(next, builder).catch(() => {});
     throw error;
   });
   await control.release(next, runner, { result: switched ? 'switched' : 'kept', comparison }, !switched);

@@ -181,6 +181,11 @@ export const configSchema = z.object({
     'whether the API takes timestamps such as 1767225600, of 1970 as milliseconds; refused as epoch seconds when false',
   ),
   DIRECTORY_SIZE: wholeNumber(100, 10_000_000).default(100_000).describe('devices an API node remembers'),
+  DISK_RESERVE: wholeNumber(0, 2 ** 50)
+    .optional()
+    .describe(
+      'bytes of the disk of DATA_DIR to stay free: below, rebuilds are refused, below a tenth all writes; 1 GiB or 5 % of the disk, whichever is less, when absent',
+    ),
   SHUTDOWN_MS: wholeNumber(0, 600_000)
     .default(10_000)
     .describe('seconds that running requests get at shutdown'),

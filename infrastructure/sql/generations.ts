@@ -17,7 +17,7 @@ import { isProjectionName, type ProjectionName } from '../../application/project
 import { generationDigest } from './digests.ts';
 import { sqlReadModelsWithin } from './read-models.ts';
 import { createGeneration, dropGeneration, publishViews, tableOf, tablesOf } from './schema.ts';
-import type { Sql, SqlDatabase, SqlQueries, SqlReader } from './sql.ts';
+import { placeholders, type Sql, type SqlDatabase, type SqlQueries, type SqlReader } from './sql.ts';
 
 type ProjectionRow = {
   projection: string;
@@ -153,6 +153,16 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
       );
       // MySQL would commit with the first view; analysts' views follow the queries' pointer by a moment.
       if (row && row.published !== row.active) await publish(row);
+    },
+
+    async size({ projection, generation }) {
+      if (db.dialect === 'mysql') return null;
+      const tables = tablesOf(projectionNamed(projection)).map(({ base }) => tableOf(base, generation));
+      const [row] = await db.rows<[number | null]>(
+        `SELECT SUM(pgsize) FROM dbstat WHERE aggregate = TRUE AND name IN (${placeholders(tables)})`,
+        tables,
+      );
+      return row?.[0] ?? 0;
     },
 
     digest: (generation) => db.snapshot((sql) => digestOf(sql, generation)),

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { type ApiKey, type ApiKeys, KeysUnavailable, type Scope } from '../../application/ports/api-keys.ts';
+import { StorageFault } from '../../application/ports/storage.ts';
 import { StartupError } from '../startup-error.ts';
 import { openForReading, openSqliteFile, type SqliteFile } from './database-file.ts';
 import { isTaken, outageOf } from './errors.ts';
@@ -23,6 +24,10 @@ const accessFile = (path: string): SqliteFile => ({
      ) STRICT;`,
   ],
 });
+
+/** What SQLite threw. */
+const causeOf = (error: unknown): unknown =>
+  error instanceof StartupError || error instanceof StorageFault ? causeOf(error.cause) : error;
 
 type StoredKey = Omit<ApiKey, 'scopes'> & { readonly scopes: string };
 
@@ -83,7 +88,7 @@ export function sqliteApiKeys(path: string): ApiKeys {
         db.close();
       }
     } catch (error) {
-      const message = outageOf(error instanceof StartupError ? error.cause : error, path);
+      const message = outageOf(causeOf(error), path);
       throw message ? new KeysUnavailable(message, { cause: error }) : error;
     }
   }

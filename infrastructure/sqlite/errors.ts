@@ -1,6 +1,8 @@
-import { basename } from 'node:path';
+import { statfsSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable, UnfitValue } from '../../application/ports/read-models.ts';
+import { StorageFault } from '../../application/ports/storage.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { StartupError } from '../startup-error.ts';
 import { FileReplaced } from './open-file.ts';
@@ -38,6 +40,51 @@ export const isBusy = (error: unknown): boolean => primaryCode(error) === 5;
 export const isTaken = (error: unknown): boolean =>
   [2067, 1555].includes((error as { errcode?: unknown }).errcode as number);
 
+const isDamage = (error: unknown): boolean => [11, 26].includes(primaryCode(error) ?? 0);
+
+/** SQLite tells a full disk by code 13; where a file beside the database cannot grow, as a failure of the disk. */
+function isFull(error: unknown, path: string): boolean {
+  const code = primaryCode(error);
+  if (code === 13 || (error as { code?: unknown }).code === 'ENOSPC') return true;
+  return (code === 10 || code === 14) && freeBytes(path) < fullBelow;
+}
+
+const fullBelow = 65_536;
+
+function freeBytes(path: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(dirname(path));
+    return bavail * bsize;
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+/** What an operator has to do about the file at `path`; `error` itself where that is nothing. */
+function faultOf(error: unknown, path: string): unknown {
+  if (isFull(error, path))
+    return new StorageFault(
+      'full',
+      `The disk of ${dirname(path)} is full: ${freeBytes(path)} bytes are free. Free some space`,
+      { cause: error },
+    );
+  if (isDamage(error))
+    return new StorageFault(
+      'damaged',
+      `${path}: ${outages.get(primaryCode(error) ?? 0)}; ${remedyFor(path)}`,
+      {
+        cause: error,
+      },
+    );
+  return error;
+}
+
+/** How a damaged file is made good. */
+const remedyFor = (path: string): string =>
+  basename(path) === 'read-models.db'
+    ? 'stop the server, move it and the files beside it away, and start again: it is rebuilt from the logs'
+    : 'stop the server and restore it from a backup, or set DATA_DIR to the folder that was meant';
+
 /** Why the file at `path` cannot be used now; nothing when `error` has another cause. */
 export function outageOf(error: unknown, path: string): string | undefined {
   if (error instanceof FileReplaced) return error.message;
@@ -48,22 +95,24 @@ export function outageOf(error: unknown, path: string): string | undefined {
 
 export function eventStoreError(error: unknown, path: string): unknown {
   const message = outageOf(error, path);
-  return message ? new EventStoreUnavailable(message, { cause: error }) : error;
+  return message ? new EventStoreUnavailable(message, { cause: faultOf(error, path) }) : error;
 }
 
 export function telemetryLogError(error: unknown, path: string): unknown {
   const message = outageOf(error, path);
-  return message ? new TelemetryLogUnavailable(message, 1, { cause: error }) : error;
+  return message ? new TelemetryLogUnavailable(message, 1, { cause: faultOf(error, path) }) : error;
 }
 
 export function readModelsError(error: unknown, path: string): unknown {
   const message = outageOf(error, path);
-  if (message) return new ReadModelsUnavailable(message, { cause: error });
+  if (message) return new ReadModelsUnavailable(message, { cause: faultOf(error, path) });
   if (!refusedValues.has(primaryCode(error))) return error;
   return new UnfitValue(`${basename(path)}: ${(error as Error).message}`, { cause: error });
 }
 
 export function openingError(error: unknown, path: string): unknown {
+  const fault = faultOf(error, path);
+  if (fault instanceof StorageFault) return new StartupError(fault.reason, { cause: fault });
   const message = outageOf(error, path);
   return message
     ? new StartupError(`Cannot open ${path}: ${message}. Check DATA_DIR`, { cause: error })

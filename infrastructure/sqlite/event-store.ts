@@ -11,6 +11,7 @@ import {
   type RecordedEvent,
   RevisionConflict,
 } from '../../application/ports/event-store.ts';
+import { storageFaultOf } from '../../application/ports/storage.ts';
 import { identityTable, immediateTransaction, openSqliteFile, type SqliteFile } from './database-file.ts';
 import { eventStoreError, isTaken } from './errors.ts';
 import { CommitSignal } from './log-source.ts';
@@ -58,6 +59,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
   readonly #insert: StatementSync;
   readonly #lastRevision: StatementSync;
   readonly #between: StatementSync;
+  #damage: unknown;
 
   /** Throws `StartupError`. */
   constructor(path: string) {
@@ -79,7 +81,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
       perform: (append) => this.#perform(append),
       assertKept: () => this.#file.assertInPlace(),
       committed: () => this.#signal.announce(),
-      failure: (error) => eventStoreError(error, path),
+      failure: (error) => this.#failure(error),
     });
   }
 
@@ -88,7 +90,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
       this.#file.assertInPlace();
       return this.#events(stream, 0, Number.MAX_SAFE_INTEGER);
     } catch (error) {
-      throw eventStoreError(error, this.#path);
+      throw this.#failure(error);
     }
   }
 
@@ -123,7 +125,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
       // And until it is checkpointed, in the log of writes.
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     } catch (error) {
-      throw eventStoreError(error, this.#path);
+      throw this.#failure(error);
     }
   }
 
@@ -131,7 +133,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
     try {
       return this.#db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'access_closed'").get() !== undefined;
     } catch (error) {
-      throw eventStoreError(error, this.#path);
+      throw this.#failure(error);
     }
   }
 
@@ -140,8 +142,13 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
       this.#db.exec(`CREATE TABLE IF NOT EXISTS access_closed (at INTEGER NOT NULL) STRICT;
         INSERT INTO access_closed SELECT unixepoch() WHERE NOT EXISTS (SELECT 1 FROM access_closed)`);
     } catch (error) {
-      throw eventStoreError(error, this.#path);
+      throw this.#failure(error);
     }
+  }
+
+  /** Throws what was found out about a damaged file: the part that is read next may be whole. */
+  assertWhole(): void {
+    if (this.#damage) throw this.#damage;
   }
 
   /** Pending appends are committed first. */
@@ -150,6 +157,12 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
     this.#commits.flush();
     this.#signal.close();
     this.#db.close();
+  }
+
+  #failure(error: unknown): unknown {
+    const failure = eventStoreError(error, this.#path);
+    if (storageFaultOf(failure)?.kind === 'damaged') this.#damage = failure;
+    return failure;
   }
 
   #perform(append: Append): readonly RecordedEvent[] | RevisionConflict {

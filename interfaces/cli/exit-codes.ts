@@ -3,6 +3,7 @@ import { KeysUnavailable } from '../../application/ports/api-keys.ts';
 import { AppendTooLarge, EventStoreUnavailable, StreamDeleted } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import { StorageFault } from '../../application/ports/storage.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { NotYetProjected } from '../../application/progress.ts';
 import { PoisonEvent } from '../../application/projector.ts';
@@ -61,6 +62,7 @@ const kinds = [
       TelemetryLogUnavailable,
       NotYetProjected,
       KeysUnavailable,
+      StorageFault,
     ],
   ],
 ] as const;

@@ -3,6 +3,7 @@ import type { Container } from 'inversify';
 import type { Log } from '../../application/ports/system.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
+import { measureDisk } from '../../infrastructure/disk.ts';
 import {
   measureConnections,
   measureDependencies,
@@ -41,7 +42,7 @@ type OtherThreads = {
 };
 
 /** Not the read models: without them readings and commands are still accepted, and queries wait. */
-export const neededToAccept = ['eventStore', 'telemetryLog'];
+export const neededToAccept = ['eventStore', 'telemetryLog', 'disk'];
 
 const noOtherThreads: OtherThreads = { moreMetrics: [], stalled: () => [], needed: neededToAccept };
 
@@ -212,4 +213,5 @@ export async function measure(
   });
   measureRebuilds(registry, await container.getAsync(s.control));
   measureRetention(registry, await container.getAsync(s.retentionRecords));
+  if (container.isBound(s.disk)) measureDisk(registry, await container.getAsync(s.disk));
 }

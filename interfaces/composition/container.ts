@@ -9,6 +9,7 @@ import { Registry } from 'prom-client';
 import { keyRing } from '../../application/api-keys.ts';
 import { deviceCommands, eraseDevice } from '../../application/devices/device-commands.ts';
 import { deviceHistory } from '../../application/devices/device-stream.ts';
+import { logWithReserve, storeWithReserve } from '../../application/disk-reserve.ts';
 import type { Log } from '../../application/ports/system.ts';
 import type { TelemetryLog } from '../../application/ports/telemetry-log.ts';
 import { progressReader } from '../../application/progress.ts';
@@ -36,7 +37,7 @@ import { sqlRetentionTables } from '../../infrastructure/sql/retention-sweep.ts'
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
 import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
 import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
-import { embeddedEventStore, embeddedReadModels, embeddedTelemetryLog } from './embedded.ts';
+import { embeddedDisk, embeddedEventStore, embeddedReadModels, embeddedTelemetryLog } from './embedded.ts';
 import { requireLogFiles } from './log-checks.ts';
 import { services as s } from './services.ts';
 
@@ -70,6 +71,7 @@ export async function openContainer(
       : (await servers()).kafka(KAFKA_BROKERS, config, log),
     MYSQL_URL === undefined ? embeddedReadModels(config) : (await servers()).mysql(MYSQL_URL, config, log),
   );
+  if ([EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL].includes(undefined)) container.load(embeddedDisk(config));
   if (traced !== undefined && OTEL_EXPORTER_OTLP_ENDPOINT !== undefined) {
     const { tracing } = await import('./tracing.ts');
     container.load(tracing(OTEL_EXPORTER_OTLP_ENDPOINT, traced, config, log));
@@ -96,12 +98,18 @@ const wrap = <Port>(port: Port, wrappers: readonly (Wrapper<Port> | undefined)[]
 function bindWrapped(bind: ContainerModuleLoadOptions['bind'], config: Config): void {
   bind(s.eventStore).toDynamicValue((context) => {
     const tracing = context.get(s.tracing, { optional: true });
-    return wrap(context.get(s.plainEventStore), [tracing?.eventStore]);
+    const disk = context.get(s.disk, { optional: true });
+    return wrap(context.get(s.plainEventStore), [
+      config.EVENTSTORE_URL === undefined ? disk && ((store) => storeWithReserve(store, disk)) : undefined,
+      tracing?.eventStore,
+    ]);
   });
   bind(s.telemetryLog).toDynamicValue(async (context) => {
     const tracing = context.get(s.tracing, { optional: true });
     const metrics = context.get(s.metrics);
+    const disk = context.get(s.disk, { optional: true });
     return wrap(await context.getAsync(s.plainTelemetryLog), [
+      config.KAFKA_BROKERS === undefined ? disk && ((log) => logWithReserve(log, disk)) : undefined,
       (log) => new MeteredTelemetryLog(log, metrics),
       await backpressure(context, config),
       tracing?.telemetryLog,

@@ -1,5 +1,7 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
+import { assertWritable } from '../../application/ports/storage.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
+import { diskOf } from '../../infrastructure/disk.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { sqliteApiKeys } from '../../infrastructure/sqlite/api-keys.ts';
 import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
@@ -20,6 +22,15 @@ export const openEventFile = ({ DATA_DIR }: Config): SqliteEventStore =>
 export const openTelemetryFile = ({ DATA_DIR, BATCH_SIZE }: Config) =>
   sqliteTelemetrySource(dataFiles(DATA_DIR).telemetry, { batchEvents: BATCH_SIZE });
 
+export const embeddedDisk = (config: Config): ContainerModule =>
+  new ContainerModule(({ bind }) => {
+    bind(s.disk).toDynamicValue(() => diskOf(config.DATA_DIR, config.DISK_RESERVE));
+    bind(s.check).toResolvedValue(
+      (disk) => ({ name: 'disk', check: async () => assertWritable(disk) }),
+      [s.disk],
+    );
+  });
+
 export const embeddedEventStore = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
     const { events } = dataFiles(config.DATA_DIR);
@@ -33,8 +44,14 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
       .toDynamicValue(() => sqliteEventSource(events, { batchEvents: config.BATCH_SIZE }))
       .onDeactivation(closeOnDeactivation);
     bind(s.check).toResolvedValue(
-      (source) => ({ name: 'eventStore', check: async () => void (await source.ends()) }),
-      [s.deviceSource],
+      (source, store) => ({
+        name: 'eventStore',
+        check: async () => {
+          store.assertWhole();
+          await source.ends();
+        },
+      }),
+      [s.deviceSource, eventStoreId],
     );
   });
 

@@ -120,7 +120,16 @@ export async function replayPorts(container: Container): Promise<RebuildPorts> {
     container.getAsync(s.historyGap),
     container.getAsync(s.clock),
   ]);
-  return { control, readModels, deadLetters: letters, gap, clock, keepGenerations: config.KEEP_GENERATIONS };
+  const disk = config.MYSQL_URL === undefined ? await container.getAsync(s.disk) : undefined;
+  return {
+    control,
+    readModels,
+    deadLetters: letters,
+    gap,
+    clock,
+    keepGenerations: config.KEEP_GENERATIONS,
+    disk,
+  };
 }
 
 export type Projectors = {

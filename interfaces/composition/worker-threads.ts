@@ -8,6 +8,7 @@ import {
 } from '../../application/ports/generations.ts';
 import type { Point } from '../../application/ports/queries.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import { StorageFault } from '../../application/ports/storage.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { HistoryExpired } from '../../application/rebuild/expired-history.ts';
 import type { Claimed } from '../../application/rebuild/rebuild.ts';
@@ -24,6 +25,7 @@ const errors = [
   ReadModelsUnavailable,
   RebuildUnderWay,
   ReplayRefused,
+  StorageFault,
   TelemetryLogUnavailable,
 ];
 

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { systemStatus } from '../../application/operations/status.ts';
 import type { ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
+import { storageFaultOf } from '../../application/ports/storage.ts';
 import type { Log } from '../../application/ports/system.ts';
 import type { ProgressReader } from '../../application/progress.ts';
 import { lagIsAtLeast } from './operation-schemas.ts';
@@ -140,7 +141,7 @@ function readinessRoute({ checks, needed, log, closing }: Readiness): Route {
       reported.delete(name);
       return undefined;
     } catch (err) {
-      const { message, reason } = err as Fault;
+      const { message, reason = storageFaultOf(err)?.reason } = err as Fault;
       // Probes come every few seconds: what is wrong is one line, not one for each of them.
       if (reported.get(name) !== message)
         log.warn({ correlationId, check: name, err }, 'A dependency is not ready');

@@ -175,7 +175,9 @@ function problemsOf({
   return [
     ...new Set<ProblemKind>([
       ...(scope === 'public' ? [] : (['key-required', 'scope-missing', 'rate-limited'] as const)),
-      ...(takesInput ? (['invalid-request', 'dependency-unavailable'] as const) : []),
+      ...(takesInput
+        ? (['invalid-request', 'dependency-unavailable', 'storage-full', 'storage-damaged'] as const)
+        : []),
       ...(body ? ofBody : []),
       ...(method === 'get' ? [] : (['unsupported-media-type', 'foreign-origin'] as const)),
       'wrong-host',

@@ -8,6 +8,7 @@ import {
 } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
+import { StorageFault, storageFaultOf } from '../../application/ports/storage.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { NotYetProjected } from '../../application/progress.ts';
@@ -50,6 +51,8 @@ export const problemKinds = {
   'internal-error': { status: 500, title: 'Internal error' },
   'not-yet-projected': { status: 503, title: 'Read model has not caught up' },
   'dependency-unavailable': { status: 503, title: 'A required server is unavailable' },
+  'storage-full': { status: 503, title: 'The disk is full' },
+  'storage-damaged': { status: 500, title: 'A file of the store is damaged' },
   'history-not-read': { status: 503, title: 'The log could not be read for this query' },
   'not-live': { status: 503, title: 'A part of this process is not making progress' },
   'not-ready': { status: 503, title: 'This server is not ready' },
@@ -131,6 +134,23 @@ export function problemOf(error: unknown): HttpProblem {
     });
   if (error instanceof LogNotRead)
     return new HttpProblem('history-not-read', error.message, { headers: { 'Retry-After': '5' } });
+  const fault = storageFaultOf(error);
+  // Only who asks for something large is told where the disk is.
+  if (error instanceof StorageFault && fault?.kind === 'full')
+    return new HttpProblem('storage-full', error.reason, { headers: { 'Retry-After': '30' } });
+  if (fault?.kind === 'full')
+    return new HttpProblem(
+      'storage-full',
+      'The disk of the server is full: nothing was stored; try again later',
+      {
+        headers: { 'Retry-After': '30' },
+      },
+    );
+  if (fault)
+    return new HttpProblem(
+      'storage-damaged',
+      'A file of the store is damaged and has to be restored by an operator',
+    );
   if (error instanceof TelemetryLogUnavailable)
     return unavailable('The telemetry log', Math.ceil(error.retryAfter));
   if (error instanceof EventStoreUnavailable) return unavailable('The event store', 1);

@@ -1,4 +1,5 @@
 import { type MetricObject, Registry } from 'prom-client';
+import { measureDisk } from '../../infrastructure/disk.ts';
 import { querySeconds } from '../../infrastructure/metrics/metered-sql.ts';
 import { measureWaiting, publishSeconds } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import {
@@ -20,6 +21,7 @@ export function registeredMetrics(): ReadonlyMap<string, readonly string[]> {
   measureProcess(registry);
   measureDependencies(registry, []);
   measureConnections(registry, []);
+  measureDisk(registry, {} as never);
   // Only asked when the metrics are read.
   const unasked = {} as never;
   measureProgress(registry, unasked, unasked);

@@ -250,6 +250,35 @@ onEachEngine('A rebuild', (open) => {
     assert.deepEqual(await statuses('telemetry'), ['1 active', '2 retired']);
   });
 
+  it('is refused where it would eat into the reserve of the disk', async () => {
+    await history(40);
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    const size = await fixture.ports.control.size({ projection: 'telemetry', generation: 1 });
+    if (size === null) return;
+    assert.ok(size > 10_000);
+    const disk = { room: () => ({ folder: '/data', free: 1000 + size, reserve: 1000 }) };
+    const refused = rebuild(fixture.pipelines.telemetry, { ...fixture.ports, disk }, options());
+    await assert.rejects(refused, /A rebuild of telemetry needs about \d+ bytes on the disk of \/data/);
+    assert.deepEqual(await statuses('telemetry'), ['1 active']);
+  });
+
+  it('gives back what it took when the disk fills up', async () => {
+    await history();
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    let looks = 0;
+    const disk = {
+      room() {
+        looks += 1;
+        return { folder: '/data', free: looks === 1 ? 1e12 : 0, reserve: 1000 };
+      },
+    };
+    const failed = rebuild(fixture.pipelines.telemetry, { ...fixture.ports, disk }, options());
+    await assert.rejects(failed, /The disk of \/data is full: 0 bytes are free/);
+    assert.deepEqual(await statuses('telemetry'), ['1 active']);
+  });
+
   for (const keepGenerations of [0, 1, 2])
     it(`keeps ${keepGenerations} retired generations, the newest`, async () => {
       await history(40);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { EventStoreUnavailable } from '../../../application/ports/event-store.ts';
 import { ReadModelsUnavailable, UnfitValue } from '../../../application/ports/read-models.ts';
+import { StorageFault } from '../../../application/ports/storage.ts';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
 import {
   eventStoreError,
@@ -43,7 +44,8 @@ describe('What SQLite throws', () => {
     ].entries()) {
       assert.ok(told[i] instanceof kind);
       assert.match(told[i].message, reason);
-      assert.equal(told[i].cause, error);
+      const { cause } = told[i];
+      assert.equal(cause instanceof StorageFault ? cause.cause : cause, error);
     }
   };
 
