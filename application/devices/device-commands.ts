@@ -23,7 +23,7 @@ export type CommandConditions = {
   readonly correlationId: string;
   readonly actor: string;
   readonly traceparent?: string;
-  /** The same key gives the same answer, for ever. */
+  /** The same key of the same actor gives the same answer, for ever, unless that was a refusal. */
   readonly idempotencyKey?: string;
   /** Expected revision: throws `StaleRevision` unless the device is at it. */
   readonly expectedRevision?: number;
@@ -79,19 +79,22 @@ export function deviceCommands(
     const { deviceId } = command;
     const stream = deviceStream(deviceId);
     const isFresh = context.idempotencyKey === undefined;
-    const commandId = isFresh ? ids.uuidV7() : ids.uuidV5(stream, context.idempotencyKey);
-    const commandDigest = isFresh ? undefined : ids.digest(withoutSecrets(command));
+    const commandId = isFresh ? ids.uuidV7() : ids.uuidV5(stream, context.actor, context.idempotencyKey);
+    const commandDigest = isFresh ? undefined : ids.digest(canonicalJson(withoutSecrets(command)));
+    const repeated = (history: readonly RecordedEvent[]) =>
+      commandDigest === undefined ? undefined : findPrevious(history, isThisCommand, commandDigest, command);
 
     // Most registrations are of a device that is not there: that this one is not, the append finds out at no cost.
     let history = isFresh && command.type === 'RegisterDevice' ? [] : await readDevice(eventStore, deviceId);
 
     for (let attempt = 1; ; attempt += 1) {
-      const result = commandDigest !== undefined && findPrevious(history, commandId, commandDigest);
+      const result = repeated(history);
       if (result) return resultOf(deviceId, foldState(result, registry), result, true);
       checkRevision(deviceId, history, context.expectedRevision);
 
       const device = foldState(history, registry);
-      const events = deviceDecider.decide(command, device);
+      const decided = deviceDecider.decide(command, device);
+      const events = decided.length === 0 && !isFresh ? unchanged(deviceId, device) : decided;
       if (events.length === 0) return resultOf(deviceId, device, history);
 
       try {
@@ -102,7 +105,7 @@ export function deviceCommands(
           isFresh ? 'unused' : undefined,
         );
         // Another request may have come under the same key meanwhile: then this is what that one appended.
-        if (commandDigest !== undefined) findPrevious(appended, commandId, commandDigest);
+        repeated(appended);
         changed(deviceId);
         return resultOf(deviceId, events.reduce(deviceDecider.evolve, device), [...history, ...appended]);
       } catch (error) {
@@ -128,6 +131,13 @@ export function deviceCommands(
       };
     }
 
+    /** Releases before this one knew a command by its key alone, whoever's it was. */
+    function isThisCommand({ metadata: { $causationId, actor } }: RecordedEvent): boolean {
+      if (isFresh) return false;
+      if ($causationId === commandId) return true;
+      return actor === context.actor && $causationId === ids.uuidV5(stream, context.idempotencyKey);
+    }
+
     /** Each request makes a token of its own: events that differ in it are not the same events. */
     function derivedId(index: number): string {
       const hasToken = 'tokenHash' in command && command.tokenHash !== undefined;
@@ -138,19 +148,39 @@ export function deviceCommands(
   /** The stream as it stood right after this very command was handled, if it was. */
   function findPrevious(
     history: readonly RecordedEvent[],
-    commandId: string,
+    isOfCommand: (event: RecordedEvent) => boolean,
     digest: string,
+    command: DeviceCommand,
   ): readonly RecordedEvent[] | undefined {
-    const last = history.findLastIndex((event) => event.metadata.$causationId === commandId);
+    const last = history.findLastIndex(isOfCommand);
     if (last === -1) return undefined;
-    if (history[last]?.metadata.commandDigest !== digest) throw new IdempotencyKeyReused();
+    const stored = history[last]?.metadata.commandDigest;
+    // Releases before this one had a digest of the names as they came.
+    if (stored !== digest && stored !== ids.digest(JSON.stringify(withoutSecrets(command))))
+      throw new IdempotencyKeyReused();
     return history.slice(0, last + 1);
   }
 }
 
-/** The command as JSON: a repeated request is the same command, although its token differs. */
-function withoutSecrets(command: DeviceCommand): string {
-  return JSON.stringify(command, (key, value) => (key === 'tokenHash' ? 'a token' : value));
+/**
+ * What a command with a key leaves in the stream when it changes nothing: a later repeat is then known, whatever has
+ * happened since. Every release reads it, as a change of no detail. A device that is gone for good needs none: no
+ * repeat could change it.
+ */
+const unchanged = (deviceId: string, { status }: Device): readonly DeviceEvent[] =>
+  status === 'active' || status === 'suspended' ? [{ type: 'DeviceDetailsChanged', data: { deviceId } }] : [];
+
+/** A repeated request is the same command, although its token differs. */
+const withoutSecrets = (command: DeviceCommand): DeviceCommand =>
+  'tokenHash' in command && command.tokenHash !== undefined ? { ...command, tokenHash: 'a token' } : command;
+
+/** The same for the same values, in whatever order the names of an object came. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, part) =>
+    typeof part === 'object' && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
 }
 
 function checkRevision(

@@ -90,7 +90,7 @@ export function deviceBulkRoute(
     const turns = new Turns();
     for (const [index, value] of values.entries()) {
       if (turns.isDue(index)) await turns.rest();
-      const item = itemOf(value, index, keyOf(index));
+      const item = itemOf(value, index, context.caller.actor, keyOf(index));
       if ('outcome' in item) outcomes[index] = item.outcome;
       else {
         const { deviceId } = item.registering;
@@ -112,7 +112,12 @@ export function deviceBulkRoute(
     }
   }
 
-  function itemOf(value: unknown, index: number, key: string | undefined): Item | { outcome: Outcome } {
+  function itemOf(
+    value: unknown,
+    index: number,
+    actor: string,
+    key: string | undefined,
+  ): Item | { outcome: Outcome } {
     if (value instanceof MalformedLine)
       return { outcome: refused(index, new HttpProblem('malformed-json', value.detail)) };
     const result = registration.safeParse(value);
@@ -120,7 +125,7 @@ export function deviceBulkRoute(
       const errors: readonly ValidationIssue[] = explain(registration, value, [index]);
       return { outcome: refused(index, invalidRequest(errors)) };
     }
-    return { index, registering: registrationOf(result.data, ids, credentials, key) };
+    return { index, registering: registrationOf(result.data, ids, credentials, actor, key) };
   }
 
   async function register(
@@ -162,9 +167,10 @@ export function registrationOf(
   body: z.output<typeof registration>,
   ids: Ids,
   credentials: Credentials,
+  actor: string,
   idempotencyKey: string | undefined,
 ): Registration {
-  const { deviceId = newDeviceId(ids, idempotencyKey), issueToken, ...details } = body;
+  const { deviceId = newDeviceId(ids, actor, idempotencyKey), issueToken, ...details } = body;
   const token = issueToken ? credentials.issue('device', deviceId) : undefined;
   return {
     deviceId,

@@ -58,6 +58,7 @@ export function deviceCommandRoutes(
         body,
         ids,
         credentials,
+        context.caller.actor,
         headers['idempotency-key'],
       );
       const result = await commands.handle(command, contextOfCommand(context, headers));

@@ -132,9 +132,9 @@ export const registration = z.strictObject({
     .meta({ description: 'Return a device token for sending readings; it is shown only in this response.' }),
 });
 
-/** The same key means the same request, so it must derive the same device id. */
-export const newDeviceId = (ids: Ids, idempotencyKey: string | undefined): string =>
-  idempotencyKey === undefined ? ids.uuidV7() : ids.uuidV5('device', idempotencyKey);
+/** The same key of the same caller means the same request, so it must derive the same device id. */
+export const newDeviceId = (ids: Ids, actor: string, idempotencyKey: string | undefined): string =>
+  idempotencyKey === undefined ? ids.uuidV7() : ids.uuidV5('device', actor, idempotencyKey);
 
 export const changes = z
   .strictObject({
@@ -169,7 +169,8 @@ export const registrationHeaders = z.object({
     .regex(/^[\x20-\x7e]{1,255}$/, { error: 'must be 1 to 255 printable ASCII characters' })
     .optional()
     .meta({
-      description: 'The same key with the same request returns the same response, without an expiry.',
+      description:
+        'The same key of the same caller with the same request returns the same response, without an expiry. A refusal is not remembered.',
     }),
 });
 

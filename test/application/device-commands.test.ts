@@ -90,6 +90,67 @@ describe('Device commands', () => {
     assert.equal((await store.read('device-boiler-1')).length, 2);
   });
 
+  it('that change nothing are known again by their key, whatever has happened since', async () => {
+    const reinstate = { type: 'ReinstateDevice', deviceId: 'boiler-1' } as const;
+    const keyed = { idempotencyKey: 'k' };
+    await handle(registration);
+    const first = await handle(reinstate, keyed);
+    await handle({ type: 'SuspendDevice', deviceId: 'boiler-1', reason: 'r' });
+    assert.deepEqual(await handle(reinstate, keyed), { ...first, wasReplayed: true });
+    const now = await handle({ type: 'SuspendDevice', deviceId: 'boiler-1', reason: 'r' });
+    assert.equal(now.device.status, 'suspended');
+    await assert.rejects(
+      handle({ type: 'DecommissionDevice', deviceId: 'boiler-1', reason: 'r' }, keyed),
+      IdempotencyKeyReused,
+    );
+    await handle({ type: 'DecommissionDevice', deviceId: 'boiler-1', reason: 'r' });
+    const gone = { type: 'DecommissionDevice', deviceId: 'boiler-1', reason: 'again' } as const;
+    const { revision } = (await handle(gone, { idempotencyKey: 'l' })).device;
+    assert.equal((await handle(gone, { idempotencyKey: 'l' })).device.revision, revision);
+  });
+
+  it('know a key whatever the order of names in the request', async () => {
+    const labelled = (labels: Record<string, string>) =>
+      ({ ...registration, details: { ...details, labels } }) as const;
+    const first = await handle(labelled({ a: '1', b: '2' }), { idempotencyKey: 'k' });
+    const again = await handle(labelled({ b: '2', a: '1' }), { idempotencyKey: 'k' });
+    assert.deepEqual(again, { ...first, wasReplayed: true });
+    await assert.rejects(handle(labelled({ a: '2', b: '1' }), { idempotencyKey: 'k' }), IdempotencyKeyReused);
+  });
+
+  it('know a key of each caller, and those of releases before', async () => {
+    await handle(registration);
+    const suspend = { type: 'SuspendDevice', deviceId: 'boiler-1', reason: 'r' } as const;
+    const mine = await handle(suspend, { idempotencyKey: 'k', actor: 'ada' });
+    await handle({ type: 'ReinstateDevice', deviceId: 'boiler-1' });
+    const other = await handle(suspend, { idempotencyKey: 'k', actor: 'bob' });
+    assert.deepEqual([other.wasReplayed, other.device.status], [false, 'suspended']);
+    assert.equal((await handle(suspend, { idempotencyKey: 'k', actor: 'ada' })).position, mine.position);
+
+    const stream = 'device-boiler-1';
+    const change = { type: 'ChangeDeviceDetails', deviceId: 'boiler-1', changes: { name: 'New' } } as const;
+    const [stored] = await store.read(stream);
+    assert.ok(stored);
+    await store.append(
+      stream,
+      [
+        {
+          id: uuidIds.uuidV7(),
+          type: 'DeviceDetailsChanged',
+          data: { deviceId: 'boiler-1', name: 'New' },
+          metadata: {
+            ...stored.metadata,
+            $causationId: uuidIds.uuidV5(stream, 'old'),
+            commandDigest: uuidIds.digest(JSON.stringify(change)),
+          },
+        },
+      ],
+      other.device.revision,
+    );
+    assert.equal((await handle(change, { idempotencyKey: 'old' })).wasReplayed, true);
+    assert.equal((await handle(change, { idempotencyKey: 'old', actor: 'bob' })).wasReplayed, false);
+  });
+
   it('refuse a key that another request uses at the same moment', async () => {
     const keyed = { idempotencyKey: 'k' };
     const other = { ...registration, details: { ...details, name: 'Pump' } };
