@@ -26,27 +26,43 @@ type CheckOptions<Event> = {
   readonly discarded: ReadonlyMap<Position, Discard>;
   /** Events that were tried and failed: they are not tried again. */
   readonly failed: ReadonlyMap<Event, Failure>;
+  /** Which of these positions have a dead letter where it matters: elsewhere nothing is postponed. */
+  readonly parked:
+    | ((partition: number, positions: readonly Position[]) => Promise<ReadonlySet<Position>>)
+    | undefined;
 };
 
 /** Decides, before any transaction is open, which events can be applied. */
 export async function checkBatch<Event extends Positioned, Decoded>(
   { partition, events }: Pick<Batch<Event>, 'partition' | 'events'>,
-  { decode }: Pick<Projection<Event, Decoded>, 'decode'>,
+  { decode, postpone }: Pick<Projection<Event, Decoded>, 'decode' | 'postpone'>,
   { validate }: { readonly validate: PartitionProjection<Event, Decoded>['validate'] },
-  { only, discarded, failed }: CheckOptions<Event>,
+  { only, discarded, failed, parked }: CheckOptions<Event>,
 ): Promise<CheckedBatch<Event, Decoded>> {
-  const valid: Event[] = [];
-  const decoded: Decoded[] = [];
+  let valid: Event[] = [];
+  let decoded: Decoded[] = [];
   const invalid = new Map<Event, Failure>(failed);
+  const postponed = new Map<Event, Failure>();
   for (const event of events) {
     if (only?.(event) === false || failed.has(event)) continue;
     try {
       if (discarded.has(event.position)) continue;
-      decoded.push(decode(event));
+      const one = decode(event);
+      const reason = postpone?.(one);
+      if (reason) postponed.set(event, reason);
+      decoded.push(one);
       valid.push(event);
     } catch (error) {
       invalid.set(event, { cause: causeOf(error), error: asError(error) });
     }
+  }
+  if (postponed.size > 0) {
+    const positions = [...postponed.keys()].map(({ position }) => position);
+    const waiting = parked && (await parked(partition, positions));
+    for (const [event, reason] of postponed)
+      if (waiting?.has(event.position) ?? true) invalid.set(event, reason);
+    decoded = decoded.filter((_, i) => !invalid.has(valid[i] as Event));
+    valid = valid.filter((event) => !invalid.has(event));
   }
   if (!validate || valid.length === 0) return { valid, decoded, invalid, discarded };
   const { accepted, rejected } = await validate(decoded, partition);

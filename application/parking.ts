@@ -11,7 +11,7 @@ import {
   ReadModelsUnavailable,
   type WaitingLetter,
 } from './ports/read-models.ts';
-import type { Log } from './ports/system.ts';
+import type { Clock, Log } from './ports/system.ts';
 import { TelemetryLogUnavailable } from './ports/telemetry-log.ts';
 import type { Projection, RejectedEvent } from './projections/projection.ts';
 import { type Parking, PoisonEvent, type ProjectorObserver } from './projector.ts';
@@ -47,14 +47,17 @@ class EventRejected extends Error {
 
 export function deadLetterRetry<Event extends Positioned, Decoded>(
   projection: Projection<Event, Decoded>,
+  clock: Clock,
 ): DeadLetterRetry {
-  const { holdsStream: holds = () => true } = projection;
+  const { holdsStream: holds = () => true, postpone } = projection;
   return {
     holds,
     async apply(deadLetters, tables) {
       const partition = projection.forPartition();
       const events = deadLetters.map(({ event }) => event as Event);
       const decoded = events.map((event) => projection.decode(event));
+      const postponed = postpone && decoded.map((one) => postpone(one, clock.now())).find(Boolean);
+      if (postponed) throw new EventRejected(postponed);
       const validated = await partition.validate?.(decoded, deadLetters[0]?.partition ?? 0);
       const [failure] = validated?.rejected.values() ?? [];
       if (failure) throw new EventRejected(failure);
@@ -154,6 +157,10 @@ async function recordFailure(
 export function parkingLike(live: GenerationId, deadLetters: DeadLetters): Parking {
   return {
     discarded: (partition) => deadLetters.discarded(live, partition),
+
+    async parked(partition, positions) {
+      return new Set((await deadLetters.byPosition(live, partition, positions)).keys());
+    },
 
     async admit(parked) {
       const atFault = parked.filter(({ cause, discarded }) => !isOfTheLog(cause) && discarded === null);

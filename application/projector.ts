@@ -50,6 +50,8 @@ type BuildOptions<Event> = {
 export type Parking = {
   /** Events of a partition that an operator has discarded: they are not tried. */
   discarded(partition: number): Promise<ReadonlyMap<Position, Discard>>;
+  /** Those of an operator's decision or a delay: which of these positions have a dead letter in the live generation. */
+  parked(partition: number, positions: readonly Position[]): Promise<ReadonlySet<Position>>;
   /** Throws `PoisonEvent` when one of these events must not be parked. */
   admit(deadLetters: readonly DeadLetter[]): Promise<void>;
 };
@@ -195,7 +197,7 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
       batch,
       this.#parts.projection,
       { validate: state.projection.validate?.bind(state.projection) },
-      { only, discarded, failed },
+      { only, discarded, failed, parked: parking?.parked },
     );
     return this.#inTransaction(batch, checked, state);
   }

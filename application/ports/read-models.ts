@@ -196,6 +196,7 @@ export type DeadLetterCause =
   | 'malformed'
   | 'unknown-type'
   | 'unknown-device'
+  | 'future'
   | 'wrong-partition'
   | 'failed'
   | 'behind';

@@ -38,6 +38,12 @@ export type Projection<Event extends Positioned, Decoded> = {
   /** Throws `UnknownEventType` or `MalformedEvent`. */
   decode(event: Event): Decoded;
 
+  /**
+   * Why an event that can be applied waits for an operator all the same; `at` is when that is asked, epoch
+   * milliseconds, its arrival when absent.
+   */
+  readonly postpone?: (event: Decoded, at?: number) => RejectedEvent | undefined;
+
   /** Whether later events of a stream wait for one that was parked for `cause`; always when absent. */
   readonly holdsStream?: (cause: DeadLetterCause, eventType: string) => boolean;
 

@@ -30,18 +30,23 @@ type DecodedTelemetryEvent =
 const isReading = (decoded: DecodedTelemetryEvent): decoded is DecodedReading =>
   decoded.event.type === 'TelemetryRecorded';
 
-/** Points, newest values, rollups and the conservation ledger, all of one device in one partition. */
+/**
+ * Points, newest values, rollups and the conservation ledger, all of one device in one partition. A reading whose time
+ * is more than `clockTolerance` milliseconds after its arrival is parked.
+ */
 export function telemetryProjection(
   registry: EventRegistry,
   directory: DeviceDirectory,
   retention: CurrentRetention,
   partitioner: EventSource<Positioned>['partitioner'],
+  clockTolerance = Number.POSITIVE_INFINITY,
 ): Projection<TelemetryRecord, DecodedTelemetryEvent> {
   return {
     name: 'telemetry',
     version: versionOf('telemetry'),
     describe,
     decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as DecodedTelemetryEvent,
+    postpone: postponeFuture(clockTolerance),
     holdsStream,
     forPartition: () => new TelemetryPartition(directory, retention, partitioner),
   };
@@ -49,7 +54,18 @@ export function telemetryProjection(
 
 /** What is no reading at all says of no device and time that a later one could depend on. */
 const holdsStream = (cause: DeadLetterCause, eventType: string): boolean =>
-  !(eventType === 'TelemetryRecorded' && cause === 'malformed');
+  !(eventType === 'TelemetryRecorded' && (cause === 'malformed' || cause === 'future'));
+
+const postponeFuture =
+  (tolerance: number) =>
+  ({ logged, event }: DecodedTelemetryEvent, at = logged.receivedAt): RejectedEvent | undefined => {
+    if (event.type !== 'TelemetryRecorded' || event.data.timestamp - at <= tolerance) return undefined;
+    const [time, now] = [event.data.timestamp, at].map((one) => new Date(one).toISOString());
+    return {
+      cause: 'future',
+      error: `Its time ${time} is further ahead of ${now} than CLOCK_TOLERANCE allows: is the device's clock right?`,
+    };
+  };
 
 /** Rows of another generation as the readings that brought them, for when the log no longer has these. */
 export const carriedReadings = (rows: readonly ReadingRow[]): readonly DecodedTelemetryEvent[] =>

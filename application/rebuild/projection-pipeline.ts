@@ -76,7 +76,7 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
     partitioner: () => source.partitioner(),
     identity: () => source.identity(),
     eventAt: (partition, position) => source.eventAt(partition, position),
-    deadLetterRetry: deadLetterRetry(projection),
+    deadLetterRetry: deadLetterRetry(projection, clock),
 
     consumer(generation, readModels, options) {
       const { stream, parking } = options ?? {};

@@ -6,6 +6,22 @@ import { StartupError } from '../startup-error.ts';
 import { retentionPolicy } from './retention-policy.ts';
 
 const wholeNumber = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
+const unitMilliseconds = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const tolerance = () =>
+  z
+    .string()
+    .regex(
+      /^(forever|[1-9]\d{0,4}[smhd])$/,
+      'must be whole seconds, minutes, hours or days such as 90s, 15m, 2h or 1d, or forever',
+    )
+    .default('1d');
+
+/** Of a tolerance such as `15m`. */
+export const toleranceMilliseconds = (text: string): number =>
+  text === 'forever'
+    ? Number.POSITIVE_INFINITY
+    : Number(text.slice(0, -1)) * unitMilliseconds[text.at(-1) as keyof typeof unitMilliseconds];
+
 /** As a header carries it. */
 const secret = () =>
   z
@@ -134,6 +150,9 @@ export const configSchema = z.object({
   RATE_LIMIT_BURST_SECONDS: wholeNumber(1, 3600)
     .default(10)
     .describe("how many seconds' worth may come at once after silence"),
+  CLOCK_TOLERANCE: tolerance().describe(
+    'how far ahead of its arrival the time of a reading may be before it is parked as `future`: 90s, 15m, 2h, 1d, or forever',
+  ),
   REQUIRE_KEYS: onOff().describe('whether every request needs an API key even before the first one is made'),
   FIELDLOG_API_KEY: secret().describe('API key that the command line shows to the server'),
 

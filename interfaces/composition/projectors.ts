@@ -18,6 +18,7 @@ import {
 import { dropOldGenerations, SwitchedMeanwhile } from '../../application/rebuild/rebuild.ts';
 import { upgrade } from '../../application/rebuild/upgrade.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
+import { toleranceMilliseconds } from '../../infrastructure/config/config.ts';
 import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
@@ -73,6 +74,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
         await container.getAsync(s.directory),
         await container.getAsync(s.retention),
         () => source.partitioner(),
+        toleranceMilliseconds(config.CLOCK_TOLERANCE),
       );
       const feed = container.isBound(s.deadLetterFeed)
         ? await container.getAsync(s.deadLetterFeed)

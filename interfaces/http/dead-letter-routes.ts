@@ -13,6 +13,7 @@ export const causes = [
   'unknown-type',
   'unknown-device',
   'wrong-partition',
+  'future',
   'failed',
   'behind',
 ] as const;

@@ -210,6 +210,44 @@ onEachEngine('Dead letters', (open) => {
     assert.deepEqual(await ledger(), [['a', 3, 1]]);
   });
 
+  it('of a reading from the future wait until its time is near, hold up nothing, and are the same in a rebuild', async () => {
+    const now = Date.now();
+    const hour = 3_600_000;
+    fixture.consuming();
+    await fixture.measure('a', [
+      [now + 23 * hour, { n: 1 }],
+      [now + 25 * hour, { n: 2 }],
+      [1, { n: 3 }],
+    ]);
+    // Its time was ahead of its arrival, and has passed.
+    await fixture.publishRaw(
+      { deviceId: 'b', timestamp: now - hour, metrics: { n: 4 } },
+      { receivedAt: now - 30 * hour },
+    );
+    await fixture.consumed('telemetry');
+    const waiting = async () => (await list()).map(({ stream, cause }) => [stream, cause]);
+    assert.deepEqual(await waiting(), [
+      ['device-a', 'future'],
+      ['device-b', 'future'],
+    ]);
+    assert.match((await list())[0]?.error ?? '', /is further ahead of .* than CLOCK_TOLERANCE allows/);
+    assert.deepEqual(await timestampsOf('a'), [1, now + 23 * hour]);
+    const outcomes = await retried({ projection: 'telemetry' });
+    assert.deepEqual(
+      outcomes.map(({ stream, applied, failed }) => [stream, applied, failed?.cause]),
+      [
+        ['device-a', 0, 'future'],
+        ['device-b', 1, undefined],
+      ],
+    );
+    assert.deepEqual(await waiting(), [['device-a', 'future']]);
+    const options = { builder, signal: new AbortController().signal, handover: 0 };
+    const { comparison, switched } = await rebuild(fixture.pipelines.telemetry, fixture.ports, options);
+    assert.ok(comparison.equal && switched, JSON.stringify(comparison));
+    assert.deepEqual(await waiting(), [['device-a', 'future']]);
+    assert.deepEqual(await timestampsOf('b'), [now - hour]);
+  });
+
   it('that nothing holds any longer since this release are applied when it starts', async () => {
     const strict = fixture.telemetryLike(() => ({ holdsStream: () => true }));
     const stop = fixture.consuming([strict]);
