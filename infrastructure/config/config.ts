@@ -246,6 +246,12 @@ const checkedSchema = configSchema.superRefine((config, context) => {
         path: [name],
         message: `needs ${without}${typeof config[without] === 'boolean' ? '=true' : ''} beside it`,
       });
+  if (config.KAFKA_MIN_INSYNC > config.KAFKA_REPLICATION)
+    context.addIssue({
+      code: 'custom',
+      path: ['KAFKA_MIN_INSYNC'],
+      message: `must be at most KAFKA_REPLICATION, which is ${config.KAFKA_REPLICATION}: no write would be acknowledged`,
+    });
 });
 
 /** Reads and checks the configuration; throws a `StartupError` that names every variable that is wrong. */

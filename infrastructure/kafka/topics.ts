@@ -59,8 +59,52 @@ const creationOf = ({ topic, partitions, replication, minInSync, retention }: To
     { name: 'min.insync.replicas', value: String(minInSync) },
     { name: 'retention.ms', value: String(retention) },
     { name: 'cleanup.policy', value: 'delete' },
+    // When the broker took a message of another producer is its arrival; that producer's clock may say anything.
+    { name: appendTime.name, value: appendTime.value },
   ],
 });
+
+const appendTime = { name: 'message.timestamp.type', value: 'LogAppendTime' } as const;
+
+/**
+ * Warns of a topic whose readings one broker alone may have when they are answered with 202, or whose messages carry
+ * their producers' times. What cannot be looked at, as for want of a right, is not warned of.
+ */
+export async function warnOfTopic(kafka: Kafka, topic: string, log: Log): Promise<void> {
+  const admin = kafka.admin();
+  try {
+    await admin.connect();
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+    const replicas = Math.min(...(topics[0]?.partitions ?? []).map((partition) => partition.replicas.length));
+    const config = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic }],
+    });
+    const entries = config.resources[0]?.configEntries ?? [];
+    const settingOf = (name: string) => entries.find(({ configName }) => configName === name)?.configValue;
+    const minInSync = Number(settingOf('min.insync.replicas') ?? Number.NaN);
+    if (replicas === 1)
+      log.warn(
+        { topic, replicas, minInSync },
+        'topic has one replica: readings answered with 202 are lost with the disk of one broker; see KAFKA_REPLICATION',
+      );
+    else if (minInSync === 1)
+      log.warn(
+        { topic, replicas, minInSync },
+        'topic acknowledges with one replica in sync: readings answered with 202 may be on one broker alone; see KAFKA_MIN_INSYNC',
+      );
+    const times = settingOf(appendTime.name);
+    if (times !== undefined && times !== appendTime.value)
+      log.warn(
+        { topic, [appendTime.name]: times },
+        'messages of other producers arrive at the time of their own clocks: set message.timestamp.type=LogAppendTime',
+      );
+  } catch (err) {
+    log.debug({ topic, err }, 'settings of the topic cannot be looked at');
+  } finally {
+    await admin.disconnect();
+  }
+}
 
 async function partitionsWithLeaders(admin: Admin, topic: string): Promise<number> {
   const deadline = Date.now() + leadersWithin;

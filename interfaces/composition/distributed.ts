@@ -16,7 +16,7 @@ import { AcknowledgingProducer } from '../../infrastructure/kafka/producer.ts';
 import { KafkaTelemetryLog } from '../../infrastructure/kafka/telemetry-log.ts';
 import { KafkaTelemetrySource } from '../../infrastructure/kafka/telemetry-source.ts';
 import { KafkaTopicReader } from '../../infrastructure/kafka/topic-reader.ts';
-import { ensureTopic } from '../../infrastructure/kafka/topics.ts';
+import { ensureTopic, warnOfTopic } from '../../infrastructure/kafka/topics.ts';
 import { type MysqlOptions, MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
@@ -108,6 +108,7 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
         const client = newClient();
         const isMissed = await hasConsumed(db, 'telemetry');
         await ensureTopic(client, { ...topic, isMissed }, log);
+        await warnOfTopic(client, config.KAFKA_TOPIC, log);
         return client;
       },
       [s.database],

@@ -4,10 +4,11 @@ import { connect, type Socket } from 'node:net';
 import kafkajs, { type Consumer, type ISocketFactoryArgs, type KafkaMessage } from 'kafkajs';
 import type { DeadLetter } from '../../../application/ports/read-models.ts';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
+import { readLog } from '../../../application/rebuild/build-consumer.ts';
 import { deadLetterTopicOf, KafkaDeadLetterTopic } from '../../../infrastructure/kafka/dead-letter-topic.ts';
 import type { Compression } from '../../../infrastructure/kafka/kafkajs-patches.ts';
 import { KafkaTopicReader } from '../../../infrastructure/kafka/topic-reader.ts';
-import { ensureTopic } from '../../../infrastructure/kafka/topics.ts';
+import { ensureTopic, warnOfTopic } from '../../../infrastructure/kafka/topics.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';
 import { runUntil } from '../../support/recording-consumer.ts';
@@ -124,6 +125,55 @@ needs('KAFKA_BROKERS', 'Producing to Kafka', function (brokers) {
       await admin.deleteTopics({ topics: [settings.topic] });
       await admin.disconnect();
     }
+  });
+
+  it('takes for the arrival of a message when the broker took it, whatever its producer says', async () => {
+    await open({ topic: { partitions: 1 } });
+    const device = newDevice();
+    const producer = kafka.newClient().producer();
+    await producer.connect();
+    const before = Date.now();
+    for (const timestamp of ['1', '4102444800000'])
+      await producer.send({
+        topic: kafka.topic,
+        messages: [{ key: device, value: JSON.stringify(reading(device, 1)), timestamp }],
+      });
+    await producer.disconnect();
+    const arrivals: number[] = [];
+    await readLog(
+      kafka.source,
+      new Map([[0, '2']]),
+      { group: randomUUID(), signal: AbortSignal.timeout(20_000) },
+      (events) => arrivals.push(...events.map(({ receivedAt }) => receivedAt)),
+    );
+    assert.equal(arrivals.length, 2);
+    for (const arrival of arrivals) assert.ok(arrival >= before - 1000 && arrival <= Date.now() + 1000);
+  });
+
+  it('warns of a topic that one broker alone keeps, and of one with the times of its producers', async () => {
+    await open();
+    await warnOfTopic(kafka.newClient(), kafka.topic, kafka.logger);
+    const warnings = () => kafka.lines.filter(({ level }) => level === 'warn').map(({ message }) => message);
+    assert.equal(warnings().length, 1);
+    assert.match(String(warnings()), /one replica.*KAFKA_REPLICATION/);
+    const admin = kafka.newClient().admin();
+    await admin.connect();
+    await admin.alterConfigs({
+      validateOnly: false,
+      resources: [
+        {
+          type: kafkajs.ConfigResourceTypes.TOPIC,
+          name: kafka.topic,
+          configEntries: [{ name: 'message.timestamp.type', value: 'CreateTime' }],
+        },
+      ],
+    });
+    await admin.disconnect();
+    await eventually(async () => {
+      kafka.lines.splice(0);
+      await warnOfTopic(kafka.newClient(), kafka.topic, kafka.logger);
+      assert.match(String(warnings()), /message\.timestamp\.type=LogAppendTime/);
+    });
   });
 
   it('is ready when the brokers answer for the topic, and not for one that is not there', async () => {
