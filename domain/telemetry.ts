@@ -5,7 +5,16 @@ export type Metrics = Readonly<Record<string, MetricValue>>;
  * What a device measured at one moment: a fact, not an aggregate.
  * `timestamp` is the device's own time in whole milliseconds since 1970-01-01T00:00:00Z, negative before it.
  */
-export type Reading = { readonly deviceId: string; readonly timestamp: number; readonly metrics: Metrics };
+export type Reading = {
+  readonly deviceId: string;
+  readonly timestamp: number;
+  readonly metrics: Metrics;
+  /**
+   * Sent without a time: `timestamp` is its arrival. It stands at the first millisecond from there on that no other
+   * reading of the device has: two of one millisecond, through two nodes, are two readings and not a correction.
+   */
+  readonly untimed?: true;
+};
 
 export const readingLimits = {
   metrics: 64,

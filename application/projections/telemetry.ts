@@ -17,6 +17,7 @@ import {
 import { type DecodedReading, recordReadings } from './telemetry-batch.ts';
 import { countLedger, ledgerChanges, TelemetryCache } from './telemetry-cache.ts';
 import { retract } from './telemetry-corrections.ts';
+import { placeUntimed } from './untimed-readings.ts';
 
 /** A checked event of the telemetry log with what the log says of it. */
 type DecodedTelemetryEvent =
@@ -140,7 +141,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
     { logged, event }: DecodedTelemetryEvent,
     { telemetry }: ProjectionTables,
   ): Promise<string | undefined> {
-    if (event.type !== 'TelemetryRecorded') return undefined;
+    if (event.type !== 'TelemetryRecorded' || event.data.untimed) return undefined;
     const { deviceId, timestamp } = event.data;
     const [row] = await telemetry.readings([{ deviceId, timestamp }]);
     if (!row || (row.receivedAt < logged.receivedAt && row.correctedBy === null)) return undefined;
@@ -222,7 +223,8 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
   }
 
   async #record(readings: readonly DecodedReading[], tables: TelemetryTables): Promise<void> {
-    if (readings.length > 0) await recordReadings(readings, this.#cache, tables);
+    if (readings.length === 0) return;
+    await recordReadings(await placeUntimed(readings, this.#cache, tables), this.#cache, tables);
   }
 }
 
@@ -265,12 +267,12 @@ function retainedPart(
   receivedAt: number,
   retention: DeviceRetention | undefined,
 ): Reading | undefined {
-  const { deviceId, timestamp, metrics } = reading;
+  const { timestamp, metrics } = reading;
   if (!retention || timestamp >= retention.newest('points', receivedAt)) return reading;
   const names = Object.keys(metrics);
   const inTime = names.filter((name) => timestamp >= retention.horizon('points', name, receivedAt));
   if (inTime.length === names.length) return reading;
   if (inTime.length === 0) return undefined;
   const left: Metrics = Object.fromEntries(inTime.map((name) => [name, metrics[name] as Metrics[string]]));
-  return { deviceId, timestamp, metrics: left };
+  return { ...reading, metrics: left };
 }

@@ -31,6 +31,8 @@ export class LogNotRead extends Error {
 }
 
 const chunk = 1000;
+/** Milliseconds before the range: readings without a time of their own may move from there into it. */
+const margin = 1000;
 
 export const telemetryAsRecorded = (
   source: EventSource<TelemetryRecord>,
@@ -54,14 +56,19 @@ export const telemetryAsRecorded = (
           if (event.receivedAt <= recordedAt && arrivalOf(event).deviceId === deviceId)
             fold(event, range, found);
       });
+      const { from, to } = range;
+      for (const time of found.keys()) if (time < from || time >= to) found.delete(time);
       return found;
     }
 
     function fold(logged: TelemetryRecord, { from, to }: RecordedQuery['range'], into: Map<number, Metrics>) {
       const event = readable(logged);
       if (event?.type === 'TelemetryRecorded') {
-        const { timestamp, metrics } = event.data;
-        if (timestamp >= from && timestamp < to) into.set(timestamp, { ...into.get(timestamp), ...metrics });
+        const { timestamp, metrics, untimed } = event.data;
+        if (timestamp < from - margin || timestamp >= to) return;
+        let time = timestamp;
+        while (untimed && into.has(time)) time += 1;
+        into.set(time, { ...into.get(time), ...metrics });
       } else if (event) {
         const { metric, ...rows } = event.data;
         for (const [timestamp, metrics] of into) {

@@ -68,7 +68,11 @@ export function ingestTelemetry(
     for (const [i, { index, deviceId, timestamp, metrics }] of readings.entries()) {
       const status = (entries[i] ?? others?.get(deviceId))?.status;
       if (status === 'active')
-        events.push({ deviceId, timestamp: timestamp ?? arrivalTime(deviceId, receivedAt), metrics });
+        events.push(
+          timestamp === undefined
+            ? { deviceId, timestamp: arrivalTime(deviceId, receivedAt), metrics, untimed: true }
+            : { deviceId, timestamp, metrics },
+        );
       else refused.push({ index, deviceId, reason: status ? refusalOf[status] : 'unknown-device' });
     }
     if (events.length === 0) return { accepted: 0, refused, positions: [] };

@@ -9,7 +9,7 @@ import type {
 } from '../../application/telemetry/ingest.ts';
 import { isTimestamp, readingLimits } from '../../domain/telemetry.ts';
 import { MalformedLine, readItems, Turns } from './body.ts';
-import { deviceParams } from './device-schemas.ts';
+import { deviceParams, registrationHeaders } from './device-schemas.ts';
 import type { ReadingMetrics } from './http-metrics.ts';
 import { parseIsoTime } from './iso-time.ts';
 import { HttpProblem, invalidRequest, type ProblemKind, problemType } from './problems.ts';
@@ -72,6 +72,12 @@ export function telemetryIngestRoute(
     summary: 'Send readings',
     description:
       'Answered once all accepted readings are durable. Each reading stands or falls by itself; when none is accepted the answer is the problem all of them have, 400 when any is invalid, or 409 when devices refuse for several reasons.',
+    headers: registrationHeaders.extend({
+      'idempotency-key': registrationHeaders.shape['idempotency-key'].meta({
+        description:
+          'A reading that is sent again with its timestamp counts once, with a key or without. With a key every reading needs a timestamp: without one each request is another moment.',
+      }),
+    }),
     body: {
       as: 'items',
       item: schema,
@@ -94,9 +100,10 @@ export function telemetryIngestRoute(
       'device-decommissioned',
       'readings-refused',
     ],
-    async handle({ req, res, context }) {
+    async handle({ req, res, headers, context }) {
       const { items, alone, json } = await readItems({ req, res }, limits);
       refuseOthers(items, context.identity);
+      if (headers['idempotency-key'] !== undefined) refuseUntimed(items, alone);
       const readings: SubmittedReading[] = [];
       const rejected: RejectedReading[] = [];
       let verbatim = true;
@@ -108,6 +115,7 @@ export function telemetryIngestRoute(
         else rejected.push(explained(schema, items[index], index, alone, rejected.length));
         verbatim &&= reading !== undefined && isVerbatim(items[index], reading);
       }
+      if (!verbatim) rejected.push(...takeColliding(readings, items, alone));
       if (readings.length > 0) rates?.spendReadings(readings, keyOf(context.identity));
       const result =
         readings.length > 0
@@ -137,6 +145,52 @@ function refuseOthers(items: readonly unknown[], identity: Identity): void {
       { members: { deviceId: identity.deviceId, index } },
     );
   }
+}
+
+/** The digits of a time below the millisecond, without zeros at their end. */
+const belowMillisecond = /\.\d{3}(\d*[1-9])/;
+
+/** Takes out readings whose time differs from another's of their device below the millisecond only, where it is cut off. */
+function takeColliding(
+  readings: SubmittedReading[],
+  items: readonly unknown[],
+  alone: boolean,
+): readonly RejectedReading[] {
+  const restOf = ({ index }: SubmittedReading): string => {
+    const { timestamp } = items[index] as { readonly timestamp?: unknown };
+    return (typeof timestamp === 'string' && belowMillisecond.exec(timestamp)?.[1]) || '';
+  };
+  if (!readings.some(restOf)) return [];
+  const seen = new Map<string, string>();
+  const rejected: RejectedReading[] = [];
+  const kept = readings.filter((reading) => {
+    const key = `${reading.deviceId} ${reading.timestamp}`;
+    const rest = restOf(reading);
+    const before = seen.get(key);
+    if (before === undefined) seen.set(key, rest);
+    if (before === undefined || before === rest || reading.timestamp === undefined) return true;
+    const { index } = reading;
+    const path = alone ? '/timestamp' : `/${index}/timestamp`;
+    const detail =
+      'is within one millisecond of another reading of this device: times are kept to the millisecond';
+    rejected.push({ index, kind: 'invalid-request', path, detail });
+    return false;
+  });
+  readings.splice(0, readings.length, ...kept);
+  return rejected;
+}
+
+/** Each repeat of a reading without a timestamp would be another point, which a key is to prevent. */
+function refuseUntimed(items: readonly unknown[], alone: boolean): void {
+  const index = items.findIndex(
+    (item) =>
+      typeof item === 'object' && item !== null && !(item instanceof MalformedLine) && !('timestamp' in item),
+  );
+  if (index === -1) return;
+  const path = alone ? '/timestamp' : `/${index}/timestamp`;
+  throw invalidRequest([
+    { in: 'body', path, detail: 'is needed in every reading sent with an Idempotency-Key' },
+  ]);
 }
 
 const keyOf = (identity: Identity): string | undefined =>

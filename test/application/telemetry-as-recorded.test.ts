@@ -16,13 +16,19 @@ const reading = (n: number): TelemetryRecord => ({
   data: { deviceId: 'a', timestamp: n, metrics: { even: n % 2 === 0, n } },
 });
 
+/** As `reading`, but sent without a time. */
+const untimed = (n: number, timestamp: number): TelemetryRecord => ({
+  ...reading(n),
+  data: { deviceId: 'a', timestamp, metrics: { n }, untimed: true },
+});
+
 /** A log of one partition that has `events` events, the last of which never come when `missing` are. */
-function logOf(events: number, missing = 0) {
+function logOf(events: number, missing = 0, records?: readonly TelemetryRecord[]) {
   let ended = 0;
   const source: Pick<EventSource<TelemetryRecord>, 'ends' | 'run'> = {
     ends: async () => new Map([[0, String(events)]]),
     async run(consumer, { signal }) {
-      const there = Array.from({ length: events - missing }, (_, i) => reading(i + 1));
+      const there = records ?? Array.from({ length: events - missing }, (_, i) => reading(i + 1));
       if (!signal.aborted) await consumer.consume({ partition: 0, after: null, events: there });
       if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
       ended += 1;
@@ -55,6 +61,18 @@ describe('Telemetry as it was recorded', () => {
     assert.deepEqual(sizes, [1000, 1000, 1000]);
     assert.equal(ended(), 1);
     for await (const points of query({ ...all, deviceId: 'b' }, unstopped())) assert.fail(`${points.length}`);
+  });
+
+  it('keeps apart readings that came without a time within one millisecond', async () => {
+    const records = [untimed(1, 9), untimed(2, 9), untimed(3, 9), untimed(4, 9)];
+    const { query } = logOf(4, 0, records);
+    const found: unknown[] = [];
+    for await (const points of query({ ...all, range: { from: 10, to: 12 } }, unstopped()))
+      found.push(...points.map(({ timestamp, value }) => [timestamp, value]));
+    assert.deepEqual(found, [
+      [10, 2],
+      [11, 3],
+    ]);
   });
 
   it('goes on behind a point in the middle of a moment, in either order', async () => {

@@ -55,6 +55,9 @@ const metrics = fc.oneof(
 const reading = fc
   .record({ deviceId: fc.constantFrom(...devices), timestamp: moments, metrics })
   .map((data): Said => ({ type: 'TelemetryRecorded', data }));
+const untimed = fc
+  .record({ deviceId: fc.constantFrom(...devices), timestamp: moments, metrics })
+  .map((data): Said => ({ type: 'TelemetryRecorded', data: { ...data, untimed: true } }));
 const retraction = fc
   .record({
     deviceId: fc.constantFrom(...devices),
@@ -175,9 +178,14 @@ describe('Telemetry projection', function () {
     );
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.oneof({ weight: 8, arbitrary: reading }, { weight: 1, arbitrary: retraction }), {
-          maxLength: 40,
-        }),
+        fc.array(
+          fc.oneof(
+            { weight: 8, arbitrary: reading },
+            { weight: 3, arbitrary: untimed },
+            { weight: 1, arbitrary: retraction },
+          ),
+          { maxLength: 40 },
+        ),
         cuts,
         async (said, plan) => {
           const events = said.map(logged);
@@ -293,6 +301,33 @@ describe('Telemetry projection', function () {
       ),
       { numRuns: 60 },
     );
+  });
+
+  it('keeps every reading without a time of its own, however many came in one millisecond', async () => {
+    const { consume } = await open();
+    const at = (timestamp: number, n: number, own = false): Said => ({
+      type: 'TelemetryRecorded',
+      data: { deviceId: 'a', timestamp, metrics: { n }, ...(own ? {} : { untimed: true as const }) },
+    });
+    const said = [at(1000, 1), at(1000, 2), at(1001, 3, true), at(1000, 4), at(5000, 5, true), at(1000, 6)];
+    const events = said.map(logged);
+    await consume(events.slice(0, 2), null);
+    await consume(events.slice(2), '2');
+    const { readings, ledger } = await tables();
+    assert.deepEqual(
+      readings.map((row) => [(row as unknown as { ts: number }).ts, row.metrics]),
+      [
+        [1000, { n: 1 }],
+        // A reading with this very time corrects what was placed there.
+        [1001, { n: 3 }],
+        [1002, { n: 4 }],
+        [1003, { n: 6 }],
+        [5000, { n: 5 }],
+      ],
+    );
+    const sum = (name: string) =>
+      (ledger as Record<string, number>[]).reduce((all, row) => all + (row[name] as number), 0);
+    assert.deepEqual([sum('stored_count'), sum('corrected'), sum('duplicate')], [5, 1, 0]);
   });
 
   it('keeps accepted equal to stored, duplicate, corrected and dead-lettered', async () => {

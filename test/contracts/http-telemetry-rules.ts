@@ -50,6 +50,54 @@ export function httpTelemetryRules({ call, fresh }: HttpSubject): void {
       assert.ok(second && third && second >= before - 1000 && third > second);
     });
 
+    it('sent again with a key count once, and need timestamps for that', async () => {
+      const deviceId = await registered();
+      const headers = { 'Idempotency-Key': 'again' };
+      const json = [
+        { deviceId, timestamp: 1, metrics: { a: 1 } },
+        { deviceId, timestamp: 2, metrics: { a: 2 } },
+      ];
+      for (let i = 0; i < 2; i += 1)
+        assert.equal((await call('POST', '/api/v1/telemetry', { json, headers })).status, 202);
+      const last = await send({ deviceId, timestamp: 3, metrics: { a: 3 } });
+      assert.equal((await pointsOf(deviceId, last)).length, 3);
+      const untimed = await call('POST', '/api/v1/telemetry', {
+        json: [...json, { deviceId, metrics: { a: 4 } }],
+        headers,
+      });
+      assert.equal(untimed.status, 400);
+      assert.deepEqual(
+        (untimed.json.errors as { path: string }[]).map(({ path }) => path),
+        ['/2/timestamp'],
+      );
+      const again = await send({ deviceId, timestamp: 3, metrics: { a: 3 } });
+      assert.equal((await pointsOf(deviceId, again)).length, 3);
+    });
+
+    it('are refused where only what is cut off of their times tells them apart', async () => {
+      const deviceId = await registered();
+      const other = await registered();
+      const at = (fraction: string, of = deviceId) => ({
+        deviceId: of,
+        timestamp: `2026-01-01T00:00:00.${fraction}Z`,
+        metrics: { a: Number(fraction) },
+      });
+      const sent = await send([
+        at('0001'),
+        at('0009'),
+        at('000100'),
+        at('0019'),
+        at('0009', other),
+        at('000'),
+      ]);
+      assert.deepEqual(
+        (sent.json.errors as { path: string; detail: string }[]).map(({ path }) => path),
+        ['/1/timestamp', '/5/timestamp'],
+      );
+      assert.equal((await pointsOf(deviceId, sent)).length, 2);
+      assert.equal((await pointsOf(other, sent)).length, 1);
+    });
+
     it('may have names that objects have of their own', async () => {
       const deviceId = await registered();
       const metrics = { constructor: 1, toString: 2, hasOwnProperty: 3 };
