@@ -70,7 +70,10 @@ describe('fieldlog config', () => {
       { KAFKA_REPLICATION: '1', KAFKA_MIN_INSYNC: '2' },
       'KAFKA_MIN_INSYNC: must be at most KAFKA_REPLICATION, which is 1: no write would be acknowledged',
     ],
-    [{ CLOCK_TOLERANCE: '1.5d' }, 'CLOCK_TOLERANCE: must be whole seconds, minutes, hours or days such as 90s'],
+    [
+      { CLOCK_TOLERANCE: '1.5d' },
+      'CLOCK_TOLERANCE: must be whole seconds, minutes, hours or days such as 90s',
+    ],
     [{ KAFKA_SASL_MECHANISM: 'plain' }, 'KAFKA_SASL_MECHANISM: needs KAFKA_SASL_USERNAME beside it'],
     [{ KAFKA_SASL_PASSWORD: 'secret' }, 'KAFKA_SASL_PASSWORD: needs KAFKA_SASL_MECHANISM beside it'],
     [{ KAFKA_SSL_CA_FILE: 'ca.pem' }, 'KAFKA_SSL_CA_FILE: needs KAFKA_SSL=true beside it'],
