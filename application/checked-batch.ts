@@ -206,3 +206,28 @@ export function causeOf(error: unknown): DeadLetterCause {
 }
 
 export const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
+
+/** The policy for events that cannot be applied. */
+export type Parking = {
+  /** Events of a partition that an operator has discarded: they are not tried. */
+  discarded(partition: number): Promise<ReadonlyMap<Position, Discard>>;
+  /** Those of an operator's decision or a delay: which of these positions have a dead letter in the live generation. */
+  parked(partition: number, positions: readonly Position[]): Promise<ReadonlySet<Position>>;
+  /** Throws `PoisonEvent` when one of these events must not be parked. */
+  admit(deadLetters: readonly DeadLetter[]): Promise<void>;
+};
+
+/** An event that must not be parked and cannot be applied. */
+export class PoisonEvent extends Error {
+  override readonly name = 'PoisonEvent';
+  readonly deadLetter: DeadLetter;
+
+  constructor(projection: string, deadLetter: DeadLetter) {
+    const { eventType, position, partition, stream, eventId, correlationId, error } = deadLetter;
+    super(
+      `${projection} stops at the ${eventType} of ${stream} at ${position} in partition ${partition} ` +
+        `(event ${eventId}, correlation id ${correlationId}): ${error}`,
+    );
+    this.deadLetter = deadLetter;
+  }
+}

@@ -1,4 +1,4 @@
-import { asError, causeOf, errorTexts } from './checked-batch.ts';
+import { asError, causeOf, errorTexts, type Parking, PoisonEvent } from './checked-batch.ts';
 import type { DeadLetterFeed, DeadLetters, ParkedStream } from './ports/dead-letters.ts';
 import type { Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
@@ -14,7 +14,7 @@ import {
 import type { Clock, Log } from './ports/system.ts';
 import { TelemetryLogUnavailable } from './ports/telemetry-log.ts';
 import type { Projection, RejectedEvent } from './projections/projection.ts';
-import { type Parking, PoisonEvent, type ProjectorObserver } from './projector.ts';
+import type { ProjectorObserver } from './projector.ts';
 
 /** How the dead deadLetters of a projection are tried again. */
 export type DeadLetterRetry = {
@@ -175,7 +175,11 @@ export function parkingLike(live: GenerationId, deadLetters: DeadLetters): Parki
 }
 
 /** There is no live generation of the same log to be like. */
-export const parkAll: Parking = { discarded: async () => new Map(), admit: async () => {} };
+export const parkAll: Parking = {
+  discarded: async () => new Map(),
+  parked: async () => new Set(),
+  admit: async () => {},
+};
 
 const isOfTheLog = (cause: DeadLetterCause): boolean => cause === 'behind' || cause === 'wrong-partition';
 

@@ -5,6 +5,8 @@ import {
   checkBatch,
   deadLetterOf,
   type Failure,
+  type Parking,
+  PoisonEvent,
   splitParked,
   UnknownFaults,
 } from './checked-batch.ts';
@@ -45,31 +47,6 @@ type BuildOptions<Event> = {
   readonly only?: (event: Event) => boolean;
   readonly parking?: Parking;
 };
-
-/** The policy for events that cannot be applied. */
-export type Parking = {
-  /** Events of a partition that an operator has discarded: they are not tried. */
-  discarded(partition: number): Promise<ReadonlyMap<Position, Discard>>;
-  /** Those of an operator's decision or a delay: which of these positions have a dead letter in the live generation. */
-  parked(partition: number, positions: readonly Position[]): Promise<ReadonlySet<Position>>;
-  /** Throws `PoisonEvent` when one of these events must not be parked. */
-  admit(deadLetters: readonly DeadLetter[]): Promise<void>;
-};
-
-/** An event that must not be parked and cannot be applied. */
-export class PoisonEvent extends Error {
-  override readonly name = 'PoisonEvent';
-  readonly deadLetter: DeadLetter;
-
-  constructor(projection: string, deadLetter: DeadLetter) {
-    const { eventType, position, partition, stream, eventId, correlationId, error } = deadLetter;
-    super(
-      `${projection} stops at the ${eventType} of ${stream} at ${position} in partition ${partition} ` +
-        `(event ${eventId}, correlation id ${correlationId}): ${error}`,
-    );
-    this.deadLetter = deadLetter;
-  }
-}
 
 /** The source did not start at the checkpoint, so that events between would be lost. */
 class MissedEvents extends Error {

@@ -1,3 +1,4 @@
+import { PoisonEvent } from '../checked-batch.ts';
 import { pause } from '../pause.ts';
 import {
   type Batch,
@@ -9,7 +10,6 @@ import {
   type Positioned,
   type SkippedTo,
 } from '../ports/event-source.ts';
-import { PoisonEvent } from '../projector.ts';
 
 /** The position reached in each partition; a partition without one is absent. */
 export type Positions = ReadonlyMap<number, Position>;

@@ -1,3 +1,4 @@
+import type { Parking } from '../checked-batch.ts';
 import { LogGuard } from '../log-guard.ts';
 import { type DeadLetterRetry, deadLetterRetry } from '../parking.ts';
 import type { DeadLetters } from '../ports/dead-letters.ts';
@@ -13,7 +14,7 @@ import type {
 import type { Disk } from '../ports/storage.ts';
 import type { Clock, Log } from '../ports/system.ts';
 import type { Projection, ProjectionName } from '../projections/projection.ts';
-import { type Parking, Projector, type ProjectorObserver } from '../projector.ts';
+import { Projector, type ProjectorObserver } from '../projector.ts';
 import type { GenerationSweep } from '../retention/generation-sweep.ts';
 
 /** A projection with its log, whatever its events are: all that is needed to build a generation of it. */

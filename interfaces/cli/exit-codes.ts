@@ -1,4 +1,5 @@
 import { CommanderError } from 'commander';
+import { PoisonEvent } from '../../application/checked-batch.ts';
 import { KeysUnavailable } from '../../application/ports/api-keys.ts';
 import { AppendTooLarge, EventStoreUnavailable, StreamDeleted } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
@@ -6,7 +7,6 @@ import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { StorageFault } from '../../application/ports/storage.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { NotYetProjected } from '../../application/progress.ts';
-import { PoisonEvent } from '../../application/projector.ts';
 import { Rejection } from '../../domain/decider.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
+import { PoisonEvent } from '../../../application/checked-batch.ts';
 import type { Batch, BatchConsumer, Positioned } from '../../../application/ports/event-source.ts';
-import { PoisonEvent } from '../../../application/projector.ts';
 import { BuildConsumer } from '../../../application/rebuild/build-consumer.ts';
 
 const signal = new AbortController().signal;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
+import { PoisonEvent } from '../../../application/checked-batch.ts';
 import { type LeaseOwner, RebuildUnderWay, ReplayRefused } from '../../../application/ports/generations.ts';
 import { projectionNames } from '../../../application/projections/projection.ts';
-import { PoisonEvent } from '../../../application/projector.ts';
 import { activate, rebuild, rebuildDevice, SwitchedMeanwhile } from '../../../application/rebuild/rebuild.ts';
 import { upgrade } from '../../../application/rebuild/upgrade.ts';
 import { deviceStream } from '../../../domain/device.ts';
