@@ -152,6 +152,8 @@ export class KafkaConsumerSession {
       this.#fetchedAt = performance.now();
     });
     consumer.on(consumer.events.CRASH, ({ payload }) => this.#over.reject(payload.error));
+    // Before any partition's checkpoint is compared with the topic.
+    this.#identity = await this.#reader.identity().catch(() => null);
     await consumer.connect();
     await consumer.subscribe({ topics: [topic], fromBeginning: true });
     await consumer.run({

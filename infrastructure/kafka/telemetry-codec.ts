@@ -33,12 +33,13 @@ export function encodePublication(
   publication: TelemetryPublication,
   events: readonly EncodedEvent[],
   partitions: number,
+  indexes: readonly number[] = events.map((_, index) => index),
 ): readonly PartitionMessage[] {
   const { events: _, eventsJson: __, ...header } = publication;
   const opening = JSON.stringify(header).slice(0, -1);
   const open = new Map<number, Part>();
   const full: Part[] = [];
-  for (const [index, { deviceId, json }] of events.entries()) {
+  for (const [at, { deviceId, json }] of events.entries()) {
     const partition = partitionOf(deviceId, partitions);
     let part = open.get(partition);
     if (!part || part.size + json.length > greatestValue) {
@@ -47,7 +48,7 @@ export function encodePublication(
       open.set(partition, part);
     }
     if (part.deviceId !== deviceId) part.deviceId = null;
-    part.indexes.push(index);
+    part.indexes.push(indexes[at] as number);
     part.jsons.push(json);
     part.size += json.length;
   }
@@ -112,7 +113,8 @@ export function decodeMessage(
   const value = parsed(text);
   if (isPacked(value)) return unpack(value, message.offset);
   // A topic's name may have 249 characters; partition and offset alone tell the events of a topic apart.
-  const id = `${origin.topic.slice(0, longestId - 32)}/${origin.partition}/${message.offset}`;
+  const id =
+    originOf(message) ?? `${origin.topic.slice(0, longestId - 32)}/${origin.partition}/${message.offset}`;
   return [
     {
       id,
@@ -125,6 +127,45 @@ export function decodeMessage(
       data: isOwnReading(value, message.key) ? value : text,
     },
   ];
+}
+
+/**
+ * The messages for a topic with so many partitions that carry what this one does: Fieldlog's are divided anew by the
+ * devices of their events, others go on as they are, with where they came from as their identity.
+ */
+export function repartitioned(
+  message: KafkaMessage,
+  origin: { readonly topic: string; readonly partition: number },
+  partitions: number,
+): readonly Message[] {
+  const value = parsed(message.value?.toString() ?? '');
+  const { timestamp } = message;
+  if (isPacked(value)) {
+    const { indexes, events, ...header } = value;
+    const publication = { ...header, events } as unknown as TelemetryPublication;
+    const encoded = events.map((event) => ({ deviceId: deviceIdIn(event), json: JSON.stringify(event) }));
+    const divided = encodePublication(publication, encoded, partitions, indexes);
+    return divided.map((one) => ({ ...one.message, timestamp }));
+  }
+  const [{ id }] = decodeMessage(message, origin) as [TelemetryRecord];
+  const key = isOwnReading(value, message.key) ? message.key?.toString() : undefined;
+  const partition = key === undefined ? origin.partition % partitions : partitionOf(key, partitions);
+  const headers = { ...message.headers, [originHeader]: id };
+  return [{ key: message.key, value: message.value, headers, partition, timestamp }];
+}
+
+/** The identity that a message of another producer had in the topic that it was copied from. */
+const originHeader = 'ce_origin';
+const originForm = /^[\w.-]{1,96}\/\d{1,10}\/\d{1,19}$/;
+
+function originOf(message: KafkaMessage): string | undefined {
+  const text = header(message, originHeader);
+  return text !== undefined && originForm.test(text) ? text : undefined;
+}
+
+function deviceIdIn(event: unknown): string {
+  const id = typeof event === 'object' && event !== null && 'deviceId' in event ? event.deviceId : '';
+  return typeof id === 'string' ? id : '';
 }
 
 /** The broker's time of appending where the topic has it so, else the producer's, which may be anything. */

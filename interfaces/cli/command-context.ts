@@ -3,6 +3,7 @@ import type { Operations } from '../../application/operations/operations.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { type Config, configFrom } from '../../infrastructure/config/config.ts';
 import type { Application, Session } from '../composition/application.ts';
+import type { TopicMigrationRequest } from '../composition/distributed.ts';
 import type { Role, Served } from '../composition/roles.ts';
 import type { ClientOptions } from './api-client.ts';
 import { type Creates, configWithData, type DataFile } from './data-folder.ts';
@@ -24,6 +25,12 @@ type Runtime = {
   log(level: string, role: string): Promise<Log>;
   start(role: Role, config: Config, log: Log): Promise<Served>;
   openApplication(config: Config, log: Log): Promise<Application>;
+  migrateTopic(
+    brokers: string,
+    config: Config,
+    log: Log,
+    request: TopicMigrationRequest,
+  ): Promise<{ readonly done: number; readonly total: number }>;
 };
 
 /**

@@ -14,6 +14,8 @@ const context: CommandContext = {
       (await import('../composition/roles.ts')).startRole(role, config, log),
     openApplication: async (config, log) =>
       (await import('../composition/application.ts')).openApplication(config, log),
+    migrateTopic: async (...args) =>
+      (await import('../composition/distributed.ts')).migrateKafkaTopic(...args),
   },
 };
 

@@ -13,6 +13,7 @@ import { retentionCommand } from './commands/retention.ts';
 import { roleCommands } from './commands/serve.ts';
 import { simulateCommand } from './commands/simulate.ts';
 import { statusCommand } from './commands/status.ts';
+import { topicsCommand } from './commands/topics.ts';
 import { exitCodeOf, exitCodesHelp } from './exit-codes.ts';
 import { printable } from './terminal.ts';
 
@@ -64,6 +65,7 @@ export function program(context: CommandContext): Command {
     auditCommand,
     retentionCommand,
     migrateCommand,
+    topicsCommand,
     keysCommand,
     configCommand,
   ])

@@ -15,6 +15,11 @@ import { deadLetterTopicOf, KafkaDeadLetterTopic } from '../../infrastructure/ka
 import { AcknowledgingProducer } from '../../infrastructure/kafka/producer.ts';
 import { KafkaTelemetryLog } from '../../infrastructure/kafka/telemetry-log.ts';
 import { KafkaTelemetrySource } from '../../infrastructure/kafka/telemetry-source.ts';
+import {
+  type MigrationProgress,
+  migrateTopic,
+  type TopicMigration,
+} from '../../infrastructure/kafka/topic-migration.ts';
 import { KafkaTopicReader } from '../../infrastructure/kafka/topic-reader.ts';
 import { ensureTopic, warnOfTopic } from '../../infrastructure/kafka/topics.ts';
 import { type MysqlOptions, MysqlSql } from '../../infrastructure/mysql/database.ts';
@@ -86,6 +91,35 @@ export function openKafkaSource(brokers: string, config: Config, log: Log) {
   const reader = new KafkaTopicReader(newClient(), config.KAFKA_TOPIC);
   return { source: kafkaTelemetrySource(newClient, reader, config, log), close: () => reader.close() };
 }
+
+/** Copies the telemetry topic into another one. */
+export function migrateKafkaTopic(
+  brokers: string,
+  config: Config,
+  log: Log,
+  { from, to, partitions, signal, onProgress }: TopicMigrationRequest,
+): Promise<MigrationProgress> {
+  const settings = {
+    topic: to,
+    partitions,
+    replication: config.KAFKA_REPLICATION,
+    minInSync: config.KAFKA_MIN_INSYNC,
+    retention: config.KAFKA_RETENTION_MS,
+  };
+  const { KAFKA_GROUP: group, KAFKA_COMPRESSION: compression } = config;
+  return migrateTopic(
+    kafkaClients(brokers, config, log),
+    { from: from ?? config.KAFKA_TOPIC, to: settings, group, compression, signal, onProgress },
+    log,
+  );
+}
+
+export type TopicMigrationRequest = Pick<TopicMigration, 'signal' | 'onProgress'> & {
+  /** `KAFKA_TOPIC` when absent. */
+  readonly from?: string | undefined;
+  readonly to: string;
+  readonly partitions: number;
+};
 
 /** The event store alone. */
 export function openEventStoreDb(url: string) {

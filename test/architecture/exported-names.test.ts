@@ -30,7 +30,6 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'ConnectionOptions',
     'SubscriptionOptions',
     'KafkaTelemetryLogOptions',
-    'TopicSettings',
     'SamplerName',
     'FleetPlan',
     'RateOptions',

@@ -23,6 +23,8 @@ export async function runCli(
       log: async (level, role) => openLog(level, role),
       start: startRole,
       openApplication,
+      migrateTopic: async (...args) =>
+        (await import('../../interfaces/composition/distributed.ts')).migrateKafkaTopic(...args),
     },
     exitCode: 0,
     ...replaced,

@@ -76,6 +76,7 @@ export function recordingSession(replaced: Partial<Session> = {}): {
       log: async () => log,
       start: async () => assert.fail('an import starts no server'),
       openApplication: async () => application,
+      migrateTopic: () => Promise.reject(new Error('No topic is copied here')),
     },
   };
 }
