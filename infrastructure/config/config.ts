@@ -200,6 +200,17 @@ export const configSchema = z.object({
     'whether the API takes timestamps such as 1767225600, of 1970 as milliseconds; refused as epoch seconds when false',
   ),
   DIRECTORY_SIZE: wholeNumber(100, 10_000_000).default(100_000).describe('devices an API node remembers'),
+  BACKUP_DIR: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('folder into which `serve` backs up the embedded files; no backups when absent'),
+  BACKUP_EVERY: z
+    .string()
+    .regex(/^[1-9]\d{0,4}[smhd]$/, 'must be such as 30m, 6h or 1d')
+    .default('1d')
+    .describe('time from one backup to the next, such as 30m, 6h or 1d'),
+  BACKUP_KEEP: wholeNumber(1, 10_000).default(7).describe('backups that stay, the newest'),
   DISK_RESERVE: wholeNumber(0, 2 ** 50)
     .optional()
     .describe(

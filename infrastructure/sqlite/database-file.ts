@@ -25,6 +25,9 @@ export type SqliteFile = {
 /** How long a statement waits for another process. Blocks this one, so no transaction may take long. */
 const busyTimeout = 5000;
 
+/** In a data folder while a backup is put into it. */
+export const incompleteRestore = 'restore.incomplete';
+
 type DataFiles = Readonly<Record<'events' | 'telemetry' | 'readModels' | 'access', string>>;
 
 /**
@@ -32,6 +35,10 @@ type DataFiles = Readonly<Record<'events' | 'telemetry' | 'readModels' | 'access
  * writers never contend.
  */
 export function dataFiles(dataDir: string): DataFiles {
+  if (existsSync(join(dataDir, incompleteRestore)))
+    throw new StartupError(
+      `A restore into ${dataDir} was cut short: run \`fieldlog restore\` again with the same backup`,
+    );
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   } catch (error) {

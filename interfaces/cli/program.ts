@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CommandContext } from './command-context.ts';
 import { auditCommand } from './commands/audit.ts';
+import { backupCommands } from './commands/backup.ts';
 import { configCommand, migrateCommand } from './commands/config.ts';
 import { deadLettersCommand } from './commands/dead-letters.ts';
 import { devicesCommand } from './commands/devices.ts';
@@ -64,6 +65,7 @@ export function program(context: CommandContext): Command {
     deadLettersCommand,
     auditCommand,
     retentionCommand,
+    backupCommands,
     migrateCommand,
     topicsCommand,
     keysCommand,

@@ -8,6 +8,7 @@ import { WorkerChannel } from '../../infrastructure/worker-channel.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { workerServer } from '../http/server.ts';
 import { listen, measure, neededToAccept, openCallers, startApi } from './api.ts';
+import { measureBackups, runBackups } from './backups.ts';
 import { openContainer } from './container.ts';
 import { compareLogs, projectionsCheck } from './log-checks.ts';
 import { lowerThreadPriority } from './process.ts';
@@ -149,16 +150,21 @@ export async function serve(config: Config, log: Log): Promise<Served> {
     throw error;
   });
   const thread = projectorThread(config);
+  const stopped = new AbortController();
   try {
     measureThread(await container.getAsync(s.metrics), async () => (await thread.metrics()) !== undefined);
     const moreMetrics = [async () => (await thread.metrics()) ?? metricsMissing];
     const api = await startApi(container, { moreMetrics, stalled: thread.stalled, needed: neededToServe });
+    measureBackups(await container.getAsync(s.metrics), config);
+    const backingUp = runBackups(config, log, stopped.signal);
     return {
       url: api.url,
       notices,
       failed: thread.failed,
       async close() {
         await api.close();
+        stopped.abort();
+        await backingUp;
         await thread.stop();
         await container.unbindAllAsync();
       },

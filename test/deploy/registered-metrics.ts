@@ -1,4 +1,5 @@
 import { type MetricObject, Registry } from 'prom-client';
+import { configFrom } from '../../infrastructure/config/config.ts';
 import { measureDisk } from '../../infrastructure/disk.ts';
 import { querySeconds } from '../../infrastructure/metrics/metered-sql.ts';
 import { measureWaiting, publishSeconds } from '../../infrastructure/metrics/metered-telemetry-log.ts';
@@ -10,6 +11,7 @@ import {
 } from '../../infrastructure/metrics/process-metrics.ts';
 import { measureStalls, ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
 import { measureLedger, measureProgress } from '../../infrastructure/metrics/read-model-metrics.ts';
+import { measureBackups } from '../../interfaces/composition/backups.ts';
 import { readingMetrics, requestMetrics } from '../../interfaces/http/http-metrics.ts';
 
 /** The series that the code registers, by name, with the labels of each. */
@@ -22,6 +24,7 @@ export function registeredMetrics(): ReadonlyMap<string, readonly string[]> {
   measureDependencies(registry, []);
   measureConnections(registry, []);
   measureDisk(registry, {} as never);
+  measureBackups(registry, configFrom({ BACKUP_DIR: 'backups' }));
   // Only asked when the metrics are read.
   const unasked = {} as never;
   measureProgress(registry, unasked, unasked);
