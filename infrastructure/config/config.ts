@@ -56,9 +56,17 @@ const origins = () =>
         'must be origins as browsers send them: http(s)://host[:port], in small letters and without a path',
     });
 const url = (...schemes: string[]) =>
-  z.string().refine((value) => schemes.some((scheme) => value.startsWith(`${scheme}://`)), {
-    error: `must start with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
-  });
+  z
+    .string()
+    .refine((value) => schemes.some((scheme) => value.startsWith(`${scheme}://`)), {
+      error: `must start with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
+      abort: true,
+    })
+    // A list of hosts is no URL, and left to the client that takes it.
+    .refine((value) => value.includes(',') || URL.canParse(value), {
+      error:
+        'must be a URL such as scheme://user:password@host:port/name, with @, / and : of a password as %40, %2F and %3A',
+    });
 
 /** Every variable Fieldlog reads, from the environment or the file `FIELDLOG_CONFIG` names. */
 export const configSchema = z.object({
@@ -287,12 +295,18 @@ export function maskedConfig(config: Config): Record<string, unknown> {
         secrets.has(name) && value !== undefined
           ? '***'
           : typeof value === 'string'
-            ? value.replace(/(:\/\/[^:/@]*):[^@]*@/, '$1:***@')
+            ? withoutSecrets(value)
             : value,
       ],
     ),
   );
 }
+
+/** Of a URL: the password, however it is written, and what its parameters say that may be secret. */
+const withoutSecrets = (text: string): string =>
+  text
+    .replace(/(:\/\/[^:/?#]*):[^?#]*@/, '$1:***@')
+    .replace(/([?&][^=&#]*(?:pass|pwd|secret|token|auth|credential)[^=&#]*=)[^&#]*/gi, '$1***');
 
 /** The names and values of a variable that has several. */
 export function pairsOf(text: string | undefined): Readonly<Record<string, string>> {

@@ -135,6 +135,14 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
     if (response.ok) return response;
     const { status } = response;
     const problem = (await response.json().catch(() => ({}))) as Record<string, unknown>;
+    if (status === 401)
+      throw new ApiRefusal(status, {
+        ...problem,
+        detail:
+          apiKey === undefined
+            ? `${url} wants an API key: set FIELDLOG_API_KEY to one that \`fieldlog keys create\` has printed`
+            : `${url} does not know the API key in FIELDLOG_API_KEY, or it has expired or was revoked`,
+      });
     if (status < 500 && !passing.has(status)) throw new ApiRefusal(status, problem);
     const message = `${url} cannot serve this now: ${detailOf(status, problem)}`;
     if (!passing.has(status)) throw new ServerUnavailable(message);

@@ -9,6 +9,7 @@ import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.t
 import { NotYetProjected } from '../../application/progress.ts';
 import { Rejection } from '../../domain/decider.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
+import { OutputFailed } from './terminal.ts';
 
 export const exitCodes = { ok: 0, refused: 1, usage: 2, unavailable: 3, unexpected: 4 } as const;
 
@@ -63,6 +64,7 @@ const kinds = [
       NotYetProjected,
       KeysUnavailable,
       StorageFault,
+      OutputFailed,
     ],
   ],
 ] as const;

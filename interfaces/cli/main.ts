@@ -5,7 +5,7 @@ import { terminalOn } from './terminal.ts';
 
 const context: CommandContext = {
   env: process.env,
-  terminal: terminalOn(process.stdout, process.stderr),
+  terminal: terminalOn(process.stdout, process.stderr, { stdin: process.stdin, type: process.env.TERM }),
   signal: untilStopped(process.env),
   exitCode: 0,
   runtime: {

@@ -33,16 +33,19 @@ Configuration comes from environment variables: \`fieldlog config --help\` lists
 export async function run(args: readonly string[], context: CommandContext): Promise<number> {
   const { terminal, env } = context;
   try {
-    await program(context).parseAsync(args, { from: 'user' });
+    await program(context, args.includes('--json')).parseAsync(args, { from: 'user' });
     return context.exitCode;
   } catch (error) {
-    if (!(error instanceof CommanderError)) terminal.note(`fieldlog: ${messageOf(error)}`);
+    const isJson = args.includes('--json') && exitCodeOf(error) !== 0;
+    if (isJson) terminal.note(JSON.stringify({ error: messageOf(error), exitCode: exitCodeOf(error) }));
+    else if (!(error instanceof CommanderError)) terminal.note(`fieldlog: ${messageOf(error)}`);
     if (env.LOG_LEVEL === 'debug' && error instanceof Error) terminal.note(error.stack ?? '');
     return exitCodeOf(error);
   }
 }
 
-export function program(context: CommandContext): Command {
+/** With `isJson`, what is wrong with the arguments is thrown and not written. */
+export function program(context: CommandContext, isJson = false): Command {
   const { terminal } = context;
   const root = new Command('fieldlog')
     .description('Event-sourced IoT backend: devices and their telemetry, kept as events, queried as tables')
@@ -51,7 +54,9 @@ export function program(context: CommandContext): Command {
     .configureOutput({
       writeOut: (text) => void terminal.out(text),
       writeErr: (text) => terminal.note(text.trimEnd()),
-      outputError: (text, write) => write(text.replace(/^error: /, 'fieldlog: ')),
+      outputError: (text, write) => {
+        if (!isJson) write(text.replace(/^error: /, 'fieldlog: '));
+      },
     })
     .addHelpText('after', examples + exitCodesHelp);
   for (const add of [
@@ -77,4 +82,8 @@ export function program(context: CommandContext): Command {
 
 /** On one line that steers no terminal, whatever the error brought along. */
 const messageOf = (error: unknown): string =>
-  printable((error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, ' '));
+  printable(
+    (error instanceof Error ? error.message : String(error))
+      .replace(/^error: /, '')
+      .replace(/\s*\n\s*/g, ' '),
+  );

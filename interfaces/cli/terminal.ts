@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import path from 'node:path';
+import { createInterface } from 'node:readline/promises';
 import { type Config, maskedConfig } from '../../infrastructure/config/config.ts';
 
 /** Where a command writes: its result to `out`, messages to `note` and `status`. */
@@ -9,20 +11,34 @@ export type Terminal = {
   note(line: string): void;
   /** A line on standard error that the next one takes the place of; nothing unless `live`. */
   status(line: string): void;
-  /** Standard error is a terminal. */
+  /** Standard error is a terminal that can go back in a line. */
   readonly live: boolean;
+  /** Asks a question to be answered with yes or no; absent where nobody sits at a terminal. */
+  readonly confirm?: (question: string) => Promise<boolean>;
 };
 
+/** Standard output cannot be written to, as on a full disk. */
+export class OutputFailed extends Error {
+  override readonly name = 'OutputFailed';
+}
+
+type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean };
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
 
 /** When the reader closes the pipe early, as `head` does, output is dropped and the command continues. */
-export function terminalOn(stdout: Output, stderr: Output): Terminal {
+export function terminalOn(
+  stdout: Output,
+  stderr: Output,
+  { stdin, type }: { readonly stdin?: Input; readonly type?: string | undefined } = {},
+): Terminal {
+  const live = (stderr.isTTY ?? false) && type !== 'dumb';
   let isRead = true;
   let fault: Error | undefined;
   let statusShown = false;
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     isRead = false;
-    if (error.code !== 'EPIPE') fault = error;
+    if (error.code !== 'EPIPE')
+      fault = new OutputFailed(`standard output cannot be written to: ${error.message}`, { cause: error });
   });
   // Where standard error is closed, messages are lost and the command continues.
   stderr.on('error', () => {});
@@ -38,16 +54,27 @@ export function terminalOn(stdout: Output, stderr: Output): Terminal {
       stderr.write(`${line}\n`);
     },
     status(line) {
-      if (!stderr.isTTY) return;
+      if (!live) return;
       stderr.write(`\r\u001b[2K${line.slice(0, (stderr.columns ?? 80) - 1)}`);
       statusShown = line !== '';
     },
-    live: stderr.isTTY ?? false,
+    live,
+    ...(stdin?.isTTY && stderr.isTTY && { confirm: (question: string) => asked(question, stdin, stderr) }),
   };
 
   function clearStatus(): void {
     if (statusShown) stderr.write('\r\u001b[2K');
     statusShown = false;
+  }
+}
+
+async function asked(question: string, stdin: Input, stderr: Output): Promise<boolean> {
+  const lines = createInterface({ input: stdin, output: stderr });
+  try {
+    const closed = once(lines, 'close').then(() => '');
+    return /^y(es)?$/i.test((await Promise.race([lines.question(`${question} [y/N] `), closed])).trim());
+  } finally {
+    lines.close();
   }
 }
 

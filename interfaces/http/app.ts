@@ -6,7 +6,7 @@ import type { Access } from './access.ts';
 import { readJson } from './body.ts';
 import { refuseBareRequest, securityHeaders } from './browser-guard.ts';
 import type { RequestMetrics } from './http-metrics.ts';
-import { HttpProblem, problems, type ValidationIssue } from './problems.ts';
+import { HttpProblem, invalidRequest, problems, type ValidationIssue } from './problems.ts';
 import { contextOf, correlationHeader, openContext, unmatchedRoute } from './request-context.ts';
 import type { Route, RouteResponse } from './route.ts';
 import { parse, queryOf, rejectIssues } from './validation.ts';
@@ -93,6 +93,7 @@ function routeHandler(route: Route, maxBodyBytes: number, access: Access): Reque
     const admission = access.admit(req, route, context);
     if (admission) await admission;
     refuseBareRequest(req);
+    refuseRepeatedHeaders(req);
     const issues: ValidationIssue[] = [];
     const params = route.params ? parse(route.params, req.params, 'path', issues) : {};
     const headers = route.headers ? parse(route.headers, req.headers, 'header', issues) : {};
@@ -103,6 +104,19 @@ function routeHandler(route: Route, maxBodyBytes: number, access: Access): Reque
     const response = await route.handle(exchange as Parameters<Route['handle']>[0]);
     if (response) send(res, response);
   };
+}
+
+const singleHeaders: ReadonlySet<string> = new Set(['host', 'idempotency-key', 'if-match']);
+
+/** Node keeps the first or joins them: which one a proxy or a client meant, nobody can tell. */
+function refuseRepeatedHeaders({ rawHeaders }: Request): void {
+  const seen = new Set<string>();
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]?.toLowerCase() ?? '';
+    if (!singleHeaders.has(name)) continue;
+    if (seen.has(name)) throw invalidRequest([{ in: 'header', path: name, detail: 'must be sent once' }]);
+    seen.add(name);
+  }
 }
 
 async function bodyOf(

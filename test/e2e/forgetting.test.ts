@@ -51,7 +51,7 @@ describe('A server that is to forget', function () {
     const readings = `/api/v1/devices/watch/telemetry?waitFor=${sent.json.positions.join(',')}`;
     assert.equal((await call('GET', readings)).json.points.length, 3);
 
-    const { code, out, err } = await cli('devices', 'erase', 'watch', '--reason', 'Asked for');
+    const { code, out, err } = await cli('devices', 'erase', 'watch', '--reason', 'Asked for', '--yes');
     assert.equal(code, 0, err);
     assert.doesNotMatch(out, /Ada/);
     await eventually(

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import type { AuditCounts, AuditReport, Difference } from '../../../application/operations/audit.ts';
+import { isDeviceId } from '../../../domain/telemetry.ts';
 import { parseIsoTime } from '../../http/iso-time.ts';
 import { auditJson } from '../../http/operation-schemas.ts';
-import { type CommandContext, jsonOption, print, withOperations } from '../command-context.ts';
-import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
+import { type CommandContext, jsonOption, print, withApplication } from '../command-context.ts';
+import { exitCodes, exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
 import { count, counted, table } from '../terminal.ts';
 
 const help = `
@@ -35,14 +36,32 @@ export function auditCommand(program: Command, context: CommandContext): void {
     .addOption(jsonOption())
     .addHelpText('after', help + exitCodesHelp)
     .action(({ device, from, to, json }: Options) =>
-      withOperations(context, 'audit', async (operations) => {
-        const query = { deviceId: device, from: dayOf('--from', from), to: dayOf('--to', to) };
+      withApplication(context, 'replay', async (application) => {
+        const query = { deviceId: deviceOf(device), from: dayOf('--from', from), to: dayOf('--to', to) };
+        if (query.from !== undefined && query.to !== undefined && query.from >= query.to)
+          throw new UsageError('--from must be before --to, which is not included');
+        const operations = await application.operations('audit');
         const report = await operations.audit(query, context.signal);
+        if (query.deviceId !== undefined && isNothing(report)) {
+          const { devices } = await application.session();
+          if ((await devices.history(query.deviceId, { limit: 1 })).length === 0)
+            throw new Refused(`There is no device ${query.deviceId}, and no reading of it in the log`);
+        }
         if (report.differenceCount > 0) context.exitCode = exitCodes.refused;
         await print(context, auditJson(report), () => auditText(report), { json });
       }),
     );
 }
+
+function deviceOf(text: string | undefined): string | undefined {
+  if (text === undefined || isDeviceId(text)) return text;
+  throw new UsageError(
+    '--device must be a device id: letters, digits and . _ : - that start with a letter or digit, at most 128',
+  );
+}
+
+const isNothing = ({ totals, differenceCount }: AuditReport): boolean =>
+  differenceCount === 0 && Object.values(totals).every((total) => total === 0);
 
 function dayOf(option: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;

@@ -14,7 +14,7 @@ import {
   urlOption,
   whole,
 } from '../command-context.ts';
-import { exitCodesHelp, UsageError } from '../exit-codes.ts';
+import { exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
 import { printable, table } from '../terminal.ts';
 
 const examples = `
@@ -123,9 +123,15 @@ function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
     'erase boiler-7 --reason "Asked for by its owner"',
   )
     .requiredOption('--reason <text>', 'why; stored permanently, so without personal data')
-    .action((id: string, options: ApiOptions & Condition & Reason) =>
-      send('POST', `${deviceAddress(id)}/erase`, { reason: options.reason }, options),
-    );
+    .option('--yes', 'without a question, which is asked on a terminal')
+    .action(async (id: string, { yes, ...options }: ApiOptions & Condition & Reason & { yes?: boolean }) => {
+      const { confirm } = context.terminal;
+      if (!yes && !confirm)
+        throw new UsageError('erase cannot be undone: it needs --yes where no terminal can be asked');
+      const question = `Erase everything personal of device ${printable(id)}? This cannot be undone.`;
+      if (!yes && !(await confirm?.(question))) throw new Refused(`device ${id} was not erased`);
+      await send('POST', `${deviceAddress(id)}/erase`, { reason: options.reason }, options);
+    });
 
   function change(...change: Parameters<AddCommand>) {
     return add(...change).option(

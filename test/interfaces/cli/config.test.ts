@@ -63,7 +63,30 @@ describe('fieldlog config', () => {
     assert.doesNotMatch(out, /secret/);
   });
 
+  it('masks every secret of a URL, however it is written', async () => {
+    for (const [url, shown] of [
+      ['mysql://u:s3c@ret@h/x', 'mysql://u:***@h/x'],
+      ['mysql://u@h/x?password=s3cret', 'mysql://u@h/x?password=***'],
+      [
+        'mysql://u:s3c%2Fret@h/x?ssl=true&authToken=s3cret&x=1',
+        'mysql://u:***@h/x?ssl=true&authToken=***&x=1',
+      ],
+    ] as const) {
+      const { out } = await runCli(['config'], { env: { MYSQL_URL: url } });
+      assert.ok(out.includes(`MYSQL_URL=${shown}\n`), out);
+      assert.doesNotMatch(out, /s3c/);
+    }
+    const { out } = await runCli(['config'], {
+      env: { EVENTSTORE_URL: 'esdb://u:s3cret@a:1,b:2?tls=false' },
+    });
+    assert.match(out, /^EVENTSTORE_URL=esdb:\/\/u:\*\*\*@a:1,b:2\?tls=false$/m);
+  });
+
   for (const [given, fault] of [
+    [
+      { MYSQL_URL: 'mysql://u:p@h:port/x' },
+      'MYSQL_URL: must be a URL such as scheme://user:password@host:port/name',
+    ],
     [{ KAFKA_SSL: 'yes' }, 'KAFKA_SSL: must be true or false'],
     [{ KAFKA_SASL_MECHANISM: 'gssapi' }, 'KAFKA_SASL_MECHANISM: Invalid option: expected one of "plain"|'],
     [

@@ -81,7 +81,7 @@ describe('API keys from the command line', () => {
       const ask = (env: Record<string, string>) => runCli(['devices', 'list', '--url', url], { env });
       const refused = await ask({});
       assert.equal(refused.code, 1);
-      assert.match(refused.err, /Show an API key/);
+      assert.match(refused.err, /wants an API key: set FIELDLOG_API_KEY/);
       assert.equal((await ask({ FIELDLOG_API_KEY: out.trim() })).code, 0);
     } finally {
       await server.end('SIGTERM');

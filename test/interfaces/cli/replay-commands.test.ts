@@ -157,5 +157,13 @@ describe('The commands for operators', function () {
     assert.match((await run('audit', '--device', 'a', '--from', today)).out, /^all +2 +2 /m);
     assert.match((await run('audit', '--to', '2000-01-01')).out, /^all +0 +0 /m);
     assert.equal((await run('audit', '--from', 'yesterday')).code, 2);
+    const reversed = await run('audit', '--from', '2026-01-02', '--to', '2026-01-02');
+    assert.deepEqual([reversed.code, reversed.out], [2, '']);
+    assert.match(reversed.err, /--from must be before --to/);
+    const odd = await run('audit', '--device', 'a/b');
+    assert.deepEqual([odd.code, odd.out], [2, '']);
+    const nobody = await run('audit', '--device', 'nope');
+    assert.deepEqual([nobody.code, nobody.out], [1, '']);
+    assert.match(nobody.err, /There is no device nope, and no reading of it in the log/);
   });
 });

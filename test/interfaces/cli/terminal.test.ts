@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Writable } from 'node:stream';
+import { Readable, Writable } from 'node:stream';
 import { count, seconds, showProgress, table, terminalOn } from '../../../interfaces/cli/terminal.ts';
 import { eventually } from '../../support/eventually.ts';
 
@@ -25,6 +25,31 @@ describe('The terminal', () => {
     hide();
     assert.equal(err.text(), '\r\u001b[2K1,000 lines\r\u001b[2Kdone\n\r\u001b[2K');
     assert.equal(out.text(), '');
+  });
+
+  it('that is dumb gets whole lines only', () => {
+    const err = screen({ isTTY: true });
+    const terminal = terminalOn(screen().stream, err.stream, { type: 'dumb' });
+    terminal.status('1,000 lines');
+    terminal.note('done');
+    assert.deepEqual([terminal.live, err.text()], [false, 'done\n']);
+  });
+
+  it('asks for a yes where somebody sits at it, and nowhere else', async () => {
+    const err = screen({ isTTY: true });
+    assert.equal(terminalOn(screen().stream, err.stream, { stdin: Readable.from([]) }).confirm, undefined);
+    for (const [answer, isYes] of [
+      ['y\n', true],
+      ['YES\n', true],
+      ['\n', false],
+      ['yesterday\n', false],
+      ['', false],
+    ] as const) {
+      const stdin = Object.assign(Readable.from([answer]), { isTTY: true });
+      const { confirm } = terminalOn(screen().stream, err.stream, { stdin });
+      assert.equal(await confirm?.('Sure?'), isYes, JSON.stringify(answer));
+    }
+    assert.match(err.text(), /Sure\? \[y\/N\] /);
   });
 
   it('that is a file gets whole lines only', () => {
@@ -63,7 +88,7 @@ describe('The terminal', () => {
       });
       const terminal = terminalOn(broken, screen().stream);
       const writing = terminal.out('an answer').then(() => terminal.out('more'));
-      if (fails) await assert.rejects(writing, { code });
+      if (fails) await assert.rejects(writing, { name: 'OutputFailed', message: /ENOSPC/ });
       else await writing;
     }
   });

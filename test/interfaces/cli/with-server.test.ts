@@ -60,6 +60,29 @@ describe('With a server', function () {
       assert.match(out, /\n2 .*DeviceSuspended +status: active → suspended +Drifts/);
     });
 
+    it('erases a device only when told so', async () => {
+      await cli('devices', 'register', 'forgotten', '--name', 'Forgotten', '--type', 'x');
+      const asked = await cli('devices', 'erase', 'forgotten', '--reason', 'r');
+      assert.deepEqual([asked.code, asked.out], [2, '']);
+      assert.match(asked.err, /cannot be undone: it needs --yes where no terminal can be asked/);
+      assert.equal((await json('devices', 'show', 'forgotten')).status, 'active');
+      assert.equal((await json('devices', 'erase', 'forgotten', '--reason', 'r', '--yes')).status, 'erased');
+    });
+
+    it('says what is wrong as JSON where the answer would be', async () => {
+      for (const [args, exitCode, error] of [
+        [['show', 'nobody'], 1, /nobody is not registered/],
+        [['show'], 2, /missing required argument 'id'/],
+        [['list', '--bogus'], 2, /unknown option '--bogus'/],
+      ] as const) {
+        const { code, out, err } = await cli('devices', ...args, '--json');
+        assert.deepEqual([code, out], [exitCode, '']);
+        const told = JSON.parse(err);
+        assert.match(told.error, error);
+        assert.equal(told.exitCode, exitCode);
+      }
+    });
+
     it('ends with 1 and the reason when the server says no', async () => {
       await cli('devices', 'register', 'pump', '--name', 'Pump', '--type', 'pump');
       const refused: readonly (readonly [string[], RegExp])[] = [

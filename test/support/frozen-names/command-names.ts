@@ -18,7 +18,7 @@ export function exitCodeNames(observed: readonly ObservedCommand[]): ReadonlySet
   const codeOf = (line: string) => observed.find((command) => command.line === line)?.code;
   const codes = {
     done: codeOf('config'),
-    refused: codeOf('devices erase d-nobody --reason asked'),
+    refused: codeOf('devices erase d-nobody --reason asked --yes'),
     'wrong use': codeOf('devices list --none'),
     unavailable: codeOf('status --url http://127.0.0.1:1'),
     unexpected: exitCodeOf(new TypeError('broken')),

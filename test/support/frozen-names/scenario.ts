@@ -243,8 +243,8 @@ async function commandDevices(run: Run): Promise<void> {
   await run('devices history d-one');
   await run('devices list');
   await run('devices decommission d-four --reason scrapped');
-  await run('devices erase d-four --reason asked');
-  await run('devices erase d-nobody --reason asked', 1);
+  await run('devices erase d-four --reason asked --yes');
+  await run('devices erase d-nobody --reason asked --yes', 1);
   await run('devices list --none', 2);
   await run('status --url http://127.0.0.1:1', 3);
   await run('status');
