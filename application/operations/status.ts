@@ -1,6 +1,7 @@
 import { formatPolicy, type RetentionRuleConfig } from '../../domain/retention.ts';
 import type { ProgressQueries } from '../ports/queries.ts';
 import type { RetentionRecords } from '../ports/retention.ts';
+import type { WriteAheadLog } from '../ports/storage.ts';
 import { lagWithinMilliseconds, type ProgressReader, type ProjectionStatus } from '../progress.ts';
 import { isProjectionName } from '../projections/projection.ts';
 import { initialSweep } from '../retention/sweep.ts';
@@ -16,6 +17,8 @@ export type SystemStatus = {
   /** What became of every reading the telemetry projection has consumed; each is counted once. */
   readonly ledger: Awaited<ReturnType<ProgressQueries['ledgerTotals']>>;
   readonly retention: RetentionStatus;
+  /** Of the embedded read models; `null` where they are elsewhere, or the server was not asked. */
+  readonly writeAheadLog: ReturnType<WriteAheadLog['state']> | null;
 };
 
 /** How far everything has come. Throws `ReadModelsUnavailable`; of a log that does not answer the lag is not known. */
@@ -23,6 +26,7 @@ export async function systemStatus(
   progress: ProgressQueries,
   freshness: ProgressReader,
   records: Pick<RetentionRecords, 'schedule' | 'activeSweep'>,
+  log?: WriteAheadLog,
 ): Promise<SystemStatus> {
   const [generations, deadLetters, ledger, retention] = await Promise.all([
     progress.progress(),
@@ -39,7 +43,12 @@ export async function systemStatus(
       deadLetters.filter((some) => some.projection === projection).map(({ cause, count }) => [cause, count]),
     ),
   }));
-  return { projections: await Promise.all(projections), ledger, retention };
+  return {
+    projections: await Promise.all(projections),
+    ledger,
+    retention,
+    writeAheadLog: log?.state() ?? null,
+  };
 }
 
 /** Times are ISO 8601. */

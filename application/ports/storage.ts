@@ -6,6 +6,12 @@ type DiskRoom = {
   readonly reserve: number;
 };
 
+/** What a database file has written and not yet moved to its place. */
+export interface WriteAheadLog {
+  /** `isHeld`: it grows because a transaction that only reads, such as an analyst's, keeps an older state. */
+  state(): { readonly bytes: number; readonly isHeld: boolean };
+}
+
 export interface Disk {
   room(): DiskRoom;
 }

@@ -15,6 +15,7 @@ import {
   measureProgress,
   measureRetention,
 } from '../../infrastructure/metrics/read-model-metrics.ts';
+import { measureWriteAheadLog } from '../../infrastructure/sqlite/write-ahead-log.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { type Access, access } from '../http/access.ts';
@@ -117,6 +118,7 @@ async function containedServices(container: Container) {
     telemetry: await container.getAsync(s.telemetryQueries),
     progress: await container.getAsync(s.progressQueries),
     retention: await container.getAsync(s.retentionRecords),
+    writeAheadLog: container.isBound(s.writeAheadLog) ? await container.getAsync(s.writeAheadLog) : undefined,
     calendar: await container.getAsync(s.calendar),
     buckets: await container.getAsync(s.buckets),
     freshness: await container.getAsync(s.freshness),
@@ -214,4 +216,6 @@ export async function measure(
   measureRebuilds(registry, await container.getAsync(s.control));
   measureRetention(registry, await container.getAsync(s.retentionRecords));
   if (container.isBound(s.disk)) measureDisk(registry, await container.getAsync(s.disk));
+  if (container.isBound(s.writeAheadLog))
+    measureWriteAheadLog(registry, await container.getAsync(s.writeAheadLog));
 }

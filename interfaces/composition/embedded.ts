@@ -10,6 +10,7 @@ import { sqliteEventSource } from '../../infrastructure/sqlite/event-source.ts';
 import { SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
 import { SqliteTelemetryLog } from '../../infrastructure/sqlite/telemetry-log.ts';
 import { sqliteTelemetrySource } from '../../infrastructure/sqlite/telemetry-source.ts';
+import { writeAheadLogOf } from '../../infrastructure/sqlite/write-ahead-log.ts';
 import { closeOnDeactivation } from './process.ts';
 import { services as s } from './services.ts';
 
@@ -75,6 +76,7 @@ export const embeddedReadModels = (config: Config): ContainerModule =>
     const { readModels, access } = dataFiles(config.DATA_DIR);
     bind(s.apiKeys).toDynamicValue(() => sqliteApiKeys(access));
     bind(s.olderApiKeys).toResolvedValue(sqlApiKeys, [s.database]);
+    bind(s.writeAheadLog).toDynamicValue(() => writeAheadLogOf(readModels));
     bind(s.database)
       .toDynamicValue(() => new SqliteSql(readModels))
       .onDeactivation(closeOnDeactivation);

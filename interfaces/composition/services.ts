@@ -14,7 +14,7 @@ import type { ExpiredReadings, ProjectionControl } from '../../application/ports
 import type { DeviceQueries, ProgressQueries, TelemetryQueries } from '../../application/ports/queries.ts';
 import type { ReadModels } from '../../application/ports/read-models.ts';
 import type { ErasedDevices, RetentionRecords, RetentionTables } from '../../application/ports/retention.ts';
-import type { Disk } from '../../application/ports/storage.ts';
+import type { Disk, WriteAheadLog } from '../../application/ports/storage.ts';
 import type { Clock, Ids, Log } from '../../application/ports/system.ts';
 import type { TelemetryLog, TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import type { ProgressReader } from '../../application/progress.ts';
@@ -62,6 +62,7 @@ export const services = {
 
   /** Of the embedded files; only where there are some. */
   disk: id<Disk>('Disk'),
+  writeAheadLog: id<WriteAheadLog>('WriteAheadLog'),
   apiKeys: id<ApiKeys>('ApiKeys'),
   /** Where an older release had them; only where that was elsewhere. */
   olderApiKeys: id<ApiKeys>('OlderApiKeys'),

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { systemStatus } from '../../application/operations/status.ts';
 import type { ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
-import { storageFaultOf } from '../../application/ports/storage.ts';
+import { storageFaultOf, type WriteAheadLog } from '../../application/ports/storage.ts';
 import type { Log } from '../../application/ports/system.ts';
 import type { ProgressReader } from '../../application/progress.ts';
 import { lagIsAtLeast } from './operation-schemas.ts';
@@ -217,6 +217,15 @@ const status = z
     retention: retention.meta({
       description: 'Retention of points and rollups, and what has been removed.',
     }),
+    writeAheadLog: z
+      .strictObject({
+        bytes: z.int(),
+        isHeld: z
+          .boolean()
+          .meta({ description: "A transaction that reads, such as an analyst's, keeps it growing: end it." }),
+      })
+      .nullable()
+      .meta({ description: 'Of the embedded read models; `null` where they are in MySQL or MariaDB.' }),
   })
   .meta({ id: 'Status' });
 
@@ -224,6 +233,7 @@ export const statusRoute = (
   progress: ProgressQueries,
   freshness: ProgressReader,
   records: Pick<RetentionRecords, 'schedule' | 'activeSweep'>,
+  log: WriteAheadLog | undefined,
 ): Route =>
   route({
     method: 'get',
@@ -232,5 +242,5 @@ export const statusRoute = (
     tag: 'Operation',
     summary: 'Progress of the projections, consumer lag, dead letters and the ledger',
     responses: { 200: { description: 'As it is now.', content: { 'application/json': status } } },
-    handle: async () => ({ status: 200, json: await systemStatus(progress, freshness, records) }),
+    handle: async () => ({ status: 200, json: await systemStatus(progress, freshness, records, log) }),
   });

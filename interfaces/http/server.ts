@@ -4,6 +4,7 @@ import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
+import type { WriteAheadLog } from '../../application/ports/storage.ts';
 import type { Ids, Log } from '../../application/ports/system.ts';
 import type { IngestTelemetry, RetractTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Access } from './access.ts';
@@ -42,6 +43,7 @@ export type HttpServices = TelemetryQueryServices &
     readonly progress: ProgressQueries;
     readonly erase: EraseDevice;
     readonly retention: Pick<RetentionRecords, 'schedule' | 'activeSweep'>;
+    readonly writeAheadLog?: WriteAheadLog | undefined;
     readonly log: Log;
     readonly metrics: Registry;
     /** Metrics of other threads of the process, in the text format of Prometheus. */
@@ -106,7 +108,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...projectionRoutes(services),
     ...deadLetterRoutes(services),
     auditRoute(services),
-    statusRoute(progress, freshness, services.retention),
+    statusRoute(progress, freshness, services.retention, services.writeAheadLog),
     ...operationRoutes({ moreMetrics: [], stalled: () => [], ...services, version, closing: stopping.begun }),
   ];
   const routes = [...api, ...documentationRoutes(api, version)];

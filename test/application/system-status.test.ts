@@ -82,6 +82,7 @@ describe('The status of the system', () => {
         endedAt: null,
         removed: { points: 1, minutes: 2, hours: 3, days: 4, trimmed: 5 },
       },
+      writeAheadLog: null,
     });
   });
 });

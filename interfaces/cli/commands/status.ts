@@ -54,7 +54,7 @@ async function nearestStatus(context: CommandContext): Promise<SystemStatus> {
   );
 }
 
-function statusText({ projections, ledger, retention }: SystemStatus): string {
+function statusText({ projections, ledger, retention, writeAheadLog }: SystemStatus): string {
   const rows = projections.map(({ projection, generation, positions, lag, lagIsAtLeast, deadLetters }) => [
     projection,
     String(generation),
@@ -68,5 +68,10 @@ function statusText({ projections, ledger, retention }: SystemStatus): string {
   const lines = { stored, duplicate, corrected, 'dead-lettered': deadLettered, late, retracted, expired };
   const columns = ['projection', 'generation', 'consumed up to', 'lag', 'dead letters'];
   const ledgerRows = Object.entries(lines).map(([status, readings]) => [status, count(readings)]);
-  return `${table(columns, rows, ['lag'])}\n${table(['ledger', 'readings'], ledgerRows, ['readings'])}${retentionText(retention)}`;
+  return `${table(columns, rows, ['lag'])}\n${table(['ledger', 'readings'], ledgerRows, ['readings'])}${retentionText(retention)}${heldText(writeAheadLog)}`;
 }
+
+const heldText = (log: SystemStatus['writeAheadLog']): string =>
+  log?.isHeld
+    ? `\nThe write-ahead log of read-models.db has ${count(log.bytes)} bytes: a transaction that reads it, such as an analyst's, is open and has to end.\n`
+    : '';
