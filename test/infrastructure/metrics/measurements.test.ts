@@ -33,7 +33,8 @@ const log = (events: number): EventSource<Positioned> => ({
   eventAt: async () => 'unknown',
   countAfter: async (_, position) => exactly(events - 1 - Number(position ?? -1)),
 });
-const away: EventSource<Positioned> = { ...log(0), ends: () => Promise.reject(new Error('The log is away')) };
+const isAway = () => Promise.reject(new Error('The log is away'));
+const away: EventSource<Positioned> = { ...log(0), ends: isAway, expired: isAway, countAfter: isAway };
 
 const queries = (progress: ProgressQueries['progress']): ProgressQueries => ({
   progress,

@@ -38,7 +38,10 @@ describe('Identifiers of the read models', () => {
   it('are no reserved words where a query names a column', () => {
     const aliases = ['sql', 'mysql'].flatMap((folder) =>
       readdirSync(path.join(root, 'infrastructure', folder)).flatMap((file) => {
-        const text = readFileSync(path.join(root, 'infrastructure', folder, file), 'utf8');
+        const text = readFileSync(path.join(root, 'infrastructure', folder, file), 'utf8').replaceAll(
+          /CAST\([^()]* AS \w+\)/g,
+          '',
+        );
         return [...text.matchAll(/\bAS (\w+)/g)].map(([, alias = '']) => alias);
       }),
     );
