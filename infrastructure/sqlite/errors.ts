@@ -1,5 +1,6 @@
 import { statfsSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { OperatorNeeded } from '../../application/ports/event-source.ts';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable, UnfitValue } from '../../application/ports/read-models.ts';
 import { StorageFault } from '../../application/ports/storage.ts';
@@ -61,7 +62,7 @@ function freeBytes(path: string): number {
 }
 
 /** What an operator has to do about the file at `path`; `error` itself where that is nothing. */
-function faultOf(error: unknown, path: string): unknown {
+export function fileFault(error: unknown, path: string): unknown {
   if (isFull(error, path))
     return new StorageFault(
       'full',
@@ -80,7 +81,7 @@ function faultOf(error: unknown, path: string): unknown {
 }
 
 /** How a damaged file is made good. */
-const remedyFor = (path: string): string =>
+export const remedyFor = (path: string): string =>
   basename(path) === 'read-models.db'
     ? 'stop the server, move it and the files beside it away, and start again: it is rebuilt from the logs'
     : 'stop the server and restore it from a backup, or set DATA_DIR to the folder that was meant';
@@ -95,23 +96,35 @@ export function outageOf(error: unknown, path: string): string | undefined {
 
 export function eventStoreError(error: unknown, path: string): unknown {
   const message = outageOf(error, path);
-  return message ? new EventStoreUnavailable(message, { cause: faultOf(error, path) }) : error;
+  return message ? new EventStoreUnavailable(message, { cause: fileFault(error, path) }) : error;
 }
 
 export function telemetryLogError(error: unknown, path: string): unknown {
   const message = outageOf(error, path);
-  return message ? new TelemetryLogUnavailable(message, 1, { cause: faultOf(error, path) }) : error;
+  return message ? new TelemetryLogUnavailable(message, 1, { cause: fileFault(error, path) }) : error;
 }
 
 export function readModelsError(error: unknown, path: string): unknown {
   const message = outageOf(error, path);
-  if (message) return new ReadModelsUnavailable(message, { cause: faultOf(error, path) });
+  if (message) return new ReadModelsUnavailable(message, { cause: fileFault(error, path) });
   if (!refusedValues.has(primaryCode(error))) return error;
   return new UnfitValue(`${basename(path)}: ${(error as Error).message}`, { cause: error });
 }
 
+/** A damaged log does not mend itself. */
+class FileDamaged extends OperatorNeeded {
+  override readonly name = 'FileDamaged';
+}
+
+/** Of reading a log. */
+export function readingError(error: unknown, path: string): unknown {
+  const fault = fileFault(error, path);
+  const isDamaged = fault instanceof StorageFault && fault.kind === 'damaged';
+  return isDamaged ? new FileDamaged(fault.reason, { cause: fault }) : error;
+}
+
 export function openingError(error: unknown, path: string): unknown {
-  const fault = faultOf(error, path);
+  const fault = fileFault(error, path);
   if (fault instanceof StorageFault) return new StartupError(fault.reason, { cause: fault });
   const message = outageOf(error, path);
   return message

@@ -15,6 +15,7 @@ import {
   type RunOptions,
   type SourceName,
 } from '../../application/ports/event-source.ts';
+import { readingError } from './errors.ts';
 import { OpenFile } from './open-file.ts';
 
 /** Reads a log whose positions count from 1 without a gap. */
@@ -91,7 +92,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
   /** Throws `FileReplaced`. */
   async ends(): Promise<ReadonlyMap<number, Position | null>> {
     this.#file.assertInPlace();
-    const end = this.#reader.end();
+    const end = this.#read((reader) => reader.end());
     return new Map([[partition, end === 0 ? null : String(end)]]);
   }
 
@@ -105,16 +106,18 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
   }
 
   async identity(): Promise<string> {
-    return this.#reader.identity();
+    return this.#read((reader) => reader.identity());
   }
 
   async eventAt(_partition: number, position: Position): Promise<EventAt> {
-    const [event] = isOwnPosition(position) ? this.#reader.after(Number(position) - 1, 1) : [];
+    const [event] = isOwnPosition(position)
+      ? this.#read((reader) => reader.after(Number(position) - 1, 1))
+      : [];
     return event ? { id: this.#reader.idOf(event) } : 'none';
   }
 
   async countAfter(_partition: number, position: Position | null): Promise<EventCount> {
-    return exactly(Math.max(0, this.#reader.end() - this.#numberOf(position)));
+    return exactly(Math.max(0, this.#read((reader) => reader.end()) - this.#numberOf(position)));
   }
 
   /** Stops the runs after their current batch. */
@@ -126,6 +129,15 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     this.#reader.close();
   }
 
+  /** Throws `FileDamaged`. */
+  #read<T>(work: (reader: LogReader<Event>) => T): T {
+    try {
+      return work(this.#reader);
+    } catch (error) {
+      throw readingError(error, this.#reader.path);
+    }
+  }
+
   async #run(consumer: BatchConsumer<Event>, signal: AbortSignal): Promise<void> {
     let failures = 0;
     let at: number | undefined;
@@ -135,7 +147,8 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
       try {
         this.#file.assertInPlace();
         at ??= this.#known(await consumer.checkpoint(partition));
-        const events = this.#reader.after(at);
+        const from = at;
+        const events = this.#read((reader) => reader.after(from));
         const last = events.at(-1);
         if (!last) {
           // More may come while something is stored, and would not be heard of.
@@ -189,7 +202,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
 
   #known(checkpoint: Position | null): number {
     const at = this.#numberOf(checkpoint);
-    const end = this.#reader.end();
+    const end = this.#read((reader) => reader.end());
     if (at > end) throw new CheckpointOfAnotherLog(`${this.#reader.path} ends at ${end}, before ${at}`);
     return at;
   }

@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
 import { PoisonEvent } from '../../application/checked-batch.ts';
 import { KeysUnavailable } from '../../application/ports/api-keys.ts';
+import { OperatorNeeded } from '../../application/ports/event-source.ts';
 import { AppendTooLarge, EventStoreUnavailable, StreamDeleted } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
@@ -65,6 +66,7 @@ const kinds = [
       KeysUnavailable,
       StorageFault,
       OutputFailed,
+      OperatorNeeded,
     ],
   ],
 ] as const;

@@ -1,8 +1,10 @@
 import { Command, CommanderError } from 'commander';
+import { storageFaultOf } from '../../application/ports/storage.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CommandContext } from './command-context.ts';
 import { auditCommand } from './commands/audit.ts';
 import { backupCommands } from './commands/backup.ts';
+import { checkCommand } from './commands/check.ts';
 import { configCommand, migrateCommand } from './commands/config.ts';
 import { deadLettersCommand } from './commands/dead-letters.ts';
 import { devicesCommand } from './commands/devices.ts';
@@ -71,6 +73,7 @@ export function program(context: CommandContext, isJson = false): Command {
     auditCommand,
     retentionCommand,
     backupCommands,
+    checkCommand,
     migrateCommand,
     topicsCommand,
     keysCommand,
@@ -80,10 +83,14 @@ export function program(context: CommandContext, isJson = false): Command {
   return root;
 }
 
+/** What an operator has to do about a file says more than what could not be done without it. */
+const reasonOf = (error: unknown): string =>
+  storageFaultOf(error)?.reason ?? (error instanceof Error ? error.message : String(error));
+
 /** On one line that steers no terminal, whatever the error brought along. */
 const messageOf = (error: unknown): string =>
   printable(
-    (error instanceof Error ? error.message : String(error))
+    reasonOf(error)
       .replace(/^error: /, '')
       .replace(/\s*\n\s*/g, ' '),
   );

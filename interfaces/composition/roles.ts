@@ -10,6 +10,7 @@ import { workerServer } from '../http/server.ts';
 import { listen, measure, neededToAccept, openCallers, startApi } from './api.ts';
 import { measureBackups, runBackups } from './backups.ts';
 import { openContainer } from './container.ts';
+import { requireWholeFiles } from './file-checks.ts';
 import { compareLogs, projectionsCheck } from './log-checks.ts';
 import { lowerThreadPriority } from './process.ts';
 import type { Heartbeat } from './projector-worker.ts';
@@ -144,6 +145,7 @@ export type Served = {
 
 /** Every role in one process: the API here, the projectors in a thread of their own. */
 export async function serve(config: Config, log: Log): Promise<Served> {
+  requireWholeFiles(config);
   const container = await openRole(config, log, 'serve');
   const notices = await compareLogs(container, projectionNames).catch(async (error) => {
     await container.unbindAllAsync();

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { runCli } from '../support/cli.ts';
+import { eventually } from '../support/eventually.ts';
+import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
+import { httpClient, problemOf } from '../support/http-client.ts';
+
+describe('A damaged file', function () {
+  this.timeout(120_000);
+  let folder: string;
+  let server: FieldlogProcess | undefined;
+
+  beforeEach(async () => {
+    folder = mkdtempSync(path.join(tmpdir(), 'fieldlog-damaged-'));
+    const { call } = await serve();
+    const devices = Array.from({ length: 300 }, (_, i) => ({
+      deviceId: `d-${i}`,
+      name: 'x'.repeat(100),
+      type: 'test',
+    }));
+    assert.equal((await call('POST', '/api/v1/devices/bulk', { json: devices })).status, 200);
+    for (let n = 0; n < 20; n += 1) {
+      const json = Array.from({ length: 500 }, (_, i) => ({
+        deviceId: `d-${i % 300}`,
+        timestamp: n * 1000 + i,
+        metrics: { n: i },
+      }));
+      assert.equal((await call('POST', '/api/v1/telemetry', { json })).status, 202);
+    }
+    await eventually(
+      async () => {
+        const { projections } = (await call('GET', '/api/v1/status')).json;
+        assert.ok(projections.every(({ lag }: { lag: number }) => lag === 0));
+      },
+      { within: 30_000 },
+    );
+    assert.equal(await server?.end('SIGTERM'), 0);
+  });
+  afterEach(async () => {
+    await server?.end('SIGKILL');
+    rmSync(folder, { recursive: true });
+  });
+
+  const run = (...args: string[]) => runCli(args, { env: { DATA_DIR: folder, PORT: '0' } });
+  async function serve() {
+    server = fieldlog(['serve'], { DATA_DIR: folder, PORT: '0', LOG_LEVEL: 'silent' });
+    const [, url = ''] = await server.says(/(http:\S+)/);
+    return { call: httpClient(url) };
+  }
+  /** From the middle on: the first pages hold the schema, which every use would meet. */
+  function overwrite(name: string, bytes = 64 * 1024): void {
+    const file = path.join(folder, name);
+    const { size } = statSync(file);
+    const descriptor = openSync(file, 'r+');
+    const length = Math.min(bytes, size / 2);
+    writeSync(descriptor, Buffer.alloc(length, 0xa5), 0, length, Math.floor(size / 2 / 4096) * 4096);
+    closeSync(descriptor);
+  }
+
+  const remedies = {
+    'events.db': /events\.db.*restore it from a backup/,
+    'telemetry.db': /telemetry\.db.*restore it from a backup/,
+    'read-models.db': /read-models\.db.*move it and the files beside it away.*rebuilt from the logs/,
+  };
+  for (const [name, remedy] of Object.entries(remedies))
+    it(`is found and named with what to do: ${name}`, async () => {
+      assert.equal((await run('check')).code, 0);
+      overwrite(name);
+      const checked = await run('check');
+      assert.equal(checked.code, 1);
+      assert.match(checked.out, remedy);
+      const others = JSON.parse((await run('check', '--json')).out).filter(
+        ({ damage }: { damage: unknown }) => damage === null,
+      );
+      assert.equal(others.length, 3);
+      const started = await run('serve');
+      assert.equal(started.code, 2);
+      assert.match(started.err, remedy);
+    });
+
+  it('is named by an audit and by a rebuild that come to it', async () => {
+    overwrite('telemetry.db');
+    for (const args of [['audit'], ['projections', 'rebuild', 'telemetry']]) {
+      const { code, err } = await run(...args);
+      assert.ok(code === 3 || code === 1, `${code}`);
+      assert.match(err, remedies['telemetry.db']);
+    }
+  });
+
+  it('of read models is rebuilt from the logs as it was told', async () => {
+    const before = JSON.parse((await run('projections', 'digest', 'telemetry', '--json')).out);
+    overwrite('read-models.db');
+    renameSync(path.join(folder, 'read-models.db'), path.join(folder, 'damaged'));
+    for (const beside of ['-wal', '-shm'])
+      rmSync(path.join(folder, `read-models.db${beside}`), { force: true });
+    const { call } = await serve();
+    await eventually(
+      async () => {
+        const { json } = await call('GET', '/api/v1/projections/telemetry/digest');
+        assert.deepEqual(json.tables, before.tables);
+      },
+      { within: 60_000, every: 200 },
+    );
+  });
+
+  it('of events under a running server is not called an outage that passes', async () => {
+    const { call } = await serve();
+    overwrite('events.db');
+    assert.ok(readFileSync(path.join(folder, 'events.db')).includes(Buffer.alloc(4096, 0xa5)));
+    const replies = [];
+    for (let i = 0; i < 300; i += 1) replies.push(await call('GET', `/api/v1/devices/d-${i}?at=0`));
+    const failed = replies.filter(({ status }) => status !== 200);
+    assert.ok(failed.length > 0);
+    for (const reply of failed) {
+      assert.deepEqual(problemOf(reply), [500, 'storage-damaged']);
+      assert.equal(reply.headers.get('retry-after'), null);
+    }
+    const ready = await call('GET', '/health/ready');
+    assert.equal(ready.status, 503);
+    assert.match(
+      ready.json.detail,
+      /eventStore \(\S+events\.db: it is damaged; stop the server and restore it/,
+    );
+  });
+});
