@@ -39,6 +39,10 @@ const packed = {
   indexes: '[0,1]',
   events: `[${reading},${reading}]`,
 };
+/** What the columns of a dead letter or a row have no room for. */
+const evilScalar = fc.constantFrom(
+  ...['1e300', '-1e300', '1e18', '0.5', '-1', `"${'x'.repeat(200)}"`, `"${'é'.repeat(161)}"`, '"\\ud800"'],
+);
 const evilJson = fc.oneof(
   anyJson,
   fc.constantFrom('1e300', '-1e300', '1e18', '-1', '0.5', '[{"toString":1},1e300]', '[-1,"x"]', '"\\u0000"'),
@@ -63,6 +67,13 @@ const value = fc.oneof(
     .map(([one, other]) =>
       Buffer.from(
         `{${Object.entries({ ...packed, events: `[${one},${other}]` }).map(([name, text]) => `"${name}":${text}`)}}`,
+      ),
+    ),
+  fc
+    .tuple(fc.constantFrom('receivedAt', 'schemaVersion', 'id', 'type', 'correlationId', 'actor'), evilScalar)
+    .map(([field, json]) =>
+      Buffer.from(
+        `{${Object.entries({ ...packed, [field]: json }).map(([name, text]) => `"${name}":${text}`)}}`,
       ),
     ),
   fc.constant(Buffer.from(reading)),
