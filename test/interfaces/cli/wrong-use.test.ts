@@ -34,7 +34,7 @@ describe('Wrong use of the command line', () => {
     ['import F --device a --type ', /--type must not be empty/],
     ['import F --device a --time-column when', /there is no column "when"/],
     ['import F --device a --time-column temp --metric nope', /there is no column "nope"/],
-    ['import F --device a --metric temp=1st', /"temp=1st" must be a column, or column=metric/],
+    ['import F --device a --metric temp=-1', /"temp=-1" must be a column, or column=metric/],
     [
       'import F --device a --time-format HH:mm',
       /--time-format must be auto, iso, epoch-s, epoch-ms, epoch-us, epoch-ns or a form with the year/,

@@ -92,7 +92,9 @@ describe('fieldlog import of a real file', () => {
     it(`says what to do about ${title}: ${file}`, async () => {
       const { code, out, err } = await imports(file, args);
       assert.deepEqual({ code, out }, { code: 2, out: '' });
-      assert.match(err, says);
-      assert.match(err, /^fieldlog: [\P{Cc}]+\n$/u);
+      const { error, exitCode } = JSON.parse(err);
+      assert.match(error, says);
+      assert.match(error, /^\P{Cc}+$/u);
+      assert.equal(exitCode, code);
     });
 });
