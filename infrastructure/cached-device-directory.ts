@@ -9,6 +9,7 @@ import {
   EventStoreUnavailable,
   type RecordedEvent,
   StreamDeleted,
+  StreamUnreadable,
 } from '../application/ports/event-store.ts';
 import { deviceStream } from '../domain/device.ts';
 
@@ -117,9 +118,15 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     return reading;
   }
 
+  async #readAndFold(deviceId: string) {
+    const events = await readDevice(this.#eventStore, deviceId);
+    return { events, device: foldState(events, this.#registry) };
+  }
+
   async #load(deviceId: string): Promise<DirectoryEntry | undefined> {
-    const events = await readDevice(this.#eventStore, deviceId).catch(deletedAsMissing);
-    const device = foldState(events, this.#registry);
+    const loaded = await this.#readAndFold(deviceId).catch(lostAsMissing);
+    if (!loaded) return undefined;
+    const { events, device } = loaded;
     if (device.status === 'unregistered') return undefined;
     const { status, tokenHash } = device;
     const types = typesOf(events, this.#registry);
@@ -127,8 +134,7 @@ export class CachedDeviceDirectory implements DeviceDirectory {
   }
 }
 
-/** Readings of a device whose stream is gone are refused as those of one that never was; others are not held up by it. */
-function deletedAsMissing(error: unknown): readonly RecordedEvent[] {
-  if (error instanceof StreamDeleted) return [];
-  throw error;
+/** Readings of a device that is lost are refused as those of one that never was; others are not held up by it. */
+function lostAsMissing(error: unknown): undefined {
+  if (!(error instanceof StreamDeleted || error instanceof StreamUnreadable)) throw error;
 }

@@ -100,7 +100,7 @@ export function deviceCommands(
       try {
         const appended = await eventStore.append(
           stream,
-          events.map(newEvent),
+          events.map((event, index) => newEvent(event, index, history.at(-1)?.metadata.recordedAt)),
           history.at(-1)?.revision ?? 'none',
           isFresh ? 'unused' : undefined,
         );
@@ -114,7 +114,9 @@ export function deviceCommands(
       }
     }
 
-    function newEvent(event: DeviceEvent, index: number): NewEvent {
+    /** Recorded no earlier than what it follows, although another node's clock is ahead. */
+    function newEvent(event: DeviceEvent, index: number, before = ''): NewEvent {
+      const time = now();
       return {
         id: isFresh ? ids.uuidV7() : derivedId(index),
         type: event.type,
@@ -123,7 +125,7 @@ export function deviceCommands(
           $correlationId: context.correlationId,
           $causationId: commandId,
           actor: context.actor,
-          recordedAt: now(),
+          recordedAt: time > before ? time : before,
           schemaVersion: registry.currentVersion(event.type),
           ...(commandDigest !== undefined && { commandDigest }),
           ...(context.traceparent !== undefined && { traceparent: context.traceparent }),

@@ -8,7 +8,7 @@ import {
 import type { TypePeriods } from '../../domain/retention.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { Position } from '../ports/event-source.ts';
-import type { EventStore, RecordedEvent } from '../ports/event-store.ts';
+import { type EventStore, type RecordedEvent, StreamUnreadable } from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
 
 /** A moment of a stream: its newest event, a revision, or the last event recorded at or before a time (epoch ms). */
@@ -80,12 +80,15 @@ export function deviceRowOf(
   };
 }
 
-/** The aggregate itself, with what only the application may know. */
+/** The aggregate itself, with what only the application may know. Throws `StreamUnreadable`. */
 export const foldState = (events: readonly RecordedEvent[], registry: EventRegistry): Device =>
-  events.reduce<Device>(
-    (state, event) => deviceDecider.evolve(state, registry.deviceEvent(event)),
-    deviceDecider.initial,
-  );
+  events.reduce<Device>((state, event) => {
+    try {
+      return deviceDecider.evolve(state, registry.deviceEvent(event));
+    } catch (error) {
+      throw new StreamUnreadable(event, error as Error);
+    }
+  }, deviceDecider.initial);
 
 /** The types the device has had, by when it was given them, and `null` since it was erased. */
 export function typesOf(events: readonly RecordedEvent[], registry: EventRegistry): TypePeriods {
@@ -109,7 +112,11 @@ export function lastPosition(events: readonly RecordedEvent[]): Position {
 function until(events: readonly RecordedEvent[], moment: Moment): readonly RecordedEvent[] {
   if (moment === 'now') return events;
   if ('revision' in moment) return events.filter((event) => event.revision <= moment.revision);
-  return events.filter((event) => Date.parse(event.metadata.recordedAt) <= moment.time);
+  // All that came before it, whatever the clocks of the nodes said: a later event builds on those.
+  return events.slice(
+    0,
+    events.findLastIndex((event) => Date.parse(event.metadata.recordedAt) <= moment.time) + 1,
+  );
 }
 
 const blank: Readonly<Record<string, unknown>> = { name: erasedName, labels: {}, reason: erasedName };

@@ -97,6 +97,31 @@ export class AppendTooLarge extends Error {
   }
 }
 
+/**
+ * The type of the event by which a store says that somebody deleted a stream in the store itself. It has no data, and
+ * what the stream had before is gone; a stream that was not deleted for good may go on behind it.
+ */
+export const streamDeletedType = '$streamDeleted';
+
+/** The stream's beginning is gone, or somebody else wrote into it: what it was a stream of cannot be known. */
+export class StreamUnreadable extends Error {
+  override readonly name = 'StreamUnreadable';
+  readonly stream: string;
+  readonly revision: number;
+  readonly eventType: string;
+
+  constructor({ stream, revision, type }: Pick<RecordedEvent, 'stream' | 'revision' | 'type'>, cause: Error) {
+    super(
+      `Stream ${stream} cannot be read at revision ${revision}, ${type}: ${cause.message}. ` +
+        'See "A device\'s stream cannot be read" in docs/runbook.md',
+      { cause },
+    );
+    this.stream = stream;
+    this.revision = revision;
+    this.eventType = type;
+  }
+}
+
 /** Somebody has deleted the stream in the store itself, for good: it cannot be read, nor appended to ever again. */
 export class StreamDeleted extends Error {
   override readonly name = 'StreamDeleted';

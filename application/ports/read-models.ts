@@ -73,6 +73,8 @@ export interface DeviceTable {
   find(deviceIds: readonly string[]): Promise<ReadonlyMap<string, DeviceRow>>;
   /** Inserts or replaces whole rows. `before` says, when given, what the table holds of them: the others are new. */
   put(rows: readonly DeviceRow[], before?: ReadonlyMap<string, DeviceRow>): Promise<void>;
+  /** Removes rows, with their labels. */
+  remove(deviceIds: readonly string[]): Promise<void>;
 }
 
 export type FieldChange = {

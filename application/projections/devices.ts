@@ -1,11 +1,28 @@
-import { type DeviceEvent, deviceDecider, type RegisteredDevice } from '../../domain/device.ts';
+import { type DeviceEvent, deviceDecider, deviceStream, type RegisteredDevice } from '../../domain/device.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import type { RecordedEvent } from '../ports/event-store.ts';
+import { type RecordedEvent, streamDeletedType } from '../ports/event-store.ts';
 import type { DeviceHistoryRow, DeviceRow, FieldChange } from '../ports/read-models.ts';
 import { type EventDescription, type PartitionProjection, type Projection, versionOf } from './projection.ts';
 
+/** The store's own word that somebody deleted the stream of a device. */
+type DeviceStreamDeleted = {
+  readonly type: typeof streamDeletedType;
+  readonly data: { readonly deviceId: string };
+};
+
 /** A checked event of a device with what the store says of it. */
-type DecodedDeviceEvent = { readonly recorded: RecordedEvent; readonly event: DeviceEvent };
+type DecodedDeviceEvent = {
+  readonly recorded: RecordedEvent;
+  readonly event: DeviceEvent | DeviceStreamDeleted;
+};
+
+const decodedWith =
+  (registry: EventRegistry) =>
+  (recorded: RecordedEvent): DecodedDeviceEvent => {
+    if (recorded.type !== streamDeletedType) return { recorded, event: registry.deviceEvent(recorded) };
+    const deviceId = recorded.stream.slice(deviceStream('').length);
+    return { recorded, event: { type: streamDeletedType, data: { deviceId } } };
+  };
 
 /** Each device as it is now. */
 export function devicesProjection(registry: EventRegistry): Projection<RecordedEvent, DecodedDeviceEvent> {
@@ -13,7 +30,7 @@ export function devicesProjection(registry: EventRegistry): Projection<RecordedE
     name: 'devices',
     version: versionOf('devices'),
     describe: describeDeviceEvent,
-    decode: (recorded) => ({ recorded, event: registry.deviceEvent(recorded) }),
+    decode: decodedWith(registry),
     forPartition: devicesWorker,
   };
 }
@@ -29,7 +46,11 @@ function devicesWorker(): PartitionProjection<RecordedEvent, DecodedDeviceEvent>
       // Before the first event of a stream there is no row to look for.
       const missing = [...factsOf].filter(([id, [first]]) => !known.has(id) && first.recorded.revision > 0);
       for (const [id, row] of await devices.find(missing.map(([id]) => id))) known.set(id, row);
-      const rows = [...factsOf].map(([id, some]) => rowAfter(known.get(id), some));
+      const after = [...factsOf].map(([id, some]) => [id, rowAfter(known.get(id), some)] as const);
+      const deleted = after.filter(([, row]) => !row).map(([id]) => id);
+      if (deleted.length > 0) await devices.remove(deleted);
+      for (const id of deleted) known.delete(id);
+      const rows = after.flatMap(([, row]) => row ?? []);
       await devices.put(rows, known);
       for (const row of rows) {
         known.delete(row.deviceId);
@@ -58,9 +79,15 @@ function byDevice(facts: readonly DecodedDeviceEvent[]): ReadonlyMap<string, Fac
   return factsOf;
 }
 
-function rowAfter(row: DeviceRow | undefined, facts: Facts): DeviceRow {
+/** Nothing after a deletion of the stream, unless it was registered anew. */
+function rowAfter(row: DeviceRow | undefined, facts: Facts): DeviceRow | undefined {
+  const deletion = facts.findLastIndex(({ event }) => event.type === streamDeletedType);
+  if (deletion >= 0) {
+    const [first, ...others] = facts.slice(deletion + 1);
+    return first && rowAfter(undefined, [first, ...others]);
+  }
   let device: RegisteredDevice | undefined = row;
-  for (const { event } of facts) device = evolveRegistered(device, event);
+  for (const { event } of facts) device = evolveRegistered(device, event as DeviceEvent);
   const { recorded, event } = facts.at(-1) ?? facts[0];
   const { status, name, type, labels } = device as RegisteredDevice;
   return {
@@ -104,7 +131,7 @@ export function deviceHistoryProjection(
     name: 'device_history',
     version: versionOf('device_history'),
     describe: describeDeviceEvent,
-    decode: (recorded) => ({ recorded, event: registry.deviceEvent(recorded) }),
+    decode: decodedWith(registry),
     forPartition: () => ({
       async apply(facts, { history }) {
         const ids = [...new Set(facts.map(({ event }) => event.data.deviceId))];
@@ -113,13 +140,14 @@ export function deviceHistoryProjection(
         const erased = new Set<string>();
         for (const fact of facts) {
           const { deviceId } = fact.event.data;
-          if (fact.event.type === 'DeviceErased') {
+          if (fact.event.type === 'DeviceErased' || fact.event.type === streamDeletedType) {
             // As if nothing had come before: for who reads a log of which it has been removed, nothing has.
             erased.add(deviceId);
             newest.delete(deviceId);
             rows = rows.filter((row) => row.deviceId !== deviceId);
           }
-          const row = historyRow(newest.get(fact.event.data.deviceId)?.state, fact);
+          if (fact.event.type === streamDeletedType) continue;
+          const row = historyRow(newest.get(deviceId)?.state, fact.event, fact.recorded);
           newest.set(row.deviceId, row);
           rows.push(row);
         }
@@ -133,7 +161,8 @@ export function deviceHistoryProjection(
 
 function historyRow(
   before: RegisteredDevice | undefined,
-  { recorded, event }: DecodedDeviceEvent,
+  event: DeviceEvent,
+  recorded: RecordedEvent,
 ): DeviceHistoryRow {
   const { metadata } = recorded;
   const state = evolveRegistered(before, event);

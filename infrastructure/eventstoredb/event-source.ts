@@ -17,7 +17,14 @@ import type { Log } from '../../application/ports/system.ts';
 import { deviceStream } from '../../domain/device.ts';
 import { type EventStoreDbConnection, pauseAfter } from './connection.ts';
 import { beginOf, ForeignEvents, readStretch } from './foreign-events.ts';
-import { isLogPosition, logPosition, reading, recordedEvent, toPosition } from './recorded-events.ts';
+import {
+  eventOfStreams,
+  isLogPosition,
+  logPosition,
+  positionOf,
+  reading,
+  toPosition,
+} from './recorded-events.ts';
 import { type Arrival, Searched, subscribeTo } from './subscription.ts';
 
 export type SubscriptionOptions = {
@@ -157,7 +164,8 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
       const count = async (arrivals: AsyncIterable<Arrival>): Promise<EventCount> => {
         for await (const arrival of arrivals) {
           progress();
-          if (!(arrival instanceof Searched)) counted += 1;
+          if (!(arrival instanceof Searched) && arrival.event && eventOfStreams(this.#prefix, arrival.event))
+            counted += 1;
           if (isAt(arrival, end)) return exactly(counted);
           if (counted >= countLimit) break;
         }
@@ -206,7 +214,11 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
         let searched = new Searched();
         for await (const arrival of arriving) {
           if (arrival instanceof Searched) searched = searched.and(arrival);
-          else if (arrival.event) events.push(recordedEvent(arrival.event));
+          else if (arrival.event) {
+            const event = eventOfStreams(this.#prefix, arrival.event);
+            if (event) events.push(event);
+            else searched = searched.and(new Searched({ upTo: positionOf(arrival.event) }));
+          }
           if (await moreIsHere(events.length)) continue;
           if (signal.aborted) return;
           const last = events.at(-1);
@@ -232,7 +244,7 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
 /** Whether a subscription has come to where the log ended. */
 function isAt(arrival: Arrival, end: Position | null): boolean {
   if (arrival instanceof Searched) return arrival.isEnd || comparePositions(arrival.upTo ?? null, end) >= 0;
-  return arrival.event !== undefined && comparePositions(recordedEvent(arrival.event).position, end) >= 0;
+  return arrival.event !== undefined && comparePositions(positionOf(arrival.event), end) >= 0;
 }
 
 /** What the consumer threw, told apart from what the connection throws. */

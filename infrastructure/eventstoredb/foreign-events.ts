@@ -8,7 +8,7 @@ import {
 } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
 import type { EventStoreDbConnection } from './connection.ts';
-import { logPosition, reading, toPosition } from './recorded-events.ts';
+import { eventOfStreams, logPosition, reading, toPosition } from './recorded-events.ts';
 import { checkpointEvery, type Searched } from './subscription.ts';
 
 const allEvents = { doing: 'read', stream: '$all' } as const;
@@ -43,7 +43,7 @@ export function readStretch(
             const position = toPosition(event.position);
             if (comparePositions(position, after) <= 0) continue;
             last = position;
-            if (event.streamId.startsWith(prefix)) ours += 1;
+            if (eventOfStreams(prefix, event)) ours += 1;
             else if (ours === 0) foreign = { position, eventId: event.id };
           }
           return { foreign, last, ours };

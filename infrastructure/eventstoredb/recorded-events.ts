@@ -5,13 +5,54 @@ import type {
   StreamingRead,
 } from '@eventstore/db-client';
 import type { Position } from '../../application/ports/event-source.ts';
-import type { EventMetadata, RecordedEvent } from '../../application/ports/event-store.ts';
+import {
+  type EventMetadata,
+  type RecordedEvent,
+  streamDeletedType,
+} from '../../application/ports/event-store.ts';
 
 const noPosition = 2n ** 64n - 1n;
 
-export function recordedEvent(event: ClientEvent): RecordedEvent {
-  if (event.position === undefined || event.position.commit === noPosition)
+/** What an event of the log means for streams with a prefix; nothing for what other programs wrote. */
+export function eventOfStreams(prefix: string, event: ClientEvent): RecordedEvent | undefined {
+  if (event.streamId.startsWith(prefix))
+    return event.type === streamDeletedType ? deletionOf(event.streamId, event) : recordedEvent(event);
+  const isDeletion = event.streamId.startsWith(`$$${prefix}`) && isSoftDeletion(event);
+  return isDeletion ? deletionOf(event.streamId.slice(2), event) : undefined;
+}
+
+/** The largest number of 64 bits, which JSON rounds: nothing of the stream is read any more. */
+const beyondEverything = 2 ** 62;
+
+/** A stream is deleted, but for good, by truncating it before any revision that it can have. */
+const isSoftDeletion = ({ data }: ClientEvent): boolean =>
+  typeof data === 'object' &&
+  data !== null &&
+  Number((data as { $tb?: unknown }).$tb ?? 0) >= beyondEverything;
+
+function deletionOf(stream: string, event: ClientEvent): RecordedEvent {
+  const { id } = event;
+  const metadata = {
+    $correlationId: id,
+    $causationId: id,
+    actor: 'event store',
+    recordedAt: new Date(event.created).toISOString(),
+    schemaVersion: 1,
+  };
+  const revision = Number.MAX_SAFE_INTEGER;
+  return {
+    ...{ id, type: streamDeletedType, data: {}, metadata, stream, revision },
+    position: positionOf(event),
+  };
+}
+
+export function positionOf({ position }: ClientEvent): Position {
+  if (position === undefined || position.commit === noPosition)
     throw new Error('The event store tells no positions with a stream: EventStoreDB 22.6 or newer is needed');
+  return toPosition(position);
+}
+
+export function recordedEvent(event: ClientEvent): RecordedEvent {
   return {
     id: event.id,
     type: event.type,
@@ -19,7 +60,7 @@ export function recordedEvent(event: ClientEvent): RecordedEvent {
     metadata: metadataOf(event),
     stream: event.streamId,
     revision: Number(event.revision),
-    position: toPosition(event.position),
+    position: positionOf(event),
   };
 }
 

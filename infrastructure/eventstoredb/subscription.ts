@@ -37,8 +37,9 @@ export type Arrival = { readonly event?: ClientEvent } | Searched;
 type DeviceSubscription = AllStreamSubscription & AsyncIterable<Arrival>;
 
 /**
- * A subscription to the streams whose names begin with `prefix`, behind `after`. What the server says between events
- * takes its place among them, since the client would call back while earlier events still wait to be read.
+ * A subscription to the streams whose names begin with `prefix`, and to their metadata, behind `after`. What the
+ * server says between events takes its place among them, since the client would call back while earlier events still
+ * wait to be read.
  */
 export function subscribeTo(
   client: EventStoreDBClient,
@@ -47,7 +48,7 @@ export function subscribeTo(
   highWaterMark: number,
 ): DeviceSubscription {
   const filter = streamNameFilter({
-    prefixes: [prefix],
+    prefixes: [prefix, `$$${prefix}`],
     checkpointInterval: checkpointEvery / searchWindow,
     maxSearchWindow: searchWindow,
     checkpointReached: (through, position) => {

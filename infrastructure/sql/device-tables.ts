@@ -36,6 +36,12 @@ function deviceTable(sql: Sql, generation: number): DeviceTable {
       return new Map(rows.map((row) => [row.deviceId, deviceRow(row)]));
     },
 
+    async remove(deviceIds) {
+      for (const ids of chunks(deviceIds))
+        for (const table of [devices, labels])
+          await sql.run(`DELETE FROM ${table} WHERE device_id IN (${placeholders(ids)})`, ids);
+    },
+
     async put(rows, before) {
       await sql.write(
         'replace',

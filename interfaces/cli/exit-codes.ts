@@ -2,7 +2,12 @@ import { CommanderError } from 'commander';
 import { PoisonEvent } from '../../application/checked-batch.ts';
 import { KeysUnavailable } from '../../application/ports/api-keys.ts';
 import { OperatorNeeded } from '../../application/ports/event-source.ts';
-import { AppendTooLarge, EventStoreUnavailable, StreamDeleted } from '../../application/ports/event-store.ts';
+import {
+  AppendTooLarge,
+  EventStoreUnavailable,
+  StreamDeleted,
+  StreamUnreadable,
+} from '../../application/ports/event-store.ts';
 import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { StorageFault } from '../../application/ports/storage.ts';
@@ -52,7 +57,16 @@ export class Interrupted extends Error {
 const kinds = [
   [
     exitCodes.refused,
-    [Refused, Rejection, ReplayRefused, RebuildUnderWay, PoisonEvent, AppendTooLarge, StreamDeleted],
+    [
+      Refused,
+      Rejection,
+      ReplayRefused,
+      RebuildUnderWay,
+      PoisonEvent,
+      AppendTooLarge,
+      StreamDeleted,
+      StreamUnreadable,
+    ],
   ],
   [exitCodes.usage, [UsageError, StartupError]],
   [

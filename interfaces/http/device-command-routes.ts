@@ -50,6 +50,7 @@ export function deviceCommandRoutes(
     problems: [
       'device-already-registered',
       'device-stream-deleted',
+      'device-stream-unreadable',
       'idempotency-key-reused',
       'concurrent-changes',
     ],
@@ -89,6 +90,7 @@ export function deviceCommandRoutes(
       'device-not-registered',
       'device-decommissioned',
       'device-stream-deleted',
+      'device-stream-unreadable',
       'stale-revision',
       'concurrent-changes',
     ],
@@ -117,6 +119,7 @@ export function deviceCommandRoutes(
     problems: [
       'device-not-registered',
       'device-stream-deleted',
+      'device-stream-unreadable',
       'stale-revision',
       'idempotency-key-reused',
       'concurrent-changes',
@@ -190,6 +193,7 @@ export function deviceCommandRoutes(
         'device-not-registered',
         'device-decommissioned',
         'device-stream-deleted',
+        'device-stream-unreadable',
         'stale-revision',
         'idempotency-key-reused',
         'concurrent-changes',

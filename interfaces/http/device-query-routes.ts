@@ -71,7 +71,7 @@ export function deviceQueryRoutes(
         200: deviceAnswer('The device.', consistencyHeaders),
         304: { description: 'The device still has the given `ETag`.' },
       },
-      problems: ['device-not-registered', 'device-stream-deleted'],
+      problems: ['device-not-registered', 'device-stream-deleted', 'device-stream-unreadable'],
       async handle({ params: { deviceId }, query, headers }) {
         const found = await history.deviceAt(deviceId, query.at ?? 'now');
         if (!found) throw notRegistered(deviceId, query.at ? ' at that moment' : '');
@@ -101,7 +101,12 @@ export function deviceQueryRoutes(
           headers: pageHeaders,
         },
       },
-      problems: ['device-not-registered', 'not-yet-projected'],
+      problems: [
+        'device-not-registered',
+        'device-stream-deleted',
+        'device-stream-unreadable',
+        'not-yet-projected',
+      ],
       async handle({ req, params: { deviceId }, query }) {
         const headers = await consistent(freshness, ['device_history'], query);
         const cursor = cursors(ids, ['history', deviceId], z.number());
@@ -110,7 +115,7 @@ export function deviceQueryRoutes(
           limit: query.limit + 1,
           ...(after !== undefined && { after }),
         });
-        if (found.length === 0) await requireRegistered(directory, deviceId);
+        if (found.length === 0) await requireRegistered({ directory, history }, deviceId);
         const { rows, next } = pageOf(found, query.limit, ({ revision }) => revision, cursor);
         return {
           status: 200,
@@ -199,8 +204,13 @@ const splitAt = (text: string, at: number): [string, string] =>
   at === -1 ? ['', ''] : [text.slice(0, at), text.slice(at + 1)];
 
 /** An unregistered device is a 404; a registered device without data is an empty result. */
-export async function requireRegistered(directory: DeviceDirectory, deviceId: string): Promise<void> {
-  if (!(await directory.find(new Set([deviceId]))).has(deviceId)) throw notRegistered(deviceId);
+/** Throws what the device's stream says when it is not among the registered ones: it may be deleted, or unreadable. */
+export async function requireRegistered(
+  { directory, history }: { readonly directory: DeviceDirectory; readonly history: DeviceHistory },
+  deviceId: string,
+): Promise<void> {
+  if ((await directory.find(new Set([deviceId]))).has(deviceId)) return;
+  if (!(await history.deviceAt(deviceId, 'now'))) throw notRegistered(deviceId);
 }
 
 const notRegistered = (deviceId: string, when = ''): Rejection =>

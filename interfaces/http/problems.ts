@@ -5,6 +5,7 @@ import {
   EventStoreUnavailable,
   RevisionConflict,
   StreamDeleted,
+  StreamUnreadable,
 } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
@@ -40,6 +41,7 @@ export const problemKinds = {
   'history-expired': { status: 409, title: 'Part of the history has expired from the log' },
   'replay-refused': { status: 409, title: 'Operation not possible in the current state' },
   'device-stream-deleted': { status: 410, title: 'The events of the device were deleted in the event store' },
+  'device-stream-unreadable': { status: 409, title: 'The events of the device cannot be read' },
   'stale-revision': { status: 412, title: 'The device has been changed since that revision' },
   'body-too-large': { status: 413, title: 'The request body is too large' },
   'too-many-items': { status: 413, title: 'The request body has too many items' },
@@ -155,6 +157,12 @@ export function problemOf(error: unknown): HttpProblem {
     return unavailable('The telemetry log', Math.ceil(error.retryAfter));
   if (error instanceof EventStoreUnavailable) return unavailable('The event store', 1);
   if (error instanceof StreamDeleted) return new HttpProblem('device-stream-deleted', error.message);
+  if (error instanceof StreamUnreadable) {
+    const { stream, revision, eventType } = error;
+    return new HttpProblem('device-stream-unreadable', error.message, {
+      members: { stream, revision, eventType },
+    });
+  }
   if (error instanceof AppendTooLarge)
     return new HttpProblem('body-too-large', error.message, { members: { limit: error.limit } });
   if (error instanceof ReadModelsUnavailable) return unavailable('The read model', 1);

@@ -1,5 +1,6 @@
 import type { Response } from 'express';
 import { z } from 'zod';
+import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
 import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import type { Point, TelemetryQueries, TelemetryScope } from '../../application/ports/queries.ts';
@@ -47,6 +48,7 @@ export function telemetrySeriesRoutes({
   freshness,
   ids,
   slots,
+  history,
 }: TelemetryQueryServices): readonly Route[] {
   return [
     route({
@@ -60,6 +62,8 @@ export function telemetrySeriesRoutes({
       responses: seriesResponses,
       problems: [
         'device-not-registered',
+        'device-stream-deleted',
+        'device-stream-unreadable',
         'not-acceptable',
         'not-yet-projected',
         'history-not-read',
@@ -67,7 +71,7 @@ export function telemetrySeriesRoutes({
       ],
       async handle(exchange) {
         const { deviceId } = exchange.params;
-        await requireRegistered(directory, deviceId);
+        await requireRegistered({ directory, history }, deviceId);
         return series(exchange, { deviceId });
       },
     }),
@@ -158,9 +162,10 @@ export function telemetryLatestRoutes({
   freshness,
   ids,
   slots,
+  history,
 }: Pick<
   TelemetryQueryServices,
-  'directory' | 'telemetry' | 'freshness' | 'ids' | 'slots'
+  'directory' | 'telemetry' | 'freshness' | 'ids' | 'slots' | 'history'
 >): readonly Route[] {
   return [
     route({
@@ -172,10 +177,17 @@ export function telemetryLatestRoutes({
       params: deviceParams,
       query: latestParameters,
       responses: latestResponses,
-      problems: ['device-not-registered', 'not-acceptable', 'not-yet-projected', 'too-many-queries'],
+      problems: [
+        'device-not-registered',
+        'device-stream-deleted',
+        'device-stream-unreadable',
+        'not-acceptable',
+        'not-yet-projected',
+        'too-many-queries',
+      ],
       async handle(exchange) {
         const { deviceId } = exchange.params;
-        await requireRegistered(directory, deviceId);
+        await requireRegistered({ directory, history }, deviceId);
         return latest(exchange, { deviceId });
       },
     }),
@@ -232,6 +244,7 @@ export type TelemetryQueryServices = {
   readonly freshness: ProgressReader;
   readonly ids: Ids;
   readonly slots: QuerySlots;
+  readonly history: DeviceHistory;
 };
 
 /** The read models that a response about the scope depends on. */

@@ -6,13 +6,18 @@ import {
   IdempotencyKeyReused,
   StaleRevision,
 } from '../../application/devices/device-commands.ts';
+import { deviceHistory } from '../../application/devices/device-stream.ts';
 import type { EventStore } from '../../application/ports/event-store.ts';
 import { Rejection } from '../../domain/decider.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { uuidIds } from '../../infrastructure/identity.ts';
 import { SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
+import { newEvent } from '../contracts/event-store.contract.ts';
 import { temporaryDirectory } from '../infrastructure/sqlite/temporary-directory.ts';
+
+/** As a node whose clock is behind recorded it. */
+const older = { ...newEvent({}).metadata, recordedAt: '1970-01-01T00:00:04.000Z' };
 
 const details = { name: 'Boiler', type: 'boiler', labels: {} };
 const registration = { type: 'RegisterDevice', deviceId: 'boiler-1', details } as const;
@@ -49,6 +54,25 @@ describe('Device commands', () => {
       ...context,
     });
   const refusedAs = (code: string) => (error: unknown) => error instanceof Rejection && error.code === code;
+
+  it('are recorded no earlier than what they follow, and a device at a time has all that came before', async () => {
+    const at = (now: number) => deviceCommands(store, eventRegistry, uuidIds, { now: () => now }, () => {});
+    const context = { correlationId: 'c', actor: 'test' };
+    await at(5_000).handle(registration, context);
+    const { device } = await at(4_500).handle(
+      { type: 'SuspendDevice', deviceId: 'boiler-1', reason: 'r' },
+      context,
+    );
+    assert.equal(device.updatedAt, '1970-01-01T00:00:05.000Z');
+    await store.append(
+      'device-boiler-1',
+      [{ ...newEvent({ deviceId: 'boiler-1' }), type: 'DeviceReinstated', metadata: older }],
+      1,
+    );
+    const { deviceAt } = deviceHistory(store, eventRegistry);
+    const statusAt = async (time: number) => (await deviceAt('boiler-1', { time }))?.device.status;
+    assert.deepEqual([await statusAt(4_200), await statusAt(3_999)], ['active', undefined]);
+  });
 
   it('register a device with one call to the event store', async () => {
     const { device, position, wasReplayed: repeated } = await handle(registration);

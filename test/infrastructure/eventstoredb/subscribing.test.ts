@@ -403,7 +403,7 @@ describe('Following EventStoreDB', () => {
 
     it('counts for a moment, and says then how many there are at least', async () => {
       write(0, 1);
-      writeForeign(1_000);
+      writeForeign(5_000);
       server.faults.searchMs = 60;
       write(2);
       assert.deepEqual(await sourceWith().countAfter(0, null, 50), { events: 2, isAtLeast: true });

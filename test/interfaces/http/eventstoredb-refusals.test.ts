@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { checkedClient } from '../../support/checked-client.ts';
 import { runCli } from '../../support/cli.ts';
 import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';
@@ -55,6 +56,93 @@ describe('What EventStoreDB refuses, over HTTP', function () {
       ]),
       [[0, 'device-not-registered']],
     );
+  });
+
+  const register = async (...ids: readonly string[]) => {
+    for (const id of ids) {
+      const { status, json } = await call('POST', '/api/v1/devices', {
+        json: { ...device(id), labels: { site: 'north' } },
+      });
+      assert.equal(status, 201, id);
+      await call('GET', `/api/v1/devices?waitFor=${json.position}&timeout=30s`);
+      await call('GET', `/api/v1/devices/${id}/history?waitFor=${json.position}&timeout=30s`);
+    }
+  };
+  const listed = async (query = '') =>
+    (await call('GET', `/api/v1/devices${query}`)).json.devices.map(
+      ({ deviceId }: { deviceId: string }) => deviceId,
+    );
+  const written = (type: string, json: object) => ({
+    id: randomUUID(),
+    type,
+    contentType: 'application/json',
+    data: Buffer.from(JSON.stringify(json)),
+    metadata: new Uint8Array(),
+  });
+
+  it('takes a device whose stream was deleted for good from every read model, and says so of it', async () => {
+    await register('a', 'b');
+    server.store.tombstone('device-a', 'any');
+    await eventually(async () => {
+      assert.deepEqual(await listed(), ['b']);
+      assert.deepEqual(await listed('?label=site:north'), ['b']);
+      const history = await call('GET', '/api/v1/devices/a/history');
+      assert.deepEqual(problemOf(history), [410, 'device-stream-deleted'], history.text);
+    });
+    for (const path of ['telemetry', 'telemetry?interval=1h', 'telemetry/latest']) {
+      const answer = await call('GET', `/api/v1/devices/a/${path}`);
+      assert.deepEqual(problemOf(answer), [410, 'device-stream-deleted'], answer.text);
+    }
+  });
+
+  it('takes a device whose stream was deleted from every read model, and lets it be registered anew', async () => {
+    await register('a', 'b');
+    await call('PATCH', '/api/v1/devices/a', { json: { name: 'A' } });
+    server.store.softDelete('device-a', 'any');
+    await eventually(async () => assert.deepEqual(await listed(), ['b']));
+    assert.deepEqual(problemOf(await call('GET', '/api/v1/devices/a')), [404, 'device-not-registered']);
+    await eventually(async () => assert.equal((await call('GET', '/api/v1/devices/a/history')).status, 404));
+    await register('a');
+    assert.deepEqual(await listed('?label=site:north'), ['a', 'b']);
+    const { json } = await call('GET', '/api/v1/devices/a/history');
+    assert.deepEqual(
+      json.history.map(({ revision, event }: { revision: number; event: string }) => [revision, event]),
+      [[2, 'DeviceRegistered']],
+    );
+  });
+
+  it('keeps a device that was erased, whose stream is truncated by that', async () => {
+    await register('a');
+    const erased = await call('POST', '/api/v1/devices/a/erase', { json: { reason: 'r' } });
+    await register('b');
+    assert.equal(erased.status, 200);
+    assert.deepEqual(await listed(), ['a', 'b']);
+  });
+
+  it('is a problem that names stream, revision and type where a stream cannot be understood', async () => {
+    await register('cut', 'spoilt', 'well');
+    await call('POST', '/api/v1/devices/cut/suspend', { json: { reason: 'r' } });
+    server.store.append('$$device-cut', 'any', [written('$metadata', { $maxCount: 1 })]);
+    server.store.append('device-spoilt', 'any', [written('OrderPlaced', { order: 1 })]);
+    for (const [id, revision, eventType] of [
+      ['cut', 1, 'DeviceSuspended'],
+      ['spoilt', 1, 'OrderPlaced'],
+    ] as const)
+      for (const answer of [
+        await call('GET', `/api/v1/devices/${id}`),
+        await call('PATCH', `/api/v1/devices/${id}`, { json: { name: 'N' } }),
+        await call('GET', `/api/v1/devices/${id}/telemetry`),
+      ]) {
+        assert.deepEqual(problemOf(answer), [409, 'device-stream-unreadable'], answer.text);
+        assert.deepEqual(
+          [answer.json.stream, answer.json.revision, answer.json.eventType],
+          [`device-${id}`, revision, eventType],
+        );
+        assert.match(answer.json.detail, /docs\/runbook\.md/);
+      }
+    const readings = ['cut', 'well'].map((deviceId) => ({ deviceId, metrics: { n: 1 } }));
+    const sent = await call('POST', '/api/v1/telemetry', { json: readings });
+    assert.deepEqual([sent.status, sent.json.accepted], [202, 1], sent.text);
   });
 
   describe('to a user', () => {
