@@ -13,7 +13,7 @@ const foreignEvents = 1_000_000;
 const readsPerSecond = 54_000;
 
 describe('An EventStoreDB that Fieldlog shares with other programs', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let server: EventStoreDbDouble;
   let folder: string;
   let env: Record<string, string>;
@@ -65,7 +65,10 @@ describe('An EventStoreDB that Fieldlog shares with other programs', function ()
 
   async function caughtUp(call: HttpClient): Promise<void> {
     for (const projection of ['devices', 'device_history'])
-      await eventually(async () => assert.equal(await lagOf(call, projection), '0'), { within: 30_000 });
+      await eventually(async () => assert.equal(await lagOf(call, projection), '0'), {
+        within: 60_000,
+        every: 500,
+      });
   }
 
   it('says at once how far behind it is at least, and catches up with a million events of theirs', async () => {
