@@ -34,8 +34,8 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
             { deviceId, timestamp: n * 1000, metrics: { n } },
             firstArrival + (n % 4) * day + n * 10 + i,
           );
-      // One that cannot be read, whose stream waits behind it from its second round on.
-      await send({ deviceId: 'a', timestamp: 'never' }, firstArrival + 5);
+      // One of a type that nobody knows, whose stream waits behind it from its second round on.
+      await send({ deviceId: 'a', timestamp: 'never' }, firstArrival + 5, 'TelemetryForgotten');
       await send({ deviceId: 'a', timestamp: 999_000, metrics: { n: 1 } }, firstArrival + 4 * day);
       const stop = fixture.consuming();
       await fixture.consumed('telemetry');
@@ -63,8 +63,8 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
 
     let poison: Sent;
 
-    async function send(data: unknown, receivedAt: number): Promise<void> {
-      const [position] = await fixture.publishRaw(data, { receivedAt });
+    async function send(data: unknown, receivedAt: number, type?: string): Promise<void> {
+      const [position] = await fixture.publishRaw(data, { receivedAt, ...(type && { type }) });
       assert.ok(position);
       const one = { ...position, receivedAt };
       sent.push(one);
@@ -120,7 +120,7 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
       const before = { readings: await readings(1), letters: await waiting() };
       assert.deepEqual(
         before.letters.map(({ cause }) => cause),
-        ['malformed', 'behind'],
+        ['unknown-type', 'behind'],
       );
       const { code, out, err } = await run('projections', 'rebuild', 'telemetry', '--keep-older');
       assert.equal(code, 0, err);

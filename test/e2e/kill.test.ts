@@ -111,7 +111,7 @@ describe('A server killed under load', function () {
     }
 
     const source = sqliteTelemetrySource(path.join(folder, 'telemetry.db'));
-    const inLog = await source.countAfter(0, null);
+    const { events: inLog } = await source.countAfter(0, null);
     const db = new SqliteSql(path.join(folder, 'read-models.db'), { readOnly: true });
     const one = async (text: string) =>
       Number(Object.values((await db.all<Record<string, number>>(text))[0] ?? {})[0]);
