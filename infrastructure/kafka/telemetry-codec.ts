@@ -121,7 +121,7 @@ export function decodeMessage(
       type: 'TelemetryRecorded',
       schemaVersion: 1,
       position: after(message.offset),
-      receivedAt: appendTime(message),
+      receivedAt: arrivalTime(message),
       correlationId: boundedHeader(message, 'ce_correlationid') ?? id,
       actor: boundedHeader(message, 'ce_actor') ?? 'kafka',
       data: isOwnReading(value, message.key) ? value : text,
@@ -131,7 +131,8 @@ export function decodeMessage(
 
 /**
  * The messages for a topic with so many partitions that carry what this one does: Fieldlog's are divided anew by the
- * devices of their events, others go on as they are, with where they came from as their identity.
+ * devices of their events, others go on as they are, with where they came from as their identity
+ * and when they arrived there.
  */
 export function repartitioned(
   message: KafkaMessage,
@@ -147,15 +148,17 @@ export function repartitioned(
     const divided = encodePublication(publication, encoded, partitions, indexes);
     return divided.map((one) => ({ ...one.message, timestamp }));
   }
-  const [{ id }] = decodeMessage(message, origin) as [TelemetryRecord];
+  const [{ id, receivedAt }] = decodeMessage(message, origin) as [TelemetryRecord];
   const key = isOwnReading(value, message.key) ? message.key?.toString() : undefined;
   const partition = key === undefined ? origin.partition % partitions : partitionOf(key, partitions);
-  const headers = { ...message.headers, [originHeader]: id };
+  const headers = { ...message.headers, [originHeader]: id, [originTimeHeader]: String(receivedAt) };
   return [{ key: message.key, value: message.value, headers, partition, timestamp }];
 }
 
 /** The identity that a message of another producer had in the topic that it was copied from. */
 const originHeader = 'ce_origin';
+/** When it arrived there, epoch milliseconds: the broker stamps a copy with the time of copying. */
+const originTimeHeader = 'ce_origintime';
 const originForm = /^[\w.-]{1,96}\/\d{1,10}\/\d{1,19}$/;
 
 function originOf(message: KafkaMessage): string | undefined {
@@ -169,8 +172,10 @@ function deviceIdIn(event: unknown): string {
 }
 
 /** The broker's time of appending where the topic has it so, else the producer's, which may be anything. */
-const appendTime = ({ timestamp }: KafkaMessage): number =>
-  Math.min(readingLimits.latest, Math.max(0, Number(timestamp) || 0));
+function arrivalTime(message: KafkaMessage): number {
+  const copied = originOf(message) === undefined ? undefined : header(message, originTimeHeader);
+  return Math.floor(Math.min(readingLimits.latest, Math.max(0, Number(copied ?? message.timestamp) || 0)));
+}
 
 function unpack(packed: Packed, offset: string): readonly TelemetryRecord[] {
   const { indexes, events } = packed;
