@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { eventually } from '../support/eventually.ts';
 import { problemOf } from '../support/http-client.ts';
 import type { HttpSubject } from './http.contract.ts';
 
@@ -26,6 +27,11 @@ export function httpTelemetryQueryRules({ call, pages, fresh }: HttpSubject): vo
       const other = { deviceId: ids[1], timestamp: march(29, 1), metrics: { temp: 1000 } };
       const { json } = await call('POST', '/api/v1/telemetry', { json: [...readings, other] });
       waitFor = json.positions.join();
+      // Queries by type ask the device list, which has a log of its own.
+      await eventually(async () => {
+        const list = await call('GET', `/api/v1/devices?type=${type}`);
+        assert.equal(list.json.devices.length, ids.length);
+      });
     });
 
     it('give the points of a range, in either order, of some metrics or all', async () => {

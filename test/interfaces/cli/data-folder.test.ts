@@ -4,6 +4,7 @@ import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { runCli } from '../../support/cli.ts';
+import { eventually } from '../../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../../support/fieldlog-process.ts';
 
 const looking = [
@@ -88,7 +89,7 @@ describe('A command that works on files', function () {
     await serve('data');
     const made = fieldlog(createKey, {});
     await made.says(/flk_/);
-    assert.equal(await made.end('SIGTERM'), 0);
+    await eventually(() => assert.equal(made.child.exitCode, 0));
     assert.ok(made.errors().includes(`Using ${at('data')}`), made.errors());
     const listed = await run(['keys', 'list', '--json'], 'data');
     assert.equal(JSON.parse(listed.out).length, 1);
