@@ -1,3 +1,4 @@
+import { pagesById } from './pages.ts';
 import { type DeadLetterRetry, retryStream } from './parking.ts';
 import { pause } from './pause.ts';
 import type { DeadLetters } from './ports/dead-letters.ts';
@@ -64,11 +65,13 @@ async function retryFreed(
   const active = await activeGeneration(projection, control);
   if (active.version !== version) return;
   const seen = new Set<string>();
-  for (let after = 0; !signal.aborted; ) {
-    const page = await deadLetters.list(
-      { projection: name, cause: 'behind' },
-      { limit: deadLettersAtOnce, after },
-    );
+  const pages = pagesById(
+    deadLettersAtOnce,
+    (page) => deadLetters.list({ projection: name, cause: 'behind' }, page),
+    ({ id }) => id,
+  );
+  if (signal.aborted) return;
+  for await (const page of pages) {
     for (const { partition, stream } of page) {
       if (seen.has(`${partition} ${stream}`)) continue;
       seen.add(`${partition} ${stream}`);
@@ -77,9 +80,7 @@ async function retryFreed(
         continue;
       await retryStream(active, { partition, stream }, deadLetterRetry, readModels);
     }
-    const last = page.at(-1);
-    if (!last || page.length < deadLettersAtOnce) return;
-    after = last.id;
+    if (signal.aborted) return;
   }
 }
 

@@ -1,4 +1,5 @@
 import { asError, causeOf, errorTexts, type Parking, PoisonEvent } from './checked-batch.ts';
+import { pagesById } from './pages.ts';
 import type { DeadLetterFeed, DeadLetters, ParkedStream } from './ports/dead-letters.ts';
 import type { Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
@@ -73,7 +74,7 @@ export function deadLetterRetry<Event extends Positioned, Decoded>(
 }
 
 /**
- * Applies the deadLetters of a stream from the first one on, until none is left or one fails again that holds the others.
+ * Applies the dead letters of a stream from the first one on, until none is left or one fails again that holds the others.
  * Each step is one transaction that holds the partition's checkpoint, so no new event of the stream comes between.
  */
 export async function retryStream(
@@ -127,14 +128,19 @@ export async function* retryAll(
   deadLetters: DeadLetters,
   readModels: ReadModels,
 ): AsyncGenerator<RetriedStream> {
-  for (let after = 0; ; ) {
-    const streams = await deadLetters.parkedStreams(generation, { limit: streamPageSize, after });
+  for await (const streams of parkedStreamPages(generation, deadLetters))
     for (const stream of streams) yield await retryStream(generation, stream, retry, readModels);
-    const last = streams.at(-1);
-    if (!last || streams.length < streamPageSize) return;
-    after = last.firstId;
-  }
 }
+
+const parkedStreamPages = (
+  generation: GenerationId,
+  deadLetters: DeadLetters,
+): AsyncGenerator<readonly ParkedStream[]> =>
+  pagesById(
+    streamPageSize,
+    (page) => deadLetters.parkedStreams(generation, page),
+    ({ firstId }) => firstId,
+  );
 
 async function recordFailure(
   generation: GenerationId,
@@ -191,8 +197,7 @@ export async function followDeadLetters(
   deadLetters: DeadLetters,
   readModels: ReadModels,
 ): Promise<void> {
-  for (let after = 0; ; ) {
-    const streams = await deadLetters.parkedStreams(next, { limit: 500, after });
+  for await (const streams of parkedStreamPages(next, deadLetters))
     for (const parkedStream of streams) {
       const { partition, stream, firstId } = parkedStream;
       const first = await deadLetters.find(firstId);
@@ -206,10 +211,6 @@ export async function followDeadLetters(
       if (discard || !known.has(first.position))
         await retryStream(next, { partition, stream }, retry, readModels);
     }
-    const last = streams.at(-1);
-    if (!last || streams.length < 500) return;
-    after = last.firstId;
-  }
 }
 
 /**

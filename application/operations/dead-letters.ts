@@ -1,3 +1,4 @@
+import { pagesById } from '../pages.ts';
 import { type RetriedStream, retryAll, retryStream } from '../parking.ts';
 import type { DeadLetters, StoredDeadLetter } from '../ports/dead-letters.ts';
 import { ReplayRefused } from '../ports/generations.ts';
@@ -112,13 +113,12 @@ export function deadLetterOperations(
 
   async function partitionsOf(projection: string, stream: string): Promise<ReadonlySet<number>> {
     const found = new Set<number>();
-    for (let after = 0; ; ) {
-      const page = await deadLetters.list({ projection, stream }, { limit: retryBatchSize, after });
-      for (const { partition } of page) found.add(partition);
-      const last = page.at(-1);
-      if (!last || page.length < retryBatchSize) break;
-      after = last.id;
-    }
+    const pages = pagesById(
+      retryBatchSize,
+      (page) => deadLetters.list({ projection, stream }, page),
+      ({ id }) => id,
+    );
+    for await (const page of pages) for (const { partition } of page) found.add(partition);
     if (found.size === 0) throw new ReplayRefused(`No dead letter of ${stream} waits in ${projection}`);
     return found;
   }

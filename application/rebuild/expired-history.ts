@@ -1,3 +1,4 @@
+import { pagesById } from '../pages.ts';
 import type { DeadLetters, StoredDeadLetter } from '../ports/dead-letters.ts';
 import { comparePositions, type Position } from '../ports/event-source.ts';
 import { type ExpiredPosition, ReplayRefused } from '../ports/generations.ts';
@@ -117,13 +118,12 @@ async function* expiredDeadLetters(
   expired: ExpiredHistory,
   deadLetters: DeadLetters,
 ): AsyncGenerator<readonly StoredDeadLetter[]> {
-  for (let after = 0; ; ) {
-    const page = await deadLetters.ofGeneration(generation, { limit: pageSize, after });
-    yield page.filter(expired.has);
-    const last = page.at(-1);
-    if (!last || page.length < pageSize) return;
-    after = last.id;
-  }
+  const pages = pagesById(
+    pageSize,
+    (page) => deadLetters.ofGeneration(generation, page),
+    ({ id }) => id,
+  );
+  for await (const page of pages) yield page.filter(expired.has);
 }
 
 const keyOf = ({ deviceId, timestamp }: Pick<ReadingRow, 'deviceId' | 'timestamp'>): string =>
