@@ -6,6 +6,7 @@ import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { httpClient } from '../support/http-client.ts';
 import { newerRelease } from '../support/newer-release.ts';
+import { allConsumed } from '../support/running-server.ts';
 
 const sideFiles = ['-wal', '-shm'];
 
@@ -67,17 +68,7 @@ describe('Logs that an operator replaces', function () {
     return statuses;
   }
 
-  const settled = () =>
-    eventually(
-      async () => {
-        const { json } = await call('GET', '/api/v1/projections');
-        assert.deepEqual(
-          json.projections.map(({ lag }: { lag: number }) => lag),
-          [0, 0, 0],
-        );
-      },
-      { within: 30_000 },
-    );
+  const settled = () => allConsumed(call, 30_000);
 
   async function copyOf(file: string, to: string): Promise<void> {
     for (const suffix of sideFiles) await rm(`${to}${suffix}`, { force: true });

@@ -70,17 +70,7 @@ export async function runningServer(
       assert.equal(status, 202, text);
     },
 
-    settled: () =>
-      eventually(
-        async () => {
-          const { json } = await call('GET', '/api/v1/projections');
-          assert.deepEqual(
-            json.projections.map(({ lag }: { lag: number }) => lag),
-            [0, 0, 0],
-          );
-        },
-        { within: 60_000 },
-      ),
+    settled: () => allConsumed(call, 60_000),
 
     async close() {
       await Promise.all(processes.map((one) => one.end('SIGTERM')));
@@ -88,3 +78,16 @@ export async function runningServer(
     },
   };
 }
+
+/** Resolves once every projection has consumed its log. */
+export const allConsumed = (call: HttpClient, within: number): Promise<void> =>
+  eventually(
+    async () => {
+      const { json } = await call('GET', '/api/v1/projections');
+      assert.deepEqual(
+        json.projections.map(({ lag }: { lag: number }) => lag),
+        [0, 0, 0],
+      );
+    },
+    { within },
+  );
