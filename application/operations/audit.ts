@@ -1,6 +1,6 @@
 import { bucketOf, rollupWidth } from '../../domain/rollup.ts';
 import type { AuditScope, AuditTables } from '../ports/audit.ts';
-import { comparePositions, type EventSource, type Position } from '../ports/event-source.ts';
+import { comparePositions, type EventSource, lastPositions } from '../ports/event-source.ts';
 import type { GenerationId, LedgerCounts } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { arrivalOf, countsAsReading } from '../projections/telemetry.ts';
@@ -91,9 +91,7 @@ async function count(
     expired: (deviceId, day, expired) => entries.add(deviceId, day, { expired }),
   });
   const expired = await source.expired();
-  const ends = new Map(
-    [...(await source.ends())].filter((end): end is [number, Position] => end[1] !== null),
-  );
+  const ends = await lastPositions(source);
   const seen = new Set<number>();
   let uncheckedBefore: number | null = null;
   await readLog(source, ends, { group, signal }, (events, partition) => {

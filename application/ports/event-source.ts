@@ -95,6 +95,13 @@ export type EventCount = { readonly events: number; readonly isAtLeast: boolean 
 
 export const exactly = (events: number): EventCount => ({ events, isAtLeast: false });
 
+/** The position at which each partition that has events ends. */
+export async function lastPositions(
+  source: Pick<EventSource<Positioned>, 'ends'>,
+): Promise<ReadonlyMap<number, Position>> {
+  return new Map([...(await source.ends())].filter((end): end is [number, Position] => end[1] !== null));
+}
+
 export const furthest = (a: Position | null, b: Position | null): Position | null =>
   comparePositions(a, b) < 0 ? b : a;
 

@@ -1,6 +1,6 @@
 import { parkAll, parkingLike } from '../parking.ts';
 import { pause } from '../pause.ts';
-import type { Position, Positioned } from '../ports/event-source.ts';
+import { lastPositions, type Position, type Positioned } from '../ports/event-source.ts';
 import {
   type BuildPhase,
   type BuildProgress,
@@ -117,7 +117,7 @@ class RunningBuild implements Build {
     let shortest = Number.POSITIVE_INFINITY;
     for (let round = 0, noShorter = 0; noShorter < lastRounds; round += 1) {
       const target = mayPassLive
-        ? await endsOf(pipeline)
+        ? await lastPositions(pipeline)
         : await positionsOf(live, pipeline, this.#ports.readModels);
       // Counting may read the log: it is done for the first round, which is the long one.
       if (round === 0) await this.#countRemaining(target);
@@ -292,10 +292,6 @@ function progressCounter(clock: Clock) {
 }
 
 const nowhere: Positions = new Map();
-
-async function endsOf({ ends }: ProjectionPipeline): Promise<Positions> {
-  return new Map([...(await ends())].filter((end): end is [number, Position] => end[1] !== null));
-}
 
 /** Where a generation stands in each partition of its log. */
 async function positionsOf(

@@ -1,7 +1,7 @@
 import type { Metrics } from '../../domain/telemetry.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import type { EventSource, Position } from '../ports/event-source.ts';
+import { type EventSource, lastPositions } from '../ports/event-source.ts';
 import type { Point, PointQuery } from '../ports/queries.ts';
 import type { Ids } from '../ports/system.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
@@ -49,9 +49,8 @@ export const telemetryAsRecorded = (
 
     async function readingsOf({ deviceId, range, recordedAt }: RecordedQuery, stop: AbortSignal) {
       const found = new Map<number, Metrics>();
-      const ends = [...(await source.ends())].filter((end): end is [number, Position] => end[1] !== null);
       const options = { group: `as-recorded-${ids.uuidV7()}`, signal: stop };
-      await readLog(source, new Map(ends), options, (events) => {
+      await readLog(source, await lastPositions(source), options, (events) => {
         for (const event of events)
           if (event.receivedAt <= recordedAt && arrivalOf(event).deviceId === deviceId)
             fold(event, range, found);

@@ -3,7 +3,7 @@ import { adoptKeys, createKey } from '../../application/api-keys.ts';
 import type { DeviceCommands } from '../../application/devices/device-commands.ts';
 import { type Operations, operations } from '../../application/operations/operations.ts';
 import type { ApiKey } from '../../application/ports/api-keys.ts';
-import type { EventSource, Position, Positioned } from '../../application/ports/event-source.ts';
+import { type EventSource, lastPositions, type Positioned } from '../../application/ports/event-source.ts';
 import type { DeviceQueries, ProgressQueries, TelemetryQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
 import type { Ids, Log } from '../../application/ports/system.ts';
@@ -106,9 +106,7 @@ async function logEnds(container: Container, name: ProjectionName) {
     source === 'devices'
       ? await container.getAsync(s.deviceSource)
       : await container.getAsync(s.telemetrySource);
-  return [...(await events.ends())]
-    .filter((end): end is [number, Position] => end[1] !== null)
-    .map(([partition, position]) => ({ source, partition, position }));
+  return [...(await lastPositions(events))].map(([partition, position]) => ({ source, partition, position }));
 }
 
 export type ApiKeyOperations = {
