@@ -157,7 +157,7 @@ export type LedgerCounts = {
 /** `day` is epoch milliseconds of its first instant. */
 export type LedgerRow = { readonly deviceId: string; readonly day: number } & LedgerCounts;
 
-type TelemetryChanges = {
+export type TelemetryChanges = {
   /** Removed before anything is inserted, and counted as expired on the day they came. */
   readonly expired: readonly ExpiredRow[];
   /** Rows known to be new. */

@@ -1,4 +1,5 @@
 import type { DeviceFilter, DeviceQueries } from '../../application/ports/queries.ts';
+import { withActiveGenerations } from './active-generations.ts';
 import {
   deviceColumns,
   deviceRow,
@@ -7,7 +8,6 @@ import {
   type StoredDevice,
   type StoredHistory,
 } from './device-tables.ts';
-import { withActiveGenerations } from './generations.ts';
 import { tableOf } from './schema.ts';
 import type { SqlQueries, SqlValue } from './sql.ts';
 

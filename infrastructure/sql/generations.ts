@@ -57,7 +57,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
 
     async publishViews() {
       const projections = await db.all<ProjectionRow>(`SELECT ${projectionColumns} FROM projections`);
-      for (const row of projections) if (row.published !== row.active) await publish(row);
+      for (const row of projections) if (row.published !== row.active) await publish(db, row);
     },
 
     setPaused: async (projection, paused) => {
@@ -68,36 +68,12 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
       await db.run('UPDATE projections SET refused = ? WHERE name = ?', [reason, projection]);
     },
 
-    async claim({ projection, version, device }, builder) {
-      const { claimed, superseded } = await db.transaction(async (tx) => {
-        const all = await freeGenerations(tx, projection, builder);
-        const building = all.filter(({ status }) => status === 'building');
-        const same = building.find((one) => one.version === version && one.device === device);
-        const superseded = building.filter((one) => one !== same);
-        for (const generation of superseded) await forget(tx, generation);
-        const generation = same?.generation ?? Math.max(...all.map((one) => one.generation)) + 1;
-        if (!same)
-          await tx.write(
-            'insert',
-            'generations',
-            ['projection', 'generation', 'version', 'status', 'device', 'created_at'],
-            [[projection, generation, version, 'building', device, clock.now()]],
-          );
-        await acquire(tx, { projection, generation }, builder);
-        return { claimed: { generation, resumed: same !== undefined }, superseded };
-      });
-      // Outside, because MySQL commits with every change of a schema; made again it does no harm.
-      for (const { generation } of superseded)
-        await dropGeneration(db, projectionNamed(projection), generation);
-      if (superseded.length > 0) await db.reclaim();
-      await createGeneration(db, projectionNamed(projection), claimed.generation);
-      return claimed;
-    },
+    claim: (wanted, builder) => claim(db, clock, wanted, builder),
 
     reopen: (generation, builder) =>
       db.transaction(async (tx) => {
         await freeGenerations(tx, generation.projection, builder);
-        await acquire(tx, generation, builder);
+        await acquire(tx, clock, generation, builder);
       }),
 
     async report({ projection, generation }, runner, progress) {
@@ -121,30 +97,16 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
         ]);
     },
 
-    async drop(generation, builder) {
-      await db.transaction(async (tx) => {
-        const all = await freeGenerations(tx, generation.projection, builder);
-        const found = all.find((candidate) => candidate.generation === generation.generation);
-        if (!found)
-          throw new ReplayRefused(`${generation.projection} has no generation ${generation.generation}`);
-        if (found.status === 'active')
-          throw new ReplayRefused(
-            `Generation ${generation.generation} of ${generation.projection} is the active one: readers use it`,
-          );
-        await forget(tx, generation);
-      });
-      await dropGeneration(db, projectionNamed(generation.projection), generation.generation);
-      await db.reclaim();
-    },
+    drop: (generation, builder) => drop(db, generation, builder),
 
     async hold(generation, work) {
       await db.transaction(async (tx) => {
         const checkpoints = await checkpointsOf(tx, generation, tx.dialect === 'mysql' ? ' FOR UPDATE' : '');
         await work({
-          ...changesWhileHeld(tx, generation),
+          ...changesWhileHeld(tx, clock, generation),
           checkpoints,
           readModels: sqlReadModelsWithin(tx, clock),
-          ...(tx.dialect === 'mysql' && { beginDigests: (other) => beginDigests(generation, other) }),
+          ...(tx.dialect === 'mysql' && { beginDigests: (other) => beginDigests(db, generation, other) }),
         });
       });
       const [row] = await db.all<ProjectionRow>(
@@ -152,7 +114,7 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
         [generation.projection],
       );
       // MySQL would commit with the first view; analysts' views follow the queries' pointer by a moment.
-      if (row && row.published !== row.active) await publish(row);
+      if (row && row.published !== row.active) await publish(db, row);
     },
 
     async size({ projection, generation }) {
@@ -174,82 +136,138 @@ export function sqlProjectionControl(db: SqlDatabase, clock: Clock): ProjectionC
         return isAligned ? ([await digestOf(sql, one), await digestOf(sql, other)] as const) : undefined;
       }),
   };
+}
 
-  async function beginDigests(one: GenerationId, other: GenerationId) {
-    const begun = Promise.withResolvers<void>();
-    const digests = db.snapshot(async (sql) => {
-      begun.resolve();
-      return [await digestOf(sql, one), await digestOf(sql, other)] as const;
-    });
-    // Whoever holds may end before it looks at them.
-    digests.catch(() => {});
-    await Promise.race([begun.promise, digests]);
-    return { digests };
-  }
+/** The generation that is being built for what is wanted, made anew when there is none; others give way to it. */
+async function claim(
+  db: SqlDatabase,
+  clock: Clock,
+  { projection, version, device }: Parameters<ProjectionControl['claim']>[0],
+  builder: LeaseOwner,
+): ReturnType<ProjectionControl['claim']> {
+  const { claimed, superseded } = await db.transaction(async (tx) => {
+    const all = await freeGenerations(tx, projection, builder);
+    const building = all.filter(({ status }) => status === 'building');
+    const same = building.find((one) => one.version === version && one.device === device);
+    const superseded = building.filter((one) => one !== same);
+    for (const generation of superseded) await forget(tx, generation);
+    const generation = same?.generation ?? Math.max(...all.map((one) => one.generation)) + 1;
+    if (!same)
+      await tx.write(
+        'insert',
+        'generations',
+        ['projection', 'generation', 'version', 'status', 'device', 'created_at'],
+        [[projection, generation, version, 'building', device, clock.now()]],
+      );
+    await acquire(tx, clock, { projection, generation }, builder);
+    return { claimed: { generation, resumed: same !== undefined }, superseded };
+  });
+  // Outside, because MySQL commits with every change of a schema; made again it does no harm.
+  for (const { generation } of superseded) await dropGeneration(db, projectionNamed(projection), generation);
+  if (superseded.length > 0) await db.reclaim();
+  await createGeneration(db, projectionNamed(projection), claimed.generation);
+  return claimed;
+}
 
-  async function publish({ projection, active }: ProjectionRow): Promise<void> {
-    await publishViews(db, projectionNamed(projection), active);
-    await db.run('UPDATE projections SET published = ? WHERE name = ?', [active, projection]);
-  }
+async function drop(db: SqlDatabase, generation: GenerationId, builder: LeaseOwner): Promise<void> {
+  await db.transaction(async (tx) => {
+    const all = await freeGenerations(tx, generation.projection, builder);
+    const found = all.find((candidate) => candidate.generation === generation.generation);
+    if (!found)
+      throw new ReplayRefused(`${generation.projection} has no generation ${generation.generation}`);
+    if (found.status === 'active')
+      throw new ReplayRefused(
+        `Generation ${generation.generation} of ${generation.projection} is the active one: readers use it`,
+      );
+    await forget(tx, generation);
+  });
+  await dropGeneration(db, projectionNamed(generation.projection), generation.generation);
+  await db.reclaim();
+}
 
-  function changesWhileHeld(tx: Sql, generation: GenerationId): Pick<HeldGeneration, 'switchTo' | 'adopt'> {
-    return {
-      async switchTo(next) {
-        await tx.run('UPDATE projections SET active = ?, refused = NULL WHERE name = ?', [
-          next.generation,
-          next.projection,
-        ]);
-        await tx.run(`UPDATE generations SET status = 'retired', retired_at = ? ${ofGeneration}`, [
-          clock.now(),
-          generation.projection,
-          generation.generation,
-        ]);
-        await tx.run(`UPDATE generations SET status = 'active', retired_at = NULL ${ofGeneration}`, [
-          next.projection,
-          next.generation,
-        ]);
-        if (tx.dialect === 'mysql') return;
-        await publishViews(tx, projectionNamed(next.projection), next.generation);
-        await tx.run('UPDATE projections SET published = active WHERE name = ?', [next.projection]);
-      },
+async function beginDigests(db: SqlDatabase, one: GenerationId, other: GenerationId) {
+  const begun = Promise.withResolvers<void>();
+  const digests = db.snapshot(async (sql) => {
+    begun.resolve();
+    return [await digestOf(sql, one), await digestOf(sql, other)] as const;
+  });
+  // Whoever holds may end before it looks at them.
+  digests.catch(() => {});
+  await Promise.race([begun.promise, digests]);
+  return { digests };
+}
 
-      async adopt(from, deviceId, stream) {
-        for (const { base, columns } of tablesOf(projectionNamed(generation.projection))) {
-          const table = tableOf(base, generation.generation);
-          await tx.run(`DELETE FROM ${table} WHERE device_id = ?`, [deviceId]);
-          await tx.run(
-            `INSERT INTO ${table} (${columns.join(', ')}) SELECT ${columns.join(', ')} FROM ${tableOf(base, from.generation)}
-             WHERE device_id = ?`,
-            [deviceId],
-          );
-        }
-        await tx.run(`DELETE FROM dead_letters ${ofGeneration} AND stream = ?`, [
-          generation.projection,
-          generation.generation,
-          stream,
-        ]);
-        await tx.run(`UPDATE dead_letters SET generation = ? ${ofGeneration} AND stream = ?`, [
-          generation.generation,
-          from.projection,
-          from.generation,
-          stream,
-        ]);
-        await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofGeneration}`, [
-          generation.projection,
-          generation.generation,
-        ]);
-      },
-    };
-  }
+async function publish(db: SqlDatabase, { projection, active }: ProjectionRow): Promise<void> {
+  await publishViews(db, projectionNamed(projection), active);
+  await db.run('UPDATE projections SET published = ? WHERE name = ?', [active, projection]);
+}
 
-  async function acquire(tx: Sql, generation: GenerationId, { id: runner }: LeaseOwner): Promise<void> {
-    await tx.run(`UPDATE generations SET runner = ?, heard_at = ?, outcome = NULL ${ofGeneration}`, [
-      runner,
-      clock.now(),
-      generation.projection,
-      generation.generation,
-    ]);
-  }
+function changesWhileHeld(
+  tx: Sql,
+  clock: Clock,
+  generation: GenerationId,
+): Pick<HeldGeneration, 'switchTo' | 'adopt'> {
+  return {
+    async switchTo(next) {
+      await tx.run('UPDATE projections SET active = ?, refused = NULL WHERE name = ?', [
+        next.generation,
+        next.projection,
+      ]);
+      await tx.run(`UPDATE generations SET status = 'retired', retired_at = ? ${ofGeneration}`, [
+        clock.now(),
+        generation.projection,
+        generation.generation,
+      ]);
+      await tx.run(`UPDATE generations SET status = 'active', retired_at = NULL ${ofGeneration}`, [
+        next.projection,
+        next.generation,
+      ]);
+      if (tx.dialect === 'mysql') return;
+      await publishViews(tx, projectionNamed(next.projection), next.generation);
+      await tx.run('UPDATE projections SET published = active WHERE name = ?', [next.projection]);
+    },
+
+    async adopt(from, deviceId, stream) {
+      for (const { base, columns } of tablesOf(projectionNamed(generation.projection))) {
+        const table = tableOf(base, generation.generation);
+        await tx.run(`DELETE FROM ${table} WHERE device_id = ?`, [deviceId]);
+        await tx.run(
+          `INSERT INTO ${table} (${columns.join(', ')}) SELECT ${columns.join(', ')} FROM ${tableOf(base, from.generation)}
+           WHERE device_id = ?`,
+          [deviceId],
+        );
+      }
+      await tx.run(`DELETE FROM dead_letters ${ofGeneration} AND stream = ?`, [
+        generation.projection,
+        generation.generation,
+        stream,
+      ]);
+      await tx.run(`UPDATE dead_letters SET generation = ? ${ofGeneration} AND stream = ?`, [
+        generation.generation,
+        from.projection,
+        from.generation,
+        stream,
+      ]);
+      await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofGeneration}`, [
+        generation.projection,
+        generation.generation,
+      ]);
+    },
+  };
+}
+
+async function acquire(
+  tx: Sql,
+  clock: Clock,
+  generation: GenerationId,
+  { id: runner }: LeaseOwner,
+): Promise<void> {
+  await tx.run(`UPDATE generations SET runner = ?, heard_at = ?, outcome = NULL ${ofGeneration}`, [
+    runner,
+    clock.now(),
+    generation.projection,
+    generation.generation,
+  ]);
 }
 
 /** Every generation of a projection, locked. Throws `RebuildUnderWay` when another owner builds one of them. */
@@ -304,32 +322,4 @@ const generationState = ({ progress, outcome, ...row }: GenerationRow): Generati
 function projectionNamed(name: string): ProjectionName {
   if (!isProjectionName(name)) throw new ReplayRefused(`There is no projection named ${name}`);
   return name;
-}
-
-/** The generation that readers use of each projection. */
-export type ActiveGenerations = Readonly<Record<ProjectionName, number>>;
-
-/**
- * Runs a query on the active generations. Between asking which these are and the query itself, another may have
- * become active and the tables of the old one may be dropped: the query then runs again on the new one.
- */
-export async function withActiveGenerations<T>(
-  sql: SqlQueries,
-  query: (active: ActiveGenerations) => Promise<T>,
-): Promise<T> {
-  for (let active = await activeGenerations(sql); ; ) {
-    try {
-      return await query(active);
-    } catch (error) {
-      const now = await activeGenerations(sql);
-      if (Object.entries(now).every(([name, generation]) => active[name as ProjectionName] === generation))
-        throw error;
-      active = now;
-    }
-  }
-}
-
-async function activeGenerations(sql: SqlQueries): Promise<ActiveGenerations> {
-  const rows = await sql.rows<[ProjectionName, number]>('SELECT name, active FROM projections');
-  return Object.fromEntries(rows) as ActiveGenerations;
 }

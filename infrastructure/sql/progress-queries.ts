@@ -1,6 +1,6 @@
 import { furthest, type PartitionPosition } from '../../application/ports/event-source.ts';
 import type { ProgressQueries, ProjectionProgress } from '../../application/ports/queries.ts';
-import { withActiveGenerations } from './generations.ts';
+import { withActiveGenerations } from './active-generations.ts';
 import { tableOf } from './schema.ts';
 import type { SqlQueries } from './sql.ts';
 

@@ -9,7 +9,7 @@ import type { ProjectionName } from '../../application/projections/projection.ts
 import { deviceStream, erasedName } from '../../domain/device.ts';
 import type { RetentionPolicy } from '../../domain/retention.ts';
 import { rollupLevels } from '../../domain/rollup.ts';
-import { withActiveGenerations } from './generations.ts';
+import { withActiveGenerations } from './active-generations.ts';
 import { tableOf } from './schema.ts';
 import type { SqlDatabase } from './sql.ts';
 

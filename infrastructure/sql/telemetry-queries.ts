@@ -9,9 +9,9 @@ import type {
   TimeRange,
 } from '../../application/ports/queries.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
+import { type ActiveGenerations, withActiveGenerations } from './active-generations.ts';
 import { matchingDevices } from './device-queries.ts';
 import { readLatest, readMetrics, readRollup } from './documents.ts';
-import { type ActiveGenerations, withActiveGenerations } from './generations.ts';
 import { tableOf } from './schema.ts';
 import { placeholders, type SqlQueries } from './sql.ts';
 

@@ -1,8 +1,10 @@
 import type {
   LatestRow,
+  LedgerRow,
   ReadingRow,
   RollupKey,
   RollupRow,
+  TelemetryChanges,
   TelemetryTables,
 } from '../../application/ports/read-models.ts';
 import { bucketOf, type RollupLevel, rollupLevels } from '../../domain/rollup.ts';
@@ -15,6 +17,15 @@ type StoredRollup = { deviceId: string; bucket: number; metrics: string };
 
 const readingColumns = `device_id AS deviceId, ts AS timestamp, metrics, received_at AS receivedAt,
   correlation_id AS correlationId, position, corrected_by AS correctedBy`;
+const writtenColumns = [
+  'device_id',
+  'ts',
+  'metrics',
+  'received_at',
+  'correlation_id',
+  'position',
+  'corrected_by',
+];
 const ledgerColumns = [
   'device_id',
   'day',
@@ -27,10 +38,7 @@ const ledgerColumns = [
 ];
 
 export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTables {
-  const readings = tableOf('telemetry', generation);
-  const latest = tableOf('telemetry_latest', generation);
-  const ledger = tableOf('telemetry_ledger', generation);
-  const rollups = (level: RollupLevel) => tableOf(`telemetry_${level}`, generation);
+  const { readings, latest, rollups } = tableNames(generation);
 
   return {
     latest: async (deviceIds) =>
@@ -47,6 +55,7 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
     readings: async (keys) =>
       (
         await byKey<StoredReading>(
+          sql,
           (where) => `SELECT ${readingColumns} FROM ${readings} WHERE ${where}`,
           'ts',
           keys.map((key) => [key.deviceId, key.timestamp]),
@@ -75,6 +84,7 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
       for (const level of rollupLevels) {
         const rollupKeys = keys.filter((key) => key.level === level);
         const found = await byKey<StoredRollup>(
+          sql,
           (where) => `SELECT device_id AS deviceId, bucket, metrics FROM ${rollups(level)} WHERE ${where}`,
           'bucket',
           rollupKeys.map((key) => [key.deviceId, key.bucket]),
@@ -93,101 +103,101 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
         )
       ).map((row) => rollupRow(level, row)),
 
-    async write({
-      expired = [],
-      inserted = [],
-      replaced = [],
-      removed = [],
-      latest: newest = [],
-      forgotten = [],
-      rollups: buckets = [],
-      emptied = [],
-      ledger: counts = [],
-    }) {
-      const columns = [
-        'device_id',
-        'ts',
-        'metrics',
-        'received_at',
-        'correlation_id',
-        'position',
-        'corrected_by',
-      ];
-      await deleteKeys(
-        readings,
-        'ts',
-        expired.filter(({ isStored }) => isStored).map((row) => [row.deviceId, row.timestamp]),
-      );
-      for (const [deviceId, some] of Map.groupBy(expired, (row) => row.deviceId))
-        await countExpired(
-          sql,
-          generation,
-          deviceId,
-          some.map((row) => row.receivedAt),
-        );
-      await sql.write('insert', readings, columns, rowsOf(inserted, readingValues));
-      await sql.write('replace', readings, columns, rowsOf(replaced, readingValues));
-      await deleteKeys(
-        readings,
-        'ts',
-        removed.map((key) => [key.deviceId, key.timestamp]),
-      );
-      await sql.write(
-        'replace',
-        latest,
-        ['device_id', 'ts', 'metrics'],
-        rowsOf(newest, (row) => [row.deviceId, row.timestamp, latestDocument(row.metrics)]),
-      );
-      for (const ids of chunks(forgotten))
-        await sql.run(`DELETE FROM ${latest} WHERE device_id IN (${placeholders(ids)})`, ids);
-      for (const level of rollupLevels) {
-        await sql.write(
-          'replace',
-          rollups(level),
-          ['device_id', 'bucket', 'metrics'],
-          rowsOf(ofLevel(buckets, level), (row) => [row.deviceId, row.bucket, rollupDocument(row.metrics)]),
-        );
-        await deleteKeys(
-          rollups(level),
-          'bucket',
-          ofLevel(emptied, level).map((key) => [key.deviceId, key.bucket]),
-        );
-      }
-      await sql.write(
-        'add',
-        ledger,
-        ledgerColumns,
-        counts.map((row) => [
-          row.deviceId,
-          row.day,
-          row.stored,
-          row.duplicate,
-          row.corrected,
-          row.deadLettered,
-          row.late,
-          row.retracted,
-        ]),
-      );
-    },
+    write: (changes) => writeChanges(sql, generation, changes),
   };
+}
 
-  /** Rows by (device, time): a row value in a list is no index range on every engine, an OR of both columns is. */
-  function byKey<Row>(
-    select: (where: string) => string,
-    column: string,
-    keys: readonly (readonly SqlValue[])[],
-  ): Promise<Row[]> {
-    return inChunks(keys, (some) => sql.all<Row>(select(keysMatch(column, some)), some.flat()), 200);
-  }
+const tableNames = (generation: number) => ({
+  readings: tableOf('telemetry', generation),
+  latest: tableOf('telemetry_latest', generation),
+  ledger: tableOf('telemetry_ledger', generation),
+  rollups: (level: RollupLevel) => tableOf(`telemetry_${level}`, generation),
+});
 
-  async function deleteKeys(
-    table: string,
-    column: string,
-    keys: readonly (readonly SqlValue[])[],
-  ): Promise<void> {
-    for (const some of chunks(keys, 200))
-      await sql.run(`DELETE FROM ${table} WHERE ${keysMatch(column, some)}`, some.flat());
+async function writeChanges(sql: Sql, generation: number, changes: Partial<TelemetryChanges>): Promise<void> {
+  const { latest, ledger } = tableNames(generation);
+  await writeReadings(sql, generation, changes);
+  await sql.write(
+    'replace',
+    latest,
+    ['device_id', 'ts', 'metrics'],
+    rowsOf(changes.latest ?? [], (row) => [row.deviceId, row.timestamp, latestDocument(row.metrics)]),
+  );
+  for (const ids of chunks(changes.forgotten ?? []))
+    await sql.run(`DELETE FROM ${latest} WHERE device_id IN (${placeholders(ids)})`, ids);
+  await writeRollups(sql, generation, changes);
+  await sql.write('add', ledger, ledgerColumns, (changes.ledger ?? []).map(ledgerValues));
+}
+
+async function writeReadings(
+  sql: Sql,
+  generation: number,
+  { expired = [], inserted = [], replaced = [], removed = [] }: Partial<TelemetryChanges>,
+): Promise<void> {
+  const { readings } = tableNames(generation);
+  await deleteKeys(
+    sql,
+    readings,
+    'ts',
+    expired.filter(({ isStored }) => isStored).map((row) => [row.deviceId, row.timestamp]),
+  );
+  for (const [deviceId, some] of Map.groupBy(expired, (row) => row.deviceId))
+    await countExpired(
+      sql,
+      generation,
+      deviceId,
+      some.map((row) => row.receivedAt),
+    );
+  await sql.write('insert', readings, writtenColumns, rowsOf(inserted, readingValues));
+  await sql.write('replace', readings, writtenColumns, rowsOf(replaced, readingValues));
+  await deleteKeys(
+    sql,
+    readings,
+    'ts',
+    removed.map((key) => [key.deviceId, key.timestamp]),
+  );
+}
+
+async function writeRollups(
+  sql: Sql,
+  generation: number,
+  { rollups: buckets = [], emptied = [] }: Partial<TelemetryChanges>,
+): Promise<void> {
+  const { rollups } = tableNames(generation);
+  for (const level of rollupLevels) {
+    await sql.write(
+      'replace',
+      rollups(level),
+      ['device_id', 'bucket', 'metrics'],
+      rowsOf(ofLevel(buckets, level), (row) => [row.deviceId, row.bucket, rollupDocument(row.metrics)]),
+    );
+    await deleteKeys(
+      sql,
+      rollups(level),
+      'bucket',
+      ofLevel(emptied, level).map((key) => [key.deviceId, key.bucket]),
+    );
   }
+}
+
+/** Rows by (device, time): a row value in a list is no index range on every engine, an OR of both columns is. */
+function byKey<Row>(
+  sql: Sql,
+  select: (where: string) => string,
+  column: string,
+  keys: readonly (readonly SqlValue[])[],
+): Promise<Row[]> {
+  return inChunks(keys, (some) => sql.all<Row>(select(keysMatch(column, some)), some.flat()), 200);
+}
+
+async function deleteKeys(
+  sql: Sql,
+  table: string,
+  column: string,
+  keys: readonly (readonly SqlValue[])[],
+): Promise<void> {
+  for (const some of chunks(keys, 200))
+    await sql.run(`DELETE FROM ${table} WHERE ${keysMatch(column, some)}`, some.flat());
 }
 
 const keysMatch = (column: string, keys: readonly unknown[]): string =>
@@ -210,6 +220,17 @@ const readingValues = (row: ReadingRow): readonly SqlValue[] => [
   row.correlationId,
   row.position,
   row.correctedBy,
+];
+
+const ledgerValues = (row: LedgerRow): readonly SqlValue[] => [
+  row.deviceId,
+  row.day,
+  row.stored,
+  row.duplicate,
+  row.corrected,
+  row.deadLettered,
+  row.late,
+  row.retracted,
 ];
 
 const ofLevel = <T extends RollupKey>(rows: readonly T[], level: RollupLevel): readonly T[] =>

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { withActiveGenerations } from '../../../infrastructure/sql/generations.ts';
+import { withActiveGenerations } from '../../../infrastructure/sql/active-generations.ts';
 import type { Sql } from '../../../infrastructure/sql/sql.ts';
 
 /** Answers with one generation of `telemetry` after the other. */
