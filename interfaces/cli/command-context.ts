@@ -1,7 +1,8 @@
+import path from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Operations } from '../../application/operations/operations.ts';
 import type { Log } from '../../application/ports/system.ts';
-import { type Config, configFrom } from '../../infrastructure/config/config.ts';
+import { type Config, configFrom, maskedConfig } from '../../infrastructure/config/config.ts';
 import type { Application, Session } from '../composition/application.ts';
 import type { TopicMigrationRequest } from '../composition/distributed.ts';
 import type { Role, Served } from '../composition/roles.ts';
@@ -131,3 +132,14 @@ export const print = (
   text: () => string,
   { json }: { readonly json?: boolean | undefined },
 ): Promise<void> => terminal.out(json ? `${JSON.stringify(result)}\n` : text());
+
+/** For people: the folder, or each store by its own name where not all of them are in it. */
+export function describeStores(config: Config): string {
+  const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL } = maskedConfig(config);
+  const folder = path.resolve(config.DATA_DIR);
+  if (!EVENTSTORE_URL && !KAFKA_BROKERS && !MYSQL_URL) return `data in ${folder}`;
+  const stores = { devices: EVENTSTORE_URL, telemetry: KAFKA_BROKERS, 'read models': MYSQL_URL };
+  return Object.entries(stores)
+    .map(([stores, server]) => `${stores} in ${server ?? folder}`)
+    .join(', ');
+}

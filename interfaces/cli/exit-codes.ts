@@ -1,22 +1,3 @@
-import { CommanderError } from 'commander';
-import { PoisonEvent } from '../../application/checked-batch.ts';
-import { KeysUnavailable } from '../../application/ports/api-keys.ts';
-import { OperatorNeeded } from '../../application/ports/event-source.ts';
-import {
-  AppendTooLarge,
-  EventStoreUnavailable,
-  StreamDeleted,
-  StreamUnreadable,
-} from '../../application/ports/event-store.ts';
-import { RebuildUnderWay, ReplayRefused } from '../../application/ports/generations.ts';
-import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
-import { StorageFault } from '../../application/ports/storage.ts';
-import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
-import { NotYetProjected } from '../../application/progress.ts';
-import { Rejection } from '../../domain/decider.ts';
-import { StartupError } from '../../infrastructure/startup-error.ts';
-import { OutputFailed } from './terminal.ts';
-
 export const exitCodes = { ok: 0, refused: 1, usage: 2, unavailable: 3, unexpected: 4 } as const;
 
 export const exitCodesHelp = `
@@ -52,42 +33,4 @@ export class Interrupted extends Error {
     super(`stopped by ${signal}`);
     this.exitCode = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }[signal];
   }
-}
-
-const kinds = [
-  [
-    exitCodes.refused,
-    [
-      Refused,
-      Rejection,
-      ReplayRefused,
-      RebuildUnderWay,
-      PoisonEvent,
-      AppendTooLarge,
-      StreamDeleted,
-      StreamUnreadable,
-    ],
-  ],
-  [exitCodes.usage, [UsageError, StartupError]],
-  [
-    exitCodes.unavailable,
-    [
-      ServerUnavailable,
-      EventStoreUnavailable,
-      ReadModelsUnavailable,
-      TelemetryLogUnavailable,
-      NotYetProjected,
-      KeysUnavailable,
-      StorageFault,
-      OutputFailed,
-      OperatorNeeded,
-    ],
-  ],
-] as const;
-
-export function exitCodeOf(error: unknown): number {
-  if (error instanceof Interrupted) return error.exitCode;
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-  const kind = kinds.find(([, classes]) => classes.some((one) => error instanceof one));
-  return kind ? kind[0] : exitCodes.unexpected;
 }

@@ -1,14 +1,25 @@
 #!/usr/bin/env node
 // Plain JavaScript that an old Node can run too: it hands over to the newer one that npm has installed.
 import { spawn, spawnSync } from 'node:child_process';
+import module from 'node:module';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 /** The first Node 24 that calls neither its TypeScript support nor `node:sqlite` experimental on every start. */
 const needed = [24, 15];
 
-if (isNewEnough(process.versions.node)) await import('./main.ts');
-else handOver(fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url)));
+if (isNewEnough(process.versions.node)) {
+  keepCompiled(fileURLToPath(new URL('../../node_modules/.cache/fieldlog', import.meta.url)));
+  await import('./main.ts');
+} else handOver(fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url)));
+
+/** Compiling takes longer than all else at a start. Where the folder cannot be written, each start compiles for itself. */
+function keepCompiled(folder) {
+  if (process.env.NODE_V8_COVERAGE || process.env.NODE_DISABLE_COMPILE_CACHE) return;
+  // For the threads of this process as well.
+  process.env.NODE_COMPILE_CACHE ??= folder;
+  module.enableCompileCache?.(process.env.NODE_COMPILE_CACHE);
+}
 
 function isNewEnough(version) {
   const [major, minor] = version.split('.').map(Number);

@@ -1,23 +1,8 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help } from 'commander';
 import { storageFaultOf } from '../../application/ports/storage.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CommandContext } from './command-context.ts';
-import { auditCommand } from './commands/audit.ts';
-import { backupCommands } from './commands/backup.ts';
-import { checkCommand } from './commands/check.ts';
-import { configCommand, migrateCommand } from './commands/config.ts';
-import { deadLettersCommand } from './commands/dead-letters.ts';
-import { devicesCommand } from './commands/devices.ts';
-import { exportCommand } from './commands/export.ts';
-import { importCommand } from './commands/import.ts';
-import { keysCommand } from './commands/keys.ts';
-import { projectionsCommand } from './commands/projections.ts';
-import { retentionCommand } from './commands/retention.ts';
-import { roleCommands } from './commands/serve.ts';
-import { simulateCommand } from './commands/simulate.ts';
-import { statusCommand } from './commands/status.ts';
-import { topicsCommand } from './commands/topics.ts';
-import { exitCodeOf, exitCodesHelp } from './exit-codes.ts';
+import { exitCodes, exitCodesHelp } from './exit-codes.ts';
 import { printable } from './terminal.ts';
 
 const examples = `
@@ -31,25 +16,113 @@ Examples:
 Configuration comes from environment variables: \`fieldlog config --help\` lists them.
 `;
 
+type AddCommand = (program: Command, context: CommandContext) => void;
+
+/**
+ * Every command, in the order of the help. Each is loaded when it is asked for, since together they load libraries for
+ * everything that Fieldlog can do; the help of all shows these descriptions alone.
+ */
+const commands: Readonly<Record<string, readonly [description: string, load: () => Promise<AddCommand>]>> = {
+  serve: ['Run everything in one process: the HTTP API and the projectors', roles],
+  api: ['Run the HTTP API alone, one of any number, on shared servers', roles],
+  'device-projector': ['Run the projectors of devices alone, on shared servers', roles],
+  'telemetry-projector': ['Run a projector of telemetry alone, one of any number, on shared servers', roles],
+  import: [
+    'Bring in the history of one device or many from CSV, JSON or Parquet',
+    async () => (await import('./commands/import.ts')).importCommand,
+  ],
+  export: [
+    'Write the points of devices to a file of CSV, NDJSON or Parquet',
+    async () => (await import('./commands/export.ts')).exportCommand,
+  ],
+  simulate: [
+    'Send readings as a fleet of devices would, and check that all of them arrive',
+    async () => (await import('./commands/simulate.ts')).simulateCommand,
+  ],
+  devices: [
+    'Register, change, list and show devices',
+    async () => (await import('./commands/devices.ts')).devicesCommand,
+  ],
+  status: [
+    'Show projection lag, dead letters and the ledger',
+    async () => (await import('./commands/status.ts')).statusCommand,
+  ],
+  projections: [
+    'List, rebuild, switch, roll back, pause and compare read models, while they are read',
+    async () => (await import('./commands/projections.ts')).projectionsCommand,
+  ],
+  'dead-letters': [
+    'List, show, retry and discard events that a projection could not apply',
+    async () => (await import('./commands/dead-letters.ts')).deadLettersCommand,
+  ],
+  audit: [
+    'Check that every accepted reading is stored; exit code 1 on any difference',
+    async () => (await import('./commands/audit.ts')).auditCommand,
+  ],
+  retention: [
+    'Show the retention of telemetry, preview what it would remove, remove it now',
+    async () => (await import('./commands/retention.ts')).retentionCommand,
+  ],
+  backup: ['Back up the embedded files of a store that may be in use', backups],
+  restore: ['Put a backup into an empty data folder', backups],
+  check: [
+    'Check the embedded files for damage; exit code 1 on any',
+    async () => (await import('./commands/check.ts')).checkCommand,
+  ],
+  migrate: [
+    'Migrate the configured stores to this release',
+    async () => (await import('./commands/config.ts')).migrateCommand,
+  ],
+  topics: [
+    'Copy the telemetry topic to one with more partitions',
+    async () => (await import('./commands/topics.ts')).topicsCommand,
+  ],
+  keys: ['Create, list and revoke API keys', async () => (await import('./commands/keys.ts')).keysCommand],
+  config: [
+    'Show the configuration in force, with secrets masked',
+    async () => (await import('./commands/config.ts')).configCommand,
+  ],
+};
+
+/** Commands that are in one module bring each other along. */
+async function roles(): Promise<AddCommand> {
+  return (await import('./commands/serve.ts')).roleCommands;
+}
+
+async function backups(): Promise<AddCommand> {
+  return (await import('./commands/backup.ts')).backupCommands;
+}
+
 /** Runs one command line and resolves with what the process should end with; errors are one line each. */
 export async function run(args: readonly string[], context: CommandContext): Promise<number> {
   const { terminal, env } = context;
+  const isJson = args.includes('--json');
   try {
-    await program(context, args.includes('--json')).parseAsync(args, { from: 'user' });
+    const named = args.find((one) => !one.startsWith('-') && one !== 'help') ?? '';
+    const root = await program(context, Object.hasOwn(commands, named) ? [named] : [], isJson);
+    await root.parseAsync(args, { from: 'user' });
     return context.exitCode;
   } catch (error) {
-    const isJson = args.includes('--json') && exitCodeOf(error) !== 0;
-    if (isJson) terminal.note(JSON.stringify({ error: messageOf(error), exitCode: exitCodeOf(error) }));
+    const exitCode = await exitCodeOf(error);
+    if (isJson && exitCode !== exitCodes.ok)
+      terminal.note(JSON.stringify({ error: messageOf(error), exitCode }));
     else if (!(error instanceof CommanderError)) terminal.note(`fieldlog: ${messageOf(error)}`);
     if (env.LOG_LEVEL === 'debug' && error instanceof Error) terminal.note(error.stack ?? '');
-    return exitCodeOf(error);
+    return exitCode;
   }
 }
 
-/** With `isJson`, what is wrong with the arguments is thrown and not written. */
-export function program(context: CommandContext, isJson = false): Command {
+/**
+ * The command line with these commands as they are, and of all others only what they are for. With `isJson`, what is
+ * wrong with the arguments is thrown and not written.
+ */
+export async function program(
+  context: CommandContext,
+  wanted: readonly string[] = Object.keys(commands),
+  isJson = false,
+): Promise<Command> {
   const { terminal } = context;
-  const root = new Command('fieldlog')
+  const root: Command = new Command('fieldlog')
     .description('Event-sourced IoT backend: devices and their telemetry, kept as events, queried as tables')
     .version(packageJson.version)
     .exitOverride()
@@ -60,27 +133,26 @@ export function program(context: CommandContext, isJson = false): Command {
         if (!isJson) write(text.replace(/^error: /, 'fieldlog: '));
       },
     })
+    .configureHelp({
+      // The arguments of a command that is not loaded are not known.
+      subcommandTerm: (command) =>
+        command.parent === root ? command.name() : new Help().subcommandTerm(command),
+    })
     .addHelpText('after', examples + exitCodesHelp);
-  for (const add of [
-    roleCommands,
-    importCommand,
-    exportCommand,
-    simulateCommand,
-    devicesCommand,
-    statusCommand,
-    projectionsCommand,
-    deadLettersCommand,
-    auditCommand,
-    retentionCommand,
-    backupCommands,
-    checkCommand,
-    migrateCommand,
-    topicsCommand,
-    keysCommand,
-    configCommand,
-  ])
-    add(root, context);
+  for (const [name, [description, load]] of Object.entries(commands)) {
+    if (isKnown(root, name)) continue;
+    if (wanted.includes(name)) (await load())(root, context);
+    else if (!wanted.some((one) => commands[one]?.[1] === load)) root.command(name).description(description);
+  }
   return root;
+}
+
+const isKnown = (root: Command, name: string): boolean => root.commands.some((one) => one.name() === name);
+
+/** The errors of every layer take long to load. */
+async function exitCodeOf(error: unknown): Promise<number> {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  return (await import('./exit-code-of.ts')).exitCodeOf(error);
 }
 
 /** What an operator has to do about a file says more than what could not be done without it. */

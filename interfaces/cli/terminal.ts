@@ -1,7 +1,5 @@
 import { once } from 'node:events';
-import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { type Config, maskedConfig } from '../../infrastructure/config/config.ts';
 
 /** Where a command writes: its result to `out`, messages to `note` and `status`. */
 export type Terminal = {
@@ -143,15 +141,4 @@ export function showProgress(terminal: Terminal, line: () => string): () => void
     clearInterval(timer);
     terminal.status('');
   };
-}
-
-/** For people: the folder, or each store by its own name where not all of them are in it. */
-export function describeStores(config: Config): string {
-  const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL } = maskedConfig(config);
-  const folder = path.resolve(config.DATA_DIR);
-  if (!EVENTSTORE_URL && !KAFKA_BROKERS && !MYSQL_URL) return `data in ${folder}`;
-  const stores = { devices: EVENTSTORE_URL, telemetry: KAFKA_BROKERS, 'read models': MYSQL_URL };
-  return Object.entries(stores)
-    .map(([stores, server]) => `${stores} in ${server ?? folder}`)
-    .join(', ');
 }

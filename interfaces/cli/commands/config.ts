@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { configFrom, configSchema, maskedConfig } from '../../../infrastructure/config/config.ts';
-import { type CommandContext, jsonOption, withSession } from '../command-context.ts';
+import { type CommandContext, describeStores, jsonOption, withSession } from '../command-context.ts';
 import { exitCodesHelp } from '../exit-codes.ts';
-import { describeStores } from '../terminal.ts';
 
 export function configCommand(program: Command, context: CommandContext): void {
   program

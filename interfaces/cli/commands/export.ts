@@ -8,6 +8,7 @@ import { apiClient } from '../api-client.ts';
 import {
   type CommandContext,
   clientOptions,
+  describeStores,
   each,
   jsonOption,
   type Label,
@@ -20,7 +21,7 @@ import {
 import { exitCodesHelp, UsageError } from '../exit-codes.ts';
 import { ExportFile, type ExportFormat, exportFormats, lineWriter } from '../export/export-file.ts';
 import { type ExportQuery, type PointSource, serverSource, sessionSource } from '../export/point-source.ts';
-import { counted, describeStores, perSecond, seconds, showProgress } from '../terminal.ts';
+import { counted, perSecond, seconds, showProgress } from '../terminal.ts';
 
 const help = `
 Writes every point of one device, of some, of those a filter matches, or of all: by device, time and metric. The file gets

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
 import { apiClient } from '../api-client.ts';
-import { type CommandContext, clientOptions, withSession } from '../command-context.ts';
+import { type CommandContext, clientOptions, describeStores, withSession } from '../command-context.ts';
 import { exitCodes, exitCodesHelp } from '../exit-codes.ts';
 import { newCounts, totals } from '../import/counts.ts';
 import {
@@ -32,7 +32,7 @@ import {
 import { SeenValues } from '../import/seen-values.ts';
 import { DryRunSink, type ReadingSink, serverSink, sessionSink } from '../import/sinks.ts';
 import type { Terminal } from '../terminal.ts';
-import { counted, describeStores, showProgress } from '../terminal.ts';
+import { counted, showProgress } from '../terminal.ts';
 
 const help = `
 Lines that cannot be read are told with line, column and reason, and all others are imported. Importing a file again

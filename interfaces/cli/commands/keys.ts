@@ -4,11 +4,11 @@ import { type ApiKey, type Scope, scopes } from '../../../application/ports/api-
 import type { Config } from '../../../infrastructure/config/config.ts';
 import type { ApiKeyOperations } from '../../composition/application.ts';
 import { isoTimeForm, parseIsoTime } from '../../http/iso-time.ts';
-import { type CommandContext, jsonOption, withApplication } from '../command-context.ts';
+import { type CommandContext, describeStores, jsonOption, withApplication } from '../command-context.ts';
 import type { Creates } from '../data-folder.ts';
 import { exitCodesHelp, Refused } from '../exit-codes.ts';
 import { serverOf } from '../running-servers.ts';
-import { describeStores, table } from '../terminal.ts';
+import { table } from '../terminal.ts';
 
 type CreateOptions = { readonly name: string; readonly scopes: readonly Scope[]; readonly expires?: number };
 

@@ -1,10 +1,9 @@
 import type { Command } from 'commander';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import type { Role } from '../../composition/roles.ts';
-import type { CommandContext } from '../command-context.ts';
+import { type CommandContext, describeStores } from '../command-context.ts';
 import { exitCodesHelp } from '../exit-codes.ts';
 import { announceServer } from '../running-servers.ts';
-import { describeStores } from '../terminal.ts';
 
 const roles: Record<Role, { readonly description: string; readonly example: string }> = {
   serve: {

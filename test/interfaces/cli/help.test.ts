@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import type { Command } from 'commander';
 import { configSchema } from '../../../infrastructure/config/config.ts';
+import { program } from '../../../interfaces/cli/program.ts';
 import { runCli } from '../../support/cli.ts';
 
 const commands = [
@@ -55,6 +57,13 @@ describe('The help of the command line', () => {
     );
     const known = commands.filter(({ length }) => length === 1).flat();
     assert.deepEqual(new Set(listed.filter((name) => name !== 'fieldlog')), new Set([...known, 'help']));
+  });
+
+  it('describes each command as the command itself does', async () => {
+    const descriptions = (root: Command) =>
+      new Map(root.commands.map((command) => [command.name(), command.description()]));
+    const context = { terminal: undefined } as never;
+    assert.deepEqual(descriptions(await program(context, [])), descriptions(await program(context)));
   });
 
   it('of config describes every variable with its default', async () => {

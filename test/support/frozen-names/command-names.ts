@@ -1,16 +1,17 @@
 import type { Argument, Command, Option } from 'commander';
 import { z } from 'zod';
 import { configSchema } from '../../../infrastructure/config/config.ts';
-import { exitCodeOf, Interrupted } from '../../../interfaces/cli/exit-codes.ts';
+import { exitCodeOf } from '../../../interfaces/cli/exit-code-of.ts';
+import { Interrupted } from '../../../interfaces/cli/exit-codes.ts';
 import { program } from '../../../interfaces/cli/program.ts';
 import { runCli } from '../cli.ts';
 import { fieldsOf } from './json-fields.ts';
 import type { ObservedCommand } from './scenario.ts';
 
 /** Commands, their arguments, options and the values these may have. */
-export function commandNames(): ReadonlySet<string> {
+export async function commandNames(): Promise<ReadonlySet<string>> {
   const unused = { env: {}, terminal: {}, signal: new AbortController().signal, parts: {}, exitCode: 0 };
-  return new Set(namesBelow(program(unused as never), ''));
+  return new Set(namesBelow(await program(unused as never), ''));
 }
 
 /** What a process ends with, by what came of it. */
@@ -65,8 +66,11 @@ function optionNames({
 }
 
 /** The fields of what each command answers with `--json`. Those of `config` are the variables. */
-export function commandJsonNames(observed: readonly ObservedCommand[], rejects: string): ReadonlySet<string> {
-  const known = commandNames();
+export async function commandJsonNames(
+  observed: readonly ObservedCommand[],
+  rejects: string,
+): Promise<ReadonlySet<string>> {
+  const known = await commandNames();
   const names = new Set<string>();
   for (const { line, out } of observed) {
     const [first = '', second = ''] = line.split(' ');
