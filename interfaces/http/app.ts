@@ -35,11 +35,20 @@ export function httpApp(routes: readonly Route[], parts: AppParts): Express {
   app.use(securityHeaders());
   app.use(parts.guard);
   if (parts.spans) app.use(tracedRequests(parts.spans));
-  for (const route of routes)
-    app[route.method](route.path, routeHandler(route, parts.maxBodyBytes, parts.access));
-  app.use(unmatched(routes));
+  // A path without parameters comes before those that it would fit, with whatever method.
+  const isLiteral = ({ path }: Route) => !path.includes(':');
+  const literal = new Set(routes.filter(isLiteral).map(({ path }) => path));
+  const refuse = unmatched(routes);
+  for (const route of routes.filter(isLiteral)) add(route);
+  app.use((req, res, next) => (literal.has(req.path) ? refuse(req, res, next) : next()));
+  for (const route of routes.filter((one) => !isLiteral(one))) add(route);
+  app.use(refuse);
   app.use(problems(parts.log));
   return app;
+
+  function add(route: Route): void {
+    app[route.method](route.path, routeHandler(route, parts.maxBodyBytes, parts.access));
+  }
 }
 
 function open({ ids, log, requests }: AppParts): RequestHandler {
@@ -62,7 +71,9 @@ function unmatched(routes: readonly Route[]): RequestHandler {
   return (req, res) => {
     // Throws for an address that is not well encoded, which is another mistake than one that leads nowhere.
     decodeURIComponent(req.path);
-    const methods = routes.filter(({ path }) => matches(path, req.path)).map(({ method }) => method);
+    const fitting = routes.filter(({ path }) => matches(path, req.path));
+    const literal = fitting.filter(({ path }) => path === req.path);
+    const methods = (literal.length > 0 ? literal : fitting).map(({ method }) => method);
     if (methods.length === 0) throw new HttpProblem('not-found', 'The documentation is at /docs');
     const known = new Set(
       methods.flatMap((method) => (method === 'get' ? ['GET', 'HEAD'] : method.toUpperCase())),

@@ -8,8 +8,8 @@ import {
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { list, single } from './validation.ts';
 
-const whole = '(?:0|[1-9]\\d{0,19})';
-const positionForm = new RegExp(`^(devices|telemetry):(\\d{1,9}):(${whole}(?:-${whole}){0,3})$`);
+const whole = '(?:0|[1-9][0-9]{0,19})';
+const positionForm = new RegExp(`^(devices|telemetry):([0-9]{1,9}):(${whole}(?:-${whole}){0,3})$`);
 const positionError = 'must be a position as commands and ingest answer it, such as telemetry:0:42';
 const longest = 30_000;
 const timeoutError = `must be a time up to ${longest / 1000} s, in milliseconds or such as 5s`;
@@ -35,6 +35,7 @@ export const consistencyParameters = z.strictObject({
     })
     .default(5000)
     .meta({
+      pattern: '^(?:(?:[0-9]{1,4}|[12][0-9]{4}|30000)(?:ms)?|(?:[0-9]|[12][0-9]|30)s)$',
       description: `How long to wait for \`waitFor\`: milliseconds, or such as \`5s\`; 5 s when absent, 30 s at most.`,
     }),
 });

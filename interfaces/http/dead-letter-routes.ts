@@ -91,6 +91,16 @@ const choice = {
   stream: text(160).optional().meta({ description: 'All dead letters of a stream; needs `projection`.' }),
 };
 
+/** Exactly one way to choose, as a schema: some members are there, and those of the other ways are not. */
+const onlyWith = (required: readonly string[], ...absent: readonly string[]) => ({
+  required,
+  properties: Object.fromEntries([
+    ...required.map((name) => [name, {}]),
+    ...absent.map((name) => [name, { not: {} }]),
+  ]),
+});
+const oneChoice = [onlyWith(['id'], 'stream', 'all'), onlyWith(['stream', 'projection'], 'id', 'all')];
+
 export function deadLetterRoutes({
   replay: { deadLetters, deadLetterOperations: operations },
 }: OperatorServices): readonly Route[] {
@@ -169,13 +179,15 @@ export function deadLetterRoutes({
         'Retry one dead letter and those behind it, a stream, or all; a stream stops where one fails again',
       body: {
         as: 'json',
-        schema: z.strictObject({
-          ...choice,
-          all: z
-            .literal(true, { error: 'must be true' })
-            .optional()
-            .meta({ description: 'All waiting dead letters.' }),
-        }),
+        schema: z
+          .strictObject({
+            ...choice,
+            all: z
+              .literal(true, { error: 'must be true' })
+              .optional()
+              .meta({ description: 'All waiting dead letters.' }),
+          })
+          .meta({ oneOf: [...oneChoice, onlyWith(['all'], 'id', 'stream')] }),
       },
       responses: {
         200: {
@@ -199,10 +211,12 @@ export function deadLetterRoutes({
       summary: 'Discard one dead letter or all of a stream; the ledger still counts them as dead-lettered',
       body: {
         as: 'json',
-        schema: z.strictObject({
-          ...choice,
-          reason: text(500).meta({ description: 'The reason, for the audit trail.' }),
-        }),
+        schema: z
+          .strictObject({
+            ...choice,
+            reason: text(500).meta({ description: 'The reason, for the audit trail.' }),
+          })
+          .meta({ oneOf: oneChoice }),
       },
       responses: {
         200: {

@@ -18,7 +18,7 @@ import {
   labelKey,
   respondWithDevice,
 } from './device-schemas.ts';
-import { isoTimeForm } from './iso-time.ts';
+import { isoTimeForm, isoTimePattern } from './iso-time.ts';
 import { type Route, route } from './route.ts';
 import { integer, isoTime, repeated, single, text } from './validation.ts';
 
@@ -41,6 +41,7 @@ const at = single(atError)
   })
   .optional()
   .meta({
+    pattern: `^(?:[0-9]{1,15}|${isoTimePattern})$`,
     description: 'The device as it was then: a revision such as 3, or a time such as 2026-03-29T01:00:00Z.',
   });
 
@@ -173,12 +174,15 @@ export const deviceFilterParameters = z.strictObject({
   status: deviceStatus.optional().meta({ description: 'Devices in this state.' }),
   type: text(64).optional().meta({ description: 'Devices of this type.' }),
   label: repeated(
-    z.string({ error: labelError }).transform((given, context) => {
-      const [key, value] = splitAt(given, given.indexOf(':'));
-      if (labelKey.safeParse(key).success && value.length <= 256) return { key, value };
-      context.addIssue({ code: 'custom', message: labelError, input: given });
-      return z.NEVER;
-    }),
+    z
+      .string({ error: labelError })
+      .transform((given, context) => {
+        const [key, value] = splitAt(given, given.indexOf(':'));
+        if (labelKey.safeParse(key).success && value.length <= 256) return { key, value };
+        context.addIssue({ code: 'custom', message: labelError, input: given });
+        return z.NEVER;
+      })
+      .meta({ pattern: '^[a-z0-9][a-zA-Z0-9._-]{0,62}:[\\s\\S]{0,256}$' }),
     'must be at most 100 labels',
   )
     .optional()

@@ -180,7 +180,7 @@ export const commandHeaders = registrationHeaders.extend({
   'if-match': z
     .string()
     // A proxy that compresses answers weakens their ETags; a revision is as exact in a weak one.
-    .regex(/^(\*|(W\/)?"(0|[1-9]\d{0,14})")$/, { error: ifMatchError })
+    .regex(/^(\*|(W\/)?"(0|[1-9][0-9]{0,14})")$/, { error: ifMatchError })
     .transform((given) => (given === '*' ? undefined : Number(given.replace(/[W/"]/g, ''))))
     .optional()
     .meta({ description: 'Refuse with 412 unless the device has this `ETag`.', examples: ['"3"'] }),

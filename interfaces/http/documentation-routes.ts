@@ -72,7 +72,16 @@ export function documentationRoutes(others: readonly Route[], version: string): 
       tag: 'Operation',
       summary: 'Assets of the documentation page',
       params: z.strictObject({ asset: z.string() }),
-      responses: { 200: { description: 'Script, style or image.', content: { '*/*': z.string() } } },
+      responses: {
+        200: {
+          description: 'Script, style or image.',
+          content: {
+            'text/javascript': z.string(),
+            'text/css': z.string(),
+            'image/png': z.string(),
+          },
+        },
+      },
       problems: ['not-found'],
       async handle({ res, params: { asset } }) {
         if (asset === 'start.js') res.type('text/javascript').end(start);

@@ -99,7 +99,7 @@ function readinessRoute({ checks, needed, log, closing }: Readiness): Route {
       dependency: single(error)
         .refine((name) => names.includes(name), { error })
         .optional()
-        .meta({ description: `One of \`checks\`: ${names.join(', ')}.` }),
+        .meta({ enum: names, description: `One of \`checks\`: ${names.join(', ')}.` }),
     }),
     responses: {
       200: {

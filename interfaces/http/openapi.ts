@@ -26,6 +26,12 @@ const problem = z
   })
   .meta({ id: 'Problem', description: 'RFC 9457.' });
 
+const tags: Readonly<Record<Route['tag'], string>> = {
+  Devices: 'Registration, changes and history of devices.',
+  Telemetry: 'Readings that devices send, and the points and buckets made of them.',
+  Operation: 'Health, progress and repair of read models, and this documentation.',
+};
+
 /** OpenAPI 3.1 of the routes, made of the very schemas that check requests. */
 export function openApi(routes: readonly Route[], version: string): Json {
   const components: Record<string, unknown> = {};
@@ -40,9 +46,11 @@ export function openApi(routes: readonly Route[], version: string): Json {
       title: 'Fieldlog',
       version,
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      contact: { name: 'Fieldlog', url: 'https://fieldlog.dev' },
       description: 'Event-sourced devices and their telemetry.',
     },
-    tags: ['Devices', 'Telemetry', 'Operation'].map((name) => ({ name })),
+    servers: [{ url: '/', description: 'The server that this document comes from.' }],
+    tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
     paths,
     components: {
       schemas: components,
@@ -64,8 +72,10 @@ export function openApi(routes: readonly Route[], version: string): Json {
       operationId: operationId(route),
       tags: [tag],
       summary,
-      ...(told !== '' && { description: told }),
-      security: route.scope === 'public' ? [] : [{ bearer: [route.scope] }, { apiKey: [route.scope] }],
+      description: told === '' ? `${summary}.` : told,
+      // Scopes in `security` are for OAuth alone.
+      security: route.scope === 'public' ? [] : [{ bearer: [] }, { apiKey: [] }],
+      ...(route.scope !== 'public' && { 'x-required-scopes': [route.scope] }),
       parameters: [
         ...parameters('path', route.params),
         ...parameters('query', route.query),

@@ -8,7 +8,7 @@ import {
   type Metrics,
   readingLimits,
 } from '../../domain/telemetry.ts';
-import { parseIsoTime } from './iso-time.ts';
+import { isoTimePattern, parseIsoTime } from './iso-time.ts';
 import { metricError, metricName } from './telemetry-schemas.ts';
 import { deviceId, nameMap } from './validation.ts';
 import { isOfSeconds, metricValueFault, secondsRange, timestampFault } from './value-faults.ts';
@@ -47,6 +47,7 @@ const metrics = nameMap(metricName, value, {
     description: '1 to 64 values by metric name, in units of your own. One that is null is left out.',
     examples: [{ temperature: 20.5, unit: 'C', heating: true }],
     minProperties: 1,
+    not: { additionalProperties: { type: 'null' } },
     maxProperties: readingLimits.metrics,
   });
 
@@ -61,7 +62,7 @@ const readingSchemaFor = (allowOld: boolean) =>
           description:
             'When it was measured, by the device: ISO 8601 with Z or ±hh:mm, kept to the millisecond, or epoch milliseconds. The time of arrival when absent. Numbers that look like epoch seconds are refused unless ALLOW_OLD is set.',
           examples: ['2026-03-29T01:00:00Z', 1774746000000],
-          anyOf: [{ type: 'string', format: 'date-time' }, ...timestampRanges(allowOld)],
+          anyOf: [{ type: 'string', pattern: `^${isoTimePattern}$` }, ...timestampRanges(allowOld)],
         }),
       metrics,
     })

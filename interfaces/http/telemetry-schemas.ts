@@ -124,6 +124,11 @@ const intervalError = 'must be an interval such as 15m, 1h, 1d, 1w, 1mo or 1y';
 const tzError = 'must be a time zone such as Europe/Berlin';
 const aggregateError = `must be of ${aggregates.join(', ')}`;
 
+const divisors = (whole: number): string =>
+  Array.from({ length: whole }, (_, i) => i + 1)
+    .filter((part) => whole % part === 0)
+    .join('|');
+
 const range = {
   from: time.optional().meta({ description: 'Inclusive: ISO 8601 with its offset, or epoch milliseconds.' }),
   to: time.optional().meta({ description: 'Exclusive: ISO 8601 with its offset, or epoch milliseconds.' }),
@@ -141,6 +146,7 @@ export const seriesParameters = {
   interval: single(intervalError)
     .optional()
     .meta({
+      pattern: `^(?:(?:${divisors(1440)})m|(?:${divisors(24)})h|(?:${divisors(12)})mo|[1-9][0-9]{0,3}[dwy])$`,
       description:
         'Answer with buckets of this length, aligned to the calendar of `tz`: a number and m, h, d, w, mo or y.',
       examples: ['15m', '1d'],

@@ -11,7 +11,7 @@ import { isTimestamp, readingLimits } from '../../domain/telemetry.ts';
 import { MalformedLine, readItems, Turns } from './body.ts';
 import { deviceParams, registrationHeaders } from './device-schemas.ts';
 import type { ReadingMetrics } from './http-metrics.ts';
-import { parseIsoTime } from './iso-time.ts';
+import { isoTimePattern, parseIsoTime } from './iso-time.ts';
 import { HttpProblem, invalidRequest, type ProblemKind, problemType } from './problems.ts';
 import type { RateLimits } from './rate-limits.ts';
 import { isVerbatim, oldReadingSchema, readingSchema, submittedReading } from './reading-schema.ts';
@@ -277,7 +277,7 @@ const time = z
   })
   .meta({
     anyOf: [
-      { type: 'string', format: 'date-time' },
+      { type: 'string', pattern: `^${isoTimePattern}$` },
       { type: 'integer', minimum: readingLimits.earliest, maximum: readingLimits.latest },
     ],
   });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { deviceIdForm, isDeviceId, isTimestamp } from '../../domain/telemetry.ts';
-import { isoTimeForm, parseIsoTime } from './iso-time.ts';
+import { isoTimeForm, isoTimePattern, parseIsoTime } from './iso-time.ts';
 import { invalidRequest, maxReportedIssues, type ValidationIssue } from './problems.ts';
 import { isoTimeFault } from './value-faults.ts';
 
@@ -101,20 +101,20 @@ function decoded(text: string): string {
 export const integer = (min: number, max: number) => {
   const error = `must be a whole number from ${min} to ${max}`;
   return z.preprocess(
-    (given) => (typeof given === 'string' && /^-?\d{1,15}$/.test(given) ? Number(given) : given),
+    (given) => (typeof given === 'string' && /^-?\d{1,16}$/.test(given) ? Number(given) : given),
     z.int({ error }).min(min, { error }).max(max, { error }),
   );
 };
 
 /** Several values: the parameter repeated, or one text with commas. */
 export const list = <Item extends z.ZodType>(item: Item, error: string) =>
-  z.preprocess((given) => [given].flat().flatMap(splitAtCommas), z.array(item).max(100, { error }));
+  z.preprocess((given) => [given].flat().flatMap(splitAtCommas), z.array(item).min(1).max(100, { error }));
 
 const splitAtCommas = (given: unknown): unknown => (typeof given === 'string' ? given.split(',') : given);
 
 /** Several values, each of which may contain commas: the parameter repeated. */
 export const repeated = <Item extends z.ZodType>(item: Item, error: string) =>
-  z.preprocess((given) => [given].flat(), z.array(item).max(100, { error }));
+  z.preprocess((given) => [given].flat(), z.array(item).min(1).max(100, { error }));
 
 /** Given once: a parameter that is repeated comes as an array. */
 export const single = (error: string) => z.string({ error: `${error}, given once` });
@@ -125,14 +125,18 @@ export const isoTime = (given: string): number | undefined => parseIsoTime(given
 const timeError = `must be epoch milliseconds, or ISO 8601: ${isoTimeForm}`;
 
 /** Epoch milliseconds from either way of writing a time. */
-export const time = single(timeError).transform((given, context) => {
-  const epoch = /^-?\d{1,15}$/.test(given) ? Number(given) : isoTime(given);
-  if (epoch === undefined || !isTimestamp(epoch)) {
-    context.addIssue({ code: 'custom', message: isoTimeFault(given, timeError), input: given });
-    return z.NEVER;
-  }
-  return epoch;
-});
+export const time = single(timeError)
+  .transform((given, context) => {
+    const epoch = /^-?\d{1,15}$/.test(given) ? Number(given) : isoTime(given);
+    if (epoch === undefined || !isTimestamp(epoch)) {
+      context.addIssue({ code: 'custom', message: isoTimeFault(given, timeError), input: given });
+      return z.NEVER;
+    }
+    return epoch;
+  })
+  .meta({ pattern: `^(?:-[0-9]{1,13}|[0-9]{1,14}|${isoTimePattern})$` });
+
+const controls = '\\u0000-\\u001f\\u007f-\\u009f';
 
 /** Text for people: trimmed, well-formed Unicode without control characters. */
 export const text = (max: number) =>
@@ -140,10 +144,13 @@ export const text = (max: number) =>
     .string({ error: `must be text of 1 to ${max} characters` })
     .trim()
     .min(1, { error: 'must not be empty' })
-    .max(max, { error: `must have at most ${max} characters` })
+    .refine((value) => value.length <= max || [...value].length <= max, {
+      error: `must have at most ${max} characters`,
+    })
     .refine((value) => value.isWellFormed() && !/\p{Cc}/u.test(value), {
       error: 'must be well-formed Unicode without control characters',
-    });
+    })
+    .meta({ maxLength: max, pattern: `^[^${controls}]*[^\\s\\ufeff${controls}][^${controls}]*$` });
 
 const deviceIdError =
   'must be a device id: letters, digits and . _ : - , starting with a letter or digit, at most 128';

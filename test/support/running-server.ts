@@ -7,6 +7,7 @@ import { type FieldlogProcess, fieldlog } from './fieldlog-process.ts';
 import { type HttpClient, httpClient } from './http-client.ts';
 
 export type RunningServer = {
+  readonly url: string;
   readonly call: HttpClient;
   /** The variables that name its stores. */
   readonly stores: Readonly<Record<string, string>>;
@@ -41,6 +42,7 @@ export async function runningServer(
   const start = (...args: string[]) => fieldlog(args, stores);
 
   return {
+    url,
     call,
     stores,
     start,

@@ -75,18 +75,21 @@ describe('Access to the API', function () {
 
   it('asks each route for its scope, and lets no other scope do', async () => {
     const { paths } = (await call('GET', '/openapi.json')).json;
-    const operations = Object.entries<Record<string, { security: { bearer: string[] }[] }>>(paths).flatMap(
-      ([path, methods]) =>
-        Object.entries(methods).map(([method, { security }]) => ({ method, path, security })),
+    const operations = Object.entries<Record<string, { security: object[]; 'x-required-scopes'?: string[] }>>(
+      paths,
+    ).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, { security, 'x-required-scopes': listed }]) => ({
+        ...{ method, path, security, listed },
+      })),
     );
     assert.ok(operations.length >= 20);
-    for (const { method, path, security } of operations) {
+    for (const { method, path, security, listed } of operations) {
       const [match, ...more] = asked.filter(([form]) => form.test(`${method} ${path}`));
       assert.ok(match && more.length === 0, `this test must say what ${method} ${path} asks for`);
       const [, scope] = match;
       assert.deepEqual(
-        security,
-        scope === 'public' ? [] : [{ bearer: [scope] }, { apiKey: [scope] }],
+        [security, listed],
+        scope === 'public' ? [[], undefined] : [[{ bearer: [] }, { apiKey: [] }], [scope]],
         `${method} ${path} in OpenAPI`,
       );
       const address = path.replaceAll(/\{\w+\}/g, '1');

@@ -19,7 +19,7 @@ type Content = { readonly content?: Readonly<Record<string, { readonly schema: S
 type Operation = {
   readonly operationId: string;
   readonly tags: readonly string[];
-  readonly security: readonly Readonly<Record<string, readonly string[]>>[];
+  readonly 'x-required-scopes'?: readonly string[];
   readonly parameters: readonly { readonly name: string; readonly in: string; readonly schema: Schema }[];
   readonly requestBody?: Content;
   readonly responses: Readonly<Record<string, Content & { readonly headers?: object }>>;
@@ -83,8 +83,8 @@ export function problemNames(document: OpenApi, replies: readonly ObservedReply[
 }
 
 function operationNames(document: OpenApi, operation: Operation): readonly string[] {
-  const { operationId, tags, security, parameters, requestBody, responses } = operation;
-  const scopes = security.flatMap((one) => Object.values(one).flat());
+  const { operationId, tags, parameters, requestBody, responses } = operation;
+  const { 'x-required-scopes': scopes = [] } = operation;
   return [
     `operation ${operationId}`,
     ...tags.map((tag) => `tag ${tag}`),
