@@ -5,7 +5,7 @@ import json
 import schemathesis
 
 # Valid only beside other parameters, at a revision of a device, or as a page before has answered it.
-BESIDE_OTHERS = {"cursor", "tz", "aggregate", "asRecordedAt", "to", "If-Match"}
+BESIDE_OTHERS = {"cursor", "tz", "aggregate", "asRecordedAt", "to", "If-Match", "Idempotency-Key"}
 # Answered 503 when the position is not reached in time.
 AWAITED = {"waitFor"}
 
