@@ -20,6 +20,7 @@ export const logWithReserve = (log: TelemetryLog, disk: Disk): TelemetryLog => (
 /** Refuses appends in the same way. */
 export const storeWithReserve = (store: EventStore, disk: Disk): EventStore => ({
   read: (stream) => store.read(stream),
+  isDeleted: (stream) => store.isDeleted(stream),
   async append(...append) {
     try {
       assertWritable(disk);

@@ -21,14 +21,18 @@ export type RetentionPolicy = readonly RetentionRule[];
 /** Policies in the order in which they came into force; `since` is epoch milliseconds, by the time of arrival. */
 export type RetentionSchedule = readonly { readonly since: number; readonly policy: RetentionPolicy }[];
 
-/** The types a device has had, in order; the first one counts from the beginning. `null`: its data was erased. */
+/**
+ * The types a device has had, in order; the first one counts from the beginning. `null`: its data is erased, until
+ * the id is registered anew.
+ */
 export type TypePeriods = readonly { readonly since: number; readonly type: string | null }[];
 
 /** The retention horizons of one device. */
 export type DeviceRetention = {
   /**
    * The horizon at the moment `at`, epoch milliseconds: older data is expired. Always the first instant of a UTC day, and
-   * never earlier at a later moment: what has once been too old stays so, whatever policy comes.
+   * never earlier at a later moment: what has once been too old stays so, whatever policy comes. Everything is expired
+   * while the data is erased.
    */
   horizon(kind: RetentionTarget, metric: string, at: number): number;
   /** Data of every metric older than this is expired. */
@@ -46,6 +50,8 @@ export type DeviceRetention = {
 type Period = { readonly since: number; readonly until: number; readonly duration: number };
 
 const day = rollupWidth['1d'];
+/** The duration while a device's data is erased. */
+const nothingKept = Number.NEGATIVE_INFINITY;
 const others = '';
 
 /** `undefined` when nothing of the device expires. */
@@ -78,7 +84,10 @@ export function deviceRetention(
       // Of what is older than every horizon nothing is left, so there is no harm in looking at all of it again.
       const first = Math.min(...to);
       const ranges = to.map((end, i) => ({
-        from: end === first ? Number.NEGATIVE_INFINITY : (from[i] as number),
+        from:
+          end === first || from[i] === Number.POSITIVE_INFINITY
+            ? Number.NEGATIVE_INFINITY
+            : (from[i] as number),
         to: end,
       }));
       return ranges.filter(
@@ -91,7 +100,9 @@ export function deviceRetention(
     const some = limits.get(kind)?.get(named.has(metric) ? metric : others) as readonly Period[];
     let reached = Number.NEGATIVE_INFINITY;
     for (const { since, until, duration } of some)
-      if (since <= at) reached = Math.max(reached, Math.min(at, until) - duration);
+      if (duration === nothingKept) {
+        if (since <= at && at < until) return Number.POSITIVE_INFINITY;
+      } else if (since <= at) reached = Math.max(reached, Math.min(at, until) - duration);
     return Math.floor(reached / day) * day;
   }
 }
@@ -115,7 +126,7 @@ function periodsOf(schedule: RetentionSchedule, types: TypePeriods): readonly Ty
 
 function limitsOf(periods: readonly TypedPolicy[], kind: RetentionTarget, metric: string): readonly Period[] {
   return periods.flatMap(({ since, until, type, policy }) => {
-    if (type === null) return [{ since, until, duration: Number.NEGATIVE_INFINITY }];
+    if (type === null) return [{ since, until, duration: nothingKept }];
     const days = retentionDays(policy, kind, type, metric);
     return days === null ? [] : [{ since, until, duration: days * day }];
   });

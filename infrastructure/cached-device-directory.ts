@@ -1,5 +1,11 @@
 import { LRUCache } from 'lru-cache';
-import { foldState, readDevice, typesOf } from '../application/devices/device-stream.ts';
+import {
+  type DiscardedEvents,
+  deletedTypes,
+  loadDevice,
+  noneDiscarded,
+  typesOf,
+} from '../application/devices/device-stream.ts';
 import { pause } from '../application/pause.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../application/ports/device-directory.ts';
 import type { EventRegistry } from '../application/ports/event-registry.ts';
@@ -23,17 +29,19 @@ const askAgainAfter = 500;
 
 /**
  * Caches the devices used last and reads the others from their streams, so that start-up does not grow with
- * the fleet. What is not registered is never remembered: a device may register on another node at any moment.
+ * the fleet. What is not registered, or deleted, is never remembered: a device may register on another node at any moment.
  */
 export class CachedDeviceDirectory implements DeviceDirectory {
   readonly #entries: LRUCache<string, DirectoryEntry>;
   readonly #reading = new Map<string, Promise<DirectoryEntry | undefined>>();
   readonly #eventStore: EventStore;
   readonly #registry: EventRegistry;
+  readonly #discarded: DiscardedEvents;
 
-  constructor(eventStore: EventStore, registry: EventRegistry, size: number) {
+  constructor(eventStore: EventStore, registry: EventRegistry, size: number, discarded = noneDiscarded) {
     this.#eventStore = eventStore;
     this.#registry = registry;
+    this.#discarded = discarded;
     this.#entries = new LRUCache({ max: size });
   }
 
@@ -106,7 +114,7 @@ export class CachedDeviceDirectory implements DeviceDirectory {
       (entry) => {
         if (this.#reading.get(deviceId) !== reading) return entry;
         this.#reading.delete(deviceId);
-        if (entry) this.#entries.set(deviceId, entry);
+        if (entry && entry.status !== 'deleted') this.#entries.set(deviceId, entry);
         return entry;
       },
       (error) => {
@@ -118,23 +126,24 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     return reading;
   }
 
-  async #readAndFold(deviceId: string) {
-    const events = await readDevice(this.#eventStore, deviceId);
-    return { events, device: foldState(events, this.#registry) };
-  }
-
   async #load(deviceId: string): Promise<DirectoryEntry | undefined> {
-    const loaded = await this.#readAndFold(deviceId).catch(lostAsMissing);
+    const loaded = await loadDevice(this.#eventStore, this.#registry, deviceId, this.#discarded).catch(lost);
+    if (loaded === 'deleted') return deletedDevice;
     if (!loaded) return undefined;
-    const { events, device } = loaded;
-    if (device.status === 'unregistered') return undefined;
-    const { status, tokenHash } = device;
+    const { events, state } = loaded;
+    if (state.status === 'unregistered')
+      return (await this.#eventStore.isDeleted(deviceStream(deviceId))) ? deletedDevice : undefined;
+    const { status, tokenHash } = state;
     const types = typesOf(events, this.#registry);
     return tokenHash === undefined ? { status, types } : { status, types, tokenHash };
   }
 }
 
-/** Readings of a device that is lost are refused as those of one that never was; others are not held up by it. */
-function lostAsMissing(error: unknown): undefined {
-  if (!(error instanceof StreamDeleted || error instanceof StreamUnreadable)) throw error;
+const deletedDevice: DirectoryEntry = { status: 'deleted', types: deletedTypes };
+
+/** Readings of a device that cannot be read are refused as those of one that never was; others are not held up by it. */
+function lost(error: unknown): 'deleted' | undefined {
+  if (error instanceof StreamDeleted) return 'deleted';
+  if (!(error instanceof StreamUnreadable)) throw error;
+  return undefined;
 }

@@ -16,7 +16,16 @@ import {
 } from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
 import type { Clock, Ids } from '../ports/system.ts';
-import { deviceRowOf, foldState, lastPosition, readDevice, sinceErasure } from './device-stream.ts';
+import {
+  type DiscardedEvents,
+  deviceRowOf,
+  foldState,
+  type LoadedDevice,
+  lastPosition,
+  loadDevice,
+  noneDiscarded,
+  sinceErasure,
+} from './device-stream.ts';
 
 /** The caller and the conditions of a command. */
 export type CommandConditions = {
@@ -65,14 +74,50 @@ export class IdempotencyKeyReused extends Error {
 
 const attempts = 8;
 
+/**
+ * Streams as this process last read or changed them. They may be behind the store: what is decided by one is proven by
+ * the revision that its append expects.
+ */
+type RecentStreams = {
+  get(deviceId: string): LoadedDevice | undefined;
+  set(deviceId: string, device: LoadedDevice): void;
+  delete(deviceId: string): void;
+};
+
+const nothingRecent: RecentStreams = { get: () => undefined, set: () => {}, delete: () => {} };
+
+type DeviceStreamOptions = { readonly discarded?: DiscardedEvents; readonly recent?: RecentStreams };
+
+type Decision =
+  | { readonly events: readonly NewEvent[]; readonly answer?: never }
+  | { readonly answer: CommandResult; readonly events?: never };
+
+const unregistered: LoadedDevice = { events: [], state: deviceDecider.initial, revision: 'none' };
+
+function grown(
+  { events, state }: LoadedDevice,
+  appended: readonly RecordedEvent[],
+  registry: EventRegistry,
+): LoadedDevice {
+  const all = sinceErasure([...events, ...appended]);
+  const added = appended.map((event) => registry.deviceEvent(event));
+  return {
+    events: all,
+    state: added.reduce(deviceDecider.evolve, state),
+    revision: all.at(-1)?.revision ?? 'none',
+  };
+}
+
 export function deviceCommands(
   eventStore: EventStore,
   registry: EventRegistry,
   ids: Ids,
   clock: Clock,
   changed: (deviceId: string) => void,
+  { discarded = noneDiscarded, recent = nothingRecent }: DeviceStreamOptions = {},
 ): DeviceCommands {
   const now = isoTimes(clock);
+  const load = (deviceId: string) => loadDevice(eventStore, registry, deviceId, discarded);
   return { handle };
 
   async function handle(command: DeviceCommand, context: CommandConditions): Promise<CommandResult> {
@@ -85,32 +130,58 @@ export function deviceCommands(
       commandDigest === undefined ? undefined : findPrevious(history, isThisCommand, commandDigest, command);
 
     // Most registrations are of a device that is not there: that this one is not, the append finds out at no cost.
-    let history = isFresh && command.type === 'RegisterDevice' ? [] : await readDevice(eventStore, deviceId);
+    const isFirst = isFresh && command.type === 'RegisterDevice';
+    const supposed = isFirst ? unregistered : recent.get(deviceId);
+    let known = supposed ?? (await load(deviceId));
+    let isProven = supposed === undefined;
 
     for (let attempt = 1; ; attempt += 1) {
-      const result = repeated(history);
-      if (result) return resultOf(deviceId, foldState(result, registry), result, true);
-      checkRevision(deviceId, history, context.expectedRevision);
-
-      const device = foldState(history, registry);
-      const decided = deviceDecider.decide(command, device);
-      const events = decided.length === 0 && !isFresh ? unchanged(deviceId, device) : decided;
-      if (events.length === 0) return resultOf(deviceId, device, history);
-
+      const { events, answer } = orUnproven(() => decide(known)) ?? {};
+      if (isProven && answer) return answer;
+      if (!events) {
+        // Nothing would be appended, which would have proven what the decision rests on.
+        [known, isProven] = [await load(deviceId), true];
+        continue;
+      }
       try {
         const appended = await eventStore.append(
           stream,
-          events.map((event, index) => newEvent(event, index, history.at(-1)?.metadata.recordedAt)),
-          history.at(-1)?.revision ?? 'none',
+          events,
+          known.revision,
           isFresh ? 'unused' : undefined,
         );
         // Another request may have come under the same key meanwhile: then this is what that one appended.
         repeated(appended);
         changed(deviceId);
-        return resultOf(deviceId, events.reduce(deviceDecider.evolve, device), [...history, ...appended]);
+        known = grown(known, appended, registry);
+        recent.set(deviceId, known);
+        return resultOf(deviceId, known.state, known.events);
       } catch (error) {
-        if (!(error instanceof RevisionConflict) || attempt === attempts) throw error;
-        history = await readDevice(eventStore, deviceId);
+        recent.delete(deviceId);
+        if (!(error instanceof RevisionConflict) || attempt >= attempts) throw error;
+        [known, isProven] = [await load(deviceId), true];
+      }
+    }
+
+    /** What the command comes to: events to append, or an answer without any. */
+    function decide({ events: history, state }: LoadedDevice): Decision {
+      const result = repeated(history);
+      if (result) return { answer: resultOf(deviceId, foldState(result, registry), result, true) };
+      checkRevision(deviceId, history, context.expectedRevision);
+      const decided = deviceDecider.decide(command, state);
+      const events = decided.length === 0 && !isFresh ? unchanged(deviceId, state) : decided;
+      if (events.length === 0) return { answer: resultOf(deviceId, state, history) };
+      const before = history.at(-1)?.metadata.recordedAt;
+      return { events: events.map((event, index) => newEvent(event, index, before)) };
+    }
+
+    /** Nothing where a refusal rests on what may have changed. */
+    function orUnproven(decision: () => Decision): Decision | undefined {
+      try {
+        return decision();
+      } catch (error) {
+        if (isProven) throw error;
+        return undefined;
       }
     }
 

@@ -8,7 +8,12 @@ import {
 import type { TypePeriods } from '../../domain/retention.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { Position } from '../ports/event-source.ts';
-import { type EventStore, type RecordedEvent, StreamUnreadable } from '../ports/event-store.ts';
+import {
+  type EventStore,
+  type ExpectedRevision,
+  type RecordedEvent,
+  StreamUnreadable,
+} from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
 
 /** A moment of a stream: its newest event, a revision, or the last event recorded at or before a time (epoch ms). */
@@ -25,10 +30,20 @@ export type DeviceHistory = {
   ): Promise<{ readonly device: DeviceRow; readonly position: Position } | undefined>;
 };
 
-export function deviceHistory(eventStore: EventStore, registry: EventRegistry): DeviceHistory {
+/** The positions of those events of a device's stream that an operator has discarded as not the device's. */
+export type DiscardedEvents = (events: readonly RecordedEvent[]) => Promise<ReadonlySet<Position>>;
+
+export const noneDiscarded: DiscardedEvents = async () => new Set();
+
+export function deviceHistory(
+  eventStore: EventStore,
+  registry: EventRegistry,
+  discarded = noneDiscarded,
+): DeviceHistory {
   return {
     async deviceAt(deviceId, moment) {
-      const events = until(await readDevice(eventStore, deviceId), moment);
+      const stream = await loadDevice(eventStore, registry, deviceId, discarded);
+      const events = until(stream.events, moment);
       const device = foldDevice(deviceId, events, registry);
       return device && { device, position: lastPosition(events) };
     },
@@ -36,11 +51,39 @@ export function deviceHistory(eventStore: EventStore, registry: EventRegistry): 
 }
 
 /** All that may still be known of a device: of one that was erased, what came since. */
-export async function readDevice(
-  eventStore: EventStore,
-  deviceId: string,
-): Promise<readonly RecordedEvent[]> {
+async function readDevice(eventStore: EventStore, deviceId: string): Promise<readonly RecordedEvent[]> {
   return sinceErasure(await eventStore.read(deviceStream(deviceId)));
+}
+
+/** A device's stream as it was read, without discarded events, and what it comes to. */
+export type LoadedDevice = {
+  readonly events: readonly RecordedEvent[];
+  readonly state: Device;
+  /** Of the stream's last event, whoever wrote it. */
+  readonly revision: ExpectedRevision;
+};
+
+/**
+ * Reads and folds a device's stream. An event that cannot be folded is passed over once its dead letter was discarded.
+ * Throws `EventStoreUnavailable`, `StreamDeleted`, `StreamUnreadable`.
+ */
+export async function loadDevice(
+  eventStore: EventStore,
+  registry: EventRegistry,
+  deviceId: string,
+  discarded: DiscardedEvents,
+): Promise<LoadedDevice> {
+  const events = await readDevice(eventStore, deviceId);
+  const revision = events.at(-1)?.revision ?? 'none';
+  try {
+    return { events, revision, state: foldState(events, registry) };
+  } catch (error) {
+    if (!(error instanceof StreamUnreadable)) throw error;
+    const positions = await discarded(events);
+    if (positions.size === 0) throw error;
+    const left = events.filter(({ position }) => !positions.has(position));
+    return { events: left, revision, state: foldState(left, registry) };
+  }
 }
 
 /** All events of a device that was not erased; otherwise the erasure, and what follows it. */
@@ -90,9 +133,13 @@ export const foldState = (events: readonly RecordedEvent[], registry: EventRegis
     }
   }, deviceDecider.initial);
 
-/** The types the device has had, by when it was given them, and `null` since it was erased. */
+/**
+ * The types the device has had, by when it was given them, and `null` while its data was erased: since its erasure, or
+ * before its registration where its stream had been deleted and the id was registered anew.
+ */
 export function typesOf(events: readonly RecordedEvent[], registry: EventRegistry): TypePeriods {
-  const types: { since: number; type: string | null }[] = [];
+  const isAnew = (events[0]?.revision ?? 0) > 0 && events[0]?.type === 'DeviceRegistered';
+  const types: { since: number; type: string | null }[] = isAnew ? [...deletedTypes] : [];
   for (const recorded of events) {
     const event = registry.deviceEvent(recorded);
     const type = 'type' in event.data ? event.data.type : undefined;
@@ -102,6 +149,9 @@ export function typesOf(events: readonly RecordedEvent[], registry: EventRegistr
   }
   return types;
 }
+
+/** Of a device whose stream was deleted: whenever its readings came, they are no longer kept. */
+export const deletedTypes: TypePeriods = [{ since: Number.MIN_SAFE_INTEGER, type: null }];
 
 export function lastPosition(events: readonly RecordedEvent[]): Position {
   const last = events.at(-1);

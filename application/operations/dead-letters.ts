@@ -1,7 +1,8 @@
+import type { DiscardedEvents } from '../devices/device-stream.ts';
 import { pagesById } from '../pages.ts';
 import { type RetriedStream, retryAll, retryStream } from '../parking.ts';
 import type { DeadLetters, StoredDeadLetter } from '../ports/dead-letters.ts';
-import { ReplayRefused } from '../ports/generations.ts';
+import { activeGeneration, type ProjectionControl, ReplayRefused } from '../ports/generations.ts';
 import type { GenerationId, ReadModels } from '../ports/read-models.ts';
 import type { Clock } from '../ports/system.ts';
 import type { ProjectionName } from '../projections/projection.ts';
@@ -123,3 +124,19 @@ export function deadLetterOperations(
     return found;
   }
 }
+
+/** Events whose dead letter in the device list was discarded; the list goes on without them, and so does a command. */
+export const discardedDeviceEvents =
+  (
+    control: Pick<ProjectionControl, 'states'>,
+    deadLetters: Pick<DeadLetters, 'byPosition'>,
+  ): DiscardedEvents =>
+  async (events) => {
+    const live = await activeGeneration({ name: 'devices' }, control);
+    const positions = events.map(({ position }) => position);
+    const known = await deadLetters.byPosition(live, devicePartition, positions);
+    return new Set([...known].filter(([, discard]) => discard !== null).map(([position]) => position));
+  };
+
+/** Both event stores have one log of all devices. */
+const devicePartition = 0;

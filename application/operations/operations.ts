@@ -1,7 +1,7 @@
 import { deviceStream } from '../../domain/device.ts';
 import { assertOwnLog } from '../log-guard.ts';
 import type { AuditOutcomes, AuditTables } from '../ports/audit.ts';
-import type { DeviceDirectory } from '../ports/device-directory.ts';
+import { type DeviceDirectory, isRegistered } from '../ports/device-directory.ts';
 import { type EventSource, furthest, OperatorNeeded, type PartitionPosition } from '../ports/event-source.ts';
 import {
   activeGeneration,
@@ -81,7 +81,7 @@ export function operations(
 
     async rebuildDevice(name, deviceId, options) {
       const pipeline = named(name);
-      if (!(await directory.find(new Set([deviceId]))).has(deviceId))
+      if (!(await isRegistered(directory, deviceId)))
         throw new ReplayRefused(`Device ${deviceId} is not registered`);
       return rebuildDevice(pipeline, { deviceId, stream: deviceStream(deviceId) }, ports, {
         ...options,

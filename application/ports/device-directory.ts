@@ -3,16 +3,26 @@ import type { TypePeriods } from '../../domain/retention.ts';
 
 /** What ingest and the projection of telemetry have to know of a device. */
 export type DirectoryEntry = {
-  readonly status: DeviceStatus;
+  /** `deleted`: somebody has deleted the device's stream in the store itself. */
+  readonly status: DeviceStatus | 'deleted';
   readonly tokenHash?: string;
   readonly types: TypePeriods;
 };
 
-/** Every registered device, as far as the event store knows at this moment. */
+/** Every device that is or was registered, as far as the event store knows at this moment. */
 export interface DeviceDirectory {
   /** What is remembered of a device, at once; nothing is said by its absence. */
   peek(deviceId: string): DirectoryEntry | undefined;
 
-  /** The entries of those ids that are registered; the others are absent. Throws `EventStoreUnavailable`. */
+  /** The entries of those ids that are registered or deleted; the others are absent. Throws `EventStoreUnavailable`. */
   find(deviceIds: ReadonlySet<string>): Promise<ReadonlyMap<string, DirectoryEntry>>;
+}
+
+/** Whatever the device's status, unless its stream was deleted. Throws `EventStoreUnavailable`. */
+export async function isRegistered(
+  directory: Pick<DeviceDirectory, 'find'>,
+  deviceId: string,
+): Promise<boolean> {
+  const entry = (await directory.find(new Set([deviceId]))).get(deviceId);
+  return entry !== undefined && entry.status !== 'deleted';
 }

@@ -38,6 +38,12 @@ export interface EventStore {
   read(stream: string): Promise<readonly RecordedEvent[]>;
 
   /**
+   * Whether somebody has deleted the stream in the store itself, for good or such that it can be begun anew, and it was
+   * not. Throws `EventStoreUnavailable`.
+   */
+  isDeleted(stream: string): Promise<boolean>;
+
+  /**
    * Atomic, and on disk before it resolves, with the events as recorded in the stream. Appending
    * the same event ids at the same expected revision again changes nothing and answers the same. Throws
    * `RevisionConflict` when the stream is elsewhere, `EventStoreUnavailable` when the outcome cannot be learnt,

@@ -20,6 +20,8 @@ export interface DeviceQueries {
     filter: DeviceFilter,
     page: { readonly limit: number; readonly after?: string },
   ): Promise<readonly DeviceRow[]>;
+  /** Those of these devices that there are. */
+  find(deviceIds: readonly string[]): Promise<ReadonlyMap<string, DeviceRow>>;
   /** In order of revision. */
   history(
     deviceId: string,

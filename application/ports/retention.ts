@@ -78,10 +78,20 @@ export interface RetentionTables {
   ): Promise<number>;
 }
 
-/** The read models' remains of devices that were erased. Every call throws `ReadModelsUnavailable`. */
+/** The read models' remains of devices that were erased or deleted. Every call throws `ReadModelsUnavailable`. */
 export interface ErasedDevices {
   /** Those that the active generation of devices knows to be erased, in order of id. */
   list(): Promise<readonly string[]>;
+  /**
+   * Some devices that a generation has something of and the active device list or history does not: they were deleted, or are yet to
+   * be listed.
+   */
+  unlisted(generation: GenerationId): Promise<readonly string[]>;
+  /**
+   * Removes what a generation has of a device whose stream was deleted. Of telemetry it counts all that was applied as
+   * late, as it comes out when a rebuild reads it; points and rollups have been removed before.
+   */
+  removeDeleted(generation: GenerationId, deviceId: string): Promise<void>;
   /** Whether a generation of the telemetry projection has anything of a device but what the ledger counts. */
   hasTelemetry(generation: GenerationId, deviceId: string): Promise<boolean>;
   /**

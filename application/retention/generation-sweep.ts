@@ -2,7 +2,14 @@ import { pause } from '../pause.ts';
 import type { LeaseOwner } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
 import type { Sweep } from '../ports/retention.ts';
-import { type ErasingPorts, sweepDevices, sweepErased, sweepPage, zeroCounts } from './sweep.ts';
+import {
+  type ErasingPorts,
+  sweepDeleted,
+  sweepDevices,
+  sweepErased,
+  sweepPage,
+  zeroCounts,
+} from './sweep.ts';
 
 /** What has been removed from the live generation is not to come back with the next one. */
 export type GenerationSweep = {
@@ -50,8 +57,10 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Gene
     },
 
     async catchUpSweeps(live, next, signal, deviceId) {
-      await sweepErased(live, ports, now, signal);
-      await sweepErased(next, ports, now, signal);
+      for (const generation of [live, next]) {
+        await sweepErased(generation, ports, now, signal);
+        await sweepDeleted(generation, ports, now, signal);
+      }
       const reached = await settled(live, signal);
       if (!reached) return;
       const momentsOf = (before: number | null) => (id: string) => {

@@ -131,7 +131,11 @@ const addCounts = (a: RemovedCounts, b: RemovedCounts): RemovedCounts => ({
   trimmed: a.trimmed + b.trimmed,
 });
 
-export type ErasingPorts = SweepPorts & { readonly erased: ErasedDevices };
+export type ErasingPorts = SweepPorts & {
+  readonly erased: ErasedDevices;
+  /** Somebody may delete a device's stream in the store itself. */
+  readonly mayBeDeleted: boolean;
+};
 
 /**
  * Removes of erased devices what a generation of telemetry has of them. Found again as long as anything is left, for
@@ -150,6 +154,32 @@ export async function sweepErased(
   }
 }
 
+/** The same of devices whose streams were deleted, which looks at every device that has telemetry. */
+export async function sweepDeleted(
+  generation: GenerationId,
+  ports: ErasingPorts,
+  now: () => number,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const deviceId of await deletedDevices(generation, ports)) {
+    await sweepDevices(generation, [deviceId], () => ({ before: null, target: now() }), ports, signal);
+    await ports.erased.removeDeleted(generation, deviceId);
+    await ports.erased.removeRest(generation, deviceId, now());
+  }
+}
+
+/** Those of which a generation has something although somebody has deleted their streams. */
+async function deletedDevices(
+  generation: GenerationId,
+  { erased, directory, mayBeDeleted }: Pick<ErasingPorts, 'erased' | 'directory' | 'mayBeDeleted'>,
+): Promise<readonly string[]> {
+  if (!mayBeDeleted) return [];
+  const unlisted = await erased.unlisted(generation);
+  if (unlisted.length === 0) return [];
+  const known = await directory.find(new Set(unlisted));
+  return unlisted.filter((deviceId) => known.get(deviceId)?.status === 'deleted');
+}
+
 /** The same in every generation that is not being built, and in generations of the device projections that no projector consumes into. */
 export async function sweepErasedEverywhere(
   control: ProjectionControl,
@@ -163,6 +193,24 @@ export async function sweepErasedEverywhere(
     if (status !== 'building') await sweepErased({ projection, generation }, ports, now, signal);
   if (states.every(({ generations }) => generations.length === 1)) return;
   for (const deviceId of await ports.erased.list()) await ports.erased.removeRetired(deviceId);
+}
+
+/** The same of deleted devices. */
+export async function sweepDeletedEverywhere(
+  control: ProjectionControl,
+  ports: ErasingPorts,
+  now: () => number,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { projection, active, generations } of await control.states())
+    for (const { generation, status } of generations) {
+      const id = { projection, generation };
+      if (status === 'building') continue;
+      if (projection === 'telemetry') await sweepDeleted(id, ports, now, signal);
+      else if (generation !== active)
+        for (const deviceId of await deletedDevices(id, ports))
+          await ports.erased.removeDeleted(id, deviceId);
+    }
 }
 
 const previewBatchSize = 100;

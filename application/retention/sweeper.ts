@@ -5,7 +5,13 @@ import { activeGeneration, type LeaseOwner, type ProjectionControl } from '../po
 import type { GenerationId, ReadModels } from '../ports/read-models.ts';
 import type { Sweep } from '../ports/retention.ts';
 import type { Clock, Log } from '../ports/system.ts';
-import { type ErasingPorts, initialSweep, sweepErasedEverywhere, sweepPage } from './sweep.ts';
+import {
+  type ErasingPorts,
+  initialSweep,
+  sweepDeletedEverywhere,
+  sweepErasedEverywhere,
+  sweepPage,
+} from './sweep.ts';
 
 type SweeperPorts = ErasingPorts & {
   readonly control: ProjectionControl;
@@ -23,6 +29,8 @@ export type RetentionSweeper = {
 };
 
 const checkEveryMilliseconds = 10_000;
+/** Of the time, looking for deleted devices may take this part at most: it looks at all that have telemetry. */
+const greatestShare = 0.02;
 /**
  * A reading may be so long on its way from the API's clock into the log, and clocks of its nodes that much apart, until
  * it can no longer be taken for one that came before.
@@ -34,6 +42,7 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
   const { records, retention, control, source, readModels, clock } = ports;
   let mark: { readonly at: number; readonly ends: ReadonlyMap<number, Position | null> } | undefined;
   let settledAt: number | undefined;
+  let looksForDeletedAt = 0;
 
   return {
     async run(signal) {
@@ -41,6 +50,7 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
         try {
           await retention.refresh();
           await erase(signal);
+          if (performance.now() >= looksForDeletedAt) await removeDeleted(signal);
           if ((await records.schedule()).length > 0) {
             await settle(await activeGeneration(projection, control));
             while (!signal.aborted && (await step(signal)) === 'more');
@@ -54,6 +64,7 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
 
     async once(signal) {
       await erase(signal);
+      await removeDeleted(signal);
       const from = clock.now();
       while ((settledAt ?? Number.NEGATIVE_INFINITY) < from - onItsWayMilliseconds) {
         await settle(await activeGeneration(projection, control));
@@ -75,10 +86,21 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
     mark = now;
   }
 
-  async function erase(signal: AbortSignal): Promise<void> {
+  function erase(signal: AbortSignal): Promise<void> {
+    return withLease(() => sweepErasedEverywhere(control, ports, clock.now, signal));
+  }
+
+  async function removeDeleted(signal: AbortSignal): Promise<void> {
+    const started = performance.now();
+    await withLease(() => sweepDeletedEverywhere(control, ports, clock.now, signal));
+    looksForDeletedAt = performance.now() + (performance.now() - started) / greatestShare;
+  }
+
+  /** Does nothing while another process holds the lease. */
+  async function withLease(work: () => Promise<void>): Promise<void> {
     if (!(await records.acquireLease(owner))) return;
     try {
-      await sweepErasedEverywhere(control, ports, clock.now, signal);
+      await work();
     } finally {
       await records.releaseLease(owner);
     }

@@ -16,7 +16,7 @@ export type RecordedQuery = Omit<PointQuery, 'scope'> & {
 
 /**
  * A device's points as they stood when everything had been recorded that the API took up to a moment: before later
- * corrections, and before later retractions took them back. Nothing of a device that was erased. Reads the whole log
+ * corrections, and before later retractions took them back. Nothing of a device that was erased or deleted. Reads the whole log
  * before it answers in chunks, none empty. Throws the signal's reason once it is aborted, `TelemetryLogUnavailable`,
  * `EventStoreUnavailable` and `LogNotRead`.
  */
@@ -42,7 +42,8 @@ export const telemetryAsRecorded = (
 ): TelemetryAsRecorded =>
   async function* (query, signal) {
     const { deviceId, limit } = query;
-    if ((await directory.find(new Set([deviceId]))).get(deviceId)?.status === 'erased') return;
+    const status = (await directory.find(new Set([deviceId]))).get(deviceId)?.status;
+    if (status === 'erased' || status === 'deleted') return;
     const readings = await readingsOf(query, signal);
     const selection = [...pointsOf(readings, query)].slice(0, limit);
     for (let at = 0; at < selection.length; at += chunk) yield selection.slice(at, at + chunk);

@@ -1,6 +1,6 @@
 import { Rejection } from '../../domain/decider.ts';
 import type { Metrics, Reading, Retraction } from '../../domain/telemetry.ts';
-import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
+import { type DeviceDirectory, type DirectoryEntry, isRegistered } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { PartitionPosition } from '../ports/event-source.ts';
 import type { Clock, Ids } from '../ports/system.ts';
@@ -47,6 +47,7 @@ const refusalOf: Record<Exclude<DirectoryEntry['status'], 'active'>, RefusalReas
   suspended: 'device-suspended',
   decommissioned: 'device-decommissioned',
   erased: 'device-decommissioned',
+  deleted: 'unknown-device',
 };
 
 export function ingestTelemetry(
@@ -136,7 +137,7 @@ export const retractTelemetry =
   async (retraction, context) => {
     const { deviceId } = retraction;
     // Whatever its status: what a device said before it was decommissioned may be as wrong.
-    if (!(await directory.find(new Set([deviceId]))).has(deviceId))
+    if (!(await isRegistered(directory, deviceId)))
       throw new Rejection('DeviceNotRegistered', `Device ${deviceId} is not registered`);
     return log.publish({
       id: ids.uuidV7(),

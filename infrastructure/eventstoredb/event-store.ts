@@ -17,9 +17,10 @@ import {
   type NewEvent,
   type RecordedEvent,
   RevisionConflict,
+  StreamDeleted,
 } from '../../application/ports/event-store.ts';
 import type { EventStoreDbConnection, Ticket } from './connection.ts';
-import { reading, recordedEvent, toPosition } from './recorded-events.ts';
+import { isSoftDeletion, reading, recordedEvent, toPosition } from './recorded-events.ts';
 import { checkEventStore } from './rights.ts';
 
 /**
@@ -43,6 +44,15 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
       doing: 'read',
       stream,
     });
+  }
+
+  async isDeleted(stream: string): Promise<boolean> {
+    try {
+      return isSoftDeletion((await this.#metadata(stream)).properties);
+    } catch (error) {
+      if (error instanceof StreamDeleted) return true;
+      throw error;
+    }
   }
 
   async append(

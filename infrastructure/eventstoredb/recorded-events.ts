@@ -17,7 +17,7 @@ const noPosition = 2n ** 64n - 1n;
 export function eventOfStreams(prefix: string, event: ClientEvent): RecordedEvent | undefined {
   if (event.streamId.startsWith(prefix))
     return event.type === streamDeletedType ? deletionOf(event.streamId, event) : recordedEvent(event);
-  const isDeletion = event.streamId.startsWith(`$$${prefix}`) && isSoftDeletion(event);
+  const isDeletion = event.streamId.startsWith(`$$${prefix}`) && isSoftDeletion(event.data);
   return isDeletion ? deletionOf(event.streamId.slice(2), event) : undefined;
 }
 
@@ -25,7 +25,7 @@ export function eventOfStreams(prefix: string, event: ClientEvent): RecordedEven
 const beyondEverything = 2 ** 62;
 
 /** A stream is deleted, but for good, by truncating it before any revision that it can have. */
-const isSoftDeletion = ({ data }: ClientEvent): boolean =>
+export const isSoftDeletion = (data: unknown): boolean =>
   typeof data === 'object' &&
   data !== null &&
   Number((data as { $tb?: unknown }).$tb ?? 0) >= beyondEverything;

@@ -9,7 +9,7 @@ import {
   type StoredHistory,
 } from './device-tables.ts';
 import { tableOf } from './schema.ts';
-import type { SqlQueries, SqlValue } from './sql.ts';
+import { inChunks, placeholders, type SqlQueries, type SqlValue } from './sql.ts';
 
 export const sqlDeviceQueries = (sql: SqlQueries): DeviceQueries => ({
   async list(filter, { limit, after = '' }) {
@@ -21,6 +21,18 @@ export const sqlDeviceQueries = (sql: SqlQueries): DeviceQueries => ({
       );
     });
     return rows.map(deviceRow);
+  },
+
+  async find(deviceIds) {
+    const rows = await withActiveGenerations(sql, ({ devices }) =>
+      inChunks(deviceIds, (ids) =>
+        sql.all<StoredDevice>(
+          `SELECT ${deviceColumns} FROM ${tableOf('devices', devices)} d WHERE device_id IN (${placeholders(ids)})`,
+          ids,
+        ),
+      ),
+    );
+    return new Map(rows.map((row) => [row.deviceId, deviceRow(row)]));
   },
 
   async history(deviceId, { limit, after = -1 }) {

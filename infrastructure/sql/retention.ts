@@ -10,6 +10,7 @@ import { deviceStream, erasedName } from '../../domain/device.ts';
 import type { RetentionPolicy } from '../../domain/retention.ts';
 import { rollupLevels } from '../../domain/rollup.ts';
 import { withActiveGenerations } from './active-generations.ts';
+import { bumpEpoch, lockCheckpoints } from './read-models.ts';
 import { tableOf } from './schema.ts';
 import type { SqlDatabase } from './sql.ts';
 
@@ -110,6 +111,15 @@ const telemetryTables = [
   ...rollupLevels.map((level) => `telemetry_${level}`),
 ];
 
+/** A table that has every device of a projection, and the projection whose active generation lists what is there. */
+const unlistedIn = {
+  telemetry: ['telemetry_latest', 'devices'],
+  devices: ['devices', 'devices'],
+  device_history: ['device_history', 'device_history'],
+} as const;
+
+const mostUnlisted = 200;
+
 export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
   async list() {
     const rows = await withActiveGenerations(db, ({ devices }) =>
@@ -119,6 +129,38 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
     );
     return rows.map(([deviceId]) => deviceId);
   },
+
+  async unlisted({ projection: name, generation }) {
+    const [table, listed] = unlistedIn[name as ProjectionName];
+    const rows = await withActiveGenerations(db, (active) =>
+      db.rows<[string]>(
+        `SELECT DISTINCT device_id FROM ${tableOf(table, generation)} t
+         WHERE NOT EXISTS (SELECT 1 FROM ${tableOf(listed, active[listed])} d WHERE d.device_id = t.device_id) LIMIT ?`,
+        [mostUnlisted],
+      ),
+    );
+    return rows.map(([deviceId]) => deviceId);
+  },
+
+  removeDeleted: ({ projection: name, generation }, deviceId) =>
+    db.transaction(async (tx) => {
+      if (name !== projection) {
+        for (const base of name === 'devices' ? ['devices', 'device_labels'] : [name])
+          await tx.run(`DELETE FROM ${tableOf(base, generation)} WHERE device_id = ?`, [deviceId]);
+        return;
+      }
+      const id = { projection, generation };
+      await lockCheckpoints(tx, id);
+      await tx.run(
+        `UPDATE ${tableOf('telemetry_ledger', generation)}
+         SET late = late + stored_count + duplicate + corrected, stored_count = 0, duplicate = 0, corrected = 0, retracted = 0
+         WHERE device_id = ?`,
+        [deviceId],
+      );
+      await tx.run(`DELETE FROM ${tableOf('telemetry_expired', generation)} WHERE device_id = ?`, [deviceId]);
+      // The id may be registered anew: a worker must not go on from what it knows of the old device.
+      await bumpEpoch(tx, id);
+    }),
 
   async hasTelemetry({ generation }, deviceId) {
     for (const base of telemetryTables) {

@@ -94,6 +94,11 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
     }
   }
 
+  /** Nobody can. */
+  async isDeleted(): Promise<boolean> {
+    return false;
+  }
+
   append(
     stream: string,
     events: readonly NewEvent[],

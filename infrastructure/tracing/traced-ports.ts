@@ -31,6 +31,10 @@ export class TracedEventStore implements EventStore {
     return this.#store.read(stream);
   }
 
+  isDeleted(stream: string): Promise<boolean> {
+    return this.#store.isDeleted(stream);
+  }
+
   append(
     stream: string,
     events: readonly NewEvent[],

@@ -1,6 +1,7 @@
 import type { Container } from 'inversify';
 import { adoptKeys, createKey } from '../../application/api-keys.ts';
 import type { DeviceCommands } from '../../application/devices/device-commands.ts';
+import { type DeviceAudit, deviceAudit } from '../../application/operations/device-audit.ts';
 import { type Operations, operations } from '../../application/operations/operations.ts';
 import type { ApiKey } from '../../application/ports/api-keys.ts';
 import { type EventSource, lastPositions, type Positioned } from '../../application/ports/event-source.ts';
@@ -26,6 +27,7 @@ export type Application = {
   retention(): Promise<RetentionOperations>;
   /** What operators do with read models; other operators see `doing` while it holds a lease. */
   operations(doing: string): Promise<Operations>;
+  deviceAudit(): Promise<DeviceAudit>;
   close(): Promise<void>;
 };
 
@@ -40,6 +42,7 @@ export async function openApplication(
     keys: () => apiKeyOperations(container),
     retention: () => retentionOperations(container),
     operations: (doing) => operationsOf(container, doing),
+    deviceAudit: () => deviceAuditOf(container),
     close: () => container.unbindAllAsync(),
   };
 }
@@ -154,4 +157,19 @@ export async function operationsOf(container: Container, doing: string): Promise
     directory,
     leaseOwner(doing, ids.uuidV7()),
   );
+}
+
+async function deviceAuditOf(container: Container): Promise<DeviceAudit> {
+  const [eventStore, source, registry, discarded, devices, readModels, control, ids] = await Promise.all([
+    container.getAsync(s.eventStore),
+    container.getAsync(s.deviceSource),
+    container.getAsync(s.registry),
+    container.getAsync(s.discardedEvents),
+    container.getAsync(s.deviceQueries),
+    container.getAsync(s.readModels),
+    container.getAsync(s.control),
+    container.getAsync(s.ids),
+  ]);
+  const ports = { eventStore, source, registry, discarded, devices, readModels, control };
+  return deviceAudit(ports, `device audit ${ids.uuidV7()}`);
 }

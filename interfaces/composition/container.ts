@@ -10,6 +10,7 @@ import { keyRing } from '../../application/api-keys.ts';
 import { deviceCommands, eraseDevice } from '../../application/devices/device-commands.ts';
 import { deviceHistory } from '../../application/devices/device-stream.ts';
 import { logWithReserve, storeWithReserve } from '../../application/disk-reserve.ts';
+import { discardedDeviceEvents } from '../../application/operations/dead-letters.ts';
 import type { Log } from '../../application/ports/system.ts';
 import type { TelemetryLog } from '../../application/ports/telemetry-log.ts';
 import { progressReader } from '../../application/progress.ts';
@@ -171,16 +172,20 @@ const applicationModule = (config: Config, log: Log): ContainerModule =>
       [s.access, s.credentials, s.clock, s.log],
     );
     bind(s.directory).toResolvedValue(
-      (eventStore, registry) => new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE),
-      [s.eventStore, s.registry],
+      (eventStore, registry, discarded) =>
+        new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE, discarded),
+      [s.eventStore, s.registry, s.discardedEvents],
     );
 
     bind(s.commands).toResolvedValue(
-      (eventStore, registry, ids, clock, directory) =>
-        deviceCommands(eventStore, registry, ids, clock, (deviceId) => directory.forget(deviceId)),
-      [s.eventStore, s.registry, s.ids, s.clock, s.directory],
+      (eventStore, registry, ids, clock, directory, discarded) =>
+        deviceCommands(eventStore, registry, ids, clock, (deviceId) => directory.forget(deviceId), {
+          discarded,
+        }),
+      [s.eventStore, s.registry, s.ids, s.clock, s.directory, s.discardedEvents],
     );
-    bind(s.history).toResolvedValue(deviceHistory, [s.eventStore, s.registry]);
+    bind(s.discardedEvents).toResolvedValue(discardedDeviceEvents, [s.control, s.deadLetters]);
+    bind(s.history).toResolvedValue(deviceHistory, [s.eventStore, s.registry, s.discardedEvents]);
     bind(s.erase).toResolvedValue(eraseDevice, [s.commands, s.eventEraser]);
     bind(s.erasedDevices).toResolvedValue(sqlErasedDevices, [s.database]);
     bind(s.ingest).toResolvedValue(ingestTelemetry, [

@@ -2,7 +2,7 @@ import type { ServiceIdentifier } from 'inversify';
 import type { Registry } from 'prom-client';
 import type { AccessStores, ApiKeyCache } from '../../application/api-keys.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
-import type { DeviceHistory } from '../../application/devices/device-stream.ts';
+import type { DeviceHistory, DiscardedEvents } from '../../application/devices/device-stream.ts';
 import type { AccessMarker, ApiKeys, Credentials } from '../../application/ports/api-keys.ts';
 import type { AuditOutcomes, AuditTables } from '../../application/ports/audit.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
@@ -70,6 +70,7 @@ export const services = {
   access: id<AccessStores>('AccessStores'),
   keyRing: id<ApiKeyCache>('KeyRing'),
   commands: id<DeviceCommands>('DeviceCommands'),
+  discardedEvents: id<DiscardedEvents>('DiscardedEvents'),
   history: id<DeviceHistory>('DeviceHistory'),
   ingest: id<IngestTelemetry>('IngestTelemetry'),
   erase: id<EraseDevice>('EraseDevice'),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { DeviceHistory, Moment } from '../../application/devices/device-stream.ts';
-import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
+import { type DeviceDirectory, isRegistered } from '../../application/ports/device-directory.ts';
 import type { DeviceFilter, DeviceQueries } from '../../application/ports/queries.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { ProgressReader } from '../../application/progress.ts';
@@ -213,7 +213,7 @@ export async function requireRegistered(
   { directory, history }: { readonly directory: DeviceDirectory; readonly history: DeviceHistory },
   deviceId: string,
 ): Promise<void> {
-  if ((await directory.find(new Set([deviceId]))).has(deviceId)) return;
+  if (await isRegistered(directory, deviceId)) return;
   if (!(await history.deviceAt(deviceId, 'now'))) throw notRegistered(deviceId);
 }
 

@@ -42,6 +42,7 @@ describe('Device commands', () => {
       calls.push('read');
       return store.read(stream);
     },
+    isDeleted: async () => false,
     append(stream, events, expected) {
       calls.push('append');
       return store.append(stream, events, expected);

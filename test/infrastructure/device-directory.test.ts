@@ -61,6 +61,7 @@ describe('Device directory', () => {
           reads += 1;
           return eventStore.read(stream);
         },
+        isDeleted: async () => false,
         append: (stream, events, expected) => eventStore.append(stream, events, expected),
       },
       eventRegistry,
@@ -140,6 +141,7 @@ describe('Device directory', () => {
           if (held) await gate.promise;
           return events;
         },
+        isDeleted: async () => false,
         append: (stream, events, expected) => eventStore.append(stream, events, expected),
       },
       eventRegistry,

@@ -70,6 +70,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
     devices: {
       list: async (_, { limit, after = '' }) =>
         (await eventStore.devices()).filter(({ deviceId }) => deviceId > after).slice(0, limit),
+      find: async () => new Map(),
       history: async () => [],
     },
     progress: {
@@ -125,6 +126,7 @@ function inMemoryEventStore(): EventStore & { devices(): Promise<readonly Device
   let count = 0;
   return {
     read: async (stream) => streams.get(stream) ?? [],
+    isDeleted: async () => false,
     async append(stream, events, expected) {
       const before = streams.get(stream) ?? [];
       if ((before.at(-1)?.revision ?? 'none') !== expected) throw new RevisionConflict(stream);

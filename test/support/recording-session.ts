@@ -62,6 +62,7 @@ export function recordingSession(replaced: Partial<Session> = {}): {
     session: async () => session,
     operations: async () => assert.fail('an import rebuilds nothing'),
     retention: async () => assert.fail('an import does not change retention'),
+    deviceAudit: async () => assert.fail('an import audits nothing'),
     keys: async () => assert.fail('an import needs no API keys'),
     async close() {
       recorded.log.push('closed');

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { AuditCounts, AuditReport, Difference } from '../../../application/operations/audit.ts';
+import type { DeviceAuditQuery, DeviceAuditReport } from '../../../application/operations/device-audit.ts';
 import { isDeviceId } from '../../../domain/telemetry.ts';
 import { parseIsoTime } from '../../http/iso-time.ts';
 import { auditJson } from '../../http/operation-schemas.ts';
@@ -14,8 +15,11 @@ and UTC day of arrival:
   accepted = stored + duplicate + corrected + dead-lettered + late + in flight
   rows     = stored - retracted - expired
 
+and rows of the device list with the streams that they come from, a thousand at random unless --devices says otherwise.
+
 Examples:
   fieldlog audit
+  fieldlog audit --devices all
   fieldlog audit --device boiler-7 --from 2026-03-01 --to 2026-04-01
 `;
 
@@ -23,6 +27,7 @@ type Options = {
   readonly device?: string;
   readonly from?: string;
   readonly to?: string;
+  readonly devices?: number | 'all';
   readonly json: boolean;
 };
 
@@ -33,22 +38,29 @@ export function auditCommand(program: Command, context: CommandContext): void {
     .option('--device <id>', 'this device only')
     .option('--from <day>', 'days of arrival from this one on, as 2026-03-29 or an ISO 8601 time')
     .option('--to <day>', 'and before this one')
+    .option('--devices <count>', 'compare so many devices with their streams, or all', devicesOf)
     .addOption(jsonOption())
     .addHelpText('after', help + exitCodesHelp)
-    .action(({ device, from, to, json }: Options) =>
+    .action(({ device, from, to, devices, json }: Options) =>
       withApplication(context, 'replay', async (application) => {
         const query = { deviceId: deviceOf(device), from: dayOf('--from', from), to: dayOf('--to', to) };
         if (query.from !== undefined && query.to !== undefined && query.from >= query.to)
           throw new UsageError('--from must be before --to, which is not included');
         const operations = await application.operations('audit');
         const report = await operations.audit(query, context.signal);
-        if (query.deviceId !== undefined && isNothing(report)) {
-          const { devices } = await application.session();
-          if ((await devices.history(query.deviceId, { limit: 1 })).length === 0)
+        const isOfDays = query.from !== undefined || query.to !== undefined;
+        const which = deviceAuditQuery(query.deviceId, devices ?? (isOfDays ? 0 : usualSample));
+        const ofDevices = which && (await (await application.deviceAudit())(which, context.signal));
+        if (query.deviceId !== undefined && isNothing(report) && !ofDevices?.differenceCount) {
+          const session = await application.session();
+          if ((await session.devices.history(query.deviceId, { limit: 1 })).length === 0)
             throw new Refused(`There is no device ${query.deviceId}, and no reading of it in the log`);
         }
-        if (report.differenceCount > 0) context.exitCode = exitCodes.refused;
-        await print(context, auditJson(report), () => auditText(report), { json });
+        const differences = report.differenceCount + (ofDevices?.differenceCount ?? 0);
+        if (differences > 0) context.exitCode = exitCodes.refused;
+        const result = { ...auditJson(report), ...(ofDevices && { devices: ofDevices }) };
+        const text = () => (ofDevices ? devicesText(ofDevices) : '') + auditText(report);
+        await print(context, result, text, { json });
       }),
     );
 }
@@ -58,6 +70,23 @@ function deviceOf(text: string | undefined): string | undefined {
   throw new UsageError(
     '--device must be a device id: letters, digits and . _ : - that start with a letter or digit, at most 128',
   );
+}
+
+function devicesOf(text: string): number | 'all' {
+  if (text === 'all') return text;
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new UsageError('--devices must be a whole number or all');
+}
+
+const usualSample = 1000;
+
+function deviceAuditQuery(
+  deviceId: string | undefined,
+  devices: number | 'all',
+): DeviceAuditQuery | undefined {
+  if (devices === 0) return undefined;
+  if (deviceId !== undefined) return { deviceId };
+  return devices === 'all' ? 'all' : { sample: devices };
 }
 
 const isNothing = ({ totals, differenceCount }: AuditReport): boolean =>
@@ -108,3 +137,12 @@ function differenceText({ deviceId, day, kind, expected, found }: Difference): s
 }
 
 const dayText = (day: number): string => new Date(day).toISOString().slice(0, 10);
+
+function devicesText({ checked, differenceCount, differences }: DeviceAuditReport): string {
+  const compared = `Devices compared with their streams: ${count(checked)}, `;
+  if (differenceCount === 0) return `${compared}no difference.\n`;
+  const lines = differences.map(({ deviceId, kind, detail }) => `  ${deviceId}, ${kind}: ${detail}\n`);
+  const more =
+    differenceCount > differences.length ? `  and ${count(differenceCount - differences.length)} more\n` : '';
+  return `${compared}${counted(differenceCount, 'difference')}\n${lines.join('')}${more}`;
+}

@@ -108,6 +108,7 @@ describe('Traces', () => {
     const seen: unknown[] = [];
     const store = tracing.eventStore({
       read: async () => [],
+      isDeleted: async () => false,
       async append(_stream, events) {
         seen.push(...events.map((one) => one.metadata.traceparent));
         throw new RangeError('with a secret');

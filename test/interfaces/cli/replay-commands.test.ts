@@ -166,4 +166,39 @@ describe('The commands for operators', function () {
     assert.deepEqual([nobody.code, nobody.out], [1, '']);
     assert.match(nobody.err, /There is no device nope, and no reading of it in the log/);
   });
+
+  it('compare the device list with the streams: what is missing, too much or otherwise', async () => {
+    await fixture.register('b');
+    const stop = fixture.consuming();
+    await fixture.consumed('devices');
+    await stop();
+    await fixture.db.run("UPDATE devices_g1 SET name = 'other' WHERE device_id = 'a'");
+    await fixture.db.run("UPDATE devices_g1 SET device_id = 'nobody' WHERE device_id = 'b'");
+    const differences = async (...args: readonly string[]) => {
+      const { code, out } = await run('audit', '--json', ...args);
+      const { checked, differences } = JSON.parse(out).devices;
+      const kinds = differences.map(({ deviceId, kind }: { deviceId: string; kind: string }) => [
+        deviceId,
+        kind,
+      ]);
+      return { code, checked, kinds };
+    };
+    assert.deepEqual(await differences('--devices', 'all'), {
+      code: 1,
+      checked: 3,
+      kinds: [
+        ['a', 'content'],
+        ['b', 'not-listed'],
+        ['nobody', 'no-stream'],
+      ],
+    });
+    assert.deepEqual(await differences('--device', 'a'), { code: 1, checked: 1, kinds: [['a', 'content']] });
+    assert.equal((await differences('--devices', '1')).checked, 1);
+    assert.match(
+      (await run('audit', '--device', 'a')).out,
+      /^ {2}a, content: its stream says otherwise of name$/m,
+    );
+    assert.equal((await run('audit', '--devices', 'some')).code, 2);
+    assert.equal(JSON.parse((await run('audit', '--json', '--devices', '0')).out).devices, undefined);
+  });
 });

@@ -71,7 +71,13 @@ describe('HTTP problems', () => {
       [
         'GET',
         '/api/v1/devices',
-        { devices: { list: fails(new ReadModelsUnavailable('gone')), history: fails(new Error()) } },
+        {
+          devices: {
+            list: fails(new ReadModelsUnavailable('gone')),
+            find: fails(new Error()),
+            history: fails(new Error()),
+          },
+        },
         '1',
       ],
     ] as const;
