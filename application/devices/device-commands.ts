@@ -74,20 +74,6 @@ export class IdempotencyKeyReused extends Error {
 
 const attempts = 8;
 
-/**
- * Streams as this process last read or changed them. They may be behind the store: what is decided by one is proven by
- * the revision that its append expects.
- */
-type RecentStreams = {
-  get(deviceId: string): LoadedDevice | undefined;
-  set(deviceId: string, device: LoadedDevice): void;
-  delete(deviceId: string): void;
-};
-
-const nothingRecent: RecentStreams = { get: () => undefined, set: () => {}, delete: () => {} };
-
-type DeviceStreamOptions = { readonly discarded?: DiscardedEvents; readonly recent?: RecentStreams };
-
 type Decision =
   | { readonly events: readonly NewEvent[]; readonly answer?: never }
   | { readonly answer: CommandResult; readonly events?: never };
@@ -114,7 +100,7 @@ export function deviceCommands(
   ids: Ids,
   clock: Clock,
   changed: (deviceId: string) => void,
-  { discarded = noneDiscarded, recent = nothingRecent }: DeviceStreamOptions = {},
+  discarded: DiscardedEvents = noneDiscarded,
 ): DeviceCommands {
   const now = isoTimes(clock);
   const load = (deviceId: string) => loadDevice(eventStore, registry, deviceId, discarded);
@@ -131,9 +117,8 @@ export function deviceCommands(
 
     // Most registrations are of a device that is not there: that this one is not, the append finds out at no cost.
     const isFirst = isFresh && command.type === 'RegisterDevice';
-    const supposed = isFirst ? unregistered : recent.get(deviceId);
-    let known = supposed ?? (await load(deviceId));
-    let isProven = supposed === undefined;
+    let known = isFirst ? unregistered : await load(deviceId);
+    let isProven = !isFirst;
 
     for (let attempt = 1; ; attempt += 1) {
       const { events, answer } = orUnproven(() => decide(known)) ?? {};
@@ -153,11 +138,9 @@ export function deviceCommands(
         // Another request may have come under the same key meanwhile: then this is what that one appended.
         repeated(appended);
         changed(deviceId);
-        known = grown(known, appended, registry);
-        recent.set(deviceId, known);
-        return resultOf(deviceId, known.state, known.events);
+        const device = grown(known, appended, registry);
+        return resultOf(deviceId, device.state, device.events);
       } catch (error) {
-        recent.delete(deviceId);
         if (!(error instanceof RevisionConflict) || attempt >= attempts) throw error;
         [known, isProven] = [await load(deviceId), true];
       }

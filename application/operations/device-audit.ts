@@ -2,7 +2,7 @@ import { deviceStream, sameLabels } from '../../domain/device.ts';
 import { type DiscardedEvents, deviceRowOf, foldState, loadDevice } from '../devices/device-stream.ts';
 import { pause } from '../pause.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import { comparePositions, type EventSource, type Position } from '../ports/event-source.ts';
+import { comparePositions, type EventSource, lastPositions, type Position } from '../ports/event-source.ts';
 import {
   type EventStore,
   type RecordedEvent,
@@ -103,8 +103,7 @@ async function chosen(
   }
   if (query !== 'all') return ids;
   const all = new Set(ids);
-  const ends = [...(await source.ends())].filter((end): end is [number, Position] => end[1] !== null);
-  await readLog(source, new Map(ends), { group, signal }, (events) => {
+  await readLog(source, await lastPositions(source), { group, signal }, (events) => {
     for (const { stream } of events) all.add(stream.slice(deviceStream('').length));
   });
   return [...all];

@@ -179,9 +179,7 @@ const applicationModule = (config: Config, log: Log): ContainerModule =>
 
     bind(s.commands).toResolvedValue(
       (eventStore, registry, ids, clock, directory, discarded) =>
-        deviceCommands(eventStore, registry, ids, clock, (deviceId) => directory.forget(deviceId), {
-          discarded,
-        }),
+        deviceCommands(eventStore, registry, ids, clock, (deviceId) => directory.forget(deviceId), discarded),
       [s.eventStore, s.registry, s.ids, s.clock, s.directory, s.discardedEvents],
     );
     bind(s.discardedEvents).toResolvedValue(discardedDeviceEvents, [s.control, s.deadLetters]);
