@@ -5,7 +5,7 @@ import type { DeviceDirectory } from '../../application/ports/device-directory.t
 import { HttpProblem } from './problems.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { RequestContext } from './request-context.ts';
-import type { Route } from './route.ts';
+import type { CredentialPlace, Route } from './route.ts';
 
 export type Access = {
   /** Throws a problem unless the request may call the route; stores the caller in the context. */
@@ -28,7 +28,7 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
   return {
     admit(req, route, context) {
       if (route.scope === 'public') return undefined;
-      const text = credentialText(req);
+      const text = credentialText(req) ?? credentialElsewhere(req, route.alsoShownAs);
       // Most requests of a system without keys: they must not wait even for a promise.
       if (text === undefined && isOpen(route)) return undefined;
       return identify(text, route, context);
@@ -79,6 +79,30 @@ function credentialText({ headers }: IncomingMessage): string | undefined {
   const bearer = authorization === undefined ? undefined : /^Bearer +(\S+)$/i.exec(authorization)?.[1];
   return bearer ?? (typeof key === 'string' ? key : undefined);
 }
+
+/** As the clients of other systems show it. */
+function credentialElsewhere(
+  { headers, url = '' }: IncomingMessage,
+  places: readonly CredentialPlace[] = [],
+): string | undefined {
+  for (const place of places) {
+    const text = credentialAt[place](headers.authorization ?? '', url);
+    if (text !== undefined && text !== '') return text;
+  }
+  return undefined;
+}
+
+const credentialAt: Readonly<
+  Record<CredentialPlace, (authorization: string, url: string) => string | undefined>
+> = {
+  'token-scheme': (authorization) => /^Token +(\S+)$/i.exec(authorization)?.[1],
+  'basic-password'(authorization) {
+    const encoded = /^Basic +(\S+)$/i.exec(authorization)?.[1];
+    return encoded && /:(.*)$/s.exec(Buffer.from(encoded, 'base64').toString())?.[1];
+  },
+  'query-p': (_, url) => new URLSearchParams(url.split('?')[1]).get('p') ?? undefined,
+  'path-token': (_, url) => /^\/api\/v1\/([^/?]+)\/telemetry(\?|$)/.exec(url)?.[1],
+};
 
 const unidentified = (detail: string): HttpProblem =>
   new HttpProblem('key-required', detail, { headers: { 'WWW-Authenticate': 'Bearer realm="fieldlog"' } });

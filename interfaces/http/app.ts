@@ -103,7 +103,8 @@ function routeHandler(route: Route, maxBodyBytes: number, access: Access): Reque
     context.route = route.path;
     const admission = access.admit(req, route, context);
     if (admission) await admission;
-    refuseBareRequest(req);
+    // What shows a credential of this server was not sent unasked, wherever it shows it.
+    if (context.identity.is === 'anyone') refuseBareRequest(req);
     refuseRepeatedHeaders(req);
     const issues: ValidationIssue[] = [];
     const params = route.params ? parse(route.params, req.params, 'path', issues) : {};

@@ -17,7 +17,7 @@ export class MalformedLine {
   }
 }
 
-export type BodyType = 'application/json' | 'application/x-ndjson';
+type BodyType = 'application/json' | 'application/x-ndjson';
 
 /** Of a body that is one value: more than any that is expected has. */
 const valuesOfOne = 10_000;
@@ -31,6 +31,16 @@ export async function readJson({ req, res }: Exchanged, limit: number, optional:
   const scan = new JsonScan('one', { items: 1, values: valuesOfOne });
   return parseJson(decoded(await bodyBytes({ req, res }, limit, scan)));
 }
+
+/** Whether the body is said to be of the media type, with whatever parameters. */
+export function hasType(req: IncomingMessage, type: string): boolean {
+  const sent = req.headers['content-type'];
+  return sent !== undefined && (sent.split(';', 1)[0] ?? '').trim().toLowerCase() === type;
+}
+
+/** The whole body as it was sent, but inflated from gzip; the codec of its form bounds what becomes of it, and inflates it where it says so. */
+export const readBytes = (exchange: Exchanged, limit: number, inflatedBy?: 'snappy'): Promise<Buffer> =>
+  inflatedBy === undefined ? bodyBytes(exchange, limit) : sentBytes(exchange.req, limit);
 
 type Exchanged = { readonly req: IncomingMessage; readonly res: ServerResponse };
 
@@ -150,7 +160,7 @@ const chunkBytes = 65_536;
  * The whole body, inflated when it came as gzip; at most `limit` bytes before and after. What is small can hold
  * nothing that is too much; of the rest each chunk is scanned as soon as it is there.
  */
-async function bodyBytes({ req, res }: Exchanged, limit: number, scan: JsonScan): Promise<Buffer> {
+async function bodyBytes({ req, res }: Exchanged, limit: number, scan?: JsonScan): Promise<Buffer> {
   const coding = req.headers['content-encoding'];
   const isPlain = coding === undefined || coding === 'identity';
   if (!isPlain && coding.toLowerCase() !== 'gzip')
@@ -166,7 +176,7 @@ async function bodyBytes({ req, res }: Exchanged, limit: number, scan: JsonScan)
     chunks.push(chunk);
     size += chunk.length;
     if (size > limit) throw tooLarge(limit);
-    if (size > chunkBytes || chunks.length > 1) for (const one of unscanned()) scan.feed(one);
+    if (size > chunkBytes || chunks.length > 1) for (const one of unscanned()) scan?.feed(one);
     if (size <= largeBytes || isLarge) continue;
     isLarge = true;
     await largeTurn(res);

@@ -12,10 +12,19 @@ export type BrowserRules = {
 };
 
 /** What a request that changes something may have and a page of another site cannot send unasked. */
-const ownHeaders = ['authorization', 'x-api-key', 'idempotency-key', 'if-match', 'x-requested-with'] as const;
+const ownHeaders = [
+  'authorization',
+  'x-api-key',
+  'idempotency-key',
+  'if-match',
+  'x-requested-with',
+  'content-encoding',
+] as const;
 /** Names that no public name server answers for: `localhost`, those of a compose network or of a cluster's services. */
 const privateName = /^([^.:[\]]+|.*\.(localhost|local|internal|svc|home\.arpa))$/;
-const jsonTypes = /^application\/(json|x-ndjson)\s*(;|$)/i;
+/** Types that no form can have: a browser asks the server before it sends one. */
+const askedTypes =
+  /^application\/(json|x-ndjson|cbor|x-protobuf|sen(s)?ml\+(json|cbor)|cloudevents(-batch)?\+json)\s*(;|$)/i;
 
 /**
  * Keeps pages of other sites from using a visitor's browser against the server: from commanding one on the visitor's
@@ -49,7 +58,7 @@ export function browserGuard({ origins, isOpen }: BrowserRules): RequestHandler 
 
 /** Throws a problem for what any page could send without the browser's asking this server first: a form, or no body. */
 export function refuseBareRequest(req: IncomingMessage): void {
-  if (!changesState(req) || jsonTypes.test(req.headers['content-type'] ?? '')) return;
+  if (!changesState(req) || askedTypes.test(req.headers['content-type'] ?? '')) return;
   if (ownHeaders.some((name) => name in req.headers)) return;
   throw new HttpProblem(
     'unsupported-media-type',

@@ -46,7 +46,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
       title: 'Fieldlog',
       version,
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
-      contact: { name: 'Fieldlog', url: 'https://fieldlog.dev' },
+      contact: { name: 'Fieldlog' },
       description: 'Event-sourced devices and their telemetry.',
     },
     servers: [{ url: '/', description: 'The server that this document comes from.' }],
@@ -61,6 +61,18 @@ export function openApi(routes: readonly Route[], version: string): Json {
           description: 'An API key, or where it says so a device token or the token for metrics.',
         },
         apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'The same.' },
+        basic: {
+          type: 'http',
+          scheme: 'basic',
+          description: 'The same as the password, with any user name.',
+        },
+        token: {
+          type: 'apiKey',
+          in: 'header',
+          name: 'Authorization',
+          description: 'The same, as `Token …`, which clients of InfluxDB send.',
+        },
+        passwordParameter: { type: 'apiKey', in: 'query', name: 'p', description: 'The same.' },
       },
     },
   };
@@ -74,7 +86,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
       summary,
       description: told === '' ? `${summary}.` : told,
       // Scopes in `security` are for OAuth alone.
-      security: route.scope === 'public' ? [] : [{ bearer: [] }, { apiKey: [] }],
+      security: route.scope === 'public' ? [] : [{ bearer: [] }, { apiKey: [] }, ...elsewhere(route)],
       ...(route.scope !== 'public' && { 'x-required-scopes': [route.scope] }),
       parameters: [
         ...parameters('path', route.params),
@@ -82,12 +94,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
         ...parameters('header', route.headers),
       ],
       ...(body && { requestBody: requestBody(body) }),
-      responses: {
-        ...Object.fromEntries(
-          Object.entries(route.responses).map(([status, spec]) => [status, response(spec)]),
-        ),
-        ...problemResponses(route),
-      },
+      responses: responsesOf(route),
     };
   }
 
@@ -112,14 +119,37 @@ export function openApi(routes: readonly Route[], version: string): Json {
         required: !body.optional,
         content: { 'application/json': { schema: jsonSchema(body.schema) } },
       };
+    if (body.as === 'bytes')
+      return {
+        required: true,
+        description: body.description,
+        content: Object.fromEntries(body.types.map((type) => [type, { schema: {} }])),
+      };
     const item = jsonSchema(body.item);
     const items = { type: 'array', items: item, minItems: 1 };
-    const schemaOf = {
+    const schemaOf: Readonly<Record<string, Json>> = {
       'application/json': body.alone ? { anyOf: [item, items] } : items,
       'application/x-ndjson': item,
     };
-    const content = body.types.map((type) => [type, { schema: schemaOf[type] }]);
+    const content = body.types.map((type) => [type, { schema: schemaOf[type] ?? {} }]);
     return { required: true, description: body.description, content: Object.fromEntries(content) };
+  }
+
+  /** A status may stand for a problem and for something of the protocol's own. */
+  function responsesOf(route: Route): Record<string, Json> {
+    const responses: Record<string, Json> = problemResponses(route);
+    for (const [status, spec] of Object.entries(route.responses)) {
+      const own = response(spec);
+      const problem = responses[status];
+      responses[status] = problem
+        ? {
+            ...own,
+            description: `${own.description} ${problem.description}`,
+            content: { ...(own.content as Json), ...(problem.content as Json) },
+          }
+        : own;
+    }
+    return responses;
   }
 
   function response({ description, content = {}, headers = {} }: ResponseSpec): Json {
@@ -206,6 +236,20 @@ const permission = ({ scope, alsoAccepts: orBy }: Route): string | undefined =>
   scope === 'public'
     ? undefined
     : `Once there are API keys, needs one of the scope \`${scope}\`${orBy ? others[orBy] : ''}.`;
+
+const schemes = {
+  'token-scheme': 'token',
+  'basic-password': 'basic',
+  'query-p': 'passwordParameter',
+  'path-token': undefined,
+} as const;
+
+/** A token in the path is a parameter already. */
+const elsewhere = ({ alsoShownAs = [] }: Route): Json[] =>
+  alsoShownAs.flatMap((place) => {
+    const scheme = schemes[place];
+    return scheme === undefined ? [{}] : [{ [scheme]: [] }];
+  });
 
 const operationId = ({ method, path }: Route): string =>
   [method, ...path.split('/').filter((part) => part !== 'api' && part !== 'v1' && part !== '')]

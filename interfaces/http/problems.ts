@@ -17,6 +17,7 @@ import { HistoryExpired } from '../../application/rebuild/expired-history.ts';
 import { LogNotRead } from '../../application/telemetry/as-recorded.ts';
 import { InvalidInterval, InvalidTimeZone } from '../../application/telemetry/buckets.ts';
 import { Rejection, type RejectionCode } from '../../domain/decider.ts';
+import { MalformedPayload, OversizedPayload } from './formats/reading-set.ts';
 import { contextOf, RequestAborted } from './request-context.ts';
 
 /** Every problem type of the API (RFC 9457). The names are part of its contract and described in docs/api-problems.md. */
@@ -48,6 +49,8 @@ export const problemKinds = {
   'unsupported-media-type': { status: 415, title: 'Unsupported media type' },
   'wrong-host': { status: 421, title: 'The server does not answer to this host' },
   'idempotency-key-reused': { status: 422, title: 'The Idempotency-Key was used for a different request' },
+  'lines-refused': { status: 422, title: 'No line was accepted' },
+  'samples-rejected': { status: 400, title: 'Some samples were rejected, the others are stored' },
   'rate-limited': { status: 429, title: 'Rate limit exceeded' },
   'too-many-queries': { status: 429, title: 'Too many queries are running' },
   'internal-error': { status: 500, title: 'Internal error' },
@@ -165,6 +168,10 @@ export function problemOf(error: unknown): HttpProblem {
   }
   if (error instanceof AppendTooLarge)
     return new HttpProblem('body-too-large', error.message, { members: { limit: error.limit } });
+  if (error instanceof MalformedPayload)
+    return invalidRequest([{ in: 'body', path: '', detail: error.message }]);
+  if (error instanceof OversizedPayload)
+    return new HttpProblem('too-many-items', error.message, { members: { limit: error.limit } });
   if (error instanceof ReadModelsUnavailable) return unavailable('The read model', 1);
   if (error instanceof URIError)
     return invalidRequest([{ in: 'path', path: '', detail: 'must be valid percent-encoding of UTF-8' }]);
@@ -188,12 +195,18 @@ function sendProblem(res: Response, { kind, message, extras }: HttpProblem): voi
       title,
       status,
       detail: message,
-      instance: res.req.originalUrl.split('?', 1)[0],
+      instance: withoutToken(res.req.originalUrl.split('?', 1)[0] ?? ''),
       correlationId,
       ...extras.members,
     }),
   );
 }
+
+/** Devices of ThingsBoard have their token in the path, and a mistyped one is nearly as secret. */
+const withoutToken = (path: string): string =>
+  path
+    .replace(/^(\/+api\/+v1\/+)(?!devices(?:\/|$))[^/]+(?=\/+(telemetry|attributes|rpc)\b)/i, '$1{token}')
+    .replaceAll(/fl[dk]_[\w-]+\.[\w-]+/g, '{token}');
 
 /** Express's error handler, known to it by its four parameters. */
 export function problems(log: Log): ErrorRequestHandler {

@@ -1,7 +1,6 @@
 import type { Request, Response } from 'express';
 import type { z } from 'zod';
 import type { Scope } from '../../application/ports/api-keys.ts';
-import type { BodyType } from './body.ts';
 import type { ProblemKind } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
 
@@ -29,8 +28,13 @@ export type BodySpec<Schema extends z.ZodType> =
       /** Whether one item may come by itself. */
       readonly alone: boolean;
       readonly description: string;
-      readonly types: readonly BodyType[];
-    };
+      readonly types: readonly string[];
+    }
+  /** In a form that a codec reads. */
+  | { readonly as: 'bytes'; readonly description: string; readonly types: readonly string[] };
+
+/** Where clients of other systems show their credential, beside `Authorization: Bearer` and `X-API-Key`. */
+export type CredentialPlace = 'token-scheme' | 'basic-password' | 'query-p' | 'path-token';
 
 export type Exchange<Params, Query, Headers, Body> = {
   readonly req: Request;
@@ -48,13 +52,14 @@ type RouteOf<
   Headers extends z.ZodType,
   Body extends z.ZodType,
 > = {
-  readonly method: 'get' | 'post' | 'patch';
+  readonly method: 'get' | 'post' | 'put' | 'patch';
   /** As Express wants it, such as `/api/v1/devices/:deviceId`. */
   readonly path: string;
   /** The scope a key needs to call the route; `public` needs none. */
   readonly scope: Scope | 'public';
   /** What else is accepted in the place of a key. */
   readonly alsoAccepts?: 'device-token' | 'metrics-token';
+  readonly alsoShownAs?: readonly CredentialPlace[];
   readonly tag: 'Devices' | 'Telemetry' | 'Operation';
   readonly summary: string;
   readonly description?: string;

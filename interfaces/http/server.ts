@@ -13,11 +13,15 @@ import { type BrowserRules, browserGuard } from './browser-guard.ts';
 import { deadLetterRoutes } from './dead-letter-routes.ts';
 import { deviceBulkRoute } from './device-bulk-route.ts';
 import { deviceCommandRoutes } from './device-command-routes.ts';
+import { devicePushRoutes } from './device-push-routes.ts';
 import { deviceQueryRoutes } from './device-query-routes.ts';
 import { documentationRoutes } from './documentation-routes.ts';
 import { type Checks, operationRoutes, statusRoute } from './health-routes.ts';
 import { readingMetrics, requestMetrics } from './http-metrics.ts';
+import { intakeOf } from './intake.ts';
+import { lineProtocolRoutes } from './line-protocol-routes.ts';
 import { type Certificate, type HttpServer, serving, shutdown } from './listener.ts';
+import { otlpRoute, remoteWriteRoute } from './metric-push-routes.ts';
 import { auditRoute, type OperatorServices, projectionRoutes } from './projection-routes.ts';
 import type { RateLimits } from './rate-limits.ts';
 import {
@@ -91,14 +95,14 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     freshness,
   } = services;
 
+  const intake = intakeOf(ingest, readingMetrics(metrics), services.rates);
+  const forms = { bytes: maxBodyBytes, readings: maxReadings };
   const api = [
-    telemetryIngestRoute(
-      ingest,
-      readingMetrics(metrics),
-      { bytes: maxBodyBytes, items: maxReadings },
-      services.rates,
-      options.allowOld ?? false,
-    ),
+    telemetryIngestRoute(intake, { bytes: maxBodyBytes, items: maxReadings }, options.allowOld ?? false),
+    ...devicePushRoutes(intake, forms),
+    ...lineProtocolRoutes(intake, forms, log),
+    otlpRoute(intake, forms),
+    remoteWriteRoute(intake, forms),
     ...deviceCommandRoutes(commands, ids, credentials, services.erase),
     deviceBulkRoute(commands, ids, credentials, { bytes: maxBodyBytes, items: maxBulk }),
     ...deviceQueryRoutes(history, directory, devices, freshness, ids),

@@ -1,34 +1,31 @@
+import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { positionToken } from '../../application/ports/event-source.ts';
-import type {
-  IngestResult,
-  IngestTelemetry,
-  Refusal,
-  RetractTelemetry,
-  SubmittedReading,
-} from '../../application/telemetry/ingest.ts';
+import type { RetractTelemetry, SubmittedReading } from '../../application/telemetry/ingest.ts';
 import { isTimestamp, readingLimits } from '../../domain/telemetry.ts';
-import { MalformedLine, readItems, Turns } from './body.ts';
+import { hasType, MalformedLine, readBytes, readItems, Turns } from './body.ts';
 import { deviceParams, registrationHeaders } from './device-schemas.ts';
-import type { ReadingMetrics } from './http-metrics.ts';
+import { decodeContext } from './form-answers.ts';
+import { decodeBinaryCloudEvent } from './formats/cloudevents.ts';
+import { decodePayload, type PayloadType } from './formats/payload.ts';
+import {
+  allRejectedProblem,
+  type Intake,
+  type IntakeResult,
+  inOrder,
+  notThisDevice,
+  type RejectedReading,
+  rejectedParts,
+  reported,
+} from './intake.ts';
 import { isoTimePattern, parseIsoTime } from './iso-time.ts';
-import { HttpProblem, invalidRequest, type ProblemKind, problemType } from './problems.ts';
-import type { RateLimits } from './rate-limits.ts';
+import { type HttpProblem, invalidRequest } from './problems.ts';
 import { isVerbatim, oldReadingSchema, readingSchema, submittedReading } from './reading-schema.ts';
 import type { Identity } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { metricName } from './telemetry-schemas.ts';
 import { explain, text } from './validation.ts';
 import { timestampFault } from './value-faults.ts';
-
-/** One rejected reading. */
-type RejectedReading = {
-  readonly index: number;
-  readonly kind: ProblemKind;
-  readonly path: string;
-  readonly detail: string;
-  readonly otherFaults?: readonly { readonly path: string; readonly detail: string }[];
-};
 
 const fault = {
   path: z.string().meta({ description: 'JSON Pointer into the body.', examples: ['/3/metrics/temp'] }),
@@ -56,10 +53,8 @@ const ingestAnswer = z
   .meta({ id: 'IngestAnswer' });
 
 export function telemetryIngestRoute(
-  ingest: IngestTelemetry,
-  metrics: ReadingMetrics,
+  intake: Intake,
   limits: { readonly bytes: number; readonly items: number },
-  rates: RateLimits | undefined,
   allowOld: boolean,
 ): Route {
   const schema = allowOld ? oldReadingSchema : readingSchema;
@@ -83,7 +78,7 @@ export function telemetryIngestRoute(
       item: schema,
       alone: true,
       description: `One reading, or up to ${limits.items}. May be compressed: \`Content-Encoding: gzip\`.`,
-      types: ['application/json', 'application/x-ndjson'],
+      types: ['application/json', 'application/x-ndjson', ...otherForms],
     },
     responses: {
       202: {
@@ -101,6 +96,20 @@ export function telemetryIngestRoute(
       'readings-refused',
     ],
     async handle({ req, res, headers, context }) {
+      const form = otherForms.find((type) => hasType(req, type));
+      const isEvent = req.headers['ce-specversion'] !== undefined;
+      if (form !== undefined || isEvent) {
+        const bytes = await readBytes({ req, res }, limits.bytes);
+        const decoding = decodeContext({ bytes: limits.bytes, readings: limits.items }, context);
+        const decoded =
+          form === undefined
+            ? decodeBinaryCloudEvent(bytes, req.headers, decoding)
+            : decodePayload(form, bytes, decoding);
+        if (headers['idempotency-key'] !== undefined) refuseUntimedReadings(decoded.readings);
+        const submission = { readings: decoded.readings, rejected: rejectedParts(decoded.rejections) };
+        answer(res, await intake(submission, context), false);
+        return undefined;
+      }
       const { items, alone, json } = await readItems({ req, res }, limits);
       refuseOthers(items, context.identity);
       if (headers['idempotency-key'] !== undefined) refuseUntimed(items, alone);
@@ -116,22 +125,38 @@ export function telemetryIngestRoute(
         verbatim &&= reading !== undefined && isVerbatim(items[index], reading);
       }
       if (!verbatim) rejected.push(...takeColliding(readings, items, alone));
-      if (readings.length > 0) rates?.spendReadings(readings, keyOf(context.identity));
-      const result =
-        readings.length > 0
-          ? await ingest(readings, context.caller, verbatim ? json?.() : undefined)
-          : nothing;
-      if (result.refused.length > 0)
-        rejected.push(...result.refused.map((refusal) => refused(refusal, alone)));
-      count(metrics, result.accepted, rejected);
-      if (result.accepted === 0) throw allRejectedProblem(rejected, alone);
-      res.statusCode = 202;
-      res.setHeader('Content-Type', 'application/json');
-      res.end(responseText(result, rejected));
+      const verbatimJson = verbatim && readings.length > 0 ? json?.() : undefined;
+      answer(res, await intake({ readings, rejected, alone, json: verbatimJson }, context), alone);
       return undefined;
     },
   });
 }
+
+/** Media types of `POST /api/v1/telemetry` beside JSON and NDJSON. */
+const otherForms = [
+  'application/cbor',
+  'application/senml+json',
+  'application/senml+cbor',
+  'application/sensml+json',
+  'application/sensml+cbor',
+  'application/cloudevents+json',
+  'application/cloudevents-batch+json',
+] as const satisfies readonly PayloadType[];
+
+function answer(res: ServerResponse, taken: IntakeResult, alone: boolean): void {
+  if (taken.accepted === 0) throw allRejectedProblem(taken.rejected, alone);
+  res.statusCode = 202;
+  res.setHeader('Content-Type', 'application/json');
+  res.end(responseText(taken));
+}
+
+function refuseUntimedReadings(readings: readonly SubmittedReading[]): void {
+  const untimed = readings.find(({ timestamp }) => timestamp === undefined);
+  if (untimed) throw untimedProblem(`/${untimed.index}`);
+}
+
+const untimedProblem = (path: string): HttpProblem =>
+  invalidRequest([{ in: 'body', path, detail: 'is needed in every reading sent with an Idempotency-Key' }]);
 
 /** A device token speaks for one device: what names another is refused with all beside it, well-formed or not. */
 function refuseOthers(items: readonly unknown[], identity: Identity): void {
@@ -139,11 +164,7 @@ function refuseOthers(items: readonly unknown[], identity: Identity): void {
   for (const [index, item] of items.entries()) {
     const { deviceId } = (item ?? {}) as { readonly deviceId?: unknown };
     if (typeof deviceId !== 'string' || deviceId === identity.deviceId) continue;
-    throw new HttpProblem(
-      'not-this-device',
-      `The token is that of device ${identity.deviceId}, and a reading is of ${deviceId.slice(0, 128)}`,
-      { members: { deviceId: identity.deviceId, index } },
-    );
+    throw notThisDevice(identity.deviceId, deviceId, index);
   }
 }
 
@@ -188,18 +209,11 @@ function refuseUntimed(items: readonly unknown[], alone: boolean): void {
   );
   if (index === -1) return;
   const path = alone ? '/timestamp' : `/${index}/timestamp`;
-  throw invalidRequest([
-    { in: 'body', path, detail: 'is needed in every reading sent with an Idempotency-Key' },
-  ]);
+  throw untimedProblem(path);
 }
 
-const keyOf = (identity: Identity): string | undefined =>
-  identity.is === 'key' ? identity.key.name : undefined;
-
-const nothing: IngestResult = { accepted: 0, refused: [], positions: [] };
-
 /** `rejected` is empty most of the time, and the rest is two numbers and text that needs no escapes. */
-function responseText({ accepted, positions }: IngestResult, rejected: readonly RejectedReading[]): string {
+function responseText({ accepted, positions, rejected }: IntakeResult): string {
   const errors = rejected.length === 0 ? '[]' : JSON.stringify(inOrder(rejected).map(reported));
   const tokens = positions.map((position) => `"${positionToken('telemetry', position)}"`);
   return `{"accepted":${accepted},"rejected":${rejected.length},"errors":${errors},"positions":[${tokens}]}`;
@@ -221,48 +235,6 @@ function explained(
   const otherFaults = others.slice(0, before < 100 ? 9 : 0).map(({ path, detail }) => ({ path, detail }));
   const { path, detail } = first;
   return { index, kind: 'invalid-request', path, detail, ...(otherFaults.length > 0 && { otherFaults }) };
-}
-
-const refusals: Record<Refusal['reason'], { readonly kind: ProblemKind; readonly is: string }> = {
-  'unknown-device': { kind: 'device-not-registered', is: 'is not registered' },
-  'device-suspended': { kind: 'device-suspended', is: 'is suspended' },
-  'device-decommissioned': { kind: 'device-decommissioned', is: 'is decommissioned' },
-};
-
-function refused({ index, reason, deviceId }: Refusal, alone: boolean): RejectedReading {
-  const { kind, is } = refusals[reason];
-  return {
-    index,
-    kind,
-    path: alone ? '/deviceId' : `/${index}/deviceId`,
-    detail: `Device ${deviceId} ${is}`,
-  };
-}
-
-function allRejectedProblem(rejected: readonly RejectedReading[], alone: boolean): HttpProblem {
-  const [first] = inOrder(rejected);
-  if (!first) return invalidRequest([{ in: 'body', path: '', detail: 'must have at least one reading' }]);
-  const kinds = new Set(rejected.map(({ kind }) => kind));
-  const issues = alone
-    ? [first, ...(first.otherFaults ?? [])].map(({ path, detail }) => ({ path, detail }))
-    : undefined;
-  const errors = (issues ?? inOrder(rejected).map(reported)).map((one) => ({ in: 'body', ...one }));
-  const members = { accepted: 0, rejected: rejected.length, errors };
-  const invalid = kinds.has('invalid-request') || kinds.has('malformed-json');
-  const kind = kinds.size === 1 ? first.kind : invalid ? 'invalid-request' : 'readings-refused';
-  const detail = alone
-    ? `body${first.path}: ${first.detail}`
-    : `No reading was accepted; the first: ${first.path}: ${first.detail}`;
-  return new HttpProblem(kind, detail, { members });
-}
-
-const inOrder = (rejected: readonly RejectedReading[]) => rejected.toSorted((a, b) => a.index - b.index);
-
-const reported = ({ kind, ...rest }: RejectedReading) => ({ ...rest, type: problemType(kind) });
-
-function count(metrics: ReadingMetrics, accepted: number, rejected: readonly RejectedReading[]): void {
-  if (accepted > 0) metrics.accepted(accepted);
-  for (const { kind } of rejected) metrics.rejected(kind, 1);
 }
 
 /** As in a reading: a number of milliseconds or a text. A range may well begin in 1970. */

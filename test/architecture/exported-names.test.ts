@@ -17,6 +17,7 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'failureTable',
     'waitingTimes',
     'GroupCommit',
+    'decodeThingsBoardGateway',
   ],
   'lets tests make a registry with a later version of an event': [
     'EventShapes',

@@ -1,0 +1,187 @@
+import type { SubmittedReading } from '../../../application/telemetry/ingest.ts';
+import {
+  deviceIdForm,
+  isMetricName,
+  isMetricValue,
+  isTimestamp,
+  type MetricValue,
+  readingLimits,
+} from '../../../domain/telemetry.ts';
+import { metricValueFault, timestampFault } from '../value-faults.ts';
+
+/** The whole payload is not what it says it is; nothing of it was taken. */
+export class MalformedPayload extends Error {
+  override readonly name = 'MalformedPayload';
+}
+
+/** The payload has more readings or samples than one may have; nothing of it was taken. */
+export class OversizedPayload extends Error {
+  override readonly name = 'OversizedPayload';
+  readonly limit: number;
+
+  constructor(limit: number, things: string) {
+    super(`It must have at most ${limit} ${things}`);
+    this.limit = limit;
+  }
+}
+
+/** One sample or record that was not taken; `index` is its place in the payload, `path` leads to it. */
+export type DecodeRejection = { readonly index: number; readonly path: string; readonly detail: string };
+
+/** A payload in any wire form as readings, and of its parts that are none the reason of each. */
+export type Decoded = {
+  readonly readings: readonly SubmittedReading[];
+  readonly rejections: readonly DecodeRejection[];
+  /** Samples whose time differs from that of another of their series below the millisecond only; the last one counts. */
+  readonly collapsed: number;
+};
+
+type DecodeLimits = { readonly readings: number; readonly samples: number };
+
+/** What a codec knows beside the payload. */
+export type DecodeContext = {
+  readonly limits: DecodeLimits;
+  /** The device that the sender's credential or the address names. */
+  readonly device?: string | undefined;
+  /** Epoch milliseconds, for times that are relative. */
+  readonly now: number;
+};
+
+/** A time in whole milliseconds, and the digits that were cut off behind them. */
+export type SampleTime = { readonly milliseconds: number; readonly rest: string };
+
+/** Where a sample belongs. The time of arrival stands for a time that is absent. */
+type SampleAt = {
+  readonly index: number;
+  readonly path: string;
+  readonly device: unknown;
+  readonly time: SampleTime | undefined;
+  /** The series as the sender names it, where its name here is made of that: two that come to one name are refused. */
+  readonly series?: string;
+};
+
+type OpenReading = {
+  readonly index: number;
+  readonly deviceId: string;
+  readonly timestamp: number | undefined;
+  readonly metrics: Record<string, MetricValue>;
+  count: number;
+};
+
+const deviceFault =
+  'must be the id of a device: letters, digits and . _ : -, beginning with a letter or digit, at most 128';
+const nameFault = `must have a name of letters, digits and _ . : / -, at most ${readingLimits.nameLength}, that does not begin with : or -`;
+
+/**
+ * Gathers samples into readings: those of one device and time are one, up to 64 metrics. A second value of a metric at
+ * one time opens another reading, which is stored as its correction.
+ */
+export class ReadingSet {
+  readonly #limits: DecodeLimits;
+  readonly #readings: OpenReading[] = [];
+  readonly #open = new Map<string, OpenReading>();
+  readonly #rejections: DecodeRejection[] = [];
+  readonly #series = new Map<string, string>();
+  readonly #rests = new Map<string, string>();
+  #samples = 0;
+  #collapsed = 0;
+
+  constructor(limits: DecodeLimits) {
+    this.#limits = limits;
+  }
+
+  add(at: SampleAt, name: string, value: unknown): void {
+    this.#count();
+    const fault = this.#faultOf(at, name, value);
+    if (fault !== undefined) {
+      this.#rejections.push({ index: at.index, path: at.path, detail: fault });
+      return;
+    }
+    const deviceId = at.device as string;
+    const timestamp = at.time?.milliseconds;
+    const key = `${deviceId} ${timestamp ?? ''}`;
+    if (at.time !== undefined) this.#noteRest(`${key} ${name}`, at.time.rest);
+    let reading = this.#open.get(key);
+    if (!reading || reading.count === readingLimits.metrics || Object.hasOwn(reading.metrics, name)) {
+      if (this.#readings.length === this.#limits.readings)
+        throw new OversizedPayload(this.#limits.readings, 'readings');
+      reading = { index: at.index, deviceId, timestamp, metrics: {}, count: 0 };
+      this.#readings.push(reading);
+      this.#open.set(key, reading);
+    }
+    reading.metrics[name] = value as MetricValue;
+    reading.count += 1;
+  }
+
+  reject(index: number, path: string, detail: string): void {
+    this.#count();
+    this.#rejections.push({ index, path, detail });
+  }
+
+  decoded(): Decoded {
+    const readings = this.#readings.map(({ index, deviceId, timestamp, metrics }) => ({
+      index,
+      deviceId,
+      timestamp,
+      metrics,
+    }));
+    return { readings, rejections: this.#rejections, collapsed: this.#collapsed };
+  }
+
+  #count(): void {
+    this.#samples += 1;
+    if (this.#samples > this.#limits.samples) throw new OversizedPayload(this.#limits.samples, 'samples');
+  }
+
+  #faultOf({ device, time, series }: SampleAt, name: string, value: unknown): string | undefined {
+    if (typeof device !== 'string' || !deviceIdForm.test(device)) return `${shown(device)} ${deviceFault}`;
+    if (!isMetricName(name)) return `${shown(name)} ${nameFault}`;
+    if (time !== undefined && !isTimestamp(time.milliseconds))
+      return timestampFault(time.milliseconds, true) ?? 'must have a time';
+    if (!isMetricValue(value)) return metricValueFault(value) ?? 'must have a value';
+    if (series === undefined) return undefined;
+    const key = `${device} ${name}`;
+    const before = this.#series.get(key);
+    if (before === undefined) this.#series.set(key, series);
+    return before === undefined || before === series
+      ? undefined
+      : `has the name ${name} here, which another series of the device has as well: give them tags that differ in letters or digits`;
+  }
+
+  #noteRest(key: string, rest: string): void {
+    const before = this.#rests.get(key);
+    if (before !== undefined && before !== rest) this.#collapsed += 1;
+    this.#rests.set(key, rest);
+  }
+}
+
+const shown = (value: unknown): string =>
+  typeof value === 'string' ? `"${value.slice(0, 128)}"` : 'what is missing';
+
+/** Epoch milliseconds of a whole number of the unit in decimal digits; `digits` of them are below the millisecond. */
+export function timeOfDigits(text: string, digits: number): SampleTime {
+  if (digits === 0) return { milliseconds: Number(text), rest: '' };
+  const isNegative = text.startsWith('-');
+  const padded = text.replace(/^-/, '').padStart(digits + 1, '0');
+  const rest = padded.slice(-digits).replace(/0+$/, '');
+  const whole = Number(padded.slice(0, -digits));
+  const milliseconds = isNegative ? -whole - (rest === '' ? 0 : 1) : whole;
+  return { milliseconds: milliseconds === 0 ? 0 : milliseconds, rest };
+}
+
+/** The name of a metric made of what others call it: what no name may have becomes `_`. */
+export function metricNameOf(parts: readonly string[]): string {
+  const name = parts.map((part) => part.replaceAll(/[^A-Za-z0-9_./:-]/g, '_')).join(':');
+  return /^[:-]/.test(name) ? `_${name}` : name;
+}
+
+/** Names and values of a nested object, with `.` between the names: `{"a":{"b":1}}` is `a.b`. Null is left out. */
+export function* valuesByName(value: unknown, prefix = '', depth = 0): Generator<readonly [string, unknown]> {
+  if (value === null || value === undefined) return;
+  if (typeof value !== 'object' || depth > 16) {
+    yield [prefix, value];
+    return;
+  }
+  for (const [name, member] of Object.entries(value))
+    yield* valuesByName(member, prefix === '' ? name : `${prefix}.${name}`, depth + 1);
+}
