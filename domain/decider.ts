@@ -11,7 +11,11 @@ export type RejectionCode =
   | 'DeviceAlreadyRegistered'
   | 'DeviceNotRegistered'
   | 'DeviceIsSuspended'
-  | 'DeviceIsDecommissioned';
+  | 'DeviceIsDecommissioned'
+  | 'RuleAlreadyExists'
+  | 'RuleNotFound'
+  | 'RuleIsRemoved'
+  | 'AlarmNotFound';
 
 /** A command the domain refuses, named by the rule that forbids it. */
 export class Rejection extends Error {
