@@ -1,4 +1,5 @@
 import type { EventMetadata, RecordedEvent } from '../../application/ports/event-store.ts';
+import { deviceStream } from '../../domain/device.ts';
 import { logIdentity, openSqliteFile } from './database-file.ts';
 import { eventsFile } from './event-store.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
@@ -19,25 +20,60 @@ const pageRows = 1000;
 /** What more events take does not fit the garbage collector's nursery: each then costs a fifth more. */
 const mostEvents = 4000;
 
-/** All events of a `SqliteEventStore`'s file, in batches of at most 4000. Throws `StartupError`. */
+/** Streams of one kind are read; those of devices are nearly all there are. */
+const deviceStreams = deviceStream('');
+
+/**
+ * The events of a `SqliteEventStore`'s file whose stream's name begins with `prefix`, in batches of at most 4000; those
+ * of devices when absent. Throws `StartupError`.
+ */
 export function sqliteEventSource(
   path: string,
-  options: Partial<SourceOptions> = {},
+  { prefix = deviceStreams, ...options }: Partial<SourceOptions> & { readonly prefix?: string } = {},
 ): SqliteSource<RecordedEvent> {
   const asked = { ...sourceDefaults, ...options };
   const settings = { ...asked, batchEvents: Math.min(mostEvents, asked.batchEvents) };
-  return new SqliteSource(eventReader(path, settings), settings);
+  return new SqliteSource(eventReader(path, prefix, settings), settings);
 }
 
-function eventReader(path: string, { batchEvents, batchBytes }: SourceOptions): LogReader<RecordedEvent> {
+function eventReader(
+  path: string,
+  prefix: string,
+  { batchEvents, batchBytes }: SourceOptions,
+): LogReader<RecordedEvent> {
   const db = openSqliteFile(eventsFile(path));
-  const page = db.prepare(
-    `SELECT position, stream, revision, id, type, data, metadata FROM events
-     WHERE position > ? ORDER BY position LIMIT ?`,
+  // What is rare is found by name, what is frequent in passing.
+  const events = `events ${prefix === deviceStreams ? 'NOT INDEXED' : 'INDEXED BY events_by_stream'}`;
+  const range = [prefix, afterPrefix(prefix)] as const;
+  const prepared = (text: string) => {
+    const statement = db.prepare(text);
+    statement.setReturnArrays(true);
+    return statement;
+  };
+  const page = prepared(
+    `SELECT position, stream, revision, id, type, data, metadata FROM ${events}
+     WHERE position > ? AND stream >= ? AND stream < ? ORDER BY position LIMIT ?`,
   );
-  page.setReturnArrays(true);
-  const end = db.prepare('SELECT ifnull(max(position), 0) FROM events');
-  end.setReturnArrays(true);
+  const newest = prepared('SELECT ifnull(max(position), 0) FROM events');
+  const last = prepared(
+    `SELECT position FROM ${events} WHERE position > ? AND stream >= ? AND stream < ?
+     ORDER BY position DESC LIMIT 1`,
+  );
+  const others = prepared(
+    `SELECT count(*) FROM events INDEXED BY events_by_stream
+     WHERE (stream < ? OR stream >= ?) AND position > ? AND position <= ?`,
+  );
+  // What lies before the end of an earlier search is known already.
+  const searched = { upTo: 0, last: 0 };
+  const end = () => {
+    const upTo = numberOf(newest.get());
+    if (upTo !== searched.upTo) {
+      const found = last.get(searched.upTo, ...range);
+      if (found) searched.last = numberOf(found);
+      searched.upTo = upTo;
+    }
+    return searched.last;
+  };
 
   return {
     name: 'devices',
@@ -49,7 +85,7 @@ function eventReader(path: string, { batchEvents, batchBytes }: SourceOptions): 
       let last = position;
       for (let bytes = 0; events.length < limit && bytes < batchBytes; ) {
         const wanted = Math.min(pageRows, limit - events.length);
-        const rows = page.all(last, wanted) as unknown as Row[];
+        const rows = page.all(last, ...range, wanted) as unknown as Row[];
         for (const row of rows) {
           events.push(recorded(row));
           bytes += row[5].length + row[6].length;
@@ -59,10 +95,20 @@ function eventReader(path: string, { batchEvents, batchBytes }: SourceOptions): 
       }
       return events;
     },
-    end: () => (end.get() as unknown as [number])[0],
+    end,
+    countAfter(position) {
+      const to = end();
+      return position >= to ? 0 : to - position - numberOf(others.get(...range, position, to));
+    },
     close: () => db.close(),
   };
 }
+
+const numberOf = (row: unknown): number => (row as [number])[0];
+
+/** The least text that is greater than all that begin with `prefix`. */
+const afterPrefix = (prefix: string): string =>
+  prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 
 const recorded = ([position, stream, revision, id, type, data, metadata]: Row): RecordedEvent => ({
   id,

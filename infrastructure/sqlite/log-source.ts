@@ -18,7 +18,7 @@ import {
 import { readingError } from './errors.ts';
 import { OpenFile } from './open-file.ts';
 
-/** Reads a log whose positions count from 1 without a gap. */
+/** Reads a log whose positions grow; without `countAfter` they count from 1 without a gap. */
 export type LogReader<Event extends Positioned> = {
   readonly name: SourceName;
   readonly path: string;
@@ -29,6 +29,8 @@ export type LogReader<Event extends Positioned> = {
   identity(): string;
   /** The position of the last event, 0 when there is none. */
   end(): number;
+  /** How many events are behind `position`; only of a log that has gaps, where a missing event is not noticed. */
+  countAfter?(position: number): number;
   close(): void;
 };
 
@@ -117,7 +119,10 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
   }
 
   async countAfter(_partition: number, position: Position | null): Promise<EventCount> {
-    return exactly(Math.max(0, this.#read((reader) => reader.end()) - this.#numberOf(position)));
+    return this.#read((reader) => {
+      const at = this.#numberOf(position);
+      return exactly(reader.countAfter?.(at) ?? Math.max(0, reader.end() - at));
+    });
   }
 
   /** Stops the runs after their current batch. */
@@ -158,7 +163,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
           continue;
         }
         const began = performance.now();
-        const { handled, stored } = this.#handOver(events, consumer);
+        const { handled, stored } = this.#handOver(events, at, consumer);
         const before = underWay;
         underWay = allDone([before, stored]);
         await before;
@@ -192,9 +197,10 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
 
   #handOver(
     events: readonly Event[],
+    at: number,
     consumer: BatchConsumer<Event>,
   ): { readonly handled: Promise<void>; readonly stored: Promise<void> } {
-    const before = this.#numberOf(events[0]?.position ?? null) - 1;
+    const before = this.#reader.countAfter ? at : this.#numberOf(events[0]?.position ?? null) - 1;
     const { promise: handled, resolve } = Promise.withResolvers<void>();
     const after = before === 0 ? null : String(before);
     return { handled, stored: consumer.consume({ partition, after, events, onApplied: resolve }) };
