@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { type EventRegistry, MalformedEvent, UnknownEventType } from '../application/ports/event-registry.ts';
+import type { AlarmEvent } from '../domain/detection/alarm.ts';
+import type { RuleEvent } from '../domain/detection/rule.ts';
 import type { DeviceEvent } from '../domain/device.ts';
 import {
   isDeviceId,
@@ -8,6 +10,7 @@ import {
   isTimestamp,
   type TelemetryEvent,
 } from '../domain/telemetry.ts';
+import { alarmSchemas, ruleSchemas } from './detection-schemas.ts';
 
 type Check = (value: unknown) => boolean;
 
@@ -66,7 +69,9 @@ type Shape = {
   readonly upcast?: (data: unknown) => unknown;
 };
 type Shapes = readonly [Shape, ...Shape[]];
-export type EventShapes = Readonly<Record<DeviceEvent['type'] | TelemetryEvent['type'], Shapes>>;
+export type EventShapes = Readonly<
+  Record<DeviceEvent['type'] | TelemetryEvent['type'] | RuleEvent['type'] | AlarmEvent['type'], Shapes>
+>;
 
 const deviceId = z.string().refine(isDeviceId, 'is not a device id');
 const labels = z.record(z.string(), z.string());
@@ -95,6 +100,15 @@ export const eventShapes: EventShapes = {
       }),
     ),
   ],
+  RuleCreated: [shape(ruleSchemas.defined)],
+  RuleChanged: [shape(ruleSchemas.defined)],
+  RuleEnabled: [shape(ruleSchemas.other)],
+  RuleDisabled: [shape(ruleSchemas.other)],
+  RuleRemoved: [shape(ruleSchemas.other)],
+  AlarmRaised: [shape(alarmSchemas.raised)],
+  AlarmEscalated: [shape(alarmSchemas.changed)],
+  AlarmCleared: [shape(alarmSchemas.changed)],
+  AlarmAcknowledged: [shape(alarmSchemas.acknowledged)],
 };
 
 export const eventRegistry: EventRegistry = registryOf(eventShapes);
@@ -104,6 +118,10 @@ export function registryOf(shapes: EventShapes): EventRegistry {
     currentVersion: (type) => shapes[type].length,
     deviceEvent: ({ type, data, metadata }) =>
       ({ type, data: newest(type, metadata?.schemaVersion, data) }) as DeviceEvent,
+    ruleEvent: ({ type, data, metadata }) =>
+      ({ type, data: newest(type, metadata?.schemaVersion, data) }) as RuleEvent,
+    alarmEvent: ({ type, data, metadata }) =>
+      ({ type, data: newest(type, metadata?.schemaVersion, data) }) as AlarmEvent,
     telemetryEvent: ({ type, schemaVersion, data }) =>
       ({ type, data: newest(type, schemaVersion, data) }) as TelemetryEvent,
   };

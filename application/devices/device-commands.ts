@@ -58,8 +58,8 @@ export class StaleRevision extends Error {
   override readonly name = 'StaleRevision';
   readonly current: number;
 
-  constructor(deviceId: string, expected: number, current: number) {
-    super(`Device ${deviceId} is at revision ${current}, not ${expected}`);
+  constructor(id: string, expected: number, current: number, aggregate = 'Device') {
+    super(`${aggregate} ${id} is at revision ${current}, not ${expected}`);
     this.current = current;
   }
 }

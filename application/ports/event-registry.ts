@@ -1,3 +1,5 @@
+import type { AlarmEvent } from '../../domain/detection/alarm.ts';
+import type { RuleEvent } from '../../domain/detection/rule.ts';
 import type { DeviceEvent } from '../../domain/device.ts';
 import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import type { RecordedEvent } from './event-store.ts';
@@ -6,9 +8,15 @@ import type { TelemetryRecord } from './telemetry-log.ts';
 /** Knows every event shape ever written and reads each as the newest one. Stored events are never rewritten. */
 export type EventRegistry = {
   /** The version new events of the type are written with. */
-  currentVersion(type: DeviceEvent['type'] | TelemetryEvent['type']): number;
+  currentVersion(
+    type: DeviceEvent['type'] | TelemetryEvent['type'] | RuleEvent['type'] | AlarmEvent['type'],
+  ): number;
   /** Throws `UnknownEventType` or `MalformedEvent`. */
   deviceEvent(recorded: RecordedEvent): DeviceEvent;
+  /** Throws `UnknownEventType` or `MalformedEvent`. */
+  ruleEvent(recorded: RecordedEvent): RuleEvent;
+  /** Throws `UnknownEventType` or `MalformedEvent`. */
+  alarmEvent(recorded: RecordedEvent): AlarmEvent;
   /** Throws `UnknownEventType` or `MalformedEvent`. */
   telemetryEvent(logged: TelemetryRecord): TelemetryEvent;
 };

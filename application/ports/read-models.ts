@@ -1,6 +1,7 @@
 import type { Labels, RegisteredDevice } from '../../domain/device.ts';
 import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
+import type { DetectionTables } from './detection.ts';
 import type { LogMark, Position, SkippedTo } from './event-source.ts';
 
 /** One built copy of a projection's tables. Readers use the active one; a rebuild fills the next beside it. */
@@ -57,6 +58,7 @@ export interface ProjectionTables {
   readonly devices: DeviceTable;
   readonly history: DeviceHistoryTable;
   readonly telemetry: TelemetryTables;
+  readonly detection: DetectionTables;
   readonly deadLetters: DeadLetterTable;
 }
 

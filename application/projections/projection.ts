@@ -9,6 +9,7 @@ const projections = {
   devices: { source: 'devices', version: 1 },
   device_history: { source: 'devices', version: 1 },
   telemetry: { source: 'telemetry', version: 1 },
+  detection: { source: 'telemetry', version: 1 },
 } as const satisfies Record<string, { source: SourceName; version: number }>;
 
 export type ProjectionName = keyof typeof projections;

@@ -45,7 +45,7 @@ export function telemetryProjection(
   return {
     name: 'telemetry',
     version: versionOf('telemetry'),
-    describe,
+    describe: describeTelemetry,
     decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as DecodedTelemetryEvent,
     postpone: postponeFuture(clockTolerance),
     holdsStream,
@@ -246,7 +246,7 @@ export const arrivalOf = ({ receivedAt, data }: TelemetryRecord) => ({
   receivedAt,
 });
 
-function describe({ id, type, correlationId, data }: TelemetryRecord): EventDescription {
+export function describeTelemetry({ id, type, correlationId, data }: TelemetryRecord): EventDescription {
   const deviceId = deviceIdOf(data);
   return { id, type, correlationId, stream: deviceId === '' ? `event-${id}` : `device-${deviceId}` };
 }

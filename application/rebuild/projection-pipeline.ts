@@ -49,6 +49,12 @@ export type ProjectionPipeline = {
     tables: ProjectionTables,
   ): Promise<void>;
 
+  /** Rows of one device depend on those of others: only all of them can be rebuilt. */
+  readonly isWhole?: true;
+
+  /** Moves the checkpoints to the end of the log until there is something to consume it for; absent where there always is. */
+  untilNeeded?(of: GenerationId, signal: AbortSignal): Promise<void>;
+
   /** Absent where everything is kept for ever. */
   readonly retention?: GenerationSweep;
 } & Pick<EventSource<Positioned>, 'ends' | 'expired' | 'countAfter' | 'partitioner' | 'identity' | 'eventAt'>;

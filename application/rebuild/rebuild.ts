@@ -147,6 +147,10 @@ export async function rebuildDevice(
 ): Promise<{ readonly projection: string; readonly generation: number; readonly deviceId: string }> {
   const { control } = ports;
   const { retention } = pipeline;
+  if (pipeline.isWhole)
+    throw new ReplayRefused(
+      `Rows of one device of ${pipeline.name} depend on those of others: rebuild all of it`,
+    );
   const live = await activeGeneration(pipeline, control);
   if (live.version !== pipeline.version)
     throw new ReplayRefused(

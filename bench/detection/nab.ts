@@ -32,14 +32,16 @@ const unscored = -2;
 
 /** All files, from a folder with `data/` and `labels/combined_windows.json`. */
 export function loadSeries(folder: string): readonly Series[] {
-  const labels = JSON.parse(readFileSync(path.join(folder, 'labels/combined_windows.json'), 'utf8')) as Record<
-    string,
-    readonly (readonly [string, string])[]
-  >;
+  const labels = JSON.parse(
+    readFileSync(path.join(folder, 'labels/combined_windows.json'), 'utf8'),
+  ) as Record<string, readonly (readonly [string, string])[]>;
   return Object.keys(labels)
     .sort()
     .map((file) => {
-      const rows = readFileSync(path.join(folder, 'data', file), 'utf8').trim().split(/\r?\n/).slice(1);
+      const rows = readFileSync(path.join(folder, 'data', file), 'utf8')
+        .trim()
+        .split(/\r?\n/)
+        .slice(1);
       const times = rows.map((row) => timeOf(row.slice(0, row.indexOf(','))));
       const values = rows.map((row) => Number(row.slice(row.indexOf(',') + 1)));
       const ranges = (labels[file] ?? []).map(([from, to]) => ({
@@ -87,8 +89,7 @@ export function scoreAt(
   profile: Profile,
 ): Score {
   const sweep = new Sweep(series, profile);
-  for (const { at, index, score } of byNovelty(alarms, series))
-    if (score >= threshold) sweep.add(at, index);
+  for (const { at, index, score } of byNovelty(alarms, series)) if (score >= threshold) sweep.add(at, index);
   return sweep.result(threshold);
 }
 

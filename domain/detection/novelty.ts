@@ -103,7 +103,8 @@ class Codebook {
   #scale(from: number, to: number): number {
     const range = this.#high - this.#low;
     return (
-      (range > 0 ? range : smallestRange) + this.#settings.outside * Math.max(0, to - this.#high, this.#low - from)
+      (range > 0 ? range : smallestRange) +
+      this.#settings.outside * Math.max(0, to - this.#high, this.#low - from)
     );
   }
 

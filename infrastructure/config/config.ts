@@ -197,6 +197,13 @@ export const configSchema = z.object({
   KEEP_GENERATIONS: wholeNumber(0, 100)
     .default(1)
     .describe('retired generations of a projection to go back to; older ones are dropped'),
+  DETECTION: z
+    .enum(['off', 'rules', 'all'])
+    .default('rules')
+    .describe('what looks for alarms: nothing, rules, or also the value-novelty detector on every metric'),
+  DETECTION_SERIES: wholeNumber(0, 100_000_000)
+    .default(100_000)
+    .describe('series that detection watches in a partition of the telemetry log at most'),
   BATCH_SIZE: wholeNumber(1, 100_000)
     .default(50_000)
     .describe('events a projector takes in one transaction at most'),

@@ -27,3 +27,7 @@ export async function hasColumn(sql: SqlQueries, name: string, column: string): 
   const [row] = await sql.rows<[number]>(`SELECT COUNT(*) FROM ${columns}`, [name, column]);
   return Number(row?.[0]) > 0;
 }
+
+/** The type of a column that numbers its rows. */
+export const sequence = (dialect: Sql['dialect']): string =>
+  dialect === 'sqlite' ? 'INTEGER PRIMARY KEY AUTOINCREMENT' : 'BIGINT AUTO_INCREMENT PRIMARY KEY';

@@ -8,6 +8,7 @@ import type {
 } from '../../application/ports/read-models.ts';
 import { type Labels, type RegisteredDevice, sameLabels } from '../../domain/device.ts';
 import { sqlDeadLetterTable } from './dead-letters.ts';
+import { sqlDetectionTables } from './detection-tables.ts';
 import { tableOf } from './schema.ts';
 import { chunks, inChunks, placeholders, type Sql } from './sql.ts';
 import { sqlTelemetryTables } from './telemetry-tables.ts';
@@ -18,6 +19,7 @@ export function sqlProjectionTables(sql: Sql, generation: GenerationId): Project
     devices: deviceTable(sql, generation.generation),
     history: historyTable(sql, generation.generation),
     telemetry: sqlTelemetryTables(sql, generation.generation),
+    detection: sqlDetectionTables(sql, generation.generation),
     deadLetters: sqlDeadLetterTable(sql, generation),
   };
 }

@@ -1,7 +1,8 @@
 import { type ProjectionName, projectionNames, versionOf } from '../../application/projections/projection.ts';
 import { rollupLevels } from '../../domain/rollup.ts';
 import { StartupError } from '../startup-error.ts';
-import { createTable, hasColumn } from './ddl.ts';
+import { createTable, hasColumn, sequence } from './ddl.ts';
+import { alarmTables, detectionColumns, detectionIndexes } from './detection-schema.ts';
 import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 import { viewsOf } from './views.ts';
 
@@ -37,10 +38,12 @@ const migrationLock = "LEFT(CONCAT('fieldlog migrates ', DATABASE()), 64)";
 
 /** May be cut short anywhere in MySQL, and is then run again. */
 async function upgrade(tx: Sql, found: number, now: number): Promise<void> {
-  if (found < 1) await createFirstTables(tx, now);
+  if (found < 1) for (const statement of controlTables(tx.dialect)) await tx.run(statement);
   if (found < 2) await tx.run(apiKeysTable(tx.dialect));
   if (found < 3) await tx.run(auditsTable(tx.dialect));
   if (found < 4) for (const statement of retentionTables(tx.dialect)) await tx.run(statement);
+  for (const statement of alarmTables(tx.dialect)) await tx.run(statement);
+  await addProjections(tx, now);
   await upgradeLedgers(tx);
   await upgradeColumns(tx);
   await tx.run(logPartitionsTable(tx.dialect));
@@ -56,9 +59,11 @@ async function storedVersion(sql: SqlQueries): Promise<number> {
   return row?.version ?? 0;
 }
 
-async function createFirstTables(tx: Sql, now: number): Promise<void> {
-  for (const statement of controlTables(tx.dialect)) await tx.run(statement);
+/** Those that this release has and the database lacks. */
+async function addProjections(tx: Sql, now: number): Promise<void> {
+  const known = new Set((await tx.rows<[string]>('SELECT name FROM projections')).map(([name]) => name));
   for (const name of projectionNames) {
+    if (known.has(name)) continue;
     await createGeneration(tx, name, 1);
     await tx.write('replace', 'projections', ['name', 'active', 'published', 'paused'], [[name, 1, 1, 0]]);
     await tx.write(
@@ -152,8 +157,6 @@ const refusedColumn = 'refused MEDIUMTEXT';
 const lateColumn = 'late BIGINT NOT NULL DEFAULT 0';
 
 function controlTables(dialect: Sql['dialect']): readonly string[] {
-  const sequence =
-    dialect === 'sqlite' ? 'INTEGER PRIMARY KEY AUTOINCREMENT' : 'BIGINT AUTO_INCREMENT PRIMARY KEY';
   return [
     createTable(dialect, 'projections', [
       'name VARCHAR(32) NOT NULL PRIMARY KEY',
@@ -189,7 +192,7 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
       'PRIMARY KEY (projection, generation, part)',
     ]),
     createTable(dialect, 'dead_letters', [
-      `id ${sequence}`,
+      `id ${sequence(dialect)}`,
       'projection VARCHAR(32) NOT NULL',
       'generation INTEGER NOT NULL',
       'part INTEGER NOT NULL',
@@ -233,8 +236,15 @@ export async function createGeneration(
   projection: ProjectionName,
   generation: number,
 ): Promise<void> {
-  for (const [base, columns] of Object.entries(generationTables[projection]))
-    await sql.run(createTable(sql.dialect, tableOf(base, generation), columns, 'clustered'));
+  for (const [base, columns] of Object.entries(generationTables[projection])) {
+    const name = tableOf(base, generation);
+    const index = detectionIndexes[base];
+    const indexName = tableOf(`${base}_index`, generation);
+    const keys = index && sql.dialect === 'mysql' ? [`KEY ${indexName} (${index})`] : [];
+    await sql.run(createTable(sql.dialect, name, [...columns, ...keys], 'clustered'));
+    if (index && sql.dialect === 'sqlite')
+      await sql.run(`CREATE INDEX IF NOT EXISTS ${indexName} ON ${name} (${index})`);
+  }
 }
 
 export async function dropGeneration(
@@ -337,4 +347,5 @@ const generationTables: Record<ProjectionName, Record<string, readonly string[]>
       'PRIMARY KEY (device_id, day)',
     ],
   },
+  detection: detectionColumns,
 };

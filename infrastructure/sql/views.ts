@@ -34,6 +34,15 @@ export function viewsOf(
           LEFT JOIN telemetry_expired_${g} e ON e.device_id = l.device_id AND e.day = l.day`,
       };
     }
+    case 'detection':
+      return {
+        alarms: `SELECT a.alarm_id, a.rule_id, a.rule_name, a.kind, a.severity, a.device_id, a.metric, a.state,
+          ${time('a.raised_at')} AS raised_at, a.value, a.magnitude, a.explanation, a.escalations,
+          ${time('a.cleared_at')} AS cleared_at, a.cleared_by, ${time('k.acknowledged_at')} AS acknowledged_at,
+          k.acknowledged_by, k.note, a.correlation_id, a.position FROM alarms_${g} a
+          LEFT JOIN alarm_acknowledgements k ON k.alarm_id = a.alarm_id`,
+        detection_totals: `SELECT part, points, out_of_order, unwatched, text_values, series FROM detection_totals_${g}`,
+      };
   }
 
   /** By the places of `StatsDocument`. */

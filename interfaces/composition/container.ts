@@ -7,6 +7,9 @@ import {
 } from 'inversify';
 import { Registry } from 'prom-client';
 import { keyRing } from '../../application/api-keys.ts';
+import { DevicePeriods } from '../../application/detection/device-periods.ts';
+import { FollowedEvents } from '../../application/detection/followed-events.ts';
+import { builtInRule, RuleBook } from '../../application/detection/rule-book.ts';
 import { deviceCommands, eraseDevice } from '../../application/devices/device-commands.ts';
 import { deviceHistory } from '../../application/devices/device-stream.ts';
 import { logWithReserve, storeWithReserve } from '../../application/disk-reserve.ts';
@@ -40,6 +43,7 @@ import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
 import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
 import { embeddedDisk, embeddedEventStore, embeddedReadModels, embeddedTelemetryLog } from './embedded.ts';
 import { requireLogFiles } from './log-checks.ts';
+import { closeOnDeactivation } from './process.ts';
 import { services as s } from './services.ts';
 
 export type ContainerOptions = {
@@ -132,6 +136,9 @@ async function backpressure(
 /** The database that queries read, with their durations measured. */
 const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
 
+const ruleEvents = Symbol('RuleEvents') as ServiceIdentifier<FollowedEvents>;
+const deviceEvents = Symbol('DeviceEvents') as ServiceIdentifier<FollowedEvents>;
+
 /** The application over its ports; which adapters stand behind them is decided in `embedded.ts` and `distributed.ts`. */
 const applicationModule = (config: Config, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
@@ -175,6 +182,28 @@ const applicationModule = (config: Config, log: Log): ContainerModule =>
       (eventStore, registry, discarded) =>
         new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE, discarded),
       [s.eventStore, s.registry, s.discardedEvents],
+    );
+
+    bind(ruleEvents)
+      .toResolvedValue(
+        (source, ids) => new FollowedEvents(source, `rules-${ids.uuidV7()}`),
+        [s.ruleSource, s.ids],
+      )
+      .onDeactivation(closeOnDeactivation);
+    bind(s.ruleBook).toResolvedValue(
+      (events, registry, clock) =>
+        new RuleBook(events, registry, clock, config.DETECTION === 'all' ? [builtInRule] : []),
+      [ruleEvents, s.registry, s.clock],
+    );
+    bind(deviceEvents)
+      .toResolvedValue(
+        (source, ids) => new FollowedEvents(source, `periods-${ids.uuidV7()}`),
+        [s.deviceSource, s.ids],
+      )
+      .onDeactivation(closeOnDeactivation);
+    bind(s.devicePeriods).toResolvedValue(
+      (eventStore, registry, events, clock) => new DevicePeriods(eventStore, registry, events, clock),
+      [s.eventStore, s.registry, deviceEvents, s.clock],
     );
 
     bind(s.commands).toResolvedValue(

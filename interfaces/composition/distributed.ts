@@ -4,6 +4,7 @@ import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import type { Kafka } from 'kafkajs';
 import { OperatorNeeded, type PartitionCounts } from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/system.ts';
+import { ruleStream } from '../../domain/detection/rule.ts';
 import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts';
 import { eventStoreDbAccessMarker } from '../../infrastructure/eventstoredb/access-marker.ts';
 import { EventStoreDbConnection } from '../../infrastructure/eventstoredb/connection.ts';
@@ -50,6 +51,10 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
     bind(s.startCheck).toResolvedValue((connection) => () => requireRights(connection, log), [connectionId]);
     bind(s.deviceSource).toResolvedValue(
       (connection) => new EventStoreDbEventSource(connection, log),
+      [connectionId],
+    );
+    bind(s.ruleSource).toResolvedValue(
+      (connection) => new EventStoreDbEventSource(connection, log, { prefix: ruleStream('') }),
       [connectionId],
     );
     bind(s.check).toResolvedValue(

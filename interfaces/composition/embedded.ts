@@ -1,5 +1,6 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import { assertWritable } from '../../application/ports/storage.ts';
+import { ruleStream } from '../../domain/detection/rule.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { diskOf } from '../../infrastructure/disk.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
@@ -43,6 +44,9 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
     bind(s.accessMarker).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.deviceSource)
       .toDynamicValue(() => sqliteEventSource(events, { batchEvents: config.BATCH_SIZE }))
+      .onDeactivation(closeOnDeactivation);
+    bind(s.ruleSource)
+      .toDynamicValue(() => sqliteEventSource(events, { prefix: ruleStream('') }))
       .onDeactivation(closeOnDeactivation);
     bind(s.check).toResolvedValue(
       (source, store) => ({

@@ -1,4 +1,5 @@
 import type { Container } from 'inversify';
+import { skipWhileIdle } from '../../application/detection/idle.ts';
 import { retryRegistered } from '../../application/late-registrations.ts';
 import { withDeadLetterFeed } from '../../application/parking.ts';
 import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
@@ -7,6 +8,7 @@ import type { RecordedEvent } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay } from '../../application/ports/generations.ts';
 import type { Log } from '../../application/ports/system.ts';
 import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
+import { detectionProjection } from '../../application/projections/detection.ts';
 import { deviceHistoryProjection, devicesProjection } from '../../application/projections/devices.ts';
 import type { Projection, ProjectionName } from '../../application/projections/projection.ts';
 import { carriedReadings, telemetryProjection } from '../../application/projections/telemetry.ts';
@@ -92,6 +94,32 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
         retention: retentionAlongside(await sweepPorts(container), clock.now),
       };
     }
+    case 'detection':
+      return detection();
+  }
+
+  /** Only the live generation announces alarms. */
+  async function detection(): Promise<ProjectionPipeline> {
+    const source = await container.getAsync(s.telemetrySource);
+    const rules = await container.getAsync(s.ruleBook);
+    const parts = {
+      registry,
+      rules,
+      devices: await container.getAsync(s.devicePeriods),
+      ids: await container.getAsync(s.ids),
+      maxSeries: config.DETECTION_SERIES,
+    };
+    const group = `${config.KAFKA_GROUP}-detection`;
+    const live = over(detectionProjection(parts, 'announces'), source, group, telemetryMetadata);
+    const built = over(detectionProjection(parts, 'silent'), source, group, telemetryMetadata);
+    const readModels = await container.getAsync(s.readModels);
+    return {
+      ...live,
+      isWhole: true,
+      consumer: (of, into, options) => (options ? built : live).consumer(of, into, options),
+      untilNeeded: (of, signal) =>
+        skipWhileIdle(of, { source, readModels, rules }, config.DETECTION === 'off', signal),
+    };
   }
 
   function over<Event extends Positioned, Decoded>(
@@ -208,13 +236,15 @@ export async function supervisedProjections(
       return {
         name,
         version: pipeline.version,
-        run(of, signal) {
+        async run(of, signal) {
+          await pipeline.untilNeeded?.(of, signal);
+          if (signal.aborted) return;
           const consumer = pipeline.consumer(of, ports.readModels);
           const progress = {
             ends: pipeline.ends,
             checkpoint: (partition: number) => ports.readModels.checkpoint(of, partition),
           };
-          return pipeline.run(detector?.watch(name, consumer, progress) ?? consumer, of, signal, 'live');
+          await pipeline.run(detector?.watch(name, consumer, progress) ?? consumer, of, signal, 'live');
         },
         async upgrade(signal) {
           log.info({ projection: name, version: pipeline.version }, 'building generation of this release');

@@ -20,7 +20,7 @@ import { services as s } from './services.ts';
 /** The projections of each role that runs projectors only. */
 const workerRoles = {
   'device-projector': ['devices', 'device_history'],
-  'telemetry-projector': ['telemetry'],
+  'telemetry-projector': ['telemetry', 'detection'],
 } as const satisfies Record<string, readonly ProjectionName[]>;
 
 type WorkerRole = keyof typeof workerRoles;

@@ -1,6 +1,8 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Registry } from 'prom-client';
 import type { AccessStores, ApiKeyCache } from '../../application/api-keys.ts';
+import type { DevicePeriods } from '../../application/detection/device-periods.ts';
+import type { RuleBook } from '../../application/detection/rule-book.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
 import type { DeviceHistory, DiscardedEvents } from '../../application/devices/device-stream.ts';
 import type { AccessMarker, ApiKeys, Credentials } from '../../application/ports/api-keys.ts';
@@ -47,6 +49,8 @@ export const services = {
   eventStore: id<EventStore>('EventStore'),
   eventEraser: id<EventEraser>('EventEraser'),
   deviceSource: id<EventSource<RecordedEvent>>('DeviceSource'),
+  /** The events of rules. */
+  ruleSource: id<EventSource<RecordedEvent>>('RuleSource'),
   telemetryLog: id<TelemetryLog>('TelemetryLog'),
   telemetrySource: id<EventSource<TelemetryRecord>>('TelemetrySource'),
   /** Where projectors write. */
@@ -68,6 +72,8 @@ export const services = {
   olderApiKeys: id<ApiKeys>('OlderApiKeys'),
   accessMarker: id<AccessMarker>('AccessMarker'),
   access: id<AccessStores>('AccessStores'),
+  ruleBook: id<RuleBook>('RuleBook'),
+  devicePeriods: id<DevicePeriods>('DevicePeriods'),
   keyRing: id<ApiKeyCache>('KeyRing'),
   commands: id<DeviceCommands>('DeviceCommands'),
   discardedEvents: id<DiscardedEvents>('DiscardedEvents'),

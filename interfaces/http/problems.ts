@@ -30,10 +30,14 @@ export const problemKinds = {
   'foreign-origin': { status: 403, title: 'The request comes from a page of another origin' },
   'not-this-device': { status: 403, title: 'The token belongs to another device' },
   'device-not-registered': { status: 404, title: 'The device is not registered' },
+  'rule-not-found': { status: 404, title: 'There is no such rule' },
+  'alarm-not-found': { status: 404, title: 'There is no such alarm' },
   'not-found': { status: 404, title: 'Not found' },
   'method-not-allowed': { status: 405, title: 'Method not allowed' },
   'not-acceptable': { status: 406, title: 'None of the accepted media types is available' },
   'device-already-registered': { status: 409, title: 'The device is already registered' },
+  'rule-already-exists': { status: 409, title: 'The rule already exists' },
+  'rule-removed': { status: 409, title: 'The rule is removed' },
   'device-suspended': { status: 409, title: 'The device is suspended' },
   'device-decommissioned': { status: 409, title: 'The device is decommissioned' },
   'readings-refused': { status: 409, title: 'No reading was accepted' },
@@ -111,6 +115,10 @@ const rejections: Record<RejectionCode, ProblemKind> = {
   DeviceNotRegistered: 'device-not-registered',
   DeviceIsSuspended: 'device-suspended',
   DeviceIsDecommissioned: 'device-decommissioned',
+  RuleAlreadyExists: 'rule-already-exists',
+  RuleNotFound: 'rule-not-found',
+  RuleIsRemoved: 'rule-removed',
+  AlarmNotFound: 'alarm-not-found',
 };
 
 /** The one place where an error becomes a problem. */

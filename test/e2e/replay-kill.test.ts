@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { projectionNames } from '../../application/projections/projection.ts';
 import { onEachProfile } from '../support/each-profile.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';
@@ -55,7 +54,7 @@ onEachProfile('A rebuild killed with kill -9', (open) => {
     await drop();
   });
 
-  for (const projection of projectionNames)
+  for (const projection of Object.keys(slowly) as (keyof typeof slowly)[])
     for (const [moment, said] of Object.entries(moments))
       it(`of ${projection}, at the moment of ${moment}, goes on when it is run again, and ends equal`, async () => {
         const pace = moment === 'fill' ? ['--throttle', slowly[projection]] : [];

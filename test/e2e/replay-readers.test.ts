@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import { comparePositions, type Position } from '../../application/ports/event-source.ts';
-import { projectionNames } from '../../application/projections/projection.ts';
 import { onEachProfile } from '../support/each-profile.ts';
 import { type RunningServer, runningServer } from '../support/running-server.ts';
 
@@ -48,7 +47,7 @@ onEachProfile('Readers, while a projection is rebuilt', (open) => {
     await drop();
   });
 
-  for (const projection of projectionNames)
+  for (const projection of Object.keys(slowly) as (keyof typeof slowly)[])
     it(`of ${projection} see no error, nothing empty and no mixture`, async function () {
       const addresses = questions[projection];
       const stop = new AbortController();

@@ -52,10 +52,9 @@ describe('Conditions of rules', () => {
     });
 
     it('waits for so many readings in a row', () => {
-      assert.deepEqual(
-        changes({ kind: 'range', below: 5, count: 3 }, minutely([1, 1, 9, 1, 1, 1])),
-        ['raised 5'],
-      );
+      assert.deepEqual(changes({ kind: 'range', below: 5, count: 3 }, minutely([1, 1, 9, 1, 1, 1])), [
+        'raised 5',
+      ]);
     });
 
     it('does not take a gap for a time in which the bound was passed', () => {

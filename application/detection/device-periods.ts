@@ -1,0 +1,80 @@
+import { type Device, deviceDecider, deviceStream } from '../../domain/device.ts';
+import { readDevice } from '../devices/device-stream.ts';
+import type { DeviceAttributes } from '../ports/detection.ts';
+import type { EventRegistry } from '../ports/event-registry.ts';
+import { type EventStore, type RecordedEvent, StreamDeleted } from '../ports/event-store.ts';
+import type { Clock } from '../ports/system.ts';
+import type { FollowedEvents } from './followed-events.ts';
+
+/** Enough for most devices to be read once. */
+const mostKept = 50_000;
+const refreshedEveryMilliseconds = 5_000;
+
+/** What devices were at which time, remembered and as fresh as the event store of a few seconds ago. */
+export class DevicePeriods {
+  readonly #eventStore: EventStore;
+  readonly #registry: EventRegistry;
+  readonly #events: FollowedEvents;
+  readonly #clock: Clock;
+  readonly #known = new Map<string, DeviceAttributes>();
+  #refreshedAt: number | undefined;
+  #changes = 0;
+
+  constructor(eventStore: EventStore, registry: EventRegistry, events: FollowedEvents, clock: Clock) {
+    this.#eventStore = eventStore;
+    this.#registry = registry;
+    this.#events = events;
+    this.#clock = clock;
+    events.onEvents((arrived) => {
+      this.#changes += 1;
+      for (const { stream } of arrived) this.#known.delete(stream.slice(deviceStream('').length));
+    });
+  }
+
+  /** Throws `EventStoreUnavailable`. */
+  async refresh(): Promise<void> {
+    const now = this.#clock.now();
+    if (this.#refreshedAt === undefined) await this.#events.skipHistory();
+    else if (now - this.#refreshedAt < refreshedEveryMilliseconds) return;
+    await this.#events.settle();
+    this.#refreshedAt = now;
+  }
+
+  /** Of each device; none of one that is not registered or was erased. Throws `EventStoreUnavailable`. */
+  async find(deviceIds: Iterable<string>): Promise<ReadonlyMap<string, DeviceAttributes>> {
+    const found = new Map<string, DeviceAttributes>();
+    for (const id of deviceIds) {
+      const known = this.#known.get(id);
+      found.set(id, known ?? (await this.#load(id)));
+    }
+    for (const id of this.#known.keys()) {
+      if (this.#known.size <= mostKept) break;
+      this.#known.delete(id);
+    }
+    return found;
+  }
+
+  /** Not remembered when anything changed while it was read. */
+  async #load(deviceId: string): Promise<DeviceAttributes> {
+    const changes = this.#changes;
+    const periods = await this.#read(deviceId);
+    if (changes === this.#changes) this.#known.set(deviceId, periods);
+    return periods;
+  }
+
+  async #read(deviceId: string): Promise<DeviceAttributes> {
+    const events = await readDevice(this.#eventStore, deviceId).catch(deletedAsMissing);
+    let device: Device = deviceDecider.initial;
+    return events.flatMap((event) => {
+      device = deviceDecider.evolve(device, this.#registry.deviceEvent(event));
+      if (device.status === 'unregistered') return [];
+      const { type, labels } = device;
+      return [{ since: Date.parse(event.metadata.recordedAt), type, labels }];
+    });
+  }
+}
+
+function deletedAsMissing(error: unknown): readonly RecordedEvent[] {
+  if (error instanceof StreamDeleted) return [];
+  throw error;
+}

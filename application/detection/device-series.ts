@@ -1,0 +1,252 @@
+import { type Evaluator, evaluatorOf } from '../../domain/detection/evaluators.ts';
+import type { RuleDefinition, RuleSelector, RuleVersion } from '../../domain/detection/rule.ts';
+import type { MetricValue, Reading } from '../../domain/telemetry.ts';
+import type { AlarmRow, DetectionTotals, DeviceAttributes, SeriesStateRow } from '../ports/detection.ts';
+import type { AlarmChanges, Cause } from './alarm-changes.ts';
+
+/** A rule that is enabled. */
+type ActiveRule = RuleVersion & { readonly definition: RuleDefinition };
+
+/** One series as one rule sees it. */
+type Series = {
+  readonly rule: ActiveRule;
+  readonly metric: string;
+  readonly evaluator: Evaluator;
+  /** The newest device time. */
+  newest: number;
+  alarm: AlarmRow | undefined;
+  isChanged: boolean;
+};
+
+/** The key of a series under a rule. */
+export type SeriesKey = Pick<SeriesStateRow, 'deviceId' | 'ruleId' | 'metric'>;
+
+/** A type or labels count for readings that arrive so many milliseconds after they were changed. */
+const attributesLag = 15_000;
+/** The metric of a rule about any reading of a device. */
+const anyReading = '';
+
+/** The series of one device with the rules that judge them. */
+export class DeviceSeries {
+  readonly #deviceId: string;
+  readonly #series = new Map<string, Map<string, Series>>();
+  readonly #stored: readonly SeriesStateRow[];
+  readonly #alarms: ReadonlyMap<string, AlarmRow>;
+  #attributes: DeviceAttributes;
+  #active: readonly RuleVersion[] | undefined;
+  #selectedUntil = Number.NEGATIVE_INFINITY;
+  #rules: readonly ActiveRule[] = [];
+  #byMetric = new Map<string, readonly ActiveRule[]>();
+  #isLoaded = false;
+
+  constructor(
+    deviceId: string,
+    attributes: DeviceAttributes,
+    stored: readonly SeriesStateRow[],
+    alarms: ReadonlyMap<string, AlarmRow>,
+  ) {
+    this.#deviceId = deviceId;
+    this.#attributes = attributes;
+    this.#stored = stored;
+    this.#alarms = alarms;
+  }
+
+  set attributes(attributes: DeviceAttributes) {
+    if (attributes === this.#attributes) return;
+    this.#attributes = attributes;
+    this.#selectedUntil = Number.NEGATIVE_INFINITY;
+  }
+
+  /**
+   * Picks the rules for readings that arrive at `time`. Answers the series that a rule no longer selects, which are
+   * forgotten and whose alarms are cleared.
+   */
+  select(
+    active: readonly RuleVersion[],
+    time: number,
+    cause: Cause,
+    changes: AlarmChanges,
+  ): readonly SeriesKey[] {
+    if (active === this.#active && time < this.#selectedUntil) return none;
+    const at = time - attributesLag;
+    const period = this.#attributes.findLast(({ since }) => since <= at) ?? this.#attributes[0];
+    const next = this.#attributes.find(({ since }) => since > at);
+    this.#active = active;
+    this.#selectedUntil = next ? next.since + attributesLag : Number.POSITIVE_INFINITY;
+    this.#rules = active.filter(
+      (rule): rule is ActiveRule =>
+        rule.definition !== null &&
+        period !== undefined &&
+        selects(rule.definition.selector, this.#deviceId, period),
+    );
+    this.#byMetric = new Map();
+    this.#load();
+    return this.#dropUnselected(time, cause, changes);
+  }
+
+  /** Judges the values of a reading. Answers whether anything is to be stored. */
+  judge(
+    { timestamp, metrics }: Reading,
+    arrival: Cause & { readonly receivedAt: number },
+    totals: Counted,
+    maxSeries: number,
+    changes: AlarmChanges,
+  ): boolean {
+    let isChanged = false;
+    const judge = (rule: ActiveRule, metric: string, given: MetricValue) => {
+      const isSilence = rule.definition.condition.kind === 'silent';
+      const value = typeof given === 'string' ? undefined : Number(given);
+      if (value === undefined && !isSilence) {
+        totals.text += 1;
+        return;
+      }
+      const series = this.#seriesOf(rule, metric, totals, maxSeries);
+      if (!series) return;
+      if (!isSilence && timestamp <= series.newest) {
+        totals.outOfOrder += 1;
+        return;
+      }
+      totals.points += 1;
+      series.newest = Math.max(series.newest, timestamp);
+      series.isChanged = true;
+      isChanged = true;
+      const reading = { timestamp, receivedAt: arrival.receivedAt, value: value ?? 0 };
+      for (const transition of series.evaluator.next(reading)) {
+        if (transition.change === 'raised')
+          series.alarm = changes.raise({ rule, deviceId: this.#deviceId, metric }, transition, arrival);
+        else if (series.alarm && transition.change === 'escalated')
+          series.alarm = changes.escalate(series.alarm, transition, arrival);
+        else if (series.alarm) {
+          changes.clear(series.alarm, transition, arrival);
+          series.alarm = undefined;
+        }
+      }
+    };
+    for (const metric in metrics)
+      for (const rule of this.#rulesOf(metric)) judge(rule, metric, metrics[metric] as MetricValue);
+    for (const rule of this.#rulesOf(anyReading)) judge(rule, anyReading, 0);
+    return isChanged;
+  }
+
+  /** The rule was changed, disabled or removed. */
+  forget(ruleId: string): void {
+    this.#load();
+    this.#series.delete(ruleId);
+  }
+
+  /** The rows of the series that changed since the last call. */
+  takeChanged(partition: number): readonly SeriesStateRow[] {
+    const rows: SeriesStateRow[] = [];
+    for (const byMetric of this.#series.values())
+      for (const series of byMetric.values()) {
+        if (!series.isChanged) continue;
+        series.isChanged = false;
+        rows.push(this.#rowOf(series, partition));
+      }
+    return rows;
+  }
+
+  #rowOf({ rule, metric, evaluator, newest, alarm }: Series, partition: number): SeriesStateRow {
+    const { condition } = rule.definition;
+    const saved = evaluator.save();
+    const lastArrival = saved[0];
+    return {
+      deviceId: this.#deviceId,
+      ruleId: rule.ruleId,
+      metric,
+      partition,
+      revision: rule.revision,
+      state: [newest, ...saved],
+      alarmId: alarm?.alarmId ?? null,
+      due: condition.kind === 'silent' && lastArrival !== undefined ? lastArrival + condition.for : null,
+    };
+  }
+
+  /** The rules about a metric that select the device. */
+  #rulesOf(metric: string): readonly ActiveRule[] {
+    const known = this.#byMetric.get(metric);
+    if (known) return known;
+    const found = this.#rules.filter(({ definition }) =>
+      definition.metric === undefined
+        ? (definition.condition.kind === 'silent') === (metric === anyReading)
+        : definition.metric === metric,
+    );
+    this.#byMetric.set(metric, found);
+    return found;
+  }
+
+  #seriesOf(rule: ActiveRule, metric: string, totals: Counted, maxSeries: number): Series | undefined {
+    let byMetric = this.#series.get(rule.ruleId);
+    const known = byMetric?.get(metric);
+    if (known) return known;
+    if (totals.series >= maxSeries) {
+      totals.unwatched += 1;
+      return undefined;
+    }
+    if (!byMetric) {
+      byMetric = new Map();
+      this.#series.set(rule.ruleId, byMetric);
+    }
+    totals.series += 1;
+    const evaluator = evaluatorOf(rule.definition.condition);
+    const newest = Number.NEGATIVE_INFINITY;
+    const series: Series = { rule, metric, evaluator, newest, alarm: undefined, isChanged: false };
+    byMetric.set(metric, series);
+    return series;
+  }
+
+  /** Makes series of what was stored, once the rules are known that they belong to. */
+  #load(): void {
+    if (this.#isLoaded) return;
+    this.#isLoaded = true;
+    for (const { ruleId, metric, state, alarmId } of this.#stored) {
+      const rule = this.#active?.find((one): one is ActiveRule => one.ruleId === ruleId);
+      if (!rule) continue;
+      const byMetric = this.#series.get(ruleId) ?? new Map<string, Series>();
+      this.#series.set(ruleId, byMetric);
+      byMetric.set(metric, {
+        rule,
+        metric,
+        evaluator: evaluatorOf(rule.definition.condition, Array.prototype.slice.call(state, 1)),
+        newest: state[0] as number,
+        alarm: alarmId === null ? undefined : this.#alarms.get(alarmId),
+        isChanged: false,
+      });
+    }
+  }
+
+  #dropUnselected(time: number, cause: Cause, changes: AlarmChanges): readonly SeriesKey[] {
+    const dropped: SeriesKey[] = [];
+    for (const [ruleId, byMetric] of this.#series) {
+      if (this.#rules.some((rule) => rule.ruleId === ruleId)) continue;
+      for (const { metric, alarm } of byMetric.values()) {
+        dropped.push({ deviceId: this.#deviceId, ruleId, metric });
+        if (alarm) changes.clear(alarm, { ...noLongerSelected, at: time }, cause);
+      }
+      this.#series.delete(ruleId);
+    }
+    return dropped;
+  }
+}
+
+type Counted = { -readonly [Name in keyof DetectionTotals]: DetectionTotals[Name] };
+
+const none: readonly SeriesKey[] = [];
+
+const noLongerSelected = {
+  value: null,
+  magnitude: 0,
+  explanation: 'The rule no longer selects the device',
+};
+
+const selects = (
+  { deviceId, type, labels }: RuleSelector,
+  id: string,
+  device: DeviceAttributes[number],
+): boolean =>
+  (deviceId === undefined || deviceId === id) &&
+  (type === undefined || type === device.type) &&
+  (labels === undefined ||
+    Object.entries(labels).every(
+      ([name, value]) => Object.hasOwn(device.labels, name) && device.labels[name] === value,
+    ));

@@ -1,0 +1,40 @@
+import { pause } from '../pause.ts';
+import { comparePositions, type EventSource, type Positioned } from '../ports/event-source.ts';
+import type { GenerationId, ReadModels } from '../ports/read-models.ts';
+import type { RuleBook } from './rule-book.ts';
+
+type IdlePorts = {
+  readonly source: Pick<EventSource<Positioned>, 'ends'>;
+  readonly readModels: Pick<ReadModels, 'checkpoint' | 'transact'>;
+  readonly rules: Pick<RuleBook, 'isEmpty' | 'refreshNow'>;
+};
+
+const everyMilliseconds = 1000;
+
+/**
+ * Moves the checkpoints of detection to the end of the log, without reading it, until there is a rule: a rule counts
+ * for readings that arrive after it was made, so that none of those skipped would have been judged. With `isOff` for
+ * ever. Resolves once `signal` is aborted or there is a rule.
+ */
+export async function skipWhileIdle(
+  of: GenerationId,
+  { source, readModels, rules }: IdlePorts,
+  isOff: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    // In this order: a rule made after the ends were read counts for what comes behind them.
+    const ends = await source.ends();
+    if (!isOff) {
+      await rules.refreshNow();
+      if (!rules.isEmpty) return;
+    }
+    for (const [partition, end] of ends) {
+      if (comparePositions(await readModels.checkpoint(of, partition), end) >= 0) continue;
+      await readModels.transact(of, partition, async (_, { position }) =>
+        comparePositions(position, end) < 0 ? end : position,
+      );
+    }
+    await pause(everyMilliseconds, signal);
+  }
+}

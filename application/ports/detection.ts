@@ -1,0 +1,94 @@
+import type { AlarmChange, AlarmFacts } from '../../domain/detection/alarm.ts';
+import type { Labels } from '../../domain/device.ts';
+import type { Position } from './event-source.ts';
+
+/** What a rule remembers of one series. `metric` is `''` for a rule about any reading of the device. */
+export type SeriesStateRow = {
+  readonly deviceId: string;
+  readonly ruleId: string;
+  readonly metric: string;
+  readonly partition: number;
+  /** Of the rule. */
+  readonly revision: number;
+  /** The newest device time of the series and then the evaluator's state, as doubles. */
+  readonly state: ArrayLike<number>;
+  /** The alarm that is open; `null` when none is. */
+  readonly alarmId: string | null;
+  /** When silence becomes an alarm, epoch milliseconds; `null` for other rules. */
+  readonly due: number | null;
+};
+
+export type AlarmRow = AlarmFacts & {
+  readonly partition: number;
+  readonly state: 'open' | 'cleared';
+  /** Epoch milliseconds. */
+  readonly raisedAt: number;
+  /** Of the reading that raised it; for silence of the one that ended it. */
+  readonly position: Position;
+  readonly correlationId: string;
+  readonly value: number | null;
+  /** The greatest so far. */
+  readonly magnitude: number;
+  readonly explanation: string;
+  readonly escalations: number;
+  readonly clearedAt: number | null;
+  /** Why it was cleared. */
+  readonly clearedBy: string | null;
+  /** Ids of the webhooks that are notified. */
+  readonly notify: readonly string[];
+};
+
+/** What detection has done in a partition. */
+export type DetectionTotals = {
+  readonly partition: number;
+  /** Values judged. */
+  readonly points: number;
+  /** Values not judged because their series already has one of that device time or a later one. */
+  readonly outOfOrder: number;
+  /** Values not judged because the partition has as many series as may be watched. */
+  readonly unwatched: number;
+  /** Values that are text, which no rule judges. */
+  readonly text: number;
+  /** Series watched now. */
+  readonly series: number;
+  /** The latest arrival, epoch milliseconds: rules are those of this moment. */
+  readonly newest: number;
+};
+
+/** A change of an alarm that others are to hear of. */
+export type Announcement = AlarmFacts &
+  AlarmChange & {
+    readonly change: 'raised' | 'escalated' | 'cleared';
+    readonly correlationId: string;
+    readonly notify: readonly string[];
+  };
+
+export type DetectionChanges = {
+  readonly states: readonly SeriesStateRow[];
+  /** Removed before anything is written. */
+  readonly dropped: readonly Pick<SeriesStateRow, 'deviceId' | 'ruleId' | 'metric'>[];
+  readonly alarms: readonly AlarmRow[];
+  readonly totals: DetectionTotals;
+  /** Only of the live generation: rebuilds announce nothing. */
+  readonly announcements: readonly Announcement[];
+};
+
+/** The write side of detection, inside the projector's transaction. */
+export interface DetectionTables {
+  states(deviceIds: readonly string[]): Promise<readonly SeriesStateRow[]>;
+  totals(partition: number): Promise<DetectionTotals | undefined>;
+  alarms(alarmIds: readonly string[]): Promise<readonly AlarmRow[]>;
+  /** The alarms of a rule that are open in a partition, in order of their id. */
+  openAlarms(ruleId: string, partition: number): Promise<readonly AlarmRow[]>;
+  /** Removes what a rule remembers of the series of a partition; answers how many there were. */
+  forget(ruleId: string, partition: number): Promise<number>;
+  write(changes: DetectionChanges): Promise<void>;
+}
+
+/** What a device was from when on, oldest first; the first period counts from the beginning. */
+export type DeviceAttributes = readonly {
+  /** Epoch milliseconds. */
+  readonly since: number;
+  readonly type: string;
+  readonly labels: Labels;
+}[];

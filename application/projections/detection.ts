@@ -1,0 +1,198 @@
+import type { Reading } from '../../domain/telemetry.ts';
+import { AlarmChanges } from '../detection/alarm-changes.ts';
+import type { DevicePeriods } from '../detection/device-periods.ts';
+import { DeviceSeries, type SeriesKey } from '../detection/device-series.ts';
+import type { RuleBook } from '../detection/rule-book.ts';
+import type { DetectionTables, DetectionTotals, DeviceAttributes } from '../ports/detection.ts';
+import type { EventRegistry } from '../ports/event-registry.ts';
+import type { ProjectionTables } from '../ports/read-models.ts';
+import type { Ids } from '../ports/system.ts';
+import type { TelemetryRecord } from '../ports/telemetry-log.ts';
+import { type PartitionProjection, type Projection, type Validated, versionOf } from './projection.ts';
+import { describeTelemetry } from './telemetry.ts';
+
+/** An event with what rules judge of it; nothing of what is no reading or cannot be read. */
+type DecodedForDetection = {
+  readonly logged: TelemetryRecord;
+  readonly reading: Reading | undefined;
+  /** Of the device, once they are known; none of one that is not registered. */
+  attributes: DeviceAttributes;
+};
+
+export type DetectionParts = {
+  readonly registry: EventRegistry;
+  readonly rules: RuleBook;
+  readonly devices: DevicePeriods;
+  readonly ids: Ids;
+  /** Series watched in a partition at most. */
+  readonly maxSeries: number;
+};
+
+/**
+ * What rules find in the readings of each series, and their alarms. Only the live generation announces them: a rebuild
+ * finds the same alarms again.
+ */
+export function detectionProjection(
+  parts: DetectionParts,
+  announces: 'announces' | 'silent',
+): Projection<TelemetryRecord, DecodedForDetection> {
+  return {
+    name: 'detection',
+    version: versionOf('detection'),
+    describe: describeTelemetry,
+    // What cannot be read is a dead letter of `telemetry` already, and no rule has anything to say of it.
+    decode: (logged) => ({ logged, reading: readingOf(logged, parts.registry), attributes: unknown }),
+    forPartition: () => new DetectionPartition(parts, announces === 'announces'),
+  };
+}
+
+function readingOf(logged: TelemetryRecord, registry: EventRegistry): Reading | undefined {
+  try {
+    const event = registry.telemetryEvent(logged);
+    return event.type === 'TelemetryRecorded' ? event.data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Devices whose series are remembered between batches. */
+const devicesKept = 20_000;
+
+/** What a batch has changed and not written yet. */
+type Pending = {
+  readonly touched: Set<DeviceSeries>;
+  readonly dropped: SeriesKey[];
+  readonly changes: AlarmChanges;
+  readonly totals: { -readonly [Name in keyof DetectionTotals]: DetectionTotals[Name] };
+};
+
+class DetectionPartition implements PartitionProjection<TelemetryRecord, DecodedForDetection> {
+  readonly #parts: DetectionParts;
+  readonly #announces: boolean;
+  readonly #devices = new Map<string, DeviceSeries>();
+  #totals: DetectionTotals | undefined;
+  #partition = 0;
+
+  constructor(parts: DetectionParts, announces: boolean) {
+    this.#parts = parts;
+    this.#announces = announces;
+  }
+
+  /** Learns of the rules and devices that the events are judged by. */
+  async validate(
+    events: readonly DecodedForDetection[],
+    partition: number,
+  ): Promise<Validated<DecodedForDetection>> {
+    const { rules, devices } = this.#parts;
+    this.#partition = partition;
+    await rules.refresh();
+    await devices.refresh();
+    const ids = new Set<string>();
+    if (!rules.isEmpty) for (const { reading } of events) if (reading) ids.add(reading.deviceId);
+    if (ids.size > 0) {
+      const found = await devices.find(ids);
+      // With the event: the transaction may be run again when others have been validated meanwhile.
+      for (const event of events)
+        if (event.reading) event.attributes = found.get(event.reading.deviceId) ?? unknown;
+    }
+    return { accepted: events, rejected: new Map() };
+  }
+
+  async apply(
+    events: readonly DecodedForDetection[],
+    { detection: tables }: Pick<ProjectionTables, 'detection'>,
+  ): Promise<void> {
+    const { rules, ids, maxSeries } = this.#parts;
+    const stored = this.#totals ?? (await tables.totals(this.#partition));
+    const totals = { ...(stored ?? { ...noTotals, partition: this.#partition }) };
+    const changes = new AlarmChanges(ids, this.#partition);
+    const pending: Pending = { touched: new Set(), dropped: [], changes, totals };
+    if (!rules.isEmpty) await this.#loadDevices(events, tables);
+    for (const { logged, reading } of events) {
+      if (logged.receivedAt > totals.newest) {
+        await this.#endRules(logged, pending, tables);
+        totals.newest = logged.receivedAt;
+      }
+      const device = reading && this.#devices.get(reading.deviceId);
+      const active = rules.activeAt(totals.newest);
+      if (!device || active.length === 0) continue;
+      const dropped = device.select(active, totals.newest, logged, changes);
+      totals.series -= dropped.length;
+      pending.dropped.push(...dropped);
+      if (device.judge(reading, logged, totals, maxSeries, changes)) pending.touched.add(device);
+    }
+    await this.#write(pending, tables);
+    this.#totals = totals;
+    for (const id of this.#devices.keys()) {
+      if (this.#devices.size <= devicesKept) break;
+      this.#devices.delete(id);
+    }
+  }
+
+  invalidate(): void {
+    this.#devices.clear();
+    this.#totals = undefined;
+  }
+
+  async #loadDevices(events: readonly DecodedForDetection[], tables: DetectionTables): Promise<void> {
+    const missing = new Map<string, DeviceAttributes>();
+    for (const { reading, attributes } of events) {
+      if (!reading || attributes === unknown) continue;
+      const known = this.#devices.get(reading.deviceId);
+      if (known) known.attributes = attributes;
+      else missing.set(reading.deviceId, attributes);
+    }
+    if (missing.size === 0) return;
+    const rows = await tables.states([...missing.keys()]);
+    const alarmIds = rows.flatMap(({ alarmId }) => alarmId ?? []);
+    const alarms = new Map((await tables.alarms(alarmIds)).map((alarm) => [alarm.alarmId, alarm]));
+    const states = Map.groupBy(rows, ({ deviceId }) => deviceId);
+    for (const [deviceId, attributes] of missing)
+      this.#devices.set(deviceId, new DeviceSeries(deviceId, attributes, states.get(deviceId) ?? [], alarms));
+  }
+
+  /** Clears the alarms of rules that were changed, disabled or removed, and forgets what these remember. */
+  async #endRules(cause: TelemetryRecord, pending: Pending, tables: DetectionTables): Promise<void> {
+    const { changes, totals } = pending;
+    const ended = this.#parts.rules.endedBetween(totals.newest, cause.receivedAt);
+    if (ended.length === 0) return;
+    // So that the tables have what this batch has found so far.
+    await this.#write(pending, tables);
+    for (const { ruleId } of ended) {
+      for (const alarm of await tables.openAlarms(ruleId, this.#partition))
+        changes.clear(alarm, { ...ruleEnded, at: cause.receivedAt }, cause);
+      totals.series -= await tables.forget(ruleId, this.#partition);
+      for (const device of this.#devices.values()) device.forget(ruleId);
+    }
+  }
+
+  async #write({ touched, dropped, changes, totals }: Pending, tables: DetectionTables): Promise<void> {
+    const { alarms, announcements } = changes.take();
+    const states = [...touched].flatMap((device) => device.takeChanged(this.#partition));
+    touched.clear();
+    await tables.write({
+      states,
+      dropped: dropped.splice(0),
+      alarms,
+      totals: { ...totals },
+      announcements: this.#announces ? announcements : [],
+    });
+  }
+}
+
+const unknown: DeviceAttributes = [];
+
+const noTotals: Omit<DetectionTotals, 'partition'> = {
+  points: 0,
+  outOfOrder: 0,
+  unwatched: 0,
+  text: 0,
+  series: 0,
+  newest: Number.MIN_SAFE_INTEGER,
+};
+
+const ruleEnded = {
+  value: null,
+  magnitude: 0,
+  explanation: 'The rule was changed, disabled or removed',
+};

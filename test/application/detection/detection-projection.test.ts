@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { rebuild } from '../../../application/rebuild/rebuild.ts';
+import { detectionFixture } from '../../support/detection-fixture.ts';
+
+type Fixture = Awaited<ReturnType<typeof detectionFixture>>;
+
+const builder = { id: 'test', isExpired: () => false };
+
+describe('Projection detection', () => {
+  let fixture: Fixture;
+
+  beforeEach(async () => {
+    fixture = await detectionFixture();
+    await fixture.register('a');
+    await fixture.register('b');
+  });
+  afterEach(() => fixture.close());
+
+  const measure = (deviceId: string, ...values: readonly (readonly [number, number | string | boolean])[]) =>
+    fixture.measure(
+      deviceId,
+      values.map(([at, value]) => [at, { t: value }] as const),
+    );
+
+  /** Consumes all there is in the log, and stops. */
+  async function detect(): Promise<void> {
+    const stop = fixture.consuming([fixture.what.detection]);
+    await fixture.consumed('detection');
+    await stop();
+  }
+
+  const states = async () =>
+    (await fixture.alarms()).map((alarm) => `${alarm.rule_id} ${alarm.device_id} ${alarm.state}`);
+
+  it('raises an alarm, which says why, and clears it', async () => {
+    await fixture.rule('hot', { metric: 't', condition: { kind: 'range', above: 30 } });
+    await measure('a', [1000, 20], [2000, 31.5], [3000, 32], [4000, 29]);
+    await detect();
+    const [alarm, ...others] = await fixture.alarms();
+    assert.deepEqual(others, []);
+    assert.equal(alarm?.state, 'cleared');
+    assert.equal(alarm?.raised_at, 2000);
+    assert.equal(alarm?.explanation, '31.5 is above 30');
+    assert.equal(alarm?.cleared_at, 4000);
+  });
+
+  it('has one alarm open of a rule, a device and a metric', async () => {
+    await fixture.rule('hot', { condition: { kind: 'range', above: 30 } });
+    await measure('a', [1000, 31], [2000, 33], [3000, 35]);
+    await measure('b', [1000, 31]);
+    await detect();
+    await measure('a', [4000, 36]);
+    await detect();
+    assert.deepEqual((await states()).sort(), ['hot a open', 'hot b open']);
+  });
+
+  it('judges each value once: not what comes again, and not what comes too late', async () => {
+    await fixture.rule('fast', { condition: { kind: 'rate', above: 0.001 } });
+    await measure('a', [1000, 1], [2000, 1]);
+    await measure('a', [2000, 99], [1500, 99]);
+    await detect();
+    assert.deepEqual(await states(), []);
+    const { points, out_of_order } = (await fixture.totals()) ?? {};
+    assert.deepEqual({ points, out_of_order }, { points: 2, out_of_order: 2 });
+  });
+
+  it('judges truth values as 1 and 0, and counts text', async () => {
+    await fixture.rule('on', { condition: { kind: 'range', above: 0 } });
+    await measure('a', [1000, true], [2000, 'broken']);
+    await detect();
+    assert.deepEqual(await states(), ['on a open']);
+    assert.equal((await fixture.totals())?.text_values, 1);
+  });
+
+  it('judges only the devices that a rule selects', async () => {
+    await fixture.rule('one', { selector: { deviceId: 'b' }, condition: { kind: 'range', above: 30 } });
+    await fixture.rule('none', { selector: { type: 'other' }, condition: { kind: 'range', above: 30 } });
+    await fixture.rule('both', { selector: { type: 'test' }, condition: { kind: 'range', above: 40 } });
+    await measure('a', [1000, 35], [2000, 45]);
+    await measure('b', [1000, 35], [2000, 45]);
+    await detect();
+    assert.deepEqual((await states()).sort(), ['both a open', 'both b open', 'one b open']);
+  });
+
+  it('judges by a rule from the moment on at which it counts, and clears its alarms when it is changed', async () => {
+    const at = (receivedAt: number, timestamp: number, t: number) =>
+      fixture.publishRaw({ deviceId: 'a', timestamp, metrics: { t } }, { receivedAt });
+    await fixture.rule('hot', { condition: { kind: 'range', above: 30 } }, 5000);
+    const definition = { name: 'hot', selector: {}, severity: 'warning', notify: [] } as const;
+    await fixture.append({
+      type: 'RuleChanged',
+      data: { ruleId: 'hot', since: 8000, ...definition, condition: { kind: 'range', above: 50 } },
+    });
+    await fixture.append({ type: 'RuleDisabled', data: { ruleId: 'hot', since: 10_000 } });
+    await at(4999, 1, 99);
+    await at(5000, 2, 40);
+    await at(8000, 3, 40);
+    await at(8001, 4, 60);
+    await at(10_000, 5, 60);
+    await detect();
+    assert.deepEqual(
+      (await fixture.alarms()).map(({ raised_at, cleared_at, cleared_by }) => [
+        raised_at,
+        cleared_at,
+        cleared_by,
+      ]),
+      [
+        [2, 8000, 'The rule was changed, disabled or removed'],
+        [4, 10_000, 'The rule was changed, disabled or removed'],
+      ],
+    );
+    assert.equal((await fixture.totals())?.series, 0);
+  });
+
+  it('watches as many series as it may, the first that come, and counts what it does not watch', async () => {
+    await fixture.close();
+    fixture = await detectionFixture({ DETECTION_SERIES: '1' });
+    await fixture.register('a');
+    await fixture.register('b');
+    await fixture.rule('hot', { condition: { kind: 'range', above: 30 } });
+    await measure('b', [1000, 1]);
+    await measure('a', [1000, 99]);
+    await measure('b', [2000, 99]);
+    await detect();
+    assert.deepEqual(await states(), ['hot b open']);
+    const { series, unwatched } = (await fixture.totals()) ?? {};
+    assert.deepEqual({ series, unwatched }, { series: 1, unwatched: 1 });
+  });
+
+  it('finds silence at the arrival that ends it', async () => {
+    await fixture.rule('quiet', { condition: { kind: 'silent', for: 60_000 } });
+    const arrive = (receivedAt: number) =>
+      fixture.publishRaw(
+        { deviceId: 'a', timestamp: receivedAt, metrics: { t: 1, text: 'x' } },
+        { receivedAt },
+      );
+    for (const receivedAt of [1000, 50_000, 200_000]) await arrive(receivedAt);
+    await detect();
+    const [alarm] = await fixture.alarms();
+    assert.equal(alarm?.raised_at, 110_000);
+    assert.equal(alarm?.cleared_at, 200_000);
+    assert.equal(alarm?.metric, null);
+  });
+
+  it('passes over what is no reading, and readings of devices that are not registered', async () => {
+    await fixture.rule('hot', { condition: { kind: 'range', above: 30 } });
+    await fixture.publishRaw({ nonsense: true });
+    await fixture.publishRaw({ deviceId: 'stranger', timestamp: 1, metrics: { t: 99 } });
+    await measure('a', [1000, 99]);
+    await detect();
+    assert.deepEqual(await states(), ['hot a open']);
+  });
+
+  it('announces each change of an alarm once, and a rebuild announces nothing and finds the same', async () => {
+    await fixture.rule('hot', { condition: { kind: 'range', above: 30, for: 400 } });
+    await fixture.rule('new', { condition: { kind: 'novel' } });
+    await fixture.rule('stuck', { condition: { kind: 'stuck', for: 5000 } });
+    const values = Array.from({ length: 400 }, (_, i) => (i % 97 === 60 ? 80 : i % 50 < 10 ? 5 : i % 7));
+    for (const [i, value] of values.entries())
+      await measure(i % 2 ? 'a' : 'b', [1000 * i, value], [1000 * i + 500, value > 40 ? value : i % 3]);
+    await detect();
+    const announced = () => fixture.db.rows('SELECT alarm_id, announcement FROM alarm_outbox ORDER BY seq');
+    const alarms = await fixture.alarms();
+    const before = await announced();
+    assert.ok(alarms.length > 5, `${alarms.length} alarms`);
+    const changes = alarms.reduce(
+      (sum, { cleared_at, escalations }) => sum + 1 + Number(escalations) + (cleared_at === null ? 0 : 1),
+      0,
+    );
+    assert.equal(before.length, changes);
+
+    const live = await fixture.digest();
+    const { switched, comparison } = await rebuild(fixture.what.detection, fixture.ports, {
+      builder,
+      signal: new AbortController().signal,
+      handover: 0,
+    });
+    assert.ok(switched && comparison.equal && comparison.samePosition, JSON.stringify(comparison));
+    assert.deepEqual(await fixture.digest(2), live);
+    assert.deepEqual(await announced(), before);
+  });
+
+  it('finds the same in batches of any size, with the state read again between them', async () => {
+    await fixture.rule('new', { condition: { kind: 'novel' } });
+    await fixture.rule('hot', { condition: { kind: 'range', above: 9, count: 2 } });
+    const send = async (from: number, to: number) => {
+      for (let i = from; i < to; i += 1)
+        await measure('a', [1000 * i, (i * 7) % 11], [1000 * i + 1, i % 13 === 0 ? 10 * i : 1]);
+    };
+    for (const [from, to] of [
+      [0, 30],
+      [30, 31],
+      [31, 90],
+      [90, 200],
+    ] as const) {
+      await send(from, to);
+      await detect();
+    }
+    const piecemeal = await fixture.digest();
+    const { comparison } = await rebuild(fixture.what.detection, fixture.ports, {
+      builder,
+      signal: new AbortController().signal,
+      handover: 0,
+    });
+    assert.ok(comparison.equal, JSON.stringify(comparison));
+    assert.deepEqual(await fixture.digest(2), piecemeal);
+  });
+
+  it('refuses to rebuild one device alone', async () => {
+    const { rebuildDevice } = await import('../../../application/rebuild/rebuild.ts');
+    await assert.rejects(
+      rebuildDevice(fixture.what.detection, { deviceId: 'a', stream: 'device-a' }, fixture.ports, {
+        builder,
+        signal: new AbortController().signal,
+      }),
+      /rebuild all of it/,
+    );
+  });
+});
