@@ -85,6 +85,50 @@ export interface DetectionTables {
   write(changes: DetectionChanges): Promise<void>;
 }
 
+/** `acknowledged`: open, and acknowledged. */
+export type AlarmState = 'open' | 'acknowledged' | 'cleared';
+
+export type AlarmFilter = {
+  readonly state?: AlarmState;
+  readonly deviceId?: string;
+  readonly ruleId?: string;
+  /** Raised from then on, epoch milliseconds. */
+  readonly since?: number;
+};
+
+/** Who has seen an alarm; `at` is epoch milliseconds. */
+export type Acknowledgement = { readonly at: number; readonly by: string; readonly note: string | null };
+
+export type AlarmView = AlarmRow & { readonly acknowledgement: Acknowledgement | null };
+
+export type AlarmKey = Pick<AlarmRow, 'raisedAt' | 'alarmId'>;
+
+/** What people ask of alarms. Every call throws `ReadModelsUnavailable`. */
+export interface AlarmQueries {
+  /** The newest first, those after `after`. */
+  list(
+    filter: AlarmFilter,
+    page: { readonly limit: number; readonly after?: AlarmKey },
+  ): Promise<readonly AlarmView[]>;
+  find(alarmId: string): Promise<AlarmView | undefined>;
+  /** How many are open, by severity. */
+  openCounts(): Promise<readonly { readonly severity: string; readonly count: number }[]>;
+  /** Over all partitions. */
+  totals(): Promise<Omit<DetectionTotals, 'partition' | 'newest'>>;
+}
+
+/** What is on record of alarms besides what follows from the telemetry log. */
+export interface AlarmRecords {
+  /** Changes nothing when it was acknowledged before. */
+  acknowledge(alarmId: string, acknowledgement: Acknowledgement): Promise<void>;
+  /** The oldest announcements that nobody has heard yet. */
+  announcements(
+    limit: number,
+  ): Promise<readonly { readonly seq: number; readonly announcement: Announcement }[]>;
+  /** Everybody has heard these. */
+  announced(seqs: readonly number[]): Promise<void>;
+}
+
 /** What a device was from when on, oldest first; the first period counts from the beginning. */
 export type DeviceAttributes = readonly {
   /** Epoch milliseconds. */

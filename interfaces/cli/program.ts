@@ -43,6 +43,14 @@ const commands: Readonly<Record<string, readonly [description: string, load: () 
     'Register, change, list and show devices',
     async () => (await import('./commands/devices.ts')).devicesCommand,
   ],
+  rules: [
+    'Create, change, preview and list the rules that raise alarms',
+    async () => (await import('./commands/rules.ts')).rulesCommand,
+  ],
+  alarms: [
+    'List, show and acknowledge alarms',
+    async () => (await import('./commands/alarms.ts')).alarmsCommand,
+  ],
   status: [
     'Show projection lag, dead letters and the ledger',
     async () => (await import('./commands/status.ts')).statusCommand,

@@ -7,9 +7,11 @@ import {
 } from 'inversify';
 import { Registry } from 'prom-client';
 import { keyRing } from '../../application/api-keys.ts';
+import { alarms } from '../../application/detection/alarms.ts';
 import { DevicePeriods } from '../../application/detection/device-periods.ts';
 import { FollowedEvents } from '../../application/detection/followed-events.ts';
 import { builtInRule, RuleBook } from '../../application/detection/rule-book.ts';
+import { rules } from '../../application/detection/rules.ts';
 import { deviceCommands, eraseDevice } from '../../application/devices/device-commands.ts';
 import { deviceHistory } from '../../application/devices/device-stream.ts';
 import { logWithReserve, storeWithReserve } from '../../application/disk-reserve.ts';
@@ -29,6 +31,7 @@ import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
 import { meteredSql } from '../../infrastructure/metrics/metered-sql.ts';
 import { MeteredTelemetryLog } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import { sqlAlarmQueries, sqlAlarmRecords } from '../../infrastructure/sql/alarms.ts';
 import { sqlAuditOutcomes, sqlAuditTables } from '../../infrastructure/sql/audit.ts';
 import { sqlDeadLetters } from '../../infrastructure/sql/dead-letters.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/device-queries.ts';
@@ -178,6 +181,8 @@ const applicationModule = (config: Config, log: Log): ContainerModule =>
       (stores, credentials, clock, log) => keyRing(stores, credentials, clock, log, config.REQUIRE_KEYS),
       [s.access, s.credentials, s.clock, s.log],
     );
+    bind(s.alarmQueries).toResolvedValue(sqlAlarmQueries, [queries]);
+    bind(s.alarmRecords).toResolvedValue(sqlAlarmRecords, [s.database]);
     bind(s.directory).toResolvedValue(
       (eventStore, registry, discarded) =>
         new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE, discarded),
@@ -205,6 +210,16 @@ const applicationModule = (config: Config, log: Log): ContainerModule =>
       (eventStore, registry, events, clock) => new DevicePeriods(eventStore, registry, events, clock),
       [s.eventStore, s.registry, deviceEvents, s.clock],
     );
+
+    bind(s.rules).toResolvedValue(rules, [s.eventStore, s.registry, s.ruleBook, s.ids, s.clock]);
+    bind(s.alarms).toResolvedValue(alarms, [
+      s.eventStore,
+      s.registry,
+      s.alarmQueries,
+      s.alarmRecords,
+      s.ids,
+      s.clock,
+    ]);
 
     bind(s.commands).toResolvedValue(
       (eventStore, registry, ids, clock, directory, discarded) =>

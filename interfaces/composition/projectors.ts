@@ -1,4 +1,5 @@
 import type { Container } from 'inversify';
+import { announce } from '../../application/detection/announcing.ts';
 import { skipWhileIdle } from '../../application/detection/idle.ts';
 import { retryRegistered } from '../../application/late-registrations.ts';
 import { withDeadLetterFeed } from '../../application/parking.ts';
@@ -195,8 +196,9 @@ export async function startProjectors(
   const retrying = keepsTelemetry
     ? retryRegistered(await pipelineOf(container, 'telemetry'), await replayPorts(container), log, signal)
     : undefined;
+  const announcing = names.includes('detection') ? runAnnouncing(container, signal) : undefined;
   return {
-    running: Promise.all([supervising, sweeping, retrying]).then(() => undefined),
+    running: Promise.all([supervising, sweeping, retrying, announcing]).then(() => undefined),
     stalled: () =>
       [...detector.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
   };
@@ -217,6 +219,19 @@ async function dropKeptTooLong(
     } catch (err) {
       log.warn({ projection: name, err }, 'old generations could not be dropped, will retry after a rebuild');
     }
+}
+
+/** Appends alarms to the event store until `signal` is aborted. */
+async function runAnnouncing(container: Container, signal: AbortSignal): Promise<void> {
+  const [records, eventStore, registry, ids, clock, log] = await Promise.all([
+    container.getAsync(s.alarmRecords),
+    container.getAsync(s.eventStore),
+    container.getAsync(s.registry),
+    container.getAsync(s.ids),
+    container.getAsync(s.clock),
+    container.getAsync(s.log),
+  ]);
+  await announce({ records, eventStore, registry, ids, clock, log }, signal);
 }
 
 /** The projections of a worker, ready to be supervised. */

@@ -1,14 +1,17 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Registry } from 'prom-client';
 import type { AccessStores, ApiKeyCache } from '../../application/api-keys.ts';
+import type { Alarms } from '../../application/detection/alarms.ts';
 import type { DevicePeriods } from '../../application/detection/device-periods.ts';
 import type { RuleBook } from '../../application/detection/rule-book.ts';
+import type { Rules } from '../../application/detection/rules.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
 import type { DeviceHistory, DiscardedEvents } from '../../application/devices/device-stream.ts';
 import type { AccessMarker, ApiKeys, Credentials } from '../../application/ports/api-keys.ts';
 import type { AuditOutcomes, AuditTables } from '../../application/ports/audit.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
 import type { DeadLetterFeed, DeadLetters } from '../../application/ports/dead-letters.ts';
+import type { AlarmQueries, AlarmRecords } from '../../application/ports/detection.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource, PartitionCounts } from '../../application/ports/event-source.ts';
 import type { EventEraser, EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
@@ -73,6 +76,10 @@ export const services = {
   accessMarker: id<AccessMarker>('AccessMarker'),
   access: id<AccessStores>('AccessStores'),
   ruleBook: id<RuleBook>('RuleBook'),
+  rules: id<Rules>('Rules'),
+  alarms: id<Alarms>('Alarms'),
+  alarmQueries: id<AlarmQueries>('AlarmQueries'),
+  alarmRecords: id<AlarmRecords>('AlarmRecords'),
   devicePeriods: id<DevicePeriods>('DevicePeriods'),
   keyRing: id<ApiKeyCache>('KeyRing'),
   commands: id<DeviceCommands>('DeviceCommands'),

@@ -29,6 +29,7 @@ const problem = z
 const tags: Readonly<Record<Route['tag'], string>> = {
   Devices: 'Registration, changes and history of devices.',
   Telemetry: 'Readings that devices send, and the points and buckets made of them.',
+  Alarms: 'Rules that watch readings, and the alarms they raise.',
   Operation: 'Health, progress and repair of read models, and this documentation.',
 };
 

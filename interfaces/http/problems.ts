@@ -1,4 +1,5 @@
 import type { ErrorRequestHandler, Response } from 'express';
+import { PreviewTooLarge } from '../../application/detection/preview.ts';
 import { IdempotencyKeyReused, StaleRevision } from '../../application/devices/device-commands.ts';
 import {
   AppendTooLarge,
@@ -52,6 +53,7 @@ export const problemKinds = {
   'too-many-items': { status: 413, title: 'The request body has too many items' },
   'unsupported-media-type': { status: 415, title: 'Unsupported media type' },
   'wrong-host': { status: 421, title: 'The server does not answer to this host' },
+  'preview-too-large': { status: 422, title: 'Too many readings to preview' },
   'idempotency-key-reused': { status: 422, title: 'The Idempotency-Key was used for a different request' },
   'lines-refused': { status: 422, title: 'No line was accepted' },
   'samples-rejected': { status: 400, title: 'Some samples were rejected, the others are stored' },
@@ -128,6 +130,8 @@ export function problemOf(error: unknown): HttpProblem {
   if (error instanceof StaleRevision)
     return new HttpProblem('stale-revision', error.message, { members: { revision: error.current } });
   if (error instanceof IdempotencyKeyReused) return new HttpProblem('idempotency-key-reused', error.message);
+  if (error instanceof PreviewTooLarge)
+    return new HttpProblem('preview-too-large', error.message, { members: { limit: error.limit } });
   if (error instanceof RevisionConflict) return new HttpProblem('concurrent-changes', error.message);
   if (error instanceof InvalidInterval || error instanceof InvalidTimeZone) {
     const path = error instanceof InvalidInterval ? '/interval' : '/tz';

@@ -60,7 +60,7 @@ type RouteOf<
   /** What else is accepted in the place of a key. */
   readonly alsoAccepts?: 'device-token' | 'metrics-token';
   readonly alsoShownAs?: readonly CredentialPlace[];
-  readonly tag: 'Devices' | 'Telemetry' | 'Operation';
+  readonly tag: 'Devices' | 'Telemetry' | 'Alarms' | 'Operation';
   readonly summary: string;
   readonly description?: string;
   readonly params?: Params;

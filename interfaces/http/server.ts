@@ -1,13 +1,17 @@
 import type { Registry } from 'prom-client';
+import type { Alarms } from '../../application/detection/alarms.ts';
+import type { Rules } from '../../application/detection/rules.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
 import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import type { Credentials } from '../../application/ports/api-keys.ts';
+import type { AlarmQueries } from '../../application/ports/detection.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
 import type { WriteAheadLog } from '../../application/ports/storage.ts';
 import type { Ids, Log } from '../../application/ports/system.ts';
 import type { IngestTelemetry, RetractTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Access } from './access.ts';
+import { alarmRoutes } from './alarm-routes.ts';
 import { httpApp, type RequestSpans } from './app.ts';
 import { type BrowserRules, browserGuard } from './browser-guard.ts';
 import { deadLetterRoutes } from './dead-letter-routes.ts';
@@ -24,6 +28,7 @@ import { type Certificate, type HttpServer, serving, shutdown } from './listener
 import { otlpRoute, remoteWriteRoute } from './metric-push-routes.ts';
 import { auditRoute, type OperatorServices, projectionRoutes } from './projection-routes.ts';
 import type { RateLimits } from './rate-limits.ts';
+import { ruleRoutes } from './rule-routes.ts';
 import {
   type TelemetryQueryServices,
   telemetryLatestRoutes,
@@ -46,6 +51,9 @@ export type HttpServices = TelemetryQueryServices &
     readonly devices: DeviceQueries;
     readonly progress: ProgressQueries;
     readonly erase: EraseDevice;
+    readonly rules: Rules;
+    readonly alarms: Alarms;
+    readonly alarmQueries: AlarmQueries;
     readonly retention: Pick<RetentionRecords, 'schedule' | 'activeSweep'>;
     readonly writeAheadLog?: WriteAheadLog | undefined;
     readonly log: Log;
@@ -109,6 +117,8 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...telemetryLatestRoutes(services),
     ...telemetrySeriesRoutes(services),
     retractionRoute(services.retract),
+    ...ruleRoutes(services.rules, ids, services),
+    ...alarmRoutes(services.alarmQueries, services.alarms, freshness, ids),
     ...projectionRoutes(services),
     ...deadLetterRoutes(services),
     auditRoute(services),

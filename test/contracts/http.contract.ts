@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { checkedClient } from '../support/checked-client.ts';
 import { type HttpClient, httpClient, type Reply } from '../support/http-client.ts';
+import { httpAlarmRules } from './http-alarm-rules.ts';
 import { httpDeviceQueryRules } from './http-device-query-rules.ts';
 import { httpDeviceRules } from './http-device-rules.ts';
 import { httpInputRules } from './http-input-rules.ts';
@@ -47,6 +48,7 @@ export function httpContract(
     httpTelemetryRules(subject);
     httpDeviceQueryRules(subject);
     httpTelemetryQueryRules(subject);
+    httpAlarmRules(subject);
     httpInputRules(subject);
 
     async function pages(path: string, name: string): Promise<Record<string, unknown>[][]> {

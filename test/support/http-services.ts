@@ -90,6 +90,9 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
     retention: { schedule: async () => [], activeSweep: async () => undefined },
     retract: retractTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
     asRecorded: async function* () {},
+    rules: notAsked,
+    alarms: notAsked,
+    alarmQueries: notAsked,
     replay: notAsked,
     tasks: notAsked,
     telemetry,
@@ -109,8 +112,14 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
   return { services, published, logged };
 }
 
+type NotAsked = HttpServices['replay'] &
+  HttpServices['tasks'] &
+  HttpServices['rules'] &
+  HttpServices['alarms'] &
+  HttpServices['alarmQueries'];
+
 /** Rebuilds are held to what they say where there is something to rebuild. */
-const notAsked = new Proxy({} as HttpServices['replay'] & HttpServices['tasks'], {
+const notAsked = new Proxy({} as NotAsked, {
   get: (_, name) => () => Promise.reject(new Error(`${String(name)} is not for this test`)),
 });
 

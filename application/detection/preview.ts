@@ -1,0 +1,101 @@
+import { type Evaluator, evaluatorOf, type Transition } from '../../domain/detection/evaluators.ts';
+import type { RuleDefinition } from '../../domain/detection/rule.ts';
+import type { DeviceFilter, Point, TelemetryQueries, TelemetryScope, TimeRange } from '../ports/queries.ts';
+
+export type PreviewServices = { readonly telemetry: Pick<TelemetryQueries, 'points'> };
+
+/** A change of an alarm that would have been. `metric` is `null` for any reading of the device. */
+export type PreviewedChange = Transition & { readonly deviceId: string; readonly metric: string | null };
+
+export type Preview = {
+  /** Values judged, and devices that have any. */
+  readonly points: number;
+  readonly devices: number;
+  readonly raised: number;
+  /** By device, then in order of time; the first thousand. */
+  readonly changes: readonly PreviewedChange[];
+  /** There were more changes. */
+  readonly isCut: boolean;
+};
+
+export class PreviewTooLarge extends Error {
+  override readonly name = 'PreviewTooLarge';
+  readonly limit: number;
+
+  constructor(limit: number) {
+    super(
+      `There are more than ${limit} values in that time: choose fewer devices, a metric or a shorter time`,
+    );
+    this.limit = limit;
+  }
+}
+
+const mostPoints = 1_000_000;
+const mostChanges = 1000;
+
+/**
+ * What a rule would have found in the readings that are stored, in order of the device's time, which also stands for
+ * the time of arrival. Throws `PreviewTooLarge`, `ReadModelsUnavailable`.
+ */
+export async function previewRule(
+  rule: RuleDefinition,
+  range: TimeRange,
+  { telemetry }: PreviewServices,
+  signal: AbortSignal,
+): Promise<Preview> {
+  const isSilence = rule.condition.kind === 'silent';
+  const changes: PreviewedChange[] = [];
+  let [points, devices, raised, found] = [0, 0, 0, 0];
+  let deviceId: string | undefined;
+  let series = new Map<string, { readonly evaluator: Evaluator; newest: number }>();
+  const judge = ({ timestamp, metric, value }: Point, name: string) => {
+    if (typeof value === 'string' && !isSilence) return;
+    const one = series.get(name) ?? {
+      evaluator: evaluatorOf(rule.condition),
+      newest: Number.NEGATIVE_INFINITY,
+    };
+    series.set(name, one);
+    // Several metrics of one reading are one arrival.
+    if (timestamp <= one.newest) return;
+    one.newest = timestamp;
+    points += 1;
+    const judged = isSilence ? 0 : Number(value);
+    for (const transition of one.evaluator.next({ timestamp, receivedAt: timestamp, value: judged })) {
+      if (transition.change === 'raised') raised += 1;
+      found += 1;
+      if (changes.length < mostChanges)
+        changes.push({ ...transition, deviceId: deviceId ?? '', metric: name === '' ? null : metric });
+    }
+  };
+  const query = {
+    scope: scopeOf(rule),
+    ...(rule.metric !== undefined && { metrics: [rule.metric] }),
+    range,
+    order: 'asc' as const,
+    limit: Number.POSITIVE_INFINITY,
+  };
+  for await (const chunk of telemetry.points(query)) {
+    signal.throwIfAborted();
+    for (const point of chunk) {
+      if (point.deviceId !== deviceId) {
+        deviceId = point.deviceId;
+        devices += 1;
+        series = new Map();
+      }
+      judge(point, isSilence && rule.metric === undefined ? '' : point.metric);
+      if (points > mostPoints) throw new PreviewTooLarge(mostPoints);
+    }
+  }
+  return { points, devices, raised, changes, isCut: found > changes.length };
+}
+
+function scopeOf({ selector: { deviceId, type, labels = {} } }: RuleDefinition): TelemetryScope {
+  if (deviceId !== undefined) return { deviceId };
+  const filter: DeviceFilter = {
+    ...(type !== undefined && { type }),
+    ...(Object.keys(labels).length > 0 && {
+      labels: Object.entries(labels).map(([key, value]) => ({ key, value })),
+    }),
+  };
+  return { devices: filter };
+}

@@ -1,0 +1,126 @@
+import type {
+  AlarmFilter,
+  AlarmKey,
+  AlarmQueries,
+  AlarmRecords,
+  AlarmView,
+  Announcement,
+} from '../../application/ports/detection.ts';
+import { alarmColumns, alarmRow, type StoredAlarm } from './detection-tables.ts';
+import { withActiveGenerations } from './generations.ts';
+import { tableOf } from './schema.ts';
+import { chunks, placeholders, type Sql, type SqlQueries, type SqlValue } from './sql.ts';
+
+type StoredView = StoredAlarm & {
+  readonly acknowledgedAt: number | null;
+  readonly acknowledgedBy: string | null;
+  readonly note: string | null;
+};
+
+export function sqlAlarmQueries(sql: SqlQueries): AlarmQueries {
+  return {
+    async list(filter, { limit, after }) {
+      const { where, params } = matchingAlarms(filter, after);
+      const rows = await withActiveGenerations(sql, ({ detection }) =>
+        sql.all<StoredView>(
+          `SELECT ${viewColumns} FROM ${viewOf(detection)} WHERE ${where}
+           ORDER BY a.raised_at DESC, a.alarm_id DESC LIMIT ?`,
+          [...params, limit],
+        ),
+      );
+      return rows.map(alarmView);
+    },
+
+    async find(alarmId) {
+      const [row] = await withActiveGenerations(sql, ({ detection }) =>
+        sql.all<StoredView>(`SELECT ${viewColumns} FROM ${viewOf(detection)} WHERE a.alarm_id = ?`, [
+          alarmId,
+        ]),
+      );
+      return row && alarmView(row);
+    },
+
+    async openCounts() {
+      const rows = await withActiveGenerations(sql, ({ detection }) =>
+        sql.rows<[string, number]>(
+          `SELECT severity, COUNT(*) FROM ${tableOf('alarms', detection)} WHERE state = 'open' GROUP BY severity`,
+        ),
+      );
+      return rows.map(([severity, count]) => ({ severity, count: Number(count) }));
+    },
+
+    async totals() {
+      const names = ['points', 'out_of_order', 'unwatched', 'text_values', 'series'];
+      const sums = names.map((name) => `COALESCE(SUM(${name}), 0)`).join(', ');
+      const [row = []] = await withActiveGenerations(sql, ({ detection }) =>
+        sql.rows<readonly (number | string)[]>(
+          `SELECT ${sums} FROM ${tableOf('detection_totals', detection)}`,
+        ),
+      );
+      // MySQL sums to a DECIMAL, which its driver gives as text.
+      const [points = 0, outOfOrder = 0, unwatched = 0, text = 0, series = 0] = row.map(Number);
+      return { points, outOfOrder, unwatched, text, series };
+    },
+  };
+}
+
+const viewColumns = `${alarmColumns}, k.acknowledged_at AS acknowledgedAt, k.acknowledged_by AS acknowledgedBy, k.note`;
+
+const viewOf = (generation: number): string =>
+  `${tableOf('alarms', generation)} a LEFT JOIN alarm_acknowledgements k ON k.alarm_id = a.alarm_id`;
+
+function matchingAlarms(
+  { state, deviceId, ruleId, since }: AlarmFilter,
+  after: AlarmKey | undefined,
+): { readonly where: string; readonly params: readonly SqlValue[] } {
+  const conditions: [condition: string, ...params: SqlValue[]][] = [];
+  if (state !== undefined) conditions.push(['a.state = ?', state === 'cleared' ? 'cleared' : 'open']);
+  if (state === 'open') conditions.push(['k.alarm_id IS NULL']);
+  if (state === 'acknowledged') conditions.push(['k.alarm_id IS NOT NULL']);
+  if (deviceId !== undefined) conditions.push(['a.device_id = ?', deviceId]);
+  if (ruleId !== undefined) conditions.push(['a.rule_id = ?', ruleId]);
+  if (since !== undefined) conditions.push(['a.raised_at >= ?', since]);
+  if (after)
+    conditions.push([
+      '(a.raised_at < ? OR (a.raised_at = ? AND a.alarm_id < ?))',
+      after.raisedAt,
+      after.raisedAt,
+      after.alarmId,
+    ]);
+  return {
+    where: conditions.map(([condition]) => condition).join(' AND ') || '1 = 1',
+    params: conditions.flatMap(([, ...params]) => params),
+  };
+}
+
+function alarmView({ acknowledgedAt, acknowledgedBy, note, ...row }: StoredView): AlarmView {
+  const acknowledgement =
+    acknowledgedAt === null ? null : { at: acknowledgedAt, by: acknowledgedBy ?? '', note };
+  return { ...alarmRow(row), acknowledgement };
+}
+
+export const sqlAlarmRecords = (sql: Sql): AlarmRecords => ({
+  async acknowledge(alarmId, { at, by, note }) {
+    await sql.run(
+      `INSERT ${sql.dialect === 'mysql' ? '' : 'OR '}IGNORE
+       INTO alarm_acknowledgements (alarm_id, acknowledged_at, acknowledged_by, note) VALUES (?, ?, ?, ?)`,
+      [alarmId, at, by, note],
+    );
+  },
+
+  async announcements(limit) {
+    const rows = await sql.rows<[number, string]>(
+      'SELECT seq, announcement FROM alarm_outbox ORDER BY seq LIMIT ?',
+      [limit],
+    );
+    return rows.map(([seq, announcement]) => ({
+      seq,
+      announcement: JSON.parse(announcement) as Announcement,
+    }));
+  },
+
+  async announced(seqs) {
+    for (const some of chunks(seqs))
+      await sql.run(`DELETE FROM alarm_outbox WHERE seq IN (${placeholders(some)})`, some);
+  },
+});

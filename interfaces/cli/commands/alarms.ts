@@ -1,0 +1,115 @@
+import type { Command } from 'commander';
+import type { z } from 'zod';
+import type { alarmAnswer } from '../../http/alarm-schemas.ts';
+import { apiClient } from '../api-client.ts';
+import {
+  type CommandContext,
+  clientOptions,
+  jsonOption,
+  localUrl,
+  print,
+  urlOption,
+  whole,
+} from '../command-context.ts';
+import { exitCodesHelp } from '../exit-codes.ts';
+import { printable, table } from '../terminal.ts';
+
+const examples = `
+Examples:
+  fieldlog alarms list --state open
+  fieldlog alarms list --device boiler-7 --since 2026-03-01T00:00:00Z
+  fieldlog alarms acknowledge e2ba36fb-e920-59ac-8d15-224f4d097bf6 --note "On my way"
+`;
+
+type Alarm = z.output<typeof alarmAnswer>;
+type ApiOptions = { readonly url?: string; readonly json?: boolean };
+type Filter = {
+  readonly state?: string;
+  readonly device?: string;
+  readonly rule?: string;
+  readonly since?: string;
+  readonly limit: number;
+};
+
+const pageSize = 1000;
+
+export function alarmsCommand(program: Command, context: CommandContext): void {
+  const alarms = program
+    .command('alarms')
+    .description('List, show and acknowledge alarms')
+    .addHelpText('after', examples + exitCodesHelp);
+  const add = (name: string, description: string, example: string) =>
+    alarms
+      .command(name)
+      .description(description)
+      .addOption(urlOption('the server (default: the one on this machine)'))
+      .addOption(jsonOption())
+      .addHelpText('after', `\nExample:\n  fieldlog alarms ${example}\n${exitCodesHelp}`);
+  const clientOf = ({ url }: ApiOptions) => apiClient(url ?? localUrl(context), clientOptions(context));
+
+  add('list', 'List alarms, the newest first', 'list --state open')
+    .option('--state <state>', 'open, acknowledged or cleared')
+    .option('--device <id>', 'of this device')
+    .option('--rule <id>', 'of this rule')
+    .option('--since <time>', 'raised from this time on, in ISO 8601')
+    .option('--limit <alarms>', 'alarms at most', whole(1, 1_000_000), 100)
+    .action(list);
+
+  add('show <id>', 'Show an alarm', 'show e2ba36fb-e920-59ac-8d15-224f4d097bf6').action(
+    async (id: string, options: ApiOptions) => {
+      const alarm = await clientOf(options).get<Alarm>(addressOf(id));
+      await print(context, alarm, () => alarmText(alarm), options);
+    },
+  );
+
+  add(
+    'acknowledge <id>',
+    'Record that somebody has seen an alarm',
+    'acknowledge e2ba36fb-e920-59ac-8d15-224f4d097bf6 --note "On my way"',
+  )
+    .option('--note <text>', 'what others should know')
+    .action(async (id: string, { note, ...options }: ApiOptions & { note?: string }) => {
+      const body = note === undefined ? {} : { note };
+      const alarm = await clientOf(options).send<Alarm>('POST', `${addressOf(id)}/acknowledge`, body);
+      await print(context, alarm, () => alarmText(alarm), options);
+    });
+
+  /** As many pages as the limit takes; says so when there are more. */
+  async function list({ state, device, rule, since, limit, ...options }: ApiOptions & Filter): Promise<void> {
+    const found: Alarm[] = [];
+    const filter = { state, deviceId: device, rule, since };
+    for (let cursor: string | undefined; ; ) {
+      const query = { ...filter, limit: Math.min(pageSize, limit - found.length), cursor };
+      const page = await clientOf(options).get<{ alarms: Alarm[]; next: string | null }>(
+        '/api/v1/alarms',
+        query,
+      );
+      found.push(...page.alarms);
+      if (page.next === null) break;
+      if (found.length >= limit) {
+        context.terminal.note(`There are more: raise --limit ${limit}`);
+        break;
+      }
+      cursor = page.next;
+    }
+    const rows = found.map((alarm) => [
+      alarm.raisedAt,
+      alarm.state,
+      alarm.severity,
+      alarm.deviceId,
+      alarm.metric ?? '',
+      alarm.explanation,
+      alarm.alarmId,
+    ]);
+    const headings = ['raised', 'state', 'severity', 'device', 'metric', 'explanation', 'id'];
+    await print(context, found, () => table(headings, rows), options);
+  }
+}
+
+const addressOf = (id: string): string => `/api/v1/alarms/${encodeURIComponent(id)}`;
+
+function alarmText({ alarmId, ...alarm }: Alarm): string {
+  const lines = Object.entries({ id: alarmId, ...alarm }).filter(([, value]) => value !== null);
+  const width = Math.max(...lines.map(([name]) => name.length));
+  return lines.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}\n`).join('');
+}

@@ -1,0 +1,145 @@
+import { z } from 'zod';
+import type { Alarms } from '../../application/detection/alarms.ts';
+import type { AlarmFilter, AlarmQueries } from '../../application/ports/detection.ts';
+import type { Ids } from '../../application/ports/system.ts';
+import type { ProgressReader } from '../../application/progress.ts';
+import { Rejection } from '../../domain/decider.ts';
+import { alarmAnswer, alarmJson } from './alarm-schemas.ts';
+import { consistencyHeaders, consistencyParameters, consistent } from './consistency.ts';
+import { cursorParameter, cursors, next, nextLink, pageOf } from './cursor.ts';
+import { registrationHeaders } from './device-schemas.ts';
+import { type Route, route } from './route.ts';
+import { ruleId } from './rule-schemas.ts';
+import { deviceId, integer, single, text, time } from './validation.ts';
+
+const params = z.strictObject({
+  alarmId: z
+    .uuid({ error: 'must be the id of an alarm: a UUID' })
+    .meta({ description: 'The id of the alarm.' }),
+});
+const stateError = 'must be open, acknowledged or cleared';
+const key = z.strictObject({ raisedAt: z.number(), alarmId: z.string() });
+const one = { description: 'As it is now.', content: { 'application/json': alarmAnswer } };
+
+export function alarmRoutes(
+  queries: AlarmQueries,
+  alarms: Alarms,
+  freshness: ProgressReader,
+  ids: Ids,
+): readonly Route[] {
+  return [
+    route({
+      method: 'get',
+      path: '/api/v1/alarms',
+      scope: 'devices:read',
+      tag: 'Alarms',
+      summary: 'List alarms',
+      query: consistencyParameters.extend({
+        state: z
+          .enum(['open', 'acknowledged', 'cleared'], { error: stateError })
+          .optional()
+          .meta({ description: 'Alarms in this state; `open` are those that nobody has acknowledged.' }),
+        deviceId: single('must be a device id').pipe(deviceId).optional(),
+        rule: single('must be a rule id')
+          .pipe(ruleId)
+          .optional()
+          .meta({ description: 'Alarms of this rule.' }),
+        since: time.optional().meta({ description: 'Alarms raised from then on.' }),
+        limit: integer(1, 1000).default(100).meta({ description: 'Alarms in this page at most.' }),
+        cursor: cursorParameter,
+      }),
+      responses: {
+        200: {
+          description: 'The newest first.',
+          content: { 'application/json': z.strictObject({ alarms: z.array(alarmAnswer), next }) },
+          headers: { ...consistencyHeaders, Link: 'The next page, as `rel="next"`.' },
+        },
+      },
+      problems: ['not-yet-projected'],
+      async handle({ req, query }) {
+        const headers = await consistent(freshness, ['detection'], query);
+        const filter = filterOf(query);
+        const cursor = cursors(ids, ['alarms', filter], key);
+        const after = cursor.read(query.cursor);
+        const found = await queries.list(filter, {
+          limit: query.limit + 1,
+          ...(after !== undefined && { after }),
+        });
+        const { rows, next } = pageOf(
+          found,
+          query.limit,
+          ({ raisedAt, alarmId }) => ({ raisedAt, alarmId }),
+          cursor,
+        );
+        return {
+          status: 200,
+          headers: { ...headers, ...nextLink(req.url, next) },
+          json: { alarms: rows.map(alarmJson), next },
+        };
+      },
+    }),
+
+    route({
+      method: 'get',
+      path: '/api/v1/alarms/:alarmId',
+      scope: 'devices:read',
+      tag: 'Alarms',
+      summary: 'Get an alarm',
+      params,
+      responses: { 200: one },
+      problems: ['alarm-not-found'],
+      async handle({ params: { alarmId } }) {
+        const alarm = await queries.find(alarmId);
+        if (!alarm) throw new Rejection('AlarmNotFound', `There is no alarm ${alarmId}`);
+        return { status: 200, json: alarmJson(alarm) };
+      },
+    }),
+
+    route({
+      method: 'post',
+      path: '/api/v1/alarms/:alarmId/acknowledge',
+      scope: 'devices:write',
+      tag: 'Alarms',
+      summary: 'Acknowledge an alarm',
+      description: 'Records who has seen it. An alarm that was acknowledged before stays as it is.',
+      params,
+      headers: registrationHeaders,
+      body: {
+        as: 'json',
+        schema: z.strictObject({
+          note: text(500)
+            .optional()
+            .meta({ examples: ['On my way'] }),
+        }),
+        optional: true,
+      },
+      responses: { 200: one },
+      problems: ['alarm-not-found', 'idempotency-key-reused', 'concurrent-changes'],
+      async handle({ params: { alarmId }, body, headers, context: { caller } }) {
+        const idempotencyKey = headers['idempotency-key'];
+        const conditions = { ...caller, ...(idempotencyKey !== undefined && { idempotencyKey }) };
+        const alarm = await alarms.acknowledge(alarmId, body?.note ?? null, conditions);
+        return { status: 200, json: alarmJson(alarm) };
+      },
+    }),
+  ];
+}
+
+function filterOf({
+  state,
+  deviceId,
+  rule,
+  since,
+}: {
+  state?: AlarmFilter['state'] | undefined;
+  deviceId?: string | undefined;
+  rule?: string | undefined;
+  since?: number | undefined;
+}): AlarmFilter {
+  return {
+    ...(state !== undefined && { state }),
+    ...(deviceId !== undefined && { deviceId }),
+    ...(rule !== undefined && { ruleId: rule }),
+    ...(since !== undefined && { since }),
+  };
+}
