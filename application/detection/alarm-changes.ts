@@ -9,19 +9,19 @@ import type { Ids } from '../ports/system.ts';
 export type Cause = { readonly position: Position; readonly correlationId: string };
 
 /** What a rule has found in a series. */
-export type Finding = {
+type Finding = {
   readonly rule: RuleVersion & { readonly definition: RuleDefinition };
   readonly deviceId: string;
   readonly metric: string;
 };
 
 /** The same for the same rule, device, metric and reading, whenever and by whomever the log is consumed. */
-export function alarmId(ids: Ids, { rule, deviceId, metric }: Finding, key: string): string {
+function alarmId(ids: Ids, { rule, deviceId, metric }: Finding, key: string): string {
   return ids.uuidV5('alarm', rule.ruleId, deviceId, metric, key);
 }
 
 /** Of silence, which no reading raises: it follows from the last arrival. */
-export const silenceKey = (due: number): string => `silence-${due}`;
+const silenceKey = (due: number): string => `silence-${due}`;
 
 /** The alarms that a batch changes, and who is to hear of it. */
 export class AlarmChanges {

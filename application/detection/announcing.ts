@@ -5,7 +5,7 @@ import type { EventRegistry } from '../ports/event-registry.ts';
 import { type EventStore, type NewEvent, RevisionConflict } from '../ports/event-store.ts';
 import type { Clock, Ids, Log } from '../ports/system.ts';
 
-export type AnnouncingPorts = {
+type AnnouncingPorts = {
   readonly records: Pick<AlarmRecords, 'announcements' | 'announced'>;
   readonly eventStore: EventStore;
   readonly registry: EventRegistry;

@@ -7,7 +7,7 @@ export type PreviewServices = { readonly telemetry: Pick<TelemetryQueries, 'poin
 /** A change of an alarm that would have been. `metric` is `null` for any reading of the device. */
 export type PreviewedChange = Transition & { readonly deviceId: string; readonly metric: string | null };
 
-export type Preview = {
+type Preview = {
   /** Values judged, and devices that have any. */
   readonly points: number;
   readonly devices: number;

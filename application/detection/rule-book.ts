@@ -142,7 +142,7 @@ export class RuleBook {
 
 type Period = { readonly from: number; readonly to: number; readonly rules: readonly RuleVersion[] };
 
-export const ruleEvents = (events: readonly RecordedEvent[], registry: EventRegistry): readonly RuleEvent[] =>
+const ruleEvents = (events: readonly RecordedEvent[], registry: EventRegistry): readonly RuleEvent[] =>
   events.map((event) => registry.ruleEvent(event));
 
 /** The rule that these events, in order, have made; `undefined` for none. */

@@ -5,7 +5,7 @@ import { RevisionConflict } from '../ports/event-store.ts';
 import type { Clock, Ids } from '../ports/system.ts';
 
 /** An aggregate and how its events are stored. */
-export type StoredAggregate<State, Command, Event> = {
+type StoredAggregate<State, Command, Event> = {
   /** What a person calls it, for messages. */
   readonly name: string;
   readonly decider: Decider<State, Command, Event>;
@@ -15,10 +15,10 @@ export type StoredAggregate<State, Command, Event> = {
 };
 
 /** The events of the stream right after the command, and whether it was handled before, under its idempotency key. */
-export type HandledCommand = { readonly events: readonly RecordedEvent[]; readonly wasReplayed: boolean };
+type HandledCommand = { readonly events: readonly RecordedEvent[]; readonly wasReplayed: boolean };
 
 /** Handles the commands of one aggregate. */
-export type StreamCommands<Command> = {
+type StreamCommands<Command> = {
   /**
    * Load, fold, decide, append; again when another writer got there first and the caller named no revision. Throws
    * `Rejection`, `StaleRevision`, `IdempotencyKeyReused`, `RevisionConflict`, `EventStoreUnavailable`.

@@ -63,7 +63,7 @@ export type Announcement = AlarmFacts &
     readonly notify: readonly string[];
   };
 
-export type DetectionChanges = {
+type DetectionChanges = {
   readonly states: readonly SeriesStateRow[];
   /** Removed before anything is written. */
   readonly dropped: readonly Pick<SeriesStateRow, 'deviceId' | 'ruleId' | 'metric'>[];
@@ -86,7 +86,7 @@ export interface DetectionTables {
 }
 
 /** `acknowledged`: open, and acknowledged. */
-export type AlarmState = 'open' | 'acknowledged' | 'cleared';
+type AlarmState = 'open' | 'acknowledged' | 'cleared';
 
 export type AlarmFilter = {
   readonly state?: AlarmState;
@@ -97,7 +97,7 @@ export type AlarmFilter = {
 };
 
 /** Who has seen an alarm; `at` is epoch milliseconds. */
-export type Acknowledgement = { readonly at: number; readonly by: string; readonly note: string | null };
+type Acknowledgement = { readonly at: number; readonly by: string; readonly note: string | null };
 
 export type AlarmView = AlarmRow & { readonly acknowledgement: Acknowledgement | null };
 

@@ -19,7 +19,7 @@ type DecodedForDetection = {
   attributes: DeviceAttributes;
 };
 
-export type DetectionParts = {
+type DetectionParts = {
   readonly registry: EventRegistry;
   readonly rules: RuleBook;
   readonly devices: DevicePeriods;

@@ -45,7 +45,7 @@ export type AlarmCommand = {
 };
 
 /** An alarm that was acknowledged stays so, whether it is open or cleared. */
-export type Alarm =
+type Alarm =
   | { readonly status: 'missing' }
   | { readonly status: 'open' | 'cleared'; readonly isAcknowledged: boolean };
 

@@ -1,5 +1,5 @@
 import { NoveltyDetector } from './novelty.ts';
-import type { Bounds, Condition, Persistence } from './rule.ts';
+import type { Condition, Persistence, ValueBounds } from './rule.ts';
 
 /** One value of a series. Times are epoch milliseconds; device times grow from call to call, arrivals need not. */
 export type SeriesReading = {
@@ -101,7 +101,7 @@ class Run {
 
 class RangeEvaluator implements Evaluator {
   readonly #condition: Extract<Condition, { kind: 'range' }>;
-  readonly #clear: Bounds;
+  readonly #clear: ValueBounds;
   readonly #run: Run;
 
   constructor(condition: Extract<Condition, { kind: 'range' }>, saved?: ArrayLike<number>) {
@@ -237,7 +237,7 @@ class SilenceEvaluator implements Evaluator {
 }
 
 /** The alarm of a series whose last reading arrived at `last`, due when `longest` milliseconds have passed since. */
-export function silence(last: number, longest: number): Transition {
+function silence(last: number, longest: number): Transition {
   const explanation = `Nothing came for ${duration(longest)}: the last reading arrived at ${time(last)}`;
   return { change: 'raised', at: last + longest, value: null, magnitude: longest / 1000, explanation };
 }
@@ -291,16 +291,16 @@ class NoveltyEvaluator implements Evaluator {
   }
 }
 
-const passes = (value: number, { above, below }: Bounds): boolean =>
+const passes = (value: number, { above, below }: ValueBounds): boolean =>
   (above !== undefined && value > above) || (below !== undefined && value < below);
 
-function beyond(value: number, { above, below }: Bounds) {
+function beyond(value: number, { above, below }: ValueBounds) {
   if (above !== undefined && value > above) return { side: 'above', bound: above, by: value - above };
   if (below !== undefined && value < below) return { side: 'below', bound: below, by: below - value };
   return undefined;
 }
 
-function boundsText({ above, below }: Bounds): string {
+function boundsText({ above, below }: ValueBounds): string {
   if (above !== undefined && below !== undefined) return `${below} to ${above}`;
   return above === undefined ? `at least ${below}` : `at most ${above}`;
 }

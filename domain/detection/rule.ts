@@ -3,16 +3,16 @@ import type { Labels } from '../device.ts';
 
 /** What an alarm is raised for. Durations are whole milliseconds. */
 export type Condition =
-  | ({ readonly kind: 'range' } & Bounds & {
+  | ({ readonly kind: 'range' } & ValueBounds & {
         /** What `above` and `below` are while an alarm is open: it clears when neither is passed. */
         readonly clearAbove?: number;
         readonly clearBelow?: number;
       } & Persistence)
   | ({
-      /** Bounds are of the change per second. */ readonly kind: 'rate';
+      /** ValueBounds are of the change per second. */ readonly kind: 'rate';
       /** The metric is a counter: a drop is its start from the beginning, and no change. */
       readonly reset?: boolean;
-    } & Bounds &
+    } & ValueBounds &
       Persistence)
   | {
       readonly kind: 'stuck';
@@ -24,7 +24,7 @@ export type Condition =
   | { readonly kind: 'silent' /** By time of arrival. */; readonly for: number }
   | { readonly kind: 'novel' /** In usual ranges. */; readonly sensitivity?: number };
 
-export type Bounds = { readonly above?: number; readonly below?: number };
+export type ValueBounds = { readonly above?: number; readonly below?: number };
 
 export type Persistence = {
   /** The bound must be passed by all readings of so long, by the device's time. */
@@ -77,7 +77,7 @@ export type RuleCommand = { readonly ruleId: string; readonly since: number } & 
   | { readonly type: 'EnableRule' | 'DisableRule' | 'RemoveRule' }
 );
 
-export type RuleStatus = 'enabled' | 'disabled' | 'removed';
+type RuleStatus = 'enabled' | 'disabled' | 'removed';
 
 export type Rule =
   | { readonly status: 'missing' }
@@ -157,7 +157,7 @@ export function ruleVersions(events: readonly RuleEvent[]): readonly RuleVersion
   });
 }
 
-export type ConditionFault = { readonly path: string; readonly message: string };
+type ConditionFault = { readonly path: string; readonly message: string };
 
 /** What is wrong between the fields of a condition, each of which is well-formed by itself. */
 export function conditionFaults(condition: Condition): readonly ConditionFault[] {

@@ -37,6 +37,12 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'HttpOptions',
     'HttpServices',
   ],
+  'lets the benchmark of detection choose settings': [
+    'NoveltySettings',
+    'noveltySettings',
+    'defaultSensitivity',
+    'SeriesReading',
+  ],
   'lets tests register every metric without a server': ['querySeconds', 'measureWaiting', 'publishSeconds'],
   'lets tests start what the command line starts': ['program', 'serve', 'expressServer'],
 };

@@ -24,7 +24,7 @@ describe('Projection detection', () => {
 
   /** Consumes all there is in the log, and stops. */
   async function detect(): Promise<void> {
-    const stop = fixture.consuming([fixture.what.detection]);
+    const stop = fixture.consuming([fixture.pipelines.detection]);
     await fixture.consumed('detection');
     await stop();
   }
@@ -170,7 +170,7 @@ describe('Projection detection', () => {
     assert.equal(before.length, changes);
 
     const live = await fixture.digest();
-    const { switched, comparison } = await rebuild(fixture.what.detection, fixture.ports, {
+    const { switched, comparison } = await rebuild(fixture.pipelines.detection, fixture.ports, {
       builder,
       signal: new AbortController().signal,
       handover: 0,
@@ -197,7 +197,7 @@ describe('Projection detection', () => {
       await detect();
     }
     const piecemeal = await fixture.digest();
-    const { comparison } = await rebuild(fixture.what.detection, fixture.ports, {
+    const { comparison } = await rebuild(fixture.pipelines.detection, fixture.ports, {
       builder,
       signal: new AbortController().signal,
       handover: 0,
@@ -209,7 +209,7 @@ describe('Projection detection', () => {
   it('refuses to rebuild one device alone', async () => {
     const { rebuildDevice } = await import('../../../application/rebuild/rebuild.ts');
     await assert.rejects(
-      rebuildDevice(fixture.what.detection, { deviceId: 'a', stream: 'device-a' }, fixture.ports, {
+      rebuildDevice(fixture.pipelines.detection, { deviceId: 'a', stream: 'device-a' }, fixture.ports, {
         builder,
         signal: new AbortController().signal,
       }),

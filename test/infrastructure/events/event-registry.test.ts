@@ -14,7 +14,7 @@ import {
 } from '../../../infrastructure/event-registry.ts';
 
 type Fixture = { readonly reads: unknown } & (
-  | { readonly log: 'devices'; readonly event: RecordedEvent }
+  | { readonly log: 'devices' | 'rules' | 'alarms'; readonly event: RecordedEvent }
   | { readonly log: 'telemetry'; readonly event: TelemetryRecord }
 );
 
@@ -22,10 +22,20 @@ const folder = path.resolve(import.meta.dirname, '../../fixtures/events');
 const files = readdirSync(folder);
 const fixtures = files.map((file) => JSON.parse(readFileSync(path.join(folder, file), 'utf8')) as Fixture);
 
-const read = (fixture: Fixture, registry = eventRegistry) =>
-  fixture.log === 'devices' ? registry.deviceEvent(fixture.event) : registry.telemetryEvent(fixture.event);
+function read(fixture: Fixture, registry = eventRegistry) {
+  switch (fixture.log) {
+    case 'devices':
+      return registry.deviceEvent(fixture.event);
+    case 'rules':
+      return registry.ruleEvent(fixture.event);
+    case 'alarms':
+      return registry.alarmEvent(fixture.event);
+    case 'telemetry':
+      return registry.telemetryEvent(fixture.event);
+  }
+}
 const versionOf = (fixture: Fixture) =>
-  fixture.log === 'devices' ? fixture.event.metadata.schemaVersion : fixture.event.schemaVersion;
+  fixture.log === 'telemetry' ? fixture.event.schemaVersion : fixture.event.metadata.schemaVersion;
 
 describe('Event shapes', () => {
   for (const [i, fixture] of fixtures.entries())

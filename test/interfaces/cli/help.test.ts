@@ -27,6 +27,13 @@ const commands = [
   ...['list', 'show', 'history', 'register', 'set', 'suspend', 'reinstate', 'decommission', 'erase'].map(
     (name) => ['devices', name],
   ),
+  ['rules'],
+  ...['create', 'change', 'enable', 'disable', 'remove', 'list', 'show', 'preview'].map((name) => [
+    'rules',
+    name,
+  ]),
+  ['alarms'],
+  ...['list', 'show', 'acknowledge'].map((name) => ['alarms', name]),
   ['audit'],
   ['retention'],
   ...['show', 'preview', 'sweep'].map((name) => ['retention', name]),
