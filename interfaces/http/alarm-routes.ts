@@ -39,7 +39,10 @@ export function alarmRoutes(
           .enum(['open', 'acknowledged', 'cleared'], { error: stateError })
           .optional()
           .meta({ description: 'Alarms in this state; `open` are those that nobody has acknowledged.' }),
-        deviceId: single('must be a device id').pipe(deviceId).optional(),
+        deviceId: single('must be a device id')
+          .pipe(deviceId)
+          .optional()
+          .meta({ description: 'Alarms of this device.' }),
         rule: single('must be a rule id')
           .pipe(ruleId)
           .optional()
@@ -107,9 +110,7 @@ export function alarmRoutes(
       body: {
         as: 'json',
         schema: z.strictObject({
-          note: text(500)
-            .optional()
-            .meta({ examples: ['On my way'] }),
+          note: text(500).optional().meta({ description: 'What others should know.', examples: ['On my way'] }),
         }),
         optional: true,
       },

@@ -174,7 +174,11 @@ const previewRoute = (services: PreviewServices): Route =>
       'Judges stored readings in order of time with the code that judges arriving ones; time stands for time of arrival. Nothing is stored and nobody is notified.',
     body: {
       as: 'json',
-      schema: z.strictObject({ rule: ruleBody, from: time, to: time }),
+      schema: z.strictObject({
+        rule: ruleBody.meta({ description: 'The rule, as it would be created.' }),
+        from: time.meta({ description: 'Readings from this time on.' }),
+        to: time.meta({ description: 'And before this time.' }),
+      }),
     },
     responses: {
       200: { description: 'What it would have found.', content: { 'application/json': previewAnswer } },
