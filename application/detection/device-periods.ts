@@ -3,41 +3,35 @@ import { readDevice } from '../devices/device-stream.ts';
 import type { DeviceAttributes } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import { type EventStore, type RecordedEvent, StreamDeleted } from '../ports/event-store.ts';
-import type { Clock } from '../ports/system.ts';
 import type { FollowedEvents } from './followed-events.ts';
 
 /** Enough for most devices to be read once. */
 const mostKept = 50_000;
-const refreshedEveryMilliseconds = 5_000;
 
 /** What devices were at which time, remembered and as fresh as the event store of a few seconds ago. */
 export class DevicePeriods {
   readonly #eventStore: EventStore;
   readonly #registry: EventRegistry;
   readonly #events: FollowedEvents;
-  readonly #clock: Clock;
   readonly #known = new Map<string, DeviceAttributes>();
-  #refreshedAt: number | undefined;
+  #isFollowing = false;
   #changes = 0;
 
-  constructor(eventStore: EventStore, registry: EventRegistry, events: FollowedEvents, clock: Clock) {
+  constructor(eventStore: EventStore, registry: EventRegistry, events: FollowedEvents) {
     this.#eventStore = eventStore;
     this.#registry = registry;
     this.#events = events;
-    this.#clock = clock;
     events.onEvents((arrived) => {
       this.#changes += 1;
       for (const { stream } of arrived) this.#known.delete(stream.slice(deviceStream('').length));
     });
   }
 
-  /** Throws `EventStoreUnavailable`. */
+  /** Learns of every change that counts by now. Throws `EventStoreUnavailable`. */
   async refresh(): Promise<void> {
-    const now = this.#clock.now();
-    if (this.#refreshedAt === undefined) await this.#events.skipHistory();
-    else if (now - this.#refreshedAt < refreshedEveryMilliseconds) return;
-    await this.#events.settle();
-    this.#refreshedAt = now;
+    if (!this.#isFollowing) await this.#events.skipHistory();
+    this.#isFollowing = true;
+    await this.#events.refresh();
   }
 
   /** Of each device; none of one that is not registered or was erased. Throws `EventStoreUnavailable`. */

@@ -3,6 +3,7 @@ import type { RuleDefinition, RuleSelector, RuleVersion } from '../../domain/det
 import type { MetricValue, Reading } from '../../domain/telemetry.ts';
 import type { AlarmRow, DetectionTotals, DeviceAttributes, SeriesStateRow } from '../ports/detection.ts';
 import type { AlarmChanges, Cause } from './alarm-changes.ts';
+import { heardOfAfterMilliseconds } from './followed-events.ts';
 
 /** A rule that is enabled. */
 type ActiveRule = RuleVersion & { readonly definition: RuleDefinition };
@@ -21,8 +22,6 @@ type Series = {
 /** The key of a series under a rule. */
 export type SeriesKey = Pick<SeriesStateRow, 'deviceId' | 'ruleId' | 'metric'>;
 
-/** A type or labels count for readings that arrive so many milliseconds after they were changed. */
-const attributesLag = 15_000;
 /** The metric of a rule about any reading of a device. */
 const anyReading = '';
 
@@ -68,11 +67,11 @@ export class DeviceSeries {
     changes: AlarmChanges,
   ): readonly SeriesKey[] {
     if (active === this.#active && time < this.#selectedUntil) return none;
-    const at = time - attributesLag;
+    const at = time - heardOfAfterMilliseconds;
     const period = this.#attributes.findLast(({ since }) => since <= at) ?? this.#attributes[0];
     const next = this.#attributes.find(({ since }) => since > at);
     this.#active = active;
-    this.#selectedUntil = next ? next.since + attributesLag : Number.POSITIVE_INFINITY;
+    this.#selectedUntil = next ? next.since + heardOfAfterMilliseconds : Number.POSITIVE_INFINITY;
     this.#rules = active.filter(
       (rule): rule is ActiveRule =>
         rule.definition !== null &&

@@ -26,8 +26,8 @@ export async function skipWhileIdle(
     // In this order: a rule made after the ends were read counts for what comes behind them.
     const ends = await source.ends();
     if (!isOff) {
-      await rules.refreshNow();
-      if (!rules.isEmpty) return;
+      await rules.refreshNow(signal);
+      if (!rules.isEmpty || signal.aborted) return;
     }
     for (const [partition, end] of ends) {
       if (comparePositions(await readModels.checkpoint(of, partition), end) >= 0) continue;

@@ -8,8 +8,6 @@ import {
 } from '../../domain/detection/rule.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { RecordedEvent } from '../ports/event-store.ts';
-import type { Clock } from '../ports/system.ts';
-import { announcedMilliseconds } from '../retention/policy.ts';
 import type { FollowedEvents } from './followed-events.ts';
 
 /** A rule as it is now. */
@@ -41,8 +39,6 @@ export const builtInRule: RuleVersion = {
   },
 };
 
-const refreshedEveryMilliseconds = announcedMilliseconds / 3;
-
 /**
  * Every wording that every rule has had. A change counts for readings that arrive some seconds after it was made, so
  * that whoever judges these knows of it: live, again, and in a rebuild.
@@ -50,22 +46,14 @@ const refreshedEveryMilliseconds = announcedMilliseconds / 3;
 export class RuleBook {
   readonly #events: FollowedEvents;
   readonly #registry: EventRegistry;
-  readonly #clock: Clock;
   readonly #builtIn: readonly RuleVersion[];
   readonly #streams = new Map<string, readonly RecordedEvent[]>();
   #versions: readonly (readonly RuleVersion[])[];
-  #refreshedAt = Number.NEGATIVE_INFINITY;
   #period: Period | undefined;
 
-  constructor(
-    events: FollowedEvents,
-    registry: EventRegistry,
-    clock: Clock,
-    builtIn: readonly RuleVersion[] = [],
-  ) {
+  constructor(events: FollowedEvents, registry: EventRegistry, builtIn: readonly RuleVersion[] = []) {
     this.#events = events;
     this.#registry = registry;
-    this.#clock = clock;
     this.#builtIn = builtIn;
     this.#versions = builtIn.map((version) => [version]);
     events.onEvents((arrived) => this.#add(arrived));
@@ -83,17 +71,14 @@ export class RuleBook {
     );
   }
 
-  /** Learns all that was recorded until now, unless it did so a moment ago. Throws `EventStoreUnavailable`. */
-  async refresh(): Promise<void> {
-    const now = this.#clock.now();
-    if (now - this.#refreshedAt < refreshedEveryMilliseconds) return;
-    await this.refreshNow();
-    this.#refreshedAt = now;
+  /** Learns of every change that counts by now. Throws `EventStoreUnavailable`. */
+  refresh(): Promise<void> {
+    return this.#events.refresh();
   }
 
-  /** The same, also if it did so a moment ago. */
-  refreshNow(): Promise<void> {
-    return this.#events.settle();
+  /** Learns of every change that was recorded, unless `signal` is aborted. Throws `EventStoreUnavailable`. */
+  refreshNow(signal?: AbortSignal): Promise<void> {
+    return this.#events.settle(signal);
   }
 
   /** The rules that judge readings arriving at `time`; the same array for as long as they are the same. */

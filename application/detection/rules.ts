@@ -9,7 +9,7 @@ import type { CommandConditions } from '../devices/device-commands.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { EventStore } from '../ports/event-store.ts';
 import type { Clock, Ids } from '../ports/system.ts';
-import { announcedMilliseconds } from '../retention/policy.ts';
+import { heardOfAfterMilliseconds } from './followed-events.ts';
 import { type RuleBook, type StoredRule, storedRule } from './rule-book.ts';
 import { streamCommands } from './stream-commands.ts';
 
@@ -50,7 +50,7 @@ export function rules(
   };
   const commands = streamCommands(aggregate, eventStore, ids, clock);
   // So that whoever judges readings that arrive from then on has heard of it.
-  const since = () => clock.now() + announcedMilliseconds;
+  const since = () => clock.now() + heardOfAfterMilliseconds;
   return {
     create: (ruleId, definition, conditions) =>
       handle({ type: 'CreateRule', ruleId, since: since(), definition }, conditions),

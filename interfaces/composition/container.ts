@@ -191,24 +191,23 @@ const applicationModule = (config: Config, log: Log): ContainerModule =>
 
     bind(ruleEvents)
       .toResolvedValue(
-        (source, ids) => new FollowedEvents(source, `rules-${ids.uuidV7()}`),
-        [s.ruleSource, s.ids],
+        (source, ids, clock) => new FollowedEvents(source, `rules-${ids.uuidV7()}`, clock),
+        [s.ruleSource, s.ids, s.clock],
       )
       .onDeactivation(closeOnDeactivation);
     bind(s.ruleBook).toResolvedValue(
-      (events, registry, clock) =>
-        new RuleBook(events, registry, clock, config.DETECTION === 'all' ? [builtInRule] : []),
-      [ruleEvents, s.registry, s.clock],
+      (events, registry) => new RuleBook(events, registry, config.DETECTION === 'all' ? [builtInRule] : []),
+      [ruleEvents, s.registry],
     );
     bind(deviceEvents)
       .toResolvedValue(
-        (source, ids) => new FollowedEvents(source, `periods-${ids.uuidV7()}`),
-        [s.deviceSource, s.ids],
+        (source, ids, clock) => new FollowedEvents(source, `periods-${ids.uuidV7()}`, clock),
+        [s.deviceSource, s.ids, s.clock],
       )
       .onDeactivation(closeOnDeactivation);
     bind(s.devicePeriods).toResolvedValue(
-      (eventStore, registry, events, clock) => new DevicePeriods(eventStore, registry, events, clock),
-      [s.eventStore, s.registry, deviceEvents, s.clock],
+      (eventStore, registry, events) => new DevicePeriods(eventStore, registry, events),
+      [s.eventStore, s.registry, deviceEvents],
     );
 
     bind(s.rules).toResolvedValue(rules, [s.eventStore, s.registry, s.ruleBook, s.ids, s.clock]);

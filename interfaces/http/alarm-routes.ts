@@ -110,7 +110,9 @@ export function alarmRoutes(
       body: {
         as: 'json',
         schema: z.strictObject({
-          note: text(500).optional().meta({ description: 'What others should know.', examples: ['On my way'] }),
+          note: text(500)
+            .optional()
+            .meta({ description: 'What others should know.', examples: ['On my way'] }),
         }),
         optional: true,
       },
