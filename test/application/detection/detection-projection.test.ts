@@ -1,20 +1,26 @@
 import assert from 'node:assert/strict';
 import { rebuild } from '../../../application/rebuild/rebuild.ts';
 import { detectionFixture } from '../../support/detection-fixture.ts';
+import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 
 type Fixture = Awaited<ReturnType<typeof detectionFixture>>;
 
 const builder = { id: 'test', isExpired: () => false };
 
-describe('Projection detection', () => {
+onEachEngine('Projection detection', (open) => {
+  let stores: ReadModelStore;
   let fixture: Fixture;
 
   beforeEach(async () => {
-    fixture = await detectionFixture();
+    stores = await open();
+    fixture = await detectionFixture(stores.env);
     await fixture.register('a');
     await fixture.register('b');
   });
-  afterEach(() => fixture.close());
+  afterEach(async () => {
+    await fixture.close();
+    await stores.drop();
+  });
 
   const measure = (deviceId: string, ...values: readonly (readonly [number, number | string | boolean])[]) =>
     fixture.measure(
@@ -114,7 +120,7 @@ describe('Projection detection', () => {
 
   it('watches as many series as it may, the first that come, and counts what it does not watch', async () => {
     await fixture.close();
-    fixture = await detectionFixture({ DETECTION_SERIES: '1' });
+    fixture = await detectionFixture({ ...stores.env, DETECTION_SERIES: '1' });
     await fixture.register('a');
     await fixture.register('b');
     await fixture.rule('hot', { condition: { kind: 'range', above: 30 } });
