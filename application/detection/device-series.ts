@@ -19,6 +19,18 @@ type Series = {
   isChanged: boolean;
 };
 
+/** A rule about a metric, with what it has seen of it. */
+type Slot = { readonly rule: ActiveRule; readonly isSilence: boolean; series: Series | undefined };
+
+type Arrival = Cause & { readonly receivedAt: number };
+
+/** What the judgements of a batch add to. */
+type BatchOfJudgements = {
+  readonly totals: Counted;
+  readonly maxSeries: number;
+  readonly changes: AlarmChanges;
+};
+
 /** The key of a series under a rule. */
 export type SeriesKey = Pick<SeriesStateRow, 'deviceId' | 'ruleId' | 'metric'>;
 
@@ -35,7 +47,7 @@ export class DeviceSeries {
   #active: readonly RuleVersion[] | undefined;
   #selectedUntil = Number.NEGATIVE_INFINITY;
   #rules: readonly ActiveRule[] = [];
-  #byMetric = new Map<string, readonly ActiveRule[]>();
+  #slots = new Map<string, readonly Slot[]>();
   #isLoaded = false;
 
   constructor(
@@ -78,59 +90,70 @@ export class DeviceSeries {
         period !== undefined &&
         selects(rule.definition.selector, this.#deviceId, period),
     );
-    this.#byMetric = new Map();
+    this.#slots = new Map();
     this.#load();
     return this.#dropUnselected(time, cause, changes);
   }
 
   /** Judges the values of a reading. Answers whether anything is to be stored. */
-  judge(
-    { timestamp, metrics }: Reading,
-    arrival: Cause & { readonly receivedAt: number },
-    totals: Counted,
-    maxSeries: number,
-    changes: AlarmChanges,
-  ): boolean {
+  judge(reading: Reading, arrival: Arrival, batch: BatchOfJudgements): boolean {
     let isChanged = false;
-    const judge = (rule: ActiveRule, metric: string, given: MetricValue) => {
-      const isSilence = rule.definition.condition.kind === 'silent';
-      const value = typeof given === 'string' ? undefined : Number(given);
-      if (value === undefined && !isSilence) {
-        totals.text += 1;
-        return;
-      }
-      const series = this.#seriesOf(rule, metric, totals, maxSeries);
-      if (!series) return;
-      if (!isSilence && timestamp <= series.newest) {
-        totals.outOfOrder += 1;
-        return;
-      }
-      totals.points += 1;
-      series.newest = Math.max(series.newest, timestamp);
-      series.isChanged = true;
-      isChanged = true;
-      const reading = { timestamp, receivedAt: arrival.receivedAt, value: value ?? 0 };
-      for (const transition of series.evaluator.next(reading)) {
-        if (transition.change === 'raised')
-          series.alarm = changes.raise({ rule, deviceId: this.#deviceId, metric }, transition, arrival);
-        else if (series.alarm && transition.change === 'escalated')
-          series.alarm = changes.escalate(series.alarm, transition, arrival);
-        else if (series.alarm) {
-          changes.clear(series.alarm, transition, arrival);
-          series.alarm = undefined;
-        }
-      }
-    };
-    for (const metric in metrics)
-      for (const rule of this.#rulesOf(metric)) judge(rule, metric, metrics[metric] as MetricValue);
-    for (const rule of this.#rulesOf(anyReading)) judge(rule, anyReading, 0);
+    for (const metric in reading.metrics)
+      for (const slot of this.#slotsOf(metric))
+        if (
+          this.#judge(slot, metric, reading.metrics[metric] as MetricValue, reading.timestamp, arrival, batch)
+        )
+          isChanged = true;
+    for (const slot of this.#slotsOf(anyReading))
+      if (this.#judge(slot, anyReading, 0, reading.timestamp, arrival, batch)) isChanged = true;
     return isChanged;
+  }
+
+  #judge(
+    slot: Slot,
+    metric: string,
+    given: MetricValue,
+    timestamp: number,
+    arrival: Arrival,
+    { totals, maxSeries, changes }: BatchOfJudgements,
+  ): boolean {
+    const { isSilence, rule } = slot;
+    if (typeof given === 'string' && !isSilence) {
+      totals.text += 1;
+      return false;
+    }
+    slot.series ??= this.#seriesOf(rule, metric, totals, maxSeries);
+    const { series } = slot;
+    if (!series) {
+      totals.unwatched += 1;
+      return false;
+    }
+    if (!isSilence && timestamp <= series.newest) {
+      totals.outOfOrder += 1;
+      return false;
+    }
+    totals.points += 1;
+    if (timestamp > series.newest) series.newest = timestamp;
+    series.isChanged = true;
+    const value = isSilence ? 0 : Number(given);
+    for (const transition of series.evaluator.next({ timestamp, receivedAt: arrival.receivedAt, value })) {
+      if (transition.change === 'raised')
+        series.alarm = changes.raise({ rule, deviceId: this.#deviceId, metric }, transition, arrival);
+      else if (series.alarm && transition.change === 'escalated')
+        series.alarm = changes.escalate(series.alarm, transition, arrival);
+      else if (series.alarm) {
+        changes.clear(series.alarm, transition, arrival);
+        series.alarm = undefined;
+      }
+    }
+    return true;
   }
 
   /** The rule was changed, disabled or removed. */
   forget(ruleId: string): void {
     this.#load();
     this.#series.delete(ruleId);
+    this.#slots = new Map();
   }
 
   /** The rows of the series that changed since the last call. */
@@ -161,35 +184,32 @@ export class DeviceSeries {
     };
   }
 
-  /** The rules about a metric that select the device. */
-  #rulesOf(metric: string): readonly ActiveRule[] {
-    const known = this.#byMetric.get(metric);
+  /** The rules about a metric that select the device, each with its series once there is one. */
+  #slotsOf(metric: string): readonly Slot[] {
+    const known = this.#slots.get(metric);
     if (known) return known;
-    const found = this.#rules.filter(({ definition }) =>
-      definition.metric === undefined
-        ? (definition.condition.kind === 'silent') === (metric === anyReading)
-        : definition.metric === metric,
-    );
-    this.#byMetric.set(metric, found);
+    const found = this.#rules
+      .filter(({ definition }) =>
+        definition.metric === undefined
+          ? (definition.condition.kind === 'silent') === (metric === anyReading)
+          : definition.metric === metric,
+      )
+      .map((rule): Slot => {
+        const isSilence = rule.definition.condition.kind === 'silent';
+        return { rule, isSilence, series: this.#series.get(rule.ruleId)?.get(metric) };
+      });
+    this.#slots.set(metric, found);
     return found;
   }
 
   #seriesOf(rule: ActiveRule, metric: string, totals: Counted, maxSeries: number): Series | undefined {
-    let byMetric = this.#series.get(rule.ruleId);
-    const known = byMetric?.get(metric);
-    if (known) return known;
-    if (totals.series >= maxSeries) {
-      totals.unwatched += 1;
-      return undefined;
-    }
-    if (!byMetric) {
-      byMetric = new Map();
-      this.#series.set(rule.ruleId, byMetric);
-    }
+    if (totals.series >= maxSeries) return undefined;
     totals.series += 1;
     const evaluator = evaluatorOf(rule.definition.condition);
     const newest = Number.NEGATIVE_INFINITY;
     const series: Series = { rule, metric, evaluator, newest, alarm: undefined, isChanged: false };
+    const byMetric = this.#series.get(rule.ruleId) ?? new Map<string, Series>();
+    this.#series.set(rule.ruleId, byMetric);
     byMetric.set(metric, series);
     return series;
   }

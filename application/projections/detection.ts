@@ -106,6 +106,7 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
     const stored = this.#totals ?? (await tables.totals(this.#partition));
     const totals = { ...(stored ?? { ...noTotals, partition: this.#partition }) };
     const changes = new AlarmChanges(ids, this.#partition);
+    const judgements = { totals, maxSeries, changes };
     const pending: Pending = { touched: new Set(), dropped: [], changes, totals };
     if (!rules.isEmpty) await this.#loadDevices(events, tables);
     for (const { logged, reading } of events) {
@@ -119,7 +120,7 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
       const dropped = device.select(active, totals.newest, logged, changes);
       totals.series -= dropped.length;
       pending.dropped.push(...dropped);
-      if (device.judge(reading, logged, totals, maxSeries, changes)) pending.touched.add(device);
+      if (device.judge(reading, logged, judgements)) pending.touched.add(device);
     }
     await this.#write(pending, tables);
     this.#totals = totals;

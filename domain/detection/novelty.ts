@@ -188,7 +188,7 @@ export class NoveltyDetector {
   /** The mean of the last 24 values, added up anew each time: one huge value leaves no error behind. */
   get mean(): number {
     let sum = 0;
-    for (const value of this.#recent) sum += value;
+    for (let i = 0; i < meanLength; i += 1) sum += this.#recent[i] as number;
     return sum / meanLength;
   }
 
