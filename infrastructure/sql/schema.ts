@@ -7,7 +7,7 @@ import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 import { viewsOf } from './views.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 7;
+const schemaVersion = 8;
 
 /** A table of one generation: `telemetry_g2`. */
 export const tableOf = (base: string, generation: number): string => `${base}_g${generation}`;
