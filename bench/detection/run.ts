@@ -11,6 +11,7 @@ import {
   type Series,
   scoreAt,
 } from './nab.ts';
+import { alarmsByProduct } from './product.ts';
 
 /** The least that the frozen settings must score, by profile. */
 const floors: Readonly<Record<Profile, number>> = { standard: 72, 'low FP': 63, 'low FN': 76 };
@@ -54,6 +55,10 @@ const perPoint = ((performance.now() - started) * 1000) / points;
 const fixed = profileNames.map((profile) => scoreAt(defaultSensitivity, frozen, series, profile));
 const best = profileNames.map((profile) => bestScore(frozen, series, profile));
 
+const product = await alarmsByProduct(series);
+const byProduct = profileNames.map((profile) => scoreAt(defaultSensitivity, product, series, profile));
+
+print('Fieldlog, readings in, alarms out', byProduct);
 print('Fieldlog, fixed sensitivity', fixed);
 print('Fieldlog, threshold chosen in sample as all below', best);
 const splits = heldOut();
@@ -69,7 +74,7 @@ const [standard] = fixed;
 console.log(
   `\nWindows met: ${standard?.met} of ${series.reduce((sum, { windows }) => sum + windows, 0)}; alarms outside: ${standard?.falseAlarms}, one in ${Math.round(points / (standard?.falseAlarms ?? 1))} points; ${perPoint.toFixed(2)} µs a point`,
 );
-if (profileNames.some((profile, i) => (fixed[i]?.score ?? 0) < floors[profile])) {
+if (profileNames.some((profile, i) => (byProduct[i]?.score ?? 0) < floors[profile])) {
   console.error(`Below the floor of ${Object.values(floors).join(' / ')}`);
   process.exitCode = 1;
 }
