@@ -86,11 +86,6 @@ const common = {
     examples: ['temperature'],
   }),
   severity: z.enum(severities, { error: severityError }).default('warning'),
-  notify: z
-    .array(text(64), { error: 'must be a list of ids of hooks' })
-    .max(20, { error: 'must have at most 20 hooks' })
-    .default([])
-    .meta({ description: 'Ids of the webhooks that are notified.' }),
 };
 
 const sensitivityError = 'must be a number from 0.01 to 10';
@@ -177,14 +172,14 @@ function conditionOf(rule: RuleBody): Condition {
 }
 
 export function definitionOf(rule: RuleBody): RuleDefinition {
-  const { name, selector, metric, severity, notify } = rule;
+  const { name, selector, metric, severity } = rule;
   return {
     name,
     selector: defined(selector) as RuleDefinition['selector'],
     ...(metric !== undefined && { metric }),
     severity,
     condition: conditionOf(rule),
-    notify,
+    notify: [],
   };
 }
 
@@ -192,7 +187,7 @@ const defined = (fields: object): object =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 
 /** A definition in the form in which it is sent. */
-export function definitionJson({ condition, ...others }: RuleDefinition): Record<string, unknown> {
+export function definitionJson({ condition, notify: _, ...others }: RuleDefinition): Record<string, unknown> {
   const texts = Object.entries(condition).map(([name, value]) =>
     name === 'for' || name === 'maxGap' ? [name, durationText(value as number)] : [name, value],
   );

@@ -35,7 +35,6 @@ export function httpAlarmRules({ call, pages, fresh }: HttpSubject): void {
         for: '5m',
         selector: { ...selector, labels: { site: 'cellar' } },
         severity: 'warning',
-        notify: [],
       });
       assert.deepEqual((await call('GET', `/api/v1/rules/${ruleId}`)).json, answer.json);
     });
