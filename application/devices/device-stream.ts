@@ -51,7 +51,10 @@ export function deviceHistory(
 }
 
 /** All that may still be known of a device: of one that was erased, what came since. */
-async function readDevice(eventStore: EventStore, deviceId: string): Promise<readonly RecordedEvent[]> {
+export async function readDevice(
+  eventStore: EventStore,
+  deviceId: string,
+): Promise<readonly RecordedEvent[]> {
   return sinceErasure(await eventStore.read(deviceStream(deviceId)));
 }
 

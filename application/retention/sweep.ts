@@ -207,7 +207,8 @@ export async function sweepDeletedEverywhere(
       const id = { projection, generation };
       if (status === 'building') continue;
       if (projection === 'telemetry') await sweepDeleted(id, ports, now, signal);
-      else if (generation !== active)
+      // Projectors of devices remove them from the active generations by the event, that of detection follows readings.
+      else if (generation !== active || projection === 'detection')
         for (const deviceId of await deletedDevices(id, ports))
           await ports.erased.removeDeleted(id, deviceId);
     }

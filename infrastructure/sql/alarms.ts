@@ -6,8 +6,8 @@ import type {
   AlarmView,
   Announcement,
 } from '../../application/ports/detection.ts';
+import { withActiveGenerations } from './active-generations.ts';
 import { alarmColumns, alarmRow, type StoredAlarm } from './detection-tables.ts';
-import { withActiveGenerations } from './generations.ts';
 import { tableOf } from './schema.ts';
 import { chunks, placeholders, type Sql, type SqlQueries, type SqlValue } from './sql.ts';
 

@@ -116,6 +116,13 @@ const unlistedIn = {
   telemetry: ['telemetry_latest', 'devices'],
   devices: ['devices', 'devices'],
   device_history: ['device_history', 'device_history'],
+  detection: ['detection_states', 'devices'],
+} as const;
+
+const deviceTables = {
+  devices: ['devices', 'device_labels'],
+  device_history: ['device_history'],
+  detection: ['detection_states', 'alarms'],
 } as const;
 
 const mostUnlisted = 200;
@@ -145,8 +152,12 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
   removeDeleted: ({ projection: name, generation }, deviceId) =>
     db.transaction(async (tx) => {
       if (name !== projection) {
-        for (const base of name === 'devices' ? ['devices', 'device_labels'] : [name])
+        const id = { projection: name, generation };
+        if (name === 'detection') await lockCheckpoints(tx, id);
+        for (const base of deviceTables[name as keyof typeof deviceTables])
           await tx.run(`DELETE FROM ${tableOf(base, generation)} WHERE device_id = ?`, [deviceId]);
+        // Its worker knows states of the device.
+        if (name === 'detection') await bumpEpoch(tx, id);
         return;
       }
       const id = { projection, generation };
