@@ -75,7 +75,8 @@ describe('A device whose stream somebody deleted in EventStoreDB', function () {
         )) as typeof source.run,
     };
     following = fixture.directory.follow(watched, 'directory', stop.signal);
-    await eventually(() => assert.equal(server.traffic.subscriptions.size, 3));
+    // The projections of devices, the directory, and what detection follows: rules and devices.
+    await eventually(() => assert.equal(server.traffic.subscriptions.size, 5));
     await consumed();
   });
   afterEach(async () => {

@@ -38,9 +38,10 @@ export async function checkedClient(url: string): Promise<HttpClient> {
         wanted.length === parts.length && wanted.every((part, i) => part.startsWith('{') || part === parts[i])
       );
     };
-    const verbatim = document.paths[parts.join('/')]?.[method.toLowerCase()];
-    const [, operations] = Object.entries(document.paths).find(([template]) => fits(template)) ?? [];
-    const operation = verbatim ?? operations?.[method.toLowerCase()];
+    const verb = method.toLowerCase();
+    const verbatim = document.paths[parts.join('/')]?.[verb];
+    const fitting = Object.entries(document.paths).filter(([template]) => fits(template));
+    const operation = verbatim ?? fitting.map(([, operations]) => operations[verb]).find((one) => one);
     assert.ok(operation, `${method} ${path} is not in the OpenAPI document`);
     return operation;
   }

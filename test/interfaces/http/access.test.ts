@@ -33,6 +33,11 @@ const asked: readonly (readonly [form: RegExp, scope: Scope | 'public'])[] = [
   [/^post \/(query|v1\/metrics|api\/v1\/prometheus\/write)$/, 'telemetry:write'],
   [/^(post \/telemetry|put \/telemetry\/\{tenant\}\/\{device\})$/, 'telemetry:write'],
   [/^get \/api\/v1(\/devices\/\{deviceId\})?\/telemetry(\/latest)?$/, 'telemetry:read'],
+  [/^(post \/api\/v1\/rules|patch \/api\/v1\/rules\/\{ruleId\})$/, 'devices:write'],
+  [/^post \/api\/v1\/rules\/\{ruleId\}\/(enable|disable|remove)$/, 'devices:write'],
+  [/^post \/api\/v1\/alarms\/\{alarmId\}\/acknowledge$/, 'devices:write'],
+  [/^get \/api\/v1\/(rules(\/\{ruleId\})?|alarms(\/\{alarmId\})?)$/, 'devices:read'],
+  [/^post \/api\/v1\/rules\/preview$/, 'telemetry:read'],
   [/^get (\/metrics|\/api\/v1\/status)$/, 'operate'],
   [/^(get|post|patch) \/api\/v1\/(projections|dead-letters|audit|rebuilds)\b/, 'operate'],
 ];
