@@ -98,7 +98,7 @@ export function devicePushRoutes(intake: Intake, limits: FormLimits): readonly R
 
   const ofTenant = z.strictObject({
     tenant: z.string().meta({ description: 'Not looked at.' }),
-    device: deviceId,
+    device: deviceId.meta({ description: 'The device that sends.' }),
   });
   return [
     thingsBoard,
