@@ -3,6 +3,7 @@ import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { formatPolicy } from '../../domain/retention.ts';
 import { StartupError } from '../startup-error.ts';
+import { mqttVariables } from './mqtt-variables.ts';
 import { retentionPolicy } from './retention-policy.ts';
 
 const wholeNumber = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
@@ -133,6 +134,7 @@ export const configSchema = z.object({
   ),
   MYSQL_POOL_SIZE: wholeNumber(1, 500).default(10).describe('connections of a process to the database'),
 
+  ...mqttVariables,
   TLS_CERT_FILE: z
     .string()
     .min(1)
@@ -262,6 +264,7 @@ const needed: readonly (readonly [name: keyof Config, without: keyof Config])[] 
   ['KAFKA_SASL_USERNAME', 'KAFKA_SASL_MECHANISM'],
   ['KAFKA_SASL_PASSWORD', 'KAFKA_SASL_MECHANISM'],
   ['MYSQL_SSL_CA_FILE', 'MYSQL_SSL'],
+  ['MQTT_TLS', 'TLS_CERT_FILE'],
 ];
 
 const checkedSchema = configSchema.superRefine((config, context) => {

@@ -19,17 +19,22 @@ import { measureWriteAheadLog } from '../../infrastructure/sqlite/write-ahead-lo
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { type Access, access } from '../http/access.ts';
+import { readingMetrics } from '../http/http-metrics.ts';
+import { intakeOf } from '../http/intake.ts';
 import { type CertificateFiles, certificateFiles, type HttpServer } from '../http/listener.ts';
 import { QuerySlots } from '../http/query-slots.ts';
 import { type RateLimits, rateLimits } from '../http/rate-limits.ts';
 import { httpServer } from '../http/server.ts';
 import { operationsOf } from './application.ts';
 import { projectionsCheck } from './log-checks.ts';
+import { mqttEndpoint } from './mqtt.ts';
 import { services as s } from './services.ts';
 import { asRecordedThreads, operationThreads } from './worker-threads.ts';
 
 type Api = {
   readonly url: string;
+  /** Of the MQTT endpoint, where there is one. */
+  readonly mqttUrl: string | undefined;
   /** Drains requests, stops the worker threads and stops following the event store. */
   close(): Promise<void>;
 };
@@ -62,13 +67,18 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
   const files = certificateOf(config, log);
   const certificate = files?.read();
   const callers = await openCallers(container, { isPublic: true });
+  const contained = await containedServices(container);
+  const intake = intakeOf(contained.ingest, readingMetrics(contained.metrics), callers.rates);
+  const mqtt = mqttEndpoint(config, { ...contained, ...callers, intake }, certificate);
   const server = httpServer(
     {
-      ...(await containedServices(container)),
+      ...contained,
       ...otherThreads,
       access: callers.access,
       browsers: { origins: config.CORS_ORIGINS, isOpen: callers.isOpen },
       rates: callers.rates,
+      intake,
+      mqttRejections: mqtt?.rejections,
       slots: new QuerySlots(config.QUERIES_AT_ONCE),
       tasks,
       asRecorded: recorded.asRecorded,
@@ -80,8 +90,12 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
       certificate,
     },
   );
-  const unfollow = files?.follow((renewed) => server.renew(renewed));
+  const unfollow = files?.follow((renewed) => {
+    server.renew(renewed);
+    mqtt?.renew(renewed);
+  });
   const url = await listen(server, config.PORT, config.HOST);
+  const mqttUrl = await mqtt?.listen();
   const stopped = new AbortController();
   const keysFollowed = callers.follow(stopped.signal);
   const following = directory.follow(source, `directory-${ids.uuidV7()}`, stopped.signal);
@@ -89,8 +103,12 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
 
   return {
     url,
+    mqttUrl,
     async close() {
-      await server.close(config.SHUTDOWN_MS, config.SHUTDOWN_LEAD_MS);
+      await Promise.all([
+        server.close(config.SHUTDOWN_MS, config.SHUTDOWN_LEAD_MS),
+        mqtt?.close(config.SHUTDOWN_MS),
+      ]);
       await Promise.all([tasks.close(), recorded.close()]);
       unfollow?.();
       stopped.abort();

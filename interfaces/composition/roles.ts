@@ -46,6 +46,7 @@ async function runApi(config: Config, log: Log): Promise<Served> {
     const api = await startApi(container);
     return {
       url: api.url,
+      mqttUrl: api.mqttUrl,
       notices: [],
       failed: new Promise<never>(() => {}),
       async close() {
@@ -135,6 +136,8 @@ function requireServers(role: string, config: Config): void {
 
 export type Served = {
   readonly url: string;
+  /** Of the MQTT endpoint, where there is one. */
+  readonly mqttUrl?: string | undefined;
   /** A line for each projection that does not continue until somebody acts. */
   readonly notices: readonly string[];
   /** Rejects when a part of the process has died and the process should end. */
@@ -161,6 +164,7 @@ export async function serve(config: Config, log: Log): Promise<Served> {
     const backingUp = runBackups(config, log, stopped.signal);
     return {
       url: api.url,
+      mqttUrl: api.mqttUrl,
       notices,
       failed: thread.failed,
       async close() {

@@ -4,12 +4,17 @@ import type { ApiKey, Credentials } from '../../application/ports/api-keys.ts';
 import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import { HttpProblem } from './problems.ts';
 import type { RateLimits } from './rate-limits.ts';
-import type { RequestContext } from './request-context.ts';
+import type { Identity, RequestContext } from './request-context.ts';
 import type { CredentialPlace, Route } from './route.ts';
 
 export type Access = {
   /** Throws a problem unless the request may call the route; stores the caller in the context. */
   admit(req: IncomingMessage, route: Route, context: RequestContext): Promise<void> | undefined;
+  /**
+   * Who shows a credential on a connection that only sends readings; anyone where none is needed. `undefined` when it
+   * is not good, or may not send readings.
+   */
+  sender(text: string | undefined): Promise<Identity | undefined>;
 };
 
 type AccessParts = {
@@ -33,7 +38,19 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
       if (text === undefined && isOpen(route)) return undefined;
       return identify(text, route, context);
     },
+    sender,
   };
+
+  async function sender(text: string | undefined): Promise<Identity | undefined> {
+    const credential = text === undefined ? undefined : credentials.read(text);
+    if (credential?.kind === 'device') {
+      const isGood = await isTokenOf(credential.subject, credential.hash);
+      return isGood ? { is: 'device', deviceId: credential.subject } : undefined;
+    }
+    if (!keys.isAuthRequired()) return { is: 'anyone' };
+    const key = credential && (await keys.find(credential));
+    return key?.scopes.includes('telemetry:write') ? { is: 'key', key } : undefined;
+  }
 
   function isOpen({ alsoAccepts: orBy }: Route): boolean {
     return !keys.isAuthRequired() && !(orBy === 'metrics-token' && metricsHash !== undefined);

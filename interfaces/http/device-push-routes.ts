@@ -1,7 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { readBytes } from './body.ts';
-import { decodeContext, type FormLimits, takenHeaders, takenHeadersSpec } from './form-answers.ts';
+import {
+  decodeContext,
+  type FormLimits,
+  takenHeaders,
+  takenHeadersSpec,
+  takingProblems,
+} from './form-answers.ts';
 import { decodePayload, guessedType, payloadType, payloadTypes } from './formats/payload.ts';
 import type { Decoded } from './formats/reading-set.ts';
 import { decodeThingsBoard } from './formats/thingsboard.ts';
@@ -10,16 +16,6 @@ import { HttpProblem, invalidRequest } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { deviceId } from './validation.ts';
-
-const refusals = [
-  'malformed-encoding',
-  'too-many-items',
-  'not-this-device',
-  'device-not-registered',
-  'device-suspended',
-  'device-decommissioned',
-  'readings-refused',
-] as const;
 
 const common = { scope: 'telemetry:write', alsoAccepts: 'device-token', tag: 'Telemetry' } as const;
 
@@ -30,7 +26,7 @@ type Exchanged = {
 };
 
 const accepted = (code: 200 | 202) => ({
-  [code]: { description: 'All or some readings are durable.', headers: takenHeadersSpec },
+  [code]: { description: 'All or some readings are durable.', headers: takenHeadersSpec, takingProblems },
 });
 
 /** ThingsBoard's and Hono's addresses for devices and gateways. */
@@ -49,7 +45,7 @@ export function devicePushRoutes(intake: Intake, limits: FormLimits): readonly R
       types: ['application/json'],
     },
     responses: accepted(200),
-    problems: refusals,
+    problems: takingProblems,
     async handle({ req, res, context }) {
       if (context.identity.is === 'key')
         throw invalidRequest([{ in: 'path', path: '/deviceToken', detail: 'must be the token of a device' }]);
@@ -75,7 +71,7 @@ export function devicePushRoutes(intake: Intake, limits: FormLimits): readonly R
         types: payloadTypes,
       },
       responses: accepted(202),
-      problems: refusals,
+      problems: takingProblems,
       handle: ({ req, res, context, params: { device } }) =>
         takePayload({ req, res, context }, (device as string | undefined) ?? authDevice(req, context)),
     });

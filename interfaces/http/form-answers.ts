@@ -1,4 +1,5 @@
 import type { DecodeContext } from './formats/reading-set.ts';
+import type { ProblemKind } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
 
 /** Bytes of a body, inflated; readings and samples in it. */
@@ -23,3 +24,14 @@ export const takenHeadersSpec = {
   'Fieldlog-Collapsed':
     'How many samples have a time that differs from that of another of their series below the millisecond only.',
 };
+
+/** What may stand in the way of readings, in whatever form they come. */
+export const takingProblems = [
+  'malformed-encoding',
+  'too-many-items',
+  'not-this-device',
+  'device-not-registered',
+  'device-suspended',
+  'device-decommissioned',
+  'readings-refused',
+] as const satisfies readonly ProblemKind[];

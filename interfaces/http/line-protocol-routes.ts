@@ -2,7 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Log } from '../../application/ports/system.ts';
 import { readBytes } from './body.ts';
-import { decodeContext, type FormLimits, takenHeaders, takenHeadersSpec } from './form-answers.ts';
+import {
+  decodeContext,
+  type FormLimits,
+  takenHeaders,
+  takenHeadersSpec,
+  takingProblems,
+} from './form-answers.ts';
 import { decodeLines, type LinePrecision, linePrecisions } from './formats/line-protocol.ts';
 import { allRejectedProblem, type Intake, rejectedParts } from './intake.ts';
 import { HttpProblem, problemKinds, problemOf } from './problems.ts';
@@ -55,16 +61,7 @@ export function lineProtocolRoutes(intake: Intake, limits: FormLimits, log: Log)
         types: ['text/plain', 'application/octet-stream'],
       },
       responses: { 204: { description: 'All or some lines are durable.', headers: takenHeadersSpec } },
-      problems: [
-        'malformed-encoding',
-        'too-many-items',
-        'not-this-device',
-        'device-not-registered',
-        'device-suspended',
-        'device-decommissioned',
-        'readings-refused',
-        'lines-refused',
-      ],
+      problems: [...takingProblems, 'lines-refused'],
       handle: ({ req, res, query, context }) =>
         write({ req, res, context }, query.precision ?? 'ns', query.deviceTag).catch(asInflux),
     });

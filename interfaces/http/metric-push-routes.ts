@@ -1,7 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { hasType, readBytes } from './body.ts';
-import { decodeContext, type FormLimits, takenHeaders, takenHeadersSpec } from './form-answers.ts';
+import {
+  decodeContext,
+  type FormLimits,
+  takenHeaders,
+  takenHeadersSpec,
+  takingProblems,
+} from './form-answers.ts';
 import { decodeOtlpJson, decodeOtlpProtobuf } from './formats/otlp-metrics.ts';
 import { otlpResponse, rpcStatus } from './formats/otlp-protobuf.ts';
 import { decodeRemoteWrite } from './formats/remote-write.ts';
@@ -11,16 +17,6 @@ import type { RequestContext } from './request-context.ts';
 import { type Route, route } from './route.ts';
 
 const otlpTypes = ['application/x-protobuf', 'application/json'];
-
-const refusals = [
-  'malformed-encoding',
-  'too-many-items',
-  'not-this-device',
-  'device-not-registered',
-  'device-suspended',
-  'device-decommissioned',
-  'readings-refused',
-] as const;
 
 const common = {
   method: 'post',
@@ -135,8 +131,10 @@ export const remoteWriteRoute = (intake: Intake, limits: FormLimits): Route =>
       description: 'A `prometheus.WriteRequest` as a block of snappy.',
       types: ['application/x-protobuf'],
     },
-    responses: { 204: { description: 'All samples are durable.', headers: takenHeadersSpec } },
-    problems: [...refusals, 'samples-rejected'],
+    responses: {
+      204: { description: 'All samples are durable.', headers: takenHeadersSpec },
+    },
+    problems: [...takingProblems, 'samples-rejected'],
     async handle({ req, res, context }) {
       const sent = req.headers['content-type'] ?? '';
       const isTwo = /proto=io\.prometheus\.write\.v2/.test(sent);

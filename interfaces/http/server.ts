@@ -22,10 +22,11 @@ import { deviceQueryRoutes } from './device-query-routes.ts';
 import { documentationRoutes } from './documentation-routes.ts';
 import { type Checks, operationRoutes, statusRoute } from './health-routes.ts';
 import { readingMetrics, requestMetrics } from './http-metrics.ts';
-import { intakeOf } from './intake.ts';
+import { type Intake, intakeOf } from './intake.ts';
 import { lineProtocolRoutes } from './line-protocol-routes.ts';
 import { type Certificate, type HttpServer, serving, shutdown } from './listener.ts';
 import { otlpRoute, remoteWriteRoute } from './metric-push-routes.ts';
+import { type MqttRejection, mqttRejectionsRoute } from './mqtt-rejections-route.ts';
 import { auditRoute, type OperatorServices, projectionRoutes } from './projection-routes.ts';
 import type { RateLimits } from './rate-limits.ts';
 import { ruleRoutes } from './rule-routes.ts';
@@ -40,6 +41,10 @@ export type HttpServices = TelemetryQueryServices &
   OperatorServices & {
     readonly commands: DeviceCommands;
     readonly ingest: IngestTelemetry;
+    /** Made of `ingest` when absent. */
+    readonly intake?: Intake;
+    /** Publications by MQTT that were rejected; none when absent. */
+    readonly mqttRejections?: (() => readonly MqttRejection[]) | undefined;
     readonly retract: RetractTelemetry;
     readonly credentials: Credentials;
     readonly access: Access;
@@ -103,7 +108,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     freshness,
   } = services;
 
-  const intake = intakeOf(ingest, readingMetrics(metrics), services.rates);
+  const intake = services.intake ?? intakeOf(ingest, readingMetrics(metrics), services.rates);
   const forms = { bytes: maxBodyBytes, readings: maxReadings };
   const api = [
     telemetryIngestRoute(intake, { bytes: maxBodyBytes, items: maxReadings }, options.allowOld ?? false),
@@ -119,6 +124,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     retractionRoute(services.retract),
     ...ruleRoutes(services.rules, ids, services),
     ...alarmRoutes(services.alarmQueries, services.alarms, freshness, ids),
+    mqttRejectionsRoute(services.mqttRejections ?? (() => [])),
     ...projectionRoutes(services),
     ...deadLetterRoutes(services),
     auditRoute(services),

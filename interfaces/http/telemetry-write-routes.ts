@@ -5,7 +5,7 @@ import type { RetractTelemetry, SubmittedReading } from '../../application/telem
 import { isTimestamp, readingLimits } from '../../domain/telemetry.ts';
 import { hasType, MalformedLine, readBytes, readItems, Turns } from './body.ts';
 import { deviceParams, registrationHeaders } from './device-schemas.ts';
-import { decodeContext } from './form-answers.ts';
+import { decodeContext, takingProblems } from './form-answers.ts';
 import { decodeBinaryCloudEvent } from './formats/cloudevents.ts';
 import { decodePayload, type PayloadType } from './formats/payload.ts';
 import {
@@ -86,15 +86,7 @@ export function telemetryIngestRoute(
         content: { 'application/json': ingestAnswer },
       },
     },
-    problems: [
-      'malformed-encoding',
-      'too-many-items',
-      'not-this-device',
-      'device-not-registered',
-      'device-suspended',
-      'device-decommissioned',
-      'readings-refused',
-    ],
+    problems: takingProblems,
     async handle({ req, res, headers, context }) {
       const form = otherForms.find((type) => hasType(req, type));
       const isEvent = req.headers['ce-specversion'] !== undefined;

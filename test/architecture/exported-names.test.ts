@@ -17,7 +17,6 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'failureTable',
     'waitingTimes',
     'GroupCommit',
-    'decodeThingsBoardGateway',
   ],
   'lets tests make a registry with a later version of an event': [
     'EventShapes',

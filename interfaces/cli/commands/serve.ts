@@ -51,6 +51,7 @@ async function runUntilStopped(
   try {
     const label = role === 'serve' ? 'Fieldlog' : `Fieldlog ${role}`;
     await terminal.out(`${label}: ${running.url} (${describeStores(config)})\n`);
+    if (running.mqttUrl !== undefined) await terminal.out(`MQTT: ${running.mqttUrl}\n`);
     for (const notice of running.notices) terminal.note(notice);
     await Promise.race([aborted(signal), running.failed]);
   } finally {

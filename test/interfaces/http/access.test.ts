@@ -38,7 +38,7 @@ const asked: readonly (readonly [form: RegExp, scope: Scope | 'public'])[] = [
   [/^post \/api\/v1\/alarms\/\{alarmId\}\/acknowledge$/, 'devices:write'],
   [/^get \/api\/v1\/(rules(\/\{ruleId\})?|alarms(\/\{alarmId\})?)$/, 'devices:read'],
   [/^post \/api\/v1\/rules\/preview$/, 'telemetry:read'],
-  [/^get (\/metrics|\/api\/v1\/status)$/, 'operate'],
+  [/^get (\/api\/v1\/mqtt\/rejections|\/metrics|\/api\/v1\/status)$/, 'operate'],
   [/^(get|post|patch) \/api\/v1\/(projections|dead-letters|audit|rebuilds)\b/, 'operate'],
 ];
 

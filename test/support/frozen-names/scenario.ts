@@ -63,6 +63,7 @@ async function observe(folder: string, collector: TraceCollector): Promise<Omit<
   const env = {
     DATA_DIR: dataDir,
     PORT: '0',
+    MQTT_PORT: '0',
     MAX_BODY_BYTES: String(bodyLimit),
     RATE_LIMIT_PER_DEVICE: '100',
     RATE_LIMIT_BURST_SECONDS: '1',

@@ -1,0 +1,57 @@
+import { z } from 'zod';
+
+const onOff = () =>
+  z.stringbool({ truthy: ['true'], falsy: ['false'], error: 'must be true or false' }).default(false);
+
+/** How the payload of a topic is read; `any` is found out by the media type or the first byte. */
+const topicForms = ['any', 'json', 'cbor', 'senml', 'lines', 'thingsboard', 'gateway'] as const;
+
+/** A topic filter; the level `{device}` stands for one level, which names the device. */
+export type TopicRule = { readonly filter: string; readonly form: (typeof topicForms)[number] };
+
+const filterForm = /^(([^#+{}/=,]*|\+|\{device\})\/)*([^#+{}/=,]*|\+|#|\{device\})$/;
+
+/** `filter=form[,…]`, such as `plant/{device}/data=json,legacy/#=lines`. */
+const topics = z
+  .string()
+  .default('')
+  .transform((text, context): readonly TopicRule[] =>
+    text
+      .split(',')
+      .filter((rule) => rule !== '')
+      .map((rule) => {
+        const [filter = '', named, ...more] = rule.split('=');
+        const form = topicForms.find((one) => one === named);
+        if (form !== undefined && filter !== '' && filterForm.test(filter) && more.length === 0)
+          return { filter, form };
+        context.addIssue({
+          code: 'custom',
+          message: `must be filter=form[,…] with one of the forms ${topicForms.join(', ')}, such as plant/{device}/data=json`,
+        });
+        return z.NEVER;
+      }),
+  );
+
+export const mqttVariables = {
+  MQTT_PORT: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .optional()
+    .describe('port on HOST that takes readings by MQTT 3.1, 3.1.1 and 5; none when absent'),
+  MQTT_TLS: onOff().describe('whether MQTT is served by TLS, with TLS_CERT_FILE and TLS_KEY_FILE'),
+  MQTT_CONNECTIONS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(10_000)
+    .describe('MQTT clients that one process takes at once'),
+  MQTT_STRICT: onOff().describe(
+    'whether a rejected publication closes the connection of a client of MQTT 3.1 or 3.1.1, which cannot be answered why',
+  ),
+  MQTT_TOPICS: topics.describe(
+    'further topics, filter=form[,…], such as plant/{device}/data=json; forms are any, json, cbor, senml, lines, thingsboard, gateway',
+  ),
+};
