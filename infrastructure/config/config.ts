@@ -77,7 +77,6 @@ export const configSchema = z.object({
     .default(8081)
     .describe('port of the projectors, for health and metrics'),
   DATA_DIR: z.string().min(1).default('./data').describe('folder of the embedded files'),
-
   EVENTSTORE_URL: url('esdb', 'esdb+discover', 'kurrentdb', 'kurrentdb+discover')
     .optional()
     .describe('EventStoreDB; the embedded event store when absent'),
