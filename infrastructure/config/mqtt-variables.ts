@@ -1,7 +1,5 @@
 import { z } from 'zod';
-
-const onOff = () =>
-  z.stringbool({ truthy: ['true'], falsy: ['false'], error: 'must be true or false' }).default(false);
+import { onOff, wholeNumber } from './variable-forms.ts';
 
 /** How the payload of a topic is read; `any` is found out by the media type or the first byte. */
 const topicForms = ['any', 'json', 'cbor', 'senml', 'lines', 'thingsboard', 'gateway'] as const;
@@ -33,19 +31,11 @@ const topics = z
   );
 
 export const mqttVariables = {
-  MQTT_PORT: z.coerce
-    .number()
-    .int()
-    .min(0)
-    .max(65_535)
+  MQTT_PORT: wholeNumber(0, 65_535)
     .optional()
     .describe('port on HOST that takes readings by MQTT 3.1, 3.1.1 and 5; none when absent'),
   MQTT_TLS: onOff().describe('whether MQTT is served by TLS, with TLS_CERT_FILE and TLS_KEY_FILE'),
-  MQTT_CONNECTIONS: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(1_000_000)
+  MQTT_CONNECTIONS: wholeNumber(1, 1_000_000)
     .default(10_000)
     .describe('MQTT clients that one process takes at once'),
   MQTT_STRICT: onOff().describe(

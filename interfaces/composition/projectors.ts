@@ -21,7 +21,7 @@ import {
 import { dropOldGenerations, SwitchedMeanwhile } from '../../application/rebuild/rebuild.ts';
 import { upgrade } from '../../application/rebuild/upgrade.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
-import { toleranceMilliseconds } from '../../infrastructure/config/config.ts';
+import { toleranceMilliseconds } from '../../infrastructure/config/variable-forms.ts';
 import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';

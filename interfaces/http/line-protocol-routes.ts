@@ -121,10 +121,10 @@ const queryRoute: Route = route({
   summary: 'Answer `CREATE DATABASE`, as InfluxDB 1 does',
   description: 'Telegraf sends it before it writes. Nothing is made, and no other query is answered here.',
   query: z.object({
-    q: z.string().optional(),
-    db: z.string().optional(),
-    u: z.string().optional(),
-    p: z.string().optional(),
+    q: z.string().optional().meta({ description: 'The statement.' }),
+    db: z.string().optional().meta({ description: 'Not looked at.' }),
+    u: z.string().optional().meta({ description: 'Not looked at.' }),
+    p: z.string().optional().meta({ description: 'The key.' }),
   }),
   responses: {
     200: {
@@ -156,7 +156,7 @@ const pingRoute: Route = route({
   scope: 'public',
   tag: 'Telemetry',
   summary: 'Say that line protocol is taken here',
-  query: z.object({ verbose: z.string().optional() }),
+  query: z.object({ verbose: z.string().optional().meta({ description: 'Not looked at.' }) }),
   responses: { 204: { description: 'It is.', headers: { 'X-Influxdb-Version': 'What clients look for.' } } },
   handle: async () => ({ status: 204, headers: version }),
 });
