@@ -18,6 +18,7 @@ import {
   StreamUnreadable,
 } from '../application/ports/event-store.ts';
 import { deviceStream } from '../domain/device.ts';
+import type { RecentStreamCache } from './recent-streams.ts';
 
 /** Concurrent stream reads when many devices are not cached. */
 const readsAtOnce = 64;
@@ -37,11 +38,19 @@ export class CachedDeviceDirectory implements DeviceDirectory {
   readonly #eventStore: EventStore;
   readonly #registry: EventRegistry;
   readonly #discarded: DiscardedEvents;
+  readonly #recent: RecentStreamCache | undefined;
 
-  constructor(eventStore: EventStore, registry: EventRegistry, size: number, discarded = noneDiscarded) {
+  constructor(
+    eventStore: EventStore,
+    registry: EventRegistry,
+    size: number,
+    discarded = noneDiscarded,
+    recent?: RecentStreamCache,
+  ) {
     this.#eventStore = eventStore;
     this.#registry = registry;
     this.#discarded = discarded;
+    this.#recent = recent;
     this.#entries = new LRUCache({ max: size });
   }
 
@@ -73,22 +82,28 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     this.#reading.delete(deviceId);
   }
 
-  /** Keeps what is remembered fresh with what any node appends from now on, until `signal` is aborted. */
+  /** Keeps what is remembered, and recent streams, fresh with what any node appends from now on, until `signal` is aborted. */
   async follow(source: Followed, group: string, signal: AbortSignal): Promise<void> {
     const checkpoints = await this.#end(source, signal);
-    await source.run(
+    const running = source.run(
       {
-        checkpoint: async (partition) => checkpoints.get(partition) ?? null,
+        checkpoint: async (partition) => {
+          this.#recent?.begin();
+          return checkpoints.get(partition) ?? null;
+        },
         consume: async ({ partition, events }) => {
-          for (const { stream, position } of events) {
-            this.forget(stream.slice(deviceStream('').length));
-            checkpoints.set(partition, position);
+          for (const event of events) {
+            const deviceId = event.stream.slice(deviceStream('').length);
+            this.forget(deviceId);
+            this.#recent?.heard(deviceId, event);
+            checkpoints.set(partition, event.position);
           }
         },
         skip: async (partition, _after, { position }) => void checkpoints.set(partition, position),
       },
       { group, signal },
     );
+    await running.finally(() => this.#recent?.end());
   }
 
   /** The position where following begins, once known. Entries read before that may have missed changes. */

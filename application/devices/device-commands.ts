@@ -24,6 +24,7 @@ import {
   lastPosition,
   loadDevice,
   noneDiscarded,
+  type RecentStreams,
   sinceErasure,
 } from './device-stream.ts';
 
@@ -74,25 +75,22 @@ export class IdempotencyKeyReused extends Error {
 
 const attempts = 8;
 
+type DeviceStreamOptions = { readonly discarded?: DiscardedEvents; readonly recent?: RecentStreams };
+
 type Decision =
-  | { readonly events: readonly NewEvent[]; readonly answer?: never }
-  | { readonly answer: CommandResult; readonly events?: never };
+  | { readonly events: readonly NewEvent[]; readonly state: Device }
+  | { readonly answer: CommandResult };
+
+/** Nothing where the decision is a refusal. */
+function orNothing(decide: () => Decision): Decision | undefined {
+  try {
+    return decide();
+  } catch {
+    return undefined;
+  }
+}
 
 const unregistered: LoadedDevice = { events: [], state: deviceDecider.initial, revision: 'none' };
-
-function grown(
-  { events, state }: LoadedDevice,
-  appended: readonly RecordedEvent[],
-  registry: EventRegistry,
-): LoadedDevice {
-  const all = sinceErasure([...events, ...appended]);
-  const added = appended.map((event) => registry.deviceEvent(event));
-  return {
-    events: all,
-    state: added.reduce(deviceDecider.evolve, state),
-    revision: all.at(-1)?.revision ?? 'none',
-  };
-}
 
 export function deviceCommands(
   eventStore: EventStore,
@@ -100,10 +98,11 @@ export function deviceCommands(
   ids: Ids,
   clock: Clock,
   changed: (deviceId: string) => void,
-  discarded: DiscardedEvents = noneDiscarded,
+  { discarded = noneDiscarded, recent }: DeviceStreamOptions = {},
 ): DeviceCommands {
   const now = isoTimes(clock);
-  const load = (deviceId: string) => loadDevice(eventStore, registry, deviceId, discarded);
+  const read = (deviceId: string) => loadDevice(eventStore, registry, deviceId, discarded);
+  const load = (deviceId: string) => recent?.load(deviceId, () => read(deviceId)) ?? read(deviceId);
   return { handle };
 
   async function handle(command: DeviceCommand, context: CommandConditions): Promise<CommandResult> {
@@ -117,17 +116,19 @@ export function deviceCommands(
 
     // Most registrations are of a device that is not there: that this one is not, the append finds out at no cost.
     const isFirst = isFresh && command.type === 'RegisterDevice';
-    let known = isFirst ? unregistered : await load(deviceId);
-    let isProven = !isFirst;
+    const supposed = isFirst ? unregistered : recent?.get(deviceId);
+    let known = supposed ?? (await load(deviceId));
+    let isProven = supposed === undefined;
 
     for (let attempt = 1; ; attempt += 1) {
-      const { events, answer } = orUnproven(() => decide(known)) ?? {};
-      if (isProven && answer) return answer;
-      if (!events) {
+      const decision = isProven ? decide(known) : orNothing(() => decide(known));
+      if (decision === undefined || 'answer' in decision) {
+        if (decision && isProven) return decision.answer;
         // Nothing would be appended, which would have proven what the decision rests on.
         [known, isProven] = [await load(deviceId), true];
         continue;
       }
+      const { events, state } = decision;
       try {
         const appended = await eventStore.append(
           stream,
@@ -138,9 +139,12 @@ export function deviceCommands(
         // Another request may have come under the same key meanwhile: then this is what that one appended.
         repeated(appended);
         changed(deviceId);
-        const device = grown(known, appended, registry);
-        return resultOf(deviceId, device.state, device.events);
+        const history = [...known.events, ...appended];
+        const revision = history.at(-1)?.revision ?? 'none';
+        recent?.set(deviceId, { events: sinceErasure(history), state, revision });
+        return resultOf(deviceId, state, history);
       } catch (error) {
+        recent?.delete(deviceId);
         if (!(error instanceof RevisionConflict) || attempt >= attempts) throw error;
         [known, isProven] = [await load(deviceId), true];
       }
@@ -155,17 +159,10 @@ export function deviceCommands(
       const events = decided.length === 0 && !isFresh ? unchanged(deviceId, state) : decided;
       if (events.length === 0) return { answer: resultOf(deviceId, state, history) };
       const before = history.at(-1)?.metadata.recordedAt;
-      return { events: events.map((event, index) => newEvent(event, index, before)) };
-    }
-
-    /** Nothing where a refusal rests on what may have changed. */
-    function orUnproven(decision: () => Decision): Decision | undefined {
-      try {
-        return decision();
-      } catch (error) {
-        if (isProven) throw error;
-        return undefined;
-      }
+      return {
+        events: events.map((event, index) => newEvent(event, index, before)),
+        state: events.reduce(deviceDecider.evolve, state),
+      };
     }
 
     /** Recorded no earlier than what it follows, although another node's clock is ahead. */

@@ -35,14 +35,28 @@ export type DiscardedEvents = (events: readonly RecordedEvent[]) => Promise<Read
 
 export const noneDiscarded: DiscardedEvents = async () => new Set();
 
+/**
+ * Streams as this process last read or changed them. They may be behind the store: what is decided by one is proven by
+ * the revision that its append expects.
+ */
+export type RecentStreams = {
+  get(deviceId: string): LoadedDevice | undefined;
+  set(deviceId: string, device: LoadedDevice): void;
+  delete(deviceId: string): void;
+  /** What `read` finds, kept unless the stream changes meanwhile. */
+  load(deviceId: string, read: () => Promise<LoadedDevice>): Promise<LoadedDevice>;
+};
+
 export function deviceHistory(
   eventStore: EventStore,
   registry: EventRegistry,
   discarded = noneDiscarded,
+  recent?: RecentStreams,
 ): DeviceHistory {
+  const read = (deviceId: string) => loadDevice(eventStore, registry, deviceId, discarded);
   return {
     async deviceAt(deviceId, moment) {
-      const stream = await loadDevice(eventStore, registry, deviceId, discarded);
+      const stream = await (recent?.load(deviceId, () => read(deviceId)) ?? read(deviceId));
       const events = until(stream.events, moment);
       const device = foldDevice(deviceId, events, registry);
       return device && { device, position: lastPosition(events) };

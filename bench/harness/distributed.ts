@@ -32,7 +32,10 @@ export async function withNewReadModels(bench: Bench, stores: Stores): Promise<S
   return { ...stores, KAFKA_GROUP: unique('group'), MYSQL_URL: await newDatabase(bench) };
 }
 
+/** The server that the environment names, or the tests' stand-in, alone in a process. */
 export async function startEventStoreDb(bench: Bench): Promise<string> {
+  const { EVENTSTORE_URL } = process.env;
+  if (EVENTSTORE_URL) return EVENTSTORE_URL;
   const file = path.resolve(import.meta.dirname, '../peers/eventstoredb.ts');
   const started = bench.keep(startProcess('eventstoredb', process.execPath, [file]));
   const [url] = await started.said(/esdb:\S+/);

@@ -15,15 +15,26 @@ import { correlationId, deviceDetails, deviceHistory, fleetReadings } from '../h
 const context = { correlationId, actor: 'bench' };
 const log = pinoLog('warn', 'bench');
 let opened: Container | undefined;
+/** As an API follows the devices that it knows. */
+let stopped = new AbortController();
+let following: Promise<void> | undefined;
 
 /** The application without its HTTP interface, on the stores that an environment names. */
 export type SessionPeer = typeof calls;
 const calls = {
   async open(env: Readonly<Record<string, string>>): Promise<void> {
     opened = await openContainer(configFrom(env), log);
+    const [directory, source] = await Promise.all([
+      opened.getAsync(s.directory),
+      opened.getAsync(s.deviceSource),
+    ]);
+    stopped = new AbortController();
+    following = directory.follow(source, 'bench', stopped.signal);
   },
 
   async close(): Promise<void> {
+    stopped.abort();
+    await following;
     await opened?.unbindAllAsync();
     opened = undefined;
   },
@@ -37,6 +48,24 @@ const calls = {
       await commands.handle({ type: 'RegisterDevice', deviceId, details: deviceDetails }, context);
     });
     return (ids.length * 1000) / (performance.now() - began);
+  },
+
+  /** Renames devices in turn, so many at a time; resolves with how many changes a second. */
+  async change(asked: {
+    ids: readonly string[];
+    changes: number;
+    atOnce: number;
+    round: number;
+  }): Promise<number> {
+    const { ids, changes, atOnce, round } = asked;
+    const commands = await container().getAsync(s.commands);
+    const began = performance.now();
+    await inFlight(changes, atOnce, async (n) => {
+      const deviceId = ids[n % ids.length] as string;
+      const name = `Boiler ${round} ${n}`;
+      await commands.handle({ type: 'ChangeDeviceDetails', deviceId, changes: { name } }, context);
+    });
+    return (changes * 1000) / (performance.now() - began);
   },
 
   /** Publishes readings of the fleet, as requests of so many readings would. */

@@ -31,6 +31,7 @@ import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
 import { meteredSql } from '../../infrastructure/metrics/metered-sql.ts';
 import { MeteredTelemetryLog } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
+import { RecentStreamCache } from '../../infrastructure/recent-streams.ts';
 import { sqlAlarmQueries, sqlAlarmRecords } from '../../infrastructure/sql/alarms.ts';
 import { sqlAuditOutcomes, sqlAuditTables } from '../../infrastructure/sql/audit.ts';
 import { sqlDeadLetters } from '../../infrastructure/sql/dead-letters.ts';
@@ -136,6 +137,9 @@ async function backpressure(
   return (log) => withBackpressure(log, status, BACKLOG_LIMIT, context.get(s.clock), context.get(s.log));
 }
 
+/** Some tens of thousands of devices whose streams are short. */
+const recentStreamBytes = 64 * 1024 * 1024;
+
 /** The database that queries read, with their durations measured. */
 const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
 
@@ -183,9 +187,11 @@ const applicationModule = (config: Config, log: Log): ContainerModule =>
     );
     bind(s.alarmQueries).toResolvedValue(sqlAlarmQueries, [queries]);
     bind(s.alarmRecords).toResolvedValue(sqlAlarmRecords, [s.database]);
+    // Embedded streams are read faster than they would be found to be unchanged.
+    const recent = config.EVENTSTORE_URL === undefined ? undefined : new RecentStreamCache(recentStreamBytes);
     bind(s.directory).toResolvedValue(
       (eventStore, registry, discarded) =>
-        new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE, discarded),
+        new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE, discarded, recent),
       [s.eventStore, s.registry, s.discardedEvents],
     );
 
@@ -221,12 +227,18 @@ const applicationModule = (config: Config, log: Log): ContainerModule =>
     ]);
 
     bind(s.commands).toResolvedValue(
-      (eventStore, registry, ids, clock, directory, discarded) =>
-        deviceCommands(eventStore, registry, ids, clock, (deviceId) => directory.forget(deviceId), discarded),
+      (eventStore, registry, ids, clock, directory, discarded) => {
+        const changed = (deviceId: string) => directory.forget(deviceId);
+        const options = { discarded, ...(recent && { recent }) };
+        return deviceCommands(eventStore, registry, ids, clock, changed, options);
+      },
       [s.eventStore, s.registry, s.ids, s.clock, s.directory, s.discardedEvents],
     );
     bind(s.discardedEvents).toResolvedValue(discardedDeviceEvents, [s.control, s.deadLetters]);
-    bind(s.history).toResolvedValue(deviceHistory, [s.eventStore, s.registry, s.discardedEvents]);
+    bind(s.history).toResolvedValue(
+      (eventStore, registry, discarded) => deviceHistory(eventStore, registry, discarded, recent),
+      [s.eventStore, s.registry, s.discardedEvents],
+    );
     bind(s.erase).toResolvedValue(eraseDevice, [s.commands, s.eventEraser]);
     bind(s.erasedDevices).toResolvedValue(sqlErasedDevices, [s.database]);
     bind(s.ingest).toResolvedValue(ingestTelemetry, [
