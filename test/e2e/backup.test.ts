@@ -63,7 +63,7 @@ describe('A backup', function () {
         const { projections } = (await call('GET', '/api/v1/status')).json;
         assert.deepEqual(
           projections.map(({ lag }: { lag: number }) => lag),
-          [0, 0, 0],
+          [0, 0, 0, 0],
         );
       },
       { within: 60_000, every: 100 },

@@ -45,7 +45,7 @@ describe('The files of a server that has stopped', function () {
       const { projections } = await get(second.url, '/api/v1/status');
       assert.deepEqual(
         projections.map(({ lag }: { lag: number }) => lag),
-        [0, 0, 0],
+        [0, 0, 0, 0],
       );
       assert.equal(await points(second.url), 2);
     } finally {
