@@ -3,7 +3,7 @@ import { parseEnv } from 'node:util';
 import { z } from 'zod';
 import { formatPolicy } from '../../domain/retention.ts';
 import { StartupError } from '../startup-error.ts';
-import { mqttVariables } from './mqtt-variables.ts';
+import { formVariables } from './form-variables.ts';
 import { retentionPolicy } from './retention-policy.ts';
 import { file, onOff, origins, pairs, secret, tolerance, url, wholeNumber } from './variable-forms.ts';
 
@@ -78,7 +78,7 @@ export const configSchema = z.object({
   ),
   MYSQL_POOL_SIZE: wholeNumber(1, 500).default(10).describe('connections of a process to the database'),
 
-  ...mqttVariables,
+  ...formVariables,
   TLS_CERT_FILE: z
     .string()
     .min(1)

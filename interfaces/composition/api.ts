@@ -1,7 +1,9 @@
 import { isIP } from 'node:net';
 import type { Container } from 'inversify';
+import type { DeviceCommands } from '../../application/devices/device-commands.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
+import { Rejection } from '../../domain/decider.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { measureDisk } from '../../infrastructure/disk.ts';
 import {
@@ -20,7 +22,7 @@ import { StartupError } from '../../infrastructure/startup-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { type Access, access } from '../http/access.ts';
 import { readingMetrics } from '../http/http-metrics.ts';
-import { intakeOf } from '../http/intake.ts';
+import { intakeOf, type RegisterUnknown } from '../http/intake.ts';
 import { type CertificateFiles, certificateFiles, type HttpServer } from '../http/listener.ts';
 import { QuerySlots } from '../http/query-slots.ts';
 import { type RateLimits, rateLimits } from '../http/rate-limits.ts';
@@ -68,7 +70,12 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
   const certificate = files?.read();
   const callers = await openCallers(container, { isPublic: true });
   const contained = await containedServices(container);
-  const intake = intakeOf(contained.ingest, readingMetrics(contained.metrics), callers.rates);
+  const intake = intakeOf(
+    contained.ingest,
+    readingMetrics(contained.metrics),
+    callers.rates,
+    registerUnknown(contained.commands, config.AUTO_REGISTER),
+  );
   const mqtt = mqttEndpoint(config, { ...contained, ...callers, intake }, certificate);
   const server = httpServer(
     {
@@ -148,6 +155,24 @@ async function containedServices(container: Container) {
     metrics: await container.getAsync(s.metrics),
     spans: tracing?.requests,
     checks: Object.fromEntries(checks.map(({ name, check }) => [name, check])),
+  };
+}
+
+/** `undefined` where devices are registered by hand alone. */
+function registerUnknown(commands: DeviceCommands, type: string | undefined): RegisterUnknown | undefined {
+  if (type === undefined) return undefined;
+  return async (deviceId, caller) => {
+    const command = {
+      type: 'RegisterDevice',
+      deviceId,
+      details: { name: deviceId, type, labels: {} },
+    } as const;
+    try {
+      await commands.handle(command, { ...caller, idempotencyKey: 'auto-register' });
+    } catch (error) {
+      // By another node, a moment ago.
+      if (!(error instanceof Rejection && error.code === 'DeviceAlreadyRegistered')) throw error;
+    }
   };
 }
 

@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type {
   IngestResult,
   IngestTelemetry,
@@ -40,17 +41,61 @@ type Sender = Pick<RequestContext, 'caller' | 'identity'>;
  */
 export type Intake = (submission: Submission, sender: Sender) => Promise<IntakeResult>;
 
+/** Registers a device that nobody registered. Rejects where that cannot be; one that is there by now is well. */
+export type RegisterUnknown = (deviceId: string, caller: Sender['caller']) => Promise<void>;
+
 export const intakeOf =
-  (ingest: IngestTelemetry, metrics: ReadingMetrics, rates: RateLimits | undefined): Intake =>
+  (
+    ingest: IngestTelemetry,
+    metrics: ReadingMetrics,
+    rates: RateLimits | undefined,
+    register?: RegisterUnknown | undefined,
+  ): Intake =>
   async ({ readings, rejected, alone = false, json }, { caller, identity }) => {
     refuseOtherDevice(readings, identity);
     if (readings.length > 0) rates?.spendReadings(readings, keyOf(identity));
-    const result = readings.length > 0 ? await ingest(readings, caller, json) : nothing;
+    const first = readings.length > 0 ? await ingest(readings, caller, json) : nothing;
+    const unknown = first.refused.filter(({ reason }) => reason === 'unknown-device');
+    const result =
+      register && unknown.length > 0 && mayRegister(identity)
+        ? await ingestRegistered(first, unknown, (deviceId) => register(deviceId, caller))
+        : first;
     const refusals = result.refused.map((refusal) => refused(refusal, alone));
     const all = refusals.length === 0 ? rejected : [...rejected, ...refusals];
     count(metrics, result.accepted, all);
     return { ...result, rejected: all };
+
+    /** With the readings of devices that are registered by now taken in as well. */
+    async function ingestRegistered(
+      before: IngestResult,
+      unknown: readonly Refusal[],
+      registerOne: (deviceId: string) => Promise<void>,
+    ): Promise<IngestResult> {
+      const limit = pLimit(registeredAtOnce);
+      const deviceIds = new Set(unknown.map(({ deviceId }) => deviceId));
+      await Promise.all([...deviceIds].map((deviceId) => limit(registerOne, deviceId)));
+      const again = new Set(unknown);
+      const later = await ingest(
+        readings.filter(({ deviceId }) => deviceIds.has(deviceId)),
+        caller,
+      );
+      return {
+        accepted: before.accepted + later.accepted,
+        refused: [...before.refused.filter((one) => !again.has(one)), ...later.refused],
+        positions: latestPositions([...before.positions, ...later.positions]),
+      };
+    }
   };
+
+const registeredAtOnce = 16;
+
+const mayRegister = (identity: Identity): boolean =>
+  identity.is === 'anyone' || (identity.is === 'key' && identity.key.scopes.includes('devices:write'));
+
+/** The last one of each partition. */
+const latestPositions = (positions: IngestResult['positions']): IngestResult['positions'] => [
+  ...new Map(positions.map((one) => [one.partition, one])).values(),
+];
 
 /** A device token speaks for one device: what names another is refused with all beside it. */
 function refuseOtherDevice(readings: readonly SubmittedReading[], identity: Identity): void {

@@ -5,7 +5,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { IConnectPacket } from 'mqtt-packet';
 import type { Registry } from 'prom-client';
 import type { Ids, Log } from '../../application/ports/system.ts';
-import type { TopicRule } from '../../infrastructure/config/mqtt-variables.ts';
+import type { TopicRule } from '../../infrastructure/config/form-variables.ts';
 import type { Access } from '../http/access.ts';
 import type { Intake } from '../http/intake.ts';
 import type { Certificate } from '../http/listener.ts';

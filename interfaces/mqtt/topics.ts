@@ -1,4 +1,4 @@
-import type { TopicRule } from '../../infrastructure/config/mqtt-variables.ts';
+import type { TopicRule } from '../../infrastructure/config/form-variables.ts';
 import { decodeLines } from '../http/formats/line-protocol.ts';
 import { decodePayload, guessedType, type PayloadType, payloadType } from '../http/formats/payload.ts';
 import type { DecodeContext, Decoded } from '../http/formats/reading-set.ts';

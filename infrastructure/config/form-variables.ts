@@ -30,7 +30,16 @@ const topics = z
       }),
   );
 
-export const mqttVariables = {
+/** Of readings that come from clients of other systems. */
+export const formVariables = {
+  AUTO_REGISTER: z
+    .string()
+    .regex(/^[^\p{Cc}]{1,64}$/u, 'must be the type of the devices, up to 64 characters')
+    .optional()
+    .describe(
+      'type by which devices that send and are not registered are registered, for keys with devices:write too; they are refused when absent',
+    ),
+
   MQTT_PORT: wholeNumber(0, 65_535)
     .optional()
     .describe('port on HOST that takes readings by MQTT 3.1, 3.1.1 and 5; none when absent'),
