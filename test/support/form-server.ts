@@ -11,6 +11,8 @@ import type { HttpClient, Reply } from './http-client.ts';
 
 export type FormServer = {
   readonly url: string;
+  /** Where MQTT_PORT is set. */
+  readonly mqttPort: string;
   readonly folder: string;
   /** Holds answers to the OpenAPI document; without a credential. */
   readonly call: HttpClient;
@@ -58,6 +60,7 @@ export async function formServer(env: Readonly<Record<string, string>> = {}): Pr
     call(method, at, { ...(json !== undefined && { json }), headers: { 'X-API-Key': keys.admin } });
   return {
     url: served.url,
+    mqttPort: new URL(served.mqttUrl ?? 'mqtt://none:0').port,
     folder,
     call,
     keys,

@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { isOnPath } from '../deploy/tools.ts';
+import { eventually } from '../support/eventually.ts';
+import { type FormServer, formServer } from '../support/form-server.ts';
+import { freePort } from '../support/free-port.ts';
+
+const execute = promisify(execFile);
+const at = 1_790_000_000_000;
+
+/** Clients as their projects ship them, against the whole server. */
+describe('Clients of other systems', function () {
+  this.timeout(60_000);
+  let server: FormServer;
+  before(async () => {
+    server = await formServer({ MQTT_PORT: '0', AUTO_REGISTER: 'client' });
+  });
+  after(() => server?.close());
+
+  /** Without the program it is pending and says how to get it; under CI it fails. */
+  function itBy(program: string, title: string, test: () => Promise<unknown>): void {
+    if (isOnPath(program)) return void it(title, test);
+    const missing = `${title} (needs ${program}: eval "$(.ci/tools)")`;
+    it(missing, process.env.CI ? () => assert.fail(missing) : undefined);
+  }
+
+  const python = (environment: 'clients' | 'thingsboard', program: string) =>
+    execute(`python-${environment}`, ['-c', program], {
+      timeout: 30_000,
+      env: { ...process.env, PYTHONWARNINGS: 'ignore' },
+    });
+  const namesOf = async (device: string, count: number) =>
+    (await server.points(device, count)).map(([metric, value]) => [metric, value]).sort();
+
+  for (const [version, name] of [
+    ['mqttv31', '3.1'],
+    ['mqttv311', '3.1.1'],
+    ['mqttv5', '5'],
+  ] as const)
+    for (const qos of version === 'mqttv5' ? ['0', '1'] : ['0', '1', '2'])
+      itBy('mosquitto_pub', `mosquitto_pub by MQTT ${name}, QoS ${qos}`, async () => {
+        const device = `${version}-${qos}`;
+        const message = JSON.stringify({ timestamp: at, metrics: { t: 1 } });
+        const { stderr } = await execute('mosquitto_pub', [
+          ...['-h', '127.0.0.1', '-p', server.mqttPort, '-V', version, '-q', qos],
+          ...['-u', 'any', '-P', server.keys.admin, '-t', `fieldlog/${device}/telemetry`, '-m', message],
+        ]);
+        assert.equal(stderr, '');
+        assert.deepEqual(await namesOf(device, 1), [['t', 1]]);
+      });
+
+  itBy('mosquitto_pub', 'mosquitto_pub is told by MQTT 5 what is wrong', async () => {
+    const wrong = (...more: string[]) =>
+      execute('mosquitto_pub', [
+        '-h',
+        '127.0.0.1',
+        '-p',
+        server.mqttPort,
+        '-V',
+        'mqttv5',
+        '-q',
+        '1',
+        ...more,
+      ]).then(
+        ({ stderr }) => stderr,
+        ({ stderr }) => stderr as string,
+      );
+    assert.match(await wrong('-t', 't', '-m', '{}', '-u', 'nobody'), /not authori[sz]ed/i);
+    const known = ['-u', 'any', '-P', server.keys.writer];
+    assert.match(await wrong('-t', 'nowhere', '-m', '{}', ...known), /topic name invalid/i);
+    assert.match(await wrong('-t', 'fieldlog/d/telemetry', '-m', '{', ...known), /payload format invalid/i);
+  });
+
+  for (const version of ['MQTTv311', 'MQTTv5'])
+    itBy('python-clients', `paho by ${version}`, async () => {
+      await python(
+        'clients',
+        `
+import paho.mqtt.client as mqtt
+client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.${version})
+client.username_pw_set("any", "${server.keys.admin}")
+client.connect("127.0.0.1", ${server.mqttPort})
+client.loop_start()
+sent = [client.publish("fieldlog/paho-${version}/telemetry", '{"timestamp": %d, "metrics": {"n": %d}}' % (${at} + n, n), qos=1) for n in range(300)]
+for one in sent: one.wait_for_publish(20)
+client.disconnect()
+`,
+      );
+      assert.equal((await server.points(`paho-${version}`, 300)).length, 300);
+    });
+
+  itBy('python-thingsboard', "ThingsBoard's tb-mqtt-client, whose subscriptions are granted", async () => {
+    const token = await server.register('thingsboard');
+    await python(
+      'thingsboard',
+      `
+import time
+from tb_device_mqtt import TBDeviceMqttClient, TBPublishInfo
+client = TBDeviceMqttClient("127.0.0.1", ${server.mqttPort}, "${token}")
+client.connect(timeout=10)
+until = time.time() + 10
+while not client.is_connected() and time.time() < until: time.sleep(0.02)
+result = client.send_telemetry({"ts": ${at}, "values": {"temperature": 42.5, "on": True}}, quality_of_service=1)
+assert result.get() == TBPublishInfo.TB_ERR_SUCCESS, result.get()
+client.disconnect()
+`,
+    );
+    assert.deepEqual(await namesOf('thingsboard', 2), [
+      ['on', true],
+      ['temperature', 42.5],
+    ]);
+  });
+
+  itBy('python-clients', 'influxdb-client', async () => {
+    const { stdout } = await python(
+      'clients',
+      `
+from influxdb_client import InfluxDBClient, Point
+from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.rest import ApiException
+client = InfluxDBClient(url="${server.url}", token="${server.keys.admin}", org="any", enable_gzip=True)
+assert client.ping()
+write = client.write_api(write_options=SYNCHRONOUS)
+write.write("any", record=Point("room").tag("host", "influx").tag("floor", "2").field("t", 21.5).field("n", 3).time(${at}000000))
+try:
+    write.write("any", record="nonsense")
+except ApiException as error:
+    print(error.status, error.message)
+`,
+    );
+    assert.match(stdout, /422/);
+    assert.deepEqual(await namesOf('influx', 2), [
+      ['room.n:2', 3],
+      ['room.t:2', 21.5],
+    ]);
+  });
+
+  itBy('python-clients', 'the OpenTelemetry SDK with its exporter', async () => {
+    await python(
+      'clients',
+      `
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+exporter = OTLPMetricExporter(endpoint="${server.url}/v1/metrics", headers={"Authorization": "Bearer ${server.keys.admin}"})
+reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3600000)
+provider = MeterProvider(resource=Resource({"service.instance.id": "otel"}), metric_readers=[reader])
+meter = provider.get_meter("test")
+meter.create_counter("requests").add(7, {"path": "/a"})
+meter.create_histogram("seconds").record(1.5)
+assert provider.force_flush()
+provider.shutdown()
+`,
+    );
+    const names = await eventually(async () => {
+      const { json } = await server.call('GET', '/api/v1/devices/otel/telemetry/latest', {
+        headers: { 'X-API-Key': server.keys.admin },
+      });
+      const latest = json.points as { metric: string; value: unknown }[];
+      assert.ok(latest.length >= 5, JSON.stringify(json));
+      return new Map(latest.map(({ metric, value }) => [metric, value]));
+    });
+    assert.equal(names.get('requests:/a'), 7);
+    assert.deepEqual(
+      ['count', 'sum', 'min', 'max'].map((part) => names.get(`seconds.${part}`)),
+      [1, 1.5, 1.5, 1.5],
+    );
+  });
+
+  itBy('prometheus', 'Prometheus by remote write', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-prometheus-'));
+    const port = await freePort();
+    const own = `127.0.0.1:${port}`;
+    const config = {
+      global: { scrape_interval: '1s' },
+      scrape_configs: [{ job_name: 'self', static_configs: [{ targets: [own] }] }],
+      remote_write: [
+        {
+          url: `${server.url}/api/v1/prometheus/write`,
+          authorization: { credentials: server.keys.admin },
+          queue_config: { batch_send_deadline: '100ms' },
+          write_relabel_configs: [{ source_labels: ['__name__'], regex: 'up', action: 'keep' }],
+        },
+      ],
+    };
+    await writeFile(path.join(folder, 'prometheus.yml'), JSON.stringify(config));
+    const prometheus = spawn(
+      'prometheus',
+      [
+        `--config.file=${path.join(folder, 'prometheus.yml')}`,
+        `--storage.tsdb.path=${path.join(folder, 'data')}`,
+        `--web.listen-address=${own}`,
+      ],
+      { stdio: 'ignore' },
+    );
+    try {
+      await eventually(
+        async () => {
+          const { json } = await server.call('GET', `/api/v1/devices/${own}/telemetry/latest`, {
+            headers: { 'X-API-Key': server.keys.admin },
+          });
+          assert.match(JSON.stringify(json), /"up:self"/);
+        },
+        { within: 20_000, every: 100 },
+      );
+    } finally {
+      const gone = new Promise((resolve) => prometheus.once('exit', resolve));
+      prometheus.kill('SIGTERM');
+      await gone;
+      await rm(folder, { recursive: true });
+    }
+  });
+});
