@@ -16,7 +16,10 @@ export type Batch<Event extends Positioned> = {
 };
 
 export interface BatchConsumer<Event extends Positioned> {
-  /** The last position already consumed in a partition; `null` to start from its first event. */
+  /**
+   * The last position already consumed in a partition; `null` to start from its first event. Asked at each start, and when
+   * the log begins to give positions that it has given before: throws `OperatorNeeded` where it is not the same log.
+   */
   checkpoint(partition: number): Promise<Position | null>;
 
   /**

@@ -212,7 +212,13 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
         // `for await` reads no further while a batch is consumed, which holds the server back.
         let events: RecordedEvent[] = [];
         let searched = new Searched();
+        let furthest = begin;
         for await (const arrival of arriving) {
+          const position = positionIn(arrival) ?? furthest;
+          // A store that was put back to an earlier copy under a subscription: what is consumed may not be of it.
+          if (comparePositions(position, furthest) < 0)
+            await consumer.checkpoint(partition).catch(consumerFailed);
+          furthest = position;
           if (arrival instanceof Searched) searched = searched.and(arrival);
           else if (arrival.event) {
             const event = eventOfStreams(this.#prefix, arrival.event);
@@ -240,6 +246,9 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     throw new Error('The server ended the subscription');
   }
 }
+
+const positionIn = (arrival: Arrival): Position | undefined =>
+  arrival instanceof Searched ? arrival.upTo : arrival.event && positionOf(arrival.event);
 
 /** Whether a subscription has come to where the log ended. */
 function isAt(arrival: Arrival, end: Position | null): boolean {

@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import {
   type Batch,
+  CheckpointOfAnotherLog,
   comparePositions,
   exactly,
   type Position,
@@ -318,6 +319,27 @@ describe('Following EventStoreDB', () => {
     write(1);
     writeForeign(200);
     await runUntil(source, consumer, 'test', () => arrived(consumer, [0, 1]));
+  });
+
+  it('asks for the checkpoint at once when positions come again, and stops where it is of another log', async () => {
+    write(...numbers(3));
+    const beyond = positionOf(2);
+    let asked = 0;
+    const consumer = {
+      async checkpoint() {
+        asked += 1;
+        if (asked > 1) throw new CheckpointOfAnotherLog('put the log back');
+        return beyond?.replace(/\d+/g, (digits) => `${digits}0`) ?? null;
+      },
+      consume: async () => assert.fail('consumed what may be another log'),
+    };
+    const run = sourceWith().run(consumer, { group: 'test', signal: new AbortController().signal });
+    const outcome = assert.rejects(run, CheckpointOfAnotherLog);
+    await subscriptions(1);
+    write(3);
+    await outcome;
+    assert.equal(asked, 2);
+    assert.equal(attempts, 0);
   });
 
   it('tells events of one transaction apart by their prepare position', async () => {
