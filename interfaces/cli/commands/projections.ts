@@ -7,6 +7,7 @@ import type {
 } from '../../../application/ports/generations.ts';
 import type { RebuildOutcome } from '../../../application/rebuild/rebuild.ts';
 import { digestJson, projectionJson } from '../../http/operation-schemas.ts';
+import { collectingWarnings, warningsText } from '../collected-warnings.ts';
 import { type CommandContext, jsonOption, print, whole, withOperations } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused } from '../exit-codes.ts';
 import { count, formatLag, seconds, table } from '../terminal.ts';
@@ -128,13 +129,28 @@ function addControls(add: Add, context: CommandContext): void {
     );
 }
 
+/** Warnings are summed up when the work is over, however that was. */
+async function withBuildOperations(
+  context: CommandContext,
+  doing: string,
+  work: (operations: Operations) => Promise<void>,
+): Promise<void> {
+  const collected = collectingWarnings(context);
+  try {
+    await withOperations(collected.context, doing, work);
+  } finally {
+    const text = warningsText(collected.warnings);
+    if (text !== undefined) context.terminal.note(text);
+  }
+}
+
 function build(
   context: CommandContext,
   doing: string,
   { throttle, ...options }: Throttle,
   start: (operations: Operations, work: BuildOptions) => Promise<RebuildOutcome>,
 ): Promise<void> {
-  return withOperations(context, doing, async (operations) => {
+  return withBuildOperations(context, doing, async (operations) => {
     const began = performance.now();
     const outcome = await withProgress(context, (work) => start(operations, { ...work, throttle }));
     if (!outcome.switched) context.exitCode = exitCodes.refused;
@@ -150,7 +166,7 @@ function rebuildDevice(
   keepOlder: boolean,
   { throttle, ...options }: Throttle,
 ): Promise<void> {
-  return withOperations(context, `rebuild of ${deviceId} in ${name}`, async (operations) => {
+  return withBuildOperations(context, `rebuild of ${deviceId} in ${name}`, async (operations) => {
     const outcome = await withProgress(context, (work) =>
       operations.rebuildDevice(name, deviceId, { ...work, keepOlder, throttle }),
     );

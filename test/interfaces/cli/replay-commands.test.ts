@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { uuidIds } from '../../../infrastructure/identity.ts';
+import { services as s } from '../../../interfaces/composition/services.ts';
 import { type Ran, runCli } from '../../support/cli.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
 
@@ -202,5 +204,30 @@ describe('The commands for operators', function () {
     );
     assert.equal((await run('audit', '--devices', 'some')).code, 2);
     assert.equal(JSON.parse((await run('audit', '--json', '--devices', '0')).out).devices, undefined);
+  });
+
+  it('sum up the warnings of a rebuild at its end', async () => {
+    const metadata = {
+      $correlationId: 'c',
+      $causationId: 'c',
+      actor: 'test',
+      recordedAt: '',
+      schemaVersion: 1,
+    };
+    const eventStore = await fixture.container.getAsync(s.eventStore);
+    const data = { deviceId: 'early', reason: 'r' };
+    await eventStore.append(
+      'device-early',
+      [{ id: uuidIds.uuidV7(), type: 'DeviceSuspended', data, metadata }],
+      'none',
+    );
+    await fixture.consumed('devices');
+    const { code, err } = await run('projections', 'rebuild', 'devices');
+    assert.equal(code, 0, err);
+    assert.match(
+      err,
+      /^1 warning:\n {2}1 × batch failed, applying its events one by one: DeviceSuspended .* before its registration$/m,
+    );
+    assert.doesNotMatch(err, / at |"level"/);
   });
 });
