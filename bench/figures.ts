@@ -4,6 +4,7 @@ import { idle } from './figures/idle.ts';
 import { influx } from './figures/influx.ts';
 import { ingestEmbedded } from './figures/ingest-embedded.ts';
 import { ingestKafka } from './figures/ingest-kafka.ts';
+import { mqtt } from './figures/mqtt.ts';
 import { projectEmbedded } from './figures/project-embedded.ts';
 import { projectKafka } from './figures/project-kafka.ts';
 import { rangeQuery } from './figures/range-query.ts';
@@ -33,6 +34,7 @@ export const figures: readonly Figure[] = [
   { part: 'replay', file: 'rebuild-devices', measure: rebuildDevices },
   { part: 'replay', file: 'rebuild-telemetry', measure: rebuildTelemetry },
   { part: 'replay', file: 'rebuild-beside', measure: rebuildBeside },
+  { part: 'mqtt', file: 'mqtt', measure: mqtt },
   { part: 'e2e', file: 'influx', measure: influx },
   { part: 'e2e', file: 'range-query', measure: rangeQuery },
   { part: 'e2e', file: 'scale', measure: scale },

@@ -1,0 +1,95 @@
+import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import path from 'node:path';
+import type { Bench } from '../harness/bench.ts';
+import { startPeer } from '../harness/peer.ts';
+import { startFieldlog, startProcess } from '../harness/process.ts';
+import type { Pending, Row } from '../harness/row.ts';
+import { watchUsage } from '../harness/usage.ts';
+import type { MqttLoadPeer } from '../peers/mqtt-load.ts';
+
+const connections = 200;
+
+/** PUBACKs a second and how long they take, beside a broker that stores nothing; and what idle connections hold. */
+export async function mqtt(bench: Bench): Promise<(Row | Pending)[]> {
+  const folder = await bench.folder();
+  const server = bench.keep(
+    await startFieldlog('serve', {
+      DATA_DIR: folder,
+      MQTT_PORT: '0',
+      MQTT_CONNECTIONS: '20000',
+      AUTO_REGISTER: 'bench',
+    }),
+  );
+  const [, own = ''] = await server.said(/mqtt:\/\/127\.0\.0\.1:(\d+)/);
+  const load = bench.keep(startPeer<MqttLoadPeer>('publishers', 'mqtt-load.ts'));
+  const broker = await startBroker(bench, folder);
+  const seconds = bench.size(8, 1);
+  const at = (port: string | number, rate?: number) =>
+    load.call('publish', {
+      port: Number(port),
+      connections,
+      seconds,
+      window: rate === undefined ? 8 : 100,
+      ...(rate && { rate }),
+    });
+  const before = watchUsage('serve', server.pid)().memory ?? Number.NaN;
+  const watch = watchUsage('serve, idle', server.pid);
+  const count = await load.call('idle', { port: Number(own), connections: bench.size(10_000, 500) });
+  const idle = watch();
+  await load.call('close', undefined as never);
+  await at(own);
+
+  const most = await bench.inTurn(
+    { run: async () => (await at(own)).perSecond, processes: [server, load] },
+    { run: async () => (await at(broker.port)).perSecond, processes: [broker] },
+  );
+  const paced = await bench.inTurn(
+    { run: async () => (await at(own, 20_000)).p99Ms, processes: [server, load] },
+    { run: async () => (await at(broker.port, 20_000)).p99Ms, processes: [broker] },
+  );
+  return [
+    {
+      figure: `MQTT QoS 1, ${connections} connections, 8 unacknowledged each, durable`,
+      unit: 'messages/s',
+      values: most.values,
+      against: { what: 'mosquitto, which stores nothing', values: most.againstValues },
+      target: { ratioAtLeast: 0.5 },
+      usage: most.usage,
+    },
+    {
+      figure: 'MQTT QoS 1, PUBACK P99 at 20,000 messages/s or as many as there can be',
+      unit: 'ms',
+      values: paced.values,
+      against: { what: 'mosquitto, which stores nothing', values: paced.againstValues },
+      target: { atMost: 50 },
+      usage: paced.usage,
+    },
+    {
+      figure: `memory that ${count} idle MQTT connections add to the server`,
+      unit: 'MiB',
+      values: [(idle.memory ?? Number.NaN) - before],
+      target: { atMost: 300 },
+      usage: [idle],
+    },
+  ];
+}
+
+async function startBroker(bench: Bench, folder: string) {
+  const port = await freePort();
+  const file = path.join(folder, 'mosquitto.conf');
+  await writeFile(file, `listener ${port} 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\n`);
+  const broker = bench.keep(startProcess('mosquitto', 'mosquitto', ['-c', file]));
+  await broker.said(/mosquitto version .* running/);
+  return { ...broker, port };
+}
+
+function freePort(): Promise<number> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
