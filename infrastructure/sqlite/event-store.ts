@@ -65,7 +65,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
   constructor(path: string) {
     this.#path = path;
     this.#db = openSqliteFile(eventsFile(path));
-    this.#file = new OpenFile(path);
+    this.#file = new OpenFile(path, { onlyGrows: true });
     this.#signal = new CommitSignal(path);
     this.#insert = this.#db.prepare(
       'INSERT INTO events (stream, revision, id, type, data, metadata) VALUES (?, ?, ?, ?, ?, ?)',

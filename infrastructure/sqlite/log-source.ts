@@ -76,7 +76,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     this.name = reader.name;
     this.#reader = reader;
     this.#options = options;
-    this.#file = new OpenFile(reader.path);
+    this.#file = new OpenFile(reader.path, { onlyGrows: true });
     this.#signal = new CommitSignal(reader.path);
   }
 

@@ -3,7 +3,10 @@ import { type ReceivedRequest, type Reply, serializeError, WorkerEndpoint } from
 import { immediateTransaction, lastBatch, openSqliteFile, telemetryFile } from './database-file.ts';
 import { telemetryLogError } from './errors.ts';
 import { CommitSignal } from './log-source.ts';
-import { OpenFile } from './open-file.ts';
+import { type FileSeen, OpenFile } from './open-file.ts';
+
+/** The file that the thread is to write to, and no other that its path has come to name. */
+export type LogFile = { readonly path: string; readonly seen: FileSeen };
 
 /** A publication as the row it becomes. */
 export type TelemetryRow = { readonly count: number; readonly body: string };
@@ -15,9 +18,9 @@ export type AppendRows = readonly TelemetryRow[];
 export type AppendedPositions = readonly number[];
 
 const thread = new WorkerEndpoint<AppendRows, AppendedPositions>();
-const path = workerData as string;
+const { path, seen } = workerData as LogFile;
 const db = openSqliteFile(telemetryFile(path));
-const file = new OpenFile(path);
+const file = new OpenFile(path, { onlyGrows: true, seen });
 const signal = new CommitSignal(path);
 const inTransaction = immediateTransaction(db);
 const insert = db.prepare('INSERT INTO batches (first_offset, count, body) VALUES (?, ?, ?)');

@@ -6,7 +6,8 @@ import {
 } from '../../application/ports/telemetry-log.ts';
 import { WorkerChannel } from '../worker-channel.ts';
 import { openSqliteFile, telemetryFile } from './database-file.ts';
-import type { AppendedPositions, AppendRows, TelemetryRow } from './telemetry-log-worker.ts';
+import { seenAt } from './open-file.ts';
+import type { AppendedPositions, AppendRows, LogFile, TelemetryRow } from './telemetry-log-worker.ts';
 
 type PendingPublication = {
   readonly row: TelemetryRow;
@@ -24,7 +25,7 @@ const sendAtCharacters = 65_536;
  * commits in one transaction whatever has arrived by then: the higher the load, the more publications share a commit.
  */
 export class SqliteTelemetryLog implements TelemetryLog {
-  readonly #path: string;
+  readonly #file: LogFile;
   #thread: WorkerChannel<AppendRows, AppendedPositions>;
   #pending: PendingPublication[] = [];
   /** Of the pending publications. */
@@ -33,10 +34,10 @@ export class SqliteTelemetryLog implements TelemetryLog {
 
   /** Throws `StartupError`. */
   constructor(path: string) {
-    this.#path = path;
     // An unusable file is an error of the constructor, not one of the thread later on.
     openSqliteFile(telemetryFile(path)).close();
-    this.#thread = startThread(path);
+    this.#file = { path, seen: seenAt(path) };
+    this.#thread = startThread(this.#file);
   }
 
   async publish(publication: TelemetryPublication): Promise<readonly PartitionPosition[]> {
@@ -67,7 +68,7 @@ export class SqliteTelemetryLog implements TelemetryLog {
     const sent = this.#pending;
     this.#pending = [];
     this.#characters = 0;
-    if (this.#thread.hasEnded) this.#thread = startThread(this.#path);
+    if (this.#thread.hasEnded) this.#thread = startThread(this.#file);
     this.#thread.request(sent.map(({ row }) => row)).then(
       (positions) => {
         for (const [i, { resolve }] of sent.entries()) resolve(positions[i] as number);
@@ -79,10 +80,10 @@ export class SqliteTelemetryLog implements TelemetryLog {
   }
 }
 
-const startThread = (path: string) =>
+const startThread = (file: LogFile) =>
   new WorkerChannel<AppendRows, AppendedPositions>(
     new URL('./telemetry-log-worker.ts', import.meta.url),
-    path,
+    file,
     {
       errors: [TelemetryLogUnavailable],
       lost: (cause) =>
