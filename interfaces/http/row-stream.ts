@@ -141,7 +141,10 @@ const ndjson: RowFormat = {
   end: () => '',
 };
 
-/** RFC 4180, values exactly as they are: a text that a spreadsheet would take for a formula is not changed. */
+/**
+ * RFC 4180. A text that a spreadsheet would take for a formula is not changed; control characters, which CSV has no place
+ * for, are `\u001b` and the like, and a backslash before what looks like one is `\u005c`.
+ */
 const csv: RowFormat = {
   type: 'text/csv',
   nextIn: 'trailer',
@@ -172,6 +175,9 @@ export const csvValue = (value: MetricValue | null): string => {
 
 /** Text that could be taken for a number or a truth value is quoted, by which an import tells it from one. */
 const isPlain = (text: string): boolean =>
-  !/[",\r\n]/.test(text) && Number.isNaN(Number(text)) && !/^(true|false)$/.test(text);
+  !/[",\\\p{Cc}]/u.test(text) && Number.isNaN(Number(text)) && !/^(true|false)$/.test(text);
 
-const quoted = (value: string): string => `"${value.replaceAll('"', '""')}"`;
+const quoted = (value: string): string =>
+  `"${value.replaceAll('"', '""').replaceAll(/(?![\t\r\n])\p{Cc}|\\(?=u[0-9a-f]{4})/gu, escaped)}"`;
+
+const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;

@@ -249,4 +249,21 @@ describe('Answers of many rows', () => {
       values,
     );
   });
+
+  it('escape in CSV the control characters of texts, so that no two texts are written alike', async () => {
+    const escaped = {
+      'a\u0000b': '"a\\u0000b"',
+      '\u001b[31m"red"': '"\\u001b[31m""red"""',
+      '\u007f\u0085': '"\\u007f\\u0085"',
+      'a\\u0000b': '"a\\u005cu0000b"',
+      'C:\\users': '"C:\\users"',
+      'tab\there': '"tab\there"',
+    };
+    const { start } = await served(async function* () {
+      yield Object.keys(escaped).map((value, i) => ({ deviceId: 'd-1', timestamp: i, metric: 'm', value }));
+    });
+    const [, ...lines] = (await textOf(await start('', 'text/csv'))).trimEnd().split('\r\n');
+    const values = lines.map((line) => line.slice(line.indexOf('"')));
+    assert.deepEqual(values, Object.values(escaped));
+  });
 });
