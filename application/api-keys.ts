@@ -1,12 +1,5 @@
 import { pause } from './pause.ts';
-import type {
-  AccessMarker,
-  ApiKey,
-  ApiKeys,
-  Credentials,
-  PresentedCredential,
-  Scope,
-} from './ports/api-keys.ts';
+import type { AccessMarker, ApiKey, ApiKeys, Credentials, PresentedCredential } from './ports/api-keys.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import type { Clock, Log } from './ports/system.ts';
 
@@ -116,10 +109,13 @@ export async function createKey(
   { keys, marker }: AccessStores,
   credentials: Credentials,
   clock: Clock,
-  asked: { readonly name: string; readonly scopes: readonly Scope[]; readonly expiresAt: number | null },
+  {
+    only = null,
+    ...asked
+  }: Pick<ApiKey, 'name' | 'scopes' | 'expiresAt'> & { readonly only?: ApiKey['only'] },
 ): Promise<{ readonly key: ApiKey; readonly secret: string } | undefined> {
   const { secret, hash } = credentials.issue('key', asked.name);
-  const key = { ...asked, hash, createdAt: clock.now(), revokedAt: null };
+  const key = { ...asked, only, hash, createdAt: clock.now(), revokedAt: null };
   // First, so that there is no moment in which the key could be lost and everything be open again.
   await marker.closeAccess();
   return (await keys.add(key)) ? { key, secret } : undefined;

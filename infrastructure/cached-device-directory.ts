@@ -148,9 +148,9 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     const { events, state } = loaded;
     if (state.status === 'unregistered')
       return (await this.#eventStore.isDeleted(deviceStream(deviceId))) ? deletedDevice : undefined;
-    const { status, tokenHash } = state;
-    const types = typesOf(events, this.#registry);
-    return tokenHash === undefined ? { status, types } : { status, types, tokenHash };
+    const { status, tokenHash, type, labels } = state;
+    const entry = { status, types: typesOf(events, this.#registry), details: { type, labels } };
+    return tokenHash === undefined ? entry : { ...entry, tokenHash };
   }
 }
 

@@ -1,3 +1,5 @@
+import type { DeviceBounds } from '../device-bounds.ts';
+
 /** What an API key may be allowed to do. */
 export const scopes = [
   'devices:write',
@@ -14,6 +16,8 @@ export type ApiKey = {
   readonly name: string;
   readonly hash: string;
   readonly scopes: readonly Scope[];
+  /** The devices that it may touch; `null` for all. */
+  readonly only: DeviceBounds | null;
   /** Epoch milliseconds, as all times here. */
   readonly createdAt: number;
   readonly expiresAt: number | null;

@@ -1,5 +1,6 @@
 import type { AlarmChange, AlarmFacts } from '../../domain/detection/alarm.ts';
 import type { Labels } from '../../domain/device.ts';
+import type { DeviceBounds } from '../device-bounds.ts';
 import type { Position } from './event-source.ts';
 
 /** What a rule remembers of one series. `metric` is `''` for a rule about any reading of the device. */
@@ -94,6 +95,8 @@ export type AlarmFilter = {
   readonly ruleId?: string;
   /** Raised from then on, epoch milliseconds. */
   readonly since?: number;
+  /** What the caller may see at all, whatever else is asked for. */
+  readonly within?: DeviceBounds;
 };
 
 /** Who has seen an alarm; `at` is epoch milliseconds. */

@@ -1,4 +1,4 @@
-import type { DeviceStatus } from '../../domain/device.ts';
+import type { DeviceDetails, DeviceStatus } from '../../domain/device.ts';
 import type { TypePeriods } from '../../domain/retention.ts';
 
 /** What ingest and the projection of telemetry have to know of a device. */
@@ -7,6 +7,8 @@ export type DirectoryEntry = {
   readonly status: DeviceStatus | 'deleted';
   readonly tokenHash?: string;
   readonly types: TypePeriods;
+  /** As they are now; absent for a deleted stream. */
+  readonly details?: Pick<DeviceDetails, 'type' | 'labels'>;
 };
 
 /** Every device that is or was registered, as far as the event store knows at this moment. */

@@ -1,6 +1,7 @@
 import type { DeviceStatus } from '../../domain/device.ts';
 import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
 import type { MetricValue } from '../../domain/telemetry.ts';
+import type { DeviceBounds } from '../device-bounds.ts';
 import type { PartitionPosition } from './event-source.ts';
 import type { DeviceHistoryRow, DeviceRow } from './read-models.ts';
 
@@ -11,6 +12,8 @@ export type DeviceFilter = {
   readonly labels?: readonly { readonly key: string; readonly value: string }[];
   /** Part of the id or the name, whatever its case. */
   readonly text?: string;
+  /** What the caller may see at all, whatever else is asked for. */
+  readonly within?: DeviceBounds;
 };
 
 /** What analysts and operators ask of the device read models. Every call throws `ReadModelsUnavailable`. */

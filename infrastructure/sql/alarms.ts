@@ -8,6 +8,7 @@ import type {
 } from '../../application/ports/detection.ts';
 import { withActiveGenerations } from './active-generations.ts';
 import { alarmColumns, alarmRow, type StoredAlarm } from './detection-tables.ts';
+import { matchingDevices } from './device-queries.ts';
 import { tableOf } from './schema.ts';
 import { chunks, placeholders, type Sql, type SqlQueries, type SqlValue } from './sql.ts';
 
@@ -20,14 +21,14 @@ type StoredView = StoredAlarm & {
 export function sqlAlarmQueries(sql: SqlQueries): AlarmQueries {
   return {
     async list(filter, { limit, after }) {
-      const { where, params } = matchingAlarms(filter, after);
-      const rows = await withActiveGenerations(sql, ({ detection }) =>
-        sql.all<StoredView>(
+      const rows = await withActiveGenerations(sql, ({ detection, devices }) => {
+        const { where, params } = matchingAlarms(filter, after, devices);
+        return sql.all<StoredView>(
           `SELECT ${viewColumns} FROM ${viewOf(detection)} WHERE ${where}
            ORDER BY a.raised_at DESC, a.alarm_id DESC LIMIT ?`,
           [...params, limit],
-        ),
-      );
+        );
+      });
       return rows.map(alarmView);
     },
 
@@ -70,8 +71,9 @@ const viewOf = (generation: number): string =>
   `${tableOf('alarms', generation)} a LEFT JOIN alarm_acknowledgements k ON k.alarm_id = a.alarm_id`;
 
 function matchingAlarms(
-  { state, deviceId, ruleId, since }: AlarmFilter,
+  { state, deviceId, ruleId, since, within }: AlarmFilter,
   after: AlarmKey | undefined,
+  devices: number,
 ): { readonly where: string; readonly params: readonly SqlValue[] } {
   const conditions: [condition: string, ...params: SqlValue[]][] = [];
   if (state !== undefined) conditions.push(['a.state = ?', state === 'cleared' ? 'cleared' : 'open']);
@@ -80,6 +82,10 @@ function matchingAlarms(
   if (deviceId !== undefined) conditions.push(['a.device_id = ?', deviceId]);
   if (ruleId !== undefined) conditions.push(['a.rule_id = ?', ruleId]);
   if (since !== undefined) conditions.push(['a.raised_at >= ?', since]);
+  if (within !== undefined) {
+    const { from, where, id, params } = matchingDevices({ within }, devices);
+    conditions.push([`a.device_id IN (SELECT ${id} FROM ${from} WHERE ${where})`, ...params]);
+  }
   if (after)
     conditions.push([
       '(a.raised_at < ? OR (a.raised_at = ? AND a.alarm_id < ?))',

@@ -58,7 +58,10 @@ type MatchingDevices = {
 export function matchingDevices(filter: DeviceFilter, generation: number): MatchingDevices {
   const devices = `${tableOf('devices', generation)} d`;
   const labels = tableOf('device_labels', generation);
-  const [first, ...others] = filter.labels ?? [];
+  const { idPrefix, type: boundType, labels: boundLabels = {} } = filter.within ?? {};
+  const bound = Object.entries(boundLabels).map(([key, value]) => ({ key, value }));
+  const [first, ...others] = [...(filter.labels ?? []), ...bound];
+  const id = first ? 'l.device_id' : 'd.device_id';
   const conditions: [condition: string, ...params: SqlValue[]][] = [];
   if (first)
     conditions.push([
@@ -76,11 +79,14 @@ export function matchingDevices(filter: DeviceFilter, generation: number): Match
     ]);
   if (filter.status !== undefined) conditions.push(['d.status = ?', filter.status]);
   if (filter.type !== undefined) conditions.push([exactly('d.type'), filter.type, filter.type]);
+  if (boundType !== undefined) conditions.push([exactly('d.type'), boundType, boundType]);
+  if (idPrefix !== undefined)
+    conditions.push([`${id} >= ? AND ${id} < ?`, idPrefix, `${idPrefix}\u{10ffff}`]);
   if (filter.text !== undefined) conditions.push(['INSTR(d.search, ?) > 0', filter.text.toLowerCase()]);
   return {
     // The key of labels leads to the few devices that have one, in order of their id.
     from: first ? `${labels} l, ${devices}` : devices,
-    id: first ? 'l.device_id' : 'd.device_id',
+    id,
     where: conditions.map(([condition]) => condition).join(' AND ') || '1 = 1',
     params: conditions.flatMap(([, ...params]) => params),
   };

@@ -7,7 +7,7 @@ import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 import { viewsOf } from './views.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 8;
+const schemaVersion = 9;
 
 /** A table of one generation: `telemetry_g2`. */
 export const tableOf = (base: string, generation: number): string => `${base}_g${generation}`;
@@ -83,6 +83,7 @@ const apiKeysTable = (dialect: Sql['dialect']): string =>
     'created_at BIGINT NOT NULL',
     'expires_at BIGINT',
     'revoked_at BIGINT',
+    boundColumn,
   ]);
 
 const auditsTable = (dialect: Sql['dialect']): string =>
@@ -113,6 +114,7 @@ async function upgradeColumns(tx: Sql): Promise<void> {
   const added = [
     ...[eventIdColumn, logIdColumn, ...skippedColumns].map((column) => ['checkpoints', column] as const),
     ['projections', refusedColumn] as const,
+    ['api_keys', boundColumn] as const,
   ];
   for (const [table, column] of added)
     if (!(await hasColumn(tx, table, column.split(' ')[0] as string)))
@@ -153,6 +155,7 @@ const skippedColumns = ['skipped_to VARCHAR(64)', 'skipped_event VARCHAR(160)'];
 
 const eventIdColumn = 'event_id VARCHAR(160)';
 const logIdColumn = 'log_id VARCHAR(160)';
+const boundColumn = 'bound_to TEXT';
 const refusedColumn = 'refused MEDIUMTEXT';
 const lateColumn = 'late BIGINT NOT NULL DEFAULT 0';
 

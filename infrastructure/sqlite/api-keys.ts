@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { type ApiKey, type ApiKeys, KeysUnavailable, type Scope } from '../../application/ports/api-keys.ts';
+import { type ApiKeys, KeysUnavailable } from '../../application/ports/api-keys.ts';
 import { StorageFault } from '../../application/ports/storage.ts';
+import { boundsJson, keyColumns, type StoredKey, scopesText, storedKey } from '../sql/api-keys.ts';
 import { StartupError } from '../startup-error.ts';
 import { openForReading, openSqliteFile, type SqliteFile } from './database-file.ts';
 import { isTaken, outageOf } from './errors.ts';
@@ -22,14 +23,13 @@ const accessFile = (path: string): SqliteFile => ({
        expires_at INTEGER,
        revoked_at INTEGER
      ) STRICT;`,
+    'ALTER TABLE api_keys ADD COLUMN bound_to TEXT',
   ],
 });
 
 /** What SQLite threw. */
 const causeOf = (error: unknown): unknown =>
   error instanceof StartupError || error instanceof StorageFault ? causeOf(error.cause) : error;
-
-type StoredKey = Omit<ApiKey, 'scopes'> & { readonly scopes: string };
 
 /**
  * ApiKeys in a file of their own, which nothing rebuilds or drops. Opened for each call, so that a file put in its
@@ -41,25 +41,22 @@ export function sqliteApiKeys(path: string): ApiKeys {
   return {
     list: async () =>
       using(openForReading, (db) => {
-        const rows = db
-          .prepare(
-            `SELECT name, hash, scopes, created_at AS createdAt, expires_at AS expiresAt, revoked_at AS revokedAt
-             FROM api_keys ORDER BY name`,
-          )
-          .all() as unknown as StoredKey[];
-        return rows.map((row) => ({ ...row, scopes: row.scopes.split(' ') as Scope[] }));
+        const rows = db.prepare(`SELECT ${keyColumns} FROM api_keys ORDER BY name`).all();
+        return (rows as unknown as StoredKey[]).map(storedKey);
       }),
 
-    add: async ({ name, hash, scopes, createdAt, expiresAt, revokedAt }) =>
+    add: async (key) =>
       writing((db) => {
+        const { name, hash, createdAt, expiresAt, revokedAt } = key;
         try {
-          db.prepare('INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?)').run(
+          db.prepare('INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?)').run(
             name,
             hash,
-            scopes.join(' '),
+            scopesText(key),
             createdAt,
             expiresAt,
             revokedAt,
+            boundsJson(key),
           );
           return true;
         } catch (error) {

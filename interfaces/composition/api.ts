@@ -72,6 +72,7 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
   const contained = await containedServices(container);
   const intake = intakeOf(
     contained.ingest,
+    contained.directory,
     readingMetrics(contained.metrics),
     callers.rates,
     registerUnknown(contained.commands, config.AUTO_REGISTER),

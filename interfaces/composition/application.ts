@@ -115,7 +115,7 @@ async function logEnds(container: Container, name: ProjectionName) {
 export type ApiKeyOperations = {
   /** `undefined` when a key has or had the name; otherwise the key with its secret, which is not stored. */
   create(
-    asked: Pick<ApiKey, 'name' | 'scopes' | 'expiresAt'>,
+    asked: Pick<ApiKey, 'name' | 'scopes' | 'expiresAt'> & { readonly only?: ApiKey['only'] },
   ): Promise<{ readonly key: ApiKey; readonly secret: string } | undefined>;
   /** Ordered by name, with those that are expired or revoked. */
   list(): Promise<readonly ApiKey[]>;

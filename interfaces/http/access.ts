@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { ApiKeyCache } from '../../application/api-keys.ts';
 import type { ApiKey, Credentials } from '../../application/ports/api-keys.ts';
 import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
+import { requireTouchable } from './device-bounds.ts';
 import { HttpProblem } from './problems.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { Identity, RequestContext } from './request-context.ts';
@@ -15,6 +16,8 @@ export type Access = {
    * is not good, or may not send readings.
    */
   sender(text: string | undefined): Promise<Identity | undefined>;
+  /** Throws a problem when the caller's key is for other devices than the one in the path. */
+  requireDevice(context: RequestContext, deviceId: string): Promise<void>;
 };
 
 type AccessParts = {
@@ -39,6 +42,7 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
       return identify(text, route, context);
     },
     sender,
+    requireDevice: (context, deviceId) => requireTouchable(directory, context, deviceId),
   };
 
   async function sender(text: string | undefined): Promise<Identity | undefined> {
@@ -81,6 +85,10 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
     context.identity = { is: 'key', key };
     context.caller = { ...context.caller, actor: key.name };
     if (!key.scopes.some((scope) => scope === route.scope)) throw scopeMissing(key, route);
+    if (key.only !== null && route.boundKeys === undefined)
+      throw new HttpProblem('outside-key', 'Only a key for the whole fleet may do this', {
+        members: { only: key.only },
+      });
     limits?.spendRequest(key.name);
   }
 

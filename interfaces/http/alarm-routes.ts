@@ -1,13 +1,16 @@
 import { z } from 'zod';
 import type { Alarms } from '../../application/detection/alarms.ts';
-import type { AlarmFilter, AlarmQueries } from '../../application/ports/detection.ts';
+import type { AlarmFilter, AlarmQueries, AlarmView } from '../../application/ports/detection.ts';
+import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { ProgressReader } from '../../application/progress.ts';
 import { Rejection } from '../../domain/decider.ts';
 import { alarmAnswer, alarmJson } from './alarm-schemas.ts';
 import { consistencyHeaders, consistencyParameters, consistent } from './consistency.ts';
 import { cursorParameter, cursors, next, nextLink, pageOf } from './cursor.ts';
+import { boundsOf, mayTouch } from './device-bounds.ts';
 import { registrationHeaders } from './device-schemas.ts';
+import type { RequestContext } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { ruleId } from './rule-schemas.ts';
 import { deviceId, integer, single, text, time } from './validation.ts';
@@ -26,12 +29,14 @@ export function alarmRoutes(
   alarms: Alarms,
   freshness: ProgressReader,
   ids: Ids,
+  directory: Pick<DeviceDirectory, 'find'>,
 ): readonly Route[] {
   return [
     route({
       method: 'get',
       path: '/api/v1/alarms',
       scope: 'devices:read',
+      boundKeys: 'selection',
       tag: 'Alarms',
       summary: 'List alarms',
       query: consistencyParameters.extend({
@@ -59,9 +64,12 @@ export function alarmRoutes(
         },
       },
       problems: ['not-yet-projected'],
-      async handle({ req, query }) {
-        const headers = await consistent(freshness, ['detection'], query);
-        const filter = filterOf(query);
+      async handle({ req, query, context }) {
+        const within = boundsOf(context.identity);
+        const filter = { ...filterOf(query), ...(within !== undefined && { within }) };
+        const projections =
+          within === undefined ? (['detection'] as const) : (['detection', 'devices'] as const);
+        const headers = await consistent(freshness, projections, query);
         const cursor = cursors(ids, ['alarms', filter], key);
         const after = cursor.read(query.cursor);
         const found = await queries.list(filter, {
@@ -86,14 +94,14 @@ export function alarmRoutes(
       method: 'get',
       path: '/api/v1/alarms/:alarmId',
       scope: 'devices:read',
+      boundKeys: 'each-device',
       tag: 'Alarms',
       summary: 'Get an alarm',
       params,
       responses: { 200: one },
       problems: ['alarm-not-found'],
-      async handle({ params: { alarmId } }) {
-        const alarm = await queries.find(alarmId);
-        if (!alarm) throw new Rejection('AlarmNotFound', `There is no alarm ${alarmId}`);
+      async handle({ params: { alarmId }, context }) {
+        const alarm = await seen(alarmId, context);
         return { status: 200, json: alarmJson(alarm) };
       },
     }),
@@ -102,6 +110,7 @@ export function alarmRoutes(
       method: 'post',
       path: '/api/v1/alarms/:alarmId/acknowledge',
       scope: 'devices:write',
+      boundKeys: 'each-device',
       tag: 'Alarms',
       summary: 'Acknowledge an alarm',
       description: 'Records who has seen it. An alarm that was acknowledged before stays as it is.',
@@ -118,14 +127,21 @@ export function alarmRoutes(
       },
       responses: { 200: one },
       problems: ['alarm-not-found', 'idempotency-key-reused', 'concurrent-changes'],
-      async handle({ params: { alarmId }, body, headers, context: { caller } }) {
+      async handle({ params: { alarmId }, body, headers, context }) {
+        if (boundsOf(context.identity) !== undefined) await seen(alarmId, context);
         const idempotencyKey = headers['idempotency-key'];
-        const conditions = { ...caller, ...(idempotencyKey !== undefined && { idempotencyKey }) };
+        const conditions = { ...context.caller, ...(idempotencyKey !== undefined && { idempotencyKey }) };
         const alarm = await alarms.acknowledge(alarmId, body?.note ?? null, conditions);
         return { status: 200, json: alarmJson(alarm) };
       },
     }),
   ];
+
+  async function seen(alarmId: string, context: RequestContext): Promise<AlarmView> {
+    const alarm = await queries.find(alarmId);
+    if (alarm && (await mayTouch(directory, context, alarm.deviceId))) return alarm;
+    throw new Rejection('AlarmNotFound', `There is no alarm ${alarmId}`);
+  }
 }
 
 function filterOf({

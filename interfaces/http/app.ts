@@ -5,6 +5,7 @@ import type { Ids, Log } from '../../application/ports/system.ts';
 import type { Access } from './access.ts';
 import { readJson } from './body.ts';
 import { refuseBareRequest, securityHeaders } from './browser-guard.ts';
+import { boundsOf } from './device-bounds.ts';
 import type { RequestMetrics } from './http-metrics.ts';
 import { HttpProblem, invalidRequest, problems, type ValidationIssue } from './problems.ts';
 import { contextOf, correlationHeader, openContext, unmatchedRoute } from './request-context.ts';
@@ -112,6 +113,8 @@ function routeHandler(route: Route, maxBodyBytes: number, access: Access): Reque
     const asked = req.url.includes('?') || route.query ? parse(query, queryOf(req.url), 'query', issues) : {};
     const body = await bodyOf(req, res, route, maxBodyBytes, issues);
     rejectIssues(issues);
+    if (boundsOf(context.identity) !== undefined && route.boundKeys === 'device-in-path')
+      await access.requireDevice(context, (params as { readonly deviceId: string }).deviceId);
     const exchange = { req, res, context, params, headers, query: asked, body };
     const response = await route.handle(exchange as Parameters<Route['handle']>[0]);
     if (response) send(res, response);

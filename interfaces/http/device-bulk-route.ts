@@ -4,6 +4,7 @@ import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
 import { MalformedLine, readItems, Turns } from './body.ts';
+import { requireWithin } from './device-bounds.ts';
 import {
   newDeviceId,
   positioned,
@@ -29,9 +30,9 @@ const concurrency = 64;
 const outcome = z
   .strictObject({
     index: z.int().min(0).meta({ description: 'Place in the request, from 0.' }),
-    status: z
-      .int()
-      .meta({ description: 'The HTTP status the item would have got by itself: 201, 400, 409, 422, 503.' }),
+    status: z.int().meta({
+      description: 'The HTTP status the item would have got by itself: 201, 400, 403, 409, 422, 503.',
+    }),
     deviceId: z.string().optional(),
     device: registeredDevice.optional(),
     type: z.string().optional().meta({ description: 'The type of the problem.' }),
@@ -53,6 +54,7 @@ export function deviceBulkRoute(
     method: 'post',
     path: '/api/v1/devices/bulk',
     scope: 'devices:write',
+    boundKeys: 'each-device',
     tag: 'Devices',
     summary: 'Register many devices',
     description: 'Each item succeeds or fails by itself. Of two items with one id the later gets 409.',
@@ -130,13 +132,14 @@ export function deviceBulkRoute(
 
   async function register(
     { index, registering }: Item,
-    { caller }: RequestContext,
+    context: RequestContext,
     idempotencyKey: string | undefined,
   ): Promise<Outcome> {
     const { deviceId, command, secret } = registering;
     try {
+      requireWithin(context, { deviceId, ...command.details });
       const result = await commands.handle(command, {
-        ...caller,
+        ...context.caller,
         ...(idempotencyKey !== undefined && { idempotencyKey }),
       });
       return { index, status: 201, deviceId, device: registrationResponse(result, secret) };
@@ -148,17 +151,20 @@ export function deviceBulkRoute(
   }
 }
 
-const refused = (index: number, { kind, message, extras }: HttpProblem): Outcome => ({
-  index,
-  status: problemKinds[kind].status,
-  type: problemType(kind),
-  detail: message,
-  ...(extras.members as Pick<Outcome, 'errors'>),
-});
+function refused(index: number, { kind, message, extras }: HttpProblem): Outcome {
+  const { errors } = (extras.members ?? {}) as Pick<Outcome, 'errors'>;
+  return {
+    index,
+    status: problemKinds[kind].status,
+    type: problemType(kind),
+    detail: message,
+    ...(errors && { errors }),
+  };
+}
 
 type Registration = {
   readonly deviceId: string;
-  readonly command: DeviceCommand;
+  readonly command: Extract<DeviceCommand, { readonly type: 'RegisterDevice' }>;
   /** Of the device token, when one was requested. */
   readonly secret: string | undefined;
 };

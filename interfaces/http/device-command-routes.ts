@@ -7,6 +7,7 @@ import type {
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
+import { requireWithin } from './device-bounds.ts';
 import { registrationOf, registrationResponse } from './device-bulk-route.ts';
 import {
   changes,
@@ -36,6 +37,7 @@ export function deviceCommandRoutes(
     method: 'post',
     path: '/api/v1/devices',
     scope: 'devices:write',
+    boundKeys: 'each-device',
     tag: 'Devices',
     summary: 'Register a device',
     headers: registrationHeaders,
@@ -62,6 +64,7 @@ export function deviceCommandRoutes(
         context.caller.actor,
         headers['idempotency-key'],
       );
+      requireWithin(context, { deviceId, ...command.details });
       const result = await commands.handle(command, contextOfCommand(context, headers));
       const Location = deviceAddress(deviceId);
       return {
@@ -76,6 +79,7 @@ export function deviceCommandRoutes(
     method: 'post',
     path: '/api/v1/devices/:deviceId/token',
     scope: 'devices:write',
+    boundKeys: 'device-in-path',
     tag: 'Devices',
     summary: 'Issue a new device token and revoke the old one',
     description:
@@ -183,6 +187,7 @@ export function deviceCommandRoutes(
       method,
       path: `/api/v1/devices/:deviceId${action}`,
       scope: 'devices:write',
+      boundKeys: 'device-in-path',
       tag: 'Devices',
       summary,
       params: deviceParams,
@@ -198,10 +203,11 @@ export function deviceCommandRoutes(
         'idempotency-key-reused',
         'concurrent-changes',
       ],
-      handle: async ({ params, body, headers, context }) =>
-        respondWithDevice(
-          await commands.handle(commandOf(params.deviceId, body), contextOfCommand(context, headers)),
-        ),
+      async handle({ params: { deviceId }, body, headers, context }) {
+        const command = commandOf(deviceId, body);
+        if (command.type === 'ChangeDeviceDetails') requireWithin(context, { deviceId, ...command.changes });
+        return respondWithDevice(await commands.handle(command, contextOfCommand(context, headers)));
+      },
     });
   }
 }

@@ -17,7 +17,12 @@ import type { RequestContext } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { deviceId } from './validation.ts';
 
-const common = { scope: 'telemetry:write', alsoAccepts: 'device-token', tag: 'Telemetry' } as const;
+const common = {
+  scope: 'telemetry:write',
+  boundKeys: 'each-device',
+  alsoAccepts: 'device-token',
+  tag: 'Telemetry',
+} as const;
 
 type Exchanged = {
   readonly req: IncomingMessage;

@@ -7,6 +7,7 @@ import type { ProgressReader } from '../../application/progress.ts';
 import { Rejection } from '../../domain/decider.ts';
 import { consistencyHeaders, consistencyParameters, consistent } from './consistency.ts';
 import { cursorParameter, cursors, next, nextLink, pageOf } from './cursor.ts';
+import { confined } from './device-bounds.ts';
 import {
   device,
   deviceAnswer,
@@ -57,6 +58,7 @@ export function deviceQueryRoutes(
       method: 'get',
       path: '/api/v1/devices/:deviceId',
       scope: 'devices:read',
+      boundKeys: 'device-in-path',
       tag: 'Devices',
       summary: 'Get a device, now or at an earlier revision or time',
       description: "Told from the device's own events, so always up to date.",
@@ -91,6 +93,7 @@ export function deviceQueryRoutes(
       method: 'get',
       path: '/api/v1/devices/:deviceId/history',
       scope: 'devices:read',
+      boundKeys: 'device-in-path',
       tag: 'Devices',
       summary: 'List the changes of a device: who, what, when',
       params: deviceParams,
@@ -130,6 +133,7 @@ export function deviceQueryRoutes(
       method: 'get',
       path: '/api/v1/devices',
       scope: 'devices:read',
+      boundKeys: 'selection',
       tag: 'Devices',
       summary: 'List devices',
       query: consistencyParameters.extend({ ...deviceFilterParameters.shape, ...page.shape }),
@@ -141,9 +145,9 @@ export function deviceQueryRoutes(
         },
       },
       problems: ['not-yet-projected'],
-      async handle({ req, query }) {
+      async handle({ req, query, context }) {
         const headers = await consistent(freshness, ['devices'], query);
-        const filter = deviceFilterOf(query);
+        const filter = confined(deviceFilterOf(query), context);
         const cursor = cursors(ids, ['devices', filter], z.string());
         const after = cursor.read(query.cursor);
         const found = await devices.list(filter, {

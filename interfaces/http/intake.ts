@@ -1,10 +1,12 @@
 import pLimit from 'p-limit';
+import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import type {
   IngestResult,
   IngestTelemetry,
   Refusal,
   SubmittedReading,
 } from '../../application/telemetry/ingest.ts';
+import { boundsOf, touchable } from './device-bounds.ts';
 import type { DecodeRejection } from './formats/reading-set.ts';
 import type { ReadingMetrics } from './http-metrics.ts';
 import { HttpProblem, invalidRequest, type ProblemKind, problemType } from './problems.ts';
@@ -47,6 +49,7 @@ export type RegisterUnknown = (deviceId: string, caller: Sender['caller']) => Pr
 export const intakeOf =
   (
     ingest: IngestTelemetry,
+    directory: Pick<DeviceDirectory, 'find'>,
     metrics: ReadingMetrics,
     rates: RateLimits | undefined,
     register?: RegisterUnknown | undefined,
@@ -54,13 +57,15 @@ export const intakeOf =
   async ({ readings, rejected, alone = false, json }, { caller, identity }) => {
     refuseOtherDevice(readings, identity);
     if (readings.length > 0) rates?.spendReadings(readings, keyOf(identity));
-    const first = readings.length > 0 ? await ingest(readings, caller, json) : nothing;
+    const { within, outside } = await partedByKey(directory, readings, identity);
+    const sent = outside.length > 0 ? undefined : json;
+    const first = within.length > 0 ? await ingest(within, caller, sent) : nothing;
     const unknown = first.refused.filter(({ reason }) => reason === 'unknown-device');
     const result =
       register && unknown.length > 0 && mayRegister(identity)
         ? await ingestRegistered(first, unknown, (deviceId) => register(deviceId, caller))
         : first;
-    const refusals = result.refused.map((refusal) => refused(refusal, alone));
+    const refusals = [...outside, ...result.refused].map((refusal) => refused(refusal, alone));
     const all = refusals.length === 0 ? rejected : [...rejected, ...refusals];
     count(metrics, result.accepted, all);
     return { ...result, rejected: all };
@@ -76,7 +81,7 @@ export const intakeOf =
       await Promise.all([...deviceIds].map((deviceId) => limit(registerOne, deviceId)));
       const again = new Set(unknown);
       const later = await ingest(
-        readings.filter(({ deviceId }) => deviceIds.has(deviceId)),
+        within.filter(({ deviceId }) => deviceIds.has(deviceId)),
         caller,
       );
       return {
@@ -102,6 +107,23 @@ function refuseOtherDevice(readings: readonly SubmittedReading[], identity: Iden
   if (identity.is !== 'device') return;
   const other = readings.find(({ deviceId }) => deviceId !== identity.deviceId);
   if (other) throw notThisDevice(identity.deviceId, other.deviceId, other.index);
+}
+
+/** To a key for a part of the fleet, devices outside it are like those that nobody has registered. */
+async function partedByKey(
+  directory: Pick<DeviceDirectory, 'find'>,
+  readings: readonly SubmittedReading[],
+  identity: Identity,
+): Promise<{ readonly within: readonly SubmittedReading[]; readonly outside: readonly Refusal[] }> {
+  const bounds = boundsOf(identity);
+  if (bounds === undefined) return { within: readings, outside: [] };
+  const ids = await touchable(directory, bounds, new Set(readings.map(({ deviceId }) => deviceId)));
+  return {
+    within: readings.filter(({ deviceId }) => ids.has(deviceId)),
+    outside: readings
+      .filter(({ deviceId }) => !ids.has(deviceId))
+      .map(({ index, deviceId }) => ({ index, deviceId, reason: 'unknown-device' })),
+  };
 }
 
 export const notThisDevice = (own: string, other: string, index: number): HttpProblem =>

@@ -37,6 +37,7 @@ const writeQuery = z.object({
 
 const common = {
   scope: 'telemetry:write',
+  boundKeys: 'each-device',
   alsoAccepts: 'device-token',
   alsoShownAs: ['token-scheme', 'basic-password', 'query-p'],
   tag: 'Telemetry',

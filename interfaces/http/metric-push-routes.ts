@@ -21,6 +21,7 @@ const otlpTypes = ['application/x-protobuf', 'application/json'];
 const common = {
   method: 'post',
   scope: 'telemetry:write',
+  boundKeys: 'each-device',
   alsoAccepts: 'device-token',
   alsoShownAs: ['basic-password'],
   tag: 'Telemetry',

@@ -88,7 +88,10 @@ export function openApi(routes: readonly Route[], version: string): Json {
       description: told === '' ? `${summary}.` : told,
       // Scopes in `security` are for OAuth alone.
       security: route.scope === 'public' ? [] : [{ bearer: [] }, { apiKey: [] }, ...elsewhere(route)],
-      ...(route.scope !== 'public' && { 'x-required-scopes': [route.scope] }),
+      ...(route.scope !== 'public' && {
+        'x-required-scopes': [route.scope],
+        'x-bound-keys': route.boundKeys ?? 'refused',
+      }),
       parameters: [
         ...parameters('path', route.params),
         ...parameters('query', route.query),
@@ -215,7 +218,9 @@ function problemsOf({
   const takesInput = params ?? query ?? headers ?? body;
   return [
     ...new Set<ProblemKind>([
-      ...(scope === 'public' ? [] : (['key-required', 'scope-missing', 'rate-limited'] as const)),
+      ...(scope === 'public'
+        ? []
+        : (['key-required', 'scope-missing', 'outside-key', 'rate-limited'] as const)),
       ...(takesInput
         ? (['invalid-request', 'dependency-unavailable', 'storage-full', 'storage-damaged'] as const)
         : []),

@@ -31,6 +31,7 @@ export const problemKinds = {
   'foreign-origin': { status: 403, title: 'The request comes from a page of another origin' },
   'not-this-device': { status: 403, title: 'The token belongs to another device' },
   'device-not-registered': { status: 404, title: 'The device is not registered' },
+  'outside-key': { status: 403, title: 'The key is for other devices' },
   'rule-not-found': { status: 404, title: 'There is no such rule' },
   'alarm-not-found': { status: 404, title: 'There is no such alarm' },
   'not-found': { status: 404, title: 'Not found' },

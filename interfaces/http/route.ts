@@ -57,6 +57,8 @@ type RouteOf<
   readonly path: string;
   /** The scope a key needs to call the route; `public` needs none. */
   readonly scope: Scope | 'public';
+  /** How the route honours keys for a part of the fleet (device-bounds.ts); it refuses them when absent. */
+  readonly boundKeys?: 'device-in-path' | 'selection' | 'each-device' | 'no-device';
   /** What else is accepted in the place of a key. */
   readonly alsoAccepts?: 'device-token' | 'metrics-token';
   readonly alsoShownAs?: readonly CredentialPlace[];

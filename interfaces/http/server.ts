@@ -108,7 +108,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     freshness,
   } = services;
 
-  const intake = services.intake ?? intakeOf(ingest, readingMetrics(metrics), services.rates);
+  const intake = services.intake ?? intakeOf(ingest, directory, readingMetrics(metrics), services.rates);
   const forms = { bytes: maxBodyBytes, readings: maxReadings };
   const api = [
     telemetryIngestRoute(intake, { bytes: maxBodyBytes, items: maxReadings }, options.allowOld ?? false),
@@ -123,7 +123,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...telemetrySeriesRoutes(services),
     retractionRoute(services.retract),
     ...ruleRoutes(services.rules, ids, services),
-    ...alarmRoutes(services.alarmQueries, services.alarms, freshness, ids),
+    ...alarmRoutes(services.alarmQueries, services.alarms, freshness, ids, directory),
     mqttRejectionsRoute(services.mqttRejections ?? (() => [])),
     ...projectionRoutes(services),
     ...deadLetterRoutes(services),

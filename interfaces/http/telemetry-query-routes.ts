@@ -12,6 +12,7 @@ import type { Bucket, TelemetryBuckets } from '../../application/telemetry/bucke
 import { readingLimits } from '../../domain/telemetry.ts';
 import { consistencyParameters, consistent } from './consistency.ts';
 import { cursors, pageOf } from './cursor.ts';
+import { confined } from './device-bounds.ts';
 import { deviceFilterOf, deviceFilterParameters, requireRegistered } from './device-query-routes.ts';
 import { deviceParams } from './device-schemas.ts';
 import type { QuerySlots } from './query-slots.ts';
@@ -55,6 +56,7 @@ export function telemetrySeriesRoutes({
       method: 'get',
       path: '/api/v1/devices/:deviceId/telemetry',
       scope: 'telemetry:read',
+      boundKeys: 'device-in-path',
       tag: 'Telemetry',
       summary: 'Query telemetry of a device',
       params: deviceParams,
@@ -80,13 +82,14 @@ export function telemetrySeriesRoutes({
       method: 'get',
       path: '/api/v1/telemetry',
       scope: 'telemetry:read',
+      boundKeys: 'selection',
       tag: 'Telemetry',
       summary: 'Query telemetry across devices',
       description: 'Points by device id, then by time; buckets by time, over all devices together.',
       query: parameters.extend(deviceFilterParameters.shape).superRefine(checkSeries),
       responses: seriesResponses,
       problems: ['not-acceptable', 'not-yet-projected', 'too-many-queries'],
-      handle: (exchange) => series(exchange, { devices: deviceFilterOf(exchange.query) }),
+      handle: (exchange) => series(exchange, fleet(exchange)),
     }),
   ];
 
@@ -172,6 +175,7 @@ export function telemetryLatestRoutes({
       method: 'get',
       path: '/api/v1/devices/:deviceId/telemetry/latest',
       scope: 'telemetry:read',
+      boundKeys: 'device-in-path',
       tag: 'Telemetry',
       summary: 'Get the latest point of each metric of a device',
       params: deviceParams,
@@ -196,13 +200,14 @@ export function telemetryLatestRoutes({
       method: 'get',
       path: '/api/v1/telemetry/latest',
       scope: 'telemetry:read',
+      boundKeys: 'selection',
       tag: 'Telemetry',
       summary: 'Get the latest points across devices',
       description: 'Ordered by device id. A page holds all rows of a device or none.',
       query: fleetLatestParameters,
       responses: latestResponses,
       problems: ['not-acceptable', 'not-yet-projected', 'too-many-queries'],
-      handle: (exchange) => latest(exchange, { devices: deviceFilterOf(exchange.query) }),
+      handle: (exchange) => latest(exchange, fleet(exchange)),
     }),
   ];
 
@@ -233,6 +238,15 @@ export function telemetryLatestRoutes({
 async function* once(points: readonly Point[]): AsyncGenerator<readonly Point[]> {
   yield points;
 }
+
+type FleetExchange = Pick<
+  Exchange<unknown, z.output<typeof deviceFilterParameters>, unknown, unknown>,
+  'query' | 'context'
+>;
+
+const fleet = ({ query, context }: FleetExchange): TelemetryScope => ({
+  devices: confined(deviceFilterOf(query), context),
+});
 
 /** What queries of telemetry need. */
 export type TelemetryQueryServices = {

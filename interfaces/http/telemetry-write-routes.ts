@@ -62,6 +62,7 @@ export function telemetryIngestRoute(
     method: 'post',
     path: '/api/v1/telemetry',
     scope: 'telemetry:write',
+    boundKeys: 'each-device',
     alsoAccepts: 'device-token',
     tag: 'Telemetry',
     summary: 'Send readings',

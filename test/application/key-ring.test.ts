@@ -45,6 +45,7 @@ describe('The key ring', () => {
       name,
       hash,
       scopes: ['operate'],
+      only: null,
       createdAt: 0,
       expiresAt: null,
       revokedAt: null,

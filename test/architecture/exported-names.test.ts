@@ -26,7 +26,6 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
   ],
   'the type of what tests hand in': [
     'BucketQuery',
-    'DeviceDetails',
     'ConnectionOptions',
     'SubscriptionOptions',
     'KafkaTelemetryLogOptions',

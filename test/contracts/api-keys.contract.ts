@@ -20,6 +20,7 @@ export function apiKeysContract(adapter: string, open: () => Promise<Opened<{ re
       name: `key-${randomUUID()}`,
       hash: 'ab'.repeat(32),
       scopes: ['telemetry:write', 'operate'],
+      only: null,
       createdAt: 1_774_746_000_001,
       expiresAt: 1_774_746_000_002,
       revokedAt: null,
@@ -35,6 +36,13 @@ export function apiKeysContract(adapter: string, open: () => Promise<Opened<{ re
         listed.map((one) => ({ ...one })),
         [first, second],
       );
+    });
+
+    it('keeps the devices that a key is for', async () => {
+      const only = { idPrefix: 'a-', type: 'Pumpe Ω', labels: { 'customer.id': 'a "b" \\ ', site: '' } };
+      const bound = key({ only });
+      await keys.add(bound);
+      assert.deepEqual({ ...(await find(bound)) }, bound);
     });
 
     it('gives a name once, though the key that had it was revoked', async () => {

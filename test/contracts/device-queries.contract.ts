@@ -42,6 +42,29 @@ export function deviceQueriesContract(
         assert.deepEqual({ ...found }, device);
       });
 
+      it('gives what a caller may see, whatever else is asked for', async () => {
+        const of = (deviceId: string, type: string, customer: string) =>
+          deviceLike({ deviceId, type, labels: { customer, site: 'x' } });
+        await fixture.registered(
+          ...[
+            of('a-1', 'pump', '1'),
+            of('a-2', 'meter', '1'),
+            of('a-3', 'pump', '2'),
+            of('A-1', 'pump', '1'),
+          ],
+          ...[of('a', 'pump', '1'), of('a-😀', 'pump', '1'), of('b-1', 'Pump', '1'), of('a.1', 'pump', '1 ')],
+        );
+        const within = { idPrefix: 'a-', type: 'pump', labels: { customer: '1' } };
+        assert.deepEqual(await idsOf({ within }), ['a-1', 'a-😀']);
+        assert.deepEqual(await idsOf({ within: { idPrefix: 'a-' } }), ['a-1', 'a-2', 'a-3', 'a-😀']);
+        assert.deepEqual(await idsOf({ within: { type: 'Pump' } }), ['b-1']);
+        assert.deepEqual(await idsOf({ within: { labels: { customer: '2', site: 'x' } } }), ['a-3']);
+        assert.deepEqual(await idsOf({ within, type: 'meter' }), []);
+        assert.deepEqual(await idsOf({ within, labels: [{ key: 'customer', value: '2' }] }), []);
+        assert.deepEqual(await idsOf({ within: { idPrefix: 'a-' }, type: 'pump' }, 1, 'a-1'), ['a-3']);
+        assert.deepEqual(await idsOf({ within: {} }, 1), ['A-1']);
+      });
+
       it('goes on after a device, in order of id, in which case counts', async () => {
         await fixture.registered(
           ...['b', 'a', 'B', 'A', 'a-1', 'a.1', 'a:1'].map((deviceId) => ({ deviceId })),

@@ -65,7 +65,11 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
     history,
     directory,
     credentials: randomCredentials,
-    access: { admit: () => undefined, sender: async () => ({ is: 'anyone' }) },
+    access: {
+      admit: () => undefined,
+      sender: async () => ({ is: 'anyone' }),
+      requireDevice: async () => {},
+    },
     ingest: ingestTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
     devices: {
       list: async (_, { limit, after = '' }) =>

@@ -1,16 +1,33 @@
 import path from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
+import type { DeviceBounds } from '../../../application/device-bounds.ts';
 import { type ApiKey, type Scope, scopes } from '../../../application/ports/api-keys.ts';
+import { isDeviceId } from '../../../domain/telemetry.ts';
 import type { Config } from '../../../infrastructure/config/config.ts';
 import type { ApiKeyOperations } from '../../composition/application.ts';
 import { isoTimeForm, parseIsoTime } from '../../http/iso-time.ts';
-import { type CommandContext, describeStores, jsonOption, withApplication } from '../command-context.ts';
+import {
+  type CommandContext,
+  describeStores,
+  each,
+  jsonOption,
+  type Label,
+  label,
+  withApplication,
+} from '../command-context.ts';
 import type { Creates } from '../data-folder.ts';
-import { exitCodesHelp, Refused } from '../exit-codes.ts';
+import { exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
 import { serverOf } from '../running-servers.ts';
 import { table } from '../terminal.ts';
 
-type CreateOptions = { readonly name: string; readonly scopes: readonly Scope[]; readonly expires?: number };
+type CreateOptions = {
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  readonly expires?: number;
+  readonly onlyPrefix?: string;
+  readonly onlyType?: string;
+  readonly onlyLabel?: readonly Label[];
+};
 
 const help = `
 Works on the configured read models directly; running servers follow within five seconds. Once there is a key, every
@@ -21,6 +38,7 @@ Scopes: ${scopes.join(', ')}; docs/security.md says what each allows.
 Examples:
   fieldlog keys create --name gateway-1 --scopes telemetry:write
   fieldlog keys create --name analyst --scopes devices:read,telemetry:read --expires 90d
+  fieldlog keys create --name customer-a --scopes devices:read,telemetry:read --only-label customer=a
   fieldlog keys list
   fieldlog keys revoke gateway-1
 `;
@@ -41,9 +59,19 @@ export function keysCommand(program: Command, context: CommandContext): void {
     .requiredOption('--name <name>', 'name of its owner, recorded as the actor of its requests', keyName)
     .requiredOption('--scopes <scope,...>', `permissions: ${scopes.join(', ')}`, scopeList)
     .option('--expires <when>', 'when it expires: 90d, 12h, or a time in ISO 8601', expiry)
-    .action((options: CreateOptions & { json?: boolean }) =>
-      withKeys(context, (keys, config) => create(keys, config, options), 'unless-served-elsewhere'),
-    );
+    .option('--only-prefix <text>', 'only for devices whose id begins with it', idPrefix)
+    .option('--only-type <type>', 'only for devices of this type', notEmpty)
+    .option('--only-label <key=value>', 'only for devices with this label, may be repeated', each(label))
+    .action((options: CreateOptions & { json?: boolean }) => {
+      const only = boundsOf(options);
+      if (only !== null && options.scopes.includes('operate'))
+        throw new UsageError('the scope operate is for the whole fleet: leave it out, or --only-…');
+      return withKeys(
+        context,
+        (keys, config) => create(keys, config, only, options),
+        'unless-served-elsewhere',
+      );
+    });
 
   add('list', 'List all keys, without their secrets', 'list --json').action(({ json }: { json?: boolean }) =>
     withKeys(context, async (keys) => {
@@ -65,9 +93,10 @@ export function keysCommand(program: Command, context: CommandContext): void {
   async function create(
     keys: ApiKeyOperations,
     config: Config,
+    only: DeviceBounds | null,
     { json, name, scopes, expires }: CreateOptions & { json?: boolean },
   ) {
-    const created = await keys.create({ name, scopes, expiresAt: expires ?? null });
+    const created = await keys.create({ name, scopes, only, expiresAt: expires ?? null });
     if (!created)
       throw new Refused(`there is or was a key ${name}, and names are not reused: choose another`);
     const { key, secret } = created;
@@ -102,9 +131,10 @@ function whereStored(config: Config): string {
   return `It is stored in ${path.resolve(config.DATA_DIR)}; ${who}.`;
 }
 
-const keyJson = ({ name, scopes, createdAt, expiresAt, revokedAt }: ApiKey) => ({
+const keyJson = ({ name, scopes, only, createdAt, expiresAt, revokedAt }: ApiKey) => ({
   name,
   scopes,
+  only,
   createdAt: iso(createdAt),
   expiresAt: iso(expiresAt),
   revokedAt: iso(revokedAt),
@@ -112,15 +142,49 @@ const keyJson = ({ name, scopes, createdAt, expiresAt, revokedAt }: ApiKey) => (
 
 const keyTable = (keys: readonly ReturnType<typeof keyJson>[]): string =>
   table(
-    ['name', 'scopes', 'created', 'expires', 'revoked'],
-    keys.map(({ name, scopes, createdAt, expiresAt, revokedAt }) => [
+    ['name', 'scopes', 'only', 'created', 'expires', 'revoked'],
+    keys.map(({ name, scopes, only, createdAt, expiresAt, revokedAt }) => [
       name,
       scopes.join(','),
+      boundsText(only),
       createdAt ?? '',
       expiresAt ?? 'never',
       revokedAt ?? '',
     ]),
   );
+
+const boundsText = (only: DeviceBounds | null): string =>
+  [
+    ...(only?.idPrefix === undefined ? [] : [`${only.idPrefix}*`]),
+    ...(only?.type === undefined ? [] : [`type ${only.type}`]),
+    ...Object.entries(only?.labels ?? {}).map(([key, value]) => `${key}=${value}`),
+  ].join(', ') || 'all';
+
+function boundsOf({
+  onlyPrefix,
+  onlyType,
+  onlyLabel = [],
+}: Pick<CreateOptions, 'onlyPrefix' | 'onlyType' | 'onlyLabel'>): DeviceBounds | null {
+  const labels = Object.fromEntries(onlyLabel);
+  if (Object.keys(labels).length < onlyLabel.length)
+    throw new UsageError('--only-label names a key twice, and a device has one value for it');
+  const bounds = {
+    ...(onlyPrefix !== undefined && { idPrefix: onlyPrefix }),
+    ...(onlyType !== undefined && { type: onlyType }),
+    ...(onlyLabel.length > 0 && { labels }),
+  };
+  return Object.keys(bounds).length > 0 ? bounds : null;
+}
+
+function idPrefix(text: string): string {
+  if (isDeviceId(text)) return text;
+  throw new InvalidArgumentError('It must be how an id of a device begins.');
+}
+
+function notEmpty(text: string): string {
+  if (text !== '') return text;
+  throw new InvalidArgumentError('It must not be empty.');
+}
 
 const iso = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());
 

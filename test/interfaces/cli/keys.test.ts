@@ -20,7 +20,7 @@ describe('API keys from the command line', () => {
     assert.match(made.out, /^flk_[\w-]+\.[\w-]{43}\n$/);
     assert.match(made.err, /not shown again/);
     const { out } = await run('list');
-    assert.match(out, /gateway-1 +telemetry:write,devices:read +\S+Z +never/);
+    assert.match(out, /gateway-1 +telemetry:write,devices:read +all +\S+Z +never/);
     assert.ok(!out.includes(made.out.trim().slice(-43)));
   });
 
@@ -34,12 +34,31 @@ describe('API keys from the command line', () => {
       {
         name: 'a',
         scopes: ['operate'],
+        only: null,
         createdAt: undefined,
         revokedAt: null,
       },
     );
     const [listed] = JSON.parse((await run('list', '--json')).out);
     assert.deepEqual(listed, { ...rest, expiresAt });
+  });
+
+  it('are for a part of the fleet', async () => {
+    const of = [
+      '--only-prefix',
+      'a-',
+      '--only-type',
+      'pump',
+      '--only-label',
+      'site=x',
+      '--only-label',
+      'b=1',
+    ];
+    const { out } = await run('create', '--name', 'a', '--scopes', 'devices:read', ...of, '--json');
+    const only = { idPrefix: 'a-', type: 'pump', labels: { site: 'x', b: '1' } };
+    assert.deepEqual(JSON.parse(out).only, only);
+    assert.deepEqual(JSON.parse((await run('list', '--json')).out)[0].only, only);
+    assert.match((await run('list')).out, / a-\*, type pump, site=x, b=1 /);
   });
 
   it('are revoked, and their names never given again', async () => {
@@ -62,6 +81,11 @@ describe('API keys from the command line', () => {
     ['create --name a --scopes operate,', /must be some of/],
     ['create --name anonymous --scopes operate', /not "anonymous"/],
     ['create --name device:a --scopes operate', /must be letters, digits/],
+    ['create --name a --scopes operate --only-type pump', /operate is for the whole fleet/],
+    ['create --name a --scopes devices:read --only-prefix a/', /must be how an id/],
+    ['create --name a --scopes devices:read --only-type ', /must not be empty/],
+    ['create --name a --scopes devices:read --only-label a', /must be key=value/],
+    ['create --name a --scopes devices:read --only-label a=1 --only-label a=2', /names a key twice/],
     ['create --name a --scopes operate --expires soon', /must be such as 90d, 12h or 30m/],
     ['create --name a --scopes operate --expires 2020-01-01T00:00:00Z', /a time to come/],
   ];

@@ -188,6 +188,7 @@ describe('What is forged', () => {
           context.identity = identity;
           return undefined;
         },
+        requireDevice: async () => {},
       },
     });
     const { url, close } = await serveHttp(services);

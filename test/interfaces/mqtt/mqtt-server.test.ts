@@ -33,12 +33,18 @@ function fixture(
     name: 'writer',
     hash: '',
     scopes: ['telemetry:write'],
+    only: null,
     createdAt: 0,
     expiresAt: null,
     revokedAt: null,
   } as const;
   identities.set('key', { is: 'key', key });
-  const access: Access = { admit: () => undefined, sender: async (text) => identities.get(text ?? '') };
+  identities.set('key-of-a', { is: 'key', key: { ...key, only: { idPrefix: 'a' } } });
+  const access: Access = {
+    admit: () => undefined,
+    sender: async (text) => identities.get(text ?? ''),
+    requireDevice: async () => {},
+  };
   const intake: Intake = intakeOf(
     async (readings) => {
       await held;
@@ -50,6 +56,7 @@ function fixture(
         .map(({ index, deviceId }) => ({ index, deviceId, reason: 'unknown-device' as const }));
       return { accepted: known.length, refused, positions: [] };
     },
+    { find: async () => new Map() },
     { accepted: () => {}, rejected: () => {} },
     options.rates,
   );
@@ -316,6 +323,21 @@ describe('The MQTT endpoint', function () {
         ['invalid-request', 'writer', 'fieldlog/a/telemetry'],
         ['device-not-registered', 'writer', 'fieldlog/unknown/telemetry'],
       ],
+    );
+  });
+
+  it('takes by a key for a part of the fleet readings of that alone', async () => {
+    await start();
+    const one = await client({ username: 'x', password: 'key-of-a' });
+    await one.publishAsync('fieldlog/b/telemetry', '{"t":1}', { qos: 1 });
+    await one.publishAsync('fieldlog/a/telemetry', '{"t":2}', { qos: 1 });
+    assert.deepEqual(
+      at.taken.map(({ deviceId }) => deviceId),
+      ['a'],
+    );
+    assert.deepEqual(
+      at.rejections.list().map(({ kind }) => kind),
+      ['device-not-registered'],
     );
   });
 
