@@ -59,12 +59,14 @@ export class DevicePeriods {
   async #read(deviceId: string): Promise<DeviceAttributes> {
     const events = await readDevice(this.#eventStore, deviceId).catch(deletedAsMissing);
     let device: Device = deviceDecider.initial;
-    return events.flatMap((event) => {
+    const periods = events.flatMap((event) => {
       device = deviceDecider.evolve(device, this.#registry.deviceEvent(event));
       if (device.status === 'unregistered') return [];
       const { type, labels } = device;
       return [{ since: Date.parse(event.metadata.recordedAt), type, labels }];
     });
+    // A rebuild is not to find its alarms again.
+    return isErased(device) ? [] : periods;
   }
 }
 
@@ -72,3 +74,5 @@ function deletedAsMissing(error: unknown): readonly RecordedEvent[] {
   if (error instanceof StreamDeleted) return [];
   throw error;
 }
+
+const isErased = ({ status }: Device): boolean => status === 'erased';

@@ -87,8 +87,10 @@ export interface ErasedDevices {
    * be listed.
    */
   unlisted(generation: GenerationId): Promise<readonly string[]>;
+  /** Those erased devices of which a generation of detection has a state or an alarm, in order of id. */
+  watched(generation: GenerationId): Promise<readonly string[]>;
   /**
-   * Removes what a generation has of a device whose stream was deleted. Of telemetry it counts all that was applied as
+   * Removes what a generation has of a device whose stream was deleted; of detection also of one that was erased. Of telemetry it counts all that was applied as
    * late, as it comes out when a rebuild reads it; points and rollups have been removed before.
    */
   removeDeleted(generation: GenerationId, deviceId: string): Promise<void>;

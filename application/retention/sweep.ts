@@ -191,6 +191,12 @@ export async function sweepErasedEverywhere(
   const telemetry = states.find(({ projection }) => projection === 'telemetry');
   for (const { projection, generation, status } of telemetry?.generations ?? [])
     if (status !== 'building') await sweepErased({ projection, generation }, ports, now, signal);
+  const detection = states.find(({ projection }) => projection === 'detection');
+  for (const { projection, generation, status } of detection?.generations ?? []) {
+    if (status === 'building') continue;
+    for (const deviceId of await ports.erased.watched({ projection, generation }))
+      await ports.erased.removeDeleted({ projection, generation }, deviceId);
+  }
   if (states.every(({ generations }) => generations.length === 1)) return;
   for (const deviceId of await ports.erased.list()) await ports.erased.removeRetired(deviceId);
 }

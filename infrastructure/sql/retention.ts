@@ -12,7 +12,7 @@ import { rollupLevels } from '../../domain/rollup.ts';
 import { withActiveGenerations } from './active-generations.ts';
 import { bumpEpoch, lockCheckpoints } from './read-models.ts';
 import { tableOf } from './schema.ts';
-import type { SqlDatabase } from './sql.ts';
+import type { Sql, SqlDatabase } from './sql.ts';
 
 type SweepRow = Omit<Sweep, 'removed'> & { readonly removed: string };
 
@@ -137,6 +137,19 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
     return rows.map(([deviceId]) => deviceId);
   },
 
+  async watched({ generation }) {
+    const rows = await withActiveGenerations(db, ({ devices }) =>
+      db.rows<[string]>(
+        `SELECT device_id FROM ${tableOf('devices', devices)} d
+         WHERE status = 'erased' AND (
+           EXISTS (SELECT 1 FROM ${tableOf('detection_states', generation)} s WHERE s.device_id = d.device_id)
+           OR device_id IN (SELECT device_id FROM ${tableOf('alarms', generation)}))
+         ORDER BY device_id`,
+      ),
+    );
+    return rows.map(([deviceId]) => deviceId);
+  },
+
   async unlisted({ projection: name, generation }) {
     const [table, listed] = unlistedIn[name as ProjectionName];
     const rows = await withActiveGenerations(db, (active) =>
@@ -153,7 +166,10 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
     db.transaction(async (tx) => {
       if (name !== projection) {
         const id = { projection: name, generation };
-        if (name === 'detection') await lockCheckpoints(tx, id);
+        if (name === 'detection') {
+          await lockCheckpoints(tx, id);
+          await forgetSeries(tx, generation, deviceId);
+        }
         for (const base of deviceTables[name as keyof typeof deviceTables])
           await tx.run(`DELETE FROM ${tableOf(base, generation)} WHERE device_id = ?`, [deviceId]);
         // Its worker knows states of the device.
@@ -205,7 +221,7 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
     const active = await db.rows<[ProjectionName, number]>('SELECT name, active FROM projections');
     const activeOf = new Map(active);
     const generations = await db.rows<[ProjectionName, number]>(
-      "SELECT projection, generation FROM generations WHERE status <> 'building' AND projection <> 'telemetry'",
+      "SELECT projection, generation FROM generations WHERE status <> 'building' AND projection IN ('devices', 'device_history')",
     );
     for (const [projection, generation] of generations) {
       if (activeOf.get(projection) === generation) continue;
@@ -224,3 +240,21 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
     }
   },
 });
+
+/** What detection has of a device besides its rows: the count of its series, and who acknowledged its alarms. */
+async function forgetSeries(tx: Sql, generation: number, deviceId: string): Promise<void> {
+  await tx.run(
+    `DELETE FROM alarm_acknowledgements
+     WHERE alarm_id IN (SELECT alarm_id FROM ${tableOf('alarms', generation)} WHERE device_id = ?)`,
+    [deviceId],
+  );
+  const counts = await tx.rows<[number, number]>(
+    `SELECT part, COUNT(*) FROM ${tableOf('detection_states', generation)} WHERE device_id = ? GROUP BY part`,
+    [deviceId],
+  );
+  for (const [part, count] of counts)
+    await tx.run(`UPDATE ${tableOf('detection_totals', generation)} SET series = series - ? WHERE part = ?`, [
+      count,
+      part,
+    ]);
+}

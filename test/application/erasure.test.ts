@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { CommandConditions } from '../../application/devices/device-commands.ts';
 import { audit } from '../../application/operations/audit.ts';
-import type { ProjectionName } from '../../application/projections/projection.ts';
+import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { rebuild } from '../../application/rebuild/rebuild.ts';
 import { retentionSweeper } from '../../application/retention/sweeper.ts';
 import { telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
@@ -11,8 +11,9 @@ import { uuidIds } from '../../infrastructure/identity.ts';
 import { tableOf, tablesOf } from '../../infrastructure/sql/schema.ts';
 import { sweepPorts } from '../../interfaces/composition/retention.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
+import { detectionFixture } from '../support/detection-fixture.ts';
 import { onEachEngine } from '../support/each-engine.ts';
-import { quiet, type ReplayFixture, replayFixture } from '../support/replay-fixture.ts';
+import { quiet } from '../support/replay-fixture.ts';
 
 const personal = 'Ada Lovelace';
 const by: CommandConditions = { correlationId: 'c', actor: personal };
@@ -20,13 +21,13 @@ const builder = { id: 'a test', isExpired: () => false };
 const signal = new AbortController().signal;
 
 onEachEngine('A device that is erased', (openStore) => {
-  let fixture: ReplayFixture;
+  let fixture: Awaited<ReturnType<typeof detectionFixture>>;
   let drop: () => Promise<void>;
   let stop: () => Promise<void>;
   beforeEach(async () => {
     const store = await openStore();
     drop = store.drop;
-    fixture = await replayFixture(store.env);
+    fixture = await detectionFixture(store.env);
     const { commands } = fixture;
     const deviceId = 'watch';
     const details = { name: `Watch of ${personal}`, type: 'watch', labels: { owner: personal } };
@@ -51,7 +52,7 @@ onEachEngine('A device that is erased', (openStore) => {
   });
 
   async function consumed(): Promise<void> {
-    for (const name of ['devices', 'device_history', 'telemetry'] as const) await fixture.consumed(name);
+    for (const name of projectionNames) await fixture.consumed(name);
   }
 
   async function erase(): Promise<void> {
@@ -77,10 +78,11 @@ onEachEngine('A device that is erased', (openStore) => {
     const found: unknown[] = [];
     for (const { projection, generations } of await fixture.ports.control.states())
       for (const { generation } of generations)
-        for (const { base } of tablesOf(projection as ProjectionName))
-          found.push(
-            await fixture.db.all(`SELECT * FROM ${tableOf(base, generation)} WHERE device_id = 'watch'`),
-          );
+        for (const { base, columns } of tablesOf(projection as ProjectionName))
+          if (columns.includes('device_id'))
+            found.push(
+              await fixture.db.all(`SELECT * FROM ${tableOf(base, generation)} WHERE device_id = 'watch'`),
+            );
     found.push(await fixture.db.all("SELECT * FROM dead_letters WHERE stream = 'device-watch'"));
     return JSON.stringify(found);
   }
@@ -175,10 +177,37 @@ onEachEngine('A device that is erased', (openStore) => {
       assert.ok(!(await readFile(path.join(fixture.folder, file))).includes('Ada'), file);
   });
 
+  it('loses its alarms and what rules remember of it, for a rebuild as well, and no other device does', async () => {
+    await fixture.rule('high', { metric: 'pulse', condition: { kind: 'range', above: 50 } });
+    for (const id of ['watch', 'other']) await fixture.measure(id, [[5000, { pulse: 60 }]]);
+    await consumed();
+    const alarms = await fixture.alarms();
+    assert.deepEqual(alarms.map(({ device_id }) => device_id).sort(), ['other', 'watch']);
+    assert.equal((await fixture.totals())?.series, 2);
+    for (const { alarm_id } of alarms)
+      await fixture.db.run('INSERT INTO alarm_acknowledgements VALUES (?, 0, ?, NULL)', [alarm_id, personal]);
+
+    await erase();
+    assert.deepEqual(
+      (await fixture.alarms()).map(({ device_id }) => device_id),
+      ['other'],
+    );
+    assert.equal(await rows('detection_states_g1'), 0);
+    assert.equal((await fixture.totals())?.series, 1);
+    assert.equal((await fixture.db.rows('SELECT 1 FROM alarm_acknowledgements')).length, 1);
+
+    const options = { builder, signal, handover: 0 };
+    const { generation } = await rebuild(fixture.pipelines.detection, fixture.ports, options);
+    assert.deepEqual(
+      (await fixture.alarms(generation)).map(({ device_id }) => device_id),
+      ['other'],
+    );
+  });
+
   it('does not come back with a rebuild, whose tables are equal', async () => {
     await erase();
     const options = { builder, signal, handover: 0 };
-    for (const name of ['devices', 'device_history', 'telemetry'] as const) {
+    for (const name of projectionNames) {
       const { comparison } = await rebuild(fixture.pipelines[name], fixture.ports, options);
       assert.ok(comparison.equal, JSON.stringify(comparison.tables));
     }
@@ -189,8 +218,7 @@ onEachEngine('A device that is erased', (openStore) => {
 
   it('is gone from generations that have retired, too', async () => {
     const options = { builder, signal, handover: 0 };
-    for (const name of ['devices', 'device_history', 'telemetry'] as const)
-      await rebuild(fixture.pipelines[name], fixture.ports, options);
+    for (const name of projectionNames) await rebuild(fixture.pipelines[name], fixture.ports, options);
     await consumed();
     await erase();
     assert.doesNotMatch(await told(), /Ada/);
