@@ -135,6 +135,7 @@ describe('With a server', function () {
     const { projections, ledger } = await json('status');
     assert.deepEqual(Object.keys(ledger), Object.keys(answer.ledger));
     assert.deepEqual(projections.map(({ projection }: { projection: string }) => projection).sort(), [
+      'detection',
       'device_history',
       'devices',
       'telemetry',
