@@ -161,7 +161,12 @@ needs('KAFKA_BROKERS', 'Prometheus and the roles', (brokers) =>
               new Map(roles.map((role) => [`fieldlog-${role}`, 1])),
             );
             const lags = await prometheus.values('fieldlog:projection_lag_events:max', 'projection');
-            assert.deepEqual([...lags.keys()].sort(), ['device_history', 'devices', 'telemetry']);
+            assert.deepEqual([...lags.keys()].sort(), [
+              'detection',
+              'device_history',
+              'devices',
+              'telemetry',
+            ]);
             for (const target of [
               'fieldlog:ingest_seconds:p95',
               'fieldlog:ingestion_to_storage_seconds:p99{projection="telemetry"}',

@@ -5,7 +5,7 @@ import type { Identity } from '../../../interfaces/http/request-context.ts';
 describe('Devices that send and are not registered', () => {
   const key = (scopes: readonly ('devices:write' | 'telemetry:write')[]): Identity => ({
     is: 'key',
-    key: { name: 'k', hash: '', scopes, createdAt: 0, expiresAt: null, revokedAt: null },
+    key: { name: 'k', hash: '', scopes, only: null, createdAt: 0, expiresAt: null, revokedAt: null },
   });
 
   /** `known` may send; whoever is registered becomes known. */
@@ -22,6 +22,7 @@ describe('Devices that send and are not registered', () => {
         const positions = accepted.map(({ index }) => ({ partition: index % 2, position: String(index) }));
         return { accepted: accepted.length, refused, positions };
       },
+      { find: async () => new Map() },
       {
         accepted(count) {
           counted.accepted += count;
