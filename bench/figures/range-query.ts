@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { tableOf } from '../../infrastructure/sql/schema.ts';
+import { tableOf } from '../../infrastructure/sql/generation-tables.ts';
 import type { Bench } from '../harness/bench.ts';
 import { registerFleet, startLoad, untilProjected } from '../harness/embedded.ts';
 import { startPeer } from '../harness/peer.ts';

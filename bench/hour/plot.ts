@@ -39,6 +39,7 @@ export function plotSvg({ title, minutes, memory, spans }: Plot): string {
   const line = memory.map(({ at, mebibytes }) => `${x(at)},${y(mebibytes)}`).join(' ');
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
+    `<title>${title}</title>`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
     `<text x="${left}" y="18">${title}</text>`,
     ...rows,

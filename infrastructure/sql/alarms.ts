@@ -9,7 +9,7 @@ import type {
 import { withActiveGenerations } from './active-generations.ts';
 import { alarmColumns, alarmRow, type StoredAlarm } from './detection-tables.ts';
 import { matchingDevices } from './device-queries.ts';
-import { tableOf } from './schema.ts';
+import { tableOf } from './generation-tables.ts';
 import { chunks, placeholders, type Sql, type SqlQueries, type SqlValue } from './sql.ts';
 
 type StoredView = StoredAlarm & {

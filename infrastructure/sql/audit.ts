@@ -1,6 +1,6 @@
 import type { AuditOutcome, AuditOutcomes, AuditTables } from '../../application/ports/audit.ts';
 import { rollupWidth } from '../../domain/rollup.ts';
-import { tableOf } from './schema.ts';
+import { tableOf } from './generation-tables.ts';
 import type { SqlDatabase } from './sql.ts';
 
 type LedgerColumns = [string, number, number, number, number, number, number, number];

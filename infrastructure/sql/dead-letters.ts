@@ -10,7 +10,7 @@ import type {
   GenerationId,
 } from '../../application/ports/read-models.ts';
 import { deviceStream } from '../../domain/device.ts';
-import { tableOf } from './schema.ts';
+import { tableOf } from './generation-tables.ts';
 import { chunks, inChunks, placeholders, type Sql, type SqlValue } from './sql.ts';
 
 type Row = {

@@ -4,7 +4,7 @@ import type {
   DetectionTotals,
   SeriesStateRow,
 } from '../../application/ports/detection.ts';
-import { tableOf } from './schema.ts';
+import { tableOf } from './generation-tables.ts';
 import { chunks, inChunks, placeholders, rowsOf, type Sql } from './sql.ts';
 
 /** What the projector of detection reads and writes of one generation, inside a transaction. */

@@ -8,7 +8,7 @@ import {
   type StoredDevice,
   type StoredHistory,
 } from './device-tables.ts';
-import { tableOf } from './schema.ts';
+import { tableOf } from './generation-tables.ts';
 import { inChunks, placeholders, type SqlQueries, type SqlValue } from './sql.ts';
 
 export const sqlDeviceQueries = (sql: SqlQueries): DeviceQueries => ({

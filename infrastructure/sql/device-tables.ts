@@ -9,7 +9,7 @@ import type {
 import { type Labels, type RegisteredDevice, sameLabels } from '../../domain/device.ts';
 import { sqlDeadLetterTable } from './dead-letters.ts';
 import { sqlDetectionTables } from './detection-tables.ts';
-import { tableOf } from './schema.ts';
+import { tableOf } from './generation-tables.ts';
 import { chunks, inChunks, placeholders, type Sql } from './sql.ts';
 import { sqlTelemetryTables } from './telemetry-tables.ts';
 

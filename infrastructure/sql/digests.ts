@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type { TableDigest } from '../../application/ports/generations.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
-import { tableOf, tablesOf } from './schema.ts';
+import { tableOf, tablesOf } from './generation-tables.ts';
 import type { SqlReader } from './sql.ts';
 
 const size = 1n << 128n;

@@ -2,7 +2,7 @@ import { comparePositions } from '../../application/ports/event-source.ts';
 import type { ExpiredReadings } from '../../application/ports/generations.ts';
 import type { ReadingRow } from '../../application/ports/read-models.ts';
 import { readMetrics } from './documents.ts';
-import { tableOf } from './schema.ts';
+import { tableOf } from './generation-tables.ts';
 import type { SqlReader } from './sql.ts';
 
 type Row = [

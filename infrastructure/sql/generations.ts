@@ -15,8 +15,8 @@ import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { Clock } from '../../application/ports/system.ts';
 import { isProjectionName, type ProjectionName } from '../../application/projections/projection.ts';
 import { generationDigest } from './digests.ts';
+import { createGeneration, dropGeneration, publishViews, tableOf, tablesOf } from './generation-tables.ts';
 import { sqlReadModelsWithin } from './read-models.ts';
-import { createGeneration, dropGeneration, publishViews, tableOf, tablesOf } from './schema.ts';
 import { placeholders, type Sql, type SqlDatabase, type SqlQueries, type SqlReader } from './sql.ts';
 
 type ProjectionRow = {

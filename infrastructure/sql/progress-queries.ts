@@ -1,7 +1,7 @@
 import { furthest, type PartitionPosition } from '../../application/ports/event-source.ts';
 import type { ProgressQueries, ProjectionProgress } from '../../application/ports/queries.ts';
 import { withActiveGenerations } from './active-generations.ts';
-import { tableOf } from './schema.ts';
+import { tableOf } from './generation-tables.ts';
 import type { SqlQueries } from './sql.ts';
 
 type Totals = Awaited<ReturnType<ProgressQueries['ledgerTotals']>>;

@@ -1,8 +1,8 @@
 import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { RetentionTables, TrimOrder } from '../../application/ports/retention.ts';
 import { bucketOf, rollupLevels } from '../../domain/rollup.ts';
+import { tableOf, tablesOf } from './generation-tables.ts';
 import { bumpEpoch, lockCheckpoints } from './read-models.ts';
-import { tableOf, tablesOf } from './schema.ts';
 import { chunks, clampToInteger, placeholders, type Sql, type SqlDatabase, type SqlValue } from './sql.ts';
 import { countExpired, forUpdate } from './telemetry-tables.ts';
 

@@ -10,8 +10,8 @@ import { deviceStream, erasedName } from '../../domain/device.ts';
 import type { RetentionPolicy } from '../../domain/retention.ts';
 import { rollupLevels } from '../../domain/rollup.ts';
 import { withActiveGenerations } from './active-generations.ts';
+import { tableOf } from './generation-tables.ts';
 import { bumpEpoch, lockCheckpoints } from './read-models.ts';
-import { tableOf } from './schema.ts';
 import type { Sql, SqlDatabase } from './sql.ts';
 
 type SweepRow = Omit<Sweep, 'removed'> & { readonly removed: string };

@@ -12,7 +12,7 @@ import type { Metrics } from '../../domain/telemetry.ts';
 import { type ActiveGenerations, withActiveGenerations } from './active-generations.ts';
 import { matchingDevices } from './device-queries.ts';
 import { readLatest, readMetrics, readRollup } from './documents.ts';
-import { tableOf } from './schema.ts';
+import { tableOf } from './generation-tables.ts';
 import { placeholders, type SqlQueries } from './sql.ts';
 
 export const sqlTelemetryQueries = (sql: SqlQueries): TelemetryQueries => ({

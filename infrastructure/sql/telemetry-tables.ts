@@ -9,7 +9,7 @@ import type {
 } from '../../application/ports/read-models.ts';
 import { bucketOf, type RollupLevel, rollupLevels } from '../../domain/rollup.ts';
 import { latestDocument, readLatest, readMetrics, readRollup, rollupDocument } from './documents.ts';
-import { tableOf } from './schema.ts';
+import { tableOf } from './generation-tables.ts';
 import { chunks, inChunks, placeholders, rowsOf, type Sql, type SqlValue } from './sql.ts';
 
 type StoredReading = Omit<ReadingRow, 'metrics'> & { metrics: string };

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { deviceAudit } from '../../application/operations/device-audit.ts';
 import { rebuild } from '../../application/rebuild/rebuild.ts';
 import { retentionSweeper } from '../../application/retention/sweeper.ts';
-import { tableOf } from '../../infrastructure/sql/schema.ts';
+import { tableOf } from '../../infrastructure/sql/generation-tables.ts';
 import { operationsOf } from '../../interfaces/composition/application.ts';
 import { sweepPorts } from '../../interfaces/composition/retention.ts';
 import { services as s } from '../../interfaces/composition/services.ts';

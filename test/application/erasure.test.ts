@@ -8,7 +8,7 @@ import { rebuild } from '../../application/rebuild/rebuild.ts';
 import { retentionSweeper } from '../../application/retention/sweeper.ts';
 import { telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import { uuidIds } from '../../infrastructure/identity.ts';
-import { tableOf, tablesOf } from '../../infrastructure/sql/schema.ts';
+import { tableOf, tablesOf } from '../../infrastructure/sql/generation-tables.ts';
 import { sweepPorts } from '../../interfaces/composition/retention.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
 import { detectionFixture } from '../support/detection-fixture.ts';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { createGeneration } from '../../infrastructure/sql/generation-tables.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/progress-queries.ts';
-import { createGeneration, migrateReadModels } from '../../infrastructure/sql/schema.ts';
+import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
 import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
 import { backToSchema3, backToSchema4 } from '../support/older-schemas.ts';
 

@@ -1,4 +1,4 @@
-import { tableOf } from '../../infrastructure/sql/schema.ts';
+import { tableOf } from '../../infrastructure/sql/generation-tables.ts';
 import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
 
 /** Takes read models back to schema 4, whose ledgers have a column `stored`, which is a reserved word of MySQL. */

@@ -12,15 +12,15 @@ import { addPoint, bucketOf, type RollupStats, rollupLevels } from '../../domain
 import type { Reading } from '../../domain/telemetry.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/device-queries.ts';
 import { sqlProjectionTables } from '../../infrastructure/sql/device-tables.ts';
-import { sqlProgressQueries } from '../../infrastructure/sql/progress-queries.ts';
 import {
   createGeneration,
   dropGeneration,
-  migrateReadModels,
   publishViews,
   tableOf,
   tablesOf,
-} from '../../infrastructure/sql/schema.ts';
+} from '../../infrastructure/sql/generation-tables.ts';
+import { sqlProgressQueries } from '../../infrastructure/sql/progress-queries.ts';
+import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
 import type { SqlDatabase, SqlQueries } from '../../infrastructure/sql/sql.ts';
 import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
 

@@ -8,10 +8,10 @@ import { sweepDevices } from '../../../application/retention/sweep.ts';
 import type { RetentionSchedule, TypePeriods } from '../../../domain/retention.ts';
 import type { MetricValue } from '../../../domain/telemetry.ts';
 import { eventRegistry } from '../../../infrastructure/event-registry.ts';
+import { tableOf, tablesOf } from '../../../infrastructure/sql/generation-tables.ts';
 import { sqlReadModels } from '../../../infrastructure/sql/read-models.ts';
 import { sqlRetentionRecords } from '../../../infrastructure/sql/retention.ts';
 import { sqlRetentionTables } from '../../../infrastructure/sql/retention-sweep.ts';
-import { tableOf, tablesOf } from '../../../infrastructure/sql/schema.ts';
 import { type EmptiedReadModels, emptiedReadModels } from '../../support/emptied-read-models.ts';
 
 const day = 86_400_000;
