@@ -128,7 +128,7 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
     try {
       await this.#inner.consume(isRest ? batch : { ...part, events }, waiting);
       const last = events.at(-1);
-      if (last) this.#reached.set(batch.partition, last.position);
+      if (last) this.#advance(batch.partition, last.position);
     } catch (error) {
       if (error instanceof PoisonEvent) onPoison?.(error);
       throw error;
@@ -139,6 +139,12 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
     onConsumed?.(events);
     if (rate !== undefined)
       await pause((events.length / rate) * 1000 - (performance.now() - started), signal);
+  }
+
+  /** The answer to an earlier batch may come after that to a later one. */
+  #advance(partition: number, position: Position): void {
+    const before = this.#reached.get(partition) ?? null;
+    if (comparePositions(before, position) < 0) this.#reached.set(partition, position);
   }
 
   #allowed({ partition, events }: Batch<Event>): readonly Event[] {
@@ -164,7 +170,7 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
 export const covers = (positions: Positions, limits: Positions): boolean =>
   [...limits].every(([partition, limit]) => comparePositions(positions.get(partition) ?? null, limit) >= 0);
 
-/** Hands over all events of a log up to `ends`, from the first one it still has, in order within each partition. */
+/** Hands over all events of a log up to `ends` once, from the first one it still has, in order within each partition. */
 export async function readLog<Event extends Positioned>(
   source: Pick<EventSource<Event>, 'run'>,
   ends: Positions,
@@ -174,8 +180,17 @@ export async function readLog<Event extends Positioned>(
   if (ends.size === 0) return;
   const stop = new AbortController();
   const stopped = AbortSignal.any([signal, stop.signal]);
+  // A source that has lost its connection asks again where to start: not at what was visited.
+  const visited = new Map<number, Position>();
   const reader = new BuildConsumer<Event>(
-    { checkpoint: async () => null, consume: async ({ events, partition }) => visit(events, partition) },
+    {
+      checkpoint: async (partition) => visited.get(partition) ?? null,
+      async consume({ events, partition }) {
+        visit(events, partition);
+        const last = events.at(-1);
+        if (last) visited.set(partition, last.position);
+      },
+    },
     { signal: stopped },
   );
   reader.allowUpTo(ends);

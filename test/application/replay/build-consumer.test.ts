@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { PoisonEvent } from '../../../application/checked-batch.ts';
 import type { Batch, BatchConsumer, Positioned } from '../../../application/ports/event-source.ts';
-import { BuildConsumer } from '../../../application/rebuild/build-consumer.ts';
+import { BuildConsumer, readLog } from '../../../application/rebuild/build-consumer.ts';
 
 const signal = new AbortController().signal;
 const events = (...positions: number[]): Positioned[] =>
@@ -103,5 +103,38 @@ describe('BuildConsumer', () => {
     stop.abort();
     await assert.rejects(waiting, /stopped/);
     assert.deepEqual(consumed, []);
+  });
+
+  it('stays at the furthest position when an earlier batch is answered after a later one', async () => {
+    const first = Promise.withResolvers<void>();
+    const answers = [first.promise, Promise.resolve()];
+    const slow = { ...inner, consume: () => answers.shift() ?? Promise.reject(new Error('a third batch')) };
+    const consumer = new BuildConsumer(slow, { signal });
+    consumer.allowUpTo('none');
+    const earlier = consumer.consume(batch([1, 2]));
+    await consumer.consume(batch([3]));
+    first.resolve();
+    await earlier;
+    assert.deepEqual([...consumer.reached], [[0, '3']]);
+  });
+});
+
+describe('readLog', () => {
+  it('hands over each event once, although the source loses its connection on the way', async () => {
+    const log = events(1, 2, 3, 4);
+    const visited: string[] = [];
+    const source = {
+      async run(consumer: BatchConsumer<Positioned>) {
+        for (const count of [2, 4]) {
+          const after = await consumer.checkpoint(0);
+          const rest = log.filter(({ position }) => Number(position) > Number(after)).slice(0, count);
+          await consumer.consume({ partition: 0, after, events: rest });
+        }
+      },
+    };
+    await readLog(source, new Map([[0, '4']]), { group: 'a reader', signal }, (some) => {
+      visited.push(...some.map(({ position }) => position));
+    });
+    assert.deepEqual(visited, ['1', '2', '3', '4']);
   });
 });
