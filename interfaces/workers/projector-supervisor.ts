@@ -142,7 +142,8 @@ function start(
       const started = Date.now();
       refusal.tried();
       try {
-        await work(either);
+        // Before the pause that follows a failure: during it nothing continues.
+        await work(either).finally(() => refusal.ended());
         failures = 0;
       } catch (err) {
         if (either.aborted) return;
@@ -153,8 +154,6 @@ function start(
         }
         failures = Date.now() - started > longestPauseMilliseconds ? 1 : failures + 1;
         log.error({ projection: refusal.projection, generation: key, err }, 'projector failed, will restart');
-      } finally {
-        refusal.ended();
       }
       await pause(Math.min(longestPauseMilliseconds, 100 * 2 ** failures), either);
     }
