@@ -165,8 +165,20 @@ async function claim(
   // Outside, because MySQL commits with every change of a schema; made again it does no harm.
   for (const { generation } of superseded) await dropGeneration(db, projectionNamed(projection), generation);
   if (superseded.length > 0) await db.reclaim();
+  // Whoever dropped one of this number may have ended before its tables were gone.
+  if (!(await hasBegun(db, projection, claimed.generation)))
+    await dropGeneration(db, projectionNamed(projection), claimed.generation);
   await createGeneration(db, projectionNamed(projection), claimed.generation);
   return claimed;
+}
+
+/** Nothing is written into a generation but together with a checkpoint. */
+async function hasBegun(sql: SqlQueries, projection: string, generation: number): Promise<boolean> {
+  const [row] = await sql.rows<[number]>(
+    'SELECT part FROM checkpoints WHERE projection = ? AND generation = ? LIMIT 1',
+    [projection, generation],
+  );
+  return row !== undefined;
 }
 
 async function drop(db: SqlDatabase, generation: GenerationId, builder: LeaseOwner): Promise<void> {
