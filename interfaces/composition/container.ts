@@ -147,7 +147,7 @@ const ruleEvents = Symbol('RuleEvents') as ServiceIdentifier<FollowedEvents>;
 const deviceEvents = Symbol('DeviceEvents') as ServiceIdentifier<FollowedEvents>;
 
 /** The application over its ports; which adapters stand behind them is decided in `embedded.ts` and `distributed.ts`. */
-const applicationModule = (config: Config, log: Log): ContainerModule =>
+export const applicationModule = (config: Config, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
     bind(s.config).toConstantValue(config);
     bind(s.log).toConstantValue(log);

@@ -1,0 +1,123 @@
+import type { FaultKind } from './options.ts';
+import type { Random } from './random.ts';
+import { noDatabaseFaults } from './world/database.ts';
+import { noNetworkFaults, serverNames } from './world/process.ts';
+import type { World } from './world.ts';
+
+const hour = 3_600_000;
+
+/** What the world does to its processes and servers. */
+export class Faults {
+  readonly #world: World;
+  readonly #random: Random;
+  #isKeeping = false;
+
+  constructor(world: World, random: Random) {
+    this.#world = world;
+    this.#random = random;
+  }
+
+  #has(kind: FaultKind): boolean {
+    return this.#world.options.faults.includes(kind);
+  }
+
+  /** Before each operation: the weather changes now and then, and processes that are gone come back. */
+  draw(operation: number): void {
+    if (operation % 40 === 0) this.#weather();
+    if (this.#has('rebalance') && this.#random.chance(0.02)) {
+      this.#world.timeline.count('fault: rebalance');
+      this.#world.servers.telemetryLog.rebalance();
+    }
+    if (this.#random.chance(0.01)) this.#world.servers.eventStore.scavenge();
+    this.keepAlive(this.#random.between(0, 4000));
+  }
+
+  #weather(): void {
+    const { network, servers, timeline } = this.#world;
+    const isStorm = this.#random.chance(0.5);
+    const some = (kind: FaultKind, most: number) =>
+      isStorm && this.#has(kind) ? (most * this.#random.between(1, 10)) / 10 : 0;
+    network.faults = {
+      requestLost: some('lost', 0.02),
+      answerLost: some('lost', 0.02),
+      crash: some('crash', 0.001),
+      slow: some('slow', 3000),
+    };
+    network.crashesLeft = isStorm ? 3 : 0;
+    servers.database.faults = {
+      deadlock: some('transactions', 0.1),
+      commitLost: some('transactions', 0.1),
+      full: some('transactions', 0.03),
+    };
+    network.away.clear();
+    if (isStorm && this.#has('away') && this.#random.chance(0.3)) {
+      const server = this.#random.pick(serverNames);
+      network.away.add(server);
+      timeline.count(`fault: ${server} away`);
+      setTimeout(() => network.away.delete(server), this.#random.between(100, 4000));
+    }
+    timeline.add(
+      'world',
+      `weather ${isStorm ? JSON.stringify(network.faults) : 'calm'} ${[...network.away]}`,
+    );
+  }
+
+  end(): void {
+    const { network, servers } = this.#world;
+    network.faults = { ...noNetworkFaults };
+    network.crashesLeft = 0;
+    network.away.clear();
+    servers.database.faults = { ...noDatabaseFaults };
+    this.#world.timeline.add('world', 'faults end');
+  }
+
+  /** Starts what is gone, some milliseconds later. */
+  keepAlive(after: number): void {
+    const { apis, workers, options } = this.#world;
+    for (const [role, list, wanted] of [
+      ['api', apis, options.apiNodes],
+      ['worker', workers, options.workers],
+    ] as const) {
+      for (let i = list.length - 1; i >= 0; i -= 1) if (!list[i]?.process.isAlive) list.splice(i, 1);
+      if (list.length >= wanted || this.#isKeeping) continue;
+      this.#isKeeping = true;
+      setTimeout(() => {
+        this.#isKeeping = false;
+        this.#world.startOne(role).catch((error) => this.#world.fail(error));
+      }, after);
+    }
+  }
+
+  /** With everything at rest: time leaps, and an operator puts back what is older. */
+  async betweenRounds(): Promise<void> {
+    const { time, timeline, servers } = this.#world;
+    if (this.#has('leap')) {
+      const leap = this.#random.between(1, 30) * hour;
+      timeline.add('world', `time leaps by ${leap / hour} hours`);
+      timeline.count('fault: leap');
+      time.leap(leap);
+    }
+    if (!this.#has('restore')) return;
+    const what = this.#random.pick([
+      'database',
+      'telemetry log',
+      'event store',
+      'telemetry log anew',
+    ] as const);
+    const copies = {
+      database: servers.database.copy(),
+      telemetry: servers.telemetryLog.copy(),
+      events: servers.eventStore.copy(),
+    };
+    timeline.add('world', `a copy of the ${what} is made`);
+    await this.#world.liveOn(60);
+    await this.#world.stopAll();
+    timeline.add('world', `the copy of the ${what} is put back`);
+    timeline.count(`fault: ${what} put back`);
+    if (what === 'database') servers.database.putBack(copies.database);
+    if (what === 'event store') servers.eventStore.putBack(copies.events, false);
+    if (what === 'telemetry log') servers.telemetryLog.putBack(copies.telemetry, false);
+    if (what === 'telemetry log anew') servers.telemetryLog.putBack(copies.telemetry, true);
+    await this.#world.recover();
+  }
+}

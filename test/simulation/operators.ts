@@ -1,0 +1,147 @@
+import type { Operations } from '../../application/operations/operations.ts';
+import { projectionNames } from '../../application/projections/projection.ts';
+import { checkError } from './book-keeper.ts';
+import { openOperator } from './world/fieldlog.ts';
+import type { World } from './world.ts';
+
+const workWeights = {
+  rebuild: 4,
+  rebuildDevice: 2,
+  rollback: 1,
+  pause: 1.5,
+  retry: 3,
+  discard: 1,
+  audit: 2,
+  drop: 1,
+  list: 3,
+};
+
+/** What operators do while the fleet sends: each command is a process of its own. */
+export class Operators {
+  readonly #world: World;
+  #commands = 0;
+  /** Switches that may be going on: what is read meanwhile may be of either generation. */
+  switching = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  async act(): Promise<void> {
+    const { random, timeline } = this.#world;
+    const kind = random.weighted(workWeights);
+    timeline.count(`operation: ${kind}`);
+    await this.run(kind, (operations, signal) => this.#work(kind, operations, signal));
+  }
+
+  /** Resolves when the command has ended, however. */
+  async run(
+    what: string,
+    work: (operations: Operations, signal: AbortSignal) => Promise<unknown>,
+  ): Promise<unknown> {
+    const { timeline, network, servers, options } = this.#world;
+    this.#commands += 1;
+    const id = `${what}-${this.#commands}`;
+    const { process, operations } = await openOperator(id, network, servers, options);
+    this.#world.running.add(process);
+    timeline.add(id, 'begins');
+    const working = (async () => {
+      try {
+        const result = await work(operations, process.stopping.signal);
+        timeline.add(id, `done ${summary(result)}`);
+        return result;
+      } catch (error) {
+        timeline.add(id, `failed: ${(error as Error).name} ${(error as Error).message}`);
+        if (!process.stopping.signal.aborted) this.#checkFailure(error as Error, id);
+        return undefined;
+      }
+    })();
+    try {
+      return await Promise.race([working, process.crashed]);
+    } finally {
+      this.#world.running.delete(process);
+    }
+  }
+
+  /** A build stops at an event that only it cannot apply, which says that the two generations differ. */
+  #checkFailure(error: Error, id: string): void {
+    if (['HistoryExpired', 'CheckpointOfAnotherLog', 'PoisonEvent'].includes(error.name)) return;
+    checkError(error, id);
+  }
+
+  async #work(kind: keyof typeof workWeights, operations: Operations, signal: AbortSignal): Promise<unknown> {
+    const { random, options } = this.#world;
+    const name = random.pick(projectionNames);
+    const deviceId = `d${random.between(1, options.devices)}`;
+    switch (kind) {
+      case 'rebuild':
+        return this.#switched(() => operations.rebuild(name, { signal, handover: 100 }));
+      case 'rebuildDevice':
+        return this.#switched(() => operations.rebuildDevice(name, deviceId, { signal }));
+      case 'rollback':
+        return this.#switched(() =>
+          operations.switchTo(random.pick(['retired', 'ready']), name, { signal, handover: 100 }),
+        );
+      case 'pause':
+        await operations.setPaused(name, true);
+        await new Promise((resolve) => setTimeout(resolve, random.between(10, 3000)));
+        return operations.setPaused(name, false);
+      case 'retry':
+        return retryAll(operations);
+      case 'discard':
+        return this.#discard(operations);
+      case 'audit':
+        return this.#audit(operations, signal);
+      case 'drop':
+        return operations.drop(name, random.between(1, 4));
+      case 'list':
+        return operations.list();
+    }
+  }
+
+  /** Of a stream that waits, whether or not it could be retried by now. */
+  async #discard({ deadLetters, deadLetterOperations }: Operations): Promise<unknown> {
+    const waiting = await deadLetters.list({ projection: 'telemetry' }, { limit: 50 });
+    if (waiting.length === 0) return undefined;
+    const { stream } = this.#world.random.pick(waiting);
+    const why = { by: 'operator', reason: 'known' };
+    return deadLetterOperations.discard({ projection: 'telemetry', stream }, why);
+  }
+
+  async #switched<T>(work: () => Promise<T>): Promise<T> {
+    this.switching += 1;
+    try {
+      return await work();
+    } finally {
+      this.switching -= 1;
+    }
+  }
+
+  /** At any moment, since what is on its way is counted too; but not while the log is older than the tables. */
+  async #audit(operations: Operations, signal: AbortSignal): Promise<unknown> {
+    const report = await operations.audit({}, signal);
+    this.#world.checkAudit(report);
+    return `${report.differenceCount} differences`;
+  }
+}
+
+/** Until nothing is left to try. */
+export async function retryAll({ deadLetterOperations }: Operations): Promise<number> {
+  let applied = 0;
+  for await (const stream of deadLetterOperations.retry({ projection: 'telemetry' }))
+    applied += stream.applied;
+  return applied;
+}
+
+function summary(result: unknown): string {
+  if (result === undefined) return '';
+  if (typeof result === 'string' || typeof result === 'number') return String(result);
+  const { generation, switched, comparison } = result as {
+    generation?: number;
+    switched?: boolean;
+    comparison?: { equal: boolean };
+  };
+  return generation === undefined
+    ? ''
+    : `generation ${generation}, switched ${switched}, equal ${comparison?.equal}`;
+}

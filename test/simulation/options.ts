@@ -1,0 +1,57 @@
+import { Random } from './random.ts';
+
+/** What a world is like. All of it is drawn from the seed. */
+export type WorldOptions = {
+  readonly seed: string;
+  readonly operations: number;
+  readonly partitions: number;
+  readonly apiNodes: number;
+  readonly workers: number;
+  readonly devices: number;
+  /** Chaos and quiet take turns so often. */
+  readonly rounds: number;
+  /** Milliseconds between operations at most. */
+  readonly pace: number;
+  readonly retentionDays: number | null;
+  /** Milliseconds that clocks of two processes differ at most. */
+  readonly clockSkew: number;
+  /** What else happens than users' and operators' requests. */
+  readonly faults: readonly FaultKind[];
+};
+
+export const faultKinds = [
+  'crash',
+  'lost',
+  'slow',
+  'away',
+  'transactions',
+  'rebalance',
+  'poison',
+  'restore',
+  'leap',
+] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
+export const drawOptions = (
+  seed: string,
+  operations: number,
+  without: ReadonlySet<string> = new Set(),
+): WorldOptions => {
+  const random = new Random(seed).fork('options');
+  const retentionDays = random.chance(0.2) ? random.between(2, 5) : null;
+  // What is put back and what expires are not simulated together.
+  const left = faultKinds.filter((kind) => kind !== 'restore' || retentionDays === null);
+  return {
+    seed,
+    operations,
+    partitions: random.between(1, 4),
+    apiNodes: random.between(1, 3),
+    workers: random.between(1, 3),
+    devices: random.between(3, 12),
+    rounds: random.between(1, 3),
+    pace: random.pick([20, 60, 200]),
+    retentionDays,
+    clockSkew: random.pick([0, 0, 5, 700]),
+    faults: left.filter((kind) => random.chance(0.6) && !without.has(kind)),
+  };
+};

@@ -1,0 +1,262 @@
+import type { AuditReport } from '../../application/operations/audit.ts';
+import { check, DeviceBook, Violation } from './book-keeper.ts';
+import { Faults } from './faults.ts';
+import { Operators } from './operators.ts';
+import type { WorldOptions } from './options.ts';
+import { Random } from './random.ts';
+import { rebuildRefused, settle } from './settlement.ts';
+import { Timeline } from './timeline.ts';
+import { Users } from './users.ts';
+import { DatabaseServer } from './world/database.ts';
+import { EventStoreServer } from './world/event-store.ts';
+import { type RunningProcess, type Servers, startApi, startWorker } from './world/fieldlog.ts';
+import { type Network, noNetworkFaults, SimulatedProcess } from './world/process.ts';
+import { TelemetryLogServer } from './world/telemetry-log.ts';
+import { SimulatedTime } from './world/time.ts';
+
+/** 2025-03-01T20:00:00Z: a day and a month end while the world lasts. */
+const beginning = Date.UTC(2025, 2, 1, 20);
+const mostAtOnce = 24;
+
+export type WorldResult = {
+  readonly options: WorldOptions;
+  readonly timeline: Timeline;
+  /** Milliseconds by the world's calendar. */
+  readonly lasted: number;
+  readonly violation: Error | undefined;
+};
+
+/** One world, from its seed to its last check. */
+export class World {
+  readonly options: WorldOptions;
+  readonly random: Random;
+  readonly time = new SimulatedTime(beginning);
+  readonly timeline = new Timeline(() => this.time.calendar);
+  readonly network: Network;
+  readonly servers: Servers;
+  readonly devices: DeviceBook;
+  readonly apis: RunningProcess[] = [];
+  readonly workers: RunningProcess[] = [];
+  /** Processes of operators' commands. */
+  readonly running = new Set<SimulatedProcess>();
+  readonly users: Users;
+  readonly operators: Operators;
+  readonly faults: Faults;
+  #started = 0;
+  #inFlight = 0;
+  #violation: Error | undefined;
+  #isEnding = false;
+  #isRecovering = false;
+
+  constructor(options: WorldOptions) {
+    this.options = options;
+    const random = new Random(options.seed);
+    this.random = random.fork('operations');
+    this.network = {
+      random: random.fork('network'),
+      timeline: this.timeline,
+      faults: { ...noNetworkFaults },
+      away: new Set(),
+      crashesLeft: 0,
+    };
+    this.servers = {
+      eventStore: new EventStoreServer(random.fork('event store')),
+      telemetryLog: new TelemetryLogServer(random.fork('telemetry log'), options.partitions),
+      database: new DatabaseServer(random.fork('database')),
+    };
+    this.devices = new DeviceBook(() => this.servers.eventStore.history);
+    this.users = new Users(this);
+    this.operators = new Operators(this);
+    this.faults = new Faults(this, random.fork('faults'));
+  }
+
+  /** Tables may be another generation's, or speak of what is in the log no more. */
+  get isSwitching(): boolean {
+    return this.#isRecovering || this.operators.switching > 0;
+  }
+
+  /** Every invariant holds, or the first that does not is thrown. */
+  async live(): Promise<void> {
+    await this.#during(
+      this.servers.database.migrate(new SimulatedProcess('migration', this.network)),
+      10_000,
+    );
+    await this.startAll();
+    const { operations, rounds } = this.options;
+    for (let round = 1; round <= rounds; round += 1) {
+      this.timeline.add('world', `ROUND ${round}`);
+      await this.#chaos(Math.floor(operations / rounds));
+      this.faults.end();
+      await this.until('requests are answered', 120_000, async () => this.#inFlight === 0);
+      this.faults.keepAlive(0);
+      await settle(this, 'quiet');
+      if (round === rounds) await settle(this, 'rebuilt');
+      else await this.faults.betweenRounds();
+    }
+  }
+
+  async #chaos(operations: number): Promise<void> {
+    for (let i = 0; i < operations; i += 1) {
+      this.faults.draw(i);
+      if (this.#inFlight < mostAtOnce)
+        this.#start(this.random.chance(0.025) ? () => this.operators.act() : () => this.users.act());
+      await this.pass(this.random.between(0, this.options.pace));
+    }
+  }
+
+  #start(work: () => Promise<void>): void {
+    this.#inFlight += 1;
+    work()
+      .catch((error) => this.fail(error))
+      .finally(() => {
+        this.#inFlight -= 1;
+      });
+  }
+
+  /** The first fault ends the world. */
+  fail(error: unknown): void {
+    if (!this.#isEnding) this.#violation ??= error as Error;
+  }
+
+  async pass(milliseconds: number): Promise<void> {
+    await this.time.pass(milliseconds, () => this.#violation !== undefined);
+    if (this.#violation) throw this.#violation;
+  }
+
+  /** Work of the world's own, while time passes. */
+  async #during<T>(work: Promise<T>, within: number): Promise<T> {
+    let result: { readonly value: T } | undefined;
+    work.then(
+      (value) => {
+        result = { value };
+      },
+      (error) => this.fail(error),
+    );
+    await this.time.pass(within, () => result !== undefined || this.#violation !== undefined);
+    if (this.#violation) throw this.#violation;
+    if (!result) throw new Violation(`something that should take ${within} ms at most did not end`);
+    return result.value;
+  }
+
+  during<T>(work: () => Promise<T>, within = 120_000): Promise<T> {
+    return this.#during(work(), within);
+  }
+
+  /** Liveness: it has to become so within that time. */
+  async until(what: string, within: number, holds: () => Promise<boolean>): Promise<void> {
+    const deadline = this.time.elapsed + within;
+    while (!(await this.during(holds))) {
+      if (this.time.elapsed >= deadline) throw new Violation(`not within ${within / 1000} s: ${what}`);
+      await this.pass(500);
+    }
+  }
+
+  anyApi(): RunningProcess | undefined {
+    const alive = this.apis.filter(({ process }) => process.isAlive);
+    return alive.length === 0 ? undefined : this.random.pick(alive);
+  }
+
+  async startAll(): Promise<void> {
+    for (let i = 0; i < this.options.apiNodes; i += 1) await this.startOne('api');
+    for (let i = 0; i < this.options.workers; i += 1) await this.startOne('worker');
+  }
+
+  async startOne(role: 'api' | 'worker'): Promise<void> {
+    this.#started += 1;
+    const start = role === 'api' ? startApi : startWorker;
+    const name = `${role}-${this.#started}`;
+    this.timeline.add(name, 'starts');
+    const started = await start(name, this.network, this.servers, this.options);
+    started.process.clockSkew =
+      this.options.clockSkew === 0 ? 0 : this.random.between(0, this.options.clockSkew);
+    (role === 'api' ? this.apis : this.workers).push(started);
+  }
+
+  /** As an operator does before a restore. */
+  async stopAll(): Promise<void> {
+    for (const process of [...this.apis, ...this.workers].map(({ process }) => process))
+      process.stopping.abort();
+    for (const process of this.running) process.stopping.abort();
+    await this.pass(15_000);
+    for (const { process } of [...this.apis, ...this.workers]) process.crash('stopped');
+    this.apis.length = 0;
+    this.workers.length = 0;
+  }
+
+  /** So many operations without faults. */
+  async liveOn(operations: number): Promise<void> {
+    for (let i = 0; i < operations; i += 1) {
+      this.#start(() => this.users.act());
+      await this.pass(this.random.between(0, this.options.pace));
+    }
+    await this.until('requests are answered', 60_000, async () => this.#inFlight === 0);
+  }
+
+  /** After a log or the tables were put back: what operators do then. */
+  async recover(): Promise<void> {
+    const before = this.devices.deviceIds.map(
+      (deviceId) => [deviceId, this.devices.state(deviceId)] as const,
+    );
+    this.devices.restart();
+    this.#isRecovering = true;
+    for (let i = 0; i < this.options.apiNodes; i += 1) await this.startOne('api');
+    // The log may have grown beyond its old end before a projector looks at it.
+    if (this.random.chance(0.5)) await this.liveOn(80);
+    for (let i = 0; i < this.options.workers; i += 1) await this.startOne('worker');
+    // What an older event store does not know is registered again by its owner, and erased again.
+    for (const [deviceId, state] of before) {
+      if (this.devices.state(deviceId) === undefined) await this.during(() => this.users.register(deviceId));
+      if (state?.status === 'erased') await this.during(() => this.users.erase(deviceId));
+    }
+    await rebuildRefused(this);
+    this.#isRecovering = false;
+  }
+
+  /** Whether anything else in the log speaks of that moment of a device. */
+  isTouched(deviceId: string, timestamp: number, except: string): boolean {
+    return (
+      this.servers.telemetryLog.partitions.some((facts) =>
+        facts.some(({ type, correlationId, data }) => {
+          const said = data as { readonly deviceId?: string; readonly timestamp?: number };
+          if (said.deviceId !== deviceId) return false;
+          return type === 'TelemetryRetracted' || (said.timestamp === timestamp && correlationId !== except);
+        }),
+      ) || this.devices.state(deviceId)?.status === 'erased'
+    );
+  }
+
+  checkAudit({ differenceCount, differences }: AuditReport): void {
+    check(
+      differenceCount === 0,
+      () => `the audit found ${differenceCount} differences: ${JSON.stringify(differences[0])}`,
+    );
+  }
+
+  end(): void {
+    this.#isEnding = true;
+    for (const { process } of [...this.apis, ...this.workers]) process.isAlive = false;
+    for (const process of this.running) process.isAlive = false;
+    this.time.end();
+    this.servers.database.end();
+  }
+}
+
+export async function runWorld(options: WorldOptions): Promise<WorldResult> {
+  const world = new World(options);
+  const unhandled = (error: unknown) => world.fail(error);
+  process.on('unhandledRejection', unhandled);
+  let violation: Error | undefined;
+  try {
+    await world.live();
+  } catch (error) {
+    violation = error as Error;
+  } finally {
+    const lasted = world.time.calendar;
+    if (violation) world.timeline.add('VIOLATION', violation.message);
+    else world.timeline.add('world', 'END');
+    world.end();
+    process.off('unhandledRejection', unhandled);
+    // biome-ignore lint/correctness/noUnsafeFinally: the result is made here on purpose
+    return { options, timeline: world.timeline, lasted, violation };
+  }
+}

@@ -1,0 +1,121 @@
+import { Container } from 'inversify';
+import type { Operations } from '../../../application/operations/operations.ts';
+import type { Log } from '../../../application/ports/system.ts';
+import { projectionNames } from '../../../application/projections/projection.ts';
+import { configFrom } from '../../../infrastructure/config/config.ts';
+import { uuidIds } from '../../../infrastructure/identity.ts';
+import { operationsOf } from '../../../interfaces/composition/application.ts';
+import { applicationModule } from '../../../interfaces/composition/container.ts';
+import { startProjectors } from '../../../interfaces/composition/projectors.ts';
+import { services as s } from '../../../interfaces/composition/services.ts';
+import type { WorldOptions } from '../options.ts';
+import type { Random } from '../random.ts';
+import type { DatabaseServer } from './database.ts';
+import type { EventStoreServer } from './event-store.ts';
+import { type Network, SimulatedProcess } from './process.ts';
+import type { TelemetryLogServer } from './telemetry-log.ts';
+
+/** What stands still when every process is gone. */
+export type Servers = {
+  readonly eventStore: EventStoreServer;
+  readonly telemetryLog: TelemetryLogServer;
+  readonly database: DatabaseServer;
+};
+
+/** The application as the entry points compose it, over the models of its servers. */
+export type RunningProcess = { readonly process: SimulatedProcess; readonly container: Container };
+
+function compose(
+  process: SimulatedProcess,
+  { eventStore, telemetryLog, database }: Servers,
+  options: WorldOptions,
+  random: Random,
+): Container {
+  const container = new Container({ defaultScope: 'Singleton' });
+  const config = configFrom({
+    DATA_DIR: '/simulated',
+    KEEP_GENERATIONS: '1',
+    CLOCK_TOLERANCE: '1h',
+    BACKLOG_LIMIT: '0',
+    DIRECTORY_SIZE: '100',
+    ...(options.retentionDays !== null && {
+      RETENTION: JSON.stringify([{ points: `${options.retentionDays}d` }]),
+    }),
+  });
+  container.load(applicationModule(config, logOf(process)));
+  const events = eventStore.client(process);
+  const telemetry = telemetryLog.client(process);
+  const sql = database.connect(process);
+  container.bind(s.plainEventStore).toConstantValue(events.store);
+  container.bind(s.eventEraser).toConstantValue(events.eraser);
+  container.bind(s.deviceSource).toConstantValue(events.source);
+  container.bind(s.plainTelemetryLog).toConstantValue(telemetry.log);
+  container.bind(s.telemetrySource).toConstantValue(telemetry.source);
+  container.bind(s.database).toConstantValue(sql);
+  container.bind(s.queryDatabase).toConstantValue(sql);
+  container
+    .bind(s.disk)
+    .toConstantValue({ room: () => ({ folder: '/simulated', free: 1e12, reserve: 1e6 }) });
+  container.rebind(s.clock).toConstantValue({ now: () => Date.now() + process.clockSkew });
+  container.rebind(s.ids).toConstantValue({ ...uuidIds, uuidV7: () => uuidFrom(random) });
+  return container;
+}
+
+/** In order of nothing: an order of ids is not promised to hold between processes. */
+const uuidFrom = (random: Random): string =>
+  `${random.hex(8)}-${random.hex(4)}-7${random.hex(3)}-8${random.hex(3)}-${random.hex(12)}`;
+
+/** Lines that an operator would see, in the timeline. */
+function logOf({ name, network }: SimulatedProcess): Log {
+  const line = (level: string) => (fields: Readonly<Record<string, unknown>>, message: string) => {
+    const { err, reason, projection, partition } = fields;
+    const about = [projection, partition, reason, err instanceof Error ? err.message : undefined];
+    const text = [message, ...about.filter((one) => one !== undefined)].join('; ');
+    network.timeline.add(name, `${level} ${text}`);
+  };
+  return { debug: () => {}, info: line('info'), warn: line('warn'), error: line('error') };
+}
+
+/** A node of the API: it follows what others change of devices. */
+export async function startApi(
+  name: string,
+  network: Network,
+  servers: Servers,
+  options: WorldOptions,
+): Promise<RunningProcess> {
+  const process = new SimulatedProcess(name, network);
+  const container = compose(process, servers, options, network.random);
+  const directory = await container.getAsync(s.directory);
+  const source = await container.getAsync(s.deviceSource);
+  // The API ends when it cannot follow, and is started again.
+  directory
+    .follow(source, `api of ${name}`, process.stopping.signal)
+    .catch((error) => process.crash(`ended by ${error.message}`));
+  return { process, container };
+}
+
+/** A worker with every projector, the keeper of retention and what retries late registrations. */
+export async function startWorker(
+  name: string,
+  network: Network,
+  servers: Servers,
+  options: WorldOptions,
+): Promise<RunningProcess> {
+  const process = new SimulatedProcess(name, network);
+  const container = compose(process, servers, options, network.random);
+  const { running } = await startProjectors(container, projectionNames, process.stopping.signal);
+  running.catch((error) => process.crash(`ended by ${error.message}`));
+  return { process, container };
+}
+
+/** A command of the command line: a process that ends with its work. */
+export async function openOperator(
+  name: string,
+  network: Network,
+  servers: Servers,
+  options: WorldOptions,
+): Promise<{ readonly process: SimulatedProcess; readonly operations: Operations }> {
+  const process = new SimulatedProcess(name, network);
+  const container = compose(process, servers, options, network.random);
+  return { process, operations: await operationsOf(container, name) };
+}

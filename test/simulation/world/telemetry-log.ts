@@ -1,0 +1,210 @@
+import {
+  type BatchConsumer,
+  type EventSource,
+  exactly,
+  type PartitionPosition,
+  type Position,
+  type RunOptions,
+} from '../../../application/ports/event-source.ts';
+import {
+  recordAt,
+  type TelemetryLog,
+  type TelemetryPublication,
+  type TelemetryRecord,
+} from '../../../application/ports/telemetry-log.ts';
+import { hashOf, type Random } from '../random.ts';
+import { type PartitionContent, readPartition, Waiters } from './partition-reader.ts';
+import type { SimulatedProcess } from './process.ts';
+
+type Partition = { events: TelemetryRecord[]; next: number; expired: Position | null };
+
+type Member = {
+  readonly by: SimulatedProcess;
+  readonly consumer: BatchConsumer<TelemetryRecord>;
+  readonly keepsOthers: boolean;
+  readonly loops: Map<number, { readonly stop: AbortController; readonly ended: Promise<void> }>;
+  fail(error: unknown): void;
+};
+
+const sessionTimeout = 10_000;
+
+/**
+ * Kafka as its users see it: partitions whose offsets have gaps, and groups whose members share them. At each
+ * rebalance the member before may still be busy with its last batch.
+ */
+export class TelemetryLogServer {
+  readonly waiters = new Waiters();
+  readonly #random: Random;
+  readonly #groups = new Map<string, Set<Member>>();
+  #partitions: Partition[];
+  #identity: string;
+
+  constructor(random: Random, partitions: number) {
+    this.#random = random;
+    this.#identity = `telemetry-${random.hex(8)}`;
+    this.#partitions = Array.from({ length: partitions }, () => ({ events: [], next: 0, expired: null }));
+  }
+
+  get partitions(): readonly (readonly TelemetryRecord[])[] {
+    return this.#partitions.map(({ events }) => events);
+  }
+
+  partitionOf = (deviceId: string): number => hashOf(deviceId) % this.#partitions.length;
+
+  /** One message with these events. */
+  append(
+    partition: number,
+    publication: Omit<TelemetryPublication, 'events'>,
+    events: readonly unknown[],
+  ): Position {
+    const log = this.#partitions[partition] as Partition;
+    const { id, type, schemaVersion, receivedAt, correlationId, actor } = publication;
+    const header = { id, type, schemaVersion, receivedAt, correlationId, actor };
+    const copied = JSON.parse(JSON.stringify(events)) as unknown[];
+    for (const [i, data] of copied.entries())
+      log.events.push(recordAt({ ...header, id: `${id}/${partition}` }, i, `${log.next}-${i}`, data));
+    // A marker of a transaction takes an offset of its own.
+    log.next += this.#random.chance(0.1) ? 2 : 1;
+    this.waiters.wake();
+    return (log.events.at(-1) as TelemetryRecord).position;
+  }
+
+  publish(publication: TelemetryPublication): readonly PartitionPosition[] {
+    const parts = new Map<number, unknown[]>();
+    for (const event of publication.events) {
+      const partition = this.partitionOf(event.deviceId);
+      parts.set(partition, [...(parts.get(partition) ?? []), event]);
+    }
+    return [...parts].map(([partition, events]) => ({
+      partition,
+      position: this.append(partition, publication, events),
+    }));
+  }
+
+  copy(): readonly Partition[] {
+    return this.#partitions.map((one) => ({ ...one, events: [...one.events] }));
+  }
+
+  /** Nothing may be connected. */
+  putBack(copy: readonly Partition[], isAnother: boolean): void {
+    this.#partitions = copy.map((one) => ({ ...one, events: [...one.events] }));
+    if (isAnother) this.#identity = `${this.#identity}-again`;
+  }
+
+  /** Forgets the oldest events, so many of each partition. */
+  expire(part: number): void {
+    for (const log of this.#partitions) {
+      const gone = log.events.splice(0, Math.floor(log.events.length * part));
+      log.expired = gone.at(-1)?.position ?? log.expired;
+    }
+  }
+
+  client(by: SimulatedProcess): {
+    readonly log: TelemetryLog;
+    readonly source: EventSource<TelemetryRecord>;
+  } {
+    const ask = <T>(asked: string, answer: () => T) => by.call('telemetry log', asked, answer);
+    const perPartition = <T>(of: (log: Partition) => T) =>
+      new Map(this.#partitions.map((log, partition) => [partition, of(log)] as const));
+    return {
+      log: { publish: (publication) => ask('publish', () => this.publish(publication)) },
+      source: {
+        name: 'telemetry',
+        run: (consumer, options) => this.#run(by, consumer, options),
+        ends: () =>
+          ask('ends', () => perPartition(({ events, expired }) => events.at(-1)?.position ?? expired)),
+        expired: () => ask('expired', () => perPartition(({ expired }) => expired)),
+        partitioner: async () => this.partitionOf,
+        identity: () => ask('identity', () => this.#identity),
+        eventAt: (partition, position) =>
+          ask(`event at ${position}`, () => this.#eventAt(partition, position)),
+        countAfter: (partition, position) =>
+          ask('count', () => exactly(this.#content(partition).after(position).events.length)),
+      },
+    };
+  }
+
+  /** The partitions of every group go to other members. */
+  rebalance(): void {
+    for (const members of this.#groups.values()) this.#assign(members);
+  }
+
+  async #run(
+    by: SimulatedProcess,
+    consumer: BatchConsumer<TelemetryRecord>,
+    { group, signal, keepsOthers = false }: RunOptions,
+  ): Promise<void> {
+    if (signal.aborted) return;
+    const members = this.#groups.get(group) ?? new Set();
+    this.#groups.set(group, members);
+    const over = Promise.withResolvers<void>();
+    const member: Member = { by, consumer, keepsOthers, loops: new Map(), fail: over.reject };
+    members.add(member);
+    const leave = () => {
+      if (!members.delete(member)) return;
+      for (const { stop } of member.loops.values()) stop.abort();
+      this.#assign(members);
+    };
+    const forget = by.onCrash(() => setTimeout(leave, sessionTimeout));
+    signal.addEventListener('abort', () => over.resolve(), { once: true });
+    this.#assign(members);
+    try {
+      await over.promise;
+    } finally {
+      leave();
+      forget();
+      await Promise.all([...member.loops.values()].map(({ ended }) => ended));
+    }
+  }
+
+  #assign(members: ReadonlySet<Member>): void {
+    const list = [...members];
+    if (list.length === 0) return;
+    const first = this.#random.between(0, list.length - 1);
+    for (let partition = 0; partition < this.#partitions.length; partition += 1) {
+      const owner = list[(partition + first) % list.length] as Member;
+      for (const member of list) if (member !== owner) member.loops.get(partition)?.stop.abort();
+      const loop = owner.loops.get(partition);
+      if (!loop || loop.stop.signal.aborted) this.#start(owner, partition);
+    }
+  }
+
+  #start(member: Member, partition: number): void {
+    const { by, consumer, keepsOthers, loops } = member;
+    const before = loops.get(partition)?.ended ?? Promise.resolve();
+    const stop = new AbortController();
+    const options = { signal: stop.signal, keepsOthers, server: 'telemetry log' } as const;
+    const ended = before
+      .then(() => readPartition(by, this.#content(partition), consumer, options))
+      .catch((error) => member.fail(error));
+    loops.set(partition, { stop, ended });
+  }
+
+  #content(partition: number): PartitionContent<TelemetryRecord> {
+    return {
+      partition,
+      after: (position) => {
+        const { events } = this.#partitions[partition] as Partition;
+        let from = events.length;
+        while (from > 0 && isAfter((events[from - 1] as TelemetryRecord).position, position)) from -= 1;
+        return { after: position, events: events.slice(from) };
+      },
+      waiters: this.waiters,
+    };
+  }
+
+  #eventAt(partition: number, position: Position): { readonly id: string } | 'none' | 'unknown' {
+    const { events, expired } = this.#partitions[partition] as Partition;
+    const found = events.find((event) => event.position === position);
+    if (found) return { id: found.id };
+    return expired !== null && !isAfter(position, expired) ? 'unknown' : 'none';
+  }
+}
+
+/** Offset and index, as numbers; the model has its own comparison. */
+function isAfter(position: Position, other: Position | null): boolean {
+  if (other === null) return true;
+  const [offset = 0, index = 0] = position.split('-').map(Number);
+  const [otherOffset = 0, otherIndex = 0] = other.split('-').map(Number);
+  return offset > otherOffset || (offset === otherOffset && index > otherIndex);
+}
