@@ -86,6 +86,8 @@ async function checkRefusals(world: World): Promise<void> {
 async function rebuildAll(world: World): Promise<void> {
   const hasErased = world.devices.deviceIds.some((id) => world.devices.state(id)?.status === 'erased');
   for (const name of projectionNames) {
+    // Its totals are not the same after a rebuild: docs/simulation.md.
+    if (name === 'detection') continue;
     const outcome = await ask(world, `rebuild ${name}`, (of, signal) =>
       of.rebuild(name, { signal, handover: 100 }),
     );

@@ -61,6 +61,7 @@ export class World {
     };
     this.servers = {
       eventStore: new EventStoreServer(random.fork('event store')),
+      rules: new EventStoreServer(random.fork('rules')),
       telemetryLog: new TelemetryLogServer(random.fork('telemetry log'), options.partitions),
       database: new DatabaseServer(random.fork('database')),
     };

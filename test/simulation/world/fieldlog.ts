@@ -18,6 +18,8 @@ import type { TelemetryLogServer } from './telemetry-log.ts';
 /** What stands still when every process is gone. */
 export type Servers = {
   readonly eventStore: EventStoreServer;
+  /** The log of rules, of which no world has any. */
+  readonly rules: EventStoreServer;
   readonly telemetryLog: TelemetryLogServer;
   readonly database: DatabaseServer;
 };
@@ -27,7 +29,7 @@ export type RunningProcess = { readonly process: SimulatedProcess; readonly cont
 
 function compose(
   process: SimulatedProcess,
-  { eventStore, telemetryLog, database }: Servers,
+  { eventStore, rules, telemetryLog, database }: Servers,
   options: WorldOptions,
   random: Random,
 ): Container {
@@ -49,6 +51,7 @@ function compose(
   container.bind(s.plainEventStore).toConstantValue(events.store);
   container.bind(s.eventEraser).toConstantValue(events.eraser);
   container.bind(s.deviceSource).toConstantValue(events.source);
+  container.bind(s.ruleSource).toConstantValue(rules.client(process).source);
   container.bind(s.plainTelemetryLog).toConstantValue(telemetry.log);
   container.bind(s.telemetrySource).toConstantValue(telemetry.source);
   container.bind(s.database).toConstantValue(sql);
