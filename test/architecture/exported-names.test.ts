@@ -24,6 +24,7 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'registryOf',
     'shape',
   ],
+  'the composition that a simulation puts models under': ['applicationModule'],
   'the type of what tests hand in': [
     'BucketQuery',
     'ConnectionOptions',
