@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { mutants } from './mutants/mutants.ts';
 import { drawOptions } from './options.ts';
 import { runWorld } from './world.ts';
 
@@ -21,5 +24,16 @@ describe('Simulation', function () {
     const second = await runWorld(options);
     assert.ok(first.timeline.lines.length > operations);
     assert.deepEqual(second.timeline.lines, first.timeline.lines);
+  });
+
+  it('has mutants that apply', () => {
+    const root = path.resolve(import.meta.dirname, '../..');
+    const stale = mutants.filter(
+      ({ file, find }) => readFileSync(path.join(root, file), 'utf8').split(find).length !== 2,
+    );
+    assert.deepEqual(
+      stale.map(({ name }) => name),
+      [],
+    );
   });
 });

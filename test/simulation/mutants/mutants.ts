@@ -130,7 +130,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'a key whose command changes nothing leaves no trace',
     commands,
-    'decided.length === 0 && !isFresh ? unchanged(deviceId, device) : decided;',
+    'decided.length === 0 && !isFresh ? unchanged(deviceId, state) : decided;',
     'decided;',
   ),
   mutant(
@@ -226,8 +226,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'an erased device keeps its telemetry',
     'application/retention/sweeper.ts',
-    'await sweepErasedEverywhere(control, ports, clock.now, signal);',
-    '',
+    'withLease(() => sweepErasedEverywhere(control, ports, clock.now, signal));',
+    'withLease(async () => {});',
   ),
   mutant(
     'a dropped generation leaves its rows to the next',
