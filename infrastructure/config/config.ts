@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { formatPolicy } from '../../domain/retention.ts';
 import { StartupError } from '../startup-error.ts';
 import { formVariables } from './form-variables.ts';
+import { liveVariables } from './live-variables.ts';
 import { retentionPolicy } from './retention-policy.ts';
 import { file, onOff, origins, pairs, secret, tolerance, url, wholeNumber } from './variable-forms.ts';
 
@@ -79,6 +80,7 @@ export const configSchema = z.object({
   MYSQL_POOL_SIZE: wholeNumber(1, 500).default(10).describe('connections of a process to the database'),
 
   ...formVariables,
+  ...liveVariables,
   TLS_CERT_FILE: z
     .string()
     .min(1)

@@ -1,11 +1,13 @@
 import { isIP } from 'node:net';
 import type { Container } from 'inversify';
 import type { DeviceCommands } from '../../application/devices/device-commands.ts';
+import { type LiveServices, LiveStreams } from '../../application/live/live-streams.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { Rejection } from '../../domain/decider.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { measureDisk } from '../../infrastructure/disk.ts';
+import { liveMetrics, measureStreams } from '../../infrastructure/metrics/live-metrics.ts';
 import {
   measureConnections,
   measureDependencies,
@@ -78,9 +80,15 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
     registerUnknown(contained.commands, config.AUTO_REGISTER),
   );
   const mqtt = mqttEndpoint(config, { ...contained, ...callers, intake }, certificate);
+  const live = new LiveStreams(await liveServices(container), {
+    streams: config.LIVE_STREAMS,
+    perKey: config.LIVE_STREAMS_PER_KEY,
+  });
+  measureStreams(contained.metrics, live);
   const server = httpServer(
     {
       ...contained,
+      live,
       ...otherThreads,
       access: callers.access,
       browsers: { origins: config.CORS_ORIGINS, isOpen: callers.isOpen },
@@ -114,6 +122,7 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
     mqttUrl,
     async close() {
       await Promise.all([
+        live.close(Math.min(5000, config.SHUTDOWN_MS / 2)),
         server.close(config.SHUTDOWN_MS, config.SHUTDOWN_LEAD_MS),
         mqtt?.close(config.SHUTDOWN_MS),
       ]);
@@ -123,6 +132,21 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
       await keysFollowed;
       await following.catch(() => {});
     },
+  };
+}
+
+async function liveServices(container: Container): Promise<LiveServices> {
+  return {
+    telemetry: await container.getAsync(s.telemetrySource),
+    devices: await container.getAsync(s.deviceSource),
+    history: await container.getAsync(s.history),
+    registry: await container.getAsync(s.registry),
+    ids: await container.getAsync(s.ids),
+    log: await container.getAsync(s.log),
+    telemetryQueries: await container.getAsync(s.telemetryQueries),
+    progress: await container.getAsync(s.progressQueries),
+    freshness: await container.getAsync(s.freshness),
+    metrics: liveMetrics(await container.getAsync(s.metrics)),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { ApiKeyCache } from '../../application/api-keys.ts';
-import type { ApiKey, Credentials } from '../../application/ports/api-keys.ts';
+import type { ApiKey, Credentials, Scope } from '../../application/ports/api-keys.ts';
 import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import { requireTouchable } from './device-bounds.ts';
 import { HttpProblem } from './problems.ts';
@@ -11,6 +11,8 @@ import type { CredentialPlace, Route } from './route.ts';
 export type Access = {
   /** Throws a problem unless the request may call the route; stores the caller in the context. */
   admit(req: IncomingMessage, route: Route, context: RequestContext): Promise<void> | undefined;
+  /** Whether the key of an admitted request still is one, for answers that take long; and has these scopes. */
+  stillAdmits(context: RequestContext, needed: readonly Scope[]): Promise<boolean>;
   /**
    * Who shows a credential on a connection that only sends readings; anyone where none is needed. `undefined` when it
    * is not good, or may not send readings.
@@ -39,10 +41,17 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
       const text = credentialText(req) ?? credentialElsewhere(req, route.alsoShownAs);
       // Most requests of a system without keys: they must not wait even for a promise.
       if (text === undefined && isOpen(route)) return undefined;
-      return identify(text, route, context);
+      return identify(text, route, context, req.url ?? '');
     },
     sender,
     requireDevice: (context, deviceId) => requireTouchable(directory, context, deviceId),
+
+    async stillAdmits({ identity }, needed) {
+      if (identity.is !== 'key') return !keys.isAuthRequired();
+      const { name, hash } = identity.key;
+      const key = await keys.find({ kind: 'key', subject: name, hash });
+      return key !== undefined && needed.every((scope) => key.scopes.includes(scope));
+    },
   };
 
   async function sender(text: string | undefined): Promise<Identity | undefined> {
@@ -60,7 +69,12 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
     return !keys.isAuthRequired() && !(orBy === 'metrics-token' && metricsHash !== undefined);
   }
 
-  async function identify(text: string | undefined, route: Route, context: RequestContext): Promise<void> {
+  async function identify(
+    text: string | undefined,
+    route: Route,
+    context: RequestContext,
+    url: string,
+  ): Promise<void> {
     if (text === undefined) throw unidentified('Show an API key as `Authorization: Bearer …` or `X-API-Key`');
     if (route.alsoAccepts === 'metrics-token' && metricsHash !== undefined)
       if (credentials.same(credentials.hash(text), metricsHash)) return;
@@ -84,7 +98,9 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
     if (!key) throw unidentified('The API key is unknown, revoked or expired');
     context.identity = { is: 'key', key };
     context.caller = { ...context.caller, actor: key.name };
-    if (!key.scopes.some((scope) => scope === route.scope)) throw scopeMissing(key, route);
+    const needed = route.scopesOf?.(url) ?? [route.scope];
+    for (const scope of needed)
+      if (!key.scopes.some((one) => one === scope)) throw scopeMissing(key, { scope });
     if (key.only !== null && route.boundKeys === undefined)
       throw new HttpProblem('outside-key', 'Only a key for the whole fleet may do this', {
         members: { only: key.only },
@@ -132,7 +148,7 @@ const credentialAt: Readonly<
 const unidentified = (detail: string): HttpProblem =>
   new HttpProblem('key-required', detail, { headers: { 'WWW-Authenticate': 'Bearer realm="fieldlog"' } });
 
-const scopeMissing = ({ name, scopes }: ApiKey, { scope }: Route): HttpProblem =>
+const scopeMissing = ({ name, scopes }: ApiKey, { scope }: Pick<Route, 'scope'>): HttpProblem =>
   new HttpProblem('scope-missing', `The API key ${name} has not the scope ${scope}`, {
     members: { scope, scopes },
     headers: {

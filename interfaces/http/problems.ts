@@ -1,6 +1,7 @@
 import type { ErrorRequestHandler, Response } from 'express';
 import { PreviewTooLarge } from '../../application/detection/preview.ts';
 import { IdempotencyKeyReused, StaleRevision } from '../../application/devices/device-commands.ts';
+import { PositionExpired, TooManyStreams } from '../../application/live/live-streams.ts';
 import {
   AppendTooLarge,
   EventStoreUnavailable,
@@ -59,6 +60,9 @@ export const problemKinds = {
   'lines-refused': { status: 422, title: 'No line was accepted' },
   'samples-rejected': { status: 400, title: 'Some samples were rejected, the others are stored' },
   'rate-limited': { status: 429, title: 'Rate limit exceeded' },
+  'too-many-streams': { status: 429, title: 'The key has too many live streams' },
+  'live-streams-full': { status: 503, title: 'The server has too many live streams' },
+  'subscription-expired': { status: 410, title: 'The log no longer has what follows this position' },
   'too-many-queries': { status: 429, title: 'Too many queries are running' },
   'internal-error': { status: 500, title: 'Internal error' },
   'not-yet-projected': { status: 503, title: 'Read model has not caught up' },
@@ -149,6 +153,12 @@ export function problemOf(error: unknown): HttpProblem {
     return new HttpProblem('not-yet-projected', error.message, {
       members: { lag: error.lag },
       headers: { 'Retry-After': '1' },
+    });
+  if (error instanceof PositionExpired) return new HttpProblem('subscription-expired', error.message);
+  if (error instanceof TooManyStreams)
+    return new HttpProblem(error.of === 'key' ? 'too-many-streams' : 'live-streams-full', error.message, {
+      members: { limit: error.limit },
+      headers: { 'Retry-After': '5' },
     });
   if (error instanceof LogNotRead)
     return new HttpProblem('history-not-read', error.message, { headers: { 'Retry-After': '5' } });

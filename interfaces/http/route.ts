@@ -59,6 +59,8 @@ type RouteOf<
   readonly scope: Scope | 'public';
   /** How the route honours keys for a part of the fleet (device-bounds.ts); it refuses them when absent. */
   readonly boundKeys?: 'device-in-path' | 'selection' | 'each-device' | 'no-device';
+  /** Where it depends on the address which scopes a key needs: those, in the place of `scope`. */
+  readonly scopesOf?: (url: string) => readonly Scope[];
   /** What else is accepted in the place of a key. */
   readonly alsoAccepts?: 'device-token' | 'metrics-token';
   readonly alsoShownAs?: readonly CredentialPlace[];

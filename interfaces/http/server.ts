@@ -3,6 +3,7 @@ import type { Alarms } from '../../application/detection/alarms.ts';
 import type { Rules } from '../../application/detection/rules.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
 import type { DeviceHistory } from '../../application/devices/device-stream.ts';
+import type { LiveStreams } from '../../application/live/live-streams.ts';
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { AlarmQueries } from '../../application/ports/detection.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
@@ -25,6 +26,7 @@ import { readingMetrics, requestMetrics } from './http-metrics.ts';
 import { type Intake, intakeOf } from './intake.ts';
 import { lineProtocolRoutes } from './line-protocol-routes.ts';
 import { type Certificate, type HttpServer, serving, shutdown } from './listener.ts';
+import { liveRoute } from './live-route.ts';
 import { otlpRoute, remoteWriteRoute } from './metric-push-routes.ts';
 import { type MqttRejection, mqttRejectionsRoute } from './mqtt-rejections-route.ts';
 import { auditRoute, type OperatorServices, projectionRoutes } from './projection-routes.ts';
@@ -59,6 +61,7 @@ export type HttpServices = TelemetryQueryServices &
     readonly rules: Rules;
     readonly alarms: Alarms;
     readonly alarmQueries: AlarmQueries;
+    readonly live: LiveStreams;
     readonly retention: Pick<RetentionRecords, 'schedule' | 'activeSweep'>;
     readonly writeAheadLog?: WriteAheadLog | undefined;
     readonly log: Log;
@@ -119,6 +122,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...deviceCommandRoutes(commands, ids, credentials, services.erase),
     deviceBulkRoute(commands, ids, credentials, { bytes: maxBodyBytes, items: maxBulk }),
     ...deviceQueryRoutes(history, directory, devices, freshness, ids),
+    liveRoute(services.live, access),
     ...telemetryLatestRoutes(services),
     ...telemetrySeriesRoutes(services),
     retractionRoute(services.retract),

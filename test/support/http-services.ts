@@ -69,7 +69,9 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
       admit: () => undefined,
       sender: async () => ({ is: 'anyone' }),
       requireDevice: async () => {},
+      stillAdmits: async () => true,
     },
+    live: notAsked as unknown as HttpServices['live'],
     ingest: ingestTelemetry(directory, telemetryLog, eventRegistry, uuidIds, clock),
     devices: {
       list: async (_, { limit, after = '' }) =>

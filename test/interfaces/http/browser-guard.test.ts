@@ -183,6 +183,7 @@ describe('What is forged', () => {
     const identity = { is: 'device', deviceId: 'd-1' } as const;
     const { services, published } = httpServices({
       access: {
+        stillAdmits: async () => true,
         sender: async () => undefined,
         admit: (_req, _route, context) => {
           context.identity = identity;

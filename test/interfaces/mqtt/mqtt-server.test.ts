@@ -44,6 +44,7 @@ function fixture(
     admit: () => undefined,
     sender: async (text) => identities.get(text ?? ''),
     requireDevice: async () => {},
+    stillAdmits: async () => true,
   };
   const intake: Intake = intakeOf(
     async (readings) => {

@@ -1,0 +1,117 @@
+import { deviceStream } from '../../domain/device.ts';
+import type { Metrics, Reading, Retraction } from '../../domain/telemetry.ts';
+import type { EventRegistry } from '../ports/event-registry.ts';
+import { type Position, positionToken, type SourceName } from '../ports/event-source.ts';
+import type { RecordedEvent } from '../ports/event-store.ts';
+import type { TelemetryRecord } from '../ports/telemetry-log.ts';
+
+/** What happened to a device, as streams tell it. */
+export type LiveData =
+  | { readonly event: 'reading'; readonly data: Omit<Reading, 'untimed'> & { readonly position: string } }
+  | { readonly event: 'retraction'; readonly data: Retraction & { readonly position: string } }
+  | { readonly event: 'device'; readonly data: DeviceChange };
+
+export type DeviceChange = {
+  readonly deviceId: string;
+  /** The type of the event, such as `DeviceSuspended`. */
+  readonly type: string;
+  readonly revision: number;
+  readonly actor: string;
+  /** ISO 8601. */
+  readonly at: string;
+  /** What the event says, without credentials. */
+  readonly changes: Readonly<Record<string, unknown>>;
+  readonly position: string;
+};
+
+/** An event of a log in a form that all streams share. `told` is absent for what streams do not tell of. */
+export type TailedEvent = {
+  readonly source: SourceName;
+  readonly partition: number;
+  readonly position: Position;
+  readonly deviceId: string;
+  /** Epoch milliseconds when the API took it. */
+  readonly arrivedAt: number;
+  readonly told: LiveData | undefined;
+  /** JSON of `told`, made once for each selection of metrics. */
+  readonly texts: Map<string, string | undefined>;
+};
+
+export function ofTelemetry(
+  record: TelemetryRecord,
+  partition: number,
+  registry: EventRegistry,
+): TailedEvent {
+  const position = positionToken('telemetry', { partition, position: record.position });
+  const told = read(() => {
+    const event = registry.telemetryEvent(record);
+    if (event.type === 'TelemetryRetracted')
+      return { event: 'retraction', data: { ...event.data, position } };
+    const { deviceId, timestamp, metrics } = event.data;
+    return { event: 'reading', data: { deviceId, timestamp, metrics, position } };
+  });
+  return tailed('telemetry', partition, record.position, told?.data.deviceId ?? '', record.receivedAt, told);
+}
+
+export function ofDevice(recorded: RecordedEvent, partition: number, registry: EventRegistry): TailedEvent {
+  const told = read(() => {
+    if (!recorded.stream.startsWith(deviceStream(''))) return undefined;
+    const { type, data } = registry.deviceEvent(recorded);
+    const { deviceId, tokenHash: _, ...changes } = data as { deviceId: string; tokenHash?: string };
+    const { actor, recordedAt: at } = recorded.metadata;
+    const position = positionToken('devices', { partition, position: recorded.position });
+    return {
+      event: 'device',
+      data: { deviceId, type, revision: recorded.revision, actor, at, changes, position },
+    };
+  });
+  const arrivedAt = Date.parse(recorded.metadata.recordedAt);
+  return tailed('devices', partition, recorded.position, told?.data.deviceId ?? '', arrivedAt, told);
+}
+
+const tailed = (
+  source: SourceName,
+  partition: number,
+  position: Position,
+  deviceId: string,
+  arrivedAt: number,
+  told: LiveData | undefined,
+): TailedEvent => ({ source, partition, position, deviceId, arrivedAt, told, texts: new Map() });
+
+/** What cannot be read is parked by the projector, and told by its dead letter. */
+function read(told: () => LiveData | undefined): LiveData | undefined {
+  try {
+    return told();
+  } catch {
+    return undefined;
+  }
+}
+
+/** The event as JSON with these metrics only; `undefined` when none is left of it. */
+export function textOf(
+  { told, texts }: TailedEvent,
+  metrics: ReadonlySet<string> | undefined,
+): string | undefined {
+  if (!told) return undefined;
+  const key = metrics === undefined || told.event === 'device' ? '' : [...metrics].join();
+  if (texts.has(key)) return texts.get(key);
+  const text = jsonOf(told, metrics);
+  texts.set(key, text);
+  return text;
+}
+
+function jsonOf({ event, data }: LiveData, metrics: ReadonlySet<string> | undefined): string | undefined {
+  if (event === 'reading') {
+    const chosen = metrics === undefined ? data.metrics : chosenOf(data.metrics, metrics);
+    if (Object.keys(chosen).length === 0) return undefined;
+    return JSON.stringify({ ...data, timestamp: isoTime(data.timestamp), metrics: chosen });
+  }
+  if (event === 'device') return JSON.stringify(data);
+  if (metrics !== undefined && data.metric !== undefined && !metrics.has(data.metric)) return undefined;
+  return JSON.stringify({ ...data, from: isoTime(data.from), to: isoTime(data.to) });
+}
+
+const isoTime = (epoch: number): string => new Date(epoch).toISOString();
+
+const chosenOf = (metrics: Metrics, chosen: ReadonlySet<string>): Metrics =>
+  Object.fromEntries(Object.entries(metrics).filter(([name]) => chosen.has(name)));

@@ -1,0 +1,222 @@
+import { comparePositions, type SourceName } from '../ports/event-source.ts';
+import type { DeviceFilter } from '../ports/queries.ts';
+import type { DeviceRow } from '../ports/read-models.ts';
+import { type TailedEvent, textOf } from './live-events.ts';
+import type { LivePosition } from './live-position.ts';
+import type { LiveTail } from './live-tail.ts';
+
+/** What a stream tells of: every one of these must hold. */
+export type LiveSelection = {
+  readonly sources: readonly SourceName[];
+  /** Of all devices when absent. */
+  readonly deviceIds?: ReadonlySet<string>;
+  readonly devices: DeviceFilter;
+  /** Every metric when absent. */
+  readonly metrics?: ReadonlySet<string>;
+};
+
+export type LiveEventName = 'snapshot' | 'reading' | 'retraction' | 'device' | 'gap' | 'lag';
+
+/** The client's end of a stream. */
+export type LiveSink = {
+  /** `id` is where a stream that is cut after this event continues. */
+  write(event: LiveEventName, json: string, id: string): void;
+  /** Bytes that the client has not taken. */
+  pending(): number;
+  /** Resolves when the client has taken all of them, or is gone. */
+  drained(): Promise<void>;
+  /** Aborted when the client is gone or the stream has ended. */
+  readonly closed: AbortSignal;
+  end(reason: LiveEnd): void;
+};
+
+export type LiveEnd = 'client' | 'slow' | 'revoked' | 'shutdown' | 'failed';
+
+export type LiveMetrics = {
+  opened(): void;
+  closed(reason: LiveEnd): void;
+  told(event: LiveEventName): void;
+  conflated(): void;
+};
+
+/** Beyond this a client gets the newest of each device and metric until it has taken what waits. */
+const queueBytes = 262_144;
+const slowMilliseconds = 30_000;
+const replayedAtOnce = 500;
+/** Devices of which the newest readings wait for a slow client; beyond it the oldest are left out, and counted. */
+const conflatedDevices = 10_000;
+
+/** One client's stream: what it missed from the log, then what arrives. */
+export class LiveStream {
+  readonly #tail: LiveTail;
+  readonly #selection: LiveSelection;
+  readonly #sink: LiveSink;
+  readonly #metrics: LiveMetrics;
+  readonly #hasFilter: boolean;
+  /** Of what was told; the tail's own once the stream is live. */
+  #position: LivePosition;
+  #conflation: Conflation | undefined;
+
+  constructor(
+    tail: LiveTail,
+    selection: LiveSelection,
+    from: LivePosition,
+    sink: LiveSink,
+    metrics: LiveMetrics,
+  ) {
+    this.#tail = tail;
+    this.#selection = selection;
+    this.#position = from;
+    this.#sink = sink;
+    this.#metrics = metrics;
+    this.#hasFilter = Object.keys(selection.devices).length > 0;
+  }
+
+  /** Where the stream would continue. */
+  get id(): string {
+    return String(this.#conflation?.since ?? this.#position);
+  }
+
+  /** Resolves when the stream is closed. */
+  async run(): Promise<void> {
+    const { closed } = this.#sink;
+    const stop = await this.#join();
+    if (!closed.aborted)
+      await new Promise((resolve) => closed.addEventListener('abort', resolve, { once: true }));
+    stop();
+  }
+
+  tell(event: LiveEventName, data: object): void {
+    this.#write(event, JSON.stringify(data), this.id);
+  }
+
+  /** Tells what lies between the stream's position and the tail, and listens from there on, leaving nothing out. */
+  async #join(): Promise<() => void> {
+    const { sources, deviceIds } = this.#selection;
+    let next: number | undefined;
+    while (!this.#sink.closed.aborted) {
+      next ??= this.#tail.firstAfter(this.#position, sources);
+      const kept = next === undefined ? undefined : this.#tail.keptFrom(next, replayedAtOnce);
+      if (next === undefined || !kept) {
+        next = undefined;
+        await this.#tail.replay(this.#position, sources, (event) => this.#replayed(event), this.#sink.closed);
+        continue;
+      }
+      if (kept.length === 0) {
+        // Nothing can arrive between this look at the tail and listening to it.
+        this.#position = this.#tail.position;
+        return this.#tail.listen({
+          deviceIds,
+          needsDevice: this.#hasFilter,
+          told: (event, device) => this.#arrived(event, device),
+        });
+      }
+      for (const event of kept) {
+        next += 1;
+        if (!isBehind(event, this.#position)) continue;
+        await this.#replayed(event);
+        this.#position.advance(event.source, event.partition, event.position);
+      }
+    }
+    return () => {};
+  }
+
+  async #replayed(event: TailedEvent): Promise<void> {
+    const { sources, deviceIds } = this.#selection;
+    if (!event.told || !sources.includes(event.source)) return;
+    if (deviceIds && !deviceIds.has(event.deviceId)) return;
+    if (this.#hasFilter && !this.#matches(await this.#tail.deviceOf(event.deviceId))) return;
+    const text = textOf(event, this.#selection.metrics);
+    if (text === undefined) return;
+    const id = this.#position.copy();
+    id.advance(event.source, event.partition, event.position);
+    this.#write(event.told.event, text, String(id));
+    if (this.#sink.pending() > queueBytes) await this.#drained();
+  }
+
+  #arrived(event: TailedEvent, device: DeviceRow | undefined): void {
+    if (!event.told || !this.#selection.sources.includes(event.source)) return;
+    if (this.#hasFilter && !this.#matches(device)) return;
+    const text = textOf(event, this.#selection.metrics);
+    if (text === undefined) return;
+    if (this.#conflation) {
+      this.#conflation.add(event);
+      this.#metrics.conflated();
+      return;
+    }
+    this.#write(event.told.event, text, String(this.#position));
+    if (this.#sink.pending() > queueBytes) void this.#conflate();
+  }
+
+  async #conflate(): Promise<void> {
+    const conflation = new Conflation(this.#position.copy());
+    this.#conflation = conflation;
+    await this.#drained();
+    this.#conflation = undefined;
+    if (this.#sink.closed.aborted || conflation.newest.size === 0) return;
+    const id = String(this.#position);
+    const gap = { from: String(conflation.since), to: id, reason: 'slow', missed: conflation.missed };
+    this.#write('gap', JSON.stringify(gap), String(conflation.since));
+    // A cut within these resumes before all of them: some may then come twice, and none is lost.
+    let left = conflation.newest.size;
+    for (const event of conflation.newest.values()) {
+      left -= 1;
+      const text = textOf(event, this.#selection.metrics);
+      if (text !== undefined && event.told)
+        this.#write(event.told.event, text, left === 0 ? id : String(conflation.since));
+    }
+  }
+
+  async #drained(): Promise<void> {
+    const timer = setTimeout(() => this.#sink.end('slow'), slowMilliseconds);
+    await this.#sink.drained();
+    clearTimeout(timer);
+  }
+
+  #write(event: LiveEventName, json: string, id: string): void {
+    if (this.#sink.closed.aborted) return;
+    this.#sink.write(event, json, id);
+    this.#metrics.told(event);
+  }
+
+  #matches(device: DeviceRow | undefined): boolean {
+    const { status, type, labels = [], text } = this.#selection.devices;
+    if (!device) return false;
+    const part = text?.toLowerCase();
+    return (
+      (status === undefined || device.status === status) &&
+      (type === undefined || device.type === type) &&
+      labels.every(({ key, value }) => device.labels[key] === value) &&
+      (part === undefined ||
+        device.deviceId.toLowerCase().includes(part) ||
+        device.name.toLowerCase().includes(part))
+    );
+  }
+}
+
+const isBehind = ({ source, partition, position }: TailedEvent, at: LivePosition): boolean =>
+  comparePositions(position, at.at(source, partition)) > 0;
+
+/** The newest event of each kind, device and set of metrics, and how many others there were. */
+class Conflation {
+  readonly since: LivePosition;
+  readonly newest = new Map<string, TailedEvent>();
+  missed = 0;
+
+  constructor(since: LivePosition) {
+    this.since = since;
+  }
+
+  add(event: TailedEvent): void {
+    const { told } = event;
+    const metrics = told?.event === 'reading' ? Object.keys(told.data.metrics).join() : '';
+    const key = `${told?.event} ${event.deviceId} ${metrics}`;
+    // Behind the others, so that those that are left out are the oldest.
+    if (this.newest.delete(key)) this.missed += 1;
+    this.newest.set(key, event);
+    const [oldest] = this.newest.keys();
+    if (this.newest.size <= conflatedDevices || oldest === undefined) return;
+    this.newest.delete(oldest);
+    this.missed += 1;
+  }
+}

@@ -1,0 +1,229 @@
+import { pause } from '../pause.ts';
+import { comparePositions, type Position, type SourceName } from '../ports/event-source.ts';
+import type { ProgressQueries, TelemetryQueries } from '../ports/queries.ts';
+import { lagWithinMilliseconds, type ProgressReader } from '../progress.ts';
+import { LivePosition } from './live-position.ts';
+import {
+  type LiveEnd,
+  type LiveMetrics,
+  type LiveSelection,
+  type LiveSink,
+  LiveStream,
+} from './live-stream.ts';
+import { type LiveLogs, LiveTail } from './live-tail.ts';
+
+/** Positions as a client gave them back. */
+export type AskedPosition = {
+  readonly source: SourceName;
+  readonly partition: number;
+  readonly position: Position;
+};
+
+export type LiveServices = LiveLogs & {
+  readonly telemetryQueries: TelemetryQueries;
+  readonly progress: ProgressQueries;
+  readonly freshness: ProgressReader;
+  readonly metrics: LiveMetrics;
+};
+
+export type LiveLimits = { readonly streams: number; readonly perKey: number };
+
+/** Too many streams: of one key, or of the process. */
+export class TooManyStreams extends Error {
+  override readonly name = 'TooManyStreams';
+  readonly of: 'key' | 'process';
+  readonly limit: number;
+
+  constructor(of: 'key' | 'process', limit: number) {
+    super(
+      `${of === 'key' ? 'This key has' : 'This server has'} ${limit} live streams, as many as it may have`,
+    );
+    this.of = of;
+    this.limit = limit;
+  }
+}
+
+/** The log does not have what follows a position: it has expired, or the position is not of this log. */
+export class PositionExpired extends Error {
+  override readonly name = 'PositionExpired';
+}
+
+const lagEvery = 5000;
+const snapshotDevices = 500;
+/** Streams that end at a shutdown come back spread over so many milliseconds. */
+const spread = 5000;
+
+/** The live streams of this process. */
+export class LiveStreams {
+  readonly #services: LiveServices;
+  readonly #limits: LiveLimits;
+  readonly #tail: LiveTail;
+  readonly #open = new Map<LiveStream, { readonly sink: LiveSink; readonly holder: string }>();
+  readonly #stopped = new AbortController();
+  #caughtUpAt: Readonly<Record<SourceName, number>> = { telemetry: Date.now(), devices: Date.now() };
+  #ticking: Promise<void> | undefined;
+
+  constructor(services: LiveServices, limits: LiveLimits) {
+    this.#services = services;
+    this.#limits = limits;
+    this.#tail = new LiveTail(services);
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Bytes that clients have not taken. */
+  get pending(): number {
+    let bytes = 0;
+    for (const { sink } of this.#open.values()) bytes += sink.pending();
+    return bytes;
+  }
+
+  /**
+   * Where a stream begins: behind `from`, or without it where the read model is, so that the snapshot and what
+   * follows it leave nothing out. Throws `TooManyStreams`, `PositionExpired` and what the logs throw.
+   */
+  async start(from: readonly AskedPosition[] | undefined, holder: string): Promise<LivePosition> {
+    const { streams, perKey } = this.#limits;
+    if (this.#open.size >= streams || this.#stopped.signal.aborted)
+      throw new TooManyStreams('process', streams);
+    if ([...this.#open.values()].filter((one) => one.holder === holder).length >= perKey)
+      throw new TooManyStreams('key', perKey);
+    await this.#tail.started();
+    if (from === undefined) return this.#readModelPosition();
+    return this.#resumed(from);
+  }
+
+  /** Resolves when the stream is closed. */
+  async run(
+    selection: LiveSelection,
+    from: LivePosition,
+    { snapshot, holder }: { readonly snapshot: boolean; readonly holder: string },
+    sink: LiveSink,
+  ): Promise<void> {
+    const { metrics } = this.#services;
+    const stream = new LiveStream(this.#tail, selection, from, sink, metrics);
+    this.#open.set(stream, { sink, holder });
+    metrics.opened();
+    this.#ticking ??= this.#tick();
+    try {
+      if (snapshot) await this.#snapshot(stream, selection, sink);
+      await this.#tellLag([stream]);
+      await stream.run();
+    } finally {
+      this.#open.delete(stream);
+    }
+  }
+
+  /** To be called once for each stream that ends. */
+  readonly closed = (reason: LiveEnd): void => this.#services.metrics.closed(reason);
+
+  /** Ends the streams one after the other, so that their clients do not all come back at one moment. */
+  async close(within = spread): Promise<void> {
+    this.#stopped.abort();
+    const open = [...this.#open.values()];
+    const step = Math.min(50, within / Math.max(1, open.length));
+    for (const { sink } of open) {
+      sink.end('shutdown');
+      await new Promise((resolve) => setTimeout(resolve, step));
+    }
+    await this.#ticking;
+    await this.#tail.close();
+  }
+
+  async #readModelPosition(): Promise<LivePosition> {
+    const at = this.#tail.position.copy();
+    const progress = await this.#services.progress.progress();
+    const reached = progress.find(({ projection }) => projection === 'telemetry')?.reached ?? [];
+    const partitions = [...at.of('telemetry').keys()];
+    const telemetry = new Map<number, Position | null>(partitions.map((partition) => [partition, null]));
+    for (const { partition, position } of reached) telemetry.set(partition, position);
+    return new LivePosition(telemetry, at.of('devices'));
+  }
+
+  async #resumed(from: readonly AskedPosition[]): Promise<LivePosition> {
+    const { telemetry, devices } = this.#services;
+    const logs = { telemetry, devices };
+    const starts = {
+      telemetry: new Map<number, Position | null>(),
+      devices: new Map<number, Position | null>(),
+    };
+    for (const source of ['telemetry', 'devices'] as const) {
+      const asked = from.filter((one) => one.source === source);
+      const [ends, expired] = await Promise.all([logs[source].ends(), logs[source].expired()]);
+      for (const [partition, end] of ends) {
+        const position = asked.find((one) => one.partition === partition)?.position;
+        // A log that is not named begins now; a partition that is not named had nothing yet.
+        const start = asked.length === 0 && from.length > 0 ? end : (position ?? null);
+        const low = expired.get(partition) ?? null;
+        if (comparePositions(start, low) < 0)
+          throw new PositionExpired(
+            `${source}:${partition}:${start ?? 0} has expired: the log begins behind ${source}:${partition}:${low}`,
+          );
+        if (comparePositions(start, end) > 0)
+          throw new PositionExpired(
+            `${source}:${partition}:${start} is not in this log, which ends at ${end ?? 'its start'}`,
+          );
+        starts[source].set(partition, start);
+      }
+    }
+    return new LivePosition(starts.telemetry, starts.devices);
+  }
+
+  async #snapshot(stream: LiveStream, selection: LiveSelection, sink: LiveSink): Promise<void> {
+    const { telemetryQueries } = this.#services;
+    const metrics = selection.metrics && [...selection.metrics];
+    const chosen = metrics === undefined ? {} : { metrics };
+    if (selection.deviceIds && Object.keys(selection.devices).length === 0) {
+      const ids = [...selection.deviceIds];
+      const found = await Promise.all(
+        ids.map((deviceId) => telemetryQueries.latest({ deviceId }, { limit: 1, ...chosen })),
+      );
+      stream.tell('snapshot', { devices: found.flat().map(asTold), last: true });
+      return;
+    }
+    for (let after: string | undefined; !sink.closed.aborted; ) {
+      const page = await telemetryQueries.latest(
+        { devices: selection.devices },
+        { limit: snapshotDevices, ...chosen, ...(after !== undefined && { after }) },
+      );
+      const last = page.length < snapshotDevices;
+      const wanted = page.filter(({ deviceId }) => selection.deviceIds?.has(deviceId) ?? true);
+      stream.tell('snapshot', { devices: wanted.map(asTold), last });
+      if (last) return;
+      await sink.drained();
+      after = page.at(-1)?.deviceId;
+    }
+  }
+
+  async #tick(): Promise<void> {
+    while (!this.#stopped.signal.aborted) {
+      await pause(lagEvery, this.#stopped.signal);
+      if (this.#open.size > 0) await this.#tellLag([...this.#open.keys()]);
+    }
+  }
+
+  async #tellLag(streams: readonly LiveStream[]): Promise<void> {
+    const { freshness } = this.#services;
+    for (const projection of ['telemetry', 'devices'] as const) {
+      const status = await freshness.status([projection], lagWithinMilliseconds).catch(() => undefined);
+      const events = status?.lag ?? null;
+      const now = Date.now();
+      if (events === 0) this.#caughtUpAt = { ...this.#caughtUpAt, [projection]: now };
+      const seconds = Math.round((now - this.#caughtUpAt[projection]) / 1000);
+      for (const stream of streams) stream.tell('lag', { projection, events, seconds });
+    }
+  }
+}
+
+const asTold = ({
+  deviceId,
+  points,
+}: Awaited<ReturnType<TelemetryQueries['latest']>>[number]): Record<string, unknown> => ({
+  deviceId,
+  points: points.map(({ timestamp, ...point }) => ({
+    timestamp: new Date(timestamp).toISOString(),
+    ...point,
+  })),
+});

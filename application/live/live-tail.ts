@@ -1,0 +1,230 @@
+import type { DeviceHistory } from '../devices/device-stream.ts';
+import { pause } from '../pause.ts';
+import type { EventRegistry } from '../ports/event-registry.ts';
+import type { Batch, BatchConsumer, EventSource, Positioned, SourceName } from '../ports/event-source.ts';
+import { EventStoreUnavailable, type RecordedEvent } from '../ports/event-store.ts';
+import type { DeviceRow } from '../ports/read-models.ts';
+import type { Ids, Log } from '../ports/system.ts';
+import type { TelemetryRecord } from '../ports/telemetry-log.ts';
+import { ofDevice, ofTelemetry, type TailedEvent } from './live-events.ts';
+import { LivePosition } from './live-position.ts';
+
+export type LiveLogs = {
+  readonly telemetry: EventSource<TelemetryRecord>;
+  readonly devices: EventSource<RecordedEvent>;
+  readonly history: DeviceHistory;
+  readonly registry: EventRegistry;
+  readonly ids: Ids;
+  readonly log: Log;
+};
+
+/** Who is told of what arrives. Must not throw, and must not wait. */
+export type TailListener = {
+  /** Its events are looked up by these; those of every device when absent. */
+  readonly deviceIds: ReadonlySet<string> | undefined;
+  /** Whether it needs to know what the device is. */
+  readonly needsDevice: boolean;
+  told(event: TailedEvent, device: DeviceRow | undefined): void;
+};
+
+/** Events that a stream which was cut may take up again without reading the log. */
+const keptEvents = 20_000;
+const rememberedDevices = 50_000;
+const retryPause = 500;
+
+/** Reads both logs from their ends on, once for all streams of the process, and keeps the newest events. */
+export class LiveTail {
+  readonly #logs: LiveLogs;
+  readonly #stopped = new AbortController();
+  readonly #everyone = new Set<TailListener>();
+  readonly #byDevice = new Map<string, Set<TailListener>>();
+  readonly #devices = new Map<string, DeviceRow | undefined>();
+  #kept: TailedEvent[] = [];
+  #first = 0;
+  /** Before the first event kept, and behind the last one told. */
+  #base: LivePosition | undefined;
+  #at: LivePosition | undefined;
+  #starting: Promise<void> | undefined;
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor(logs: LiveLogs) {
+    this.#logs = logs;
+  }
+
+  /** Throws what the logs throw. The next call tries again. */
+  async started(): Promise<void> {
+    this.#starting ??= this.#start().catch((error) => {
+      this.#starting = undefined;
+      throw error;
+    });
+    await this.#starting;
+  }
+
+  get position(): LivePosition {
+    if (!this.#at) throw new Error('The tail of the logs was not started');
+    return this.#at;
+  }
+
+  /** The number of the first event kept that is behind `position`; `undefined` when events before it are needed. */
+  firstAfter(position: LivePosition, sources: readonly SourceName[]): number | undefined {
+    const base = this.#base;
+    if (!base || !sources.every((source) => position.reaches(source, base))) return undefined;
+    return this.#first;
+  }
+
+  /** Those kept from the number on, with the number behind the last; `undefined` when they are no longer kept. */
+  keptFrom(number: number, most: number): readonly TailedEvent[] | undefined {
+    if (number < this.#first) return undefined;
+    return this.#kept.slice(number - this.#first, number - this.#first + most);
+  }
+
+  listen(listener: TailListener): () => void {
+    const sets = listener.deviceIds
+      ? [...listener.deviceIds].map((id) => {
+          const set = this.#byDevice.get(id) ?? new Set();
+          this.#byDevice.set(id, set);
+          return set;
+        })
+      : [this.#everyone];
+    for (const set of sets) set.add(listener);
+    return () => {
+      for (const set of sets) set.delete(listener);
+      for (const id of listener.deviceIds ?? [])
+        if (this.#byDevice.get(id)?.size === 0) this.#byDevice.delete(id);
+    };
+  }
+
+  /** What the device is now; looked up once, until it changes. */
+  async deviceOf(deviceId: string): Promise<DeviceRow | undefined> {
+    if (this.#devices.has(deviceId)) return this.#devices.get(deviceId);
+    const found = await this.#logs.history.deviceAt(deviceId, 'now').catch((error) => {
+      if (error instanceof EventStoreUnavailable) throw error;
+      return undefined;
+    });
+    if (this.#devices.size >= rememberedDevices) this.#devices.clear();
+    this.#devices.set(deviceId, found?.device);
+    return found?.device;
+  }
+
+  /**
+   * Reads the logs from `position` on, which it advances, until it is where the kept events begin or `signal` is
+   * aborted. Waits for `consume`.
+   */
+  async replay(
+    position: LivePosition,
+    sources: readonly SourceName[],
+    consume: (event: TailedEvent) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const reached = new AbortController();
+    const done = () => {
+      if (this.firstAfter(position, sources) !== undefined) reached.abort();
+    };
+    const runs = sources.map((source) =>
+      this.#run(
+        source,
+        position,
+        async (events) => {
+          for (const event of events) {
+            if (signal.aborted) return;
+            await consume(event);
+            position.advance(event.source, event.partition, event.position);
+          }
+          done();
+        },
+        AbortSignal.any([signal, reached.signal]),
+      ),
+    );
+    done();
+    await Promise.all(runs);
+  }
+
+  async close(): Promise<void> {
+    this.#stopped.abort();
+    await this.#running;
+  }
+
+  async #start(): Promise<void> {
+    const [telemetry, devices] = await Promise.all([this.#logs.telemetry.ends(), this.#logs.devices.ends()]);
+    this.#base = new LivePosition(telemetry, devices);
+    const at = this.#base.copy();
+    this.#at = at;
+    const run = (source: SourceName) =>
+      this.#run(source, at, (events) => this.#tell(events, at), this.#stopped.signal).catch((err) => {
+        this.#starting = undefined;
+        this.#logs.log.error({ err, source }, 'live streams no longer follow the log');
+      });
+    this.#running = Promise.all([run('telemetry'), run('devices')]);
+  }
+
+  async #tell(events: readonly TailedEvent[], at: LivePosition): Promise<void> {
+    for (const { source, deviceId } of events) if (source === 'devices') this.#devices.delete(deviceId);
+    if (this.#anyNeedsDevice()) await this.#lookUp(events);
+    for (const event of events) {
+      at.advance(event.source, event.partition, event.position);
+      this.#keep(event);
+      if (event.told) this.#pass(event);
+    }
+  }
+
+  #pass(event: TailedEvent): void {
+    const device = this.#devices.get(event.deviceId);
+    for (const listener of this.#everyone) listener.told(event, device);
+    for (const listener of this.#byDevice.get(event.deviceId) ?? []) listener.told(event, device);
+  }
+
+  #anyNeedsDevice(): boolean {
+    for (const { needsDevice } of this.#everyone) if (needsDevice) return true;
+    return false;
+  }
+
+  async #lookUp(events: readonly TailedEvent[]): Promise<void> {
+    const unknown = new Set(events.map(({ deviceId }) => deviceId).filter((id) => !this.#devices.has(id)));
+    while (!this.#stopped.signal.aborted) {
+      try {
+        await Promise.all([...unknown].map((id) => this.deviceOf(id)));
+        return;
+      } catch {
+        await pause(retryPause, this.#stopped.signal);
+      }
+    }
+  }
+
+  #keep(event: TailedEvent): void {
+    this.#kept.push(event);
+    if (this.#kept.length < 2 * keptEvents) return;
+    for (const { source, partition, position } of this.#kept.splice(0, keptEvents))
+      this.#base?.advance(source, partition, position);
+    this.#first += keptEvents;
+  }
+
+  #run(
+    source: SourceName,
+    at: LivePosition,
+    consume: (events: readonly TailedEvent[]) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { registry, ids } = this.#logs;
+    const options = { group: `live-${ids.uuidV7()}`, signal };
+    const consumer = <Event extends Positioned>(
+      tailed: (event: Event, partition: number) => TailedEvent,
+    ): BatchConsumer<Event> => ({
+      checkpoint: async (partition) => at.at(source, partition),
+      consume: async ({ partition, events }: Batch<Event>) =>
+        consume(events.map((event) => tailed(event, partition))),
+      async skip(partition, _after, { position }) {
+        at.advance(source, partition, position);
+        await consume([]);
+      },
+    });
+    return source === 'telemetry'
+      ? this.#logs.telemetry.run(
+          consumer((event, partition) => ofTelemetry(event, partition, registry)),
+          options,
+        )
+      : this.#logs.devices.run(
+          consumer((event, partition) => ofDevice(event, partition, registry)),
+          options,
+        );
+  }
+}

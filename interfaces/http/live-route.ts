@@ -1,0 +1,212 @@
+import type { Request, Response } from 'express';
+import { z } from 'zod';
+import { emptyPosition } from '../../application/live/live-position.ts';
+import type { LiveEnd, LiveSelection, LiveSink } from '../../application/live/live-stream.ts';
+import type { AskedPosition, LiveStreams } from '../../application/live/live-streams.ts';
+import type { Scope } from '../../application/ports/api-keys.ts';
+import type { SourceName } from '../../application/ports/event-source.ts';
+import type { Access } from './access.ts';
+import { deviceFilterOf, deviceFilterParameters } from './device-query-routes.ts';
+import { HttpProblem } from './problems.ts';
+import type { RequestContext } from './request-context.ts';
+import { type Route, route } from './route.ts';
+import { metricParameter } from './telemetry-schemas.ts';
+import { deviceId, list, queryOf, single } from './validation.ts';
+
+const kinds = ['readings', 'devices'] as const;
+type Kind = (typeof kinds)[number];
+
+const kindError = `must be of ${kinds.join(', ')}`;
+const whole = '(?:0|[1-9]\\d{0,19})';
+const positionForm = new RegExp(`^(devices|telemetry):(\\d{1,9}):(${whole}(?:-${whole}){0,3})$`);
+const fromError = 'must be the id of an event of a live stream, or positions such as telemetry:0:42';
+
+const positions = single(fromError).transform((given, context): readonly AskedPosition[] => {
+  if (given === emptyPosition) return [];
+  const parts = given.split(',').map((part) => positionForm.exec(part));
+  if (parts.length <= 2000 && parts.every((part) => part !== null))
+    return parts.map(([, source, partition, position]) => ({
+      source: source as SourceName,
+      partition: Number(partition),
+      position: position as string,
+    }));
+  context.addIssue({ code: 'custom', message: fromError, input: given });
+  return z.NEVER;
+});
+
+const parameters = z.strictObject({
+  events: list(z.enum(kinds, { error: kindError }), kindError)
+    .default(['readings'])
+    .meta({ description: 'What is told: repeated, or with commas. readings when absent.' }),
+  deviceId: list(deviceId, 'must be at most 100 devices')
+    .optional()
+    .meta({ description: 'These devices only: repeated, or with commas. All when absent.' }),
+  ...deviceFilterParameters.shape,
+  metric: metricParameter,
+  from: positions.optional().meta({
+    description:
+      'Continue behind this: the `id` of an event, or the `Fieldlog-Position` of a query. Begins with a snapshot when absent.',
+  }),
+});
+
+const headers = z.object({
+  'last-event-id': positions.optional().meta({ description: 'As `from`, which it goes before.' }),
+});
+
+const scopeOfKind: Readonly<Record<Kind, Scope>> = { readings: 'telemetry:read', devices: 'devices:read' };
+
+/** What is asked for, even where it is not valid: the scopes are checked before the request is. */
+function scopesOf(url: string): readonly Scope[] {
+  const asked = [queryOf(url).events ?? 'readings'].flat().flatMap((text) => text.split(','));
+  const known = kinds.filter((kind) => asked.includes(kind));
+  return known.length === 0 ? ['telemetry:read'] : known.map((kind) => scopeOfKind[kind]);
+}
+
+/** Milliseconds between looks whether the key of a stream still is one. */
+const checkKeyEvery = 2000;
+
+export const liveRoute = (live: LiveStreams, access: Access): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/live',
+    scope: 'telemetry:read',
+    scopesOf,
+    tag: 'Telemetry',
+    summary: 'Follow readings and devices as they change',
+    description:
+      'A stream that can be continued where it was cut, without loss: docs/live.md. `events=devices` needs `devices:read`, both need both.',
+    query: parameters,
+    headers,
+    responses: {
+      200: {
+        description: 'Events as they come, until the connection is closed.',
+        content: { 'text/event-stream': z.string(), 'application/x-ndjson': z.string() },
+      },
+    },
+    problems: ['subscription-expired', 'too-many-streams', 'live-streams-full', 'not-acceptable'],
+    async handle({ req, res, context, query, headers }) {
+      const format = formatOf(req);
+      const holder = context.identity.is === 'key' ? context.identity.key.name : '';
+      const asked = headers['last-event-id'] ?? query.from;
+      const from = await live.start(asked, holder);
+      const sources: SourceName[] = [];
+      if (query.events.includes('readings')) sources.push('telemetry');
+      if (query.events.includes('devices')) sources.push('devices');
+      const selection: LiveSelection = {
+        sources,
+        devices: deviceFilterOf(query),
+        ...(query.deviceId && { deviceIds: new Set(query.deviceId) }),
+        ...(query.metric && { metrics: new Set(query.metric) }),
+      };
+      res.status(200).set({
+        'Content-Type': `${format.type}; charset=utf-8`,
+        'Cache-Control': 'no-store',
+        'X-Accel-Buffering': 'no',
+      });
+      if (req.method === 'HEAD') return void res.end();
+      res.flushHeaders();
+      const sink = new ResponseSink(res, format, live.closed);
+      const unwatch = watchKey(sink, access, context, scopesOf(req.url));
+      const snapshot = asked === undefined && sources.includes('telemetry');
+      try {
+        await live.run(selection, from, { snapshot, holder }, sink);
+      } finally {
+        unwatch();
+        sink.end('failed');
+      }
+      return undefined;
+    },
+  });
+
+function watchKey(
+  sink: LiveSink,
+  access: Access,
+  context: RequestContext,
+  scopes: readonly Scope[],
+): () => void {
+  const timer = setInterval(async () => {
+    if (!(await access.stillAdmits(context, scopes).catch(() => true))) sink.end('revoked');
+  }, checkKeyEvery);
+  return () => clearInterval(timer);
+}
+
+type LiveFormat = {
+  readonly type: 'text/event-stream' | 'application/x-ndjson';
+  event(name: string, json: string, id: string): string;
+  /** Milliseconds after which the client shall come back. */
+  end(retry: number): string;
+};
+
+const eventStream: LiveFormat = {
+  type: 'text/event-stream',
+  event: (name, json, id) => `id: ${id}\nevent: ${name}\ndata: ${json}\n\n`,
+  end: (retry) => `retry: ${retry}\n\n`,
+};
+
+const lines: LiveFormat = {
+  type: 'application/x-ndjson',
+  event: (name, json, id) => `{"event":"${name}","id":"${id}","data":${json}}\n`,
+  end: () => '',
+};
+
+function formatOf(req: Request): LiveFormat {
+  const type = req.accepts([eventStream.type, lines.type]);
+  const format = [eventStream, lines].find((one) => one.type === type);
+  if (!format)
+    throw new HttpProblem('not-acceptable', `Accept must allow ${eventStream.type} or ${lines.type}`);
+  return format;
+}
+
+const retryFrom = 1000;
+const retrySpread = 4000;
+
+/** A stream as a response that is written until somebody ends it. */
+class ResponseSink implements LiveSink {
+  readonly #res: Response;
+  readonly #format: LiveFormat;
+  readonly #closing = new AbortController();
+  readonly #onEnd: (reason: LiveEnd) => void;
+
+  constructor(res: Response, format: LiveFormat, onEnd: (reason: LiveEnd) => void) {
+    this.#res = res;
+    this.#format = format;
+    this.#onEnd = onEnd;
+    if (res.destroyed) this.end('client');
+    else res.once('close', () => this.end('client'));
+    res.on('error', () => this.end('client'));
+  }
+
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  write(event: string, json: string, id: string): void {
+    if (!this.closed.aborted) this.#res.write(this.#format.event(event, json, id));
+  }
+
+  pending(): number {
+    return this.closed.aborted ? 0 : this.#res.writableLength;
+  }
+
+  drained(): Promise<void> {
+    if (this.closed.aborted || !this.#res.writableNeedDrain) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#res.off('drain', done);
+        this.closed.removeEventListener('abort', done);
+        resolve();
+      };
+      this.#res.on('drain', done);
+      this.closed.addEventListener('abort', done);
+    });
+  }
+
+  end(reason: LiveEnd): void {
+    if (this.closed.aborted) return;
+    this.#onEnd(reason);
+    this.#closing.abort();
+    // What a slow client has not taken would keep the connection.
+    if (reason === 'slow') this.#res.destroy();
+    else this.#res.end(this.#format.end(retryFrom + Math.floor(Math.random() * retrySpread)));
+  }
+}

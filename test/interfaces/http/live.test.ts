@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict';
+import { configFrom } from '../../../infrastructure/config/config.ts';
+import { openApplication } from '../../../interfaces/composition/application.ts';
+import { openLog } from '../../../interfaces/composition/process.ts';
+import { eventually } from '../../support/eventually.ts';
+import { type HttpClient, httpClient, problemOf } from '../../support/http-client.ts';
+import { type LiveClient, liveClient } from '../../support/live-client.ts';
+import { type ServedFolder, servedFolder } from '../../support/served.ts';
+
+const valuesOf = ({ events }: Pick<LiveClient, 'events'>): number[] =>
+  events.filter(({ event }) => event === 'reading').map(({ data }) => data.metrics.n);
+
+describe('Live streams', function () {
+  this.timeout(60_000);
+  let served: ServedFolder;
+  let call: HttpClient;
+  const open: LiveClient[] = [];
+
+  before(async () => {
+    served = await servedFolder({ LIVE_STREAMS: '8', LIVE_STREAMS_PER_KEY: '6' });
+    call = httpClient(served.url);
+    for (const [deviceId, type] of [
+      ['a', 'pump'],
+      ['b', 'fan'],
+    ])
+      await call('POST', '/api/v1/devices', { json: { deviceId, name: deviceId, type } });
+  });
+  afterEach(async () => {
+    for (const client of open.splice(0)) await client.cut();
+    await eventually(async () => {
+      assert.match((await call('GET', '/metrics')).text, /fieldlog_live_streams 0\n/);
+    });
+  });
+  after(() => served?.close());
+
+  let n = 0;
+  const send = async (deviceId: string, count = 1, metric = 'n') => {
+    const from = n;
+    n += count;
+    const json = Array.from({ length: count }, (_, i) => ({ deviceId, metrics: { [metric]: from + i } }));
+    assert.equal((await call('POST', '/api/v1/telemetry', { json })).status, 202);
+    return json.map((_, i) => from + i);
+  };
+  const follow = async (query = '', headers = {}) => {
+    const client = await liveClient(served.url, query, headers);
+    open.push(client);
+    return client;
+  };
+  const shows = (client: LiveClient, values: readonly number[]) =>
+    eventually(() => assert.deepEqual(valuesOf(client), values));
+
+  it('begins with the newest values and tells readings as they come', async () => {
+    const before = await send('a');
+    await eventually(async () =>
+      assert.equal((await call('GET', '/api/v1/devices/a/telemetry/latest')).json.points[0].value, before[0]),
+    );
+    const client = await follow();
+    await eventually(() => assert.ok(client.events.length >= 1));
+    assert.equal(client.events[0]?.event, 'snapshot');
+    assert.equal(client.events[0]?.data.devices[0].points[0].value, before[0]);
+    await shows(client, await send('a', 3));
+    await eventually(() => assert.ok(client.events.some(({ event }) => event === 'lag')));
+    assert.equal(client.headers.get('Cache-Control'), 'no-store');
+  });
+
+  it('continues where it was cut, each reading once, from memory and from the log', async () => {
+    const client = await follow('deviceId=a');
+    const first = await send('a', 5);
+    await shows(client, first);
+    await client.cut();
+    const id = client.events.filter(({ event }) => event === 'reading')[2]?.id ?? '';
+    const missed = await send('a', 1000);
+    await send('b');
+    const again = await follow('deviceId=a', { 'Last-Event-ID': id });
+    await shows(again, [...first.slice(3), ...missed]);
+    assert.ok(!again.events.some(({ event }) => event === 'snapshot'));
+    const all = await follow('deviceId=a,b&from=start');
+    await eventually(() =>
+      assert.deepEqual(
+        valuesOf(all),
+        Array.from({ length: n }, (_, i) => i),
+      ),
+    );
+  });
+
+  it('tells the devices and metrics that were asked for', async () => {
+    const pumps = await follow('type=pump&metric=n');
+    await eventually(() => assert.ok(pumps.events.length >= 3));
+    await send('b');
+    await send('a', 1, 'm');
+    await shows(pumps, await send('a', 2));
+    const changed = await call('PATCH', '/api/v1/devices/b', { json: { type: 'pump' } });
+    assert.equal(changed.status, 200);
+    await eventually(async () => {
+      const [value] = await send('b');
+      await eventually(() => assert.ok(valuesOf(pumps).includes(value as number)), { within: 200 });
+    });
+  });
+
+  it('tells what changes of devices', async () => {
+    const client = await follow('events=devices');
+    await call('POST', '/api/v1/devices/a/suspend', { json: { reason: 'repair' } });
+    await eventually(() => {
+      const told = client.events.find(({ event }) => event === 'device');
+      assert.deepEqual(
+        [told?.data.deviceId, told?.data.type, told?.data.changes],
+        ['a', 'DeviceSuspended', { reason: 'repair' }],
+      );
+    });
+    await call('POST', '/api/v1/devices/a/reinstate', { json: {} });
+  });
+
+  it('speaks the event stream of browsers', async () => {
+    const stop = new AbortController();
+    const answer = await fetch(`${served.url}/api/v1/live?deviceId=b&from=telemetry:0:1`, {
+      signal: stop.signal,
+    });
+    assert.match(answer.headers.get('Content-Type') ?? '', /^text\/event-stream/);
+    let text = '';
+    const reader = answer.body?.getReader();
+    while (!text.includes('event: reading')) text += new TextDecoder().decode((await reader?.read())?.value);
+    assert.match(text, /^id: telemetry:0:\d+,devices:0:\d+\nevent: \w+\ndata: \{.*\}\n\n/);
+    stop.abort();
+  });
+
+  it('refuses a position that the log has not, and what is no position', async () => {
+    assert.deepEqual(problemOf(await call('GET', '/api/v1/live?from=telemetry:0:999999')), [
+      410,
+      'subscription-expired',
+    ]);
+    assert.deepEqual(problemOf(await call('GET', '/api/v1/live?from=nonsense')), [400, 'invalid-request']);
+    assert.deepEqual(problemOf(await call('GET', '/api/v1/live?events=alarm')), [400, 'invalid-request']);
+  });
+
+  it('has a bound for each key and for the process', async () => {
+    for (let i = 0; i < 6; i += 1) await follow('deviceId=a');
+    await eventually(() => assert.ok(open.every(({ events }) => events.length > 0)));
+    assert.deepEqual(problemOf(await call('GET', '/api/v1/live')), [429, 'too-many-streams']);
+  });
+
+  it('loses nothing and tells nothing twice, however often clients are cut', async () => {
+    const clients = process.env.CI ? 6 : 4;
+    const expected: number[] = [];
+    let sending = true;
+    const start = (await call('GET', '/api/v1/telemetry?limit=1')).headers.get('Fieldlog-Position') ?? '';
+    const source = (async () => {
+      for (let i = 0; i < 60; i += 1) expected.push(...(await send(i % 2 ? 'a' : 'b', 20)));
+      sending = false;
+    })();
+    const end = () => expected.at(-1) ?? Number.POSITIVE_INFINITY;
+    const received = await Promise.all(
+      Array.from({ length: clients }, async (_, c) => {
+        const values: number[] = [];
+        let from = start;
+        while (sending || values.at(-1) !== end()) {
+          const client = await liveClient(served.url, `from=${from}`);
+          const atLeast = 1 + ((c * 7 + values.length) % 50);
+          await eventually(
+            () => {
+              const told = valuesOf(client);
+              assert.ok(told.length >= atLeast || (!sending && [...values, ...told].at(-1) === end()));
+            },
+            { within: 20_000 },
+          );
+          await client.cut();
+          values.push(...valuesOf(client));
+          from = client.lastId() ?? from;
+        }
+        return values;
+      }),
+    );
+    await source;
+    for (const values of received) assert.deepEqual(values, expected);
+  });
+});
+
+describe('Live streams with keys', function () {
+  this.timeout(60_000);
+
+  it('need the scope of what they tell, and end when the key is revoked or the server stops', async () => {
+    const served = await servedFolder();
+    const application = await openApplication(
+      configFrom({ DATA_DIR: served.folder }),
+      openLog('silent', 'test'),
+    );
+    try {
+      const keys = await application.keys();
+      const made = async (name: string, scopes: readonly ('telemetry:read' | 'devices:read')[]) =>
+        `Bearer ${(await keys.create({ name, scopes, expiresAt: null }))?.secret}`;
+      const reader = await made('reader', ['telemetry:read']);
+      const devices = await made('devices', ['devices:read']);
+      const call = httpClient(served.url);
+      const get = (Authorization: string, query: string) =>
+        call('HEAD', `/api/v1/live?${query}`, { headers: { Authorization } });
+      assert.equal((await get(reader, 'events=readings')).status, 200);
+      await eventually(async () => assert.equal((await get(reader, 'events=readings,devices')).status, 403));
+      assert.equal((await get(devices, 'events=devices')).status, 200);
+      assert.equal((await get(devices, '')).status, 403);
+      const client = await liveClient(served.url, '', { Authorization: reader });
+      const other = await liveClient(served.url, 'events=devices', { Authorization: devices });
+      assert.equal(client.status, 200);
+      await keys.revoke('reader');
+      const started = Date.now();
+      await client.ended;
+      assert.ok(Date.now() - started < 6000, 'the stream of a revoked key goes on');
+      await Promise.all([served.close(), other.ended]);
+    } finally {
+      await application.close();
+    }
+  });
+});
