@@ -6,12 +6,12 @@ import type { RecordedEvent } from '../ports/event-store.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 
 /** What happened to a device, as streams tell it. */
-export type LiveData =
+type LiveData =
   | { readonly event: 'reading'; readonly data: Omit<Reading, 'untimed'> & { readonly position: string } }
   | { readonly event: 'retraction'; readonly data: Retraction & { readonly position: string } }
   | { readonly event: 'device'; readonly data: DeviceChange };
 
-export type DeviceChange = {
+type DeviceChange = {
   readonly deviceId: string;
   /** The type of the event, such as `DeviceSuspended`. */
   readonly type: string;
@@ -88,7 +88,7 @@ function read(told: () => LiveData | undefined): LiveData | undefined {
 }
 
 /** The event as JSON with these metrics only; `undefined` when none is left of it. */
-export function textOf(
+export function liveJson(
   { told, texts }: TailedEvent,
   metrics: ReadonlySet<string> | undefined,
 ): string | undefined {

@@ -1,6 +1,6 @@
 import { comparePositions, type Position, positionToken, type SourceName } from '../ports/event-source.ts';
 
-export type Ends = ReadonlyMap<number, Position | null>;
+type Ends = ReadonlyMap<number, Position | null>;
 
 /** How far a stream has been told: of each log, the last position of each partition; `null` is before the first event. */
 export class LivePosition {

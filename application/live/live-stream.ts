@@ -1,7 +1,7 @@
 import { comparePositions, type SourceName } from '../ports/event-source.ts';
 import type { DeviceFilter } from '../ports/queries.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
-import { type TailedEvent, textOf } from './live-events.ts';
+import { liveJson, type TailedEvent } from './live-events.ts';
 import type { LivePosition } from './live-position.ts';
 import type { LiveTail } from './live-tail.ts';
 
@@ -15,7 +15,7 @@ export type LiveSelection = {
   readonly metrics?: ReadonlySet<string>;
 };
 
-export type LiveEventName = 'snapshot' | 'reading' | 'retraction' | 'device' | 'gap' | 'lag';
+type LiveEventName = 'snapshot' | 'reading' | 'retraction' | 'device' | 'gap' | 'lag';
 
 /** The client's end of a stream. */
 export type LiveSink = {
@@ -126,7 +126,7 @@ export class LiveStream {
     if (!event.told || !sources.includes(event.source)) return;
     if (deviceIds && !deviceIds.has(event.deviceId)) return;
     if (this.#hasFilter && !this.#matches(await this.#tail.deviceOf(event.deviceId))) return;
-    const text = textOf(event, this.#selection.metrics);
+    const text = liveJson(event, this.#selection.metrics);
     if (text === undefined) return;
     const id = this.#position.copy();
     id.advance(event.source, event.partition, event.position);
@@ -137,7 +137,7 @@ export class LiveStream {
   #arrived(event: TailedEvent, device: DeviceRow | undefined): void {
     if (!event.told || !this.#selection.sources.includes(event.source)) return;
     if (this.#hasFilter && !this.#matches(device)) return;
-    const text = textOf(event, this.#selection.metrics);
+    const text = liveJson(event, this.#selection.metrics);
     if (text === undefined) return;
     if (this.#conflation) {
       this.#conflation.add(event);
@@ -161,7 +161,7 @@ export class LiveStream {
     let left = conflation.newest.size;
     for (const event of conflation.newest.values()) {
       left -= 1;
-      const text = textOf(event, this.#selection.metrics);
+      const text = liveJson(event, this.#selection.metrics);
       if (text !== undefined && event.told)
         this.#write(event.told.event, text, left === 0 ? id : String(conflation.since));
     }

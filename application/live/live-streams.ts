@@ -26,7 +26,7 @@ export type LiveServices = LiveLogs & {
   readonly metrics: LiveMetrics;
 };
 
-export type LiveLimits = { readonly streams: number; readonly perKey: number };
+type LiveLimits = { readonly streams: number; readonly perKey: number };
 
 /** Too many streams: of one key, or of the process. */
 export class TooManyStreams extends Error {

@@ -19,7 +19,7 @@ export type LiveLogs = {
 };
 
 /** Who is told of what arrives. Must not throw, and must not wait. */
-export type TailListener = {
+type TailListener = {
   /** Its events are looked up by these; those of every device when absent. */
   readonly deviceIds: ReadonlySet<string> | undefined;
   /** Whether it needs to know what the device is. */

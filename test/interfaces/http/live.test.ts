@@ -154,6 +154,11 @@ describe('Live streams', function () {
         let from = start;
         while (sending || values.at(-1) !== end()) {
           const client = await liveClient(served.url, `from=${from}`);
+          // The server has yet to notice that streams before it were cut.
+          if (client.status === 429) {
+            await client.cut();
+            continue;
+          }
           const atLeast = 1 + ((c * 7 + values.length) % 50);
           await eventually(
             () => {
@@ -189,9 +194,8 @@ describe('Live streams with keys', function () {
         `Bearer ${(await keys.create({ name, scopes, expiresAt: null }))?.secret}`;
       const reader = await made('reader', ['telemetry:read']);
       const devices = await made('devices', ['devices:read']);
-      const call = httpClient(served.url);
       const get = (Authorization: string, query: string) =>
-        call('HEAD', `/api/v1/live?${query}`, { headers: { Authorization } });
+        fetch(`${served.url}/api/v1/live?${query}`, { method: 'HEAD', headers: { Authorization } });
       assert.equal((await get(reader, 'events=readings')).status, 200);
       await eventually(async () => assert.equal((await get(reader, 'events=readings,devices')).status, 403));
       assert.equal((await get(devices, 'events=devices')).status, 200);
