@@ -34,14 +34,20 @@ describe('Live streams', function () {
   after(() => served?.close());
 
   let n = 0;
+  /** The position of the last reading sent. */
+  let sent = 'telemetry:0:0';
   const send = async (deviceId: string, count = 1, metric = 'n') => {
     const from = n;
     n += count;
     const json = Array.from({ length: count }, (_, i) => ({ deviceId, metrics: { [metric]: from + i } }));
-    assert.equal((await call('POST', '/api/v1/telemetry', { json })).status, 202);
+    const accepted = await call('POST', '/api/v1/telemetry', { json });
+    assert.equal(accepted.status, 202);
+    sent = accepted.json.positions[0];
     return json.map((_, i) => from + i);
   };
+  /** A stream that begins without a position begins where the read model is, which is here where the log ends. */
   const follow = async (query = '', headers = {}) => {
+    assert.equal((await call('GET', `/api/v1/telemetry/latest?waitFor=${sent}`)).status, 200);
     const client = await liveClient(served.url, query, headers);
     open.push(client);
     return client;
