@@ -111,6 +111,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
       assert.deepEqual((await call('GET', `/api/v1/devices/${deviceId}`)).json, left);
       const { position, ...row } = left;
       const listed = await call('GET', `/api/v1/devices?q=${deviceId}&waitFor=${position}`);
+      assert.equal(listed.status, 200, listed.text);
       assert.deepEqual(listed.json.devices, [row]);
       assert.equal((await call('GET', `/api/v1/devices/${deviceId}?at=0`)).status, 404);
       assert.deepEqual(problemOf(await act('reinstate', {})), [409, 'device-decommissioned']);

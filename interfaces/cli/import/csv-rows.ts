@@ -126,6 +126,12 @@ function namedRow({ line, cells }: Cells, names: readonly string[]): Row | Broke
   return { line, values: Object.fromEntries(names.map((name, i) => [name, cells[i]])) };
 }
 
+/** Control characters of Fieldlog's own export, which writes them as `\u001b`, and a backslash before such a text as `\u005c`. */
+const unescaped = (text: string): string =>
+  text.replaceAll(/\\u(00(?:[01][0-9a-f]|5c|7f|[89][0-9a-f]))/g, (_, code: string) =>
+    String.fromCharCode(Number.parseInt(code, 16)),
+  );
+
 /** Records as they are written. What cannot be one ends them: a quote that is never closed holds all that follows. */
 async function* csvRecords(text: AsyncIterable<string>, dialect: CsvDialect): AsyncGenerator<Records, void> {
   const { delimiter, lineEnds, skip, comment, exportedValue } = dialect;
@@ -144,7 +150,7 @@ async function* csvRecords(text: AsyncIterable<string>, dialect: CsvDialect): As
     max_record_size: greatestRecord,
     ...(exportedValue !== undefined && {
       cast: (text: string, { index, quoting }: CastingContext) =>
-        index === exportedValue && !quoting ? exported(text) : text,
+        index !== exportedValue ? text : quoting ? unescaped(text) : exported(text),
     }),
   });
   parser.on('skip', ({ code, message }: CsvError) => {

@@ -64,6 +64,7 @@ const decisions: readonly (readonly [form: RegExp, decision: Decision])[] = [
   [/^post \/api\/v1\/devices\/\{deviceId\}\/(erase|telemetry\/retractions)$/, 'refused'],
   [/^get (\/metrics|\/api\/v1\/(status|mqtt\/rejections))$/, 'refused'],
   [/^(get|post|patch) \/api\/v1\/rules\b/, 'refused'],
+  [/^get \/api\/v1\/live$/, 'refused'],
   // Of alarms there is a test of its own.
   [/^(get|post) \/api\/v1\/alarms\b/, 'alarms'],
   [/^(get|post|patch) \/api\/v1\/(projections|dead-letters|audit|rebuilds)\b/, 'refused'],
