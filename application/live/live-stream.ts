@@ -1,3 +1,4 @@
+import { isWithin } from '../device-bounds.ts';
 import { comparePositions, type SourceName } from '../ports/event-source.ts';
 import type { DeviceFilter } from '../ports/queries.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
@@ -180,10 +181,11 @@ export class LiveStream {
   }
 
   #matches(device: DeviceRow | undefined): boolean {
-    const { status, type, labels = [], text } = this.#selection.devices;
+    const { status, type, labels = [], text, within } = this.#selection.devices;
     if (!device) return false;
     const part = text?.toLowerCase();
     return (
+      (within === undefined || isWithin(within, device)) &&
       (status === undefined || device.status === status) &&
       (type === undefined || device.type === type) &&
       labels.every(({ key, value }) => device.labels[key] === value) &&

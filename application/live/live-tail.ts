@@ -38,6 +38,10 @@ export class LiveTail {
   readonly #stopped = new AbortController();
   readonly #everyone = new Set<TailListener>();
   readonly #byDevice = new Map<string, Set<TailListener>>();
+  /** Listeners that need to know what the device is. */
+  #needingDevice = 0;
+  /** How many changes of devices were seen. */
+  #changes = 0;
   readonly #devices = new Map<string, DeviceRow | undefined>();
   #kept: TailedEvent[] = [];
   #first = 0;
@@ -87,7 +91,10 @@ export class LiveTail {
         })
       : [this.#everyone];
     for (const set of sets) set.add(listener);
+    const needing = listener.needsDevice ? 1 : 0;
+    this.#needingDevice += needing;
     return () => {
+      this.#needingDevice -= needing;
       for (const set of sets) set.delete(listener);
       for (const id of listener.deviceIds ?? [])
         if (this.#byDevice.get(id)?.size === 0) this.#byDevice.delete(id);
@@ -97,12 +104,14 @@ export class LiveTail {
   /** What the device is now; looked up once, until it changes. */
   async deviceOf(deviceId: string): Promise<DeviceRow | undefined> {
     if (this.#devices.has(deviceId)) return this.#devices.get(deviceId);
+    const changes = this.#changes;
     const found = await this.#logs.history.deviceAt(deviceId, 'now').catch((error) => {
       if (error instanceof EventStoreUnavailable) throw error;
       return undefined;
     });
     if (this.#devices.size >= rememberedDevices) this.#devices.clear();
-    this.#devices.set(deviceId, found?.device);
+    // It may have changed since it was read.
+    if (changes === this.#changes) this.#devices.set(deviceId, found?.device);
     return found?.device;
   }
 
@@ -158,36 +167,35 @@ export class LiveTail {
   }
 
   async #tell(events: readonly TailedEvent[], at: LivePosition): Promise<void> {
-    for (const { source, deviceId } of events) if (source === 'devices') this.#devices.delete(deviceId);
-    if (this.#anyNeedsDevice()) await this.#lookUp(events);
+    for (const { source, deviceId } of events) {
+      if (source !== 'devices') continue;
+      this.#devices.delete(deviceId);
+      this.#changes += 1;
+    }
+    const devices = this.#needingDevice > 0 ? await this.#lookUp(events) : undefined;
     for (const event of events) {
       at.advance(event.source, event.partition, event.position);
       this.#keep(event);
-      if (event.told) this.#pass(event);
+      if (event.told) this.#pass(event, devices?.get(event.deviceId));
     }
   }
 
-  #pass(event: TailedEvent): void {
-    const device = this.#devices.get(event.deviceId);
+  #pass(event: TailedEvent, device: DeviceRow | undefined): void {
     for (const listener of this.#everyone) listener.told(event, device);
     for (const listener of this.#byDevice.get(event.deviceId) ?? []) listener.told(event, device);
   }
 
-  #anyNeedsDevice(): boolean {
-    for (const { needsDevice } of this.#everyone) if (needsDevice) return true;
-    return false;
-  }
-
-  async #lookUp(events: readonly TailedEvent[]): Promise<void> {
-    const unknown = new Set(events.map(({ deviceId }) => deviceId).filter((id) => !this.#devices.has(id)));
+  /** Asks until the event store answers: to pass over an event would leave it out untold. */
+  async #lookUp(events: readonly TailedEvent[]): Promise<ReadonlyMap<string, DeviceRow | undefined>> {
+    const ids = [...new Set(events.map(({ deviceId }) => deviceId))];
     while (!this.#stopped.signal.aborted) {
       try {
-        await Promise.all([...unknown].map((id) => this.deviceOf(id)));
-        return;
+        return new Map(await Promise.all(ids.map(async (id) => [id, await this.deviceOf(id)] as const)));
       } catch {
         await pause(retryPause, this.#stopped.signal);
       }
     }
+    return new Map();
   }
 
   #keep(event: TailedEvent): void {

@@ -6,6 +6,7 @@ import type { AskedPosition, LiveStreams } from '../../application/live/live-str
 import type { Scope } from '../../application/ports/api-keys.ts';
 import type { SourceName } from '../../application/ports/event-source.ts';
 import type { Access } from './access.ts';
+import { confined } from './device-bounds.ts';
 import { deviceFilterOf, deviceFilterParameters } from './device-query-routes.ts';
 import { HttpProblem } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
@@ -71,6 +72,7 @@ export const liveRoute = (live: LiveStreams, access: Access): Route =>
     path: '/api/v1/live',
     scope: 'telemetry:read',
     scopesOf,
+    boundKeys: 'selection',
     tag: 'Telemetry',
     summary: 'Follow readings and devices as they change',
     description:
@@ -94,7 +96,7 @@ export const liveRoute = (live: LiveStreams, access: Access): Route =>
       if (query.events.includes('devices')) sources.push('devices');
       const selection: LiveSelection = {
         sources,
-        devices: deviceFilterOf(query),
+        devices: confined(deviceFilterOf(query), context),
         ...(query.deviceId && { deviceIds: new Set(query.deviceId) }),
         ...(query.metric && { metrics: new Set(query.metric) }),
       };
@@ -102,6 +104,8 @@ export const liveRoute = (live: LiveStreams, access: Access): Route =>
         'Content-Type': `${format.type}; charset=utf-8`,
         'Cache-Control': 'no-store',
         'X-Accel-Buffering': 'no',
+        // Whoever comes back may come to another node.
+        Connection: 'close',
       });
       if (req.method === 'HEAD') return void res.end();
       res.flushHeaders();

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import type { DeviceBounds } from '../../../application/device-bounds.ts';
+import type { Scope } from '../../../application/ports/api-keys.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { openApplication } from '../../../interfaces/composition/application.ts';
 import { openLog } from '../../../interfaces/composition/process.ts';
@@ -188,16 +190,17 @@ describe('Live streams', function () {
 describe('Live streams with keys', function () {
   this.timeout(60_000);
 
-  it('need the scope of what they tell, and end when the key is revoked or the server stops', async () => {
-    const served = await servedFolder();
+  it('need the scope of what they tell, show no more than the key may see, and end when it is revoked', async () => {
+    // Connections that the clients have opened and not used would be waited for.
+    const served = await servedFolder({ SHUTDOWN_MS: '500' });
     const application = await openApplication(
       configFrom({ DATA_DIR: served.folder }),
       openLog('silent', 'test'),
     );
     try {
       const keys = await application.keys();
-      const made = async (name: string, scopes: readonly ('telemetry:read' | 'devices:read')[]) =>
-        `Bearer ${(await keys.create({ name, scopes, expiresAt: null }))?.secret}`;
+      const made = async (name: string, scopes: readonly Scope[], only: DeviceBounds | null = null) =>
+        `Bearer ${(await keys.create({ name, scopes, only, expiresAt: null }))?.secret}`;
       const reader = await made('reader', ['telemetry:read']);
       const devices = await made('devices', ['devices:read']);
       const get = (Authorization: string, query: string) =>
@@ -209,13 +212,44 @@ describe('Live streams with keys', function () {
       const client = await liveClient(served.url, '', { Authorization: reader });
       const other = await liveClient(served.url, 'events=devices', { Authorization: devices });
       assert.equal(client.status, 200);
+      const writer = await made('writer', ['devices:write', 'telemetry:write']);
+      const pumps = await made('pumps', ['telemetry:read'], { type: 'pump', labels: { site: 'north' } });
+      const call = httpClient(served.url);
+      const send = async (path: string, json: unknown) => {
+        const { status, text } = await call('POST', path, { json, headers: { Authorization: writer } });
+        assert.ok(status < 300, text);
+      };
+      for (const [deviceId, site] of [
+        ['in', 'north'],
+        ['out', 'south'],
+      ])
+        await send('/api/v1/devices', { deviceId, name: deviceId, type: 'pump', labels: { site } });
+      const bounded = await liveClient(served.url, 'deviceId=in,out', { Authorization: pumps });
+      for (const deviceId of ['out', 'in']) await send('/api/v1/telemetry', { deviceId, metrics: { n: 1 } });
+      await eventually(() => assert.deepEqual(valuesOf(bounded), [1]));
+      const replayed = await liveClient(served.url, 'from=start', { Authorization: pumps });
+      await eventually(() => assert.deepEqual(valuesOf(replayed), [1]));
+      for (const { events } of [bounded, replayed])
+        assert.ok(!JSON.stringify(events).includes('"out"'), 'a key is told of a device that it may not see');
+      await Promise.all([bounded.cut(), replayed.cut()]);
       await keys.revoke('reader');
       const started = Date.now();
       await client.ended;
       assert.ok(Date.now() - started < 6000, 'the stream of a revoked key goes on');
-      await Promise.all([served.close(), other.ended]);
+      await other.cut();
     } finally {
+      await served.close();
       await application.close();
     }
+  });
+
+  it('end at once when the server stops, with a time to come back', async () => {
+    const served = await servedFolder();
+    const stream = await fetch(`${served.url}/api/v1/live`);
+    const told = stream.text();
+    const stopping = Date.now();
+    await served.close();
+    assert.match(await told, /retry: [1-5]\d{3}\n\n$/);
+    assert.ok(Date.now() - stopping < 6000, 'an open stream holds up the shutdown');
   });
 });
