@@ -4,7 +4,7 @@ import { pause } from './pause.ts';
 import type { DeadLetters } from './ports/dead-letters.ts';
 import { activeGeneration, type ProjectionControl } from './ports/generations.ts';
 import type { ReadModels } from './ports/read-models.ts';
-import type { Clock, Log } from './ports/system.ts';
+import type { Log } from './ports/system.ts';
 
 /** The projection whose dead letters may wait for a device. */
 type Waiting = { readonly name: string; readonly version: number; readonly deadLetterRetry: DeadLetterRetry };
@@ -13,7 +13,6 @@ type RegistrationPorts = {
   readonly control: Pick<ProjectionControl, 'states'>;
   readonly deadLetters: Pick<DeadLetters, 'ofRegisteredDevices' | 'list'>;
   readonly readModels: ReadModels;
-  readonly clock: Clock;
 };
 
 const pollMilliseconds = 1000;
@@ -39,7 +38,8 @@ export async function retryRegistered(
   let reported = false;
   let isReleased = false;
   while (!signal.aborted) {
-    const started = ports.clock.now();
+    // Not by the clock, which may be set while it looks.
+    const started = performance.now();
     try {
       if (!isReleased) await retryFreed(projection, ports, signal);
       isReleased = true;
@@ -50,7 +50,7 @@ export async function retryRegistered(
       if (!reported) log.warn({ err }, 'readings of newly registered devices not retried, will try again');
       reported = true;
     }
-    const taken = ports.clock.now() - started;
+    const taken = performance.now() - started;
     await pause(Math.max(pollMilliseconds, taken / greatestShare), signal);
   }
 }
@@ -86,7 +86,7 @@ async function retryFreed(
 
 async function retryOnce(
   projection: Waiting,
-  { control, deadLetters, readModels, clock }: RegistrationPorts,
+  { control, deadLetters, readModels }: RegistrationPorts,
   failed: Map<string, number>,
   log: Log,
   signal: AbortSignal,
@@ -94,13 +94,13 @@ async function retryOnce(
   const active = await activeGeneration(projection, control);
   // Tables of another version of the code are left to the nodes that have it.
   if (active.version !== projection.version) return;
-  for (const [stream, until] of failed) if (until <= clock.now()) failed.delete(stream);
+  for (const [stream, until] of failed) if (until <= performance.now()) failed.delete(stream);
   const streams = await deadLetters.ofRegisteredDevices(active, streamsAtOnce + failed.size);
   for (const { partition, stream } of streams) {
     if (signal.aborted) return;
     if (failed.has(stream)) continue;
     const retried = await retryStream(active, { partition, stream }, projection.deadLetterRetry, readModels);
-    if (retried.failed) failed.set(stream, clock.now() + failedPause);
+    if (retried.failed) failed.set(stream, performance.now() + failedPause);
     log.info({ ...retried, partition }, 'dead letters of a device registered since were retried');
   }
 }
