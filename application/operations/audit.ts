@@ -1,17 +1,28 @@
 import { bucketOf, rollupWidth } from '../../domain/rollup.ts';
 import type { AuditScope, AuditTables } from '../ports/audit.ts';
 import { comparePositions, type EventSource, lastPositions } from '../ports/event-source.ts';
-import type { GenerationId, LedgerCounts } from '../ports/read-models.ts';
+import type { GenerationId } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { arrivalOf, countsAsReading } from '../projections/telemetry.ts';
-import { noLedgerCounts } from '../projections/telemetry-cache.ts';
 import { readLog } from '../rebuild/build-consumer.ts';
+import {
+  type AuditCounts,
+  AuditEntries,
+  type AuditEntry,
+  type DerivedEntry,
+  type DerivedTable,
+  isInSample,
+  noCounts,
+} from './audit-entries.ts';
+import { DerivedAudit, type RetentionLookup } from './derived-audit.ts';
 
 export type AuditQuery = {
   readonly deviceId?: string | undefined;
-  /** Of arrival, epoch milliseconds; whole UTC days are looked at. */
+  /** Of arrival, epoch milliseconds; whole UTC days are looked at. Rollups are compared of the same days of devices' time. */
   readonly from?: number | undefined;
   readonly to?: number | undefined;
+  /** A share of all devices, above 0 and at most 1, other ones with every audit. */
+  readonly sample?: number | undefined;
 };
 
 export type AuditReport = {
@@ -29,21 +40,36 @@ export type AuditReport = {
 
 export type Difference = {
   readonly deviceId: string;
+  /** UTC day of arrival; of rollups and newest values, of the device's time. */
   readonly day: number;
-  /** `unaccounted`: readings of the log that are not in the ledger. `rows`: the table holds others than stored. */
-  readonly kind: 'unaccounted' | 'rows';
+  /**
+   * `unaccounted`: readings of the log that are not in the ledger. `rows`: the table holds others than stored.
+   * `minutes`: rollups that do not follow from the points, `hours`: from the minutes, `days`: from the hours; points
+   * counted. `latest`: newest values that do not follow from the points. Where both numbers are the same, values differ.
+   */
+  readonly kind: 'unaccounted' | 'rows' | 'minutes' | 'hours' | 'days' | 'latest';
   readonly expected: number;
   readonly found: number;
 };
 
+const derivedKinds = {
+  '1m': 'minutes',
+  '1h': 'hours',
+  '1d': 'days',
+  latest: 'latest',
+} as const satisfies Record<DerivedTable, Difference['kind']>;
+
 type AuditPorts = {
   readonly source: EventSource<TelemetryRecord>;
   readonly tables: AuditTables;
+  readonly retentionOf: RetentionLookup;
 };
 
 type AuditOptions = {
   readonly group: string;
   readonly signal: AbortSignal;
+  /** Epoch milliseconds. */
+  readonly now: number;
   /** Devices and days held in memory at once. */
   readonly mostEntries?: number;
 };
@@ -54,24 +80,27 @@ const width = rollupWidth['1d'];
 /**
  * Recounts every accepted reading from the log, and compares the ledger and the table with it:
  * accepted = stored + duplicate + corrected + dead-lettered + late + in flight, and rows = stored - retracted -
- * expired, for each device and day. Memory does not grow with the fleet: what does not fit is left to another pass over the log.
+ * expired, for each device and day. Newest values and rollups are compared with the points. Memory does not grow with
+ * the fleet: what does not fit is left to another pass over tables and log.
  */
 export async function audit(
   live: GenerationId,
-  { deviceId, from, to }: AuditQuery,
-  { source, tables }: AuditPorts,
-  { group, signal, mostEntries = 500_000 }: AuditOptions,
+  { deviceId, from, to, sample }: AuditQuery,
+  ports: AuditPorts,
+  { mostEntries = 500_000, ...options }: AuditOptions,
 ): Promise<AuditReport> {
+  const seed = `${options.group} ${options.now}`;
   const scope: AuditScope = {
     deviceId,
+    ...(sample !== undefined && { includes: (id) => isInSample(id, sample, seed) }),
     from: from === undefined ? Number.MIN_SAFE_INTEGER : bucketOf('1d', from),
     to: to === undefined ? Number.MAX_SAFE_INTEGER : bucketOf('1d', to + width - 1),
   };
   const report = newReport();
   for (let start: number | undefined = 0; start !== undefined; ) {
     const entries = new AuditEntries(start, mostEntries);
-    const uncheckedBefore = await count(live, scope, { source, tables }, { group, signal }, entries);
-    report.add(entries.values(), uncheckedBefore);
+    const uncheckedBefore = await count(live, scope, ports, options, entries);
+    report.add(entries, uncheckedBefore);
     start = entries.next;
   }
   return report.done();
@@ -81,14 +110,29 @@ export async function audit(
 async function count(
   live: GenerationId,
   scope: AuditScope,
-  { source, tables }: AuditPorts,
-  { group, signal }: AuditOptions,
+  { source, tables, retentionOf }: AuditPorts,
+  { group, signal, now }: Omit<AuditOptions, 'mostEntries'>,
   entries: AuditEntries,
 ): Promise<number | null> {
+  const derived = new DerivedAudit(entries, {
+    retentionOf,
+    now,
+    from: scope.from,
+    to: scope.to,
+    withLatest: scope.from === Number.MIN_SAFE_INTEGER && scope.to === Number.MAX_SAFE_INTEGER,
+  });
   const consumed = await tables.read(live, scope, {
     ledger: ({ deviceId, day, ...counts }) => entries.add(deviceId, day, counts),
-    rows: (deviceId, day, rows) => entries.add(deviceId, day, { rows }),
     expired: (deviceId, day, expired) => entries.add(deviceId, day, { expired }),
+    async readings(rows) {
+      signal.throwIfAborted();
+      for (const { deviceId, receivedAt } of rows)
+        if (receivedAt >= scope.from && receivedAt < scope.to) entries.add(deviceId, receivedAt, { rows: 1 });
+      await derived.readings(rows);
+    },
+    rollups: (rows) => derived.rollups(rows),
+    latest: (rows) => derived.latest(rows),
+    tableEnd: () => derived.end(),
   });
   const expired = await source.expired();
   const ends = await lastPositions(source);
@@ -105,6 +149,7 @@ async function count(
       const { deviceId, receivedAt } = arrivalOf(event);
       if (receivedAt < scope.from || receivedAt >= scope.to) continue;
       if (scope.deviceId !== undefined && deviceId !== scope.deviceId) continue;
+      if (scope.includes?.(deviceId) === false) continue;
       const inFlight = comparePositions(event.position, upTo) > 0 ? 1 : 0;
       entries.add(deviceId, receivedAt, { accepted: 1, inFlight });
     }
@@ -119,11 +164,16 @@ function newReport() {
   const differences: Difference[] = [];
   let differenceCount = 0;
   let uncheckedBefore: number | null = null;
+  const addDifference = (difference: Difference) => {
+    differenceCount += 1;
+    if (differences.length < maxReported) differences.push(difference);
+  };
 
   return {
-    add(found: Iterable<AuditEntry>, unchecked: number | null): void {
+    add(found: AuditEntries, unchecked: number | null): void {
       uncheckedBefore = unchecked;
-      for (const entry of found) {
+      for (const entry of found.derived()) if (!entry.isEqual) addDifference(derivedDifference(entry));
+      for (const entry of found.values()) {
         if (entry.day < (unchecked ?? Number.NEGATIVE_INFINITY)) continue;
         const { deviceId: _, day, ...counts } = entry;
         addCounts(totals, counts);
@@ -131,10 +181,7 @@ function newReport() {
         days.set(day, ofDay);
         addCounts(ofDay, counts);
         if (entries.length < maxReported) entries.push(entry);
-        for (const difference of differencesOf(entry)) {
-          differenceCount += 1;
-          if (differences.length < maxReported) differences.push(difference);
-        }
+        for (const difference of differencesOf(entry)) addDifference(difference);
       }
     },
 
@@ -164,6 +211,14 @@ function differencesOf(entry: AuditEntry): readonly Difference[] {
   ];
 }
 
+const derivedDifference = ({ deviceId, day, table, expected, found }: DerivedEntry): Difference => ({
+  deviceId,
+  day,
+  kind: derivedKinds[table],
+  expected,
+  found,
+});
+
 function addCounts(to: { -readonly [Key in keyof AuditCounts]: number }, counts: AuditCounts): void {
   for (const name of Object.keys(noCounts) as (keyof AuditCounts)[]) to[name] += counts[name];
 }
@@ -173,89 +228,4 @@ function byDeviceAndDay(
   b: { readonly deviceId: string; readonly day: number },
 ): number {
   return a.deviceId === b.deviceId ? a.day - b.day : a.deviceId < b.deviceId ? -1 : 1;
-}
-
-/** Of one device and one UTC day of arrival. */
-type AuditEntry = {
-  readonly deviceId: string;
-  /** Epoch milliseconds of the day's first instant. */
-  readonly day: number;
-} & AuditCounts;
-
-export type AuditCounts = LedgerCounts & {
-  /** Readings in the log. */
-  readonly accepted: number;
-  /** Of these, the ones the tables have not consumed yet. */
-  readonly inFlight: number;
-  /** Rows removed by retention, of those counted as stored. */
-  readonly expired: number;
-  /** Rows of readings in the table. */
-  readonly rows: number;
-};
-
-type Counting = { -readonly [Key in keyof AuditCounts]: number };
-
-export const noCounts: AuditCounts = {
-  accepted: 0,
-  inFlight: 0,
-  ...noLedgerCounts,
-  expired: 0,
-  rows: 0,
-};
-
-const hashes = 2 ** 32;
-
-/**
- * Entries of as many devices as fit: of those whose hash lies in a slice of all hashes. When there are more than
- * `most`, the slice is halved and the rest is left to a later pass over the log.
- */
-export class AuditEntries {
-  readonly #from: number;
-  readonly #most: number;
-  #to = hashes;
-  readonly #entries = new Map<string, Counting & { deviceId: string; day: number }>();
-
-  constructor(from: number, most: number) {
-    this.#from = from;
-    this.#most = most;
-  }
-
-  /** Where the next pass begins; `undefined` when this one has seen every device. */
-  get next(): number | undefined {
-    return this.#to === hashes ? undefined : this.#to;
-  }
-
-  add(deviceId: string, at: number, counts: Partial<AuditCounts>): void {
-    if (!this.#holds(deviceId)) return;
-    const day = bucketOf('1d', at);
-    const key = `${day} ${deviceId}`;
-    const entry = this.#entries.get(key) ?? { deviceId, day, ...noCounts };
-    for (const [name, count] of Object.entries(counts)) entry[name as keyof AuditCounts] += count;
-    this.#entries.set(key, entry);
-    while (this.#entries.size > this.#most && this.#to - this.#from > 1) this.#halve();
-  }
-
-  values(): Iterable<AuditEntry> {
-    return this.#entries.values();
-  }
-
-  #holds(deviceId: string): boolean {
-    if (this.#from === 0 && this.#to === hashes) return true;
-    const hash = hashOf(deviceId);
-    return hash >= this.#from && hash < this.#to;
-  }
-
-  #halve(): void {
-    this.#to = this.#from + Math.ceil((this.#to - this.#from) / 2);
-    for (const [key, { deviceId }] of this.#entries) if (!this.#holds(deviceId)) this.#entries.delete(key);
-  }
-}
-
-/** FNV-1a, 32 bits, its bits mixed so that ids that differ at their end only spread over the whole range. */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }

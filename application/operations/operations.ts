@@ -26,6 +26,7 @@ import {
 } from '../rebuild/rebuild.ts';
 import { type AuditQuery, type AuditReport, audit } from './audit.ts';
 import { type DeadLetterOperations, deadLetterOperations } from './dead-letters.ts';
+import type { RetentionLookup } from './derived-audit.ts';
 
 export type WorkOptions = Omit<ReplayOptions, 'builder'>;
 
@@ -66,6 +67,8 @@ export function operations(
     readonly source: EventSource<TelemetryRecord>;
     readonly tables: AuditTables;
     readonly outcomes: AuditOutcomes;
+    /** A new one for each audit, for which it may remember what it found. */
+    readonly retentionLookup: () => RetentionLookup;
   },
   directory: Pick<DeviceDirectory, 'find'>,
   builder: LeaseOwner,
@@ -114,10 +117,16 @@ export function operations(
       await assertOwnLog(live, readModels, projections.telemetry).catch((error) => {
         throw error instanceof OperatorNeeded ? new ReplayRefused(error.message, { cause: error }) : error;
       });
-      const report = await audit(live, query, telemetry, { group: `audit of ${builder.id}`, signal });
+      const options = { group: `audit of ${builder.id}`, signal, now: clock.now() };
+      const report = await audit(
+        live,
+        query,
+        { ...telemetry, retentionOf: telemetry.retentionLookup() },
+        options,
+      );
       // Of a part alone, an audit that finds nothing says nothing of the rest.
-      const { deviceId, from, to } = query;
-      if ([deviceId, from, to].every((limit) => limit === undefined))
+      const { deviceId, from, to, sample } = query;
+      if ([deviceId, from, to, sample].every((limit) => limit === undefined))
         await telemetry.outcomes.save({ at: clock.now(), differences: report.differenceCount });
       return report;
     },

@@ -13,6 +13,8 @@ export type CurrentRetention = {
   refresh(): Promise<void>;
   /** `undefined` when nothing of a device with these types expires. */
   forDevice(types: TypePeriods): DeviceRetention | undefined;
+  /** Whether there has ever been a policy: without one, only of erased devices anything expires. */
+  readonly hasPolicy: boolean;
 };
 
 const knownForMilliseconds = 5_000;
@@ -34,6 +36,10 @@ export function currentRetention(
       if (found.length !== schedule.length) byTypes.clear();
       schedule = found;
       loadedAt = clock.now();
+    },
+
+    get hasPolicy() {
+      return schedule.length > 0;
     },
 
     forDevice(types) {

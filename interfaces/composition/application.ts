@@ -11,6 +11,7 @@ import type { Ids, Log } from '../../application/ports/system.ts';
 import type { ProgressReader } from '../../application/progress.ts';
 import { type ProjectionName, projectionNames, sourceOf } from '../../application/projections/projection.ts';
 import type { ProjectionPipeline } from '../../application/rebuild/projection-pipeline.ts';
+import { retentionLookup } from '../../application/retention/audit-retention.ts';
 import type { IngestTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { superviseProjectors } from '../workers/projector-supervisor.ts';
@@ -143,17 +144,19 @@ export async function operationsOf(container: Container, doing: string): Promise
   const projections = await Promise.all(
     projectionNames.map(async (name) => [name, await pipelineOf(container, name)] as const),
   );
-  const [ids, source, tables, outcomes, directory] = await Promise.all([
+  const [ids, source, tables, outcomes, directory, retention, erased] = await Promise.all([
     container.getAsync(s.ids),
     container.getAsync(s.telemetrySource),
     container.getAsync(s.auditTables),
     container.getAsync(s.auditOutcomes),
     container.getAsync(s.directory),
+    container.getAsync(s.retention),
+    container.getAsync(s.erasedDevices),
   ]);
   return operations(
     Object.fromEntries(projections) as Record<ProjectionName, ProjectionPipeline>,
     await replayPorts(container),
-    { source, tables, outcomes },
+    { source, tables, outcomes, retentionLookup: () => retentionLookup(retention, directory, erased) },
     directory,
     leaseOwner(doing, ids.uuidV7()),
   );

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type AuditCounts, type AuditReport, noCounts } from '../../application/operations/audit.ts';
+import type { AuditReport } from '../../application/operations/audit.ts';
+import { type AuditCounts, noCounts } from '../../application/operations/audit-entries.ts';
 import type { ProjectionReport } from '../../application/operations/operations.ts';
 import type { GenerationDigest, GenerationState } from '../../application/ports/generations.ts';
 
@@ -140,7 +141,10 @@ export const auditAnswer = z
         z.strictObject({
           deviceId: z.string(),
           day,
-          kind: z.enum(['unaccounted', 'rows']),
+          kind: z.enum(['unaccounted', 'rows', 'minutes', 'hours', 'days', 'latest']).meta({
+            description:
+              "unaccounted: the ledger misses readings of the log; rows: the table has others than the ledger; minutes, hours, days: rollups that do not follow from the points or the finer rollups; latest: newest values that do not. Of these the day is of the device's time, and where both numbers are the same, values differ.",
+          }),
           expected: z.int(),
           found: z.int(),
         }),

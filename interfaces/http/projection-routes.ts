@@ -195,6 +195,12 @@ function unknown(name: string): never {
   throw new HttpProblem('not-found', `There is no projection named ${name}`);
 }
 
+const sampleShare = z
+  .string()
+  .regex(/^(0?\.\d{1,6}|1(\.0*)?)$/, { error: 'must be a share of the devices, above 0 and at most 1' })
+  .transform(Number)
+  .refine((share) => share > 0, { error: 'must be above 0' });
+
 export const auditRoute = ({ tasks }: OperatorServices): Route =>
   route({
     method: 'get',
@@ -203,15 +209,18 @@ export const auditRoute = ({ tasks }: OperatorServices): Route =>
     tag: 'Operation',
     summary: 'Audit: recount the log and compare it with the read models',
     description:
-      'accepted = stored + duplicate + corrected + deadLettered + late + inFlight, and rows = stored - retracted - expired, for each device and UTC day of arrival. Reads the whole log.',
+      'accepted = stored + duplicate + corrected + deadLettered + late + inFlight, and rows = stored - retracted - expired, for each device and UTC day of arrival. Rollups and newest values are compared with the points. Reads the whole log.',
     query: z.strictObject({
       device: deviceId.optional().meta({ description: 'This device only.' }),
       from: time.optional().meta({ description: 'Days of arrival from the one on in which this is.' }),
       to: time.optional().meta({ description: 'And before this.' }),
+      sample: sampleShare
+        .optional()
+        .meta({ description: 'A share of the devices, chosen at random: 0.01 for one in a hundred.' }),
     }),
     responses: { 200: { description: 'What was found.', content: { 'application/json': auditAnswer } } },
-    async handle({ res, query: { device, from, to } }) {
-      const found = await tasks.audit({ deviceId: device, from, to }, abortOnClose(res));
+    async handle({ res, query: { device, from, to, sample } }) {
+      const found = await tasks.audit({ deviceId: device, from, to, sample }, abortOnClose(res));
       return { status: 200, json: auditJson(found) };
     },
   });

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { CommandConditions } from '../../application/devices/device-commands.ts';
-import { audit } from '../../application/operations/audit.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { rebuild } from '../../application/rebuild/rebuild.ts';
 import { retentionSweeper } from '../../application/retention/sweeper.ts';
@@ -90,12 +89,7 @@ onEachEngine('A device that is erased', (openStore) => {
   const rows = async (table: string) =>
     (await fixture.db.rows(`SELECT * FROM ${table} WHERE device_id = 'watch'`)).length;
 
-  async function audited() {
-    const state = (await fixture.ports.control.states()).find(({ projection }) => projection === 'telemetry');
-    const live = { projection: 'telemetry', generation: state?.active ?? 0 };
-    const tables = await fixture.container.getAsync(s.auditTables);
-    return audit(live, {}, { source: fixture.source, tables }, { group: 'audit', signal });
-  }
+  const audited = () => fixture.audit();
 
   it('is told of in no table any more, nor is what it measured; the ledger still adds up', async () => {
     assert.match(await told(), /Ada Lovelace/);

@@ -40,7 +40,7 @@ describe('A fault of the read models that no error code explains', () => {
       projection: telemetryProjection(
         eventRegistry,
         directory,
-        { refresh: async () => {}, forDevice: () => undefined },
+        { refresh: async () => {}, forDevice: () => undefined, hasPolicy: false },
         async () => () => 0,
       ),
       generation,

@@ -26,7 +26,7 @@ const everyDevice = {
 };
 const day = 86_400_000;
 const onePartition = async () => () => 0;
-const keptForEver = { refresh: async () => {}, forDevice: () => undefined };
+const keptForEver = { refresh: async () => {}, forDevice: () => undefined, hasPolicy: false };
 
 // Few moments and few values, so that duplicates, corrections and late readings are the rule.
 const moments = fc.constantFrom(

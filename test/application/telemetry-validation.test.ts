@@ -38,6 +38,7 @@ async function validate(
     },
     {
       refresh: async () => {},
+      hasPolicy: true,
       forDevice: (types) => (types.some(({ type }) => type === 'sensor') ? retention : undefined),
     },
     async () => (deviceId) => (deviceId === 'elsewhere' ? 7 : 3),

@@ -12,7 +12,6 @@ const layers = ['domain', 'application', 'infrastructure', 'interfaces'];
 const forTests: Readonly<Record<string, readonly string[]>> = {
   'a part with rules of its own, tested by itself': [
     'foldDevice',
-    'AuditEntries',
     'retentionDays',
     'failureTable',
     'waitingTimes',

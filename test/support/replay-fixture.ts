@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { AuditQuery } from '../../application/operations/audit.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { telemetryProjection } from '../../application/projections/telemetry.ts';
@@ -13,6 +14,7 @@ import { upgrade } from '../../application/rebuild/upgrade.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
 import { configFrom } from '../../infrastructure/config/config.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';
+import { operationsOf } from '../../interfaces/composition/application.ts';
 import { openContainer } from '../../interfaces/composition/container.ts';
 import { pipelineOf, replayPorts } from '../../interfaces/composition/projectors.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
@@ -104,6 +106,12 @@ export async function replayFixture(env: Readonly<Record<string, string>> = {}) 
         log: quiet,
         observer,
       });
+    },
+
+    /** Audits the active generation as operators do. */
+    async audit(query: AuditQuery = {}) {
+      const operations = await operationsOf(container, 'a test');
+      return operations.audit(query, new AbortController().signal);
     },
 
     /** Keeps projections consumed, until the answer is called. */

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import type { AuditCounts, AuditReport, Difference } from '../../../application/operations/audit.ts';
+import type { AuditReport, Difference } from '../../../application/operations/audit.ts';
+import type { AuditCounts } from '../../../application/operations/audit-entries.ts';
 import type { DeviceAuditQuery, DeviceAuditReport } from '../../../application/operations/device-audit.ts';
 import { isDeviceId } from '../../../domain/telemetry.ts';
 import { parseIsoTime } from '../../http/iso-time.ts';
@@ -15,10 +16,13 @@ and UTC day of arrival:
   accepted = stored + duplicate + corrected + dead-lettered + late + in flight
   rows     = stored - retracted - expired
 
-and rows of the device list with the streams that they come from, a thousand at random unless --devices says otherwise.
+Newest values and rollups are compared too: minutes with the points, hours with the minutes, days with the hours. What
+retention may have removed is left out. Rows of the device list are compared with the streams that they come from, a
+thousand at random unless --devices says otherwise.
 
 Examples:
   fieldlog audit
+  fieldlog audit --sample 1%
   fieldlog audit --devices all
   fieldlog audit --device boiler-7 --from 2026-03-01 --to 2026-04-01
 `;
@@ -28,6 +32,7 @@ type Options = {
   readonly from?: string;
   readonly to?: string;
   readonly devices?: number | 'all';
+  readonly sample?: string;
   readonly json: boolean;
 };
 
@@ -38,12 +43,20 @@ export function auditCommand(program: Command, context: CommandContext): void {
     .option('--device <id>', 'this device only')
     .option('--from <day>', 'days of arrival from this one on, as 2026-03-29 or an ISO 8601 time')
     .option('--to <day>', 'and before this one')
+    .option('--sample <share>', 'telemetry of a share of the devices, chosen at random, as 1%')
     .option('--devices <count>', 'compare so many devices with their streams, or all', devicesOf)
     .addOption(jsonOption())
     .addHelpText('after', help + exitCodesHelp)
-    .action(({ device, from, to, devices, json }: Options) =>
+    .action(({ device, from, to, sample, devices, json }: Options) =>
       withApplication(context, 'replay', async (application) => {
-        const query = { deviceId: deviceOf(device), from: dayOf('--from', from), to: dayOf('--to', to) };
+        const query = {
+          deviceId: deviceOf(device),
+          from: dayOf('--from', from),
+          to: dayOf('--to', to),
+          sample: shareOf(sample),
+        };
+        if (device !== undefined && sample !== undefined)
+          throw new UsageError('--sample chooses devices: it does not go with --device');
         if (query.from !== undefined && query.to !== undefined && query.from >= query.to)
           throw new UsageError('--from must be before --to, which is not included');
         const operations = await application.operations('audit');
@@ -99,6 +112,14 @@ function dayOf(option: string, text: string | undefined): number | undefined {
   return at;
 }
 
+function shareOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const percent = /^(\d{1,3}(?:\.\d{1,4})?)%$/.exec(text)?.[1];
+  const share = Number(percent) / 100;
+  if (!(share > 0 && share <= 1)) throw new UsageError('--sample must be above 0% and at most 100%, as 1%');
+  return share;
+}
+
 const columns = {
   accepted: 'accepted',
   stored: 'stored',
@@ -130,11 +151,28 @@ function auditText({ totals, days, differenceCount, differences, uncheckedBefore
 
 function differenceText({ deviceId, day, kind, expected, found }: Difference): string {
   const who = `  ${deviceId === '' ? 'readings of no device' : deviceId} on ${dayText(day)}: `;
-  const off = expected > found ? `${count(expected - found)} missing` : `${count(found - expected)} too many`;
-  return kind === 'unaccounted'
-    ? `${who}${counted(expected, 'reading')} in the log, the ledger accounts for ${count(found)}: ${off}\n`
-    : `${who}${counted(expected, 'row')} by the ledger, the table has ${count(found)}: ${off}\n`;
+  const off =
+    expected === found
+      ? 'values differ'
+      : expected > found
+        ? `${count(expected - found)} missing`
+        : `${count(found - expected)} too many`;
+  return `${who}${comparedText[kind](expected, found)}: ${off}\n`;
 }
+
+const rollupText = (level: string, finer: string) => (expected: number, found: number) =>
+  `${counted(expected, 'point')} in the ${finer}, the rollups by ${level} have ${count(found)}`;
+
+const comparedText: Record<Difference['kind'], (expected: number, found: number) => string> = {
+  unaccounted: (expected, found) =>
+    `${counted(expected, 'reading')} in the log, the ledger accounts for ${count(found)}`,
+  rows: (expected, found) => `${counted(expected, 'row')} by the ledger, the table has ${count(found)}`,
+  minutes: rollupText('minute', 'table'),
+  hours: rollupText('hour', 'minutes'),
+  days: rollupText('day', 'hours'),
+  latest: (expected, found) =>
+    `${counted(expected, 'newest value')} by the points, the table has ${count(found)}`,
+};
 
 const dayText = (day: number): string => new Date(day).toISOString().slice(0, 10);
 

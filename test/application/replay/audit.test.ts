@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { AuditEntries, type AuditQuery, audit } from '../../../application/operations/audit.ts';
+import { type AuditQuery, audit } from '../../../application/operations/audit.ts';
+import { AuditEntries } from '../../../application/operations/audit-entries.ts';
+import type { RetentionLookup } from '../../../application/operations/derived-audit.ts';
 import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { sqlAuditTables } from '../../../infrastructure/sql/audit.ts';
 import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
@@ -22,13 +24,19 @@ onEachEngine('The audit', (open) => {
     await stores.drop();
   });
 
-  const audited = (query: AuditQuery = {}, mostEntries?: number, source = fixture.source) =>
+  const audited = (
+    query: AuditQuery = {},
+    mostEntries?: number,
+    source = fixture.source,
+    retentionOf: RetentionLookup = async () => new Map(),
+  ) =>
     audit(
       live,
       query,
-      { source, tables: sqlAuditTables(fixture.db) },
+      { source, tables: sqlAuditTables(fixture.db), retentionOf },
       {
         group: 'audit',
+        now: 10 * day,
         signal: new AbortController().signal,
         ...(mostEntries !== undefined && { mostEntries }),
       },
@@ -110,12 +118,103 @@ onEachEngine('The audit', (open) => {
        VALUES ('ghost', 1, '{}', 5, 'c', '1')`,
     );
     const { differences, differenceCount } = await audited();
-    assert.equal(differenceCount, 3);
-    assert.deepEqual(differences, [
+    const ofRows = differences.filter(({ kind }) => kind === 'unaccounted' || kind === 'rows');
+    assert.equal(differenceCount, 6, 'with the rollups and newest values of the rows');
+    assert.deepEqual(ofRows, [
       { deviceId: 'a', day: 0, kind: 'unaccounted', expected: 2, found: 1 },
       { deviceId: 'a', day, kind: 'rows', expected: 1, found: 0 },
       { deviceId: 'ghost', day: 0, kind: 'rows', expected: 0, found: 1 },
     ]);
+  });
+
+  describe('of what is derived from the points', () => {
+    const minute = 60_000;
+    const document = (table: string, id: string) =>
+      fixture.db.rows<[number, string]>(
+        `SELECT bucket, metrics FROM telemetry_${table}_g1 WHERE device_id = '${id}' ORDER BY bucket`,
+      );
+    const changed = async (table: string, id: string, change: (stats: unknown[]) => void) => {
+      const [[bucket, text] = [0, '{}']] = await document(table, id);
+      const metrics = JSON.parse(text);
+      change(metrics.n);
+      await fixture.db.run(
+        `UPDATE telemetry_${table}_g1 SET metrics = ? WHERE device_id = ? AND bucket = ?`,
+        [JSON.stringify(metrics), id, bucket],
+      );
+    };
+
+    beforeEach(async () => {
+      for (const [i, id] of ['a', 'b', 'c'].entries())
+        for (let n = 0; n < 150; n += 1) await recorded(id, n * minute + i, n, 5 + n);
+      await recorded('a', 0, 'text', 10);
+      await recorded('b', day + 1, 7, 11);
+      const stop = fixture.consuming();
+      await fixture.consumed('telemetry');
+      await stop();
+    });
+
+    it('finds none where rollups and newest values follow from the points', async () => {
+      assert.deepEqual((await audited()).differences, []);
+      assert.deepEqual((await audited({ deviceId: 'b' })).differences, []);
+      assert.deepEqual((await audited({ from: 0, to: day })).differences, []);
+      assert.deepEqual((await audited({}, 3)).differences, []);
+    });
+
+    it('names rollups that count other points than there are', async () => {
+      await fixture.db.run("DELETE FROM telemetry_1m_g1 WHERE device_id = 'a' AND bucket = 60000");
+      await changed('1h', 'b', (stats) => {
+        stats[0] = 50;
+      });
+      await fixture.db.run("DELETE FROM telemetry_1d_g1 WHERE device_id = 'b' AND bucket = 86400000");
+      assert.deepEqual((await audited()).differences, [
+        { deviceId: 'a', day: 0, kind: 'minutes', expected: 150, found: 149 },
+        { deviceId: 'a', day: 0, kind: 'hours', expected: 149, found: 150 },
+        { deviceId: 'b', day: 0, kind: 'hours', expected: 150, found: 140 },
+        { deviceId: 'b', day: 0, kind: 'days', expected: 140, found: 150 },
+        { deviceId: 'b', day, kind: 'days', expected: 1, found: 0 },
+      ]);
+    });
+
+    it('names rollups and newest values that say something else of the same points', async () => {
+      await changed('1m', 'c', (stats) => {
+        stats[3] = -1;
+      });
+      await fixture.db.run(
+        `UPDATE telemetry_latest_g1 SET metrics = '{"n":[8,86400001]}' WHERE device_id = 'b'`,
+      );
+      const { differences } = await audited({ sample: 1 });
+      assert.deepEqual(
+        differences.map(({ deviceId, kind, expected, found }) => [deviceId, kind, expected, found]),
+        [
+          ['b', 'latest', 1, 1],
+          ['c', 'minutes', 150, 150],
+          ['c', 'hours', 150, 150],
+        ],
+      );
+    });
+
+    it('leaves out what retention may have removed', async () => {
+      await fixture.db.run("DELETE FROM telemetry_g1 WHERE device_id = 'b' AND ts < 86400000");
+      await fixture.db.run("DELETE FROM telemetry_1m_g1 WHERE device_id = 'b' AND bucket < 3600000");
+      const expiring: RetentionLookup = async () => new Map([['b', { horizon: () => day }]]);
+      const kinds = ({ differences }: Awaited<ReturnType<typeof audited>>) =>
+        differences.map(({ kind }) => kind).sort();
+      assert.deepEqual(kinds(await audited({}, undefined, fixture.source, expiring)), ['rows']);
+      assert.deepEqual(kinds(await audited()), ['hours', 'minutes', 'rows']);
+    });
+  });
+
+  it('looks at a share of the devices, others each time', async () => {
+    for (let n = 0; n < 200; n += 1) await fixture.register(`device-${n}`);
+    for (let n = 0; n < 200; n += 1) await recorded(`device-${n}`, n, n, 5);
+    const stop = fixture.consuming();
+    await fixture.consumed('telemetry');
+    await stop();
+    const { totals, entries, differences } = await audited({ sample: 0.25 });
+    assert.ok(totals.accepted > 20 && totals.accepted < 90, `${totals.accepted}`);
+    assert.equal(totals.rows, totals.accepted);
+    assert.equal(entries.length, totals.accepted);
+    assert.deepEqual(differences, []);
   });
 
   it('says the same however little it may hold in memory', async () => {

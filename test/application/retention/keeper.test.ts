@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { audit } from '../../../application/operations/audit.ts';
 import { rebuild, rebuildDevice } from '../../../application/rebuild/rebuild.ts';
 import { initialSweep, sweepDevices } from '../../../application/retention/sweep.ts';
 import { retentionSweeper } from '../../../application/retention/sweeper.ts';
@@ -64,12 +63,7 @@ onEachEngine('What is no longer kept', (openStore) => {
   const oldest = async (table: string, time: string) =>
     Number((await fixture.db.rows<[number]>(`SELECT MIN(${time}) FROM ${table}`))[0]?.[0]);
 
-  async function audited() {
-    const state = (await fixture.ports.control.states()).find(({ projection }) => projection === 'telemetry');
-    const live = { projection: 'telemetry', generation: state?.active ?? 0 };
-    const tables = await fixture.container.getAsync(s.auditTables);
-    return audit(live, {}, { source: fixture.source, tables }, { group: 'audit', signal });
-  }
+  const audited = () => fixture.audit();
 
   it('is removed by whole days, rollups later than points, and the audit finds no difference', async () => {
     await policy([{ keep: { points: 3, '1m': 5, '1h': 7 } }]);
@@ -105,7 +99,10 @@ onEachEngine('What is no longer kept', (openStore) => {
     await history();
     await (await keeperOf()).once(signal);
     await fixture.db.run("DELETE FROM telemetry_g1 WHERE device_id = 'a'");
-    assert.equal((await audited()).differenceCount, 3);
+    const { differences } = await audited();
+    assert.equal(differences.filter(({ kind }) => kind === 'rows').length, 3);
+    assert.ok(differences.some(({ kind }) => kind === 'latest'));
+    assert.ok(differences.some(({ kind }) => kind === 'minutes'));
   });
 
   it('does not come back with a rebuild, whose tables are equal', async () => {

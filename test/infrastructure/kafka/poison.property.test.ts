@@ -112,7 +112,7 @@ function poisonTests(open: () => Promise<{ readonly db: SqlDatabase; empty(): Pr
       projection: telemetryProjection(
         eventRegistry,
         directory,
-        { refresh: async () => {}, forDevice: () => undefined },
+        { refresh: async () => {}, forDevice: () => undefined, hasPolicy: false },
         async () => () => origin.partition,
       ),
       generation,
