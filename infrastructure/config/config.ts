@@ -278,7 +278,8 @@ export function pairsOf(text: string | undefined): Readonly<Record<string, strin
 function fileOf(path: string | undefined): Record<string, string | undefined> {
   if (path === undefined || path === '') return {};
   if (!existsSync(path)) throw new StartupError(`FIELDLOG_CONFIG names ${path}, which does not exist`);
-  const values = parseEnv(readFileSync(path, 'utf8'));
+  // Editors of Windows put a byte order mark before the first name.
+  const values = parseEnv(readFileSync(path, 'utf8').replace(/^\ufeff/, ''));
   const unknown = Object.keys(values).filter((name) => !Object.hasOwn(configSchema.shape, name));
   if (unknown.length > 0)
     throw new StartupError(`${path} sets ${unknown.join(', ')}, which Fieldlog does not know`);

@@ -108,7 +108,10 @@ export async function run(args: readonly string[], context: CommandContext): Pro
   try {
     const named = args.find((one) => !one.startsWith('-') && one !== 'help') ?? '';
     const root = await program(context, Object.hasOwn(commands, named) ? [named] : [], isJson);
-    await root.parseAsync(args, { from: 'user' });
+    // Help of what is no command would be that of all, as if nothing were wrong.
+    const isKnownName = named === '' || isKnown(root, named);
+    const asked = isKnownName ? args : args.filter((one) => one !== '--help' && one !== '-h');
+    await root.parseAsync(asked, { from: 'user' });
     return context.exitCode;
   } catch (error) {
     const exitCode = await exitCodeOf(error);

@@ -137,20 +137,23 @@ export const time = single(timeError)
   .meta({ pattern: `^(?:-[0-9]{1,13}|[0-9]{1,14}|${isoTimePattern})$` });
 
 const controls = '\\u0000-\\u001f\\u007f-\\u009f';
+/** Spaces, and characters that take no room. */
+const invisible = '\\s\\u00ad\\u200b-\\u200f\\u2060-\\u2064\\ufeff';
+const visible = new RegExp(`[^${invisible}]`);
 
 /** Text for people: trimmed, well-formed Unicode without control characters. */
 export const text = (max: number) =>
   z
     .string({ error: `must be text of 1 to ${max} characters` })
     .trim()
-    .min(1, { error: 'must not be empty' })
+    .refine((value) => visible.test(value), { error: 'must not be empty' })
     .refine((value) => value.length <= max || [...value].length <= max, {
       error: `must have at most ${max} characters`,
     })
     .refine((value) => value.isWellFormed() && !/\p{Cc}/u.test(value), {
       error: 'must be well-formed Unicode without control characters',
     })
-    .meta({ maxLength: max, pattern: `^[^${controls}]*[^\\s\\ufeff${controls}][^${controls}]*$` });
+    .meta({ maxLength: max, pattern: `^[^${controls}]*[^${invisible}${controls}][^${controls}]*$` });
 
 const deviceIdError =
   'must be a device id: letters, digits and . _ : - , starting with a letter or digit, at most 128';

@@ -191,6 +191,8 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
         { name: '', type: 'test', colour: 'red' },
         { deviceId: twice, name: 'First', type: 'test' },
         { deviceId: twice, name: 'Second', type: 'test' },
+        // Nothing that people can see.
+        { name: '\u200b\u2060', type: 'test' },
       ];
       const { status, json } = await bulk(JSON.stringify(items));
       assert.equal(status, 200);
@@ -203,6 +205,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
           [3, 400],
           [4, 201],
           [5, 409],
+          [6, 400],
         ],
       );
       assert.equal(json.outcomes[4].device.name, 'First');

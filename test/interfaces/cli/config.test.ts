@@ -47,7 +47,7 @@ describe('fieldlog config', () => {
   it('reads the file that FIELDLOG_CONFIG names, after the environment', async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-config-'));
     const file = path.join(folder, 'fieldlog.env');
-    await writeFile(file, 'PORT=7000\nCONCURRENCY=9\n');
+    await writeFile(file, '\ufeffCONCURRENCY=9\nPORT=7000\n');
     const { out } = await runCli(['config', '--json'], { env: { ...env, FIELDLOG_CONFIG: file } });
     await rm(folder, { recursive: true });
     const { PORT, CONCURRENCY } = JSON.parse(out);

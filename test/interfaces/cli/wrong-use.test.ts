@@ -22,6 +22,7 @@ describe('Wrong use of the command line', () => {
 
   const wrong: readonly (readonly [args: string, message: RegExp])[] = [
     ['bogus', /unknown command 'bogus'/],
+    ['bogus --help', /unknown command 'bogus'/],
     ['import', /missing required argument 'file'/],
     ['import F --bogus', /unknown option '--bogus'/],
     [
@@ -84,7 +85,10 @@ describe('Wrong use of the command line', () => {
     for (const args of [['config'], ['serve'], ['devices', 'list'], ['import', file, '--device', 'a']]) {
       const { code, err } = await runCli(args, { env: { PORT: 'http' } });
       assert.equal(code, 2);
-      assert.match(err, /^fieldlog: Wrong configuration: PORT: .*\n$/);
+      assert.match(
+        err,
+        /^fieldlog: Wrong configuration: PORT: must be a whole number from 0 to 65535\. .*\n$/,
+      );
     }
   });
 });
