@@ -41,7 +41,9 @@ export type Build = {
    * consumed is committed before `then` runs, where the engine can.
    */
   align(then: (held: HeldGeneration) => Promise<void>, how?: 'committed'): Promise<boolean>;
-  /** Keeps consuming for `milliseconds` after the switch; an abort during that time is not an error. */
+  /** From the switch on an abort is not an error: whoever takes the generation over ends this build's session. */
+  finish(): void;
+  /** Keeps consuming for `milliseconds` after the switch. */
   keepRunning(milliseconds: number): Promise<void>;
 };
 
@@ -161,6 +163,7 @@ class RunningBuild implements Build {
         return samePosition;
       } catch (error) {
         if (!(error instanceof HoldRolledBack)) throw error;
+        this.#isDone = false;
         await this.#session.stop();
         this.#session = this.#openSession();
       } finally {
@@ -169,8 +172,11 @@ class RunningBuild implements Build {
     }
   }
 
-  async keepRunning(milliseconds: number): Promise<void> {
+  finish(): void {
     this.#isDone = true;
+  }
+
+  async keepRunning(milliseconds: number): Promise<void> {
     this.#session.consumer.allowUpTo('none');
     await pause(milliseconds, this.#ended);
   }

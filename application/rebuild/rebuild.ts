@@ -311,7 +311,10 @@ async function switchTo(
 ): Promise<void> {
   await build.catchUp();
   await build.enter('switch');
-  await build.align((held) => held.switchTo(next));
+  await build.align(async (held) => {
+    await held.switchTo(next);
+    build.finish();
+  });
   await build.keepRunning(handover);
 }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { PoisonEvent } from '../../../application/checked-batch.ts';
 import { type LeaseOwner, RebuildUnderWay, ReplayRefused } from '../../../application/ports/generations.ts';
 import { projectionNames } from '../../../application/projections/projection.ts';
@@ -149,7 +150,9 @@ onEachEngine('A rebuild', (open) => {
       ...ports.control,
       hold: async (...[of, work]: Parameters<typeof ports.control.hold>) => {
         await ports.control.hold(of, work);
-        if ((await states('telemetry')).active === 2) setImmediate(() => stop.abort(new Error('stopped')));
+        if ((await states('telemetry')).active !== 2) return;
+        stop.abort(new Error('stopped'));
+        await nextTurn();
       },
     };
     const patient = { builder: builder(), signal: stop.signal, handover: 60_000 };
