@@ -89,15 +89,17 @@ onEachProfile('A release with newer versions of its projections', (open) => {
   it('can be gone back on by the old release, whose workers then go on', async () => {
     await endDeployed();
     await server.measure('b', [-1]);
-    for (const name of projectionNames) {
-      const { code, out, err } = await server.command('projections', 'rollback', name, '--json');
-      assert.equal(code, 0, err);
-      const { comparison } = JSON.parse(out);
-      assert.deepEqual(
-        comparison.tables.filter(({ equal }: { equal: boolean }) => !equal && comparison.samePosition),
-        [],
-      );
-    }
+    await Promise.all(
+      projectionNames.map(async (name) => {
+        const { code, out, err } = await server.command('projections', 'rollback', name, '--json');
+        assert.equal(code, 0, err);
+        const { comparison } = JSON.parse(out);
+        assert.deepEqual(
+          comparison.tables.filter(({ equal }: { equal: boolean }) => !equal && comparison.samePosition),
+          [],
+        );
+      }),
+    );
     assert.deepEqual(await activeVersions(), versions(0));
     await server.measure('b', [-2]);
     await server.settled();
