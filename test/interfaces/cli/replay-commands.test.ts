@@ -173,9 +173,8 @@ describe('The commands for operators', function () {
 
   it('compare the device list with the streams: what is missing, too much or otherwise', async () => {
     await fixture.register('b');
-    const stop = fixture.consuming();
     await fixture.consumed('devices');
-    await stop();
+    await fixture.consumed('device_history');
     await fixture.db.run("UPDATE devices_g1 SET name = 'other' WHERE device_id = 'a'");
     await fixture.db.run("UPDATE devices_g1 SET device_id = 'nobody' WHERE device_id = 'b'");
     const differences = async (...args: readonly string[]) => {
