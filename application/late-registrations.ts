@@ -16,7 +16,7 @@ type RegistrationPorts = {
 };
 
 const pollMilliseconds = 1000;
-/** Of the time, looking for such letters may take this part at most: the look is as long as there are many. */
+/** Of the time, looking for such dead letters may take this part at most: the look is as long as there are many. */
 const greatestShare = 0.05;
 const streamsAtOnce = 100;
 const deadLettersAtOnce = 1000;

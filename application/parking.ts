@@ -21,14 +21,14 @@ import type { ProjectorObserver } from './projector.ts';
 export type DeadLetterRetry = {
   /** Applies the events of deadLetters, in their order, as the projector would have. Throws at the first it cannot. */
   apply(deadLetters: readonly DeadLetter[], tables: ProjectionTables): Promise<void>;
-  /** Whether a letter holds later events of its stream. */
+  /** Whether a dead letter holds later events of its stream. */
   holds(cause: DeadLetterCause, eventType: string): boolean;
 };
 
 export type RetriedStream = {
   readonly stream: string;
   readonly applied: number;
-  /** The first letter that failed again. The stream stops at it, unless it holds nothing. */
+  /** The first dead letter that failed again. The stream stops at it, unless it holds nothing. */
   readonly failed: Pick<DeadLetter, 'position' | 'cause' | 'error'> | null;
 };
 

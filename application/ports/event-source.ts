@@ -110,7 +110,7 @@ export const furthest = (a: Position | null, b: Position | null): Position | nul
 
 /**
  * `none`: the log ends before the position or has no event there, so it is not the log that was consumed. `unknown`:
- * what was there has expired, so it cannot be told.
+ * what was there has expired, so it is unknown.
  */
 export type EventAt = { readonly id: string } | 'none' | 'unknown';
 

@@ -70,10 +70,10 @@ export type PartitionProjection<Event, Decoded> = {
   /** Changes the tables as the events say, which come in log order. */
   apply(events: readonly Decoded[], tables: ProjectionTables): Promise<void>;
 
-  /** Told of events parked in the same transaction. */
+  /** Called with the events parked in the same transaction. */
   onParked?(events: readonly Event[], tables: ProjectionTables): Promise<void>;
 
-  /** Told of events that were parked once and have been applied in the same transaction. */
+  /** Called with the events that were parked once and have been applied in the same transaction. */
   onUnparked?(events: readonly Event[], tables: ProjectionTables): Promise<void>;
 
   /** Whatever was cached may not be what the tables hold. */

@@ -50,7 +50,7 @@ type DeviceBatch = {
   readonly added: Map<number, Map<string, MutableStats>>;
   /** The buckets that changed, by their metrics. */
   readonly rollups: Map<ReadonlyMap<string, RollupStats>, RollupRow>;
-  /** Minutes in which a value was replaced, and of which metrics: their rollups cannot be told by adding. */
+  /** Minutes in which a value was replaced, and of which metrics: their rollups cannot be found by adding. */
   readonly corrected: Map<number, Set<string>>;
 };
 

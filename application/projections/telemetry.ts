@@ -136,7 +136,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
     return misplaced;
   }
 
-  /** A reading that came after it has told of the same device and time. */
+  /** A reading that came after it is of the same device and time. */
   async validateLate(
     { logged, event }: DecodedTelemetryEvent,
     { telemetry }: ProjectionTables,
@@ -251,7 +251,7 @@ export function describeTelemetry({ id, type, correlationId, data }: TelemetryRe
   return { id, type, correlationId, stream: deviceId === '' ? `event-${id}` : `device-${deviceId}` };
 }
 
-/** The device an event speaks of, as far as it can be told before the event is checked; `''` when it cannot. */
+/** The device an event speaks of, as far as it is known before the event is checked; `''` when it cannot. */
 function deviceIdOf(data: unknown): string {
   const id = typeof data === 'object' && data !== null && 'deviceId' in data ? data.deviceId : undefined;
   return isDeviceId(id) ? id : '';

@@ -62,7 +62,7 @@ export type ProjectionPipeline = {
 type LiveParts<Event extends Positioned> = {
   readonly clock: Clock;
   readonly log: Log;
-  /** Told of the live generation only: history is not late, and its events were counted when they came. */
+  /** Called for the live generation only: history is not late, and its events were counted when they came. */
   readonly observer: ProjectorObserver<Event>;
   /** What else is to happen with each batch of the live generation. */
   readonly around?: ((consumer: BatchConsumer<Event>) => BatchConsumer<Event>) | undefined;

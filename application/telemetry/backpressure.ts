@@ -51,8 +51,7 @@ export function withBackpressure(
         logger.warn({ lag, limit }, 'telemetry is far behind: ingest is slowed down');
     } catch (err) {
       wait = 0;
-      if (isKnown)
-        logger.warn({ err }, 'how far telemetry is behind cannot be told: ingest is not slowed down');
+      if (isKnown) logger.warn({ err }, 'consumer lag of telemetry unknown: ingest is not slowed down');
       isKnown = false;
     }
     if (before > 0 && wait === 0) logger.info({ limit }, 'ingest is no longer slowed down');

@@ -19,7 +19,7 @@ export function bucketCalendar(interval: Interval, zone: TimeZone): BucketAt {
 
 /**
  * A bucket begins where the local clock reaches or skips a multiple of `width` since midnight. When clocks are put
- * back, a bucket no longer than what they are put back by is told twice, and a longer one lasts that much longer;
+ * back, a bucket no longer than what they are put back by appears twice, and a longer one lasts that much longer;
  * when they are put forward, the bucket they jump out of ends early and the one they jump into begins there.
  */
 function clockBuckets(width: number, zone: TimeZone): BucketAt {

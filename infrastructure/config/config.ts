@@ -40,7 +40,7 @@ export const configSchema = z.object({
   KAFKA_SASL_MECHANISM: z
     .enum(['plain', 'scram-sha-256', 'scram-sha-512'])
     .optional()
-    .describe('how brokers are told who this is; not at all when absent'),
+    .describe('how the client authenticates to the brokers; not at all when absent'),
   KAFKA_SASL_USERNAME: z.string().min(1).optional().describe('user at the brokers'),
   KAFKA_SASL_PASSWORD: z.string().min(1).optional().describe("the user's password"),
   KAFKA_TOPIC: z

@@ -43,7 +43,7 @@ export class EventStoreDbConnection {
     this.deadlineMs = deadlineMs;
     this.longestPauseMs = longestPauseMs;
     this.#patienceMs = patienceMs;
-    // Now rather than with the first call, so that a malformed connection string is told at the start.
+    // Now rather than with the first call, so that a malformed connection string is reported at the start.
     this.#client = newClient(url);
   }
 

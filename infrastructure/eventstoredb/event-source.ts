@@ -256,7 +256,7 @@ function isAt(arrival: Arrival, end: Position | null): boolean {
   return arrival.event !== undefined && comparePositions(positionOf(arrival.event), end) >= 0;
 }
 
-/** What the consumer threw, told apart from what the connection throws. */
+/** What the consumer threw, kept apart from what the connection throws. */
 class ConsumerFailure extends Error {
   override readonly name = 'ConsumerFailure';
   /** What the consumer needs is away; it is not at fault. */

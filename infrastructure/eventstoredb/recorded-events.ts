@@ -64,7 +64,7 @@ export function recordedEvent(event: ClientEvent): RecordedEvent {
   };
 }
 
-/** What others write into our streams may have none, or bytes; without its fields the event is told as malformed. */
+/** What others write into our streams may have none, or bytes; without its fields the event is malformed. */
 function metadataOf({ metadata }: ClientEvent): EventMetadata {
   const readable = typeof metadata === 'object' && metadata !== null && !(metadata instanceof Uint8Array);
   return (readable ? metadata : {}) as EventMetadata;

@@ -17,9 +17,9 @@ export type SessionOptions = {
   readonly sessionTimeout: number;
   /** Milliseconds without progress, though there is lag, after which the consumer is built anew. */
   readonly stallAfter: number;
-  /** Told when messages expired before they were consumed. */
+  /** Called when messages expired before they were consumed. */
   readonly onHistoryLost?: (partition: number, messages: number) => void;
-  /** Told when a consumer is given up for a new one. */
+  /** Called when a consumer is given up for a new one. */
   readonly onRebuilt?: () => void;
 };
 

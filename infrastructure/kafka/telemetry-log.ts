@@ -197,7 +197,7 @@ class PublicationBatch {
   readonly bytes: number;
   readonly #publications: readonly Waiting[];
   readonly #abandon = new AbortController();
-  #pieces: Map<number, BatchPart[]> | undefined;
+  #partsOf: Map<number, BatchPart[]> | undefined;
   #round = new Map<number, readonly BatchPart[]>();
 
   constructor(queued: readonly QueuedPublication[]) {
@@ -226,15 +226,15 @@ class PublicationBatch {
 
   /** Makes messages of the publications, the first time. */
   divide(partitions: number): void {
-    if (this.#pieces) return;
-    this.#pieces = new Map();
+    if (this.#partsOf) return;
+    this.#partsOf = new Map();
     for (const waiting of this.#publications) {
       const messages = encodePublication(waiting.publication, waiting.events, partitions);
       waiting.unacknowledged = messages.length;
       for (const message of messages) {
-        const parts = this.#pieces.get(message.partition);
+        const parts = this.#partsOf.get(message.partition);
         if (parts) parts.push({ ...message, waiting });
-        else this.#pieces.set(message.partition, [{ ...message, waiting }]);
+        else this.#partsOf.set(message.partition, [{ ...message, waiting }]);
       }
     }
   }
@@ -242,7 +242,7 @@ class PublicationBatch {
   /** The next messages of each partition, in order; the same ones until they are acknowledged. */
   nextRound(): Message[] {
     this.#round = new Map();
-    for (const [partition, parts] of this.#pieces ?? []) {
+    for (const [partition, parts] of this.#partsOf ?? []) {
       if (parts.length === 0) continue;
       let bytes = 0;
       const full = parts.findIndex((part, i) => {
@@ -268,7 +268,7 @@ class PublicationBatch {
         waiting.unacknowledged -= 1;
         if (waiting.unacknowledged === 0) settle(waiting);
       }
-      this.#pieces?.get(partition)?.splice(0, parts.length);
+      this.#partsOf?.get(partition)?.splice(0, parts.length);
     }
   }
 

@@ -88,7 +88,7 @@ export function measureProgress(
 /** The end of a partition, and when it was first seen to be there, epoch milliseconds. */
 type Sighting = { readonly end: Position | null; readonly at: number };
 
-/** Told is too little by this share of a wait at most, and a month's wait is a few hundred sightings. */
+/** The figure is too small by this share of a wait at most, and a month's wait is a few hundred sightings. */
 const precision = 1 / 32;
 
 /**

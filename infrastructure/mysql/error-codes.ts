@@ -53,7 +53,7 @@ const codes = {
   ],
   value: [
     1118, // the row is too long
-    1153, // the packet is: the driver is told and its connection closed
+    1153, // the packet is: the driver gets the error and its connection is closed
     1265, // data truncated
     1301, // a result would be longer than a packet
     1366, // not text of the column's character set, or no number

@@ -1,7 +1,7 @@
 import type { Sql, SqlQueries } from './sql.ts';
 
 /**
- * MySQL compares text without regard to case unless told otherwise; ids must not. A clustered SQLite table keeps
+ * MySQL compares text without regard to case unless a collation says otherwise; ids must not. A clustered SQLite table keeps
  * rows in the order of their key, as InnoDB does, so that a device's range is read in one sweep.
  */
 export function createTable(

@@ -6,7 +6,7 @@ import type { SqlReader } from './sql.ts';
 
 const size = 1n << 128n;
 
-/** Told of every table of a generation: how many rows, and the sum of their hashes, which no order changes. */
+/** Of every table of a generation: how many rows, and the sum of their hashes, which no order changes. */
 export async function generationDigest(
   sql: SqlReader,
   projection: ProjectionName,

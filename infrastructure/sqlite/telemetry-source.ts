@@ -75,7 +75,7 @@ function publicationIn(body: string, count: number): TelemetryPublication | unde
     if (Array.isArray(publication?.events) && publication.events.length === count)
       return publication as TelemetryPublication;
   } catch {
-    // Told by the answer: a body that is no JSON is as unreadable as one of another shape.
+    // Seen in the result: a body that is no JSON is as unreadable as one of another shape.
   }
   return undefined;
 }

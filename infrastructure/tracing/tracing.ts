@@ -148,7 +148,7 @@ type ExportLog = {
 
 /**
  * Tells the log, once a minute at most, that spans were lost and how many since it last did. What the SDK drops before
- * they come to the exporter, because that falls behind, is told the same way.
+ * they come to the exporter, because that falls behind, is logged the same way.
  */
 function exportLog(log: Pick<Log, 'warn'>): ExportLog {
   const failed = seldom((lost, err) => log.warn({ lost, err }, 'Spans could not be exported'));
@@ -157,7 +157,7 @@ function exportLog(log: Pick<Log, 'warn'>): ExportLog {
   let underWay = 0;
   diag.setLogger(
     {
-      warn: (...told) => warned.add(1, told.map(String).join(' ')),
+      warn: (...words) => warned.add(1, words.map(String).join(' ')),
       // Failed exports again, this time without their number.
       error: nothing,
       info: nothing,
@@ -188,7 +188,7 @@ function exportLog(log: Pick<Log, 'warn'>): ExportLog {
   };
 }
 
-function seldom(told: (count: number, what: unknown) => void) {
+function seldom(log: (count: number, what: unknown) => void) {
   let count = 0;
   let last: unknown;
   let toldAt = Number.NEGATIVE_INFINITY;
@@ -203,7 +203,7 @@ function seldom(told: (count: number, what: unknown) => void) {
   function tell(): void {
     if (count === 0) return;
     toldAt = performance.now();
-    told(count, last);
+    log(count, last);
     count = 0;
   }
 }

@@ -38,7 +38,7 @@ export type ClientOptions = {
   readonly finish?: boolean;
   /** For how long a request is repeated while the server cannot serve it; not at all when absent. */
   readonly retryMilliseconds?: number;
-  /** Told of a request that was sent and may or may not have had its effect, before it is repeated. */
+  /** Called for a request that was sent and may or may not have had its effect, before it is repeated. */
   readonly onUncertain?: () => void;
 };
 

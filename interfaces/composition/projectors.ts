@@ -143,7 +143,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
 }
 
 export async function replayPorts(container: Container): Promise<RebuildPorts> {
-  const [config, control, readModels, letters, gap, clock] = await Promise.all([
+  const [config, control, readModels, deadLetters, gap, clock] = await Promise.all([
     container.getAsync(s.config),
     container.getAsync(s.control),
     container.getAsync(s.readModels),
@@ -155,7 +155,7 @@ export async function replayPorts(container: Container): Promise<RebuildPorts> {
   return {
     control,
     readModels,
-    deadLetters: letters,
+    deadLetters,
     gap,
     clock,
     keepGenerations: config.KEEP_GENERATIONS,

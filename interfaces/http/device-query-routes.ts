@@ -61,7 +61,7 @@ export function deviceQueryRoutes(
       boundKeys: 'device-in-path',
       tag: 'Devices',
       summary: 'Get a device, now or at an earlier revision or time',
-      description: "Told from the device's own events, so always up to date.",
+      description: "Read from the device's own events, so always up to date.",
       params: deviceParams,
       query: consistencyParameters.extend({ at }),
       headers: z.object({

@@ -118,15 +118,15 @@ function readinessRoute({ checks, needed, log, closing }: Readiness): Route {
       const asked = query.dependency === undefined ? names : [query.dependency];
       const { correlationId } = context.caller;
       const faults = await Promise.all(asked.map((name) => faultOf(name, correlationId)));
-      const told = Object.fromEntries(asked.map((name, i) => [name, faults[i] ? 'failed' : 'ok']));
+      const checks = Object.fromEntries(asked.map((name, i) => [name, faults[i] ? 'failed' : 'ok']));
       const missing = asked.flatMap((name, i) => {
         const fault = faults[i];
         if (!fault || !(query.dependency === name || isNeeded(name))) return [];
         return [fault.reason === undefined ? name : `${name} (${fault.reason})`];
       });
       if (missing.length > 0)
-        throw new HttpProblem('not-ready', `Failed: ${missing.join(', ')}`, { members: { checks: told } });
-      return { status: 200, json: { status: 'ready', checks: told } };
+        throw new HttpProblem('not-ready', `Failed: ${missing.join(', ')}`, { members: { checks } });
+      return { status: 200, json: { status: 'ready', checks } };
     },
   });
 

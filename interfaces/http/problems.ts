@@ -163,7 +163,7 @@ export function problemOf(error: unknown): HttpProblem {
   if (error instanceof LogNotRead)
     return new HttpProblem('history-not-read', error.message, { headers: { 'Retry-After': '5' } });
   const fault = storageFaultOf(error);
-  // Only who asks for something large is told where the disk is.
+  // Only who asks for something large needs to know where the disk is.
   if (error instanceof StorageFault && fault?.kind === 'full')
     return new HttpProblem('storage-full', error.reason, { headers: { 'Retry-After': '30' } });
   if (fault?.kind === 'full')

@@ -9,7 +9,7 @@ export class ProjectionRefusal {
   readonly projection: string;
   readonly #control: Pick<ProjectionControl, 'setRefused'>;
   readonly #log: Log;
-  #told: string | undefined;
+  #logged: string | undefined;
   #withdrawal: NodeJS.Timeout | undefined;
 
   constructor(projection: string, control: Pick<ProjectionControl, 'setRefused'>, log: Log) {
@@ -19,14 +19,15 @@ export class ProjectionRefusal {
   }
 
   async tell(reason: string): Promise<void> {
-    if (reason !== this.#told) this.#log.error({ projection: this.projection, reason }, 'projection refused');
-    this.#told = reason;
+    if (reason !== this.#logged)
+      this.#log.error({ projection: this.projection, reason }, 'projection refused');
+    this.#logged = reason;
     await this.#keep(reason);
   }
 
   /** The projection is tried again: the reason is withdrawn unless the try ends. */
   tried(): void {
-    if (this.#told !== undefined) this.#withdrawal = setTimeout(() => void this.#withdraw(), withdrawAfter);
+    if (this.#logged !== undefined) this.#withdrawal = setTimeout(() => void this.#withdraw(), withdrawAfter);
   }
 
   /** The try has ended. */
@@ -35,7 +36,7 @@ export class ProjectionRefusal {
   }
 
   async #withdraw(): Promise<void> {
-    this.#told = undefined;
+    this.#logged = undefined;
     this.#log.info({ projection: this.projection }, 'projection continues');
     await this.#keep(null);
   }

@@ -92,7 +92,7 @@ describe('A paced telemetry log', () => {
     await look();
     assert.equal(await isAtOnce(), true);
     assert.deepEqual(said.slice(-2), [
-      'how far telemetry is behind cannot be told: ingest is not slowed down',
+      'consumer lag of telemetry unknown: ingest is not slowed down',
       'ingest is no longer slowed down',
     ]);
   });

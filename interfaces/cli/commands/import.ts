@@ -35,7 +35,7 @@ import type { Terminal } from '../terminal.ts';
 import { counted, showProgress } from '../terminal.ts';
 
 const help = `
-Lines that cannot be read are told with line, column and reason, and all others are imported. Importing a file again
+Lines that cannot be read are reported with line, column and reason, and all others are imported. Importing a file again
 changes nothing: what is there already counts as a duplicate. Exit code 1 says that something of the files is not
 stored: lines were refused, or columns left out that --ignore-columns does not name. --dry-run shows it beforehand.
 

@@ -27,7 +27,7 @@ export type RowChunks = AsyncGenerator<Iterable<Row | BrokenRow>, void>;
 
 /** What a file holds. */
 export type InputRows = {
-  /** Told before the first row comes, `undefined` where rows name their own columns. */
+  /** Known before the first row comes, `undefined` where rows name their own columns. */
   readonly header: readonly string[] | undefined;
   /** Numbers may have a decimal comma, since no comma separates them. */
   readonly commaIsFree: boolean;

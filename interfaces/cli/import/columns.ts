@@ -165,23 +165,23 @@ export function rolesOf(
 
   const columns = [...cells].map(([column, counts]): ColumnReport => {
     const { cells: held, nulls } = counts;
-    const told = { column, cells: held, nulls };
+    const found = { column, cells: held, nulls };
     const role = asked.get(column);
-    if (role) return { ...told, is: 'metric', ...take(role) };
-    if (isIgnored.has(column)) return { ...told, is: 'ignored' };
-    if (metrics.length > 0) return { ...told, is: 'not asked for' };
+    if (role) return { ...found, is: 'metric', ...take(role) };
+    if (isIgnored.has(column)) return { ...found, is: 'ignored' };
+    if (metrics.length > 0) return { ...found, is: 'not asked for' };
     const kind = counts.kind(decimal);
-    if (kind === undefined) return { ...told, is: 'empty' };
+    if (kind === undefined) return { ...found, is: 'empty' };
     if (kind === 'text' || isNameless(column))
-      return leftOut(told, reasonOf(column, counts, decimal, flatten));
+      return leftOut(found, reasonOf(column, counts, decimal, flatten));
     refuseSecondOf(column, names);
-    return { ...told, is: 'metric', ...take({ column, metric: metricNamed(column), kind }) };
+    return { ...found, is: 'metric', ...take({ column, metric: metricNamed(column), kind }) };
   });
   for (const [column, { cells: held, nulls }] of others) {
-    const told = { column, cells: held, nulls };
-    if (isIgnored.has(column)) columns.push({ ...told, is: 'ignored' });
-    else if (held === 0) columns.push({ ...told, is: 'empty' });
-    else columns.push(leftOut(told, 'stands beside metric and value'));
+    const found = { column, cells: held, nulls };
+    if (isIgnored.has(column)) columns.push({ ...found, is: 'ignored' });
+    else if (held === 0) columns.push({ ...found, is: 'empty' });
+    else columns.push(leftOut(found, 'stands beside metric and value'));
   }
   if (taken.size === 0 && columns.some(({ is }) => is === 'left out'))
     throw new UsageError(
@@ -189,8 +189,8 @@ export function rolesOf(
     );
   return { roles: [...taken.values()], columns };
 
-  function leftOut(told: Omit<ColumnReport, 'is'>, reason: string): ColumnReport {
-    return ignoresRest ? { ...told, is: 'ignored' } : { ...told, is: 'left out', reason };
+  function leftOut(found: Omit<ColumnReport, 'is'>, reason: string): ColumnReport {
+    return ignoresRest ? { ...found, is: 'ignored' } : { ...found, is: 'left out', reason };
   }
 
   function take(role: MetricRole): { readonly metric: string; readonly type: ColumnKind } {

@@ -72,7 +72,7 @@ export type SendingOptions = {
   readonly batch: number;
   /** What to say of devices that are not registered yet; they are refused when absent. */
   readonly register: Registration | undefined;
-  /** How many refused lines are told. */
+  /** How many refused lines the report lists. */
   readonly shown: number;
   /** Of two lines that contradict each other, the last counts instead of being refused. */
   readonly overwrite: boolean;
@@ -196,7 +196,7 @@ export class Importer {
     this.#batch = [];
     await this.#sending;
     this.#sending = this.#deliver(batch, file);
-    // Whoever waits for it next is told; until then it is not an unhandled one.
+    // Whoever waits for it next gets it; until then it is not an unhandled one.
     this.#sending.catch(() => {});
   }
 

@@ -27,7 +27,7 @@ export type ImportReport = Totals & {
   readonly registered: number;
   /** The first of them. */
   readonly refusals: readonly RefusedLine[];
-  /** Readings older than their points are kept: accepted, but in no table. `null` when that could not be told. */
+  /** Readings older than their points are kept: accepted, but in no table. `null` when that is unknown. */
   readonly late: number | null;
   readonly seconds: number;
   /** All files were read to their end and are in the read models. */
@@ -84,32 +84,32 @@ export const isWhole = ({ refused, files, late }: ImportReport): boolean =>
 
 export function importSummary(report: ImportReport, rejects: string | undefined): string {
   const { refused, empty, lines, conflicts, overwriting, repeated, late, dryRun } = report;
-  const told = [headline(report)];
+  const text = [headline(report)];
   for (const file of report.files) {
-    for (const note of file.notes) told.push(`${file.file}: ${printable(note)}.`);
+    for (const note of file.notes) text.push(`${file.file}: ${printable(note)}.`);
     for (const { column, cells, reason } of leftOut(file))
-      told.push(
+      text.push(
         `${file.file}: the column ${shown(column)}, ${counted(cells, 'cell')}, was left out: it ${reason}.`,
       );
     const others = file.columns.filter(({ is, cells }) => is === 'not asked for' && cells > 0);
     if (others.length > 0)
-      told.push(`${file.file}: not asked for: ${others.map(({ column }) => shown(column)).join(', ')}.`);
+      text.push(`${file.file}: not asked for: ${others.map(({ column }) => shown(column)).join(', ')}.`);
   }
   if (report.files.some((file) => file.leftOut.length > 0))
-    told.push('--ignore-columns <names> leaves columns out without exit code 1.');
-  if (empty > 0) told.push(`${counted(empty, 'line')} held no value.`);
-  if (repeated > 0) told.push(`${counted(repeated, 'line')} repeated what lines before had.`);
-  if (overwriting > 0) told.push(`${counted(overwriting, 'line')} took the place of values of lines before.`);
+    text.push('--ignore-columns <names> leaves columns out without exit code 1.');
+  if (empty > 0) text.push(`${counted(empty, 'line')} held no value.`);
+  if (repeated > 0) text.push(`${counted(repeated, 'line')} repeated what lines before had.`);
+  if (overwriting > 0) text.push(`${counted(overwriting, 'line')} took the place of values of lines before.`);
   if (late)
-    told.push(`${counted(late, 'reading')} came later than their points are kept, and are in no table.`);
+    text.push(`${counted(late, 'reading')} came later than their points are kept, and are in no table.`);
   if (refused > 0)
-    told.push(`Refused ${count(refused)} of ${counted(lines, 'line')}:`, ...refusalLines(report, rejects));
+    text.push(`Refused ${count(refused)} of ${counted(lines, 'line')}:`, ...refusalLines(report, rejects));
   if (conflicts > 0)
-    told.push(
+    text.push(
       `${counted(conflicts, 'line')} contradicted lines before: --overwrite lets the last one count.`,
     );
-  if (dryRun) told.push(...dryRunLines(report, dryRun));
-  return `${told.join('\n')}\n`;
+  if (dryRun) text.push(...dryRunLines(report, dryRun));
+  return `${text.join('\n')}\n`;
 }
 
 function headline({

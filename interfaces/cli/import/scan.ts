@@ -34,7 +34,7 @@ type Scan = {
   readonly notes: readonly string[];
 };
 
-/** InputRows by which it is told which column is the device and which the time. */
+/** InputRows by which it is decided which column is the device and which the time. */
 const sampleSize = 1000;
 const mostColumns = 10_000;
 
@@ -165,7 +165,7 @@ class Scanner {
       decimal,
       this.#options,
     );
-    const framing = [...this.#framing].map(([column, told]): ColumnReport => ({ column, ...told, nulls: 0 }));
+    const framing = [...this.#framing].map(([column, seen]): ColumnReport => ({ column, ...seen, nulls: 0 }));
     return { plan: this.#plan(roles, decimal, epoch), repeated, columns: [...framing, ...columns], notes };
   }
 

@@ -18,7 +18,7 @@ export type ReadingSink = {
   send(readings: readonly Reading[]): Promise<readonly RefusedReading[]>;
   /**
    * Resolves once all that was sent is in the read models, with how many readings came too late for what is kept of
-   * their past, `undefined` when that cannot be told. On a server these may be those of others too.
+   * their past, `undefined` when that is unknown. On a server these may be those of others too.
    */
   settle(): Promise<number | undefined>;
 };

@@ -85,9 +85,9 @@ async function foundOf(deviceId: string, range: Fleet['range'], client: ApiClien
 
 function difference(deviceId: string, accepted: PointSum, found: PointSum): string {
   if (accepted.points === found.points) return `${deviceId}: found other values than were accepted`;
-  const told = ({ readings, points }: PointSum) =>
+  const sumText = ({ readings, points }: PointSum) =>
     `${counted(readings, 'reading')} with ${counted(points, 'point')}`;
-  return `${deviceId}: accepted ${told(accepted)}, found ${told(found)}`;
+  return `${deviceId}: accepted ${sumText(accepted)}, found ${sumText(found)}`;
 }
 
 const gained = (before: Ledger, after: Ledger): Ledger => ({
@@ -162,26 +162,26 @@ const shownDifferences = 20;
 export function simulationSummary(report: SimulationReport): string {
   const { accepted, distinct, planned, rejected, differences, ledger } = report;
   const milliseconds = report.seconds * 1000;
-  const told = [
+  const lines = [
     `Sent ${counted(distinct, 'reading')} of ${counted(report.devices, 'device')} in ${seconds(milliseconds)}, ` +
       `${perSecond(distinct, milliseconds)}: ${report.url}`,
     `accepted ${count(accepted)} with ${count(report.sentTwice)} sent twice and ${count(report.sentLate)} late, ` +
       `rejected ${count(rejected)}, ${counted(report.requests, 'request')}, ${latencyText(report.milliseconds)}`,
   ];
   if (distinct + rejected < planned)
-    told.push(`That is less than the ${counted(planned, 'reading')} there were to send.`);
+    lines.push(`That is less than the ${counted(planned, 'reading')} there were to send.`);
   for (const [reason, readings] of Object.entries(report.rejections))
-    told.push(`  ${count(readings)}: ${reason}`);
+    lines.push(`  ${count(readings)}: ${reason}`);
   if (differences?.length === 0)
-    told.push(`All ${counted(distinct, 'reading')} were found by query, value by value.`);
+    lines.push(`All ${counted(distinct, 'reading')} were found by query, value by value.`);
   if (ledger)
-    told.push(
+    lines.push(
       `The ledger counts ${count(ledger.stored)} stored, ${count(ledger.duplicate)} duplicate, ` +
         `${count(ledger.corrected)} corrected, ${count(ledger.deadLettered)} dead-lettered.`,
     );
-  if (differences && differences.length > 0) told.push(`${counted(differences.length, 'difference')}:`);
-  for (const difference of differences?.slice(0, shownDifferences) ?? []) told.push(`  ${difference}`);
-  return `${told.join('\n')}\n`;
+  if (differences && differences.length > 0) lines.push(`${counted(differences.length, 'difference')}:`);
+  for (const difference of differences?.slice(0, shownDifferences) ?? []) lines.push(`  ${difference}`);
+  return `${lines.join('\n')}\n`;
 }
 
 function latencyOf({ latency }: Pick<Sent, 'latency'>): SimulationReport['milliseconds'] {

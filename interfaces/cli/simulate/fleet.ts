@@ -131,7 +131,7 @@ function randomNumbers(seed: number): () => number {
   };
 }
 
-/** Many points told in little memory, whatever order they came in: two sums are equal when the points are. */
+/** Many points summed up in little memory, whatever order they came in: two sums are equal when the points are. */
 export type PointSum = { readings: number; points: number; checksum: number };
 
 export const noPoints = (): PointSum => ({ readings: 0, points: 0, checksum: 0 });
