@@ -13,7 +13,7 @@ import { registrationHeaders } from './device-schemas.ts';
 import type { RequestContext } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { ruleId } from './rule-schemas.ts';
-import { deviceId, integer, single, text, time } from './validation.ts';
+import { deviceId, integer, text, time } from './validation.ts';
 
 const params = z.strictObject({
   alarmId: z
@@ -44,14 +44,8 @@ export function alarmRoutes(
           .enum(['open', 'acknowledged', 'cleared'], { error: stateError })
           .optional()
           .meta({ description: 'Alarms in this state; `open` are those that nobody has acknowledged.' }),
-        deviceId: single('must be a device id')
-          .pipe(deviceId)
-          .optional()
-          .meta({ description: 'Alarms of this device.' }),
-        rule: single('must be a rule id')
-          .pipe(ruleId)
-          .optional()
-          .meta({ description: 'Alarms of this rule.' }),
+        deviceId: deviceId.optional().meta({ description: 'Alarms of this device.' }),
+        rule: ruleId.optional().meta({ description: 'Alarms of this rule.' }),
         since: time.optional().meta({ description: 'Alarms raised from then on.' }),
         limit: integer(1, 1000).default(100).meta({ description: 'Alarms in this page at most.' }),
         cursor: cursorParameter,

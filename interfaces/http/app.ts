@@ -73,8 +73,8 @@ function unmatched(routes: readonly Route[]): RequestHandler {
     // Throws for an address that is not well encoded, which is another mistake than one that leads nowhere.
     decodeURIComponent(req.path);
     const fitting = routes.filter(({ path }) => matches(path, req.path));
-    const literal = fitting.filter(({ path }) => path === req.path);
-    const methods = (literal.length > 0 ? literal : fitting).map(({ method }) => method);
+    const nearest = fitting.map(({ path }) => path).reduce(moreSpecific, '');
+    const methods = fitting.filter(({ path }) => path === nearest).map(({ method }) => method);
     if (methods.length === 0) throw new HttpProblem('not-found', 'The documentation is at /docs');
     const known = new Set(
       methods.flatMap((method) => (method === 'get' ? ['GET', 'HEAD'] : method.toUpperCase())),
@@ -92,6 +92,14 @@ function matches(template: string, path: string): boolean {
     wanted.length === present.length &&
     wanted.every((part, i) => (part.startsWith(':') ? present[i] !== '' : part === present[i]))
   );
+}
+
+/** Of two templates that fit, the one that names more of the path's beginning. */
+function moreSpecific(one: string, other: string): string {
+  if (one === '') return other;
+  const parts = other.split('/');
+  const differing = one.split('/').findIndex((part, i) => part.startsWith(':') !== parts[i]?.startsWith(':'));
+  return differing === -1 || parts[differing]?.startsWith(':') ? one : other;
 }
 
 const nothing = z.strictObject({});

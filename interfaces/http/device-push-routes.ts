@@ -64,6 +64,7 @@ export function devicePushRoutes(intake: Intake, limits: FormLimits): readonly R
   const hono = (method: 'post' | 'put', path: string, params: z.ZodObject | undefined, summary: string) =>
     route({
       ...common,
+      ...(!params && { operationId: 'postHonoTelemetry' }),
       alsoShownAs: ['basic-password'],
       method,
       path,

@@ -60,6 +60,7 @@ export function lineProtocolRoutes(intake: Intake, limits: FormLimits, log: Log)
         as: 'bytes',
         description: 'Lines of `measurement,tag=value field=value time`; `Content-Encoding: gzip` is taken.',
         types: ['text/plain', 'application/octet-stream'],
+        optional: true,
       },
       responses: { 204: { description: 'All or some lines are durable.', headers: takenHeadersSpec } },
       problems: [...takingProblems, 'lines-refused'],

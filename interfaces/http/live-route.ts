@@ -22,18 +22,20 @@ const whole = '(?:0|[1-9]\\d{0,19})';
 const positionForm = new RegExp(`^(devices|telemetry):(\\d{1,9}):(${whole}(?:-${whole}){0,3})$`);
 const fromError = 'must be the id of an event of a live stream, or positions such as telemetry:0:42';
 
-const positions = single(fromError).transform((given, context): readonly AskedPosition[] => {
-  if (given === emptyPosition) return [];
-  const parts = given.split(',').map((part) => positionForm.exec(part));
-  if (parts.length <= 2000 && parts.every((part) => part !== null))
-    return parts.map(([, source, partition, position]) => ({
-      source: source as SourceName,
-      partition: Number(partition),
-      position: position as string,
-    }));
-  context.addIssue({ code: 'custom', message: fromError, input: given });
-  return z.NEVER;
-});
+const positions = single(fromError)
+  .transform((given, context): readonly AskedPosition[] => {
+    if (given === emptyPosition) return [];
+    const parts = given.split(',').map((part) => positionForm.exec(part));
+    if (parts.length <= 2000 && parts.every((part) => part !== null))
+      return parts.map(([, source, partition, position]) => ({
+        source: source as SourceName,
+        partition: Number(partition),
+        position: position as string,
+      }));
+    context.addIssue({ code: 'custom', message: fromError, input: given });
+    return z.NEVER;
+  })
+  .meta({ examples: ['telemetry:0:42'] });
 
 const parameters = z.strictObject({
   events: list(z.enum(kinds, { error: kindError }), kindError)

@@ -82,7 +82,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
     const { tag, summary, description, body } = route;
     const told = [description, permission(route)].filter((text) => text !== undefined).join(' ');
     return {
-      operationId: operationId(route),
+      operationId: route.operationId ?? operationId(route),
       tags: [tag],
       summary,
       description: told === '' ? `${summary}.` : told,
@@ -125,7 +125,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
       };
     if (body.as === 'bytes')
       return {
-        required: true,
+        required: !body.optional,
         description: body.description,
         content: Object.fromEntries(body.types.map((type) => [type, { schema: {} }])),
       };

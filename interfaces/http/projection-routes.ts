@@ -197,9 +197,10 @@ function unknown(name: string): never {
 
 const sampleShare = z
   .string()
-  .regex(/^(0?\.\d{1,6}|1(\.0*)?)$/, { error: 'must be a share of the devices, above 0 and at most 1' })
-  .transform(Number)
-  .refine((share) => share > 0, { error: 'must be above 0' });
+  .regex(/^(0?\.\d{0,5}[1-9]\d{0,5}|1(\.0*)?)$/, {
+    error: 'must be a share of the devices, above 0 and at most 1',
+  })
+  .transform(Number);
 
 export const auditRoute = ({ tasks }: OperatorServices): Route =>
   route({

@@ -31,7 +31,13 @@ export type BodySpec<Schema extends z.ZodType> =
       readonly types: readonly string[];
     }
   /** In a form that a codec reads. */
-  | { readonly as: 'bytes'; readonly description: string; readonly types: readonly string[] };
+  | {
+      readonly as: 'bytes';
+      readonly description: string;
+      readonly types: readonly string[];
+      /** Whether a request without a body is one that has nothing to store. */
+      readonly optional?: boolean;
+    };
 
 /** Where clients of other systems show their credential, beside `Authorization: Bearer` and `X-API-Key`. */
 export type CredentialPlace = 'token-scheme' | 'basic-password' | 'query-p' | 'path-token';
@@ -65,6 +71,8 @@ type RouteOf<
   readonly alsoAccepts?: 'device-token' | 'metrics-token';
   readonly alsoShownAs?: readonly CredentialPlace[];
   readonly tag: 'Devices' | 'Telemetry' | 'Alarms' | 'Operation';
+  /** In the OpenAPI document, where the one made of method and path is another route's. */
+  readonly operationId?: string;
   readonly summary: string;
   readonly description?: string;
   readonly params?: Params;

@@ -25,13 +25,16 @@ const longest = 366 * units.d;
 const durationError = 'must be a duration such as 90s, 5m, 12h or 2d, at most 366d';
 
 /** Milliseconds. */
-const duration = z.string({ error: durationError }).transform((given, context) => {
-  const [, count, unit] = /^(\d{1,11})(ms|s|m|h|d)$/.exec(given) ?? [];
-  const milliseconds = Number(count) * units[unit as Unit];
-  if (milliseconds > 0 && milliseconds <= longest) return milliseconds;
-  context.addIssue({ code: 'custom', message: durationError, input: given });
-  return z.NEVER;
-});
+const duration = z
+  .string({ error: durationError })
+  .transform((given, context) => {
+    const [, count, unit] = /^(\d{1,11})(ms|s|m|h|d)$/.exec(given) ?? [];
+    const milliseconds = Number(count) * units[unit as Unit];
+    if (milliseconds > 0 && milliseconds <= longest) return milliseconds;
+    context.addIssue({ code: 'custom', message: durationError, input: given });
+    return z.NEVER;
+  })
+  .meta({ pattern: '^[0-9]{1,11}(ms|s|m|h|d)$', examples: ['5m'] });
 
 /** `5m`: in the greatest unit that gives a whole number. */
 function durationText(milliseconds: number): string {
@@ -77,8 +80,11 @@ const common = {
         most: 32,
         keyError: labelsError,
         countError: 'must have at most 32 labels',
-      }).optional(),
+      })
+        .meta({ id: 'SelectedLabels' })
+        .optional(),
     })
+    .meta({ id: 'DeviceSelector' })
     .default({})
     .meta({ description: 'Devices for which all of this holds; every device when empty.' }),
   metric: metric.optional().meta({
@@ -162,7 +168,7 @@ export const newRule = ruleWith({
 export const ruleChanges = z
   .looseObject({})
   .refine((given) => Object.keys(given).length > 0, { error: 'must have at least one field of the rule' })
-  .meta({ description: 'Fields of the rule to be replaced; null removes one.' });
+  .meta({ description: 'Fields of the rule to be replaced; null removes one.', minProperties: 1 });
 
 type RuleBody = z.output<typeof ruleBody>;
 

@@ -22,7 +22,7 @@ type Decision =
   | 'public'
   | Sends
   | 'registers'
-  | 'alarms';
+  | 'own-test';
 /** Sends a reading of a device. */
 type Sends = (deviceId: string) => Call;
 
@@ -64,9 +64,8 @@ const decisions: readonly (readonly [form: RegExp, decision: Decision])[] = [
   [/^post \/api\/v1\/devices\/\{deviceId\}\/(erase|telemetry\/retractions)$/, 'refused'],
   [/^get (\/metrics|\/api\/v1\/(status|mqtt\/rejections))$/, 'refused'],
   [/^(get|post|patch) \/api\/v1\/rules\b/, 'refused'],
-  [/^get \/api\/v1\/live$/, 'refused'],
-  // Of alarms there is a test of its own.
-  [/^(get|post) \/api\/v1\/alarms\b/, 'alarms'],
+  // Of alarms below, of live streams in live.test.ts.
+  [/^((get|post) \/api\/v1\/alarms\b|get \/api\/v1\/live$)/, 'own-test'],
   [/^(get|post|patch) \/api\/v1\/(projections|dead-letters|audit|rebuilds)\b/, 'refused'],
   [/^post \/api\/v1\/telemetry$/, (deviceId) => ({ json: { deviceId, timestamp: at, metrics: { a: 1 } } })],
   [/^post (\/api\/v2)?\/write$/, lines],

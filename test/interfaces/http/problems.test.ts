@@ -168,6 +168,9 @@ describe('HTTP problems', () => {
     assert.equal(wrong.headers.get('Allow'), 'PATCH, GET, HEAD, OPTIONS');
     const options = await call('OPTIONS', '/api/v1/telemetry');
     assert.deepEqual([options.status, options.headers.get('Allow')], [204, 'POST, GET, HEAD, OPTIONS']);
+    // It fits the address that ThingsBoard's devices send to as well, whose token is in the place of `projections`.
+    const both = await call('OPTIONS', '/api/v1/projections/telemetry');
+    assert.equal(both.headers.get('Allow'), 'GET, HEAD, OPTIONS');
   });
 
   it('refuse addresses that are not percent-encoded UTF-8', async () => {
