@@ -4,16 +4,17 @@ import { activeGeneration, type GenerationState, projectionState } from '../port
 import type { GenerationId } from '../ports/read-models.ts';
 import { losses } from './comparison.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
-import { type RebuildOptions, type RebuildOutcome, rebuildFrom } from './rebuild.ts';
+import { type RebuildOutcome, type ReplayOptions, rebuildFrom } from './rebuild.ts';
 
 /**
- * Builds the generation of this release's version unless there is one, which `undefined` says. Nobody has asked for it,
+ * Builds the generation of this release's version unless there is one, which `undefined` says. What the log no longer
+ * has is carried over from the live generation, which no worker of this release consumes into. Nobody has asked for it,
  * so it throws `OperatorNeeded` instead of switching to fewer rows or to what another log holds.
  */
 export async function upgrade(
   pipeline: ProjectionPipeline,
   ports: RebuildPorts,
-  options: RebuildOptions,
+  options: ReplayOptions,
 ): Promise<RebuildOutcome | undefined> {
   const live = await activeGeneration(pipeline, ports.control);
   if (live.version >= pipeline.version) return undefined;
@@ -21,7 +22,7 @@ export async function upgrade(
   const { generations } = await projectionState(pipeline, ports.control);
   const built = generations.find(({ status, version }) => status === 'ready' && version === pipeline.version);
   if (built) throw new OperatorNeeded(keptBack(live, built, lossesIn(built)));
-  const outcome = await rebuildFrom(live, pipeline, ports, options, 'alone');
+  const outcome = await rebuildFrom(live, pipeline, ports, { ...options, keepOlder: true }, 'alone');
   if (!outcome.switched) throw new OperatorNeeded(keptBack(live, outcome, losses(outcome.comparison)));
   return outcome;
 }

@@ -4,6 +4,7 @@ import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import { kafkaClient } from '../../infrastructure/kafka/client.ts';
 import { runCli } from '../support/cli.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
+import { eventually } from '../support/eventually.ts';
 import { quiet, type ReplayFixture, replayFixture } from '../support/replay-fixture.ts';
 import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
@@ -149,6 +150,26 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
       assert.equal(code, 0, out);
       assert.equal(differenceCount, 0);
       assert.match(uncheckedBefore, /^2026-01-0\d$/);
+    });
+
+    it('is enough for a release of a newer version, whose workers carry over what is older', async () => {
+      const before = { readings: await readings(2), letters: await waiting() };
+      const { telemetry } = fixture.pipelines;
+      const stop = fixture.consuming([{ ...telemetry, version: telemetry.version + 1 }]);
+      await eventually(
+        async () => {
+          const [state] = (await fixture.ports.control.states()).filter(
+            ({ projection }) => projection === 'telemetry',
+          );
+          const active = state?.generations.find(({ generation }) => generation === state.active);
+          assert.equal(active?.version, telemetry.version + 1);
+        },
+        { within: 30_000 },
+      );
+      await stop();
+      const active = (await fixture.ports.control.states()).find((one) => one.projection === 'telemetry')?.active;
+      assert.deepEqual(await readings(active ?? 0), before.readings);
+      assert.deepEqual(await waiting(), before.letters);
     });
   }),
 );

@@ -3,6 +3,7 @@ import type { LeaseOwner } from '../../../application/ports/generations.ts';
 import { HistoryExpired } from '../../../application/rebuild/expired-history.ts';
 import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
 import { rebuild } from '../../../application/rebuild/rebuild.ts';
+import { upgrade } from '../../../application/rebuild/upgrade.ts';
 import { initialSweep, sweepPage } from '../../../application/retention/sweep.ts';
 import { sweepPorts } from '../../../interfaces/composition/retention.ts';
 import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
@@ -79,6 +80,15 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
     assert.ok(comparison.equal, JSON.stringify(comparison));
   });
 
+  it('is enough for a release of a newer version, which carries over what is older by itself', async () => {
+    const rows = (table: string) => fixture.db.rows(`SELECT * FROM ${table} ORDER BY 1, 2`);
+    const newer = { ...shortened, version: shortened.version + 1 };
+    const outcome = await upgrade(newer, fixture.ports, options());
+    assert.ok(outcome?.switched);
+    for (const table of ['telemetry', 'telemetry_1m', 'telemetry_latest', 'telemetry_ledger'])
+      assert.deepEqual(await rows(`${table}_g2`), await rows(`${table}_g1`), table);
+  });
+
   describe('when retention has removed some of what the log has lost', () => {
     const day = 86_400_000;
     beforeEach(async () => {
@@ -97,6 +107,14 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
 
     it('refuses, since nothing else tells of these points than their rollups', async () => {
       await assert.rejects(rebuild(shortened, fixture.ports, options()), /their rollups and newest values/);
+    });
+
+    it('carries over their rollups and newest values to a newer version', async () => {
+      const rows = (table: string) => fixture.db.rows(`SELECT * FROM ${table} ORDER BY 1, 2`);
+      const newer = { ...shortened, version: shortened.version + 1 };
+      assert.ok((await upgrade(newer, fixture.ports, options()))?.switched);
+      for (const table of ['telemetry', 'telemetry_1m', 'telemetry_1h', 'telemetry_1d', 'telemetry_latest'])
+        assert.deepEqual(await rows(`${table}_g2`), await rows(`${table}_g1`), table);
     });
 
     it('carries over their rollups and newest values when told to', async () => {
