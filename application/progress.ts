@@ -1,22 +1,18 @@
+import { type AwaitedPosition, AwaitedProgress, progressTokens } from './awaited-progress.ts';
 import { pause } from './pause.ts';
-import {
-  comparePositions,
-  type EventCount,
-  type EventSource,
-  type PartitionPosition,
-  type Position,
-  type Positioned,
-  positionToken,
-  type SourceName,
+import type {
+  EventCount,
+  EventSource,
+  PartitionPosition,
+  Position,
+  Positioned,
+  SourceName,
 } from './ports/event-source.ts';
 import type { ProgressQueries, ProjectionProgress } from './ports/queries.ts';
 import { type ProjectionName, sourceOf } from './projections/projection.ts';
 
-/** A place in one of the logs that a query wants to see the effects of. */
-export type AwaitedPosition = PartitionPosition & { readonly source: SourceName };
-
 export type ProjectionStatus = {
-  /** `telemetry:0:42`, one for each partition consumed so far. */
+  /** `telemetry:0:42` for each partition consumed so far or, where there are many, `telemetry:all:42` for all of them. */
   readonly positions: readonly string[];
   /** Events of the source not yet consumed; `null` while the source cannot be asked. */
   readonly lag: number | null;
@@ -49,7 +45,6 @@ export class NotYetProjected extends Error {
   }
 }
 
-const pollMilliseconds = 5;
 const lagKnownForMilliseconds = 250;
 
 /** Of `lagWithinMilliseconds`, what is left for counting once the end of the log is known. */
@@ -63,15 +58,14 @@ export function progressReader(
   sources: Readonly<Record<SourceName, EventSource<Positioned>>>,
 ): ProgressReader {
   const lags = new Map<string, Lag>();
+  const awaitedProgress = new AwaitedProgress(queries);
   return { status, waitFor };
 
   async function status(projections: readonly ProjectionName[], within?: number): Promise<ProjectionStatus> {
     const progress = await progressOf(projections);
     const counted = Promise.all(progress.map((one) => lagOf(one)));
     const behind = await (within === undefined ? counted : orUnknown(counted, within));
-    const positions = progress.flatMap(({ projection, checkpoints }) =>
-      checkpoints.map((at) => positionToken(sourceOf(projection), at)),
-    );
+    const positions = progress.flatMap(progressTokens);
     return {
       positions: [...new Set(positions)],
       ...mostBehind(behind),
@@ -83,17 +77,12 @@ export function progressReader(
     awaited: readonly AwaitedPosition[],
     timeout: number,
   ): Promise<void> {
-    const deadline = Date.now() + timeout;
-    for (;;) {
-      const progress = await progressOf(projections);
-      if (progress.every((one) => hasReached(one, awaited))) return;
-      if (Date.now() >= deadline) throw new NotYetProjected(await status(projections, lagWithinMilliseconds));
-      await new Promise((resolve) => setTimeout(resolve, pollMilliseconds));
-    }
+    if (await awaitedProgress.reached(projections, awaited, timeout)) return;
+    throw new NotYetProjected(await status(projections, lagWithinMilliseconds));
   }
 
   async function progressOf(projections: readonly ProjectionName[]): Promise<readonly ProjectionProgress[]> {
-    const progress = await queries.progress();
+    const progress = await awaitedProgress.read();
     return progress.filter(({ projection }) => projections.some((name) => name === projection));
   }
 
@@ -153,16 +142,4 @@ export async function countLag(
     events: counts.reduce((sum, { events }) => sum + events, 0),
     isAtLeast: counts.some(({ isAtLeast }) => isAtLeast),
   };
-}
-
-function hasReached(
-  { projection, reached: places }: ProjectionProgress,
-  awaited: readonly AwaitedPosition[],
-): boolean {
-  const source = sourceOf(projection);
-  return awaited.every((position) => {
-    if (position.source !== source) return true;
-    const reached = places.find(({ partition }) => partition === position.partition);
-    return reached !== undefined && comparePositions(reached.position, position.position) >= 0;
-  });
 }

@@ -1,15 +1,16 @@
 import { z } from 'zod';
+import type { AwaitedPosition } from '../../application/awaited-progress.ts';
 import type { SourceName } from '../../application/ports/event-source.ts';
-import {
-  type AwaitedPosition,
-  lagWithinMilliseconds,
-  type ProgressReader,
-} from '../../application/progress.ts';
+import { lagWithinMilliseconds, type ProgressReader } from '../../application/progress.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { list, single } from './validation.ts';
 
 const whole = '(?:0|[1-9][0-9]{0,19})';
-const positionForm = new RegExp(`^(devices|telemetry):([0-9]{1,9}):(${whole}(?:-${whole}){0,3})$`);
+const position = `${whole}(?:-${whole}){0,3}`;
+const names = 'devices|device_history|telemetry|detection';
+export const positionForm = new RegExp(
+  `^(?:(?:devices|telemetry):[0-9]{1,9}:${position}|(?:${names}):all:[0-9]{1,25}(?:-[0-9]{1,25}){0,3})$`,
+);
 const positionError = 'must be a position as commands and ingest answer it, such as telemetry:0:42';
 const longest = 30_000;
 const timeoutError = `must be a time up to ${longest / 1000} s, in milliseconds or such as 5s`;
@@ -44,7 +45,7 @@ type Consistency = z.output<typeof consistencyParameters>;
 
 export const consistencyHeaders = {
   'Fieldlog-Position':
-    'How far the read models of this answer had come, one position a partition, with commas.',
+    'How far the read models of this answer had come, one position a partition, with commas, or one of all partitions where they are many.',
   'Fieldlog-Lag':
     'Events that were in the log but not yet in the read models; `unknown` while the log does not say how many.',
 } as const;
@@ -64,6 +65,7 @@ export async function consistent(
 }
 
 function awaitedOf(token: string): AwaitedPosition {
-  const [source, partition, position] = token.split(':') as [SourceName, string, string];
-  return { source, partition: Number(partition), position };
+  const [name, partition, position] = token.split(':') as [string, string, string];
+  if (partition === 'all') return { projection: name as ProjectionName, total: position };
+  return { source: name as SourceName, partition: Number(partition), position };
 }
