@@ -10,10 +10,10 @@ import type { ProgressQueries, ProjectionProgress } from './ports/queries.ts';
 import { type ProjectionName, sourceOf } from './projections/projection.ts';
 
 /** A place in one of the logs that a query wants to see the effects of. */
-export type AwaitedPartition = PartitionPosition & { readonly source: SourceName };
+type AwaitedPartition = PartitionPosition & { readonly source: SourceName };
 
 /** How far a projection had come over all partitions of its log. */
-export type AwaitedTotal = { readonly projection: ProjectionName; readonly total: Position };
+type AwaitedTotal = { readonly projection: ProjectionName; readonly total: Position };
 
 export type AwaitedPosition = AwaitedPartition | AwaitedTotal;
 
@@ -35,10 +35,10 @@ export function progressTokens({ projection, checkpoints }: ProjectionProgress):
  * The sums of the first, second… numbers of all positions. Every commit takes one checkpoint forward and none back, so
  * what the read models have been through is in order by it, as by the list that it stands for.
  */
-export function totalOf(checkpoints: readonly PartitionPosition[]): Position {
+function totalOf(checkpoints: readonly PartitionPosition[]): Position {
   const sums: bigint[] = [0n];
+  // A partition at 0 has come further than one at its start.
   for (const { position } of checkpoints)
-    // A partition at 0 has come further than one at its start.
     for (const [at, number] of position.split('-').entries())
       sums[at] = (sums[at] ?? 0n) + BigInt(number) + (at === 0 ? 1n : 0n);
   return sums.join('-');

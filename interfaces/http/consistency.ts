@@ -8,7 +8,7 @@ import { list, single } from './validation.ts';
 const whole = '(?:0|[1-9][0-9]{0,19})';
 const position = `${whole}(?:-${whole}){0,3}`;
 const names = 'devices|device_history|telemetry|detection';
-export const positionForm = new RegExp(
+const positionForm = new RegExp(
   `^(?:(?:devices|telemetry):[0-9]{1,9}:${position}|(?:${names}):all:[0-9]{1,25}(?:-[0-9]{1,25}){0,3})$`,
 );
 const positionError = 'must be a position as commands and ingest answer it, such as telemetry:0:42';

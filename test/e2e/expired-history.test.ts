@@ -167,7 +167,9 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
         { within: 30_000 },
       );
       await stop();
-      const active = (await fixture.ports.control.states()).find((one) => one.projection === 'telemetry')?.active;
+      const active = (await fixture.ports.control.states()).find(
+        (one) => one.projection === 'telemetry',
+      )?.active;
       assert.deepEqual(await readings(active ?? 0), before.readings);
       assert.deepEqual(await waiting(), before.letters);
     });
