@@ -1,10 +1,17 @@
+import { comparableId } from '../log-guard.ts';
 import { pause } from '../pause.ts';
-import { comparePositions, type EventSource, type Positioned } from '../ports/event-source.ts';
+import {
+  comparePositions,
+  type EventSource,
+  type LogMark,
+  type Position,
+  type Positioned,
+} from '../ports/event-source.ts';
 import type { GenerationId, ReadModels } from '../ports/read-models.ts';
 import type { RuleBook } from './rule-book.ts';
 
 type IdlePorts = {
-  readonly source: Pick<EventSource<Positioned>, 'ends'>;
+  readonly source: Pick<EventSource<Positioned>, 'ends' | 'eventAt' | 'identity'>;
   readonly readModels: Pick<ReadModels, 'checkpoint' | 'transact'>;
   readonly rules: Pick<RuleBook, 'isEmpty' | 'refreshNow'>;
 };
@@ -31,10 +38,18 @@ export async function skipWhileIdle(
     }
     for (const [partition, end] of ends) {
       if (comparePositions(await readModels.checkpoint(of, partition), end) >= 0) continue;
+      const mark = end && (await markAt(end, partition, source));
       await readModels.transact(of, partition, async (_, { position }) =>
-        comparePositions(position, end) < 0 ? end : position,
+        comparePositions(position, end) < 0 ? mark : position,
       );
     }
     await pause(everyMilliseconds, signal);
   }
+}
+
+/** As a consumer leaves it, so that another log is noticed once there is a rule. */
+async function markAt(position: Position, partition: number, source: IdlePorts['source']): Promise<LogMark> {
+  const found = await source.eventAt(partition, position);
+  const eventId = typeof found === 'object' ? comparableId(found.id) : null;
+  return { position, eventId, log: await source.identity() };
 }

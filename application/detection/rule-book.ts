@@ -61,7 +61,15 @@ export class RuleBook {
 
   /** Whether no rule has ever judged anything, nor will those that there are. */
   get isEmpty(): boolean {
-    return this.#versions.every((versions) => versions.every(({ definition }) => definition === null));
+    return this.begins === Number.POSITIVE_INFINITY;
+  }
+
+  /** When the first rule began to count, in epoch milliseconds; what arrived before needs no look. */
+  get begins(): number {
+    const times = this.#versions.flatMap((versions) =>
+      versions.flatMap(({ definition, since }) => (definition === null ? [] : [since])),
+    );
+    return Math.min(Number.POSITIVE_INFINITY, ...times);
   }
 
   /** Whether a rule selects devices by what they are rather than by their id, now or earlier. */

@@ -103,13 +103,17 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
     { detection: tables }: Pick<ProjectionTables, 'detection'>,
   ): Promise<void> {
     const { rules, ids, maxSeries } = this.#parts;
+    const { begins } = rules;
+    const judged = events.filter(({ logged }) => logged.receivedAt >= begins);
+    // The live generation has passed over these without reading them, so nothing may be counted of them.
+    if (judged.length === 0) return;
     const stored = this.#totals ?? (await tables.totals(this.#partition));
     const totals = { ...(stored ?? { ...noTotals, partition: this.#partition }) };
     const changes = new AlarmChanges(ids, this.#partition);
     const judgements = { totals, maxSeries, changes };
     const pending: Pending = { touched: new Set(), dropped: [], changes, totals };
-    if (!rules.isEmpty) await this.#loadDevices(events, tables);
-    for (const { logged, reading } of events) {
+    await this.#loadDevices(judged, tables);
+    for (const { logged, reading } of judged) {
       if (logged.receivedAt > totals.newest) {
         await this.#endRules(logged, pending, tables);
         totals.newest = logged.receivedAt;

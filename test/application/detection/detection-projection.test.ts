@@ -157,6 +157,31 @@ onEachEngine('Projection detection', (open) => {
     assert.deepEqual(await states(), ['hot a open']);
   });
 
+  it('is passed over while there is no rule, and rebuilt equal before and after there is one', async () => {
+    const { detection } = fixture.pipelines;
+    const stop = new AbortController();
+    const at = (receivedAt: number, timestamp: number, t: number) =>
+      fixture.publishRaw({ deviceId: 'a', timestamp, metrics: { t } }, { receivedAt });
+    const idle = detection.untilNeeded?.({ projection: 'detection', generation: 1 }, stop.signal);
+    await at(4999, 1, 99);
+    await fixture.consumed('detection');
+    const mark = await fixture.ports.readModels.logMark({ projection: 'detection', generation: 1 }, 0);
+    assert.ok(mark?.eventId, 'the checkpoint names the event that it is at');
+    const options = { builder, signal: stop.signal, handover: 0 };
+    assert.ok((await rebuild(detection, fixture.ports, options)).comparison.equal);
+    await fixture.ports.control.hold({ projection: 'detection', generation: 2 }, (held) =>
+      held.switchTo({ projection: 'detection', generation: 1 }),
+    );
+
+    await fixture.rule('hot', { condition: { kind: 'range', above: 30 } }, 5000);
+    await idle;
+    await at(5000, 2, 40);
+    await detect();
+    assert.deepEqual(await states(), ['hot a open']);
+    const { comparison } = await rebuild(detection, fixture.ports, options);
+    assert.ok(comparison.equal, JSON.stringify(comparison));
+  });
+
   it('announces each change of an alarm once, and a rebuild announces nothing and finds the same', async () => {
     await fixture.rule('hot', { condition: { kind: 'range', above: 30, for: 400 } });
     await fixture.rule('new', { condition: { kind: 'novel' } });
