@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { access, copyFile, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { projectionNames } from '../../application/projections/projection.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { httpClient } from '../support/http-client.ts';
@@ -102,7 +103,8 @@ describe('Logs that an operator replaces', function () {
     );
     const { status, json } = await ready();
     assert.equal(status, 503);
-    assert.match(json.detail, /projections \(telemetry has stopped at 1100/);
+    for (const name of ['telemetry', 'detection'])
+      assert.match(json.detail, new RegExp(`projections \\(.*${name} has stopped at 1100`));
     assert.equal(json.checks.telemetryLog, 'ok');
     assert.deepEqual(new Set(await measure(10_000, 1500)), new Set([202]));
     const stopped = await call('GET', '/api/v1/projections/telemetry');
@@ -116,6 +118,10 @@ describe('Logs that an operator replaces', function () {
     const rebuilt = await command('projections', 'rebuild', 'telemetry');
     assert.match(rebuilt.out, /^telemetry +1,100 +1,600 +different$/m, rebuilt.err);
     assert.match(rebuilt.out, /Switched from generation 1 to 2/);
+    assert.match(
+      (await command('projections', 'rebuild', 'detection')).out,
+      /Switched from generation 1 to 2/,
+    );
     await settled();
     await eventually(async () => assert.equal((await ready()).status, 200));
     const { text } = await call('GET', '/api/v1/devices/a/telemetry?from=0&to=100000000&limit=10000');
@@ -203,7 +209,10 @@ describe('Logs that an operator replaces', function () {
         async () => {
           const { json } = await call('GET', '/api/v1/projections');
           const active = json.projections.map((one: { active: number }) => one.active);
-          assert.deepEqual(active, [2, 2, 2]);
+          assert.deepEqual(
+            active,
+            projectionNames.map(() => 2),
+          );
         },
         { within: 60_000 },
       );
@@ -218,7 +227,7 @@ describe('Logs that an operator replaces', function () {
       assert.match(server?.errors() ?? '', /^telemetry does not continue/m);
       assert.deepEqual(await measure(5000, 100), [202]);
       await stop();
-      for (const name of ['devices', 'device_history', 'telemetry'])
+      for (const name of projectionNames)
         assert.equal((await command('projections', 'rollback', name)).code, 0);
       await start();
       await settled();
