@@ -211,6 +211,11 @@ const needed: readonly (readonly [name: keyof Config, without: keyof Config])[] 
   ['KAFKA_SASL_PASSWORD', 'KAFKA_SASL_MECHANISM'],
   ['MYSQL_SSL_CA_FILE', 'MYSQL_SSL'],
   ['MQTT_TLS', 'TLS_CERT_FILE'],
+  ['MQTT_BROKER_CLIENT_ID', 'MQTT_BROKER_URL'],
+  ['MQTT_BROKER_CA_FILE', 'MQTT_BROKER_URL'],
+  ['MQTT_BROKER_CERT_FILE', 'MQTT_BROKER_URL'],
+  ['MQTT_BROKER_CERT_FILE', 'MQTT_BROKER_KEY_FILE'],
+  ['MQTT_BROKER_KEY_FILE', 'MQTT_BROKER_CERT_FILE'],
 ];
 
 const checkedSchema = configSchema.superRefine((config, context) => {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { onOff, wholeNumber } from './variable-forms.ts';
+import { file, onOff, url, wholeNumber } from './variable-forms.ts';
 
 /** How the payload of a topic is read; `any` is found out by the media type or the first byte. */
 const topicForms = ['any', 'json', 'cbor', 'senml', 'lines', 'thingsboard', 'gateway'] as const;
@@ -50,6 +50,31 @@ export const formVariables = {
   MQTT_STRICT: onOff().describe(
     'whether a rejected publication closes the connection of a client of MQTT 3.1 or 3.1.1, which cannot be answered why',
   ),
+  MQTT_BROKER_URL: url('mqtt', 'mqtts')
+    .refine((given) => !given.includes(','), 'must be one broker')
+    .optional()
+    .describe(
+      'MQTT 5 broker to take readings from, such as mqtts://user:password@broker:8883, by the topics of MQTT_TOPICS, else fieldlog/+/telemetry and fieldlog/+/senml; none when absent',
+    ),
+  MQTT_BROKER_SHARE: z
+    .string()
+    .regex(/^[^/#+\s]{1,64}$/, 'must be a name without / # + and spaces')
+    .default('fieldlog')
+    .describe(
+      'name of the shared subscription at that broker, the same on all nodes; none for a subscription of one node alone',
+    ),
+  MQTT_BROKER_CLIENT_ID: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,100}$/, 'must be letters, digits and . _ -')
+    .optional()
+    .describe(
+      "this node's own id at that broker, the same at each start; fieldlog-<host name>-<PORT> when absent",
+    ),
+  MQTT_BROKER_CA_FILE: file().describe(
+    "certificates in PEM that the broker's must stem from; Node's own when absent",
+  ),
+  MQTT_BROKER_CERT_FILE: file().describe('certificate in PEM that the broker is shown'),
+  MQTT_BROKER_KEY_FILE: file().describe('private key of that certificate, in PEM'),
   MQTT_TOPICS: topics.describe(
     'further topics, filter=form[,…], such as plant/{device}/data=json; forms are any, json, cbor, senml, lines, thingsboard, gateway',
   ),

@@ -31,7 +31,7 @@ import { type RateLimits, rateLimits } from '../http/rate-limits.ts';
 import { httpServer } from '../http/server.ts';
 import { operationsOf } from './application.ts';
 import { projectionsCheck } from './log-checks.ts';
-import { mqttEndpoint } from './mqtt.ts';
+import { mqttIntakes } from './mqtt.ts';
 import { services as s } from './services.ts';
 import { asRecordedThreads, operationThreads } from './worker-threads.ts';
 
@@ -79,7 +79,7 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
     callers.rates,
     registerUnknown(contained.commands, config.AUTO_REGISTER),
   );
-  const mqtt = mqttEndpoint(config, { ...contained, ...callers, intake }, certificate);
+  const mqtt = mqttIntakes(config, { ...contained, ...callers, intake }, certificate);
   const live = new LiveStreams(await liveServices(container), {
     streams: config.LIVE_STREAMS,
     perKey: config.LIVE_STREAMS_PER_KEY,
@@ -88,13 +88,14 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
   const server = httpServer(
     {
       ...contained,
+      checks: { ...contained.checks, ...mqtt.checks },
       live,
       ...otherThreads,
       access: callers.access,
       browsers: { origins: config.CORS_ORIGINS, isOpen: callers.isOpen },
       rates: callers.rates,
       intake,
-      mqttRejections: mqtt?.rejections,
+      mqttRejections: mqtt.rejections,
       slots: new QuerySlots(config.QUERIES_AT_ONCE),
       tasks,
       asRecorded: recorded.asRecorded,
@@ -108,10 +109,14 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
   );
   const unfollow = files?.follow((renewed) => {
     server.renew(renewed);
-    mqtt?.renew(renewed);
+    mqtt.renew(renewed);
   });
   const url = await listen(server, config.PORT, config.HOST);
-  const mqttUrl = await mqtt?.listen();
+  const mqttUrl = await mqtt.open().catch(async (error) => {
+    await server.close(0);
+    unfollow?.();
+    throw error;
+  });
   const stopped = new AbortController();
   const keysFollowed = callers.follow(stopped.signal);
   const following = directory.follow(source, `directory-${ids.uuidV7()}`, stopped.signal);
@@ -124,7 +129,7 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
       await Promise.all([
         live.close(Math.min(5000, config.SHUTDOWN_MS / 2)),
         server.close(config.SHUTDOWN_MS, config.SHUTDOWN_LEAD_MS),
-        mqtt?.close(config.SHUTDOWN_MS),
+        mqtt.close(config.SHUTDOWN_MS),
       ]);
       await Promise.all([tasks.close(), recorded.close()]);
       unfollow?.();

@@ -1,57 +1,114 @@
 import { isIP } from 'node:net';
-import type { Config } from '../../infrastructure/config/config.ts';
+import { hostname } from 'node:os';
+import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
+import type { Checks } from '../http/health-routes.ts';
 import type { Certificate } from '../http/listener.ts';
 import type { MqttRejection } from '../http/mqtt-rejections-route.ts';
+import { mqttBridge } from '../mqtt/bridge.ts';
 import { type MqttServices, mqttServer } from '../mqtt/mqtt-server.ts';
 import { MqttRejections } from '../mqtt/publications.ts';
 
-type MqttEndpoint = {
+type MqttIntakes = {
   readonly rejections: () => readonly MqttRejection[];
-  /** Resolves with the URL. Throws a `StartupError` when the address is not available. */
-  listen(): Promise<string>;
+  /** Of the broker, where there is one. */
+  readonly checks: Checks;
+  /**
+   * Resolves with the URL of the endpoint, if there is one. Throws a `StartupError` when its address is not available or
+   * the broker refuses.
+   */
+  open(): Promise<string | undefined>;
   renew(certificate: Certificate): void;
   close(drain: number): Promise<void>;
 };
 
 /** A payload of more bytes than this is no reading of a device. */
 const mostPacketBytes = 1_048_576;
+const maxReadings = 5000;
 
-/** `undefined` where no port is configured. */
-export function mqttEndpoint(
+/** The endpoint of `MQTT_PORT` and the bridge to `MQTT_BROKER_URL`. */
+export function mqttIntakes(
   config: Config,
   services: Omit<MqttServices, 'rejections'>,
   certificate: Certificate | undefined,
-): MqttEndpoint | undefined {
-  const { MQTT_PORT: port, MQTT_TLS: isSecure, HOST: host } = config;
-  if (port === undefined) return undefined;
+): MqttIntakes {
+  const { MQTT_TLS: isSecure, MQTT_TOPICS: topics, MQTT_BROKER_URL: brokerUrl } = config;
   const rejections = new MqttRejections();
-  const server = mqttServer(
-    { ...services, rejections },
-    {
-      maxConnections: config.MQTT_CONNECTIONS,
-      maxPacketBytes: Math.min(mostPacketBytes, config.MAX_BODY_BYTES),
-      maxReadings: 5000,
-      topics: config.MQTT_TOPICS,
-      isStrict: config.MQTT_STRICT,
-      certificate: isSecure ? certificate : undefined,
-    },
-  );
+  const maxPacketBytes = Math.min(mostPacketBytes, config.MAX_BODY_BYTES);
+  const server =
+    config.MQTT_PORT === undefined
+      ? undefined
+      : mqttServer(
+          { ...services, rejections },
+          {
+            maxConnections: config.MQTT_CONNECTIONS,
+            isStrict: config.MQTT_STRICT,
+            certificate: isSecure ? certificate : undefined,
+            ...{ maxPacketBytes, maxReadings, topics },
+          },
+        );
+  const bridge =
+    brokerUrl === undefined
+      ? undefined
+      : mqttBridge(
+          { ...services, rejections },
+          {
+            url: brokerUrl,
+            share: config.MQTT_BROKER_SHARE === 'none' ? undefined : config.MQTT_BROKER_SHARE,
+            clientId: config.MQTT_BROKER_CLIENT_ID ?? `fieldlog-${hostname()}-${config.PORT}`,
+            tls: brokerTls(config),
+            ...{ maxPacketBytes, maxReadings, topics },
+          },
+        );
   return {
     rejections: () => rejections.list(),
-    async listen() {
+    checks: bridge ? { mqttBroker: () => bridge.check() } : {},
+    async open() {
+      const url = server && (await listen(server, config));
       try {
-        const { port: taken } = await server.listen(port, host);
-        return `${isSecure ? 'mqtts' : 'mqtt'}://${isIP(host) === 6 ? `[${host}]` : host}:${taken}`;
+        await bridge?.open();
       } catch (error) {
+        await Promise.all([bridge?.close(0), server?.close(0)]);
         throw new StartupError(
-          `Cannot listen on ${host} port ${port} for MQTT: ${(error as Error).message}; set another MQTT_PORT`,
+          `The MQTT broker of MQTT_BROKER_URL refuses: ${(error as Error).message}; it must speak MQTT 5, know the user and grant shared subscriptions`,
         );
       }
+      return url;
     },
-    renew: (renewed) => {
-      if (isSecure) server.renew(renewed);
+    renew(renewed) {
+      if (isSecure) server?.renew(renewed);
     },
-    close: (drain) => server.close(drain),
+    async close(drain) {
+      await Promise.all([server?.close(drain), bridge?.close(drain)]);
+    },
+  };
+}
+
+async function listen(
+  server: ReturnType<typeof mqttServer>,
+  { MQTT_PORT: port = 0, MQTT_TLS: isSecure, HOST: host }: Config,
+): Promise<string> {
+  try {
+    const { port: taken } = await server.listen(port, host);
+    return `${isSecure ? 'mqtts' : 'mqtt'}://${isIP(host) === 6 ? `[${host}]` : host}:${taken}`;
+  } catch (error) {
+    throw new StartupError(
+      `Cannot listen on ${host} port ${port} for MQTT: ${(error as Error).message}; set another MQTT_PORT`,
+    );
+  }
+}
+
+function brokerTls(config: Config) {
+  const read = (variable: 'MQTT_BROKER_CA_FILE' | 'MQTT_BROKER_CERT_FILE' | 'MQTT_BROKER_KEY_FILE') => {
+    const file = config[variable];
+    return file === undefined ? undefined : fileNamedBy(variable, file);
+  };
+  const ca = read('MQTT_BROKER_CA_FILE');
+  const cert = read('MQTT_BROKER_CERT_FILE');
+  const key = read('MQTT_BROKER_KEY_FILE');
+  return {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
   };
 }

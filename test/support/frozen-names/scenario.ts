@@ -64,6 +64,8 @@ async function observe(folder: string, collector: TraceCollector): Promise<Omit<
     DATA_DIR: dataDir,
     PORT: '0',
     MQTT_PORT: '0',
+    // Where no broker is: what is said of one is there all the same.
+    MQTT_BROKER_URL: 'mqtt://127.0.0.1:1',
     MAX_BODY_BYTES: String(bodyLimit),
     RATE_LIMIT_PER_DEVICE: '100',
     RATE_LIMIT_BURST_SECONDS: '1',
