@@ -231,3 +231,23 @@ export class PoisonEvent extends Error {
     this.deadLetter = deadLetter;
   }
 }
+
+/** Events that stand alone are batches of their own, the others between them stay together. */
+export function* partsOf<Event extends Positioned>(
+  batch: Batch<Event>,
+  standsAlone: (event: Event) => boolean,
+): Generator<Batch<Event>> {
+  const { onApplied, ...rest } = batch;
+  let { after } = batch;
+  for (let from = 0; from < batch.events.length; ) {
+    const first = batch.events[from] as Event;
+    const next = standsAlone(first)
+      ? from + 1
+      : batch.events.findIndex((one, i) => i > from && standsAlone(one));
+    const to = next === -1 ? batch.events.length : next;
+    const isLast = to === batch.events.length;
+    yield { ...rest, ...(isLast && onApplied && { onApplied }), after, events: batch.events.slice(from, to) };
+    after = batch.events[to - 1]?.position ?? after;
+    from = to;
+  }
+}

@@ -7,10 +7,11 @@ import {
   type Failure,
   type Parking,
   PoisonEvent,
+  partsOf,
   splitParked,
-  UnknownFaults,
 } from './checked-batch.ts';
 import { comparableId } from './log-guard.ts';
+import { type Holds, PartitionState } from './partition-state.ts';
 import {
   type Batch,
   type BatchConsumer,
@@ -24,7 +25,6 @@ import { EventStoreUnavailable } from './ports/event-store.ts';
 import {
   CheckpointMoved,
   type DeadLetter,
-  type DeadLetterCause,
   type Discard,
   type GenerationId,
   type LockedCheckpoint,
@@ -33,7 +33,7 @@ import {
   ReadModelsUnavailable,
 } from './ports/read-models.ts';
 import type { Clock, Log } from './ports/system.ts';
-import type { EventDescription, PartitionProjection, Projection } from './projections/projection.ts';
+import type { EventDescription, Projection } from './projections/projection.ts';
 
 /** Called for every batch once its effects are durable. */
 export type ProjectorObserver<Event> = {
@@ -63,7 +63,12 @@ type ProjectorParts<Event extends Positioned, Decoded> = {
   readonly observer: ProjectorObserver<Event>;
 };
 
-type Consumed<Event> = { readonly consumed: readonly Event[]; readonly parked: readonly DeadLetter[] };
+type Consumed<Event> = {
+  readonly consumed: readonly Event[];
+  readonly parked: readonly DeadLetter[];
+  /** A part of the one event was applied, and the checkpoint is before it. */
+  readonly isPart?: true;
+};
 
 /**
  * Consumes a log into one generation of a projection. Rows, checkpoint and ledger change in one transaction, so an
@@ -95,6 +100,12 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
   }
 
   async consume(batch: Batch<Event>): Promise<void> {
+    const { standsAlone } = this.#parts.projection;
+    if (!standsAlone || !batch.events.some(standsAlone)) return this.#consumeTogether(batch);
+    for (const part of partsOf(batch, standsAlone)) await this.#consumeTogether(part);
+  }
+
+  async #consumeTogether(batch: Batch<Event>): Promise<void> {
     const { clock, observer } = this.#parts;
     const started = clock.now();
     const state = this.#partition(batch.partition);
@@ -176,7 +187,11 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
       { validate: state.projection.validate?.bind(state.projection) },
       { only, discarded, failed, parked: parking?.parked },
     );
-    return this.#inTransaction(batch, checked, state);
+    for (;;) {
+      const result = await this.#inTransaction(batch, checked, state);
+      if (!result.isPart) return result;
+      batch.onProgress?.();
+    }
   }
 
   /** Tries once more, from the tables, when another process has moved the checkpoint. */
@@ -250,7 +265,10 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
     const parking = { partition: batch.partition, parkedAt: clock.now() };
     const deadLetters = parked.map((event) => deadLetterOf(event, this.#describe(event), checked, parking));
     state.park(parkedStreams);
-    if (applied.length > 0) await state.projection.apply(applied, tables);
+    if ((await this.#apply(applied, consumed, state, tables)) === 'more') {
+      state.validAt(locked);
+      return { consumed: [], parked: [], isPart: true };
+    }
     if (deadLetters.length > 0) {
       await this.#options.parking?.admit(deadLetters);
       await tables.deadLetters.park(deadLetters);
@@ -261,63 +279,29 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
     return { consumed, parked: deadLetters };
   }
 
+  async #apply(
+    applied: readonly Decoded[],
+    [first, ...others]: readonly Event[],
+    { projection }: PartitionState<Event, Decoded>,
+    tables: ProjectionTables,
+  ): Promise<'more' | 'done'> {
+    const [one] = applied;
+    if (!one) return 'done';
+    const isAlone = first && others.length === 0 && this.#parts.projection.standsAlone?.(first);
+    if (isAlone && projection.applyPart) return projection.applyPart(one, tables);
+    await projection.apply(applied, tables);
+    return 'done';
+  }
+
   #describe(event: Event): EventDescription {
     return boundedDescription(this.#parts.projection.describe(event));
   }
 }
 
-type Holds = (cause: DeadLetterCause, eventType: string) => boolean;
-
 const holdsOf = ({ holdsStream = () => true }: { readonly holdsStream?: Holds }): Holds => holdsStream;
 
 /** Failed events are parked in one transaction with the next that can be applied, or when they are as many. */
 const failedAtOnce = 20;
-
-/** What the projector knows of one partition between batches. */
-class PartitionState<Event, Decoded> {
-  readonly projection: PartitionProjection<Event, Decoded>;
-  readonly faults = new UnknownFaults<Event>();
-  readonly #holds: Holds;
-  #parkedStreams: ReadonlySet<string> = new Set();
-  #cachedAt: LockedCheckpoint | undefined;
-
-  constructor(projection: PartitionProjection<Event, Decoded>, holds: Holds) {
-    this.projection = projection;
-    this.#holds = holds;
-  }
-
-  get parkedStreams(): ReadonlySet<string> {
-    return this.#parkedStreams;
-  }
-
-  /** The checkpoint at which the caches equal the tables, or will once the running transaction commits. */
-  get cachedAt(): LockedCheckpoint | undefined {
-    return this.#cachedAt;
-  }
-
-  /** The next batch starts from the tables. */
-  invalidate(): void {
-    this.#cachedAt = undefined;
-  }
-
-  /** Reads the tables anew unless they are as this worker left them. */
-  async ensureFresh(locked: LockedCheckpoint, partition: number, tables: ProjectionTables): Promise<void> {
-    const cachedAt = this.#cachedAt;
-    // What follows changes the caches; they are valid only if this transaction commits.
-    this.#cachedAt = undefined;
-    if (cachedAt && cachedAt.position === locked.position && cachedAt.epoch === locked.epoch) return;
-    this.projection.invalidate();
-    this.#parkedStreams = new Set(await tables.deadLetters.parkedStreams(partition, this.#holds));
-  }
-
-  park(streams: ReadonlySet<string>): void {
-    this.#parkedStreams = streams;
-  }
-
-  validAt(checkpoint: LockedCheckpoint): void {
-    this.#cachedAt = checkpoint;
-  }
-}
 
 /** Retrying the same batch may succeed, or the projector must stop; the batch is not at fault. */
 const isRetryable = (error: unknown): boolean =>

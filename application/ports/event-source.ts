@@ -13,6 +13,8 @@ export type Batch<Event extends Positioned> = {
    * batch may then come; its effects must not be durable unless those of this one are.
    */
   readonly onApplied?: () => void;
+  /** To be called when a part of the effects is durable, of an event that takes long. */
+  readonly onProgress?: () => void;
 };
 
 export interface BatchConsumer<Event extends Positioned> {

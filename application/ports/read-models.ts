@@ -178,8 +178,8 @@ export type TelemetryChanges = {
 export interface TelemetryTables {
   latest(deviceIds: readonly string[]): Promise<readonly LatestRow[]>;
   readings(keys: readonly ReadingKey[]): Promise<readonly ReadingRow[]>;
-  /** In order of time, `from` inclusive, `to` exclusive. */
-  readingsBetween(deviceId: string, from: number, to: number): Promise<readonly ReadingRow[]>;
+  /** In order of time, `from` inclusive, `to` exclusive; the first `limit` when given. */
+  readingsBetween(deviceId: string, from: number, to: number, limit?: number): Promise<readonly ReadingRow[]>;
   /** The last reading before `before` that has the metric, or any when `null`. */
   lastReading(deviceId: string, metric: string | null, before: number): Promise<ReadingRow | undefined>;
   rollups(keys: readonly RollupKey[]): Promise<readonly RollupRow[]>;

@@ -48,6 +48,9 @@ export type Projection<Event extends Positioned, Decoded> = {
   /** Whether later events of a stream wait for one that was parked for `cause`; always when absent. */
   readonly holdsStream?: (cause: DeadLetterCause, eventType: string) => boolean;
 
+  /** Events that are applied in parts, each a transaction of its own; none when absent. */
+  readonly standsAlone?: (event: Event) => boolean;
+
   /** A worker of its own for each partition, with whatever it caches of the tables. */
   forPartition(): PartitionProjection<Event, Decoded>;
 };
@@ -69,6 +72,12 @@ export type PartitionProjection<Event, Decoded> = {
 
   /** Changes the tables as the events say, which come in log order. */
   apply(events: readonly Decoded[], tables: ProjectionTables): Promise<void>;
+
+  /**
+   * Applies the next part of an event that stands alone. After `more` this part is committed, and the event given again
+   * before any other.
+   */
+  applyPart?(event: Decoded, tables: ProjectionTables): Promise<'more' | 'done'>;
 
   /** Called with the events parked in the same transaction. */
   onParked?(events: readonly Event[], tables: ProjectionTables): Promise<void>;

@@ -7,50 +7,77 @@ import {
   type RollupStats,
   rollupWidth,
 } from '../../domain/rollup.ts';
-import type { Retraction } from '../../domain/telemetry.ts';
+import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import type { LatestRow, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
-import { countLedger, ledgerChanges, type TelemetryCache } from './telemetry-cache.ts';
+import type { TelemetryRecord } from '../ports/telemetry-log.ts';
+import { countLedger, ledgerChanges } from './telemetry-cache.ts';
+
+/** A checked retraction with what the log says of it. */
+export type DecodedRetraction = {
+  readonly logged: TelemetryRecord;
+  readonly event: Extract<TelemetryEvent, { type: 'TelemetryRetracted' }>;
+  /** Added by `validate`; absent when nothing of the device expires. */
+  readonly retention?: DeviceRetention;
+};
+
+/** Which points a retraction takes back, and from when on a metric is kept. */
+type Taken = {
+  readonly horizonOf: (metric: string) => number;
+  readonly isTaken: (metric: string, timestamp: number) => boolean;
+};
 
 /**
  * Takes points back: rows lose the metric, rows left with none go, newest values and rollups follow. It reaches as
- * far back as points are kept at `receivedAt`, whether or not older ones have been removed already.
+ * far back as points are kept at `receivedAt`, whether or not older ones have been removed already. It may span
+ * years, so it looks at no more than the first `rowsAtOnce` rows from `since` on, and answers with the time at which it has
+ * to be continued; `undefined` once all is done. Done again from its beginning it finds nothing there.
  */
 export async function retract(
-  { deviceId, metric, from, to }: Retraction,
-  receivedAt: number,
-  retention: DeviceRetention | undefined,
-  cache: TelemetryCache,
+  { logged, event, retention }: DecodedRetraction,
+  since: number,
+  rowsAtOnce: number,
   tables: TelemetryTables,
-): Promise<void> {
+): Promise<number | undefined> {
+  const { deviceId, metric, from, to } = event.data;
   const horizonOf = (name: string) =>
-    retention?.horizon('points', name, receivedAt) ?? Number.NEGATIVE_INFINITY;
+    retention?.horizon('points', name, logged.receivedAt) ?? Number.NEGATIVE_INFINITY;
   const isTaken = (name: string, timestamp: number) =>
     (metric === undefined || metric === name) && timestamp >= horizonOf(name);
-  // An hour at a time, and only hours that have readings: a retraction may span years.
-  const width = rollupWidth['1h'];
-  for (const { bucket } of await tables.rollupsBetween('1h', deviceId, from - width + 1, to)) {
-    const start = Math.max(from, bucket);
-    const end = Math.min(to, bucket + width);
-    const rows = await tables.readingsBetween(deviceId, start, end);
-    const lost = new Set<string>();
-    const left = rows.map((row) => without(row, isTaken, lost));
-    const changed = left.filter((row, i) => row !== rows[i]);
-    // What is too old may have been removed: a row that has nothing else goes, as one that has nothing at all.
-    const isEmpty = ({ metrics, timestamp }: ReadingRow) =>
-      Object.keys(metrics).every((name) => timestamp < horizonOf(name));
-    const emptied = changed.filter(isEmpty);
-    await tables.write({ replaced: changed.filter((row) => !isEmpty(row)), removed: emptied });
-    if (lost.size > 0) await rebuildRollups(deviceId, start, end, lost, tables);
-    const changes = ledgerChanges();
-    for (const row of emptied) changes.of(deviceId, row.receivedAt).retracted += 1;
-    await countLedger(changes, tables);
-  }
+  const rows = await tables.readingsBetween(deviceId, Math.max(since, from), to, rowsAtOnce);
+  // Rollups of a time before a horizon cannot be told from points, and horizons are at the beginning of days.
+  const dayOf = ({ timestamp }: ReadingRow) => (retention ? bucketOf('1d', timestamp) : 0);
+  for (const some of Map.groupBy(rows, dayOf).values())
+    await takeFrom(deviceId, some, { horizonOf, isTaken }, tables);
+  const last = rows.at(-1);
+  if (last && rows.length === rowsAtOnce) return last.timestamp + 1;
   const [newest] = await tables.latest([deviceId]);
   if (newest) {
     const metrics = await latestWithout(newest, from, to, isTaken, horizonOf, tables);
     await tables.write(await latestAfter(newest, metrics, retention, tables));
   }
-  cache.forget(deviceId);
+  return undefined;
+}
+
+async function takeFrom(
+  deviceId: string,
+  rows: readonly ReadingRow[],
+  { horizonOf, isTaken }: Taken,
+  tables: TelemetryTables,
+): Promise<void> {
+  const lost = new Set<string>();
+  const left = rows.map((row) => without(row, isTaken, lost));
+  const changed = left.filter((row, i) => row !== rows[i]);
+  const [first, last] = [changed[0], changed.at(-1)];
+  if (!first || !last) return;
+  // What is too old may have been removed: a row that has nothing else goes, as one that has nothing at all.
+  const isEmpty = ({ metrics, timestamp }: ReadingRow) =>
+    Object.keys(metrics).every((name) => timestamp < horizonOf(name));
+  const emptied = changed.filter(isEmpty);
+  await tables.write({ replaced: changed.filter((row) => !isEmpty(row)), removed: emptied });
+  await rebuildRollups(deviceId, first.timestamp, last.timestamp + 1, lost, tables);
+  const changes = ledgerChanges();
+  for (const row of emptied) changes.of(deviceId, row.receivedAt).retracted += 1;
+  await countLedger(changes, tables);
 }
 
 /** Adds to `lost` the metrics that the row loses. */

@@ -1,8 +1,8 @@
 import type { DeviceRetention } from '../../domain/retention.ts';
-import { isDeviceId, type Metrics, type Reading, type TelemetryEvent } from '../../domain/telemetry.ts';
+import { isDeviceId, type Metrics, type Reading } from '../../domain/telemetry.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import type { EventSource, Positioned } from '../ports/event-source.ts';
+import type { EventSource, Position, Positioned } from '../ports/event-source.ts';
 import type { DeadLetterCause, ProjectionTables, ReadingRow, TelemetryTables } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import type { CurrentRetention } from '../retention/policy.ts';
@@ -16,24 +16,19 @@ import {
 } from './projection.ts';
 import { type DecodedReading, recordReadings } from './telemetry-batch.ts';
 import { countLedger, ledgerChanges, TelemetryCache } from './telemetry-cache.ts';
-import { retract } from './telemetry-corrections.ts';
+import { type DecodedRetraction, retract } from './telemetry-corrections.ts';
 import { placeUntimed } from './untimed-readings.ts';
 
 /** A checked event of the telemetry log with what the log says of it. */
-type DecodedTelemetryEvent =
-  | DecodedReading
-  | {
-      readonly logged: TelemetryRecord;
-      readonly event: Extract<TelemetryEvent, { type: 'TelemetryRetracted' }>;
-      readonly retention?: DeviceRetention;
-    };
+type DecodedTelemetryEvent = DecodedReading | DecodedRetraction;
 
 const isReading = (decoded: DecodedTelemetryEvent): decoded is DecodedReading =>
   decoded.event.type === 'TelemetryRecorded';
 
 /**
  * Points, newest values, rollups and the conservation ledger, all of one device in one partition. A reading whose time
- * is more than `clockTolerance` milliseconds after its arrival is parked.
+ * is more than `clockTolerance` milliseconds after its arrival is parked. A retraction looks at `rowsAtOnce` rows in a
+ * transaction.
  */
 export function telemetryProjection(
   registry: EventRegistry,
@@ -41,6 +36,7 @@ export function telemetryProjection(
   retention: CurrentRetention,
   partitioner: EventSource<Positioned>['partitioner'],
   clockTolerance = Number.POSITIVE_INFINITY,
+  rowsAtOnce = 1000,
 ): Projection<TelemetryRecord, DecodedTelemetryEvent> {
   return {
     name: 'telemetry',
@@ -49,7 +45,8 @@ export function telemetryProjection(
     decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as DecodedTelemetryEvent,
     postpone: postponeFuture(clockTolerance),
     holdsStream,
-    forPartition: () => new TelemetryPartition(directory, retention, partitioner),
+    standsAlone: ({ type }) => type === 'TelemetryRetracted',
+    forPartition: () => new TelemetryPartition(directory, retention, partitioner, rowsAtOnce),
   };
 }
 
@@ -81,16 +78,21 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
   readonly #directory: DeviceDirectory;
   readonly #retention: CurrentRetention;
   readonly #partitioner: EventSource<Positioned>['partitioner'];
+  readonly #rowsAtOnce: number;
   readonly #cache = new TelemetryCache();
+  /** The retraction that is being applied, and the time up to which it has been. */
+  #retracting: { readonly position: Position; readonly since: number } | undefined;
 
   constructor(
     directory: DeviceDirectory,
     retention: CurrentRetention,
     partitioner: EventSource<Positioned>['partitioner'],
+    rowsAtOnce: number,
   ) {
     this.#directory = directory;
     this.#retention = retention;
     this.#partitioner = partitioner;
+    this.#rowsAtOnce = rowsAtOnce;
   }
 
   /** Accepts the events of registered devices in their partition, with the retention of each device that has one. */
@@ -164,11 +166,25 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
       }
       await this.#record(readings, telemetry);
       readings = [];
-      await retract(decoded.event.data, receivedAt, decoded.retention, this.#cache, telemetry);
+      while ((await this.applyPart(decoded, { telemetry })) === 'more');
     }
     await this.#record(readings, telemetry);
     if (late.byDevice.size > 0) await countLedger(late, telemetry);
     this.#cache.trim();
+  }
+
+  /** A retraction from where it was left in the last transaction, as long as nothing came between. */
+  async applyPart(
+    decoded: DecodedTelemetryEvent,
+    { telemetry }: Pick<ProjectionTables, 'telemetry'>,
+  ): Promise<'more' | 'done'> {
+    if (isReading(decoded)) throw new Error('A reading has no parts');
+    const { position } = decoded.logged;
+    const since = this.#retracting?.position === position ? this.#retracting.since : Number.NEGATIVE_INFINITY;
+    const next = await retract(decoded, since, this.#rowsAtOnce, telemetry);
+    this.#cache.forget(decoded.event.data.deviceId);
+    this.#retracting = next === undefined ? undefined : { position, since: next };
+    return this.#retracting ? 'more' : 'done';
   }
 
   onParked(events: readonly TelemetryRecord[], { telemetry }: ProjectionTables): Promise<void> {
@@ -180,6 +196,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
   }
 
   invalidate(): void {
+    this.#retracting = undefined;
     this.#cache.clear();
   }
 

@@ -34,6 +34,9 @@ export type PartitionHost = {
   readonly refuse: (error: OperatorNeeded) => void;
 };
 
+/** A `consume` call that has not come back, and when it began or last made progress. */
+type UnderWay = { readonly since: number; readonly done: Promise<void> };
+
 const attempts = 6;
 const firstBackoff = 100;
 const passingBackoff = 1000;
@@ -50,7 +53,7 @@ export class AssignedPartition {
   #after: Position | null = null;
   /** The offsets that the last batch left out. */
   #hole: string | undefined;
-  #underWay: { readonly since: number; readonly done: Promise<void> } | undefined;
+  #underWay: UnderWay | undefined;
 
   constructor(partition: number, host: PartitionHost) {
     this.partition = partition;
@@ -63,7 +66,7 @@ export class AssignedPartition {
   }
 
   /** The `consume` call that has not come back. */
-  get underWay(): { readonly since: number; readonly done: Promise<void> } | undefined {
+  get underWay(): UnderWay | undefined {
     return this.#underWay;
   }
 
@@ -150,12 +153,15 @@ export class AssignedPartition {
     heartbeat: () => Promise<void>,
   ): Promise<void> {
     const { consumer, heartbeat: interval, patience, failures } = this.#host;
-    const since = Date.now();
-    const done = (async () => consumer.consume(batch, waiting))();
-    this.#underWay = { since, done };
+    const sign = { since: Date.now() };
+    const onProgress = () => {
+      sign.since = Date.now();
+    };
+    const done = (async () => consumer.consume({ ...batch, onProgress }, waiting))();
+    this.#underWay = Object.assign(sign, { done });
     const beat = setInterval(() => {
       // An error of the group is thrown again by the heartbeat after the batch.
-      if (Date.now() - since < patience) heartbeat().catch(() => undefined);
+      if (Date.now() - sign.since < patience) heartbeat().catch(() => undefined);
     }, interval);
     try {
       await done;

@@ -62,10 +62,11 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
         )
       ).map(readingRow),
 
-    readingsBetween: async (deviceId, from, to) =>
+    readingsBetween: async (deviceId, from, to, limit) =>
       (
         await sql.all<StoredReading>(
-          `SELECT ${readingColumns} FROM ${readings} WHERE device_id = ? AND ts >= ? AND ts < ? ORDER BY ts`,
+          `SELECT ${readingColumns} FROM ${readings} WHERE device_id = ? AND ts >= ? AND ts < ? ORDER BY ts
+           ${limit === undefined ? '' : `LIMIT ${limit}`}`,
           [deviceId, from, to],
         )
       ).map(readingRow),

@@ -14,8 +14,8 @@ type Watched = {
   running: GenerationId | undefined;
   runningSince: number;
   tickedAt: number;
-  /** The latest batch of each partition, while it is being consumed. */
-  readonly batches: Map<number, { readonly since: number }>;
+  /** The latest batch of each partition, while it is being consumed, since it began or since its last progress. */
+  readonly batches: Map<number, { since: number }>;
   positions: () => Promise<readonly { readonly at: Position | null; readonly end: Position | null }[]>;
   /** The positions at the last check, of all nodes' work, and how many checks found the same. */
   lastPositions: string;
@@ -79,8 +79,13 @@ export class StallDetector {
       consume: async (batch, waiting) => {
         const entry = { since: this.#clock.now() };
         batches.set(batch.partition, entry);
+        const onProgress = () => {
+          entry.since = this.#clock.now();
+          watched.checksWithoutProgress = 0;
+          batch.onProgress?.();
+        };
         try {
-          await consumer.consume(batch, waiting);
+          await consumer.consume({ ...batch, onProgress }, waiting);
         } finally {
           if (batches.get(batch.partition) === entry) batches.delete(batch.partition);
         }

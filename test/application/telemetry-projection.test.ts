@@ -91,8 +91,11 @@ describe('Telemetry projection', function () {
   });
   after(() => stored.close());
 
-  /** A projector over empty tables; `restart` forgets what the projector remembers. */
-  async function open() {
+  /**
+   * A projector over empty tables, whose retractions look at so many rows in a transaction; `restart` forgets what the
+   * projector remembers.
+   */
+  async function open(rowsAtOnce?: number) {
     const { db } = stored;
     await stored.empty();
     let losses = 0;
@@ -109,7 +112,14 @@ describe('Telemetry projection', function () {
     const generation = { projection: 'telemetry', generation: 1 };
     const start = () =>
       new Projector({
-        projection: telemetryProjection(eventRegistry, everyDevice, keptForEver, onePartition),
+        projection: telemetryProjection(
+          eventRegistry,
+          everyDevice,
+          keptForEver,
+          onePartition,
+          undefined,
+          rowsAtOnce,
+        ),
         generation,
         readModels,
         clock,
@@ -121,8 +131,19 @@ describe('Telemetry projection', function () {
       restart: () => {
         consumer = start();
       },
-      consume: (events: readonly TelemetryRecord[], after: string | null, handled?: () => void) =>
-        consumer.consume({ partition: 0, after, events, ...(handled && { onApplied: handled }) }),
+      consume: (
+        events: readonly TelemetryRecord[],
+        after: string | null,
+        handled?: () => void,
+        onProgress?: () => void,
+      ) =>
+        consumer.consume({
+          partition: 0,
+          after,
+          events,
+          ...(handled && { onApplied: handled }),
+          ...(onProgress && { onProgress }),
+        }),
       checkpoint: () => readModels.checkpoint(generation, 0),
       repair: () => readModels.repair(generation, 0, async () => {}),
       /** The next transaction is lost when it is to be committed. */
@@ -189,7 +210,7 @@ describe('Telemetry projection', function () {
         cuts,
         async (said, plan) => {
           const events = said.map(logged);
-          const { consume, restart } = await open();
+          const { consume, restart } = await open(1 + (events.length % 3));
           for (let from = 0, i = 0; from < events.length; i += 1) {
             const { size, again, restart: interrupted } = plan[i % plan.length]!;
             if (interrupted) restart();
@@ -203,6 +224,52 @@ describe('Telemetry projection', function () {
       ),
       { numRuns: 200 },
     );
+  });
+
+  describe('with a retraction over years', () => {
+    const hours = 3000;
+    const hourly = Array.from({ length: hours }, (_, i): Said => {
+      const metrics = i % 2 ? { temp: i } : { temp: i, hum: i };
+      return { type: 'TelemetryRecorded', data: { deviceId: 'a', timestamp: i * 3_600_000, metrics } };
+    });
+    const range = { from: 0, to: 5000 * day, reason: 'wrong', metric: 'temp' };
+    const retracted: Said = { type: 'TelemetryRetracted', data: { deviceId: 'a', ...range } };
+    const afterwards: Said = {
+      type: 'TelemetryRecorded',
+      data: { deviceId: 'a', timestamp: 7_200_000, metrics: { temp: 1 } },
+    };
+    const events = [...hourly, retracted, afterwards].map(logged);
+
+    it('applies it in transactions of so many rows, with a sign of life after each', async () => {
+      const whole = await afterOnePass(events);
+      assert.equal(whole.readings.length, hours / 2);
+      const { consume, checkpoint } = await open(200);
+      const positions: (string | null)[] = [];
+      let seen = Promise.resolve();
+      await consume(events, null, undefined, () => {
+        seen = seen.then(async () => void positions.push(await checkpoint()));
+      });
+      await seen;
+      assert.ok(positions.length >= hours / 200, `${positions.length}`);
+      assert.deepEqual(await tables(), whole);
+    });
+
+    it('finishes it after it was lost in the middle, and counts each row once', async () => {
+      const whole = await afterOnePass(events);
+      const { consume, checkpoint, loseOne, restart } = await open(200);
+      let parts = 0;
+      const dying = consume(events, null, undefined, () => {
+        parts += 1;
+        if (parts === 5) loseOne();
+      });
+      await assert.rejects(dying, /The disk is full/);
+      assert.equal(await checkpoint(), String(hours));
+      const { readings } = await tables();
+      assert.ok(readings.length < hours, 'a part is done');
+      restart();
+      await consume(events.slice(hours), String(hours));
+      assert.deepEqual(await tables(), whole);
+    });
   });
 
   it('says the same when batches come while those before are being stored, or are lost', async () => {

@@ -54,6 +54,29 @@ describe('StallDetector', () => {
   const stall = () => detector.stalls().get('telemetry');
   const checked = (times: number) => eventually(() => assert.ok(checks >= times, `${checks} checks`));
 
+  it('does not report a batch that takes long and makes progress', async () => {
+    const hung = Promise.withResolvers<void>();
+    let sign: (() => void) | undefined;
+    consume = ({ onProgress }) => {
+      sign = onProgress;
+      return hung.promise;
+    };
+    [at, end] = [null, '9'];
+    detector.supervisorTick('telemetry', active);
+    const consumed = watched().consume(batch);
+    for (let i = 0; i < 10; i += 1) {
+      now += patience;
+      sign?.();
+      detector.supervisorTick('telemetry', active);
+      assert.equal(stall(), null);
+    }
+    now += patience + 1;
+    detector.supervisorTick('telemetry', active);
+    assert.match(stall() ?? '', /a batch of partition 3 has been in progress/);
+    hung.resolve();
+    await consumed;
+  });
+
   it('reports a batch that takes too long, until it is consumed', async () => {
     const hung = Promise.withResolvers<void>();
     consume = () => hung.promise;

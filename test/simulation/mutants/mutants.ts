@@ -113,12 +113,17 @@ export const mutants: readonly Mutant[] = [
     'await taken.firstFree(data.timestamp);',
     'data.timestamp;',
   ),
-  mutant('a retraction leaves the cache as it was', corrections, '  cache.forget(deviceId);\n}', '}'),
+  mutant(
+    'a retraction leaves the cache as it was',
+    telemetry,
+    '    this.#cache.forget(decoded.event.data.deviceId);\n',
+    '',
+  ),
   mutant('a retraction leaves the newest value', corrections, 'else left.delete(name);', ''),
   mutant(
     'a retraction leaves the rollups',
     corrections,
-    'if (lost.size > 0) await rebuildRollups(deviceId, start, end, lost, tables);',
+    '  await rebuildRollups(deviceId, first.timestamp, last.timestamp + 1, lost, tables);',
     '',
   ),
   mutant(
