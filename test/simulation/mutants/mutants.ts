@@ -14,6 +14,7 @@ const mutant = (name: string, file: string, find: string, replace: string): Muta
 });
 
 const projector = 'application/projector.ts';
+const partitionState = 'application/partition-state.ts';
 const commands = 'application/devices/device-commands.ts';
 const telemetry = 'application/projections/telemetry.ts';
 const batch = 'application/projections/telemetry-batch.ts';
@@ -43,13 +44,13 @@ export const mutants: readonly Mutant[] = [
   ),
   mutant(
     'caches are trusted whatever the checkpoint',
-    projector,
+    partitionState,
     'if (cachedAt && cachedAt.position === locked.position && cachedAt.epoch === locked.epoch) return;',
     'if (cachedAt) return;',
   ),
   mutant(
     'parked streams are forgotten at a restart',
-    projector,
+    partitionState,
     'new Set(await tables.deadLetters.parkedStreams(partition, this.#holds))',
     'new Set()',
   ),
@@ -212,9 +213,9 @@ export const mutants: readonly Mutant[] = [
   ),
   mutant(
     'a wait ends before its position',
-    'application/progress.ts',
-    'comparePositions(reached.position, position.position) >= 0',
-    'comparePositions(reached.position, position.position) >= -1e9',
+    'application/awaited-progress.ts',
+    'comparePositions(place.position, awaited.position) >= 0',
+    'comparePositions(place.position, awaited.position) >= -1e9',
   ),
   mutant(
     'a lease keeps nobody out',
