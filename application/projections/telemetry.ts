@@ -15,7 +15,7 @@ import {
   versionOf,
 } from './projection.ts';
 import { type DecodedReading, recordReadings } from './telemetry-batch.ts';
-import { countLedger, ledgerChanges, TelemetryCache } from './telemetry-cache.ts';
+import { CacheBudget, countLedger, ledgerChanges, TelemetryCache } from './telemetry-cache.ts';
 import { type DecodedRetraction, retract } from './telemetry-corrections.ts';
 import { placeUntimed } from './untimed-readings.ts';
 
@@ -25,19 +25,30 @@ type DecodedTelemetryEvent = DecodedReading | DecodedRetraction;
 const isReading = (decoded: DecodedTelemetryEvent): decoded is DecodedReading =>
   decoded.event.type === 'TelemetryRecorded';
 
+type TelemetryOptions = {
+  /** A reading whose time is more milliseconds than this after its arrival is parked. */
+  readonly clockTolerance?: number;
+  /** A retraction looks at so many rows in a transaction. */
+  readonly rowsAtOnce?: number;
+  /** About how many bytes it remembers of devices, of all partitions and generations. */
+  readonly cacheBytes?: number;
+};
+
 /**
- * Points, newest values, rollups and the conservation ledger, all of one device in one partition. A reading whose time
- * is more than `clockTolerance` milliseconds after its arrival is parked. A retraction looks at `rowsAtOnce` rows in a
- * transaction.
+ * Points, newest values, rollups and the conservation ledger, all of one device in one partition.
  */
 export function telemetryProjection(
   registry: EventRegistry,
   directory: DeviceDirectory,
   retention: CurrentRetention,
   partitioner: EventSource<Positioned>['partitioner'],
-  clockTolerance = Number.POSITIVE_INFINITY,
-  rowsAtOnce = 1000,
+  {
+    clockTolerance = Number.POSITIVE_INFINITY,
+    rowsAtOnce = 1000,
+    cacheBytes = 128 * 1024 * 1024,
+  }: TelemetryOptions = {},
 ): Projection<TelemetryRecord, DecodedTelemetryEvent> {
+  const budget = new CacheBudget(cacheBytes);
   return {
     name: 'telemetry',
     version: versionOf('telemetry'),
@@ -46,7 +57,7 @@ export function telemetryProjection(
     postpone: postponeFuture(clockTolerance),
     holdsStream,
     standsAlone: ({ type }) => type === 'TelemetryRetracted',
-    forPartition: () => new TelemetryPartition(directory, retention, partitioner, rowsAtOnce),
+    forPartition: () => new TelemetryPartition(directory, retention, partitioner, rowsAtOnce, budget),
   };
 }
 
@@ -79,7 +90,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
   readonly #retention: CurrentRetention;
   readonly #partitioner: EventSource<Positioned>['partitioner'];
   readonly #rowsAtOnce: number;
-  readonly #cache = new TelemetryCache();
+  readonly #cache: TelemetryCache;
   /** The retraction that is being applied, and the time up to which it has been. */
   #retracting: { readonly position: Position; readonly since: number } | undefined;
 
@@ -88,11 +99,13 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
     retention: CurrentRetention,
     partitioner: EventSource<Positioned>['partitioner'],
     rowsAtOnce: number,
+    budget: CacheBudget,
   ) {
     this.#directory = directory;
     this.#retention = retention;
     this.#partitioner = partitioner;
     this.#rowsAtOnce = rowsAtOnce;
+    this.#cache = new TelemetryCache(budget);
   }
 
   /** Accepts the events of registered devices in their partition, with the retention of each device that has one. */

@@ -163,6 +163,9 @@ export const configSchema = z.object({
     'whether the API takes timestamps such as 1767225600, of 1970 as milliseconds; refused as epoch seconds when false',
   ),
   DIRECTORY_SIZE: wholeNumber(100, 10_000_000).default(100_000).describe('devices an API node remembers'),
+  PROJECTOR_CACHE: wholeNumber(1_000_000, 2 ** 40)
+    .default(134_217_728)
+    .describe('bytes, about, of what a telemetry projector remembers of devices, in all its partitions'),
   BACKUP_DIR: z
     .string()
     .min(1)

@@ -77,7 +77,10 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
         await container.getAsync(s.directory),
         await container.getAsync(s.retention),
         () => source.partitioner(),
-        toleranceMilliseconds(config.CLOCK_TOLERANCE),
+        {
+          clockTolerance: toleranceMilliseconds(config.CLOCK_TOLERANCE),
+          cacheBytes: config.PROJECTOR_CACHE,
+        },
       );
       const feed = container.isBound(s.deadLetterFeed)
         ? await container.getAsync(s.deadLetterFeed)

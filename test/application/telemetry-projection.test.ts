@@ -92,10 +92,9 @@ describe('Telemetry projection', function () {
   after(() => stored.close());
 
   /**
-   * A projector over empty tables, whose retractions look at so many rows in a transaction; `restart` forgets what the
-   * projector remembers.
+   * A projector over empty tables; `restart` forgets what it remembers.
    */
-  async function open(rowsAtOnce?: number) {
+  async function open(options?: Parameters<typeof telemetryProjection>[4]) {
     const { db } = stored;
     await stored.empty();
     let losses = 0;
@@ -112,14 +111,7 @@ describe('Telemetry projection', function () {
     const generation = { projection: 'telemetry', generation: 1 };
     const start = () =>
       new Projector({
-        projection: telemetryProjection(
-          eventRegistry,
-          everyDevice,
-          keptForEver,
-          onePartition,
-          undefined,
-          rowsAtOnce,
-        ),
+        projection: telemetryProjection(eventRegistry, everyDevice, keptForEver, onePartition, options),
         generation,
         readModels,
         clock,
@@ -210,7 +202,10 @@ describe('Telemetry projection', function () {
         cuts,
         async (said, plan) => {
           const events = said.map(logged);
-          const { consume, restart } = await open(1 + (events.length % 3));
+          const { consume, restart } = await open({
+            rowsAtOnce: 1 + (events.length % 3),
+            cacheBytes: 1000 * (events.length % 2),
+          });
           for (let from = 0, i = 0; from < events.length; i += 1) {
             const { size, again, restart: interrupted } = plan[i % plan.length]!;
             if (interrupted) restart();
@@ -243,7 +238,7 @@ describe('Telemetry projection', function () {
     it('applies it in transactions of so many rows, with a sign of life after each', async () => {
       const whole = await afterOnePass(events);
       assert.equal(whole.readings.length, hours / 2);
-      const { consume, checkpoint } = await open(200);
+      const { consume, checkpoint } = await open({ rowsAtOnce: 200 });
       const positions: (string | null)[] = [];
       let seen = Promise.resolve();
       await consume(events, null, undefined, () => {
@@ -256,7 +251,7 @@ describe('Telemetry projection', function () {
 
     it('finishes it after it was lost in the middle, and counts each row once', async () => {
       const whole = await afterOnePass(events);
-      const { consume, checkpoint, loseOne, restart } = await open(200);
+      const { consume, checkpoint, loseOne, restart } = await open({ rowsAtOnce: 200 });
       let parts = 0;
       const dying = consume(events, null, undefined, () => {
         parts += 1;
