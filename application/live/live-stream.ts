@@ -40,6 +40,13 @@ export type LiveMetrics = {
   conflated(): void;
 };
 
+type LiveClient = {
+  readonly sink: LiveSink;
+  readonly metrics: LiveMetrics;
+  /** After how long it is cut off when it takes nothing; 30 s when absent. */
+  readonly slowMs?: number | undefined;
+};
+
 /** Beyond this a client gets the newest of each device and metric until it has taken what waits. */
 const queueBytes = 262_144;
 const slowMilliseconds = 30_000;
@@ -53,6 +60,7 @@ export class LiveStream {
   readonly #selection: LiveSelection;
   readonly #sink: LiveSink;
   readonly #metrics: LiveMetrics;
+  readonly #slowMs: number;
   readonly #hasFilter: boolean;
   /** Of what was told; the tail's own once the stream is live. */
   #position: LivePosition;
@@ -62,14 +70,14 @@ export class LiveStream {
     tail: LiveTail,
     selection: LiveSelection,
     from: LivePosition,
-    sink: LiveSink,
-    metrics: LiveMetrics,
+    { sink, metrics, slowMs = slowMilliseconds }: LiveClient,
   ) {
     this.#tail = tail;
     this.#selection = selection;
     this.#position = from;
     this.#sink = sink;
     this.#metrics = metrics;
+    this.#slowMs = slowMs;
     this.#hasFilter = Object.keys(selection.devices).length > 0;
   }
 
@@ -169,7 +177,7 @@ export class LiveStream {
   }
 
   async #drained(): Promise<void> {
-    const timer = setTimeout(() => this.#sink.end('slow'), slowMilliseconds);
+    const timer = setTimeout(() => this.#sink.end('slow'), this.#slowMs);
     await this.#sink.drained();
     clearTimeout(timer);
   }

@@ -26,7 +26,12 @@ export type LiveServices = LiveLogs & {
   readonly metrics: LiveMetrics;
 };
 
-type LiveLimits = { readonly streams: number; readonly perKey: number };
+type LiveLimits = {
+  readonly streams: number;
+  readonly perKey: number;
+  /** After how long a client is cut off that takes nothing; 30 s when absent. */
+  readonly slowMs?: number;
+};
 
 /** Too many streams: of one key, or of the process. */
 export class TooManyStreams extends Error {
@@ -103,7 +108,11 @@ export class LiveStreams {
     sink: LiveSink,
   ): Promise<void> {
     const { metrics } = this.#services;
-    const stream = new LiveStream(this.#tail, selection, from, sink, metrics);
+    const stream = new LiveStream(this.#tail, selection, from, {
+      sink,
+      metrics,
+      slowMs: this.#limits.slowMs,
+    });
     this.#open.set(stream, { sink, holder });
     metrics.opened();
     this.#ticking ??= this.#tick();

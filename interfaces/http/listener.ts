@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { unwatchFile, watchFile } from 'node:fs';
 import { createServer, IncomingMessage, type Server, ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import type { Express, Response } from 'express';
 import type { Log } from '../../application/ports/system.ts';
@@ -17,7 +17,7 @@ export type HttpServer = {
   listen(port: number, host: string): Promise<AddressInfo>;
   /**
    * Not ready from now on; after `lead` milliseconds no connection is accepted any more, and running requests get
-   * `drain` milliseconds, after which the rest are aborted.
+   * `drain` milliseconds, after which the rest are aborted. Connections on which nothing was asked are not waited for.
    */
   close(drain: number, lead?: number): Promise<void>;
   /** New connections get this certificate. Throws for a server without one. */
@@ -88,10 +88,15 @@ type Shutdown = {
 /** How long a client may take nothing of a response that is written. */
 const unreadMilliseconds = 30_000;
 
+/** How long the first request of a connection may be on its way when the server stops. */
+const unusedMilliseconds = 500;
+
 export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
   let begun = false;
   let refusing = false;
   const underWay = new Map<ServerResponse, Unsent>();
+  /** Connections on which no request has begun, by their client's address. */
+  const unused = new Map<string, Socket>();
   return { begun: () => begun, watch, close };
 
   function watch(server: Server): void {
@@ -99,7 +104,15 @@ export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
     const unread = setInterval(cutUnread, unreadMs);
     unread.unref();
     server.once('close', () => clearInterval(unread));
-    server.prependListener('request', (_req, res: ServerResponse) => {
+    server.on('connection', (socket: Socket) => {
+      const client = clientOf(socket);
+      unused.set(client, socket);
+      socket.once('close', () => {
+        if (unused.get(client) === socket) unused.delete(client);
+      });
+    });
+    server.prependListener('request', (req, res: ServerResponse) => {
+      unused.delete(clientOf(req.socket));
       underWay.set(res, nothingUnsent);
       if (begun) giveUpConnection(res);
       res.on('close', () => {
@@ -117,11 +130,16 @@ export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
     refusing = true;
     const closed = once(server, 'close');
     server.close();
+    const grace = setTimeout(() => {
+      // Node counts them as under way, and waits.
+      for (const socket of unused.values()) socket.destroy();
+    }, unusedMilliseconds);
     const deadline = setTimeout(() => {
       for (const res of underWay.keys()) logCut(res, 'SHUTDOWN_MS is over');
       server.closeAllConnections();
     }, drain);
     await closed;
+    clearTimeout(grace);
     clearTimeout(deadline);
   }
 
@@ -148,6 +166,9 @@ export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
 /** Bytes that the client has not taken, and all that were written so far. */
 type Unsent = { readonly unsent: number; readonly written: number };
 const nothingUnsent: Unsent = { unsent: 0, written: 0 };
+
+/** The same for a connection and for what encrypts it. */
+const clientOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
 
 function giveUpConnection(res: ServerResponse): void {
   if (!res.headersSent) res.setHeader('Connection', 'close');

@@ -165,6 +165,8 @@ function formatOf(req: Request): LiveFormat {
 
 const retryFrom = 1000;
 const retrySpread = 4000;
+/** How long a client may take what was written before its stream ended. */
+const takenWithin = 1000;
 
 /** A stream as a response that is written until somebody ends it. */
 class ResponseSink implements LiveSink {
@@ -211,8 +213,10 @@ class ResponseSink implements LiveSink {
     if (this.closed.aborted) return;
     this.#onEnd(reason);
     this.#closing.abort();
-    // What a slow client has not taken would keep the connection.
-    if (reason === 'slow') this.#res.destroy();
-    else this.#res.end(this.#format.end(retryFrom + Math.floor(Math.random() * retrySpread)));
+    if (reason === 'slow' || reason === 'client') return void this.#res.destroy();
+    this.#res.end(this.#format.end(retryFrom + Math.floor(Math.random() * retrySpread)));
+    // What a slow client has not taken would keep the connection, and make a shutdown wait for it.
+    const overdue = setTimeout(() => this.#res.destroy(), takenWithin);
+    this.#res.once('close', () => clearTimeout(overdue));
   }
 }

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { LivePosition } from '../../../application/live/live-position.ts';
+import type { LiveSink } from '../../../application/live/live-stream.ts';
+import type { LiveStreams } from '../../../application/live/live-streams.ts';
 import { eventually } from '../../support/eventually.ts';
 import { httpServices, type Logged, serveHttp } from '../../support/http-services.ts';
+import { selfSigned } from '../../support/self-signed.ts';
 
 const body = JSON.stringify({ deviceId: 'd-1', metrics: { a: 1 } });
 
@@ -93,6 +99,49 @@ describe('Shutting down', () => {
     const begun = performance.now();
     await served.server.close(60_000);
     assert.ok(performance.now() - begun < 30_000);
+  });
+
+  it('is over at once when connections are open on which nothing was asked', async () => {
+    const secure = await serveHttp(httpServices().services, { certificate: selfSigned() });
+    for (const { url, server } of [served, secure]) {
+      const port = Number(new URL(url).port);
+      const silent = connect(port, '127.0.0.1').on('error', () => {});
+      await once(silent, 'connect');
+      // Accepted after the silent one, and silent as well.
+      const later = url.startsWith('https') ? connectTls({ port, rejectUnauthorized: false }) : connect(port);
+      await once(
+        later.on('error', () => {}),
+        url.startsWith('https') ? 'secureConnect' : 'connect',
+      );
+      if (url === served.url) await call('GET', '/health/live');
+      const begun = performance.now();
+      await server.close(60_000);
+      assert.ok(performance.now() - begun < 30_000);
+      for (const socket of [silent, later]) socket.destroy();
+    }
+  });
+
+  it('is over at once when the client of a live stream takes nothing', async () => {
+    let sink: LiveSink | undefined;
+    const live = {
+      start: async () => new LivePosition(new Map(), new Map()),
+      async run(_selection: unknown, _from: unknown, _more: unknown, opened: LiveSink) {
+        sink = opened;
+        for (let i = 0; i < 64; i += 1) sink.write('reading', JSON.stringify('x'.repeat(1_000_000)), 'start');
+        await once(sink.closed, 'abort');
+      },
+      closed() {},
+    };
+    const streaming = await serveHttp(httpServices({ live: live as unknown as LiveStreams }).services);
+    const client = connect(Number(new URL(streaming.url).port), '127.0.0.1').pause();
+    client.on('error', () => {});
+    client.write('GET /api/v1/live HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await eventually(() => assert.ok((sink?.pending() ?? 0) > 1_000_000));
+    const begun = performance.now();
+    sink?.end('shutdown');
+    await streaming.server.close(60_000);
+    assert.ok(performance.now() - begun < 30_000);
+    client.destroy();
   });
 
   it('leaves idle connections alone until it refuses new ones, for a request may be on its way', async () => {

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import type { LiveEnd, LiveSelection, LiveSink } from '../../../application/live/live-stream.ts';
+import { type AskedPosition, LiveStreams } from '../../../application/live/live-streams.ts';
+import type { EventSource } from '../../../application/ports/event-source.ts';
+import type { RecordedEvent } from '../../../application/ports/event-store.ts';
+import { eventRegistry } from '../../../infrastructure/event-registry.ts';
+import { uuidIds } from '../../../infrastructure/identity.ts';
+import { eventually } from '../../support/eventually.ts';
+import { inMemoryTelemetry } from '../../support/in-memory-telemetry.ts';
+import { PartitionedLog } from '../../support/partitioned-log.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: a test says what it expects of an event by asserting it.
+type Told = { readonly event: string; readonly data: any; readonly id: string };
+
+/** A client that takes what it is told, or takes nothing until `take`. */
+class Client implements LiveSink {
+  readonly told: Told[] = [];
+  readonly ends: LiveEnd[] = [];
+  readonly #closing = new AbortController();
+  #takes: boolean;
+  #pending = 0;
+  #drained = Promise.withResolvers<void>();
+
+  constructor({ takes }: { takes: boolean }) {
+    this.#takes = takes;
+  }
+
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  write(event: string, json: string, id: string): void {
+    this.told.push({ event, data: JSON.parse(json), id });
+    if (!this.#takes) this.#pending += json.length;
+  }
+
+  pending(): number {
+    return this.#pending;
+  }
+
+  async drained(): Promise<void> {
+    if (this.#pending > 0) await this.#drained.promise;
+  }
+
+  take(): void {
+    this.#takes = true;
+    this.#pending = 0;
+    this.#drained.resolve();
+  }
+
+  end(reason: LiveEnd): void {
+    this.ends.push(reason);
+    this.#closing.abort();
+    this.#drained.resolve();
+  }
+
+  readings(): readonly number[] {
+    return this.told.filter(({ event }) => event === 'reading').map(({ data }) => data.metrics.n);
+  }
+}
+
+const everything: LiveSelection = { sources: ['telemetry'], devices: {} };
+const asked = (id: string): AskedPosition[] =>
+  id.split(',').map((token) => {
+    const [source, partition, position = ''] = token.split(':');
+    return { source: source as AskedPosition['source'], partition: Number(partition), position };
+  });
+const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+describe('Live streams of slow clients', () => {
+  let log: PartitionedLog;
+  let live: LiveStreams;
+  let running: Promise<void>[];
+
+  const streams = (slowMs?: number) =>
+    new LiveStreams(
+      {
+        telemetry: log,
+        devices: new PartitionedLog(1, () => 0) as unknown as EventSource<RecordedEvent>,
+        history: { deviceAt: async () => undefined },
+        registry: eventRegistry,
+        ids: uuidIds,
+        log: { debug() {}, info() {}, warn() {}, error() {} },
+        telemetryQueries: inMemoryTelemetry([]).queries,
+        progress: {
+          progress: async () => [],
+          deadLetterCounts: async () => [],
+          ledgerTotals: () => Promise.reject(new Error('not asked')),
+        },
+        freshness: {
+          status: async () => ({ positions: [], lag: 0, lagIsAtLeast: false }),
+          waitFor: async () => {},
+        },
+        metrics: { opened() {}, closed() {}, told() {}, conflated() {} },
+      },
+      { streams: 10, perKey: 10, ...(slowMs !== undefined && { slowMs }) },
+    );
+
+  beforeEach(() => {
+    log = new PartitionedLog(2, (deviceId) => (deviceId === 'a' ? 0 : 1));
+    live = streams();
+    running = [];
+  });
+  afterEach(async () => {
+    await live.close(0);
+    await Promise.all(running);
+  });
+
+  const follow = async (client: Client, from?: string) => {
+    const position = await live.start(from === undefined ? undefined : asked(from), '');
+    running.push(live.run(everything, position, { snapshot: false, holder: '' }, client));
+    await eventually(() => assert.ok(client.told.length > 0));
+    return client;
+  };
+
+  it('get the newest of each device, are told how much is missing, and hold up nobody', async () => {
+    const [fast, slow] = [new Client({ takes: true }), new Client({ takes: false })];
+    await Promise.all([follow(fast), follow(slow)]);
+    log.append(0, 'a', 0, 5000);
+    log.append(1, 'b', 5000, 2000);
+    await eventually(() => assert.equal(fast.readings().length, 7000));
+    assert.deepEqual(
+      [...fast.readings()].sort((a, b) => a - b),
+      numbers(0, 7000),
+    );
+    const before = slow.readings().length;
+    assert.ok(before > 1000 && before < 6000, `${before} readings wait for a client that takes nothing`);
+
+    slow.take();
+    await eventually(() => assert.ok(slow.told.some(({ event }) => event === 'gap')));
+    const at = slow.told.findIndex(({ event }) => event === 'gap');
+    const newest = slow.told.slice(at + 1).filter(({ event }) => event === 'reading');
+    assert.deepEqual(newest.map(({ data }) => [data.deviceId, data.metrics.n]).sort(), [
+      ['a', 4999],
+      ['b', 6999],
+    ]);
+    const { reason, missed } = slow.told[at]?.data ?? {};
+    assert.deepEqual({ reason, missed }, { reason: 'slow', missed: 7000 - before - newest.length });
+
+    log.append(0, 'a', 7000, 3);
+    await eventually(() => assert.deepEqual(slow.readings().slice(-3), [7000, 7001, 7002]));
+  });
+
+  it('get what was left out when they continue before the gap', async () => {
+    const slow = await follow(new Client({ takes: false }));
+    log.append(0, 'a', 0, 5000);
+    const watcher = await follow(new Client({ takes: true }));
+    await eventually(() => assert.equal(watcher.readings().length, 5000));
+    const before = slow.readings();
+    slow.take();
+    await eventually(() => assert.ok(slow.told.some(({ event }) => event === 'gap')));
+    const gap = slow.told.find(({ event }) => event === 'gap');
+    const again = await follow(new Client({ takes: true }), gap?.id);
+    await eventually(() => assert.equal(again.readings().at(-1), 4999));
+    assert.deepEqual([...before, ...again.readings()], numbers(0, 5000));
+    const behind = await follow(new Client({ takes: true }), slow.told.at(-1)?.id);
+    log.append(0, 'a', 5000, 1);
+    await eventually(() => assert.deepEqual(behind.readings(), [5000]));
+  });
+
+  it('are cut off when they take nothing, and where they continue leaves nothing out', async () => {
+    live = streams(20);
+    const slow = await follow(new Client({ takes: false }));
+    log.append(0, 'a', 0, 5000);
+    await eventually(() => assert.deepEqual(slow.ends, ['slow']));
+    await Promise.all(running);
+    assert.equal(live.size, 0);
+    const again = await follow(new Client({ takes: true }), slow.told.at(-1)?.id);
+    await eventually(() => assert.equal(again.readings().at(-1), 4999));
+    assert.deepEqual([...slow.readings(), ...again.readings()], numbers(0, 5000));
+  });
+});
