@@ -138,8 +138,9 @@ describe('Shutting down', () => {
     client.write('GET /api/v1/live HTTP/1.1\r\nHost: localhost\r\n\r\n');
     await eventually(() => assert.ok((sink?.pending() ?? 0) > 1_000_000));
     const begun = performance.now();
+    const closed = streaming.server.close(60_000);
     sink?.end('shutdown');
-    await streaming.server.close(60_000);
+    await closed;
     assert.ok(performance.now() - begun < 30_000);
     client.destroy();
   });
