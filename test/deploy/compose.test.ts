@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { projectionNames } from '../../application/projections/projection.ts';
 import { type Config, configFrom, configSchema } from '../../infrastructure/config/config.ts';
+import { viewsOf } from '../../infrastructure/sql/views.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { assertIsCommand } from './command-lines.ts';
 import { composeFile, type Service, serviceOf } from './compose-file.ts';
@@ -23,6 +25,7 @@ const configOf = (of: Service): Config => configFrom(environment(of));
 describe('docker-compose.yml', () => {
   it('has every server of the distributed profile, every role, and what watches them', () =>
     assert.deepEqual(Object.keys(file.services).sort(), [
+      'analyst',
       'api',
       'device-projector',
       'eventstore',
@@ -40,8 +43,8 @@ describe('docker-compose.yml', () => {
 
   it('gives every service a health check, bounded resources, bounded logs and another start when it ends', () => {
     for (const [name, one] of services) {
-      // The one that ends when it is done.
-      const isOnce = name === 'migrate';
+      // Those that end when they are done.
+      const isOnce = ['migrate', 'analyst'].includes(name);
       assert.equal(healthOf(one).length > 1, !isOnce, name);
       assert.deepEqual(Object.keys(one.deploy?.resources.limits ?? {}).sort(), ['cpus', 'memory'], name);
       assert.deepEqual(Object.keys(one.logging?.options ?? {}).sort(), ['max-file', 'max-size'], name);
@@ -105,6 +108,18 @@ describe('docker-compose.yml', () => {
     const script = readFileSync(path.join(root, 'deploy/local/mysql.sh'), 'utf8');
     const [, release = ''] = script.match(/^release=([\d.]+)$/m) ?? [];
     assert.match(service('mysql').image, new RegExp(`^mysql:${release.replace('.', '\\.')}\\.\\d+$`));
+    assert.equal(service('analyst').image, service('mysql').image);
+  });
+
+  it('lets the analyst of Grafana read every view and nothing else, once the views are there', () => {
+    const grants =
+      readFileSync(path.join(root, 'deploy/grafana/analyst.sql'), 'utf8').match(/^GRANT .*$/gm) ?? [];
+    const views = projectionNames.flatMap((name) => Object.keys(viewsOf(name, 'mysql', 1)));
+    assert.deepEqual(
+      grants.toSorted(),
+      views.map((view) => `GRANT SELECT ON iotdatabase.${view} TO 'analyst'@'%';`).toSorted(),
+    );
+    assert.deepEqual(Object.keys(service('analyst').depends_on ?? {}), ['migrate']);
   });
 
   describe('Fieldlog', () => {
