@@ -87,6 +87,7 @@ export class MqttConnection {
     this.#parser.on('error', () => this.end(disconnects.malformed));
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#read(chunk));
+    socket.on('drain', () => this.resume());
     socket.on('timeout', () => this.#silent());
     socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#closed());
@@ -112,8 +113,7 @@ export class MqttConnection {
 
   /** Reads on, if there is room. */
   resume(): void {
-    if (!this.#isPaused || this.#isStopping || this.inFlight >= receiveMaximum || !this.#host.hasRoom())
-      return;
+    if (!this.#isPaused || this.#isStopping || !this.#hasRoom()) return;
     this.#isPaused = false;
     this.#socket.resume();
   }
@@ -128,9 +128,14 @@ export class MqttConnection {
     if (this.#isEnding) return;
     this.#parser.parse(chunk);
     if (this.#parser.packet.length > this.#host.maxPacketBytes) return void this.end(disconnects.tooLarge);
-    if (this.inFlight < receiveMaximum && this.#host.hasRoom()) return;
+    if (this.#hasRoom()) return;
     this.#isPaused = true;
     this.#socket.pause();
+  }
+
+  /** What a client does not read of its answers takes room as well. */
+  #hasRoom(): boolean {
+    return this.inFlight < receiveMaximum && this.#host.hasRoom() && !this.#socket.writableNeedDrain;
   }
 
   #receive(packet: Packet): void {
@@ -311,7 +316,7 @@ export class MqttConnection {
 
   /** A client that is not read from cannot show that it is there. */
   #silent(): void {
-    if (!this.#isPaused) this.#socket.destroy();
+    if (!this.#isPaused || this.#socket.writableNeedDrain) this.#socket.destroy();
   }
 
   #send(packet: Packet): void {

@@ -55,6 +55,25 @@ describe('HTTPS', function () {
     return response.statusCode;
   }
 
+  it('serves MQTT by the same certificate, where MQTT_TLS says so', async () => {
+    const config = configFrom({ ...env(), MQTT_PORT: '0', MQTT_TLS: 'true' });
+    const served = await serve(config, openLog('silent', 'test'));
+    try {
+      const url = new URL(served.mqttUrl ?? assert.fail());
+      assert.equal(url.protocol, 'mqtts:');
+      const socket = connect({
+        host: url.hostname,
+        port: Number(url.port),
+        ca: first.cert,
+        servername: 'localhost',
+      });
+      await once(socket, 'secureConnect');
+      socket.destroy();
+    } finally {
+      await served.close();
+    }
+  });
+
   it('serves by the certificate of the files, and no client in plain text', async () => {
     const served = await serve(configFrom(env()), openLog('silent', 'test'));
     const url = new URL(served.url);
