@@ -78,8 +78,26 @@ export interface RetentionTables {
   ): Promise<number>;
 }
 
+/** An erasure of which something may be left to do. */
+export type PendingErasure = {
+  readonly deviceId: string;
+  /** Of the event that erased the device, the last one of its stream. */
+  readonly revision: number;
+  /** When it was recorded, epoch milliseconds. */
+  readonly erasedAt: number;
+  /** The event store has been told to forget what came before. */
+  readonly isTruncated: boolean;
+};
+
 /** The read models' remains of devices that were erased or deleted. Every call throws `ReadModelsUnavailable`. */
 export interface ErasedDevices {
+  /** Of devices that the active generation of devices knows to be erased, in order of id. */
+  pending(): Promise<readonly PendingErasure[]>;
+  truncated(erasure: PendingErasure, now: number): Promise<void>;
+  /** They are pending no longer. */
+  finish(deviceIds: readonly string[], now: number): Promise<void>;
+  /** Those are pending again of which dead letters have come since. */
+  reopen(): Promise<void>;
   /** Those that the active generation of devices knows to be erased, in order of id. */
   list(): Promise<readonly string[]>;
   /**

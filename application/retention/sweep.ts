@@ -1,10 +1,13 @@
+import { deviceStream } from '../../domain/device.ts';
 import { type DeviceRetention, retentionTargets } from '../../domain/retention.ts';
 import { pause } from '../pause.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
+import { type EventEraser, StreamDeleted } from '../ports/event-store.ts';
 import type { ProjectionControl } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
 import type {
   ErasedDevices,
+  PendingErasure,
   RemovedCounts,
   RetentionRecords,
   RetentionTables,
@@ -133,6 +136,7 @@ const addCounts = (a: RemovedCounts, b: RemovedCounts): RemovedCounts => ({
 
 export type ErasingPorts = SweepPorts & {
   readonly erased: ErasedDevices;
+  readonly eraser: Pick<EventEraser, 'eraseBefore'>;
   /** Somebody may delete a device's stream in the store itself. */
   readonly mayBeDeleted: boolean;
 };
@@ -147,11 +151,22 @@ export async function sweepErased(
   now: () => number,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const deviceId of await ports.erased.list()) {
-    if (!(await ports.erased.hasTelemetry(generation, deviceId))) continue;
-    await sweepDevices(generation, [deviceId], () => ({ before: null, target: now() }), ports, signal);
-    await ports.erased.removeRest(generation, deviceId, now());
-  }
+  for (const { deviceId } of await ports.erased.pending())
+    await sweepErasedDevice(generation, deviceId, ports, now, signal);
+}
+
+/** Whether there was anything. */
+async function sweepErasedDevice(
+  generation: GenerationId,
+  deviceId: string,
+  ports: ErasingPorts,
+  now: () => number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (!(await ports.erased.hasTelemetry(generation, deviceId))) return false;
+  await sweepDevices(generation, [deviceId], () => ({ before: null, target: now() }), ports, signal);
+  await ports.erased.removeRest(generation, deviceId, now());
+  return true;
 }
 
 /** The same of devices whose streams were deleted, which looks at every device that has telemetry. */
@@ -180,25 +195,60 @@ async function deletedDevices(
   return unlisted.filter((deviceId) => known.get(deviceId)?.status === 'deleted');
 }
 
-/** The same in every generation that is not being built, and in generations of the device projections that no projector consumes into. */
+/** So long after an erasure its readings may still be on their way into the tables. */
+const onTheirWay = 3_600_000;
+
+/**
+ * Completes erasures, whatever became of the process that began them: in the event store, in every generation that is not
+ * being built, and in generations of the device projections that no projector consumes into. One of which nothing was
+ * left an hour after it is not looked at again.
+ */
 export async function sweepErasedEverywhere(
   control: ProjectionControl,
   ports: ErasingPorts,
   now: () => number,
   signal: AbortSignal,
 ): Promise<void> {
+  const { erased } = ports;
+  const pending = await erased.pending();
   const states = await control.states();
-  const telemetry = states.find(({ projection }) => projection === 'telemetry');
-  for (const { projection, generation, status } of telemetry?.generations ?? [])
-    if (status !== 'building') await sweepErased({ projection, generation }, ports, now, signal);
+  const telemetry = states.find(({ projection }) => projection === 'telemetry')?.generations ?? [];
+  const swept = telemetry.filter(({ status }) => status !== 'building');
+  const hasRetired = states.some(({ generations }) => generations.length > 1);
+  const finished: string[] = [];
+  for (const erasure of pending) {
+    const { deviceId, erasedAt } = erasure;
+    signal.throwIfAborted();
+    if (!erasure.isTruncated) await truncate(erasure, ports, now());
+    let found = false;
+    for (const generation of swept)
+      found = (await sweepErasedDevice(generation, deviceId, ports, now, signal)) || found;
+    if (hasRetired) await erased.removeRetired(deviceId);
+    // What is being built may have of it what came before.
+    if (!found && swept.length === telemetry.length && now() - erasedAt > onTheirWay) finished.push(deviceId);
+  }
+  await erased.finish(finished, now());
   const detection = states.find(({ projection }) => projection === 'detection');
   for (const { projection, generation, status } of detection?.generations ?? []) {
     if (status === 'building') continue;
     for (const deviceId of await ports.erased.watched({ projection, generation }))
       await ports.erased.removeDeleted({ projection, generation }, deviceId);
   }
-  if (states.every(({ generations }) => generations.length === 1)) return;
-  for (const deviceId of await ports.erased.list()) await ports.erased.removeRetired(deviceId);
+}
+
+/** The stream, which the call that erased the device has truncated unless it was cut short. */
+async function truncate(
+  erasure: PendingErasure,
+  { erased, eraser }: Pick<ErasingPorts, 'erased' | 'eraser'>,
+  now: number,
+): Promise<void> {
+  try {
+    await eraser.eraseBefore(deviceStream(erasure.deviceId), erasure.revision);
+  } catch (error) {
+    // Then there is nothing left of it.
+    if (!(error instanceof StreamDeleted)) throw error;
+  }
+  await erased.truncated(erasure, now);
 }
 
 /** The same of deleted devices. */

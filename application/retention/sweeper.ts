@@ -29,6 +29,7 @@ export type RetentionSweeper = {
 };
 
 const checkEveryMilliseconds = 10_000;
+const reopenEveryMilliseconds = 3_600_000;
 /** Of the time, looking for deleted devices may take this part at most: it looks at all that have telemetry. */
 const greatestShare = 0.02;
 /**
@@ -43,6 +44,7 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
   let mark: { readonly at: number; readonly ends: ReadonlyMap<number, Position | null> } | undefined;
   let settledAt: number | undefined;
   let looksForDeletedAt = 0;
+  let reopensAt = 0;
 
   return {
     async run(signal) {
@@ -87,7 +89,13 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
   }
 
   function erase(signal: AbortSignal): Promise<void> {
-    return withLease(() => sweepErasedEverywhere(control, ports, clock.now, signal));
+    return withLease(async () => {
+      if (performance.now() >= reopensAt) {
+        await ports.erased.reopen();
+        reopensAt = performance.now() + reopenEveryMilliseconds;
+      }
+      await sweepErasedEverywhere(control, ports, clock.now, signal);
+    });
   }
 
   async function removeDeleted(signal: AbortSignal): Promise<void> {

@@ -28,6 +28,16 @@ export async function hasColumn(sql: SqlQueries, name: string, column: string): 
   return Number(row?.[0]) > 0;
 }
 
+/** Of MySQL, which has no index that is made unless it is there. */
+export async function hasIndex(sql: SqlQueries, table: string, index: string): Promise<boolean> {
+  const [row] = await sql.rows<[number]>(
+    `SELECT COUNT(*) FROM information_schema.statistics
+     WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ?`,
+    [table, index],
+  );
+  return Number(row?.[0]) > 0;
+}
+
 /** The type of a column that numbers its rows. */
 export const sequence = (dialect: Sql['dialect']): string =>
   dialect === 'sqlite' ? 'INTEGER PRIMARY KEY AUTOINCREMENT' : 'BIGINT AUTO_INCREMENT PRIMARY KEY';

@@ -62,8 +62,8 @@ export const detectionColumns: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** The columns by which rows are found besides their key, by table. */
-export const detectionIndexes: Readonly<Record<string, string>> = {
-  detection_states: 'due',
-  alarms: 'state, raised_at',
+/** The columns by which rows are found besides their key, by table and index. */
+export const detectionIndexes: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  detection_states: { detection_states_index: 'due' },
+  alarms: { alarms_index: 'state, raised_at' },
 };

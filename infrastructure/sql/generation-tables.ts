@@ -1,6 +1,6 @@
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { rollupLevels } from '../../domain/rollup.ts';
-import { createTable } from './ddl.ts';
+import { createTable, hasIndex } from './ddl.ts';
 import { detectionColumns, detectionIndexes } from './detection-schema.ts';
 import type { Sql } from './sql.ts';
 import { viewsOf } from './views.ts';
@@ -26,15 +26,31 @@ export async function createGeneration(
   generation: number,
 ): Promise<void> {
   for (const [base, columns] of Object.entries(generationTables[projection])) {
-    const name = tableOf(base, generation);
-    const index = detectionIndexes[base];
-    const indexName = tableOf(`${base}_index`, generation);
-    const keys = index && sql.dialect === 'mysql' ? [`KEY ${indexName} (${index})`] : [];
-    await sql.run(createTable(sql.dialect, name, [...columns, ...keys], 'clustered'));
-    if (index && sql.dialect === 'sqlite')
-      await sql.run(`CREATE INDEX IF NOT EXISTS ${indexName} ON ${name} (${index})`);
+    const keys = Object.entries(indexes[base] ?? {}).map(
+      ([index, key]) => `KEY ${tableOf(index, generation)} (${key})`,
+    );
+    const all = [...columns, ...(sql.dialect === 'mysql' ? keys : [])];
+    await sql.run(createTable(sql.dialect, tableOf(base, generation), all, 'clustered'));
+    if (sql.dialect === 'sqlite') await addIndexes(sql, base, generation);
   }
 }
+
+/** Those that a table of an older release lacks. */
+export async function addIndexes(sql: Sql, base: string, generation: number): Promise<void> {
+  const table = tableOf(base, generation);
+  for (const [index, key] of Object.entries(indexes[base] ?? {})) {
+    const name = tableOf(index, generation);
+    if (sql.dialect === 'sqlite') await sql.run(`CREATE INDEX IF NOT EXISTS ${name} ON ${table} (${key})`);
+    else if (!(await hasIndex(sql, table, name)))
+      await sql.run(`ALTER TABLE ${table} ADD KEY ${name} (${key})`);
+  }
+}
+
+/** The columns by which rows are found besides their key, by table and index. */
+const indexes: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  devices: { devices_by_status: 'status', devices_by_type: 'type' },
+  ...detectionIndexes,
+};
 
 export async function dropGeneration(
   sql: Sql,

@@ -12,7 +12,7 @@ import { rollupLevels } from '../../domain/rollup.ts';
 import { withActiveGenerations } from './active-generations.ts';
 import { tableOf } from './generation-tables.ts';
 import { bumpEpoch, lockCheckpoints } from './read-models.ts';
-import type { Sql, SqlDatabase } from './sql.ts';
+import { chunks, placeholders, type Sql, type SqlDatabase } from './sql.ts';
 
 type SweepRow = Omit<Sweep, 'removed'> & { readonly removed: string };
 
@@ -135,6 +135,48 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
       ),
     );
     return rows.map(([deviceId]) => deviceId);
+  },
+
+  async pending() {
+    const rows = await withActiveGenerations(db, ({ devices }) =>
+      db.rows<[string, number, string, number | null]>(
+        `SELECT d.device_id, d.revision, d.updated_at, e.truncated_at FROM ${tableOf('devices', devices)} d
+         LEFT JOIN erasures e ON e.device_id = d.device_id AND e.revision = d.revision
+         WHERE d.status = 'erased' AND e.done_at IS NULL ORDER BY d.device_id`,
+      ),
+    );
+    return rows.map(([deviceId, revision, erasedAt, truncatedAt]) => ({
+      deviceId,
+      revision,
+      erasedAt: Date.parse(erasedAt),
+      isTruncated: truncatedAt !== null,
+    }));
+  },
+
+  truncated: ({ deviceId, revision }, now) =>
+    db.write(
+      'replace',
+      'erasures',
+      ['device_id', 'revision', 'truncated_at', 'done_at'],
+      [[deviceId, revision, now, null]],
+    ),
+
+  async finish(deviceIds, now) {
+    for (const ids of chunks(deviceIds))
+      await db.run(`UPDATE erasures SET done_at = ? WHERE device_id IN (${placeholders(ids)})`, [
+        now,
+        ...ids,
+      ]);
+  },
+
+  async reopen() {
+    await db.run(
+      `UPDATE erasures SET done_at = NULL
+       WHERE done_at IS NOT NULL AND EXISTS (
+         SELECT 1 FROM generations g JOIN dead_letters l ON l.projection = g.projection AND l.generation = g.generation
+         WHERE g.projection = 'telemetry' AND l.stream = CONCAT(?, erasures.device_id) AND l.event <> 'null')`,
+      [deviceStream('')],
+    );
   },
 
   async watched({ generation }) {

@@ -2,11 +2,11 @@ import { type ProjectionName, projectionNames, versionOf } from '../../applicati
 import { StartupError } from '../startup-error.ts';
 import { createTable, hasColumn, sequence } from './ddl.ts';
 import { alarmTables } from './detection-schema.ts';
-import { createGeneration, lateColumn, publishViews, tableOf } from './generation-tables.ts';
+import { addIndexes, createGeneration, lateColumn, publishViews, tableOf } from './generation-tables.ts';
 import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 9;
+const schemaVersion = 10;
 
 /** Brings the read-model tables up to this release, from nothing or from any older one. */
 export async function migrateReadModels(db: SqlDatabase, now: number): Promise<void> {
@@ -42,7 +42,9 @@ async function upgrade(tx: Sql, found: number, now: number): Promise<void> {
   await addProjections(tx, now);
   await upgradeLedgers(tx);
   await upgradeColumns(tx);
+  await upgradeIndexes(tx);
   await tx.run(logPartitionsTable(tx.dialect));
+  await tx.run(erasuresTable(tx.dialect));
   const projections = await tx.rows<[ProjectionName, number]>('SELECT name, published FROM projections');
   for (const [name, published] of projections) await publishViews(tx, name, published);
   await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
@@ -105,6 +107,14 @@ async function upgradeLedgers(tx: Sql): Promise<void> {
   }
 }
 
+/** Finds devices by their state and type in the generations of older releases, too. */
+async function upgradeIndexes(tx: Sql): Promise<void> {
+  const generations = await tx.rows<[number]>(
+    "SELECT generation FROM generations WHERE projection = 'devices'",
+  );
+  for (const [generation] of generations) await addIndexes(tx, 'devices', generation);
+}
+
 /** Adds what older releases lack beside checkpoints; what was not written then is not known. */
 async function upgradeColumns(tx: Sql): Promise<void> {
   const added = [
@@ -122,6 +132,15 @@ const logPartitionsTable = (dialect: Sql['dialect']): string =>
     'log_id VARCHAR(160) NOT NULL PRIMARY KEY',
     'partitions INTEGER NOT NULL',
     'since BIGINT NOT NULL',
+  ]);
+
+/** What is done already of the erasures of devices. */
+const erasuresTable = (dialect: Sql['dialect']): string =>
+  createTable(dialect, 'erasures', [
+    'device_id VARCHAR(128) NOT NULL PRIMARY KEY',
+    'revision BIGINT NOT NULL',
+    'truncated_at BIGINT NOT NULL',
+    'done_at BIGINT',
   ]);
 
 const retentionTables = (dialect: Sql['dialect']): readonly string[] => [

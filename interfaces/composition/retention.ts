@@ -8,16 +8,17 @@ import { leaseOwner } from './process.ts';
 import { services as s } from './services.ts';
 
 export async function sweepPorts(container: Container): Promise<ErasingPorts> {
-  const [config, records, tables, directory, retention, erased] = await Promise.all([
+  const [config, records, tables, directory, retention, erased, eraser] = await Promise.all([
     container.getAsync(s.config),
     container.getAsync(s.retentionRecords),
     container.getAsync(s.keptTables),
     container.getAsync(s.directory),
     container.getAsync(s.retention),
     container.getAsync(s.erasedDevices),
+    container.getAsync(s.eventEraser),
   ]);
   const mayBeDeleted = config.EVENTSTORE_URL !== undefined;
-  return { records, tables, directory, retention, erased, mayBeDeleted };
+  return { records, tables, directory, retention, erased, eraser, mayBeDeleted };
 }
 
 async function sweeperOf(container: Container, doing: string): Promise<RetentionSweeper> {

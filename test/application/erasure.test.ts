@@ -61,13 +61,13 @@ onEachEngine('A device that is erased', (openStore) => {
     await sweep();
   }
 
-  async function sweep(): Promise<void> {
+  async function sweep(now = Date.now): Promise<void> {
     const ports = {
       ...(await sweepPorts(fixture.container)),
       control: fixture.ports.control,
       readModels: fixture.ports.readModels,
       source: fixture.source,
-      clock: { now: Date.now },
+      clock: { now },
     };
     await retentionSweeper(ports, builder, quiet).once(signal);
   }
@@ -208,6 +208,36 @@ onEachEngine('A device that is erased', (openStore) => {
     await consumed();
     assert.doesNotMatch(await told(), /Ada/);
     assert.deepEqual((await audited()).differences, []);
+  });
+
+  it('is forgotten by the event store although the call that erased it was cut short', async () => {
+    const { commands } = fixture;
+    await commands.handle({ type: 'EraseDevice', deviceId: 'watch', reason: 'Asked for' }, { ...by });
+    const stored = async () => {
+      const { container } = fixture;
+      return JSON.stringify(await (await container.getAsync(s.eventStore)).read('device-watch'));
+    };
+    await consumed();
+    assert.match(await stored(), /Watch of Ada/);
+    await sweep();
+    assert.doesNotMatch(await stored(), /Watch of Ada/);
+    assert.doesNotMatch(await told(), /pulse/);
+  });
+
+  it('is not looked at again once nothing was left of it for an hour, unless dead letters come', async () => {
+    await erase();
+    const { erased } = await sweepPorts(fixture.container);
+    const ids = async () => (await erased.pending()).map(({ deviceId }) => deviceId);
+    assert.deepEqual(await ids(), ['watch']);
+    await sweep(() => Date.now() + 3_500_000);
+    assert.deepEqual(await ids(), ['watch']);
+    await sweep(() => Date.now() + 3_700_000);
+    assert.deepEqual(await ids(), []);
+    await fixture.publishRaw({ deviceId: 'watch', timestamp: personal });
+    await consumed();
+    assert.match(await told(), /Ada/);
+    await sweep();
+    assert.doesNotMatch(await told(), /Ada/);
   });
 
   it('is gone from generations that have retired, too', async () => {

@@ -10,7 +10,7 @@ const hour = 3_600_000;
 export class Faults {
   readonly #world: World;
   readonly #random: Random;
-  #isKeeping = false;
+  readonly #starting = { api: 0, worker: 0 };
 
   constructor(world: World, random: Random) {
     this.#world = world;
@@ -79,10 +79,10 @@ export class Faults {
       ['worker', workers, options.workers],
     ] as const) {
       for (let i = list.length - 1; i >= 0; i -= 1) if (!list[i]?.process.isAlive) list.splice(i, 1);
-      if (list.length >= wanted || this.#isKeeping) continue;
-      this.#isKeeping = true;
+      if (list.length + this.#starting[role] >= wanted) continue;
+      this.#starting[role] += 1;
       setTimeout(() => {
-        this.#isKeeping = false;
+        this.#starting[role] -= 1;
         this.#world.startOne(role).catch((error) => this.#world.fail(error));
       }, after);
     }

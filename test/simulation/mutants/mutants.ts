@@ -232,8 +232,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'an erased device keeps its telemetry',
     'application/retention/sweeper.ts',
-    'withLease(() => sweepErasedEverywhere(control, ports, clock.now, signal));',
-    'withLease(async () => {});',
+    'await sweepErasedEverywhere(control, ports, clock.now, signal);',
+    '',
   ),
   mutant(
     'a dropped generation leaves its rows to the next',
