@@ -23,10 +23,15 @@ const untimed = (n: number, timestamp: number): TelemetryRecord => ({
 });
 
 /** A log of one partition that has `events` events, the last of which never come when `missing` are. */
-function logOf(events: number, missing = 0, records?: readonly TelemetryRecord[]) {
+function logOf(events: number, missing = 0, records?: readonly TelemetryRecord[], mostReadings?: number) {
   let ended = 0;
-  const source: Pick<EventSource<TelemetryRecord>, 'ends' | 'run'> = {
-    ends: async () => new Map([[0, String(events)]]),
+  const source: Pick<EventSource<TelemetryRecord>, 'ends' | 'run' | 'partitioner'> = {
+    ends: async () =>
+      new Map([
+        [0, String(events)],
+        [1, '1000000'],
+      ]),
+    partitioner: async () => () => 0,
     async run(consumer, { signal }) {
       const there = records ?? Array.from({ length: events - missing }, (_, i) => reading(i + 1));
       if (!signal.aborted) await consumer.consume({ partition: 0, after: null, events: there });
@@ -40,6 +45,7 @@ function logOf(events: number, missing = 0, records?: readonly TelemetryRecord[]
     eventRegistry,
     uuidIds,
     directory,
+    mostReadings,
   );
   return { query, ended: () => ended };
 }
@@ -73,6 +79,41 @@ describe('Telemetry as it was recorded', () => {
       [10, 2],
       [11, 3],
     ]);
+  });
+
+  it('says the same however little it may hold in memory, in either order', async () => {
+    const records = Array.from({ length: 4000 }, (_, i) => reading(((i * 7) % 4000) + 1)).map((one, i) => ({
+      ...one,
+      position: String(i + 1),
+    }));
+    const retracted = { deviceId: 'a', from: 100, to: 3000, metric: 'n', reason: 'wrong' };
+    records.push({ ...reading(4001), type: 'TelemetryRetracted', data: retracted });
+    records.push({ ...reading(4002), data: { deviceId: 'a', timestamp: 5, metrics: { n: 'corrected' } } });
+    records.push({ ...untimed(4003, 1500), position: '4003' });
+    const range = { from: 3, to: 3900 };
+    for (const order of ['asc', 'desc'] as const) {
+      const answers = [];
+      for (const most of [undefined, 700]) {
+        const { query, ended } = logOf(records.length, 0, records, most);
+        const found = [];
+        for await (const points of query({ ...all, range, order }, unstopped())) found.push(...points);
+        answers.push(found);
+        assert.equal(ended() > 1, most !== undefined, `${ended()} looks at the log`);
+      }
+      assert.ok(answers[0]!.length > 4000);
+      assert.deepEqual(answers[1], answers[0]);
+    }
+  });
+
+  it('holds no more than it may for a page', async () => {
+    const { query, ended } = logOf(10_000, 0, undefined, 500);
+    for (const order of ['asc', 'desc'] as const)
+      for await (const points of query({ ...all, order, limit: 10 }, unstopped()))
+        assert.deepEqual(
+          points.map(({ timestamp }) => timestamp).slice(0, 4),
+          order === 'asc' ? [1, 1, 2, 2] : [10_000, 10_000, 9999, 9999],
+        );
+    assert.equal(ended(), 2);
   });
 
   it('goes on behind a point in the middle of a moment, in either order', async () => {
