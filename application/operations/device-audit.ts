@@ -12,6 +12,7 @@ import {
 import { activeGeneration, type ProjectionControl } from '../ports/generations.ts';
 import type { DeviceQueries } from '../ports/queries.ts';
 import type { DeviceRow, ReadModels } from '../ports/read-models.ts';
+import type { Ids } from '../ports/system.ts';
 import { readLog } from '../rebuild/build-consumer.ts';
 
 /** Which devices: one, so many chosen at random, or all, with those that only the event store knows. */
@@ -45,6 +46,7 @@ type DeviceAuditPorts = {
   readonly devices: DeviceQueries;
   readonly readModels: Pick<ReadModels, 'checkpoint'>;
   readonly control: Pick<ProjectionControl, 'states'>;
+  readonly ids: Pick<Ids, 'digest'>;
 };
 
 const maxReported = 1000;
@@ -79,7 +81,7 @@ const mayPass = ({ kind }: DeviceDifference): boolean => kind !== 'unreadable';
 
 async function chosen(
   query: DeviceAuditQuery,
-  { devices, source }: DeviceAuditPorts,
+  { devices, source, ids: { digest } }: DeviceAuditPorts,
   group: string,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
@@ -92,10 +94,10 @@ async function chosen(
     signal.throwIfAborted();
     for (const { deviceId } of page) {
       seen += 1;
-      // Each device has the same chance of being among them, however many there are.
+      // Each device has the same chance of being among them, however many there are; the group's name is the seed.
       if (ids.length < most) ids.push(deviceId);
       else {
-        const place = Math.floor(Math.random() * seen);
+        const place = Number.parseInt(digest(`${group} ${seen}`).slice(0, 12), 16) % seen;
         if (place < most) ids[place] = deviceId;
       }
     }

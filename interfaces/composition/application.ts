@@ -173,6 +173,6 @@ async function deviceAuditOf(container: Container): Promise<DeviceAudit> {
     container.getAsync(s.control),
     container.getAsync(s.ids),
   ]);
-  const ports = { eventStore, source, registry, discarded, devices, readModels, control };
+  const ports = { eventStore, source, registry, discarded, devices, readModels, control, ids };
   return deviceAudit(ports, `device audit ${ids.uuidV7()}`);
 }

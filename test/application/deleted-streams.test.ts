@@ -45,6 +45,7 @@ describe('A device whose stream somebody deleted in EventStoreDB', function () {
         devices: fixture.devices,
         readModels: fixture.ports.readModels,
         control: fixture.ports.control,
+        ids: await container.getAsync(s.ids),
       },
       'device audit',
     );
