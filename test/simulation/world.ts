@@ -206,23 +206,24 @@ export class World {
     for (let i = 0; i < this.options.workers; i += 1) await this.startOne('worker');
     // What an older event store does not know is registered again by its owner, and erased again.
     for (const [deviceId, state] of before) {
-      if (this.devices.state(deviceId) === undefined) await this.during(() => this.users.register(deviceId));
-      if (state?.status === 'erased') await this.during(() => this.users.erase(deviceId));
+      if (this.devices.state(deviceId) === undefined)
+        await this.during(() => this.users.devices.register(deviceId));
+      if (state?.status === 'erased') await this.during(() => this.users.devices.erase(deviceId));
     }
     await rebuildRefused(this);
     this.#isRecovering = false;
   }
 
-  /** Whether anything else in the log speaks of that moment of a device. */
-  isTouched(deviceId: string, timestamp: number, except: string): boolean {
+  /** Whether more than one event in the log speaks of that moment of a device. */
+  isTouched(deviceId: string, timestamp: number): boolean {
+    const facts = this.servers.telemetryLog.partitions.flat().filter(({ type, data }) => {
+      const said = data as { readonly deviceId?: string; readonly timestamp?: number };
+      return said.deviceId === deviceId && (type === 'TelemetryRetracted' || said.timestamp === timestamp);
+    });
     return (
-      this.servers.telemetryLog.partitions.some((facts) =>
-        facts.some(({ type, correlationId, data }) => {
-          const said = data as { readonly deviceId?: string; readonly timestamp?: number };
-          if (said.deviceId !== deviceId) return false;
-          return type === 'TelemetryRetracted' || (said.timestamp === timestamp && correlationId !== except);
-        }),
-      ) || this.devices.state(deviceId)?.status === 'erased'
+      facts.length > 1 ||
+      facts.some(({ type }) => type === 'TelemetryRetracted') ||
+      this.devices.state(deviceId)?.status === 'erased'
     );
   }
 
