@@ -1,15 +1,21 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { load } from 'js-yaml';
 import { isOnPath } from '../deploy/tools.ts';
+import { root } from '../deploy/yaml-file.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FormServer, formServer } from '../support/form-server.ts';
 import { freePort } from '../support/free-port.ts';
+import { messageBytes } from '../support/metric-messages.ts';
 
 const execute = promisify(execFile);
+const documentation = readFileSync(path.join(root, 'docs/protocols.md'), 'utf8');
 const at = 1_790_000_000_000;
 
 /** Clients as their projects ship them, against the whole server. */
@@ -28,11 +34,29 @@ describe('Clients of other systems', function () {
     it(missing, process.env.CI ? () => assert.fail(missing) : undefined);
   }
 
-  const python = (environment: 'clients' | 'thingsboard', program: string) =>
+  const python = (environment: 'clients' | 'thingsboard', program: string, env: NodeJS.ProcessEnv = {}) =>
     execute(`python-${environment}`, ['-c', program], {
       timeout: 30_000,
-      env: { ...process.env, PYTHONWARNINGS: 'ignore' },
+      env: { ...process.env, PYTHONWARNINGS: 'ignore', ...env },
     });
+
+  /** With this server's addresses and credentials in the place of those that the documentation stands for. */
+  const asConfigured = (text: string, { token = '' } = {}) =>
+    text
+      .replaceAll('-h localhost', `-h 127.0.0.1 -p ${server.mqttPort}`)
+      .replaceAll('"fieldlog", 1883', `"127.0.0.1", ${server.mqttPort}`)
+      .replaceAll('http://fieldlog:8080', server.url)
+      .replaceAll('flk_…', server.keys.admin)
+      .replaceAll('fld_…', token);
+
+  /** The only one of the documentation in this language that contains the text. */
+  function example(language: string, text: string, credentials?: { readonly token: string }): string {
+    const blocks = [...documentation.matchAll(/^```(\w+)\n(.*?)^```$/gms)]
+      .filter(([, written, block]) => written === language && block?.includes(text))
+      .map(([, , block = '']) => block);
+    assert.equal(blocks.length, 1, `${language} with ${text}`);
+    return asConfigured(blocks[0] ?? '', credentials);
+  }
   const namesOf = async (device: string, count: number) =>
     (await server.points(device, count)).map(([metric, value]) => [metric, value]).sort();
 
@@ -75,6 +99,23 @@ describe('Clients of other systems', function () {
     assert.match(await wrong('-t', 'fieldlog/d/telemetry', '-m', '{', ...known), /payload format invalid/i);
   });
 
+  itBy('mosquitto_pub', 'mosquitto_pub as documented', async () => {
+    const token = await server.register('documented');
+    const commands = documentation.split('\n').filter((line) => /^ {4}mosquitto_pub /.test(line));
+    assert.equal(commands.length, 2);
+    for (const command of commands) {
+      const { stderr } = await execute('sh', ['-c', asConfigured(command, { token })]);
+      assert.equal(stderr, '');
+    }
+    assert.deepEqual(await namesOf('documented', 1), [['temperature', 21.5]]);
+    assert.deepEqual(await namesOf('boiler-1', 1), [['temperature', 21.5]]);
+  });
+
+  itBy('python-clients', 'paho as documented', async () => {
+    await python('clients', `${example('python', 'paho')}\nclient.disconnect()`);
+    assert.deepEqual(await namesOf('d-1', 1), [['t', 1]]);
+  });
+
   for (const version of ['MQTTv311', 'MQTTv5'])
     itBy('python-clients', `paho by ${version}`, async () => {
       await python(
@@ -95,24 +136,16 @@ client.disconnect()
 
   itBy('python-thingsboard', "ThingsBoard's tb-mqtt-client, whose subscriptions are granted", async () => {
     const token = await server.register('thingsboard');
-    await python(
-      'thingsboard',
-      `
-import time
-from tb_device_mqtt import TBDeviceMqttClient, TBPublishInfo
-client = TBDeviceMqttClient("127.0.0.1", ${server.mqttPort}, "${token}")
-client.connect(timeout=10)
-until = time.time() + 10
-while not client.is_connected() and time.time() < until: time.sleep(0.02)
-result = client.send_telemetry({"ts": ${at}, "values": {"temperature": 42.5, "on": True}}, quality_of_service=1)
-assert result.get() == TBPublishInfo.TB_ERR_SUCCESS, result.get()
-client.disconnect()
-`,
-    );
-    assert.deepEqual(await namesOf('thingsboard', 2), [
-      ['on', true],
-      ['temperature', 42.5],
-    ]);
+    await python('thingsboard', `${example('python', 'tb_device_mqtt', { token })}\nclient.disconnect()`);
+    assert.deepEqual(await namesOf('thingsboard', 1), [['temperature', 42.5]]);
+  });
+
+  itBy('python-clients', 'influxdb-client as documented', async () => {
+    await python('clients', example('python', 'InfluxDBClient'));
+    await eventually(async () => {
+      const points = await server.points('d-1', 2);
+      assert.ok(points.some(([metric, value]) => metric === 'room.temperature' && value === 21.5));
+    });
   });
 
   itBy('python-clients', 'influxdb-client', async () => {
@@ -146,19 +179,24 @@ except ApiException as error:
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import Resource
-exporter = OTLPMetricExporter(endpoint="${server.url}/v1/metrics", headers={"Authorization": "Bearer ${server.keys.admin}"})
+exporter = OTLPMetricExporter()
 reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3600000)
-provider = MeterProvider(resource=Resource({"service.instance.id": "otel"}), metric_readers=[reader])
+provider = MeterProvider(metric_readers=[reader])
 meter = provider.get_meter("test")
 meter.create_counter("requests").add(7, {"path": "/a"})
 meter.create_histogram("seconds").record(1.5)
 assert provider.force_flush()
 provider.shutdown()
 `,
+      Object.fromEntries(
+        [...example('sh', 'OTEL_').matchAll(/^export (\w+)="?([^"\n]*)"?$/gm)].map(([, name, value]) => [
+          name,
+          value,
+        ]),
+      ),
     );
     const names = await eventually(async () => {
-      const { json } = await server.call('GET', '/api/v1/devices/otel/telemetry/latest', {
+      const { json } = await server.call('GET', '/api/v1/devices/shop-1/telemetry/latest', {
         headers: { 'X-API-Key': server.keys.admin },
       });
       const latest = json.points as { metric: string; value: unknown }[];
@@ -172,17 +210,63 @@ provider.shutdown()
     );
   });
 
+  it('Telegraf: by the address and credential documented', async () => {
+    const file = example('toml', 'influxdb_v2');
+    const value = (name: string) =>
+      file.match(new RegExp(`^ *${name} = \\[?"(.*?)"`, 'm'))?.[1] ?? assert.fail(name);
+    const query = `bucket=${value('bucket')}&org=${value('organization')}`;
+    const { status } = await fetch(`${value('urls')}/api/v2/write?${query}`, {
+      method: 'POST',
+      headers: {
+        Authorization: `Token ${value('token')}`,
+        'Content-Type': 'text/plain; charset=utf-8',
+        'Content-Encoding': 'gzip',
+      },
+      body: gzipSync(`mem,host=telegraf used=1024i ${at}000000`),
+    });
+    assert.equal(status, 204);
+    assert.deepEqual(await namesOf('telegraf', 1), [['mem.used', 1024]]);
+  });
+
+  it('OpenTelemetry Collector: by the address and header documented', async () => {
+    const { exporters } = load(example('yaml', 'otlphttp')) as {
+      exporters: { otlphttp: { metrics_endpoint: string; headers: Record<string, string> } };
+    };
+    const { metrics_endpoint: url, headers } = exporters.otlphttp;
+    const body = messageBytes('ExportMetricsServiceRequest', {
+      resourceMetrics: [
+        {
+          resource: { attributes: [{ key: 'host.name', value: { stringValue: 'collector' } }] },
+          scopeMetrics: [
+            {
+              metrics: [
+                { name: 'up', gauge: { dataPoints: [{ timeUnixNano: `${at}000000`, asDouble: 1 }] } },
+              ],
+            },
+          ],
+        },
+      ],
+    });
+    const { status } = await fetch(url, {
+      method: 'POST',
+      headers: { ...headers, 'Content-Type': 'application/x-protobuf', 'Content-Encoding': 'gzip' },
+      body: gzipSync(body),
+    });
+    assert.equal(status, 200);
+    assert.deepEqual(await namesOf('collector', 1), [['up', 1]]);
+  });
+
   itBy('prometheus', 'Prometheus by remote write', async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-prometheus-'));
     const port = await freePort();
     const own = `127.0.0.1:${port}`;
+    const documented = load(example('yaml', 'remote_write')) as { readonly remote_write: readonly object[] };
     const config = {
       global: { scrape_interval: '1s' },
       scrape_configs: [{ job_name: 'self', static_configs: [{ targets: [own] }] }],
       remote_write: [
         {
-          url: `${server.url}/api/v1/prometheus/write`,
-          authorization: { credentials: server.keys.admin },
+          ...documented.remote_write[0],
           queue_config: { batch_send_deadline: '100ms' },
           write_relabel_configs: [{ source_labels: ['__name__'], regex: 'up', action: 'keep' }],
         },

@@ -70,6 +70,7 @@ type OpenReading = {
 
 const deviceFault =
   'must be the id of a device: letters, digits and . _ : -, beginning with a letter or digit, at most 128';
+const noDevice = 'is of no device: send the token of the device, or its id where this form has it';
 const nameFault = `must have a name of letters, digits and _ . : / -, at most ${readingLimits.nameLength}, that does not begin with : or -`;
 
 /**
@@ -134,6 +135,7 @@ export class ReadingSet {
   }
 
   #faultOf({ device, time, series }: SampleAt, name: string, value: unknown): string | undefined {
+    if (device === undefined) return noDevice;
     if (typeof device !== 'string' || !deviceIdForm.test(device)) return `${shown(device)} ${deviceFault}`;
     if (!isMetricName(name)) return `${shown(name)} ${nameFault}`;
     if (time !== undefined && !isTimestamp(time.milliseconds))
@@ -156,7 +158,7 @@ export class ReadingSet {
 }
 
 const shown = (value: unknown): string =>
-  typeof value === 'string' ? `"${value.slice(0, 128)}"` : 'what is missing';
+  typeof value === 'string' ? `"${value.slice(0, 128)}"` : 'a value that is no text';
 
 /** Epoch milliseconds of a whole number of the unit in decimal digits; `digits` of them are below the millisecond. */
 export function timeOfDigits(text: string, digits: number): SampleTime {
