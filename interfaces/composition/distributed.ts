@@ -23,6 +23,7 @@ import {
 } from '../../infrastructure/kafka/topic-migration.ts';
 import { KafkaTopicReader } from '../../infrastructure/kafka/topic-reader.ts';
 import { ensureTopic, warnOfTopic } from '../../infrastructure/kafka/topics.ts';
+import { consumerMetrics } from '../../infrastructure/metrics/consumer-metrics.ts';
 import { type MysqlOptions, MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
@@ -82,11 +83,18 @@ const kafkaTelemetrySource = (
   reader: KafkaTopicReader,
   { CONCURRENCY, BATCH_SIZE }: Config,
   log: Log,
+  metrics: Partial<ReturnType<typeof consumerMetrics>> = {},
 ): KafkaTelemetrySource =>
   new KafkaTelemetrySource(
     newClient,
     reader,
-    { concurrency: CONCURRENCY, batchSize: BATCH_SIZE, sessionTimeout: 10_000, stallAfter: 30_000 },
+    {
+      concurrency: CONCURRENCY,
+      batchSize: BATCH_SIZE,
+      sessionTimeout: 10_000,
+      stallAfter: 30_000,
+      ...metrics,
+    },
     log,
   );
 
@@ -184,8 +192,8 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
       )
       .onDeactivation(closeOnDeactivation);
     bind(s.telemetrySource).toResolvedValue(
-      (reader) => kafkaTelemetrySource(newClient, reader, config, log),
-      [readerId],
+      (reader, registry) => kafkaTelemetrySource(newClient, reader, config, log, consumerMetrics(registry)),
+      [readerId, s.metrics],
     );
     bind(s.check).toResolvedValue(
       (reader) => ({ name: 'telemetryLog', check: () => reader.check() }),

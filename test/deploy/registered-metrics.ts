@@ -1,6 +1,7 @@
 import { type MetricObject, Registry } from 'prom-client';
 import { configFrom } from '../../infrastructure/config/config.ts';
 import { measureDisk } from '../../infrastructure/disk.ts';
+import { consumerMetrics } from '../../infrastructure/metrics/consumer-metrics.ts';
 import { querySeconds } from '../../infrastructure/metrics/metered-sql.ts';
 import { measureWaiting, publishSeconds } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import {
@@ -24,6 +25,7 @@ export function registeredMetrics(): ReadonlyMap<string, readonly string[]> {
   measureDependencies(registry, []);
   measureConnections(registry, []);
   measureDisk(registry, {} as never);
+  consumerMetrics(registry);
   measureBackups(registry, configFrom({ BACKUP_DIR: 'backups' }));
   // Only asked when the metrics are read.
   const unasked = {} as never;
