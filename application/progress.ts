@@ -26,7 +26,10 @@ export type ProgressReader = {
    * so that a log which does not answer holds up nobody; without it, that is waited for.
    */
   status(projections: readonly ProjectionName[], within?: number): Promise<ProjectionStatus>;
-  /** Resolves once they have consumed all that is awaited; throws `NotYetProjected` after `timeout` milliseconds. */
+  /**
+   * Resolves once they have consumed all that is awaited; throws `NotYetProjected` after `timeout` milliseconds and
+   * `UnknownPartition` at once.
+   */
   waitFor(
     projections: readonly ProjectionName[],
     awaited: readonly AwaitedPosition[],
@@ -45,7 +48,19 @@ export class NotYetProjected extends Error {
   }
 }
 
+/** Something is awaited of a partition that its log does not have. */
+export class UnknownPartition extends Error {
+  override readonly name = 'UnknownPartition';
+
+  constructor(source: SourceName, partition: number, partitions: readonly number[]) {
+    super(`must name a partition of ${source}, which has ${partitions.join(', ')}: not ${partition}`);
+  }
+}
+
 const lagKnownForMilliseconds = 250;
+
+/** How long a log may take to name its partitions before what is awaited is awaited unchecked. */
+const partitionsWithinMilliseconds = 1_000;
 
 /** Of `lagWithinMilliseconds`, what is left for counting once the end of the log is known. */
 const countWithinMilliseconds = 60;
@@ -58,6 +73,7 @@ export function progressReader(
   sources: Readonly<Record<SourceName, EventSource<Positioned>>>,
 ): ProgressReader {
   const lags = new Map<string, Lag>();
+  const knownPartitions = new Map<SourceName, readonly number[]>();
   const awaitedProgress = new AwaitedProgress(queries);
   return { status, waitFor };
 
@@ -77,8 +93,29 @@ export function progressReader(
     awaited: readonly AwaitedPosition[],
     timeout: number,
   ): Promise<void> {
-    if (await awaitedProgress.reached(projections, awaited, timeout)) return;
+    const started = Date.now();
+    await assertPartitions(projections, awaited, Math.min(timeout, partitionsWithinMilliseconds));
+    const left = timeout - (Date.now() - started);
+    if (await awaitedProgress.reached(projections, awaited, left)) return;
     throw new NotYetProjected(await status(projections, lagWithinMilliseconds));
+  }
+
+  /** Asks a log only for partitions that it did not name before: topics gain partitions and lose none. */
+  async function assertPartitions(
+    projections: readonly ProjectionName[],
+    awaited: readonly AwaitedPosition[],
+    within: number,
+  ): Promise<void> {
+    const concerned = new Set(projections.map(sourceOf));
+    for (const one of awaited) {
+      if ('total' in one || !concerned.has(one.source)) continue;
+      const { source, partition } = one;
+      if (knownPartitions.get(source)?.includes(partition)) continue;
+      const partitions = await partitionsOf(sources[source], within);
+      if (!partitions) return;
+      knownPartitions.set(source, partitions);
+      if (!partitions.includes(partition)) throw new UnknownPartition(source, partition, partitions);
+    }
   }
 
   async function progressOf(projections: readonly ProjectionName[]): Promise<readonly ProjectionProgress[]> {
@@ -124,6 +161,20 @@ async function orUnknown(
   const answered = new AbortController();
   const late = pause(within, answered.signal).then(() => [null]);
   return Promise.race([lags, late]).finally(() => answered.abort());
+}
+
+/** `undefined` where the log does not answer in time. */
+async function partitionsOf(
+  source: Pick<EventSource<Positioned>, 'expired'>,
+  within: number,
+): Promise<readonly number[] | undefined> {
+  const answered = new AbortController();
+  const late = pause(within, answered.signal).then(() => undefined);
+  const named = source.expired().then(
+    (partitions) => [...partitions.keys()],
+    () => undefined,
+  );
+  return Promise.race([named, late]).finally(() => answered.abort());
 }
 
 /** Events of every partition of the source behind the places reached. */

@@ -19,10 +19,20 @@ import type { DeviceRow } from '../ports/read-models.ts';
 /** A moment of a stream: its newest event, a revision, or the last event recorded at or before a time (epoch ms). */
 export type Moment = 'now' | { readonly revision: number } | { readonly time: number };
 
+/** The device has not come to that revision. */
+export class UnknownRevision extends Error {
+  override readonly name = 'UnknownRevision';
+
+  constructor(deviceId: string, newest: number) {
+    super(`must be at most ${newest}, the newest revision of ${deviceId}`);
+  }
+}
+
 export type DeviceHistory = {
   /**
    * The device at that moment and the position of the event that made it so; `undefined` when it was not
-   * registered then. Always as new as the event store itself. Throws `EventStoreUnavailable`.
+   * registered then. Always as new as the event store itself. Throws `EventStoreUnavailable` and, beyond its newest
+   * revision, `UnknownRevision`.
    */
   deviceAt(
     deviceId: string,
@@ -57,6 +67,14 @@ export function deviceHistory(
   return {
     async deviceAt(deviceId, moment) {
       const stream = await (recent?.load(deviceId, () => read(deviceId)) ?? read(deviceId));
+      const { revision } = stream;
+      if (
+        typeof moment === 'object' &&
+        'revision' in moment &&
+        revision !== 'none' &&
+        moment.revision > revision
+      )
+        throw new UnknownRevision(deviceId, revision);
       const events = until(stream.events, moment);
       const device = foldDevice(deviceId, events, registry);
       return device && { device, position: lastPosition(events) };

@@ -24,7 +24,7 @@ export const consistencyParameters = z.strictObject({
     .optional()
     .meta({
       description:
-        'Answer only once these positions are in the read model, or 503 when `timeout` has passed.',
+        'Answer only once these positions are in the read model, or 503 when `timeout` has passed; 400 for a partition that is not there.',
     }),
   timeout: single(timeoutError)
     .transform((given, context) => {

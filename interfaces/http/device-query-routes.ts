@@ -43,7 +43,8 @@ const at = single(atError)
   .optional()
   .meta({
     pattern: `^(?:[0-9]{1,15}|${isoTimePattern})$`,
-    description: 'The device as it was then: a revision such as 3, or a time such as 2026-03-29T01:00:00Z.',
+    description:
+      'The device as it was then: a revision that it has, such as 3, or a time such as 2026-03-29T01:00:00Z.',
   });
 
 export function deviceQueryRoutes(

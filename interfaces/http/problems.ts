@@ -1,6 +1,7 @@
 import type { ErrorRequestHandler, Response } from 'express';
 import { PreviewTooLarge } from '../../application/detection/preview.ts';
 import { IdempotencyKeyReused, StaleRevision } from '../../application/devices/device-commands.ts';
+import { UnknownRevision } from '../../application/devices/device-stream.ts';
 import { PositionExpired, TooManyStreams } from '../../application/live/live-streams.ts';
 import {
   AppendTooLarge,
@@ -14,7 +15,7 @@ import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import { StorageFault, storageFaultOf } from '../../application/ports/storage.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
-import { NotYetProjected } from '../../application/progress.ts';
+import { NotYetProjected, UnknownPartition } from '../../application/progress.ts';
 import { HistoryExpired } from '../../application/rebuild/expired-history.ts';
 import { LogNotRead } from '../../application/telemetry/as-recorded.ts';
 import { InvalidInterval, InvalidTimeZone } from '../../application/telemetry/buckets.ts';
@@ -142,6 +143,10 @@ export function problemOf(error: unknown): HttpProblem {
     const path = error instanceof InvalidInterval ? '/interval' : '/tz';
     return invalidRequest([{ in: 'query', path, detail: error.message }]);
   }
+  if (error instanceof UnknownRevision)
+    return invalidRequest([{ in: 'query', path: '/at', detail: error.message }]);
+  if (error instanceof UnknownPartition)
+    return invalidRequest([{ in: 'query', path: '/waitFor', detail: error.message }]);
   if (error instanceof RebuildUnderWay)
     return new HttpProblem('rebuild-under-way', error.message, { members: { runner: error.runner } });
   if (error instanceof HistoryExpired)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { EventSource, Position, Positioned } from '../../application/ports/event-source.ts';
 import type { ProgressQueries } from '../../application/ports/queries.ts';
-import { NotYetProjected, progressReader } from '../../application/progress.ts';
+import { NotYetProjected, progressReader, UnknownPartition } from '../../application/progress.ts';
 
 type Source = EventSource<Positioned>;
 
@@ -68,5 +68,17 @@ describe('How far projections have come', () => {
       assert.ok(error instanceof NotYetProjected);
       return error.lag === null;
     });
+  });
+
+  it('refuses to wait for a partition that the log does not have, and asks for the others once', async () => {
+    ends.resolve(new Map([[0, null]]));
+    const progress = reader();
+    const waitFor = (partition: number, source: 'devices' | 'telemetry' = 'devices') =>
+      progress.waitFor(['devices'], [{ source, partition, position: '6' }], 1_000);
+    await waitFor(0);
+    await waitFor(0);
+    assert.equal(asked, 1);
+    await assert.rejects(waitFor(7), UnknownPartition);
+    await waitFor(7, 'telemetry');
   });
 });

@@ -95,6 +95,9 @@ export function httpDeviceQueryRules({ call, pages, fresh }: HttpSubject): void 
       const late = await call('GET', '/api/v1/telemetry/latest?waitFor=telemetry:0:99999999999&timeout=20');
       assert.deepEqual(problemOf(late), [503, 'not-yet-projected']);
       assert.equal(late.headers.get('Retry-After'), '1');
+      const nowhere = await call('GET', '/api/v1/telemetry/latest?waitFor=telemetry:99999:0&timeout=30s');
+      assert.deepEqual(problemOf(nowhere), [400, 'invalid-request']);
+      assert.match(nowhere.json.detail, /^query\/waitFor: must name a partition of telemetry, which has 0\b/);
     });
   });
 }

@@ -173,6 +173,9 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
         assert.deepEqual(await at(device.updatedAt), device);
       }
       assert.deepEqual([second.name, second.status, third.status], ['Second', 'active', 'suspended']);
+      const beyond = await call('GET', `/api/v1/devices/${deviceId}?at=3`);
+      assert.deepEqual(problemOf(beyond), [400, 'invalid-request']);
+      assert.equal(beyond.json.detail, `query/at: must be at most 2, the newest revision of ${deviceId}`);
       const before = await call('GET', `/api/v1/devices/${deviceId}?at=2000-01-01T00:00Z`);
       assert.deepEqual(problemOf(before), [404, 'device-not-registered']);
     });

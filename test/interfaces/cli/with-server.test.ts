@@ -90,6 +90,7 @@ describe('With a server', function () {
         [['register', 'a/b', '--name', 'x', '--type', 'x'], /deviceId: must be a device id/],
         [['suspend', 'pump', '--reason', 'x', '--if-revision', '7'], /is at revision 0, not 7/],
         [['show', 'nobody'], /nobody is not registered/],
+        [['show', 'pump', '--at', '1'], /at: must be at most 0, the newest revision of pump/],
         [['show', 'pump', '--at', 'yesterday'], /at: must be a revision, or a time/],
       ];
       for (const [args, message] of refused) {
