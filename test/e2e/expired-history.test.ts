@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { comparePositions } from '../../application/ports/event-source.ts';
+import { telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import type { TelemetryEvent } from '../../domain/telemetry.ts';
+import { uuidIds } from '../../infrastructure/identity.ts';
 import { kafkaClient } from '../../infrastructure/kafka/client.ts';
 import { runCli } from '../support/cli.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
@@ -172,6 +174,26 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
       )?.active;
       assert.deepEqual(await readings(active ?? 0), before.readings);
       assert.deepEqual(await waiting(), before.letters);
+    });
+
+    it('is read for one device from its own partition, to its end', async () => {
+      const { source, registry, directory } = fixture;
+      const recordedAt = Date.now() + day;
+      for (const deviceId of devices)
+        await fixture.publishRaw({ deviceId, timestamp: 5_000_000, metrics: { n: 7 } });
+      const query = {
+        range: { from: 5_000_000, to: 5_000_001 },
+        recordedAt,
+        order: 'asc',
+        limit: 10,
+      } as const;
+      const asRecorded = telemetryAsRecorded(source, registry, uuidIds, directory);
+      for (const deviceId of devices) {
+        const found = [];
+        for await (const points of asRecorded({ ...query, deviceId }, new AbortController().signal))
+          found.push(...points);
+        assert.deepEqual(found, [{ deviceId, timestamp: 5_000_000, metric: 'n', value: 7 }]);
+      }
     });
   }),
 );
