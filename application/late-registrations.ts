@@ -20,6 +20,8 @@ const pollMilliseconds = 1000;
 const greatestShare = 0.05;
 const streamsAtOnce = 100;
 const deadLettersAtOnce = 1000;
+/** Nor does a look that a stall of the database drew out put off the next by longer. */
+const longestPause = 60_000;
 /** Milliseconds until a stream that failed again is tried once more. */
 const failedPause = 60_000;
 
@@ -51,7 +53,7 @@ export async function retryRegistered(
       reported = true;
     }
     const taken = performance.now() - started;
-    await pause(Math.max(pollMilliseconds, taken / greatestShare), signal);
+    await pause(Math.min(longestPause, Math.max(pollMilliseconds, taken / greatestShare)), signal);
   }
 }
 
