@@ -71,8 +71,8 @@ export class Faults {
     this.#world.timeline.add('world', 'faults end');
   }
 
-  /** Starts what is gone, some milliseconds later. */
-  keepAlive(after: number): void {
+  /** Starts what is gone, some milliseconds later, one after the other. Returns whether nothing is. */
+  keepAlive(after: number): boolean {
     const { apis, workers, options } = this.#world;
     for (const [role, list, wanted] of [
       ['api', apis, options.apiNodes],
@@ -86,6 +86,7 @@ export class Faults {
         this.#world.startOne(role).catch((error) => this.#world.fail(error));
       }, after);
     }
+    return apis.length === options.apiNodes && workers.length === options.workers;
   }
 
   /** With everything at rest: time leaps, and an operator puts back what is older. */

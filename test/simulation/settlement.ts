@@ -124,12 +124,28 @@ async function deadLetters(world: World): Promise<readonly LetterSeen[]> {
   });
 }
 
+/**
+ * What has no reason to wait has to be retried, or never parked, without anybody's help: a minute after a look for
+ * registered devices that was slow at the latest.
+ */
+async function explainDeadLetters(world: World, isRegistered: (deviceId: string) => boolean): Promise<void> {
+  const { partitions, partitionOf } = world.servers.telemetryLog;
+  for (const deadline = world.time.elapsed + 70_000; ; await world.pass(5_000)) {
+    const letters = await deadLetters(world);
+    try {
+      recompute(partitions, letters, isRegistered, partitionOf);
+      return;
+    } catch (error) {
+      if (world.time.elapsed >= deadline) throw error;
+    }
+  }
+}
+
 async function checkTelemetry(world: World): Promise<void> {
   const { servers, devices, options } = world;
   const isRegistered = (deviceId: string) => devices.stream(deviceId).length > 0;
   const { partitions, partitionOf } = servers.telemetryLog;
-  // What has no reason to wait has to be retried, or never parked, without anybody's help.
-  recompute(partitions, await deadLetters(world), isRegistered, partitionOf);
+  await explainDeadLetters(world, isRegistered);
   await ask(world, 'retry all', retryAll);
   const letters = await deadLetters(world);
   const report = (await ask(world, 'audit', (of, signal) => of.audit({}, signal))) as AuditReport;

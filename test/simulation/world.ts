@@ -89,7 +89,7 @@ export class World {
       await this.#chaos(Math.floor(operations / rounds));
       this.faults.end();
       await this.until('requests are answered', 120_000, async () => this.#inFlight === 0);
-      this.faults.keepAlive(0);
+      await this.until('every process runs', 60_000, async () => this.faults.keepAlive(0));
       await settle(this, 'quiet');
       if (round === rounds) await settle(this, 'rebuilt');
       else await this.faults.betweenRounds();
