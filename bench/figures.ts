@@ -4,6 +4,7 @@ import { idle } from './figures/idle.ts';
 import { influx } from './figures/influx.ts';
 import { ingestEmbedded } from './figures/ingest-embedded.ts';
 import { ingestKafka } from './figures/ingest-kafka.ts';
+import { lineProtocol } from './figures/line-protocol.ts';
 import { mqtt } from './figures/mqtt.ts';
 import { projectEmbedded } from './figures/project-embedded.ts';
 import { projectKafka } from './figures/project-kafka.ts';
@@ -36,6 +37,7 @@ export const figures: readonly Figure[] = [
   { part: 'replay', file: 'rebuild-beside', measure: rebuildBeside },
   { part: 'mqtt', file: 'mqtt', measure: mqtt },
   { part: 'e2e', file: 'influx', measure: influx },
+  { part: 'e2e', file: 'line-protocol', measure: lineProtocol },
   { part: 'e2e', file: 'range-query', measure: rangeQuery },
   { part: 'e2e', file: 'scale', measure: scale },
   { part: 'e2e', file: 'idle', measure: idle },

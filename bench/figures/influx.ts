@@ -1,11 +1,7 @@
-import { spawnSync } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
-import net from 'node:net';
-import path from 'node:path';
 import type { Bench } from '../harness/bench.ts';
 import { lagOf, startEmbedded, startLoad, untilProjected } from '../harness/embedded.ts';
-import { type Process, startProcess } from '../harness/process.ts';
 import type { Pending, Row } from '../harness/row.ts';
+import { isInstalled, startInflux } from '../harness/time-series-servers.ts';
 import type { Workload } from '../harness/workload.ts';
 
 const workload = { devices: 1000, perRequest: 100 };
@@ -15,7 +11,7 @@ const queryable = 'embedded ingest, 100 a request, queryable, sustained';
 
 /** The same readings to Fieldlog and to InfluxDB 1.6: until they are acknowledged, and until they can be queried. */
 export async function influx(bench: Bench): Promise<(Row | Pending)[]> {
-  if (spawnSync('influxd', ['version']).status !== 0) {
+  if (!isInstalled('influxd')) {
     const pending = 'influxd is not installed: apt-get install influxdb';
     return [acknowledged, queryable].map((figure) => ({ figure, pending }));
   }
@@ -74,45 +70,4 @@ function rowOf(figure: string, taken: Awaited<ReturnType<Bench['inTurn']>>, rati
   const { values, againstValues, usage } = taken;
   const against = { what: 'InfluxDB 1.6', values: againstValues };
   return { figure, unit: 'readings/s', values, against, target: { ratioAtLeast: ratio }, usage };
-}
-
-/** A server of its own, with its own configuration; the package's service is left alone. */
-async function startInflux(bench: Bench): Promise<Process & { readonly url: string }> {
-  const folder = await bench.folder();
-  const [http, rpc] = [await freePort(), await freePort()];
-  const config = path.join(folder, 'influxdb.conf');
-  await writeFile(
-    config,
-    `reporting-disabled = true
-bind-address = "127.0.0.1:${rpc}"
-[meta]
-  dir = "${folder}/meta"
-[data]
-  dir = "${folder}/data"
-  wal-dir = "${folder}/wal"
-  query-log-enabled = false
-[monitor]
-  store-enabled = false
-[http]
-  bind-address = "127.0.0.1:${http}"
-  log-enabled = false
-`,
-  );
-  const started = bench.keep(startProcess('influxd', 'influxd', ['-config', config]));
-  await started.said(/Listening on HTTP/);
-  const url = `http://127.0.0.1:${http}`;
-  const answer = await fetch(`${url}/query?q=CREATE%20DATABASE%20bench`, { method: 'POST' });
-  if (!answer.ok) throw new Error(`InfluxDB did not make a database: ${await answer.text()}`);
-  return { ...started, url };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import type { Bench } from '../harness/bench.ts';
 import { startPeer } from '../harness/peer.ts';
 import { startFieldlog, startProcess } from '../harness/process.ts';
 import type { Pending, Row } from '../harness/row.ts';
+import { freePort } from '../harness/time-series-servers.ts';
 import { watchUsage } from '../harness/usage.ts';
 import type { MqttLoadPeer } from '../peers/mqtt-load.ts';
 
@@ -82,14 +82,4 @@ async function startBroker(bench: Bench, folder: string) {
   const broker = bench.keep(startProcess('mosquitto', 'mosquitto', ['-c', file]));
   await broker.said(/mosquitto version .* running/);
   return { ...broker, port };
-}
-
-function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((resolve) => {
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

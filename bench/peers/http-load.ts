@@ -75,7 +75,8 @@ function requests(url: URL, workload: Workload): () => string {
   const key = `${url.href} ${workload.perRequest}`;
   const next = streams.get(key) ?? bodies(workload);
   streams.set(key, next);
-  const type = workload.format === 'fieldlog' ? 'application/json' : 'text/plain';
+  // A page could send plain text unasked: without API keys the server wants a header that no page can send.
+  const type = workload.format === 'fieldlog' ? 'application/json' : 'text/plain\r\nX-Requested-With: bench';
   const head = `POST ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Type: ${type}\r\n`;
   return () => {
     const body = next();
