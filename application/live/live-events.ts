@@ -1,15 +1,18 @@
+import type { AlarmFacts } from '../../domain/detection/alarm.ts';
 import { deviceStream } from '../../domain/device.ts';
 import type { Metrics, Reading, Retraction } from '../../domain/telemetry.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import { type Position, positionToken, type SourceName } from '../ports/event-source.ts';
+import { type Position, positionToken } from '../ports/event-source.ts';
 import type { RecordedEvent } from '../ports/event-store.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
+import type { LiveLog } from './live-position.ts';
 
 /** What happened to a device, as streams tell it. */
-type LiveData =
+export type LiveData =
   | { readonly event: 'reading'; readonly data: Omit<Reading, 'untimed'> & { readonly position: string } }
   | { readonly event: 'retraction'; readonly data: Retraction & { readonly position: string } }
-  | { readonly event: 'device'; readonly data: DeviceChange };
+  | { readonly event: 'device'; readonly data: DeviceChange }
+  | { readonly event: 'alarm'; readonly data: AlarmChangeTold };
 
 type DeviceChange = {
   readonly deviceId: string;
@@ -24,9 +27,12 @@ type DeviceChange = {
   readonly position: string;
 };
 
+type AlarmChangeTold = Omit<DeviceChange, 'changes'> &
+  Omit<AlarmFacts, 'ruleRevision'> & { readonly changes: Readonly<Record<string, unknown>> };
+
 /** An event of a log in a form that all streams share. `told` is absent for what streams do not tell of. */
 export type TailedEvent = {
-  readonly source: SourceName;
+  readonly source: LiveLog;
   readonly partition: number;
   readonly position: Position;
   readonly deviceId: string;
@@ -69,8 +75,42 @@ export function ofDevice(recorded: RecordedEvent, partition: number, registry: E
   return tailed('devices', partition, recorded.position, told?.data.deviceId ?? '', arrivedAt, told);
 }
 
+/** `facts`: what the alarm said of itself when it was raised; without them nobody can say whose it is. */
+export function ofAlarm(
+  recorded: RecordedEvent,
+  partition: number,
+  registry: EventRegistry,
+  facts: AlarmFacts | undefined,
+): TailedEvent {
+  const { actor, recordedAt } = recorded.metadata;
+  const told = read(() => {
+    if (!facts) return undefined;
+    const { type, data } = registry.alarmEvent(recorded);
+    const { alarmId, deviceId, ruleId, ruleName, kind, severity, metric } = facts;
+    const changes =
+      'note' in data
+        ? { note: data.note }
+        : {
+            at: isoTime(data.at),
+            value: data.value,
+            magnitude: data.magnitude,
+            explanation: data.explanation,
+          };
+    return {
+      event: 'alarm',
+      data: {
+        ...{ deviceId, alarmId, type, ruleId, ruleName, kind, severity, metric },
+        ...{ revision: recorded.revision, actor, at: recordedAt, changes },
+        position: `alarms:${partition}:${recorded.position}`,
+      },
+    };
+  });
+  const arrivedAt = Date.parse(recordedAt);
+  return tailed('alarms', partition, recorded.position, told?.data.deviceId ?? '', arrivedAt, told);
+}
+
 const tailed = (
-  source: SourceName,
+  source: LiveLog,
   partition: number,
   position: Position,
   deviceId: string,
@@ -107,6 +147,10 @@ function jsonOf({ event, data }: LiveData, metrics: ReadonlySet<string> | undefi
     return JSON.stringify({ ...data, timestamp: isoTime(data.timestamp), metrics: chosen });
   }
   if (event === 'device') return JSON.stringify(data);
+  if (event === 'alarm') {
+    const { metric } = data;
+    return metric === null || (metrics?.has(metric) ?? true) ? JSON.stringify(data) : undefined;
+  }
   if (metrics !== undefined && data.metric !== undefined && !metrics.has(data.metric)) return undefined;
   return JSON.stringify({ ...data, from: isoTime(data.from), to: isoTime(data.to) });
 }

@@ -1,49 +1,57 @@
-import { comparePositions, type Position, positionToken, type SourceName } from '../ports/event-source.ts';
+import { comparePositions, type Position, type SourceName } from '../ports/event-source.ts';
 
 type Ends = ReadonlyMap<number, Position | null>;
 
+/** The logs that streams tell of. Alarms are in the event store beside devices, and followed on their own. */
+export const liveLogs = ['telemetry', 'devices', 'alarms'] as const satisfies readonly (
+  | SourceName
+  | 'alarms'
+)[];
+export type LiveLog = (typeof liveLogs)[number];
+
 /** How far a stream has been told: of each log, the last position of each partition; `null` is before the first event. */
 export class LivePosition {
-  readonly #logs: Readonly<Record<SourceName, Map<number, Position | null>>>;
+  readonly #logs: Readonly<Record<LiveLog, Map<number, Position | null>>>;
 
-  constructor(telemetry: Ends, devices: Ends) {
-    this.#logs = { telemetry: new Map(telemetry), devices: new Map(devices) };
+  constructor({ telemetry, devices, alarms }: Readonly<Record<LiveLog, Ends>>) {
+    this.#logs = { telemetry: new Map(telemetry), devices: new Map(devices), alarms: new Map(alarms) };
   }
 
   copy(): LivePosition {
-    return new LivePosition(this.#logs.telemetry, this.#logs.devices);
+    return new LivePosition(this.#logs);
   }
 
-  of(source: SourceName): Ends {
+  of(source: LiveLog): Ends {
     return this.#logs[source];
   }
 
-  at(source: SourceName, partition: number): Position | null {
+  at(source: LiveLog, partition: number): Position | null {
     return this.#logs[source].get(partition) ?? null;
   }
 
   /** Never goes back. */
-  advance(source: SourceName, partition: number, position: Position | null): void {
+  advance(source: LiveLog, partition: number, position: Position | null): void {
     if (comparePositions(position, this.at(source, partition)) > 0)
       this.#logs[source].set(partition, position);
   }
 
   /** Whether every partition of the log has come at least as far as `other` has. */
-  reaches(source: SourceName, other: LivePosition): boolean {
+  reaches(source: LiveLog, other: LivePosition): boolean {
     return [...other.of(source)].every(
       ([partition, position]) => comparePositions(this.at(source, partition), position) >= 0,
     );
   }
 
-  /** Positions with commas, as `Fieldlog-Position` has them: `telemetry:0:42,devices:0:7`. */
+  /** Positions with commas, as `Fieldlog-Position` has them: `telemetry:0:42,devices:0:7,alarms:start`. */
   toString(): string {
-    const tokens: string[] = [];
-    for (const source of ['telemetry', 'devices'] as const)
-      for (const [partition, position] of this.#logs[source])
-        if (position !== null) tokens.push(positionToken(source, { partition, position }));
-    return tokens.length === 0 ? emptyPosition : tokens.join();
+    const tokens = liveLogs.map((log) => {
+      const reached = [...this.#logs[log]].filter(([, position]) => position !== null);
+      if (reached.length === 0) return `${log}:${emptyPosition}`;
+      return reached.map(([partition, position]) => `${log}:${partition}:${position}`).join();
+    });
+    return tokens.every((token) => token.endsWith(emptyPosition)) ? emptyPosition : tokens.join();
   }
 }
 
-/** Before the first event of either log. */
+/** Before the first event of a log, or of all. */
 export const emptyPosition = 'start';

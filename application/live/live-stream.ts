@@ -1,14 +1,14 @@
 import { isWithin } from '../device-bounds.ts';
-import { comparePositions, type SourceName } from '../ports/event-source.ts';
+import { comparePositions } from '../ports/event-source.ts';
 import type { DeviceFilter } from '../ports/queries.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
-import { liveJson, type TailedEvent } from './live-events.ts';
-import type { LivePosition } from './live-position.ts';
+import { type LiveData, liveJson, type TailedEvent } from './live-events.ts';
+import type { LiveLog, LivePosition } from './live-position.ts';
 import type { LiveTail } from './live-tail.ts';
 
 /** What a stream tells of: every one of these must hold. */
 export type LiveSelection = {
-  readonly sources: readonly SourceName[];
+  readonly sources: readonly LiveLog[];
   /** Of all devices when absent. */
   readonly deviceIds?: ReadonlySet<string>;
   readonly devices: DeviceFilter;
@@ -16,7 +16,7 @@ export type LiveSelection = {
   readonly metrics?: ReadonlySet<string>;
 };
 
-type LiveEventName = 'snapshot' | 'reading' | 'retraction' | 'device' | 'gap' | 'lag';
+type LiveEventName = 'snapshot' | 'reading' | 'retraction' | 'device' | 'alarm' | 'gap' | 'lag';
 
 /** The client's end of a stream. */
 export type LiveSink = {
@@ -207,7 +207,12 @@ export class LiveStream {
 const isBehind = ({ source, partition, position }: TailedEvent, at: LivePosition): boolean =>
   comparePositions(position, at.at(source, partition)) > 0;
 
-/** The newest event of each kind, device and set of metrics, and how many others there were. */
+function seriesOf({ event, data }: LiveData): string {
+  if (event === 'reading') return Object.keys(data.metrics).join();
+  return event === 'alarm' ? data.alarmId : '';
+}
+
+/** The newest event of each kind, device or alarm, and set of metrics, and how many others there were. */
 class Conflation {
   readonly since: LivePosition;
   readonly newest = new Map<string, TailedEvent>();
@@ -219,8 +224,7 @@ class Conflation {
 
   add(event: TailedEvent): void {
     const { told } = event;
-    const metrics = told?.event === 'reading' ? Object.keys(told.data.metrics).join() : '';
-    const key = `${told?.event} ${event.deviceId} ${metrics}`;
+    const key = `${told?.event} ${event.deviceId} ${told && seriesOf(told)}`;
     // Behind the others, so that those that are left out are the oldest.
     if (this.newest.delete(key)) this.missed += 1;
     this.newest.set(key, event);

@@ -2,7 +2,7 @@ import { pause } from '../pause.ts';
 import { comparePositions, type Position, type SourceName } from '../ports/event-source.ts';
 import type { ProgressQueries, TelemetryQueries } from '../ports/queries.ts';
 import { lagWithinMilliseconds, type ProgressReader } from '../progress.ts';
-import { LivePosition } from './live-position.ts';
+import { type LiveLog, LivePosition, liveLogs } from './live-position.ts';
 import {
   type LiveEnd,
   type LiveMetrics,
@@ -14,9 +14,10 @@ import { type LiveLogs, LiveTail } from './live-tail.ts';
 
 /** Positions as a client gave them back. */
 export type AskedPosition = {
-  readonly source: SourceName;
+  readonly source: LiveLog;
   readonly partition: number;
-  readonly position: Position;
+  /** `null` is before the first event. */
+  readonly position: Position | null;
 };
 
 export type LiveServices = LiveLogs & {
@@ -148,19 +149,19 @@ export class LiveStreams {
     const partitions = [...at.of('telemetry').keys()];
     const telemetry = new Map<number, Position | null>(partitions.map((partition) => [partition, null]));
     for (const { partition, position } of reached) telemetry.set(partition, position);
-    return new LivePosition(telemetry, at.of('devices'));
+    return new LivePosition({ telemetry, devices: at.of('devices'), alarms: at.of('alarms') });
   }
 
   async #resumed(from: readonly AskedPosition[]): Promise<LivePosition> {
-    const { telemetry, devices } = this.#services;
-    const logs = { telemetry, devices };
     const starts = {
       telemetry: new Map<number, Position | null>(),
       devices: new Map<number, Position | null>(),
+      alarms: new Map<number, Position | null>(),
     };
-    for (const source of ['telemetry', 'devices'] as const) {
+    for (const source of liveLogs) {
       const asked = from.filter((one) => one.source === source);
-      const [ends, expired] = await Promise.all([logs[source].ends(), logs[source].expired()]);
+      const log = this.#services[source];
+      const [ends, expired] = await Promise.all([log.ends(), log.expired()]);
       for (const [partition, end] of ends) {
         const position = asked.find((one) => one.partition === partition)?.position;
         // A log that is not named begins now; a partition that is not named had nothing yet.
@@ -177,7 +178,7 @@ export class LiveStreams {
         starts[source].set(partition, start);
       }
     }
-    return new LivePosition(starts.telemetry, starts.devices);
+    return new LivePosition(starts);
   }
 
   async #snapshot(stream: LiveStream, selection: LiveSelection, sink: LiveSink): Promise<void> {

@@ -1,17 +1,21 @@
+import { type AlarmFacts, alarmStream } from '../../domain/detection/alarm.ts';
 import type { DeviceHistory } from '../devices/device-stream.ts';
 import { pause } from '../pause.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import type { Batch, BatchConsumer, EventSource, Positioned, SourceName } from '../ports/event-source.ts';
-import { EventStoreUnavailable, type RecordedEvent } from '../ports/event-store.ts';
+import type { Batch, BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
+import { type EventStore, EventStoreUnavailable, type RecordedEvent } from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
 import type { Ids, Log } from '../ports/system.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
-import { ofDevice, ofTelemetry, type TailedEvent } from './live-events.ts';
-import { LivePosition } from './live-position.ts';
+import { ofAlarm, ofDevice, ofTelemetry, type TailedEvent } from './live-events.ts';
+import { type LiveLog, LivePosition, liveLogs } from './live-position.ts';
 
 export type LiveLogs = {
   readonly telemetry: EventSource<TelemetryRecord>;
   readonly devices: EventSource<RecordedEvent>;
+  readonly alarms: EventSource<RecordedEvent>;
+  /** Has the alarms' streams. */
+  readonly eventStore: Pick<EventStore, 'read'>;
   readonly history: DeviceHistory;
   readonly registry: EventRegistry;
   readonly ids: Ids;
@@ -43,6 +47,7 @@ export class LiveTail {
   /** How many changes of devices were seen. */
   #changes = 0;
   readonly #devices = new Map<string, DeviceRow | undefined>();
+  readonly #alarms = new Map<string, AlarmFacts>();
   #kept: TailedEvent[] = [];
   #first = 0;
   /** Before the first event kept, and behind the last one told. */
@@ -70,7 +75,7 @@ export class LiveTail {
   }
 
   /** The number of the first event kept that is behind `position`; `undefined` when events before it are needed. */
-  firstAfter(position: LivePosition, sources: readonly SourceName[]): number | undefined {
+  firstAfter(position: LivePosition, sources: readonly LiveLog[]): number | undefined {
     const base = this.#base;
     if (!base || !sources.every((source) => position.reaches(source, base))) return undefined;
     return this.#first;
@@ -121,7 +126,7 @@ export class LiveTail {
    */
   async replay(
     position: LivePosition,
-    sources: readonly SourceName[],
+    sources: readonly LiveLog[],
     consume: (event: TailedEvent) => Promise<void>,
     signal: AbortSignal,
   ): Promise<void> {
@@ -154,16 +159,20 @@ export class LiveTail {
   }
 
   async #start(): Promise<void> {
-    const [telemetry, devices] = await Promise.all([this.#logs.telemetry.ends(), this.#logs.devices.ends()]);
-    this.#base = new LivePosition(telemetry, devices);
+    const [telemetry, devices, alarms] = await Promise.all([
+      this.#logs.telemetry.ends(),
+      this.#logs.devices.ends(),
+      this.#logs.alarms.ends(),
+    ]);
+    this.#base = new LivePosition({ telemetry, devices, alarms });
     const at = this.#base.copy();
     this.#at = at;
-    const run = (source: SourceName) =>
+    const run = (source: LiveLog) =>
       this.#run(source, at, (events) => this.#tell(events, at), this.#stopped.signal).catch((err) => {
         this.#starting = undefined;
         this.#logs.log.error({ err, source }, 'live streams no longer follow the log');
       });
-    this.#running = Promise.all([run('telemetry'), run('devices')]);
+    this.#running = Promise.all(liveLogs.map(run));
   }
 
   async #tell(events: readonly TailedEvent[], at: LivePosition): Promise<void> {
@@ -207,7 +216,7 @@ export class LiveTail {
   }
 
   #run(
-    source: SourceName,
+    source: LiveLog,
     at: LivePosition,
     consume: (events: readonly TailedEvent[]) => Promise<void>,
     signal: AbortSignal,
@@ -215,24 +224,44 @@ export class LiveTail {
     const { registry, ids } = this.#logs;
     const options = { group: `live-${ids.uuidV7()}`, signal };
     const consumer = <Event extends Positioned>(
-      tailed: (event: Event, partition: number) => TailedEvent,
+      tailed: (event: Event, partition: number) => TailedEvent | Promise<TailedEvent>,
     ): BatchConsumer<Event> => ({
       checkpoint: async (partition) => at.at(source, partition),
       consume: async ({ partition, events }: Batch<Event>) =>
-        consume(events.map((event) => tailed(event, partition))),
+        consume(await Promise.all(events.map((event) => tailed(event, partition)))),
       async skip(partition, _after, { position }) {
         at.advance(source, partition, position);
         await consume([]);
       },
     });
-    return source === 'telemetry'
-      ? this.#logs.telemetry.run(
-          consumer((event, partition) => ofTelemetry(event, partition, registry)),
-          options,
-        )
-      : this.#logs.devices.run(
-          consumer((event, partition) => ofDevice(event, partition, registry)),
-          options,
-        );
+    const { telemetry, devices, alarms } = this.#logs;
+    if (source === 'telemetry')
+      return telemetry.run(
+        consumer((event, partition) => ofTelemetry(event, partition, registry)),
+        options,
+      );
+    if (source === 'devices')
+      return devices.run(
+        consumer((event, partition) => ofDevice(event, partition, registry)),
+        options,
+      );
+    return alarms.run(
+      consumer(async (event, partition) =>
+        ofAlarm(event, partition, registry, await this.#factsOf(event.stream)),
+      ),
+      options,
+    );
+  }
+
+  /** What an alarm is about, which only its first event says. Throws `EventStoreUnavailable`. */
+  async #factsOf(stream: string): Promise<AlarmFacts | undefined> {
+    const known = this.#alarms.get(stream);
+    if (known) return known;
+    const [first] = stream.startsWith(alarmStream('')) ? await this.#logs.eventStore.read(stream) : [];
+    if (first?.type !== 'AlarmRaised') return undefined;
+    const { data } = this.#logs.registry.alarmEvent(first);
+    if (this.#alarms.size >= rememberedDevices) this.#alarms.clear();
+    this.#alarms.set(stream, data as AlarmFacts);
+    return data as AlarmFacts;
   }
 }

@@ -144,6 +144,8 @@ async function liveServices(container: Container): Promise<LiveServices> {
   return {
     telemetry: await container.getAsync(s.telemetrySource),
     devices: await container.getAsync(s.deviceSource),
+    alarms: await container.getAsync(s.alarmSource),
+    eventStore: await container.getAsync(s.eventStore),
     history: await container.getAsync(s.history),
     registry: await container.getAsync(s.registry),
     ids: await container.getAsync(s.ids),

@@ -4,6 +4,7 @@ import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import type { Kafka } from 'kafkajs';
 import { OperatorNeeded, type PartitionCounts } from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/system.ts';
+import { alarmStream } from '../../domain/detection/alarm.ts';
 import { ruleStream } from '../../domain/detection/rule.ts';
 import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts';
 import { eventStoreDbAccessMarker } from '../../infrastructure/eventstoredb/access-marker.ts';
@@ -56,6 +57,10 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
     );
     bind(s.ruleSource).toResolvedValue(
       (connection) => new EventStoreDbEventSource(connection, log, { prefix: ruleStream('') }),
+      [connectionId],
+    );
+    bind(s.alarmSource).toResolvedValue(
+      (connection) => new EventStoreDbEventSource(connection, log, { prefix: alarmStream('') }),
       [connectionId],
     );
     bind(s.check).toResolvedValue(

@@ -1,5 +1,6 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import { assertWritable } from '../../application/ports/storage.ts';
+import { alarmStream } from '../../domain/detection/alarm.ts';
 import { ruleStream } from '../../domain/detection/rule.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { diskOf } from '../../infrastructure/disk.ts';
@@ -47,6 +48,9 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
       .onDeactivation(closeOnDeactivation);
     bind(s.ruleSource)
       .toDynamicValue(() => sqliteEventSource(events, { prefix: ruleStream('') }))
+      .onDeactivation(closeOnDeactivation);
+    bind(s.alarmSource)
+      .toDynamicValue(() => sqliteEventSource(events, { prefix: alarmStream('') }))
       .onDeactivation(closeOnDeactivation);
     bind(s.check).toResolvedValue(
       (source, store) => ({

@@ -54,6 +54,7 @@ export const services = {
   deviceSource: id<EventSource<RecordedEvent>>('DeviceSource'),
   /** The events of rules. */
   ruleSource: id<EventSource<RecordedEvent>>('RuleSource'),
+  alarmSource: id<EventSource<RecordedEvent>>('AlarmSource'),
   telemetryLog: id<TelemetryLog>('TelemetryLog'),
   telemetrySource: id<EventSource<TelemetryRecord>>('TelemetrySource'),
   /** Where projectors write. */

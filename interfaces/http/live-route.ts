@@ -1,10 +1,9 @@
 import type { Request, Response } from 'express';
 import { z } from 'zod';
-import { emptyPosition } from '../../application/live/live-position.ts';
+import { emptyPosition, type LiveLog } from '../../application/live/live-position.ts';
 import type { LiveEnd, LiveSelection, LiveSink } from '../../application/live/live-stream.ts';
 import type { AskedPosition, LiveStreams } from '../../application/live/live-streams.ts';
 import type { Scope } from '../../application/ports/api-keys.ts';
-import type { SourceName } from '../../application/ports/event-source.ts';
 import type { Access } from './access.ts';
 import { confined } from './device-bounds.ts';
 import { deviceFilterOf, deviceFilterParameters } from './device-query-routes.ts';
@@ -14,12 +13,14 @@ import { type Route, route } from './route.ts';
 import { metricParameter } from './telemetry-schemas.ts';
 import { deviceId, list, queryOf, single } from './validation.ts';
 
-const kinds = ['readings', 'devices'] as const;
+const kinds = ['readings', 'devices', 'alarms'] as const;
 type Kind = (typeof kinds)[number];
 
 const kindError = `must be of ${kinds.join(', ')}`;
 const whole = '(?:0|[1-9]\\d{0,19})';
-const positionForm = new RegExp(`^(devices|telemetry):(\\d{1,9}):(${whole}(?:-${whole}){0,3})$`);
+const positionForm = new RegExp(
+  `^(devices|telemetry|alarms):(?:(\\d{1,9}):(${whole}(?:-${whole}){0,3})|${emptyPosition})$`,
+);
 const fromError = 'must be the id of an event of a live stream, or positions such as telemetry:0:42';
 
 const positions = single(fromError)
@@ -27,10 +28,10 @@ const positions = single(fromError)
     if (given === emptyPosition) return [];
     const parts = given.split(',').map((part) => positionForm.exec(part));
     if (parts.length <= 2000 && parts.every((part) => part !== null))
-      return parts.map(([, source, partition, position]) => ({
-        source: source as SourceName,
+      return parts.map(([, source, partition = 0, position = null]) => ({
+        source: source as LiveLog,
         partition: Number(partition),
-        position: position as string,
+        position,
       }));
     context.addIssue({ code: 'custom', message: fromError, input: given });
     return z.NEVER;
@@ -56,13 +57,22 @@ const headers = z.object({
   'last-event-id': positions.optional().meta({ description: 'As `from`, which it goes before.' }),
 });
 
-const scopeOfKind: Readonly<Record<Kind, Scope>> = { readings: 'telemetry:read', devices: 'devices:read' };
+const scopeOfKind: Readonly<Record<Kind, Scope>> = {
+  readings: 'telemetry:read',
+  devices: 'devices:read',
+  alarms: 'devices:read',
+};
+const logOfKind: Readonly<Record<Kind, LiveLog>> = {
+  readings: 'telemetry',
+  devices: 'devices',
+  alarms: 'alarms',
+};
 
 /** What is asked for, even where it is not valid: the scopes are checked before the request is. */
 function scopesOf(url: string): readonly Scope[] {
   const asked = [queryOf(url).events ?? 'readings'].flat().flatMap((text) => text.split(','));
   const known = kinds.filter((kind) => asked.includes(kind));
-  return known.length === 0 ? ['telemetry:read'] : known.map((kind) => scopeOfKind[kind]);
+  return known.length === 0 ? ['telemetry:read'] : [...new Set(known.map((kind) => scopeOfKind[kind]))];
 }
 
 /** Milliseconds between looks whether the key of a stream still is one. */
@@ -76,9 +86,9 @@ export const liveRoute = (live: LiveStreams, access: Access): Route =>
     scopesOf,
     boundKeys: 'selection',
     tag: 'Telemetry',
-    summary: 'Follow readings and devices as they change',
+    summary: 'Follow readings, devices and alarms as they change',
     description:
-      'A stream that can be continued where it was cut, without loss: docs/live.md. `events=devices` needs `devices:read`, both need both.',
+      'A stream that can be continued where it was cut, without loss: docs/live.md. `events=devices` and `events=alarms` need `devices:read`, with readings both.',
     query: parameters,
     headers,
     responses: {
@@ -93,9 +103,7 @@ export const liveRoute = (live: LiveStreams, access: Access): Route =>
       const holder = context.identity.is === 'key' ? context.identity.key.name : '';
       const asked = headers['last-event-id'] ?? query.from;
       const from = await live.start(asked, holder);
-      const sources: SourceName[] = [];
-      if (query.events.includes('readings')) sources.push('telemetry');
-      if (query.events.includes('devices')) sources.push('devices');
+      const sources = [...new Set(query.events.map((kind) => logOfKind[kind]))];
       const selection: LiveSelection = {
         sources,
         devices: confined(deviceFilterOf(query), context),

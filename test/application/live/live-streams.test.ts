@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { LivePosition } from '../../../application/live/live-position.ts';
 import type { LiveEnd, LiveSelection, LiveSink } from '../../../application/live/live-stream.ts';
 import { type AskedPosition, LiveStreams } from '../../../application/live/live-streams.ts';
 import type { EventSource } from '../../../application/ports/event-source.ts';
@@ -59,13 +60,24 @@ class Client implements LiveSink {
   }
 }
 
+const nothing = new PartitionedLog(1, () => 0) as unknown as EventSource<RecordedEvent>;
 const everything: LiveSelection = { sources: ['telemetry'], devices: {} };
 const asked = (id: string): AskedPosition[] =>
   id.split(',').map((token) => {
-    const [source, partition, position = ''] = token.split(':');
-    return { source: source as AskedPosition['source'], partition: Number(partition), position };
+    const [source, partition, position = null] = token.split(':');
+    return { source: source as AskedPosition['source'], partition: Number(partition) || 0, position };
   });
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+describe('The position of a live stream', () => {
+  it('names a log that is empty, so that its first event is told later', () => {
+    const empty = new Map([[0, null]]);
+    const position = new LivePosition({ telemetry: empty, devices: empty, alarms: empty });
+    assert.equal(String(position), 'start');
+    position.advance('telemetry', 0, '42');
+    assert.equal(String(position), 'telemetry:0:42,devices:start,alarms:start');
+  });
+});
 
 describe('Live streams of slow clients', () => {
   let log: PartitionedLog;
@@ -76,7 +88,9 @@ describe('Live streams of slow clients', () => {
     new LiveStreams(
       {
         telemetry: log,
-        devices: new PartitionedLog(1, () => 0) as unknown as EventSource<RecordedEvent>,
+        devices: nothing,
+        alarms: nothing,
+        eventStore: { read: async () => [] },
         history: { deviceAt: async () => undefined },
         registry: eventRegistry,
         ids: uuidIds,

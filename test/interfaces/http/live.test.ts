@@ -25,7 +25,8 @@ onEachProfile('Live streams', (openProfile) => {
 
   before(async () => {
     profile = await openProfile();
-    served = await servedFolder({ ...profile.env, LIVE_STREAMS: '8', LIVE_STREAMS_PER_KEY: '6' });
+    const limits = { LIVE_STREAMS: '8', LIVE_STREAMS_PER_KEY: '6' };
+    served = await servedFolder({ ...profile.env, ...limits, DETECTION: 'all' });
     call = httpClient(served.url);
     for (const [deviceId, type] of [
       ['a', 'pump'],
@@ -123,6 +124,46 @@ onEachProfile('Live streams', (openProfile) => {
     await call('POST', '/api/v1/devices/a/reinstate', { json: {} });
   });
 
+  it('tells what becomes of alarms, and continues behind what it told of them', async () => {
+    await call('POST', '/api/v1/devices', { json: { deviceId: 'c', name: 'c', type: 'boiler' } });
+    const begun = Date.now() - 3_600_000;
+    let seconds = 0;
+    const sendTemperatures = async (values: readonly number[]) => {
+      const json = values.map((t) => {
+        seconds += 1;
+        return { deviceId: 'c', timestamp: begun + seconds * 1000, metrics: { t } };
+      });
+      assert.equal((await call('POST', '/api/v1/telemetry', { json })).status, 202);
+    };
+    const usual = (count: number) => Array.from({ length: count }, (_, i) => 20 + (i % 5) / 10);
+    const alarmsOf = ({ events }: LiveClient) => events.filter(({ event }) => event === 'alarm');
+    const typesOf = (client: LiveClient) => alarmsOf(client).map(({ data }) => data.type);
+
+    const client = await follow('events=alarms&deviceId=c');
+    await eventually(() => assert.ok(client.events.length > 0));
+    await sendTemperatures([...usual(60), 500]);
+    await eventually(() => assert.deepEqual(typesOf(client), ['AlarmRaised']), { within: 30_000 });
+    const { id, data } = alarmsOf(client)[0] as LiveEvent;
+    const { deviceId, metric, kind, actor, changes, alarmId } = data;
+    assert.deepEqual(
+      { deviceId, metric, kind, actor, value: changes.value },
+      { deviceId: 'c', metric: 't', kind: 'novel', actor: 'detection', value: 500 },
+    );
+    const json = { note: 'on my way' };
+    assert.equal((await call('POST', `/api/v1/alarms/${alarmId}/acknowledge`, { json })).status, 200);
+    await eventually(() => assert.deepEqual(alarmsOf(client)[1]?.data.changes, json));
+    await client.cut();
+    await sendTemperatures(usual(60));
+    const rest = ['AlarmAcknowledged', 'AlarmCleared'];
+    const again = await follow('events=alarms&deviceId=c', { 'Last-Event-ID': id });
+    await eventually(() => assert.deepEqual(typesOf(again), rest), { within: 30_000 });
+    const all = await follow('events=alarms,devices&type=boiler&metric=t&from=start');
+    await eventually(() => assert.deepEqual(typesOf(all), ['AlarmRaised', ...rest]));
+    const other = await follow('events=alarms,devices&type=boiler&metric=other&from=start');
+    await eventually(() => assert.ok(other.events.some(({ event }) => event === 'device')));
+    assert.deepEqual(typesOf(other), []);
+  });
+
   it('speaks the event stream of browsers', async () => {
     const stop = new AbortController();
     const answer = await fetch(`${served.url}/api/v1/live?deviceId=b&from=start`, {
@@ -144,6 +185,10 @@ onEachProfile('Live streams', (openProfile) => {
     ]);
     assert.deepEqual(problemOf(await call('GET', '/api/v1/live?from=nonsense')), [400, 'invalid-request']);
     assert.deepEqual(problemOf(await call('GET', '/api/v1/live?events=alarm')), [400, 'invalid-request']);
+    assert.deepEqual(problemOf(await call('GET', '/api/v1/live?from=devices:begin')), [
+      400,
+      'invalid-request',
+    ]);
   });
 
   it('has a bound for each key and for the process', async () => {

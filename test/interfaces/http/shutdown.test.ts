@@ -124,7 +124,7 @@ describe('Shutting down', () => {
   it('is over at once when the client of a live stream takes nothing', async () => {
     let sink: LiveSink | undefined;
     const live = {
-      start: async () => new LivePosition(new Map(), new Map()),
+      start: async () => new LivePosition({ telemetry: new Map(), devices: new Map(), alarms: new Map() }),
       async run(_selection: unknown, _from: unknown, _more: unknown, opened: LiveSink) {
         sink = opened;
         for (let i = 0; i < 64; i += 1) sink.write('reading', JSON.stringify('x'.repeat(1_000_000)), 'start');
