@@ -62,28 +62,35 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
     url,
 
     async get(path, query) {
-      const response = await answered(path, query, { headers: { Accept: 'application/json' } });
-      return received(response.json() as never);
+      return whole(await answered(path, query, { headers: { Accept: 'application/json' } }));
     },
 
     async send(method, path, body, headers) {
-      const response = await answered(path, undefined, {
+      const answer = await answered(path, undefined, {
         method,
         headers: { 'Content-Type': 'application/json', ...headers },
         body: JSON.stringify(body),
       });
-      return received(response.json() as never);
+      return whole(answer);
     },
 
     async *rows(path, query) {
-      const { body } = await answered(path, query, { headers: { Accept: 'application/x-ndjson' } });
+      const accepted = { headers: { Accept: 'application/x-ndjson' } };
+      const { response, silence } = await answered(path, query, accepted);
       const decoder = new TextDecoder();
-      const chunks = body?.values();
+      const chunks = response.body?.values();
       let rest = '';
-      for (let chunk = await next(); chunk; chunk = await next()) {
-        const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-        rest = lines.pop() ?? '';
-        for (const line of lines) yield JSON.parse(line);
+      try {
+        for (let chunk = await next(); chunk; chunk = await next()) {
+          silence.broken();
+          const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+          rest = lines.pop() ?? '';
+          for (const line of lines) yield JSON.parse(line);
+        }
+      } finally {
+        silence.over();
+        // Whoever wants no more rows would otherwise keep the connection.
+        await chunks?.return?.().catch(() => {});
       }
 
       async function next(): Promise<Uint8Array | undefined> {
@@ -92,6 +99,10 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
     },
   };
 
+  async function whole<Answer>({ response, silence }: Answered): Promise<Answer> {
+    return received(response.json() as Promise<Answer>).finally(silence.over);
+  }
+
   async function received<Value>(value: Promise<Value>): Promise<Value> {
     return value.catch((error) => {
       signal.throwIfAborted();
@@ -99,7 +110,7 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
     });
   }
 
-  async function answered(path: string, query: Query | undefined, init: RequestInit): Promise<Response> {
+  async function answered(path: string, query: Query | undefined, init: RequestInit): Promise<Answered> {
     const deadline = Date.now() + retryMilliseconds;
     for (let wait = pauses.first; ; wait = Math.min(wait * 2, pauses.longest)) {
       try {
@@ -114,12 +125,13 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
     }
   }
 
-  async function attempt(address: URL, init: RequestInit): Promise<Response> {
+  async function attempt(address: URL, init: RequestInit): Promise<Answered> {
     signal.throwIfAborted();
-    const timeout = AbortSignal.timeout(responseTimeout);
-    const ended = finish ? timeout : AbortSignal.any([signal, timeout]);
+    const silence = silenceOf(responseTimeout);
+    const ended = finish ? silence.tooLong : AbortSignal.any([signal, silence.tooLong]);
     const headers = { ...init.headers, ...(apiKey !== undefined && { Authorization: `Bearer ${apiKey}` }) };
     const response = await fetch(address, { ...init, headers, signal: ended }).catch((error) => {
+      silence.over();
       signal.throwIfAborted();
       if (error.cause?.code === 'ECONNREFUSED')
         throw new NotNow(
@@ -127,14 +139,15 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
         );
       onUncertain?.();
       throw new NotNow(
-        timeout.aborted
+        silence.tooLong.aborted
           ? `${url} gave no answer within ${responseTimeout / 1000} s`
           : `the connection to ${url} broke: ${error.cause?.code ?? error.cause?.message ?? error.message}`,
       );
     });
-    if (response.ok) return response;
+    if (response.ok) return { response, silence };
     const { status } = response;
     const problem = (await response.json().catch(() => ({}))) as Record<string, unknown>;
+    silence.over();
     if (status === 401)
       throw new ApiRefusal(status, {
         ...problem,
@@ -149,6 +162,21 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
     const seconds = Number(response.headers.get('Retry-After') ?? Number.NaN);
     throw new NotNow(message, Number.isFinite(seconds) ? seconds * 1000 : undefined);
   }
+}
+
+type Answered = { readonly response: Response; readonly silence: Silence };
+
+/** How long nothing has come of an answer, however long the answer is. */
+type Silence = { readonly tooLong: AbortSignal; readonly broken: () => void; readonly over: () => void };
+
+function silenceOf(milliseconds: number): Silence {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), milliseconds);
+  return {
+    tooLong: controller.signal,
+    broken: () => void timer.refresh(),
+    over: () => clearTimeout(timer),
+  };
 }
 
 function detailOf(status: number, { detail }: Readonly<Record<string, unknown>>): string {

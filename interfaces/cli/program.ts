@@ -51,6 +51,10 @@ const commands: Readonly<Record<string, readonly [description: string, load: () 
     'List, show and acknowledge alarms',
     async () => (await import('./commands/alarms.ts')).alarmsCommand,
   ],
+  tail: [
+    'Follow readings, device changes and alarms as they come',
+    async () => (await import('./commands/tail.ts')).tailCommand,
+  ],
   status: [
     'Show projection lag, dead letters and the ledger',
     async () => (await import('./commands/status.ts')).statusCommand,
