@@ -64,6 +64,8 @@ export class LiveStream {
   readonly #hasFilter: boolean;
   /** Of what was told; the tail's own once the stream is live. */
   #position: LivePosition;
+  /** Where a stream is that has read the log further than the tail has. */
+  #ahead: LivePosition | undefined;
   #conflation: Conflation | undefined;
 
   constructor(
@@ -83,7 +85,11 @@ export class LiveStream {
 
   /** Where the stream would continue. */
   get id(): string {
-    return String(this.#conflation?.since ?? this.#position);
+    return String(this.#conflation?.since ?? this.#reached);
+  }
+
+  get #reached(): LivePosition {
+    return this.#ahead ?? this.#position;
   }
 
   /** Resolves when the stream is closed. */
@@ -113,7 +119,10 @@ export class LiveStream {
       }
       if (kept.length === 0) {
         // Nothing can arrive between this look at the tail and listening to it.
-        this.#position = this.#tail.position;
+        const { position } = this.#tail;
+        if (!sources.every((source) => position.reaches(source, this.#position)))
+          this.#ahead = this.#position;
+        this.#position = position;
         return this.#tail.listen({
           deviceIds,
           needsDevice: this.#hasFilter,
@@ -145,6 +154,7 @@ export class LiveStream {
 
   #arrived(event: TailedEvent, device: DeviceRow | undefined): void {
     if (!event.told || !this.#selection.sources.includes(event.source)) return;
+    if (this.#ahead && !this.#isNew(event, this.#ahead)) return;
     if (this.#hasFilter && !this.#matches(device)) return;
     const text = liveJson(event, this.#selection.metrics);
     if (text === undefined) return;
@@ -153,17 +163,26 @@ export class LiveStream {
       this.#metrics.conflated();
       return;
     }
-    this.#write(event.told.event, text, String(this.#position));
+    this.#write(event.told.event, text, String(this.#reached));
     if (this.#sink.pending() > queueBytes) void this.#conflate();
   }
 
+  /** Whether the stream has not told of it, until the tail has come as far as the stream. */
+  #isNew(event: TailedEvent, ahead: LivePosition): boolean {
+    if (!isBehind(event, ahead)) return false;
+    if (this.#selection.sources.every((source) => this.#position.reaches(source, ahead)))
+      this.#ahead = undefined;
+    else ahead.advance(event.source, event.partition, event.position);
+    return true;
+  }
+
   async #conflate(): Promise<void> {
-    const conflation = new Conflation(this.#position.copy());
+    const conflation = new Conflation(this.#reached.copy());
     this.#conflation = conflation;
     await this.#drained();
     this.#conflation = undefined;
     if (this.#sink.closed.aborted || conflation.newest.size === 0) return;
-    const id = String(this.#position);
+    const id = String(this.#reached);
     const gap = { from: String(conflation.since), to: id, reason: 'slow', missed: conflation.missed };
     this.#write('gap', JSON.stringify(gap), String(conflation.since));
     // A cut within these resumes before all of them: some may then come twice, and none is lost.

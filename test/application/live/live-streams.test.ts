@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { LivePosition } from '../../../application/live/live-position.ts';
 import type { LiveEnd, LiveSelection, LiveSink } from '../../../application/live/live-stream.ts';
 import { type AskedPosition, LiveStreams } from '../../../application/live/live-streams.ts';
-import type { EventSource } from '../../../application/ports/event-source.ts';
+import type { BatchConsumer, EventSource, RunOptions } from '../../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../../application/ports/event-store.ts';
+import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { eventRegistry } from '../../../infrastructure/event-registry.ts';
 import { uuidIds } from '../../../infrastructure/identity.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -79,15 +80,32 @@ describe('The position of a live stream', () => {
   });
 });
 
-describe('Live streams of slow clients', () => {
+describe('Live streams, beside others', () => {
   let log: PartitionedLog;
   let live: LiveStreams;
   let running: Promise<void>[];
+  /** What the tail of the logs waits for before it passes on what it reads. */
+  let held: Promise<void>;
+
+  /** The log, whose first reader, the tail, may be slow. */
+  const source = (): EventSource<TelemetryRecord> => {
+    let runs = 0;
+    return new Proxy(log, {
+      get(log, name) {
+        if (name !== 'run') return (log[name as keyof PartitionedLog] as () => unknown).bind(log);
+        return (consumer: BatchConsumer<TelemetryRecord>, options: RunOptions) => {
+          runs += 1;
+          const consume: typeof consumer.consume = (batch) => held.then(() => consumer.consume(batch));
+          return log.run(runs === 1 ? { ...consumer, consume } : consumer, options);
+        };
+      },
+    });
+  };
 
   const streams = (slowMs?: number) =>
     new LiveStreams(
       {
-        telemetry: log,
+        telemetry: source(),
         devices: nothing,
         alarms: nothing,
         eventStore: { read: async () => [] },
@@ -112,6 +130,7 @@ describe('Live streams of slow clients', () => {
 
   beforeEach(() => {
     log = new PartitionedLog(2, (deviceId) => (deviceId === 'a' ? 0 : 1));
+    held = Promise.resolve();
     live = streams();
     running = [];
   });
@@ -127,7 +146,7 @@ describe('Live streams of slow clients', () => {
     return client;
   };
 
-  it('get the newest of each device, are told how much is missing, and hold up nobody', async () => {
+  it('get the newest of each device when slow, are told how much is missing, and hold up nobody', async () => {
     const [fast, slow] = [new Client({ takes: true }), new Client({ takes: false })];
     await Promise.all([follow(fast), follow(slow)]);
     log.append(0, 'a', 0, 5000);
@@ -155,6 +174,24 @@ describe('Live streams of slow clients', () => {
     await eventually(() => assert.deepEqual(slow.readings().slice(-3), [7000, 7001, 7002]));
   });
 
+  it('are told of nothing twice when they read the log faster than others are told', async () => {
+    const tail = Promise.withResolvers<void>();
+    held = tail.promise;
+    log.append(0, 'a', 0, 3);
+    await live.start(undefined, '');
+    log.append(0, 'a', 3, 17);
+    const client = await follow(new Client({ takes: true }), 'telemetry:start');
+    await eventually(() => assert.deepEqual(client.readings(), numbers(0, 7)));
+    tail.resolve();
+    await eventually(() => assert.equal(client.readings().at(-1), 19));
+    assert.deepEqual(client.readings(), numbers(0, 20));
+    const ids = client.told.filter(({ event }) => event === 'reading').map(({ id }) => id);
+    assert.deepEqual(
+      ids.map((id) => id.split(',')[0]),
+      numbers(1, 21).map((n) => `telemetry:0:${n}`),
+    );
+  });
+
   it('get what was left out when they continue before the gap', async () => {
     const slow = await follow(new Client({ takes: false }));
     log.append(0, 'a', 0, 5000);
@@ -172,7 +209,7 @@ describe('Live streams of slow clients', () => {
     await eventually(() => assert.deepEqual(behind.readings(), [5000]));
   });
 
-  it('are cut off when they take nothing, and where they continue leaves nothing out', async () => {
+  it('are cut off when nothing is taken, and where they continue leaves nothing out', async () => {
     live = streams(20);
     const slow = await follow(new Client({ takes: false }));
     log.append(0, 'a', 0, 5000);

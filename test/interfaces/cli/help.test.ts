@@ -32,6 +32,7 @@ const commands = [
     'rules',
     name,
   ]),
+  ['tail'],
   ['alarms'],
   ...['list', 'show', 'acknowledge'].map((name) => ['alarms', name]),
   ['audit'],
