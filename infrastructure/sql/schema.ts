@@ -16,17 +16,32 @@ export async function migrateReadModels(db: SqlDatabase, now: number): Promise<v
   await db.run(
     `CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`,
   );
-  await db.transaction(async (tx) => {
-    // MySQL commits with every change of a schema, so the transaction alone keeps nobody out.
-    if (tx.dialect === 'mysql') await tx.all(`SELECT GET_LOCK(${migrationLock}, 60)`);
-    const found = await storedVersion(tx);
-    if (found > schemaVersion)
-      throw new StartupError(
-        `The read models have schema ${found}, this release knows ${schemaVersion}: start the newer release that wrote them`,
-      );
-    if (found < schemaVersion) await upgrade(tx, found, now);
-    if (tx.dialect === 'mysql') await tx.all(`SELECT RELEASE_LOCK(${migrationLock})`);
-  });
+  await db.transaction((tx) =>
+    alone(tx, async () => {
+      const found = await storedVersion(tx);
+      if (found > schemaVersion)
+        throw new StartupError(
+          `The read models have schema ${found}, this release knows ${schemaVersion}: start the newer release that wrote them`,
+        );
+      if (found < schemaVersion) await upgrade(tx, found, now);
+    }),
+  );
+}
+
+/** MySQL commits with every change of a schema, so the transaction alone keeps nobody out. */
+async function alone(tx: Sql, work: () => Promise<void>): Promise<void> {
+  if (tx.dialect !== 'mysql') return work();
+  const [[isHeld] = [0]] = await tx.rows<[number]>(`SELECT GET_LOCK(${migrationLock}, 60)`);
+  if (Number(isHeld) !== 1)
+    throw new StartupError(
+      'Another process has migrated the read models for more than a minute: wait until it is done, then start again',
+    );
+  try {
+    await work();
+  } finally {
+    // The lock is the connection's, which others are to use; one that was lost has released it.
+    await tx.all(`SELECT RELEASE_LOCK(${migrationLock})`).catch(() => {});
+  }
 }
 
 /** MySQL takes names of 64 characters. Two databases that share one only wait for each other. */

@@ -33,5 +33,23 @@ onMariadbAndMysql('The schema of the read models', (url) => {
       }
     });
 
+  it('keeps nobody else out once a migration has failed', async () => {
+    const database = await ownDatabase(url);
+    const [first, second] = [await openMysql(database.url), await openMysql(database.url)];
+    try {
+      await migrateReadModels(first.db, 1);
+      await first.db.run('UPDATE schema_migrations SET version = 99');
+      await assert.rejects(migrateReadModels(first.db, 2), /schema 99/);
+      const free = await second.db.rows(
+        "SELECT IS_FREE_LOCK(LEFT(CONCAT('fieldlog migrates ', DATABASE()), 64))",
+      );
+      assert.deepEqual(free, [[1]]);
+    } finally {
+      await first.close();
+      await second.close();
+      await database.drop();
+    }
+  });
+
   schemaUpgradeContract('A database', () => open());
 });
