@@ -7,6 +7,7 @@ import { type ProjectionName, projectionNames } from '../../application/projecti
 import { Rejection } from '../../domain/decider.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { measureDisk } from '../../infrastructure/disk.ts';
+import { measureDetection } from '../../infrastructure/metrics/detection-metrics.ts';
 import { liveMetrics, measureStreams } from '../../infrastructure/metrics/live-metrics.ts';
 import {
   measureConnections,
@@ -293,6 +294,7 @@ export async function measure(
   });
   measureRebuilds(registry, await container.getAsync(s.control));
   measureRetention(registry, await container.getAsync(s.retentionRecords));
+  measureDetection(registry, await container.getAsync(s.alarmQueries));
   if (container.isBound(s.disk)) measureDisk(registry, await container.getAsync(s.disk));
   if (container.isBound(s.writeAheadLog))
     measureWriteAheadLog(registry, await container.getAsync(s.writeAheadLog));

@@ -2,6 +2,7 @@ import { type MetricObject, Registry } from 'prom-client';
 import { configFrom } from '../../infrastructure/config/config.ts';
 import { measureDisk } from '../../infrastructure/disk.ts';
 import { consumerMetrics } from '../../infrastructure/metrics/consumer-metrics.ts';
+import { measureDetection } from '../../infrastructure/metrics/detection-metrics.ts';
 import { querySeconds } from '../../infrastructure/metrics/metered-sql.ts';
 import { measureWaiting, publishSeconds } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import {
@@ -31,6 +32,7 @@ export function registeredMetrics(): ReadonlyMap<string, readonly string[]> {
   const unasked = {} as never;
   measureProgress(registry, unasked, unasked);
   measureLedger(registry, unasked);
+  measureDetection(registry, unasked);
   measureStalls(registry, unasked);
   measureThread(registry, unasked);
   measureWaiting(registry, unasked);
