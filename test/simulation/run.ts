@@ -1,11 +1,13 @@
 import { parseArgs } from 'node:util';
 import { drawOptions, faultKinds } from './options.ts';
 import { daysOf } from './settlement.ts';
+import { shrink } from './shrink.ts';
 import { runWorld, type WorldResult } from './world.ts';
 
 const help = `npm run simulation -- [--seed S] [--seeds N] [--operations N] [--seconds N] [--without FAULT,…] [--first] [--timeline]
 
-  --seed S        the first seed; with --seeds 1 its timeline is printed. A random one when absent
+  --seed S        the first seed; with --seeds 1 its timeline is printed, and of a world
+                  that breaks a rule a shorter one's. A random one when absent
   --seeds N       so many worlds, of the seeds S, S+1, … (1)
   --operations N  of each world (2000)
   --seconds N     no new world begins after so many seconds
@@ -27,6 +29,8 @@ const { values } = parseArgs({
   },
 });
 
+const isOne = Number(values.seeds) === 1;
+
 if (values.help) process.stdout.write(help);
 else process.exitCode = await main();
 
@@ -40,8 +44,9 @@ async function main(): Promise<number> {
   let days = 0;
   let broken = 0;
   for (; worlds < Number(values.seeds) && seconds() < Number(values.seconds); worlds += 1) {
-    const result = await runWorld(drawOptions(String(first + worlds), Number(values.operations), without));
-    report(result);
+    const drawn = await runWorld(drawOptions(String(first + worlds), Number(values.operations), without));
+    const result = drawn.violation && isOne ? await shrunk(drawn) : drawn;
+    report(result, without);
     days += daysOf(result.lasted);
     if (result.violation) broken += 1;
     for (const [kind, count] of result.timeline.counts) totals.set(kind, (totals.get(kind) ?? 0) + count);
@@ -57,14 +62,28 @@ async function main(): Promise<number> {
   return broken === 0 ? 0 : 1;
 }
 
-function report({ options, timeline, violation }: WorldResult): void {
-  const isOne = Number(values.seeds) === 1;
+/** The shortest world of that seed that is found to break a rule. */
+async function shrunk(drawn: WorldResult): Promise<WorldResult> {
+  let shortest = drawn;
+  print(`seed ${drawn.options.seed} breaks a rule, shorter worlds are tried: ${drawn.violation?.message}`);
+  await shrink(drawn.options, async (options) => {
+    const result = await runWorld(options);
+    if (result.violation) shortest = result;
+    return result.violation !== undefined;
+  });
+  return shortest;
+}
+
+function report({ options, timeline, violation }: WorldResult, without: ReadonlySet<string>): void {
   const lines = values.timeline || isOne ? timeline.lines : violation ? timeline.lines.slice(-40) : [];
   for (const line of lines) print(line);
   if (violation || isOne) print(`options ${JSON.stringify(options)}`);
   if (!violation) return;
   print(`seed ${options.seed}: ${violation.name === 'Violation' ? violation.message : violation.stack}`);
-  print(`replay: npm run simulation -- --seed ${options.seed} --operations ${options.operations}`);
+  // A kind that the seed does not draw anyway does no harm there.
+  const absent = faultKinds.filter((kind) => without.has(kind) || !options.faults.includes(kind));
+  const faults = absent.length === 0 ? '' : ` --without ${absent}`;
+  print(`replay: npm run simulation -- --seed ${options.seed} --operations ${options.operations}${faults}`);
 }
 
 function print(line: string): void {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { mutants } from './mutants/mutants.ts';
 import { drawOptions } from './options.ts';
+import { shrink } from './shrink.ts';
 import { runWorld } from './world.ts';
 
 const seeds = 20;
@@ -38,6 +39,16 @@ describe('Simulation', function () {
     const second = await runWorld(options);
     assert.ok(first.timeline.lines.length > operations);
     assert.deepEqual(second.timeline.lines, first.timeline.lines);
+  });
+
+  it('is shortened to the faults and operations that break a rule', async () => {
+    const options = { ...drawOptions('7', 2000), faults: ['lost', 'crash', 'leap'] as const };
+    const shorter = await shrink(
+      options,
+      async ({ operations, faults }) => operations >= 37 && faults.includes('crash'),
+    );
+    assert.deepEqual(shorter, { ...options, operations: shorter.operations, faults: ['crash'] });
+    assert.ok(shorter.operations >= 37 && shorter.operations <= 60, `${shorter.operations} operations`);
   });
 
   it('has mutants that apply', () => {
