@@ -81,6 +81,19 @@ export function httpAlarmRules({ call, pages, fresh }: HttpSubject): void {
           '/selector/site',
         ],
         [{ name: 'x', kind: 'novel', ruleId: 'a b' }, '/ruleId'],
+        [null, ''],
+        ['novel', ''],
+        [[{ name: 'x', kind: 'novel' }], ''],
+        [{ name: '', kind: ['novel'] }, '/kind'],
+        [{ name: 'x'.repeat(201), kind: 'novel' }, '/name'],
+        [{ name: 'x', kind: 'novel', selector: 'all' }, '/selector'],
+        [{ name: 'x', kind: 'novel', selector: { labels: { site: 1 } } }, '/selector/labels/site'],
+        [{ name: 'x', kind: 'novel', sensitivity: 11 }, '/sensitivity'],
+        [{ name: 'x', kind: 'range', above: 1e301 }, '/above'],
+        [{ name: 'x', kind: 'range', above: 1, count: 1.5 }, '/count'],
+        [{ name: 'x', kind: 'range', above: 1, maxGap: '-5m' }, '/maxGap'],
+        [{ name: 'x', kind: 'rate', above: 1, reset: 'yes' }, '/reset'],
+        [{ name: 'x', kind: 'silent', for: '1h', above: 1 }, '/above'],
       ];
       for (const [json, ...paths] of wrong) {
         const answer = await call('POST', '/api/v1/rules', { json });
@@ -115,6 +128,22 @@ export function httpAlarmRules({ call, pages, fresh }: HttpSubject): void {
       const wrong = await call('PATCH', path, { json: { below: 50 } });
       assert.deepEqual(problemOf(wrong), [400, 'invalid-request']);
       assert.equal(wrong.json.errors[0].path, '/below');
+      for (const [json, at] of [
+        [{}, ''],
+        [[], ''],
+        [{ kind: 'stuck' }, '/above'],
+        [{ above: null }, '/above'],
+        [{ name: null }, '/name'],
+        [{ status: 'disabled' }, '/status'],
+      ] as const) {
+        const refused = await call('PATCH', path, { json });
+        assert.deepEqual(problemOf(refused), [400, 'invalid-request'], JSON.stringify(json));
+        assert.ok(
+          refused.json.errors.some((error: { path: string }) => error.path === at),
+          refused.text,
+        );
+      }
+      assert.deepEqual((await call('GET', path)).json, same.json);
       const stale = await call('PATCH', path, { json: { above: 1 }, headers: { 'If-Match': '"0"' } });
       assert.deepEqual(problemOf(stale), [412, 'stale-revision']);
     });
