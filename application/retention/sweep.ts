@@ -195,13 +195,13 @@ async function deletedDevices(
   return unlisted.filter((deviceId) => known.get(deviceId)?.status === 'deleted');
 }
 
-/** So long after an erasure its readings may still be on their way into the tables. */
+/** So long after an erasure its readings are likely to be on their way into the tables still. */
 const onTheirWay = 3_600_000;
 
 /**
  * Completes erasures, whatever became of the process that began them: in the event store, in every generation that is not
  * being built, and in generations of the device projections that no projector consumes into. One of which nothing was
- * left an hour after it is not looked at again.
+ * left an hour after it is looked at again once something has come after all, from a projector that was far behind.
  */
 export async function sweepErasedEverywhere(
   control: ProjectionControl,

@@ -29,7 +29,7 @@ export type RetentionSweeper = {
 };
 
 const checkEveryMilliseconds = 10_000;
-const reopenEveryMilliseconds = 3_600_000;
+const reopenEveryMilliseconds = 60_000;
 /** Of the time, looking for deleted devices may take this part at most: it looks at all that have telemetry. */
 const greatestShare = 0.02;
 /**

@@ -224,7 +224,7 @@ onEachEngine('A device that is erased', (openStore) => {
     assert.doesNotMatch(await told(), /pulse/);
   });
 
-  it('is not looked at again once nothing was left of it for an hour, unless dead letters come', async () => {
+  it('is not looked at again once nothing was left of it for an hour, unless something comes after all', async () => {
     await erase();
     const { erased } = await sweepPorts(fixture.container);
     const ids = async () => (await erased.pending()).map(({ deviceId }) => deviceId);
@@ -236,6 +236,14 @@ onEachEngine('A device that is erased', (openStore) => {
     await fixture.publishRaw({ deviceId: 'watch', timestamp: personal });
     await consumed();
     assert.match(await told(), /Ada/);
+    await sweep();
+    assert.doesNotMatch(await told(), /Ada/);
+
+    await sweep(() => Date.now() + 3_700_000);
+    assert.deepEqual(await ids(), []);
+    const onItsWay = { deviceId: 'watch', timestamp: 9000, metrics: { says: personal } };
+    await fixture.publishRaw(onItsWay, { receivedAt: Date.now() - 60_000 });
+    await consumed();
     await sweep();
     assert.doesNotMatch(await told(), /Ada/);
   });
