@@ -92,9 +92,10 @@ export async function retryStream(
       await readModels.repair(generation, partition, async (tables) => {
         deadLetters = await tables.deadLetters.waiting(partition, stream, size, after);
         if (deadLetters.length === 0) return;
-        await retry.apply(deadLetters, tables);
+        // First: what is applied now does not wait, should a retraction among it look.
         const positions = deadLetters.map(({ position }) => position);
         await tables.deadLetters.remove(partition, positions);
+        await retry.apply(deadLetters, tables);
       });
       applied += deadLetters.length;
       if (deadLetters.length < size) return { stream, applied, failed };

@@ -250,6 +250,8 @@ export interface DeadLetterTable {
   failedAgain(
     deadLetter: Pick<DeadLetter, 'partition' | 'position' | 'cause' | 'error' | 'stack'>,
   ): Promise<void>;
+  /** The event as it is to be when it is retried. */
+  replaceEvent(partition: number, position: Position, event: unknown): Promise<void>;
   /** Discards waiting dead letters. */
   discard(partition: number, positions: readonly Position[], discard: Discard): Promise<void>;
 }

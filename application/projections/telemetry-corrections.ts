@@ -20,11 +20,20 @@ export type DecodedRetraction = {
   readonly retention?: DeviceRetention;
 };
 
-/** Which points a retraction takes back, and from when on a metric is kept. */
+/** Which points a retraction takes back, of the times that it spans, and from when on a metric is kept. */
 type Taken = {
   readonly horizonOf: (metric: string) => number;
   readonly isTaken: (metric: string, timestamp: number) => boolean;
 };
+
+export function takenBy({ logged, event, retention }: DecodedRetraction): Taken {
+  const { metric } = event.data;
+  const horizonOf = (name: string) =>
+    retention?.horizon('points', name, logged.receivedAt) ?? Number.NEGATIVE_INFINITY;
+  const isTaken = (name: string, timestamp: number) =>
+    (metric === undefined || metric === name) && timestamp >= horizonOf(name);
+  return { horizonOf, isTaken };
+}
 
 /**
  * Takes points back: rows lose the metric, rows left with none go, newest values and rollups follow. It reaches as
@@ -33,16 +42,14 @@ type Taken = {
  * to be continued; `undefined` once all is done. Done again from its beginning it finds nothing there.
  */
 export async function retract(
-  { logged, event, retention }: DecodedRetraction,
+  retraction: DecodedRetraction,
   since: number,
   rowsAtOnce: number,
   tables: TelemetryTables,
 ): Promise<number | undefined> {
-  const { deviceId, metric, from, to } = event.data;
-  const horizonOf = (name: string) =>
-    retention?.horizon('points', name, logged.receivedAt) ?? Number.NEGATIVE_INFINITY;
-  const isTaken = (name: string, timestamp: number) =>
-    (metric === undefined || metric === name) && timestamp >= horizonOf(name);
+  const { event, retention } = retraction;
+  const { deviceId, from, to } = event.data;
+  const { horizonOf, isTaken } = takenBy(retraction);
   const rows = await tables.readingsBetween(deviceId, Math.max(since, from), to, rowsAtOnce);
   // Rollups of a time before a horizon cannot be told from points, and horizons are at the beginning of days.
   const dayOf = ({ timestamp }: ReadingRow) => (retention ? bucketOf('1d', timestamp) : 0);

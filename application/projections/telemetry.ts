@@ -14,6 +14,7 @@ import {
   type Validated,
   versionOf,
 } from './projection.ts';
+import { hasLater, settleWaiting } from './retracted-dead-letters.ts';
 import { type DecodedReading, recordReadings } from './telemetry-batch.ts';
 import { CacheBudget, countLedger, ledgerChanges, TelemetryCache } from './telemetry-cache.ts';
 import { type DecodedRetraction, retract } from './telemetry-corrections.ts';
@@ -49,15 +50,17 @@ export function telemetryProjection(
   }: TelemetryOptions = {},
 ): Projection<TelemetryRecord, DecodedTelemetryEvent> {
   const budget = new CacheBudget(cacheBytes);
+  const decode = (logged: TelemetryRecord) =>
+    ({ logged, event: registry.telemetryEvent(logged) }) as DecodedTelemetryEvent;
   return {
     name: 'telemetry',
     version: versionOf('telemetry'),
     describe: describeTelemetry,
-    decode: (logged) => ({ logged, event: registry.telemetryEvent(logged) }) as DecodedTelemetryEvent,
+    decode,
     postpone: postponeFuture(clockTolerance),
     holdsStream,
     standsAlone: ({ type }) => type === 'TelemetryRetracted',
-    forPartition: () => new TelemetryPartition(directory, retention, partitioner, rowsAtOnce, budget),
+    forPartition: () => new TelemetryPartition(decode, directory, retention, partitioner, rowsAtOnce, budget),
   };
 }
 
@@ -86,6 +89,7 @@ export const carriedReadings = (rows: readonly ReadingRow[]): readonly DecodedTe
   });
 
 class TelemetryPartition implements PartitionProjection<TelemetryRecord, DecodedTelemetryEvent> {
+  readonly #decode: (logged: TelemetryRecord) => DecodedTelemetryEvent;
   readonly #directory: DeviceDirectory;
   readonly #retention: CurrentRetention;
   readonly #partitioner: EventSource<Positioned>['partitioner'];
@@ -95,12 +99,14 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
   #retracting: { readonly position: Position; readonly since: number } | undefined;
 
   constructor(
+    decode: (logged: TelemetryRecord) => DecodedTelemetryEvent,
     directory: DeviceDirectory,
     retention: CurrentRetention,
     partitioner: EventSource<Positioned>['partitioner'],
     rowsAtOnce: number,
     budget: CacheBudget,
   ) {
+    this.#decode = decode;
     this.#directory = directory;
     this.#retention = retention;
     this.#partitioner = partitioner;
@@ -159,14 +165,12 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
     if (event.type !== 'TelemetryRecorded' || event.data.untimed) return undefined;
     const { deviceId, timestamp } = event.data;
     const [row] = await telemetry.readings([{ deviceId, timestamp }]);
-    if (!row || (row.receivedAt < logged.receivedAt && row.correctedBy === null)) return undefined;
+    if (!row || !hasLater(row, { logged })) return undefined;
     return `A later reading of ${deviceId} at ${new Date(timestamp).toISOString()} has been applied: discard this one`;
   }
 
-  async apply(
-    events: readonly DecodedTelemetryEvent[],
-    { telemetry }: Pick<ProjectionTables, 'telemetry'>,
-  ): Promise<void> {
+  async apply(events: readonly DecodedTelemetryEvent[], tables: ProjectionTables): Promise<void> {
+    const { telemetry } = tables;
     let readings: DecodedReading[] = [];
     const late = ledgerChanges();
     for (const decoded of events) {
@@ -179,7 +183,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
       }
       await this.#record(readings, telemetry);
       readings = [];
-      while ((await this.applyPart(decoded, { telemetry })) === 'more');
+      while ((await this.applyPart(decoded, tables)) === 'more');
     }
     await this.#record(readings, telemetry);
     if (late.byDevice.size > 0) await countLedger(late, telemetry);
@@ -187,17 +191,38 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
   }
 
   /** A retraction from where it was left in the last transaction, as long as nothing came between. */
-  async applyPart(
-    decoded: DecodedTelemetryEvent,
-    { telemetry }: Pick<ProjectionTables, 'telemetry'>,
-  ): Promise<'more' | 'done'> {
+  async applyPart(decoded: DecodedTelemetryEvent, tables: ProjectionTables): Promise<'more' | 'done'> {
     if (isReading(decoded)) throw new Error('A reading has no parts');
     const { position } = decoded.logged;
     const since = this.#retracting?.position === position ? this.#retracting.since : Number.NEGATIVE_INFINITY;
-    const next = await retract(decoded, since, this.#rowsAtOnce, telemetry);
+    if (since === Number.NEGATIVE_INFINITY) await this.#settleWaiting(decoded, tables);
+    const next = await retract(decoded, since, this.#rowsAtOnce, tables.telemetry);
     this.#cache.forget(decoded.event.data.deviceId);
     this.#retracting = next === undefined ? undefined : { position, since: next };
     return this.#retracting ? 'more' : 'done';
+  }
+
+  async #settleWaiting(retraction: DecodedRetraction, tables: ProjectionTables): Promise<void> {
+    const { deviceId } = retraction.event.data;
+    const { retention } = retraction;
+    const partition = (await this.#partitioner())(deviceId);
+    const { stream } = describeTelemetry(retraction.logged);
+    const readingOf = (logged: TelemetryRecord): DecodedReading | undefined => {
+      try {
+        const decoded = this.#decode(logged);
+        return isReading(decoded) ? { ...decoded, ...(retention && { retention }) } : undefined;
+      } catch {
+        // It is malformed, which its dead letter says.
+        return undefined;
+      }
+    };
+    const readings = await settleWaiting(retraction, { stream, partition }, readingOf, tables);
+    if (readings.length === 0) return;
+    await this.apply(readings, tables);
+    await this.onUnparked(
+      readings.map(({ logged }) => logged),
+      tables,
+    );
   }
 
   onParked(events: readonly TelemetryRecord[], { telemetry }: ProjectionTables): Promise<void> {

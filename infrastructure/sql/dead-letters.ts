@@ -88,6 +88,14 @@ export function sqlDeadLetterTable(sql: Sql, { projection, generation }: Generat
       );
     },
 
+    async replaceEvent(partition, position, event) {
+      await sql.run(`UPDATE dead_letters SET event = ? WHERE ${ofGeneration} AND part = ? AND position = ?`, [
+        eventText(event),
+        ...within(partition),
+        position,
+      ]);
+    },
+
     async discard(partition, positions, { at, by, reason }) {
       for (const some of chunks(positions))
         await sql.run(

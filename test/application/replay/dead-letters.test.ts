@@ -248,6 +248,54 @@ onEachEngine('Dead letters', (open) => {
     assert.deepEqual(await timestampsOf('b'), [now - hour]);
   });
 
+  it('are settled by a retraction of their time, as if they had been applied before it', async () => {
+    fixture.consuming();
+    const hour = 3_600_000;
+    const then = Date.now() - hour;
+    const early = (timestamp: number, metrics: object) =>
+      fixture.publishRaw({ deviceId: 'a', timestamp, metrics }, { receivedAt: then - 29 * hour });
+    await early(then, { n: 1 });
+    await early(then, { n: 2 });
+    await early(then + 1, { n: 3, m: 4 });
+    await early(then + 2, { n: 5 });
+    await early(then + 3, { n: [] });
+    await early(then + 4, { m: 6 });
+    await early(then + 9, { n: 7 });
+    await fixture.measure('a', [[then + 2, { n: 8 }]]);
+    const retraction = { deviceId: 'a', metric: 'n', from: then, to: then + 9, reason: 'a test' };
+    await fixture.publishRaw(retraction, { type: 'TelemetryRetracted' });
+    await fixture.consumed('telemetry');
+    const whole = 'SELECT stored_count, corrected, dead_lettered, retracted FROM telemetry_ledger_g';
+    const sums = async (generation: number) => {
+      const days = await fixture.db.rows<number[]>(`${whole}${generation} WHERE device_id = 'a'`);
+      return days.reduce((sum, day) => sum.map((count, i) => count + (day[i] ?? 0)));
+    };
+    assert.deepEqual(await sums(1), [2, 1, 5, 2]);
+    const discarded = await list({ discarded: true });
+    assert.deepEqual(
+      discarded.map(({ cause, discarded }) => [cause, discarded?.reason.replace(/ \(.*/, '')]),
+      [
+        ['future', 'A later reading of its time had been applied when that was retracted'],
+        ['malformed', 'Its values were retracted before it could be read'],
+      ],
+    );
+    const [retry] = await retried({ projection: 'telemetry' });
+    assert.deepEqual([retry?.applied, retry?.failed], [3, null]);
+    assert.deepEqual(
+      await fixture.db.rows("SELECT ts, metrics FROM telemetry_g1 WHERE device_id = 'a' ORDER BY ts"),
+      [
+        [then + 1, '{"m":4}'],
+        [then + 4, '{"m":6}'],
+        [then + 9, '{"n":7}'],
+      ],
+    );
+    assert.deepEqual(await sums(1), [5, 1, 2, 2]);
+    const options = { builder, signal: new AbortController().signal, handover: 0 };
+    const { comparison, switched } = await rebuild(fixture.pipelines.telemetry, fixture.ports, options);
+    assert.ok(comparison.equal && switched, JSON.stringify(comparison));
+    assert.deepEqual(await sums(2), [5, 1, 2, 2]);
+  });
+
   it('that nothing holds any longer since this release are applied when it starts', async () => {
     const strict = fixture.telemetryLike(() => ({ holdsStream: () => true }));
     const stop = fixture.consuming([strict]);
