@@ -100,6 +100,8 @@ export interface ErasedDevices {
   reopen(): Promise<void>;
   /** Those that the active generation of devices knows to be erased, in order of id. */
   list(): Promise<readonly string[]>;
+  /** Those of them of which a generation of the telemetry projection has anything but what the ledger counts. */
+  withTelemetry(generation: GenerationId): Promise<readonly string[]>;
   /**
    * Some devices that a generation has something of and the active device list or history does not: they were deleted, or are yet to
    * be listed.

@@ -142,8 +142,8 @@ export type ErasingPorts = SweepPorts & {
 };
 
 /**
- * Removes of erased devices what a generation of telemetry has of them. Found again as long as anything is left, for
- * readings may have been on their way.
+ * Removes of erased devices what a generation of telemetry has of them, also of those whose erasure was complete: what is
+ * built from the log has their readings again.
  */
 export async function sweepErased(
   generation: GenerationId,
@@ -151,8 +151,8 @@ export async function sweepErased(
   now: () => number,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const { deviceId } of await ports.erased.pending())
-    await sweepErasedDevice(generation, deviceId, ports, now, signal);
+  for (const deviceId of await ports.erased.withTelemetry(generation))
+    await removeTelemetry(generation, deviceId, ports, now, signal);
 }
 
 /** Whether there was anything. */
@@ -164,9 +164,19 @@ async function sweepErasedDevice(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (!(await ports.erased.hasTelemetry(generation, deviceId))) return false;
+  await removeTelemetry(generation, deviceId, ports, now, signal);
+  return true;
+}
+
+async function removeTelemetry(
+  generation: GenerationId,
+  deviceId: string,
+  ports: ErasingPorts,
+  now: () => number,
+  signal: AbortSignal,
+): Promise<void> {
   await sweepDevices(generation, [deviceId], () => ({ before: null, target: now() }), ports, signal);
   await ports.erased.removeRest(generation, deviceId, now());
-  return true;
 }
 
 /** The same of devices whose streams were deleted, which looks at every device that has telemetry. */

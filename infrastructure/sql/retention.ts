@@ -137,6 +137,23 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
     return rows.map(([deviceId]) => deviceId);
   },
 
+  async withTelemetry({ generation }) {
+    const rows = telemetryTables.map(
+      (base) => `SELECT 1 FROM ${tableOf(base, generation)} t WHERE t.device_id = d.device_id`,
+    );
+    const letters = `SELECT 1 FROM dead_letters l WHERE l.projection = 'telemetry' AND l.generation = ?
+      AND l.stream = CONCAT(?, d.device_id) AND l.event <> 'null'`;
+    const left = [...rows, letters].map((select) => `EXISTS (${select})`).join(' OR ');
+    const erased = await withActiveGenerations(db, ({ devices }) =>
+      db.rows<[string]>(
+        `SELECT d.device_id FROM ${tableOf('devices', devices)} d WHERE d.status = 'erased' AND (${left})
+         ORDER BY d.device_id`,
+        [generation, deviceStream('')],
+      ),
+    );
+    return erased.map(([deviceId]) => deviceId);
+  },
+
   async pending() {
     const rows = await withActiveGenerations(db, ({ devices }) =>
       db.rows<[string, number, string, number | null]>(
