@@ -14,6 +14,8 @@ type IdlePorts = {
   readonly source: Pick<EventSource<Positioned>, 'ends' | 'eventAt' | 'identity'>;
   readonly readModels: Pick<ReadModels, 'checkpoint' | 'transact'>;
   readonly rules: Pick<RuleBook, 'isEmpty' | 'refreshNow'>;
+  /** Called once a checkpoint has been moved. */
+  readonly onPassed: () => void;
 };
 
 const everyMilliseconds = 1000;
@@ -25,7 +27,7 @@ const everyMilliseconds = 1000;
  */
 export async function skipWhileIdle(
   of: GenerationId,
-  { source, readModels, rules }: IdlePorts,
+  { source, readModels, rules, onPassed }: IdlePorts,
   isOff: boolean,
   signal: AbortSignal,
 ): Promise<void> {
@@ -42,6 +44,7 @@ export async function skipWhileIdle(
       await readModels.transact(of, partition, async (_, { position }) =>
         comparePositions(position, end) < 0 ? mark : position,
       );
+      onPassed();
     }
     await pause(everyMilliseconds, signal);
   }

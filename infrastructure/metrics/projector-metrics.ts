@@ -68,6 +68,12 @@ export class ProjectorMetrics {
     });
   }
 
+  /** A checkpoint was moved over events that nobody has to read: that is progress too. */
+  passedOver(projection: string): void {
+    this.#batches.inc({ projection });
+    this.#progress.set({ projection }, Date.now() / 1000);
+  }
+
   observer<Event>(projection: string, takenAt: TakenAt<Event>): ProjectorObserver<Event> {
     // Looked up once, because it is observed for every request.
     const delay = this.#delay.labels({ projection });

@@ -121,8 +121,10 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
       ...live,
       isWhole: true,
       consumer: (of, into, options) => (options ? built : live).consumer(of, into, options),
-      untilNeeded: (of, signal) =>
-        skipWhileIdle(of, { source, readModels, rules }, config.DETECTION === 'off', signal),
+      untilNeeded: (of, signal) => {
+        const onPassed = () => metrics.passedOver('detection');
+        return skipWhileIdle(of, { source, readModels, rules, onPassed }, config.DETECTION === 'off', signal);
+      },
     };
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { rebuild } from '../../../application/rebuild/rebuild.ts';
+import { services as s } from '../../../interfaces/composition/services.ts';
 import { detectionFixture } from '../../support/detection-fixture.ts';
 import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 
@@ -167,6 +168,8 @@ onEachEngine('Projection detection', (open) => {
     await fixture.consumed('detection');
     const mark = await fixture.ports.readModels.logMark({ projection: 'detection', generation: 1 }, 0);
     assert.ok(mark?.eventId, 'the checkpoint names the event that it is at');
+    const counted = await (await fixture.container.getAsync(s.metrics)).metrics();
+    assert.match(counted, /fieldlog_projection_batches_total\{projection="detection"\} [1-9]/);
     const options = { builder, signal: stop.signal, handover: 0 };
     assert.ok((await rebuild(detection, fixture.ports, options)).comparison.equal);
     await fixture.ports.control.hold({ projection: 'detection', generation: 2 }, (held) =>
