@@ -131,17 +131,26 @@ async function consumeInto(
   expected?: LockedCheckpoint,
 ): Promise<void> {
   const locking = lockCheckpoint(tx, generation, partition, now);
-  // Looked at after the work, or not at all when that fails itself.
+  // Looked at after the work.
   locking.catch(() => {});
   // MySQL's driver would send what follows although the lock was lost, and the transaction with it.
   const believed = tx.dialect === 'sqlite' ? expected : undefined;
-  const consumed = await work(sqlProjectionTables(tx, generation), believed ?? (await locking));
+  const isMoved = ({ position, epoch }: LockedCheckpoint) =>
+    believed !== undefined && (position !== believed.position || epoch !== believed.epoch);
+  const tables = sqlProjectionTables(tx, generation);
+  const consumed = await work(tables, believed ?? (await locking)).catch(async (error) => {
+    // What another worker has applied already fails here, as a row that is there, and is no event's fault.
+    if (!believed || !isMoved(await locking)) throw error;
+    throw new CheckpointMoved(`${generation.projection} has been moved in partition ${partition}`, {
+      cause: error,
+    });
+  });
   const { position, eventId, log } =
     typeof consumed === 'object' && consumed !== null
       ? consumed
       : { position: consumed, eventId: null, log: null };
   const locked = await locking;
-  if (believed && (locked.position !== believed.position || locked.epoch !== believed.epoch))
+  if (isMoved(locked))
     throw new CheckpointMoved(
       `Partition ${partition} of ${generation.projection} stands at ${locked.position}`,
     );

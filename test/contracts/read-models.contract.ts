@@ -179,6 +179,25 @@ export function readModelsContract(
         assert.equal(String(stored.at(-1)?.timestamp), checkpoint);
       });
 
+      it('has moved, rather than the work failed, where another worker has written its rows', async () => {
+        await readModels.transact(of, 0, async ({ telemetry }) => {
+          await telemetry.write({ inserted: [reading(6)] });
+          return '6';
+        });
+        for (const isRead of [true, false]) {
+          const late = async ({ telemetry }: ProjectionTables, { position }: LockedCheckpoint) => {
+            if (position === '6') return '6';
+            await telemetry.write({ inserted: [reading(6)] });
+            if (isRead) await telemetry.readingsBetween('a', 0, 9);
+            return '6';
+          };
+          await readModels.transact(of, 0, late, { position: '5', epoch: 0 }).catch((error) => {
+            assert.ok(error instanceof CheckpointMoved, error);
+          });
+        }
+        assert.equal(await readModels.checkpoint(of, 0), '6');
+      });
+
       it('is seen by one worker at a time', async () => {
         const seen: (string | null)[] = [];
         const step = () =>

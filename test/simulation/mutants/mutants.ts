@@ -33,8 +33,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'a checkpoint that moved is not noticed',
     readModels,
-    'if (believed && (locked.position !== believed.position || locked.epoch !== believed.epoch))',
-    'if (believed === null)',
+    'believed !== undefined && (position !== believed.position || epoch !== believed.epoch)',
+    'believed === null',
   ),
   mutant(
     'a repair does not grow the epoch',
