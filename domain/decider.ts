@@ -15,6 +15,9 @@ export type RejectionCode =
   | 'RuleAlreadyExists'
   | 'RuleNotFound'
   | 'RuleIsRemoved'
+  | 'HookAlreadyExists'
+  | 'HookNotFound'
+  | 'HookIsRemoved'
   | 'AlarmNotFound';
 
 /** A command the domain refuses, named by the rule that forbids it. */

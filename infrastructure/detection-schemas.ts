@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ruleKinds, severities } from '../domain/detection/rule.ts';
 import { isDeviceId, isMetricName } from '../domain/telemetry.ts';
 
-// The data of the events of rules and alarms as they are stored. What no field says is not there.
+// The data of the events of rules, alarms and hooks as they are stored. What no field says is not there.
 
 const id = z.string().min(1);
 const time = z.number();
@@ -71,4 +71,9 @@ export const alarmSchemas = {
   }),
   changed: z.object(change),
   acknowledged: z.object({ alarmId: id, note: z.string().nullable() }),
+};
+
+export const hookSchemas = {
+  defined: z.object({ hookId: id, url: z.string(), secret: z.string() }),
+  other: z.object({ hookId: id }),
 };

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type EventRegistry, MalformedEvent, UnknownEventType } from '../application/ports/event-registry.ts';
 import type { AlarmEvent } from '../domain/detection/alarm.ts';
+import type { HookEvent } from '../domain/detection/hook.ts';
 import type { RuleEvent } from '../domain/detection/rule.ts';
 import type { DeviceEvent } from '../domain/device.ts';
 import {
@@ -10,7 +11,7 @@ import {
   isTimestamp,
   type TelemetryEvent,
 } from '../domain/telemetry.ts';
-import { alarmSchemas, ruleSchemas } from './detection-schemas.ts';
+import { alarmSchemas, hookSchemas, ruleSchemas } from './detection-schemas.ts';
 
 type Check = (value: unknown) => boolean;
 
@@ -70,7 +71,7 @@ type Shape = {
 };
 type Shapes = readonly [Shape, ...Shape[]];
 export type EventShapes = Readonly<
-  Record<DeviceEvent['type'] | TelemetryEvent['type'] | RuleEvent['type'] | AlarmEvent['type'], Shapes>
+  Record<(DeviceEvent | TelemetryEvent | RuleEvent | AlarmEvent | HookEvent)['type'], Shapes>
 >;
 
 const deviceId = z.string().refine(isDeviceId, 'is not a device id');
@@ -109,6 +110,11 @@ export const eventShapes: EventShapes = {
   AlarmEscalated: [shape(alarmSchemas.changed)],
   AlarmCleared: [shape(alarmSchemas.changed)],
   AlarmAcknowledged: [shape(alarmSchemas.acknowledged)],
+  HookCreated: [shape(hookSchemas.defined)],
+  HookChanged: [shape(hookSchemas.defined)],
+  HookEnabled: [shape(hookSchemas.other)],
+  HookDisabled: [shape(hookSchemas.other)],
+  HookRemoved: [shape(hookSchemas.other)],
 };
 
 export const eventRegistry: EventRegistry = registryOf(eventShapes);
@@ -122,6 +128,8 @@ export function registryOf(shapes: EventShapes): EventRegistry {
       ({ type, data: newest(type, metadata?.schemaVersion, data) }) as RuleEvent,
     alarmEvent: ({ type, data, metadata }) =>
       ({ type, data: newest(type, metadata?.schemaVersion, data) }) as AlarmEvent,
+    hookEvent: ({ type, data, metadata }) =>
+      ({ type, data: newest(type, metadata?.schemaVersion, data) }) as HookEvent,
     telemetryEvent: ({ type, schemaVersion, data }) =>
       ({ type, data: newest(type, schemaVersion, data) }) as TelemetryEvent,
   };

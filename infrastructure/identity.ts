@@ -46,6 +46,9 @@ function freshIds(): () => string {
   };
 }
 
+/** What requests to a hook are signed with, in the form of Standard Webhooks. */
+export const newHookSecret = (): string => `whsec_${randomBytes(32).toString('base64')}`;
+
 /** The prefixes let scanners for leaked secrets know one when they see it. */
 const prefixes = { key: 'flk', device: 'fld' } as const satisfies Record<CredentialKind, string>;
 const kinds: Readonly<Record<string, CredentialKind>> = { flk: 'key', fld: 'device' };

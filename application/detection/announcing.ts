@@ -1,8 +1,13 @@
 import { type AlarmEvent, alarmStream } from '../../domain/detection/alarm.ts';
 import { pause } from '../pause.ts';
-import type { AlarmRecords, Announcement } from '../ports/detection.ts';
+import type { AlarmRecords, Announcement, NewDelivery } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import { type EventStore, type NewEvent, RevisionConflict } from '../ports/event-store.ts';
+import {
+  type EventStore,
+  type NewEvent,
+  type RecordedEvent,
+  RevisionConflict,
+} from '../ports/event-store.ts';
 import type { Clock, Ids, Log } from '../ports/system.ts';
 
 type AnnouncingPorts = {
@@ -14,6 +19,9 @@ type AnnouncingPorts = {
   readonly log: Log;
 };
 
+/** Hooks are not sent of alarms that were older when they were found: those of a history, or of a long backlog. */
+const notifiedWithinMilliseconds = 3_600_000;
+
 const atOnce = 100;
 const idleMilliseconds = 500;
 const failureMilliseconds = 5000;
@@ -21,15 +29,17 @@ const failureMilliseconds = 5000;
 /**
  * Appends what detection announces to the event store, in order, until `signal` is aborted. An event's id follows
  * from its alarm and its place in it, so that it is there once, also when this is killed between the append and the
- * note of it, or when two processes do it at a time.
+ * note of it, or when two processes do it at a time. With the note go the deliveries to the hooks of its rule, once.
  */
 export async function announce(ports: AnnouncingPorts, signal: AbortSignal): Promise<void> {
   const { records, log } = ports;
   while (!signal.aborted)
     try {
       const found = await records.announcements(atOnce);
-      for (const { announcement } of found) await append(announcement, ports);
-      if (found.length > 0) await records.announced(found.map(({ seq }) => seq));
+      const done = [];
+      for (const { seq, announcement } of found)
+        done.push({ seq, deliveries: await append(announcement, ports) });
+      if (done.length > 0) await records.announced(done, ports.clock.now());
       else await pause(idleMilliseconds, signal);
     } catch (err) {
       log.warn({ err }, 'alarms not appended to the event store, will retry');
@@ -37,21 +47,41 @@ export async function announce(ports: AnnouncingPorts, signal: AbortSignal): Pro
     }
 }
 
-async function append(announcement: Announcement, ports: AnnouncingPorts): Promise<void> {
-  const { eventStore } = ports;
-  const stream = alarmStream(announcement.alarmId);
+async function append(announcement: Announcement, ports: AnnouncingPorts): Promise<readonly NewDelivery[]> {
+  const { eventStore, registry, log } = ports;
+  const { alarmId, notify } = announcement;
+  const stream = alarmStream(alarmId);
   for (;;) {
     const history = await eventStore.read(stream);
     const event = newEvent(announcement, ports);
-    if (history.some(({ id }) => id === event.id)) return;
+    const isThere = history.some(({ id }) => id === event.id);
     try {
-      await eventStore.append(stream, [event], history.at(-1)?.revision ?? 'none');
-      return;
+      const revision = history.at(-1)?.revision ?? 'none';
+      const appended = isThere ? [] : await eventStore.append(stream, [event], revision);
+      if (notify.length === 0) return [];
+      if (!isNotified([...history, ...appended], registry)) {
+        log.info(
+          { alarmId, hooks: notify },
+          'hooks not notified: the alarm was older than an hour when found',
+        );
+        return [];
+      }
+      return [...new Set(notify)].map((hookId) => ({ hookId, alarmId, eventId: event.id, announcement }));
     } catch (error) {
       // Somebody has acknowledged it meanwhile, or announced it.
       if (!(error instanceof RevisionConflict)) throw error;
     }
   }
+}
+
+/** Both edges of an alarm are sent or none: the event by which it was raised decides. */
+function isNotified(history: readonly RecordedEvent[], registry: EventRegistry): boolean {
+  for (const recorded of history) {
+    const event = registry.alarmEvent(recorded);
+    if (event.type === 'AlarmRaised')
+      return Date.parse(recorded.metadata.recordedAt) - event.data.at <= notifiedWithinMilliseconds;
+  }
+  return false;
 }
 
 function newEvent(announcement: Announcement, { registry, ids, clock }: AnnouncingPorts): NewEvent {

@@ -64,6 +64,15 @@ export type Announcement = AlarmFacts &
     readonly notify: readonly string[];
   };
 
+/** A change of an alarm that a hook is to be sent. */
+export type NewDelivery = {
+  readonly hookId: string;
+  readonly alarmId: string;
+  /** Of the event of the alarm. The same at each try. */
+  readonly eventId: string;
+  readonly announcement: Announcement;
+};
+
 type DetectionChanges = {
   readonly states: readonly SeriesStateRow[];
   /** Removed before anything is written. */
@@ -128,8 +137,14 @@ export interface AlarmRecords {
   announcements(
     limit: number,
   ): Promise<readonly { readonly seq: number; readonly announcement: Announcement }[]>;
-  /** Everybody has heard these. */
-  announced(seqs: readonly number[]): Promise<void>;
+  /**
+   * The event store has these. Their deliveries to hooks, due at `now`, are put down with that, by whoever notes it
+   * first.
+   */
+  announced(
+    done: readonly { readonly seq: number; readonly deliveries: readonly NewDelivery[] }[],
+    now: number,
+  ): Promise<void>;
 }
 
 /** What a device was from when on, oldest first; the first period counts from the beginning. */

@@ -1,4 +1,5 @@
 import type { AlarmEvent } from '../../domain/detection/alarm.ts';
+import type { HookEvent } from '../../domain/detection/hook.ts';
 import type { RuleEvent } from '../../domain/detection/rule.ts';
 import type { DeviceEvent } from '../../domain/device.ts';
 import type { TelemetryEvent } from '../../domain/telemetry.ts';
@@ -8,15 +9,15 @@ import type { TelemetryRecord } from './telemetry-log.ts';
 /** Knows every event shape ever written and reads each as the newest one. Stored events are never rewritten. */
 export type EventRegistry = {
   /** The version new events of the type are written with. */
-  currentVersion(
-    type: DeviceEvent['type'] | TelemetryEvent['type'] | RuleEvent['type'] | AlarmEvent['type'],
-  ): number;
+  currentVersion(type: (DeviceEvent | TelemetryEvent | RuleEvent | AlarmEvent | HookEvent)['type']): number;
   /** Throws `UnknownEventType` or `MalformedEvent`. */
   deviceEvent(recorded: RecordedEvent): DeviceEvent;
   /** Throws `UnknownEventType` or `MalformedEvent`. */
   ruleEvent(recorded: RecordedEvent): RuleEvent;
   /** Throws `UnknownEventType` or `MalformedEvent`. */
   alarmEvent(recorded: RecordedEvent): AlarmEvent;
+  /** Throws `UnknownEventType` or `MalformedEvent`. */
+  hookEvent(recorded: RecordedEvent): HookEvent;
   /** Throws `UnknownEventType` or `MalformedEvent`. */
   telemetryEvent(logged: TelemetryRecord): TelemetryEvent;
 };

@@ -55,7 +55,7 @@ export type RuleDefinition = {
   readonly metric?: string;
   readonly severity: Severity;
   readonly condition: Condition;
-  /** Ids of the webhooks that are notified; none yet. */
+  /** Ids of the hooks that are sent its alarms. */
   readonly notify: readonly string[];
 };
 

@@ -6,7 +6,17 @@ import { StartupError } from '../startup-error.ts';
 import { formVariables } from './form-variables.ts';
 import { liveVariables } from './live-variables.ts';
 import { retentionPolicy } from './retention-policy.ts';
-import { file, onOff, origins, pairs, secret, tolerance, url, wholeNumber } from './variable-forms.ts';
+import {
+  file,
+  hostsOrRanges,
+  onOff,
+  origins,
+  pairs,
+  secret,
+  tolerance,
+  url,
+  wholeNumber,
+} from './variable-forms.ts';
 
 const secrets = new Set([
   'METRICS_TOKEN',
@@ -152,6 +162,9 @@ export const configSchema = z.object({
   DETECTION_SERIES: wholeNumber(0, 100_000_000)
     .default(100_000)
     .describe('series that detection watches in a partition of the telemetry log at most'),
+  HOOKS_ALLOW: hostsOrRanges().describe(
+    'hosts, addresses and CIDR ranges inside the network that hooks may send to, separated by commas; public addresses alone when absent',
+  ),
   BATCH_SIZE: wholeNumber(1, 100_000)
     .default(50_000)
     .describe('events a projector takes in one transaction at most'),

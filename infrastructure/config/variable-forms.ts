@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isHostOrRange } from '../hook-sender.ts';
 
 /** A number in the environment, with its bounds. */
 export const wholeNumber = (least: number, most: number) => {
@@ -48,6 +49,15 @@ export const origins = () =>
     .refine((all) => all.every((one) => originForm.test(one)), {
       error:
         'must be origins as browsers send them: http(s)://host[:port], in small letters and without a path',
+    });
+export const hostsOrRanges = () =>
+  z
+    .string()
+    .default('')
+    .transform((text) => text.split(',').flatMap((one) => one.trim() || []))
+    .refine((all) => all.every(isHostOrRange), {
+      error:
+        'must be hosts, addresses or CIDR ranges, separated by commas, such as hooks.internal,10.1.0.0/16',
     });
 export const url = (...schemes: string[]) =>
   z

@@ -10,7 +10,8 @@ import { withActiveGenerations } from './active-generations.ts';
 import { alarmColumns, alarmRow, type StoredAlarm } from './detection-tables.ts';
 import { matchingDevices } from './device-queries.ts';
 import { tableOf } from './generation-tables.ts';
-import { chunks, placeholders, type Sql, type SqlQueries, type SqlValue } from './sql.ts';
+import { deliveryColumns, newDeliveryRow } from './hook-deliveries.ts';
+import type { SqlDatabase, SqlQueries, SqlValue } from './sql.ts';
 
 type StoredView = StoredAlarm & {
   readonly acknowledgedAt: number | null;
@@ -105,7 +106,7 @@ function alarmView({ acknowledgedAt, acknowledgedBy, note, ...row }: StoredView)
   return { ...alarmRow(row), acknowledgement };
 }
 
-export const sqlAlarmRecords = (sql: Sql): AlarmRecords => ({
+export const sqlAlarmRecords = (sql: SqlDatabase): AlarmRecords => ({
   async acknowledge(alarmId, { at, by, note }) {
     await sql.run(
       `INSERT ${sql.dialect === 'mysql' ? '' : 'OR '}IGNORE
@@ -125,8 +126,14 @@ export const sqlAlarmRecords = (sql: Sql): AlarmRecords => ({
     }));
   },
 
-  async announced(seqs) {
-    for (const some of chunks(seqs))
-      await sql.run(`DELETE FROM alarm_outbox WHERE seq IN (${placeholders(some)})`, some);
-  },
+  announced: (done, now) =>
+    sql.transaction(async (tx) => {
+      for (const { seq, deliveries } of done) {
+        // One after the other: of two processes, the second waits here, and finds it gone.
+        const isOurs = (await tx.run('DELETE FROM alarm_outbox WHERE seq = ?', [seq])) > 0;
+        if (!isOurs || deliveries.length === 0) continue;
+        const rows = deliveries.map((delivery) => newDeliveryRow(delivery, now));
+        await tx.write('insert', 'hook_deliveries', deliveryColumns, rows);
+      }
+    }),
 });

@@ -14,6 +14,19 @@ export const alarmTables = (dialect: Sql['dialect']): readonly string[] => [
     'acknowledged_by VARCHAR(160) NOT NULL',
     'note MEDIUMTEXT',
   ]),
+  createTable(dialect, 'hook_deliveries', [
+    `id ${sequence(dialect)}`,
+    'hook_id VARCHAR(64) NOT NULL',
+    'alarm_id VARCHAR(64) NOT NULL',
+    'event_id VARCHAR(64) NOT NULL',
+    'announcement MEDIUMTEXT NOT NULL',
+    'state VARCHAR(16) NOT NULL',
+    'tries INTEGER NOT NULL',
+    'due_at BIGINT NOT NULL',
+    'created_at BIGINT NOT NULL',
+    'error MEDIUMTEXT',
+    'UNIQUE (hook_id, alarm_id, event_id)',
+  ]),
 ];
 
 /** The tables of a generation of detection. */

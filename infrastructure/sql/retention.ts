@@ -307,13 +307,14 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
   },
 });
 
-/** What detection has of a device besides its rows: the count of its series, and who acknowledged its alarms. */
+/** What detection has of a device besides its rows: the count of its series, and what is on record of its alarms. */
 async function forgetSeries(tx: Sql, generation: number, deviceId: string): Promise<void> {
-  await tx.run(
-    `DELETE FROM alarm_acknowledgements
-     WHERE alarm_id IN (SELECT alarm_id FROM ${tableOf('alarms', generation)} WHERE device_id = ?)`,
-    [deviceId],
-  );
+  for (const table of ['alarm_acknowledgements', 'hook_deliveries'])
+    await tx.run(
+      `DELETE FROM ${table}
+       WHERE alarm_id IN (SELECT alarm_id FROM ${tableOf('alarms', generation)} WHERE device_id = ?)`,
+      [deviceId],
+    );
   const counts = await tx.rows<[number, number]>(
     `SELECT part, COUNT(*) FROM ${tableOf('detection_states', generation)} WHERE device_id = ? GROUP BY part`,
     [deviceId],

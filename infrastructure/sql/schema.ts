@@ -6,7 +6,7 @@ import { addIndexes, createGeneration, lateColumn, publishViews, tableOf } from 
 import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 10;
+const schemaVersion = 11;
 
 /** Brings the read-model tables up to this release, from nothing or from any older one. */
 export async function migrateReadModels(db: SqlDatabase, now: number): Promise<void> {

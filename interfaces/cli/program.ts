@@ -51,6 +51,10 @@ const commands: Readonly<Record<string, readonly [description: string, load: () 
     'List, show and acknowledge alarms',
     async () => (await import('./commands/alarms.ts')).alarmsCommand,
   ],
+  hooks: [
+    'Create, change and list the hooks that alarms are sent to, and retry failed deliveries',
+    async () => (await import('./commands/hooks.ts')).hooksCommand,
+  ],
   tail: [
     'Follow readings, device changes and alarms as they come',
     async () => (await import('./commands/tail.ts')).tailCommand,

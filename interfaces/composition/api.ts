@@ -8,6 +8,7 @@ import { Rejection } from '../../domain/decider.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { measureDisk } from '../../infrastructure/disk.ts';
 import { measureDetection } from '../../infrastructure/metrics/detection-metrics.ts';
+import { measureHooks } from '../../infrastructure/metrics/hook-metrics.ts';
 import { liveMetrics, measureStreams } from '../../infrastructure/metrics/live-metrics.ts';
 import {
   measureConnections,
@@ -172,6 +173,9 @@ async function containedServices(container: Container) {
     erase: await container.getAsync(s.erase),
     rules: await container.getAsync(s.rules),
     alarms: await container.getAsync(s.alarms),
+    hooks: await container.getAsync(s.hooks),
+    hookDeliveries: await container.getAsync(s.hookDeliveries),
+    hookSender: await container.getAsync(s.hookSender),
     alarmQueries: await container.getAsync(s.alarmQueries),
     replay: await operationsOf(container, 'an operator by the API'),
     credentials: await container.getAsync(s.credentials),
@@ -295,6 +299,7 @@ export async function measure(
   measureRebuilds(registry, await container.getAsync(s.control));
   measureRetention(registry, await container.getAsync(s.retentionRecords));
   measureDetection(registry, await container.getAsync(s.alarmQueries));
+  measureHooks(registry, await container.getAsync(s.hookDeliveries), await container.getAsync(s.clock));
   if (container.isBound(s.disk)) measureDisk(registry, await container.getAsync(s.disk));
   if (container.isBound(s.writeAheadLog))
     measureWriteAheadLog(registry, await container.getAsync(s.writeAheadLog));

@@ -10,6 +10,7 @@ import { keyRing } from '../../application/api-keys.ts';
 import { alarms } from '../../application/detection/alarms.ts';
 import { DevicePeriods } from '../../application/detection/device-periods.ts';
 import { FollowedEvents } from '../../application/detection/followed-events.ts';
+import { hooks } from '../../application/detection/hooks.ts';
 import { builtInRule, RuleBook } from '../../application/detection/rule-book.ts';
 import { rules } from '../../application/detection/rules.ts';
 import { deviceCommands, eraseDevice } from '../../application/devices/device-commands.ts';
@@ -26,7 +27,8 @@ import { ingestTelemetry, retractTelemetry } from '../../application/telemetry/i
 import { CachedDeviceDirectory } from '../../infrastructure/cached-device-directory.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';
-import { randomCredentials, uuidIds } from '../../infrastructure/identity.ts';
+import { hookSender } from '../../infrastructure/hook-sender.ts';
+import { newHookSecret, randomCredentials, uuidIds } from '../../infrastructure/identity.ts';
 import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
 import { meteredSql } from '../../infrastructure/metrics/metered-sql.ts';
 import { MeteredTelemetryLog } from '../../infrastructure/metrics/metered-telemetry-log.ts';
@@ -38,6 +40,7 @@ import { sqlDeadLetters } from '../../infrastructure/sql/dead-letters.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/device-queries.ts';
 import { sqlHistoryGap } from '../../infrastructure/sql/expired-readings.ts';
 import { sqlProjectionControl } from '../../infrastructure/sql/generations.ts';
+import { sqlHookDeliveries } from '../../infrastructure/sql/hook-deliveries.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/progress-queries.ts';
 import { sqlPartitionCounts, sqlReadModels } from '../../infrastructure/sql/read-models.ts';
 import { sqlErasedDevices, sqlRetentionRecords } from '../../infrastructure/sql/retention.ts';
@@ -144,6 +147,7 @@ const recentStreamBytes = 64 * 1024 * 1024;
 const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
 
 const ruleEvents = Symbol('RuleEvents') as ServiceIdentifier<FollowedEvents>;
+const hookEvents = Symbol('HookEvents') as ServiceIdentifier<FollowedEvents>;
 const deviceEvents = Symbol('DeviceEvents') as ServiceIdentifier<FollowedEvents>;
 
 /** The application over its ports; which adapters stand behind them is decided in `embedded.ts` and `distributed.ts`. */
@@ -217,6 +221,19 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     );
 
     bind(s.rules).toResolvedValue(rules, [s.eventStore, s.registry, s.ruleBook, s.ids, s.clock]);
+    bind(hookEvents)
+      .toResolvedValue(
+        (source, ids, clock) => new FollowedEvents(source, `hooks-${ids.uuidV7()}`, clock),
+        [s.hookSource, s.ids, s.clock],
+      )
+      .onDeactivation(closeOnDeactivation);
+    bind(s.hooks).toResolvedValue(
+      (eventStore, registry, events, ids, clock) =>
+        hooks(eventStore, registry, events, ids, clock, newHookSecret),
+      [s.eventStore, s.registry, hookEvents, s.ids, s.clock],
+    );
+    bind(s.hookDeliveries).toResolvedValue(sqlHookDeliveries, [s.database]);
+    bind(s.hookSender).toDynamicValue(() => hookSender(config.HOOKS_ALLOW));
     bind(s.alarms).toResolvedValue(alarms, [
       s.eventStore,
       s.registry,

@@ -5,6 +5,7 @@ import type { Kafka } from 'kafkajs';
 import { OperatorNeeded, type PartitionCounts } from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { alarmStream } from '../../domain/detection/alarm.ts';
+import { hookStream } from '../../domain/detection/hook.ts';
 import { ruleStream } from '../../domain/detection/rule.ts';
 import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts';
 import { eventStoreDbAccessMarker } from '../../infrastructure/eventstoredb/access-marker.ts';
@@ -57,6 +58,10 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
     );
     bind(s.ruleSource).toResolvedValue(
       (connection) => new EventStoreDbEventSource(connection, log, { prefix: ruleStream('') }),
+      [connectionId],
+    );
+    bind(s.hookSource).toResolvedValue(
+      (connection) => new EventStoreDbEventSource(connection, log, { prefix: hookStream('') }),
       [connectionId],
     );
     bind(s.alarmSource).toResolvedValue(

@@ -1,6 +1,7 @@
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import { assertWritable } from '../../application/ports/storage.ts';
 import { alarmStream } from '../../domain/detection/alarm.ts';
+import { hookStream } from '../../domain/detection/hook.ts';
 import { ruleStream } from '../../domain/detection/rule.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { diskOf } from '../../infrastructure/disk.ts';
@@ -48,6 +49,9 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
       .onDeactivation(closeOnDeactivation);
     bind(s.ruleSource)
       .toDynamicValue(() => sqliteEventSource(events, { prefix: ruleStream('') }))
+      .onDeactivation(closeOnDeactivation);
+    bind(s.hookSource)
+      .toDynamicValue(() => sqliteEventSource(events, { prefix: hookStream('') }))
       .onDeactivation(closeOnDeactivation);
     bind(s.alarmSource)
       .toDynamicValue(() => sqliteEventSource(events, { prefix: alarmStream('') }))

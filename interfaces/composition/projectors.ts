@@ -1,6 +1,7 @@
 import type { Container } from 'inversify';
 import { announce } from '../../application/detection/announcing.ts';
 import { skipWhileIdle } from '../../application/detection/idle.ts';
+import { sendToHooks } from '../../application/detection/sending.ts';
 import { retryRegistered } from '../../application/late-registrations.ts';
 import { withDeadLetterFeed } from '../../application/parking.ts';
 import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
@@ -22,6 +23,7 @@ import { dropOldGenerations, SwitchedMeanwhile } from '../../application/rebuild
 import { upgrade } from '../../application/rebuild/upgrade.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
 import { toleranceMilliseconds } from '../../infrastructure/config/variable-forms.ts';
+import { triedDeliveries } from '../../infrastructure/metrics/hook-metrics.ts';
 import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
@@ -202,8 +204,9 @@ export async function startProjectors(
     ? retryRegistered(await pipelineOf(container, 'telemetry'), await replayPorts(container), log, signal)
     : undefined;
   const announcing = names.includes('detection') ? runAnnouncing(container, signal) : undefined;
+  const sending = names.includes('detection') ? runSending(container, signal) : undefined;
   return {
-    running: Promise.all([supervising, sweeping, retrying, announcing]).then(() => undefined),
+    running: Promise.all([supervising, sweeping, retrying, announcing, sending]).then(() => undefined),
     stalled: () =>
       [...detector.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
   };
@@ -237,6 +240,21 @@ async function runAnnouncing(container: Container, signal: AbortSignal): Promise
     container.getAsync(s.log),
   ]);
   await announce({ records, eventStore, registry, ids, clock, log }, signal);
+}
+
+/** Sends alarms to hooks until `signal` is aborted. */
+async function runSending(container: Container, signal: AbortSignal): Promise<void> {
+  const [deliveries, hooks, sender, ids, clock, log, metrics] = await Promise.all([
+    container.getAsync(s.hookDeliveries),
+    container.getAsync(s.hooks),
+    container.getAsync(s.hookSender),
+    container.getAsync(s.ids),
+    container.getAsync(s.clock),
+    container.getAsync(s.log),
+    container.getAsync(s.metrics),
+  ]);
+  const onTried = triedDeliveries(metrics);
+  await sendToHooks({ deliveries, hooks, sender, ids, clock, log, onTried, random: Math.random }, signal);
 }
 
 /** The projections of a worker, ready to be supervised. */

@@ -3,6 +3,7 @@ import type { Registry } from 'prom-client';
 import type { AccessStores, ApiKeyCache } from '../../application/api-keys.ts';
 import type { Alarms } from '../../application/detection/alarms.ts';
 import type { DevicePeriods } from '../../application/detection/device-periods.ts';
+import type { Hooks } from '../../application/detection/hooks.ts';
 import type { RuleBook } from '../../application/detection/rule-book.ts';
 import type { Rules } from '../../application/detection/rules.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
@@ -16,6 +17,7 @@ import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource, PartitionCounts } from '../../application/ports/event-source.ts';
 import type { EventEraser, EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
 import type { ExpiredReadings, ProjectionControl } from '../../application/ports/generations.ts';
+import type { HookDeliveries, HookSender } from '../../application/ports/hooks.ts';
 import type { DeviceQueries, ProgressQueries, TelemetryQueries } from '../../application/ports/queries.ts';
 import type { ReadModels } from '../../application/ports/read-models.ts';
 import type { ErasedDevices, RetentionRecords, RetentionTables } from '../../application/ports/retention.ts';
@@ -54,6 +56,7 @@ export const services = {
   deviceSource: id<EventSource<RecordedEvent>>('DeviceSource'),
   /** The events of rules. */
   ruleSource: id<EventSource<RecordedEvent>>('RuleSource'),
+  hookSource: id<EventSource<RecordedEvent>>('HookSource'),
   alarmSource: id<EventSource<RecordedEvent>>('AlarmSource'),
   telemetryLog: id<TelemetryLog>('TelemetryLog'),
   telemetrySource: id<EventSource<TelemetryRecord>>('TelemetrySource'),
@@ -81,6 +84,9 @@ export const services = {
   alarms: id<Alarms>('Alarms'),
   alarmQueries: id<AlarmQueries>('AlarmQueries'),
   alarmRecords: id<AlarmRecords>('AlarmRecords'),
+  hooks: id<Hooks>('Hooks'),
+  hookDeliveries: id<HookDeliveries>('HookDeliveries'),
+  hookSender: id<HookSender>('HookSender'),
   devicePeriods: id<DevicePeriods>('DevicePeriods'),
   keyRing: id<ApiKeyCache>('KeyRing'),
   commands: id<DeviceCommands>('DeviceCommands'),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Hooks } from '../../application/detection/hooks.ts';
 import { type PreviewServices, previewRule } from '../../application/detection/preview.ts';
 import type { RuleAction, RuleAnswer, Rules } from '../../application/detection/rules.ts';
 import { StaleRevision } from '../../application/devices/device-commands.ts';
@@ -6,6 +7,7 @@ import type { Ids } from '../../application/ports/system.ts';
 import { Rejection } from '../../domain/decider.ts';
 import { previewAnswer, transitionJson } from './alarm-schemas.ts';
 import { commandHeaders, etag, registrationHeaders } from './device-schemas.ts';
+import type { ValidationIssue } from './problems.ts';
 import { abortOnClose, type RequestContext } from './request-context.ts';
 import { type Route, type RouteResponse, route } from './route.ts';
 import {
@@ -34,7 +36,12 @@ const changeProblems = [
   'concurrent-changes',
 ] as const;
 
-export function ruleRoutes(rules: Rules, ids: Ids, preview: PreviewServices): readonly Route[] {
+export function ruleRoutes(
+  rules: Rules,
+  hooks: Pick<Hooks, 'find'>,
+  ids: Ids,
+  preview: PreviewServices,
+): readonly Route[] {
   return [
     route({
       method: 'post',
@@ -48,6 +55,7 @@ export function ruleRoutes(rules: Rules, ids: Ids, preview: PreviewServices): re
       responses: { 201: one('The rule as it was created.', { Location: 'The address of the rule.' }) },
       problems: ['rule-already-exists', 'idempotency-key-reused', 'concurrent-changes'],
       async handle({ body, headers, context }) {
+        await requireHooks(body.notify, []);
         const key = headers['idempotency-key'];
         const id = body.ruleId ?? (key === undefined ? ids.uuidV7() : ids.uuidV5('rule', key));
         const answer = await rules.create(id, definitionOf(body), conditionsOf(context, headers));
@@ -128,6 +136,18 @@ export function ruleRoutes(rules: Rules, ids: Ids, preview: PreviewServices): re
     return rule;
   }
 
+  /** Hooks that a rule has already may have been removed meanwhile. */
+  async function requireHooks(notify: readonly string[] = [], known: readonly string[]): Promise<void> {
+    const issues: ValidationIssue[] = [];
+    for (const [i, hookId] of notify.entries()) {
+      if (known.includes(hookId)) continue;
+      const hook = await hooks.find(hookId);
+      if (!hook || hook.status === 'removed')
+        issues.push({ in: 'body', path: `/notify/${i}`, detail: `there is no hook ${hookId}` });
+    }
+    rejectIssues(issues);
+  }
+
   /** The fields that were sent together with those that stay must make a valid rule. */
   async function change(
     ruleId: string,
@@ -140,9 +160,10 @@ export function ruleRoutes(rules: Rules, ids: Ids, preview: PreviewServices): re
       const merged = Object.entries({ ...definitionJson(before.definition), ...changes });
       const wanted = Object.fromEntries(merged.filter(([, value]) => value !== null));
       rejectIssues(explain(ruleBody, wanted, []));
+      const definition = definitionOf(ruleBody.parse(wanted));
+      await requireHooks(definition.notify, before.definition.notify);
       const conditions = conditionsOf(context, headers);
       const expectedRevision = conditions.expectedRevision ?? before.revision;
-      const definition = definitionOf(ruleBody.parse(wanted));
       // A metric that was removed must not come back from the rule as it was.
       const whole = { ...definition, metric: definition.metric };
       try {

@@ -19,6 +19,13 @@ export const ruleId = z
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: ruleIdError })
   .meta({ examples: ['boiler-too-hot'] });
 
+const hookIdError =
+  'must be a hook id: letters, digits and . _ - , starting with a letter or digit, at most 64';
+export const hookId = z
+  .string({ error: hookIdError })
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: hookIdError })
+  .meta({ examples: ['on-call'] });
+
 const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 type Unit = keyof typeof units;
 const longest = 366 * units.d;
@@ -92,6 +99,11 @@ const common = {
     examples: ['temperature'],
   }),
   severity: z.enum(severities, { error: severityError }).default('warning'),
+  notify: z
+    .array(hookId, { error: 'must be an array of hook ids' })
+    .max(20, { error: 'must be at most 20 hooks' })
+    .optional()
+    .meta({ description: 'Hooks that are sent its alarms.', examples: [['on-call']] }),
 };
 
 const sensitivityError = 'must be a number from 0.01 to 10';
@@ -178,14 +190,14 @@ function conditionOf(rule: RuleBody): Condition {
 }
 
 export function definitionOf(rule: RuleBody): RuleDefinition {
-  const { name, selector, metric, severity } = rule;
+  const { name, selector, metric, severity, notify = [] } = rule;
   return {
     name,
     selector: defined(selector) as RuleDefinition['selector'],
     ...(metric !== undefined && { metric }),
     severity,
     condition: conditionOf(rule),
-    notify: [],
+    notify,
   };
 }
 
@@ -193,11 +205,11 @@ const defined = (fields: object): object =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 
 /** A definition in the form in which it is sent. */
-export function definitionJson({ condition, notify: _, ...others }: RuleDefinition): Record<string, unknown> {
+export function definitionJson({ condition, notify, ...others }: RuleDefinition): Record<string, unknown> {
   const texts = Object.entries(condition).map(([name, value]) =>
     name === 'for' || name === 'maxGap' ? [name, durationText(value as number)] : [name, value],
   );
-  return { ...others, ...Object.fromEntries(texts) };
+  return { ...others, ...(notify.length > 0 && { notify }), ...Object.fromEntries(texts) };
 }
 
 export const ruleAnswer = z

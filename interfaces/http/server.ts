@@ -1,11 +1,13 @@
 import type { Registry } from 'prom-client';
 import type { Alarms } from '../../application/detection/alarms.ts';
+import type { Hooks } from '../../application/detection/hooks.ts';
 import type { Rules } from '../../application/detection/rules.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
 import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import type { LiveStreams } from '../../application/live/live-streams.ts';
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { AlarmQueries } from '../../application/ports/detection.ts';
+import type { HookDeliveries, HookSender } from '../../application/ports/hooks.ts';
 import type { DeviceQueries, ProgressQueries } from '../../application/ports/queries.ts';
 import type { RetentionRecords } from '../../application/ports/retention.ts';
 import type { WriteAheadLog } from '../../application/ports/storage.ts';
@@ -22,6 +24,7 @@ import { devicePushRoutes } from './device-push-routes.ts';
 import { deviceQueryRoutes } from './device-query-routes.ts';
 import { documentationRoutes } from './documentation-routes.ts';
 import { type Checks, operationRoutes, statusRoute } from './health-routes.ts';
+import { hookRoutes } from './hook-routes.ts';
 import { readingMetrics, requestMetrics } from './http-metrics.ts';
 import { type Intake, intakeOf } from './intake.ts';
 import { lineProtocolRoutes } from './line-protocol-routes.ts';
@@ -61,6 +64,9 @@ export type HttpServices = TelemetryQueryServices &
     readonly rules: Rules;
     readonly alarms: Alarms;
     readonly alarmQueries: AlarmQueries;
+    readonly hooks: Hooks;
+    readonly hookDeliveries: Pick<HookDeliveries, 'list' | 'retry' | 'drop'>;
+    readonly hookSender: Pick<HookSender, 'faultOf'>;
     readonly live: LiveStreams;
     readonly retention: Pick<RetentionRecords, 'schedule' | 'activeSweep'>;
     readonly writeAheadLog?: WriteAheadLog | undefined;
@@ -126,7 +132,8 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...telemetryLatestRoutes(services),
     ...telemetrySeriesRoutes(services),
     retractionRoute(services.retract),
-    ...ruleRoutes(services.rules, ids, services),
+    ...ruleRoutes(services.rules, services.hooks, ids, services),
+    ...hookRoutes(services),
     ...alarmRoutes(services.alarmQueries, services.alarms, freshness, ids, directory),
     mqttRejectionsRoute(services.mqttRejections ?? (() => [])),
     ...projectionRoutes(services),

@@ -5,6 +5,7 @@ import { type HttpClient, httpClient, type Reply } from '../support/http-client.
 import { httpAlarmRules } from './http-alarm-rules.ts';
 import { httpDeviceQueryRules } from './http-device-query-rules.ts';
 import { httpDeviceRules } from './http-device-rules.ts';
+import { httpHookRules } from './http-hook-rules.ts';
 import { httpInputRules } from './http-input-rules.ts';
 import { httpTelemetryQueryRules } from './http-telemetry-query-rules.ts';
 import { httpTelemetryRules } from './http-telemetry-rules.ts';
@@ -49,6 +50,7 @@ export function httpContract(
     httpDeviceQueryRules(subject);
     httpTelemetryQueryRules(subject);
     httpAlarmRules(subject);
+    httpHookRules(subject);
     httpInputRules(subject);
 
     async function pages(path: string, name: string): Promise<Record<string, unknown>[][]> {

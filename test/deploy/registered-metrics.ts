@@ -3,6 +3,7 @@ import { configFrom } from '../../infrastructure/config/config.ts';
 import { measureDisk } from '../../infrastructure/disk.ts';
 import { consumerMetrics } from '../../infrastructure/metrics/consumer-metrics.ts';
 import { measureDetection } from '../../infrastructure/metrics/detection-metrics.ts';
+import { measureHooks, triedDeliveries } from '../../infrastructure/metrics/hook-metrics.ts';
 import { querySeconds } from '../../infrastructure/metrics/metered-sql.ts';
 import { measureWaiting, publishSeconds } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import {
@@ -33,6 +34,8 @@ export function registeredMetrics(): ReadonlyMap<string, readonly string[]> {
   measureProgress(registry, unasked, unasked);
   measureLedger(registry, unasked);
   measureDetection(registry, unasked);
+  measureHooks(registry, unasked, unasked);
+  triedDeliveries(registry);
   measureStalls(registry, unasked);
   measureThread(registry, unasked);
   measureWaiting(registry, unasked);

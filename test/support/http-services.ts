@@ -99,6 +99,9 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
     rules: notAsked,
     alarms: notAsked,
     alarmQueries: notAsked,
+    hooks: notAsked,
+    hookDeliveries: notAsked,
+    hookSender: notAsked,
     replay: notAsked,
     tasks: notAsked,
     telemetry,
@@ -122,7 +125,10 @@ type NotAsked = HttpServices['replay'] &
   HttpServices['tasks'] &
   HttpServices['rules'] &
   HttpServices['alarms'] &
-  HttpServices['alarmQueries'];
+  HttpServices['alarmQueries'] &
+  HttpServices['hooks'] &
+  HttpServices['hookDeliveries'] &
+  HttpServices['hookSender'];
 
 /** Rebuilds are held to what they say where there is something to rebuild. */
 const notAsked = new Proxy({} as NotAsked, {

@@ -68,6 +68,34 @@ describe('fieldlog rules and alarms', function () {
     assert.match(wrong.err, /\/above.*above or below is required/);
   });
 
+  it('creates, changes, lists, disables and removes a hook, and retries what failed', async () => {
+    const created = await json('hooks', 'create', 'https://hooks.example/alarms', '--id', 'on-call');
+    assert.deepEqual([created.hookId, created.revision], ['on-call', 0]);
+    assert.match(created.secret, /^whsec_/);
+    const secret = await file('secret', `whsec_${Buffer.alloc(32, 1).toString('base64')}\n`);
+    const address = 'https://hooks.example/2';
+    const changed = await json('hooks', 'change', 'on-call', '--address', address, '--secret-file', secret);
+    assert.deepEqual([changed.url, changed.revision, changed.secret], [address, 1, undefined]);
+    assert.match(
+      (await cli('hooks', 'list')).out,
+      /^id +status +address\non-call +enabled +https:\/\/hooks\.example\/2/,
+    );
+    const shown = (await cli('hooks', 'show', 'on-call')).out;
+    assert.match(shown, /url +https:\/\/hooks\.example\/2\n/);
+    assert.ok(!shown.includes('whsec'));
+    assert.equal((await json('hooks', 'disable', 'on-call', '--if-revision', '1')).status, 'disabled');
+    assert.deepEqual(await json('hooks', 'deliveries', 'on-call', '--state', 'failed'), []);
+    assert.equal((await cli('hooks', 'retry', 'on-call')).out, '0 to be sent again\n');
+    assert.equal((await json('hooks', 'remove', 'on-call')).status, 'removed');
+    assert.deepEqual(await json('hooks', 'list'), []);
+    const empty = await cli('hooks', 'change', 'on-call');
+    assert.equal(empty.code, 2);
+    assert.match(empty.err, /give --address or --secret-file/);
+    const inner = await cli('hooks', 'create', 'http://10.0.0.1/');
+    assert.equal(inner.code, 1);
+    assert.match(inner.err, /10\.0\.0\.1 is not a public address/);
+  });
+
   it('lists alarms, and refuses to acknowledge one that is not there', async () => {
     assert.deepEqual(await json('alarms', 'list', '--state', 'open'), []);
     const none = '6f1c3f0e-7f6d-5f0a-9a35-2b1d6f0c8e21';

@@ -43,6 +43,10 @@ const commands = [
     'projections',
     name,
   ]),
+  ['hooks'],
+  ...['create', 'change', 'enable', 'disable', 'remove', 'list', 'show', 'deliveries', 'retry'].map(
+    (name) => ['hooks', name],
+  ),
   ['dead-letters'],
   ...['list', 'counts', 'show', 'retry', 'discard'].map((name) => ['dead-letters', name]),
 ];

@@ -40,6 +40,7 @@ const asked: readonly (readonly [form: RegExp, scope: Scope | 'public'])[] = [
   [/^post \/api\/v1\/rules\/preview$/, 'telemetry:read'],
   [/^get (\/api\/v1\/mqtt\/rejections|\/metrics|\/api\/v1\/status)$/, 'operate'],
   [/^(get|post|patch) \/api\/v1\/(projections|dead-letters|audit|rebuilds)\b/, 'operate'],
+  [/^(get|post|patch) \/api\/v1\/hooks\b/, 'operate'],
   [/^get \/api\/v1\/live$/, 'telemetry:read'],
 ];
 

@@ -63,7 +63,7 @@ const decisions: readonly (readonly [form: RegExp, decision: Decision])[] = [
   [/^get \/api\/v1\/(devices|telemetry(\/latest)?)$/, 'selection'],
   [/^post \/api\/v1\/devices\/\{deviceId\}\/(erase|telemetry\/retractions)$/, 'refused'],
   [/^get (\/metrics|\/api\/v1\/(status|mqtt\/rejections))$/, 'refused'],
-  [/^(get|post|patch) \/api\/v1\/rules\b/, 'refused'],
+  [/^(get|post|patch) \/api\/v1\/(rules|hooks)\b/, 'refused'],
   // Of alarms below, of live streams in live.test.ts.
   [/^((get|post) \/api\/v1\/alarms\b|get \/api\/v1\/live$)/, 'own-test'],
   [/^(get|post|patch) \/api\/v1\/(projections|dead-letters|audit|rebuilds)\b/, 'refused'],

@@ -18,7 +18,7 @@ import type { TelemetryLogServer } from './telemetry-log.ts';
 /** What stands still when every process is gone. */
 export type Servers = {
   readonly eventStore: EventStoreServer;
-  /** The log of rules, of which no world has any. */
+  /** The log of rules and hooks, of which no world has any. */
   readonly rules: EventStoreServer;
   readonly telemetryLog: TelemetryLogServer;
   readonly database: DatabaseServer;
@@ -52,6 +52,7 @@ function compose(
   container.bind(s.eventEraser).toConstantValue(events.eraser);
   container.bind(s.deviceSource).toConstantValue(events.source);
   container.bind(s.ruleSource).toConstantValue(rules.client(process).source);
+  container.bind(s.hookSource).toConstantValue(rules.client(process).source);
   container.bind(s.plainTelemetryLog).toConstantValue(telemetry.log);
   container.bind(s.telemetrySource).toConstantValue(telemetry.source);
   container.bind(s.database).toConstantValue(sql);

@@ -1,0 +1,175 @@
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import type { z } from 'zod';
+import type { createdHook, deliveryAnswer, hookAnswer } from '../../http/hook-routes.ts';
+import { apiClient } from '../api-client.ts';
+import {
+  type CommandContext,
+  clientOptions,
+  jsonOption,
+  localUrl,
+  print,
+  urlOption,
+  whole,
+} from '../command-context.ts';
+import { exitCodesHelp, UsageError } from '../exit-codes.ts';
+import { printable, table } from '../terminal.ts';
+
+const help = `
+Alarms of rules that name a hook in notify are posted to its address, signed with its secret. The secret is shown once,
+when the hook is created. docs/detection.md has the form of the requests.
+
+Examples:
+  fieldlog hooks create https://hooks.example/alarms --id on-call
+  fieldlog hooks deliveries on-call --state failed
+  fieldlog hooks retry on-call
+`;
+
+type Hook = z.output<typeof hookAnswer>;
+type Delivery = z.output<typeof deliveryAnswer>;
+type ApiOptions = { readonly url?: string; readonly json?: boolean };
+type Condition = { readonly ifRevision?: number };
+
+export function hooksCommand(program: Command, context: CommandContext): void {
+  const hooks = program
+    .command('hooks')
+    .description('Create, change and list the hooks that alarms are sent to, and retry failed deliveries')
+    .addHelpText('after', help + exitCodesHelp);
+  const add = (name: string, description: string, example: string) =>
+    hooks
+      .command(name)
+      .description(description)
+      .addOption(urlOption('the server (default: the one on this machine)'))
+      .addOption(jsonOption())
+      .addHelpText('after', `\nExample:\n  fieldlog hooks ${example}\n${exitCodesHelp}`);
+  const clientOf = ({ url }: ApiOptions) => apiClient(url ?? localUrl(context), clientOptions(context));
+  const show = (hook: Hook, options: ApiOptions) => print(context, hook, () => fieldsText(hook), options);
+
+  add(
+    'create <address>',
+    'Create a hook, and show its secret once',
+    'create https://hooks.example/alarms --id on-call',
+  )
+    .option('--id <id>', 'the id that rules name it by; generated when absent')
+    .option('--secret-file <file>', 'a file with the secret, whsec_…; generated when absent')
+    .action(
+      async (
+        url: string,
+        { id, secretFile, ...options }: ApiOptions & { id?: string; secretFile?: string },
+      ) => {
+        const body = { url, ...(id !== undefined && { hookId: id }), ...(await secretOf(secretFile)) };
+        const hook = await clientOf(options).send<z.output<typeof createdHook>>(
+          'POST',
+          '/api/v1/hooks',
+          body,
+        );
+        await show(hook, options);
+      },
+    );
+
+  add('change <id>', 'Change the address or the secret of a hook', 'change on-call --secret-file new-secret')
+    .option('--address <url>', 'the new address')
+    .option('--secret-file <file>', 'a file with the new secret, whsec_…')
+    .option('--if-revision <revision>', 'only if the hook is still at this revision', whole(0, 999_999_999))
+    .action(
+      async (
+        id: string,
+        {
+          address,
+          secretFile,
+          ifRevision,
+          ...options
+        }: ApiOptions & Condition & { address?: string; secretFile?: string },
+      ) => {
+        const body = { ...(address !== undefined && { url: address }), ...(await secretOf(secretFile)) };
+        if (Object.keys(body).length === 0) throw new UsageError('give --address or --secret-file, or both');
+        const hook = await clientOf(options).send<Hook>('PATCH', addressOf(id), body, ifMatch(ifRevision));
+        await show(hook, options);
+      },
+    );
+
+  for (const [action, description] of Object.entries(actions))
+    add(`${action} <id>`, description, `${action} on-call`)
+      .option('--if-revision <revision>', 'only if the hook is still at this revision', whole(0, 999_999_999))
+      .action(async (id: string, { ifRevision, ...options }: ApiOptions & Condition) => {
+        const path = `${addressOf(id)}/${action}`;
+        await show(await clientOf(options).send<Hook>('POST', path, {}, ifMatch(ifRevision)), options);
+      });
+
+  add('list', 'List hooks in order of creation', 'list --json').action(async (options: ApiOptions) => {
+    const { hooks: found } = await clientOf(options).get<{ hooks: Hook[] }>('/api/v1/hooks');
+    const rows = found.map(({ hookId, status, url }) => [hookId, status, url]);
+    await print(context, found, () => table(['id', 'status', 'address'], rows), options);
+  });
+
+  add('show <id>', 'Show a hook, without its secret', 'show on-call').action(
+    async (id: string, options: ApiOptions) =>
+      show(await clientOf(options).get<Hook>(addressOf(id)), options),
+  );
+
+  add(
+    'deliveries <id>',
+    'List what was not delivered to a hook, the oldest first',
+    'deliveries on-call --state failed',
+  )
+    .option('--state <state>', 'waiting or failed')
+    .option('--after <delivery>', 'those after this one', whole(1, Number.MAX_SAFE_INTEGER))
+    .option('--limit <deliveries>', 'deliveries at most', whole(1, 1000), 100)
+    .action(
+      async (
+        id: string,
+        { state, after, limit, ...options }: ApiOptions & { state?: string; after?: number; limit: number },
+      ) => {
+        const { deliveries } = await clientOf(options).get<{ deliveries: Delivery[] }>(
+          `${addressOf(id)}/deliveries`,
+          { state, after, limit },
+        );
+        const rows = deliveries.map((one) => [
+          String(one.deliveryId),
+          one.state,
+          one.change,
+          one.alarmId,
+          String(one.tries),
+          one.dueAt ?? '',
+          one.error ?? '',
+        ]);
+        const headings = ['id', 'state', 'change', 'alarm', 'tries', 'next try', 'error'];
+        await print(context, deliveries, () => table(headings, rows), options);
+      },
+    );
+
+  add('retry <id>', 'Retry failed deliveries of a hook: all, or one', 'retry on-call --delivery 17')
+    .option('--delivery <id>', 'only this one', whole(1, Number.MAX_SAFE_INTEGER))
+    .action(async (id: string, { delivery, ...options }: ApiOptions & { delivery?: number }) => {
+      const body = delivery === undefined ? {} : { deliveryId: delivery };
+      const path = `${addressOf(id)}/deliveries/retry`;
+      const answer = await clientOf(options).send<{ retried: number }>('POST', path, body);
+      await print(context, answer, () => `${answer.retried} to be sent again\n`, options);
+    });
+}
+
+const actions = {
+  enable: 'Enable a hook',
+  disable: 'Disable a hook: what would be sent to it fails, and can be retried',
+  remove: 'Remove a hook permanently, with what was not delivered to it',
+} as const;
+
+const addressOf = (id: string): string => `/api/v1/hooks/${encodeURIComponent(id)}`;
+
+const ifMatch = (revision: number | undefined): Record<string, string> =>
+  revision === undefined ? {} : { 'If-Match': `"${revision}"` };
+
+/** Not an option by itself, which others on the machine would see. */
+async function secretOf(file: string | undefined): Promise<{ readonly secret?: string }> {
+  if (file === undefined) return {};
+  const text = await readFile(file, 'utf8').catch((error) => {
+    throw new UsageError(`${file} cannot be read: ${(error as Error).message}`);
+  });
+  return { secret: text.trim() };
+}
+
+function fieldsText({ hookId, ...hook }: Hook): string {
+  const lines = Object.entries({ id: hookId, ...hook });
+  const width = Math.max(...lines.map(([name]) => name.length));
+  return lines.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}\n`).join('');
+}

@@ -1,0 +1,319 @@
+import { z } from 'zod';
+import type { HookAction, Hooks, StoredHook } from '../../application/detection/hooks.ts';
+import type { Delivery, HookDeliveries, HookSender } from '../../application/ports/hooks.ts';
+import type { Ids } from '../../application/ports/system.ts';
+import { Rejection } from '../../domain/decider.ts';
+import { commandHeaders, etag } from './device-schemas.ts';
+import { isoTimeOf } from './operation-schemas.ts';
+import { HttpProblem, invalidRequest } from './problems.ts';
+import { type Route, route } from './route.ts';
+import { hookId } from './rule-schemas.ts';
+import { integer } from './validation.ts';
+
+type HookServices = {
+  readonly hooks: Hooks;
+  readonly hookDeliveries: Pick<HookDeliveries, 'list' | 'retry' | 'drop'>;
+  readonly hookSender: Pick<HookSender, 'faultOf'>;
+  readonly ids: Ids;
+};
+
+const urlError =
+  'must be an http:// or https:// URL without a user, a password or a fragment, at most 2000 characters';
+const hookUrl = z
+  .string({ error: urlError })
+  .max(2000, { error: urlError })
+  .refine(isHookUrl, { error: urlError })
+  .meta({ description: 'Where alarms are posted.', examples: ['https://hooks.example/alarms'] });
+
+function isHookUrl(text: string): boolean {
+  if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return false;
+  const { username, password, hash } = new URL(text);
+  return username === '' && password === '' && hash === '';
+}
+
+const secretError = 'must be whsec_ and 24 to 64 bytes in base64';
+const secret = z
+  .string({ error: secretError })
+  .refine(
+    (text) => {
+      const [, encoded = ''] = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(text) ?? [];
+      const bytes = Buffer.from(encoded, 'base64');
+      return bytes.length >= 24 && bytes.length <= 64 && bytes.toString('base64') === encoded;
+    },
+    { error: secretError },
+  )
+  .meta({ description: 'What requests are signed with, as Standard Webhooks have it.' });
+
+export const hookAnswer = z
+  .strictObject({
+    hookId,
+    revision: z.int().min(0).meta({ description: 'Counts the changes since creation, which is 0.' }),
+    status: z.enum(['enabled', 'disabled', 'removed']),
+    url: z.string(),
+    createdAt: z.iso.datetime(),
+    changedAt: z.iso.datetime(),
+    changedBy: z.string(),
+  })
+  .meta({ id: 'Hook', description: 'Without its secret.' });
+
+export const createdHook = hookAnswer
+  .extend({ secret: z.string().meta({ description: 'Shown here alone.' }) })
+  .meta({ id: 'CreatedHook', description: 'With its secret.' });
+
+export const deliveryAnswer = z
+  .strictObject({
+    deliveryId: z.int(),
+    alarmId: z.string(),
+    eventId: z.string().meta({ description: 'The `webhook-id`: the same at each try.' }),
+    change: z.enum(['raised', 'escalated', 'cleared']),
+    state: z.enum(['waiting', 'failed']),
+    tries: z.int().meta({ description: 'Requests since it was created or last retried.' }),
+    dueAt: z.iso.datetime().nullable().meta({ description: 'Of the next try; null for one that failed.' }),
+    createdAt: z.iso.datetime(),
+    error: z.string().nullable().meta({ description: 'Why the last try failed.' }),
+  })
+  .meta({ id: 'HookDelivery' });
+
+const params = z.strictObject({ hookId: hookId.meta({ description: 'The id of the hook.' }) });
+const one = {
+  description: 'The hook as it is now.',
+  content: { 'application/json': hookAnswer },
+  headers: { ETag: 'The revision of the hook, in quotes.' },
+};
+const changeProblems = [
+  'hook-not-found',
+  'hook-removed',
+  'stale-revision',
+  'idempotency-key-reused',
+  'concurrent-changes',
+] as const;
+const common = { tag: 'Alarms', scope: 'operate' } as const;
+
+export function hookRoutes(services: HookServices): readonly Route[] {
+  const { hooks, hookDeliveries, hookSender, ids } = services;
+  return [
+    route({
+      ...common,
+      method: 'post',
+      path: '/api/v1/hooks',
+      summary: 'Create a hook',
+      description:
+        'Rules that have its id in `notify` send it their alarms. The answer alone has the secret.',
+      body: {
+        as: 'json',
+        schema: z
+          .strictObject({
+            hookId: hookId.optional().meta({ description: 'Made by the server when absent: a UUID.' }),
+            url: hookUrl,
+            secret: secret.optional().meta({ description: 'Made by the server when absent.' }),
+          })
+          .meta({ id: 'NewHook' }),
+      },
+      responses: {
+        201: {
+          ...one,
+          description: 'The hook as it was created.',
+          content: { 'application/json': createdHook },
+          headers: { ...one.headers, Location: 'The address of the hook.' },
+        },
+      },
+      problems: ['hook-already-exists', 'concurrent-changes'],
+      async handle({ body, context }) {
+        requirePublic(body.url);
+        const id = body.hookId ?? ids.uuidV7();
+        const definition = { url: body.url, ...(body.secret !== undefined && { secret: body.secret }) };
+        const hook = await hooks.create(id, definition, context.caller);
+        return {
+          status: 201,
+          headers: { ETag: etag(hook.revision), Location: `/api/v1/hooks/${id}` },
+          json: { ...hookJson(hook), secret: hook.definition.secret },
+        };
+      },
+    }),
+
+    route({
+      ...common,
+      method: 'get',
+      path: '/api/v1/hooks',
+      summary: 'List hooks',
+      responses: {
+        200: {
+          description: 'In order of creation, without those that were removed.',
+          content: { 'application/json': z.strictObject({ hooks: z.array(hookAnswer) }) },
+        },
+      },
+      problems: ['dependency-unavailable'],
+      handle: async () => ({ status: 200, json: { hooks: (await hooks.list()).map(hookJson) } }),
+    }),
+
+    route({
+      ...common,
+      method: 'get',
+      path: '/api/v1/hooks/:hookId',
+      summary: 'Get a hook',
+      params,
+      responses: { 200: one },
+      problems: ['hook-not-found'],
+      handle: async ({ params: { hookId } }) => respond(await find(hookId)),
+    }),
+
+    route({
+      ...common,
+      method: 'patch',
+      path: '/api/v1/hooks/:hookId',
+      summary: 'Change the address or the secret of a hook',
+      description: 'Counts from the next request on; those that wait are sent to the new address.',
+      params,
+      headers: commandHeaders,
+      body: {
+        as: 'json',
+        schema: z
+          .strictObject({ url: hookUrl.optional(), secret: secret.optional() })
+          .refine((given) => Object.keys(given).length > 0, { error: 'must have url or secret' })
+          .meta({ minProperties: 1 }),
+      },
+      responses: { 200: one },
+      problems: changeProblems,
+      async handle({ params: { hookId }, body: { url, secret }, headers, context }) {
+        if (url !== undefined) requirePublic(url);
+        const changes = { ...(url !== undefined && { url }), ...(secret !== undefined && { secret }) };
+        return respond(await hooks.change(hookId, changes, { ...context.caller, ...conditionsOf(headers) }));
+      },
+    }),
+
+    ...(['enable', 'disable', 'remove'] as const).map((action) =>
+      route({
+        ...common,
+        method: 'post',
+        path: `/api/v1/hooks/:hookId/${action}`,
+        summary: summaries[action],
+        params,
+        headers: commandHeaders,
+        body: { as: 'json', schema: z.strictObject({}), optional: true },
+        responses: { 200: one },
+        problems: changeProblems,
+        async handle({ params: { hookId }, headers, context }) {
+          const hook = await hooks.set(hookId, action, { ...context.caller, ...conditionsOf(headers) });
+          if (action === 'remove') await hookDeliveries.drop(hookId);
+          return respond(hook);
+        },
+      }),
+    ),
+
+    ...deliveryRoutes(services, find),
+  ];
+
+  async function find(id: string): Promise<StoredHook> {
+    const hook = await hooks.find(id);
+    if (!hook) throw new Rejection('HookNotFound', `There is no hook ${id}`);
+    return hook;
+  }
+
+  function requirePublic(url: string): void {
+    const fault = hookSender.faultOf(url);
+    if (fault !== undefined) throw invalidRequest([{ in: 'body', path: '/url', detail: fault }]);
+  }
+}
+
+const deliveryRoutes = (
+  { hookDeliveries }: Pick<HookServices, 'hookDeliveries'>,
+  find: (hookId: string) => Promise<StoredHook>,
+): readonly Route[] => [
+  route({
+    ...common,
+    method: 'get',
+    path: '/api/v1/hooks/:hookId/deliveries',
+    summary: 'List what was not delivered to a hook',
+    params,
+    query: z.strictObject({
+      state: z
+        .enum(['waiting', 'failed'], { error: 'must be waiting or failed' })
+        .optional()
+        .meta({ description: 'Only deliveries in this state.' }),
+      after: integer(1, Number.MAX_SAFE_INTEGER)
+        .optional()
+        .meta({ description: 'The last `deliveryId` of the previous page.' }),
+      limit: integer(1, 1000).default(100).meta({ description: 'Deliveries in this page at most.' }),
+    }),
+    responses: {
+      200: {
+        description: 'The oldest first; the last `deliveryId` in `after` gives the next page.',
+        content: { 'application/json': z.strictObject({ deliveries: z.array(deliveryAnswer) }) },
+      },
+    },
+    problems: ['hook-not-found'],
+    async handle({ params: { hookId }, query: { state, after, limit } }) {
+      await find(hookId);
+      const filter = { limit, ...(state && { state }), ...(after !== undefined && { after }) };
+      const found = await hookDeliveries.list(hookId, filter);
+      return { status: 200, json: { deliveries: found.map(deliveryJson) } };
+    },
+  }),
+
+  route({
+    ...common,
+    method: 'post',
+    path: '/api/v1/hooks/:hookId/deliveries/retry',
+    summary: 'Retry failed deliveries of a hook: one, or all',
+    params,
+    body: {
+      as: 'json',
+      schema: z.strictObject({
+        deliveryId: z
+          .int({ error: 'must be the id of a delivery' })
+          .min(1, { error: 'must be the id of a delivery' })
+          .optional()
+          .meta({ description: 'All that failed when absent.' }),
+      }),
+      optional: true,
+    },
+    responses: {
+      200: {
+        description: 'How many are to be sent again.',
+        content: { 'application/json': z.strictObject({ retried: z.int() }) },
+      },
+    },
+    problems: ['hook-not-found', 'not-found'],
+    async handle({ params: { hookId }, body }) {
+      await find(hookId);
+      const deliveryId = body?.deliveryId;
+      const retried = await hookDeliveries.retry(hookId, Date.now(), deliveryId);
+      if (deliveryId !== undefined && retried === 0)
+        throw new HttpProblem('not-found', `Hook ${hookId} has no failed delivery ${deliveryId}`);
+      return { status: 200, json: { retried } };
+    },
+  }),
+];
+
+const summaries: Record<HookAction, string> = {
+  enable: 'Enable a hook',
+  disable: 'Disable a hook: what would be sent to it fails, and can be retried',
+  remove: 'Remove a hook, for good, with what was not delivered to it',
+};
+
+const respond = (hook: StoredHook) => ({
+  status: 200,
+  headers: { ETag: etag(hook.revision) },
+  json: hookJson(hook),
+});
+
+const hookJson = ({ definition: { url }, ...hook }: StoredHook) => ({ ...hook, url });
+
+const deliveryJson = ({ announcement, hookId: _, dueAt, createdAt, ...delivery }: Delivery) => ({
+  ...delivery,
+  change: announcement.change,
+  dueAt: delivery.state === 'failed' ? null : isoTimeOf(dueAt),
+  createdAt: isoTimeOf(createdAt),
+});
+
+function conditionsOf(headers: {
+  readonly 'idempotency-key'?: string | undefined;
+  readonly 'if-match'?: number | undefined;
+}) {
+  const idempotencyKey = headers['idempotency-key'];
+  const expectedRevision = headers['if-match'];
+  return {
+    ...(idempotencyKey !== undefined && { idempotencyKey }),
+    ...(expectedRevision !== undefined && { expectedRevision }),
+  };
+}

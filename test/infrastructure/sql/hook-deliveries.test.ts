@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import type { AlarmRecords, Announcement } from '../../../application/ports/detection.ts';
+import type { HookDeliveries } from '../../../application/ports/hooks.ts';
+import { services as s } from '../../../interfaces/composition/services.ts';
+import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
+import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
+
+const announcement = (alarmId: string): Announcement => ({
+  alarmId,
+  ruleId: 'r',
+  ruleRevision: 0,
+  ruleName: 'R',
+  kind: 'range',
+  severity: 'warning',
+  deviceId: 'a',
+  metric: 't',
+  change: 'raised',
+  at: 1000,
+  value: 31,
+  magnitude: 1,
+  explanation: '31 is above 30',
+  correlationId: 'c',
+  notify: ['one'],
+});
+
+onEachEngine('Deliveries to hooks', (open) => {
+  let stores: ReadModelStore;
+  let fixture: ReplayFixture;
+  let records: AlarmRecords;
+  let deliveries: HookDeliveries;
+
+  before(async () => {
+    stores = await open();
+    fixture = await replayFixture(stores.env);
+    records = await fixture.container.getAsync(s.alarmRecords);
+    deliveries = await fixture.container.getAsync(s.hookDeliveries);
+  });
+  beforeEach(async () => {
+    for (const hookId of ['one', 'two']) await deliveries.drop(hookId);
+  });
+  after(async () => {
+    await fixture?.close();
+    await stores?.drop();
+  });
+
+  /** Announces a change of the alarm, for each hook. */
+  async function add(eventId: string, alarmId: string, hookIds = ['one'], now = 100) {
+    await fixture.db.write(
+      'insert',
+      'alarm_outbox',
+      ['alarm_id', 'announcement'],
+      [[alarmId, JSON.stringify(announcement(alarmId))]],
+    );
+    const found = (await records.announcements(10)).map(({ seq, announcement }) => ({
+      seq,
+      deliveries: hookIds.map((hookId) => ({ hookId, alarmId, eventId, announcement })),
+    }));
+    await records.announced(found, now);
+    return found;
+  }
+  const events = async (hookId = 'one') =>
+    (await deliveries.list(hookId, { limit: 100 })).map(({ eventId }) => eventId);
+  const taken = async (now = 100, hookId = 'one', limit = 10) =>
+    (await deliveries.take(hookId, now, now + 30, limit)).map(({ eventId }) => eventId);
+
+  it('are put down once, with the note that their alarm is announced, by whoever notes it first', async () => {
+    const found = await add('e1', 'a1', ['one', 'two']);
+    assert.deepEqual(await records.announcements(10), []);
+    await Promise.all([records.announced(found, 200), records.announced(found, 300)]);
+    assert.deepEqual([await events('one'), await events('two')], [['e1'], ['e1']]);
+    const [delivery] = await deliveries.take('one', 100, 130, 1);
+    if (delivery) await deliveries.delivered(delivery);
+    await records.announced(found, 400);
+    assert.deepEqual([await events('one'), await events('two')], [[], ['e1']]);
+  });
+
+  it('are taken in order of an alarm, one at a time, and by one process', async () => {
+    for (const [eventId, alarmId] of [
+      ['e1', 'a1'],
+      ['e2', 'a2'],
+      ['e3', 'a1'],
+    ] as const)
+      await add(eventId, alarmId);
+    assert.deepEqual(await taken(99), []);
+    const both = await Promise.all([taken(), taken()]);
+    assert.deepEqual(both.flat().sort(), ['e1', 'e2']);
+    assert.deepEqual(await taken(129), []);
+    // Whoever took them was not heard of.
+    const again = await deliveries.take('one', 130, 160, 10);
+    assert.deepEqual(
+      again.map(({ eventId, tries }) => [eventId, tries]),
+      [
+        ['e1', 2],
+        ['e2', 2],
+      ],
+    );
+    for (const delivery of again) await deliveries.delivered(delivery);
+    assert.deepEqual(await taken(130), ['e3']);
+    assert.deepEqual(await deliveries.dueHooks(131), []);
+    assert.deepEqual(await deliveries.dueHooks(160), ['one']);
+  });
+
+  it('that failed let the next of the alarm pass, and are tried again when somebody says so', async () => {
+    await add('e1', 'a1');
+    await add('e2', 'a1');
+    const [first] = await deliveries.take('one', 100, 130, 1);
+    assert.ok(first);
+    await deliveries.retryLater(first, 500, 'answered 503');
+    assert.deepEqual(await taken(499), []);
+    const [later] = await deliveries.take('one', 500, 530, 1);
+    assert.ok(later);
+    // Of an earlier try, by a process that was slow.
+    await deliveries.failed(first, 'late');
+    assert.deepEqual(await deliveries.list('one', { state: 'failed', limit: 10 }), []);
+    await deliveries.failed(later, 'answered 500');
+    const [failed] = await deliveries.list('one', { state: 'failed', limit: 10 });
+    assert.deepEqual(
+      [failed?.eventId, failed?.tries, failed?.error, failed?.createdAt],
+      ['e1', 2, 'answered 500', 100],
+    );
+    assert.deepEqual(failed?.announcement, announcement('a1'));
+    assert.deepEqual(await taken(500), ['e2']);
+    assert.deepEqual(
+      [...(await deliveries.counts())].sort((a, b) => (a.state < b.state ? -1 : 1)),
+      [
+        { state: 'failed', count: 1, oldest: 100 },
+        { state: 'waiting', count: 1, oldest: 100 },
+      ],
+    );
+    assert.equal(await deliveries.retry('two', 600), 0);
+    assert.equal(await deliveries.retry('one', 600, (failed?.deliveryId ?? 0) + 1), 0);
+    assert.equal(await deliveries.retry('one', 600, failed?.deliveryId), 1);
+    assert.deepEqual(await taken(600), ['e1']);
+  });
+});
