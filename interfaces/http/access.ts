@@ -98,7 +98,7 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
     if (!key) throw unidentified('The API key is unknown, revoked or expired');
     context.identity = { is: 'key', key };
     context.caller = { ...context.caller, actor: key.name };
-    const needed = route.scopesOf?.(url) ?? [route.scope];
+    const needed = route.scopesOf?.(url) ?? (route.scope === 'any' ? [] : [route.scope]);
     for (const scope of needed)
       if (!key.scopes.some((one) => one === scope)) throw scopeMissing(key, { scope });
     if (key.only !== null && route.boundKeys === undefined)

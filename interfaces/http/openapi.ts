@@ -89,7 +89,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
       // Scopes in `security` are for OAuth alone.
       security: route.scope === 'public' ? [] : [{ bearer: [] }, { apiKey: [] }, ...elsewhere(route)],
       ...(route.scope !== 'public' && {
-        'x-required-scopes': [route.scope],
+        'x-required-scopes': route.scope === 'any' ? [] : [route.scope],
         'x-bound-keys': route.boundKeys ?? 'refused',
       }),
       parameters: [
@@ -241,7 +241,7 @@ const others = {
 const permission = ({ scope, alsoAccepts: orBy }: Route): string | undefined =>
   scope === 'public'
     ? undefined
-    : `Once there are API keys, needs one of the scope \`${scope}\`${orBy ? others[orBy] : ''}.`;
+    : `Once there are API keys, needs one${scope === 'any' ? '' : ` of the scope \`${scope}\``}${orBy ? others[orBy] : ''}.`;
 
 const schemes = {
   'token-scheme': 'token',

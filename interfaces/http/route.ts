@@ -61,8 +61,8 @@ type RouteOf<
   readonly method: 'get' | 'post' | 'put' | 'patch';
   /** As Express wants it, such as `/api/v1/devices/:deviceId`. */
   readonly path: string;
-  /** The scope a key needs to call the route; `public` needs none. */
-  readonly scope: Scope | 'public';
+  /** The scope a key needs to call the route; `any` needs a key of any scope, `public` needs none. */
+  readonly scope: Scope | 'any' | 'public';
   /** How the route honours keys for a part of the fleet (device-bounds.ts); it refuses them when absent. */
   readonly boundKeys?: 'device-in-path' | 'selection' | 'each-device' | 'no-device';
   /** Where it depends on the address which scopes a key needs: those, in the place of `scope`. */

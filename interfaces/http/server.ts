@@ -17,6 +17,7 @@ import type { Access } from './access.ts';
 import { alarmRoutes } from './alarm-routes.ts';
 import { httpApp, type RequestSpans } from './app.ts';
 import { type BrowserRules, browserGuard } from './browser-guard.ts';
+import { dashboardRoutes } from './dashboard-routes.ts';
 import { deadLetterRoutes } from './dead-letter-routes.ts';
 import { deviceBulkRoute } from './device-bulk-route.ts';
 import { deviceCommandRoutes } from './device-command-routes.ts';
@@ -140,6 +141,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...deadLetterRoutes(services),
     auditRoute(services),
     statusRoute(progress, freshness, services.retention, services.writeAheadLog),
+    ...dashboardRoutes,
     ...operationRoutes({ moreMetrics: [], stalled: () => [], ...services, version, closing: stopping.begun }),
   ];
   const routes = [...api, ...documentationRoutes(api, version)];

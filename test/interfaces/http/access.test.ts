@@ -21,8 +21,8 @@ import { type Call, type HttpClient, httpClient, problemOf } from '../../support
 const log = openLog('silent', 'test');
 
 /** What each route must ask for, said apart from the routes: one that no line is about fails. */
-const asked: readonly (readonly [form: RegExp, scope: Scope | 'public'])[] = [
-  [/^get \/(ping|health(\/(live|ready))?|openapi\.json|docs(\/\{asset\})?)$/, 'public'],
+const asked: readonly (readonly [form: RegExp, scope: Scope | 'any' | 'public'])[] = [
+  [/^get \/(ping|health(\/(live|ready))?|openapi\.json|(docs|dashboard)(\/\{asset\})?)?$/, 'public'],
   [/^post \/api\/v1\/devices(\/bulk)?$/, 'devices:write'],
   [/^patch \/api\/v1\/devices\/\{deviceId\}$/, 'devices:write'],
   [/^post \/api\/v1\/devices\/\{deviceId\}\/(suspend|reinstate|decommission|token)$/, 'devices:write'],
@@ -42,6 +42,7 @@ const asked: readonly (readonly [form: RegExp, scope: Scope | 'public'])[] = [
   [/^(get|post|patch) \/api\/v1\/(projections|dead-letters|audit|rebuilds)\b/, 'operate'],
   [/^(get|post|patch) \/api\/v1\/hooks\b/, 'operate'],
   [/^get \/api\/v1\/live$/, 'telemetry:read'],
+  [/^get \/api\/v1\/access$/, 'any'],
 ];
 
 describe('Access to the API', function () {
@@ -99,7 +100,9 @@ describe('Access to the API', function () {
       const [, scope] = match;
       assert.deepEqual(
         [security.filter((one) => 'bearer' in one || 'apiKey' in one), listed],
-        scope === 'public' ? [[], undefined] : [[{ bearer: [] }, { apiKey: [] }], [scope]],
+        scope === 'public'
+          ? [[], undefined]
+          : [[{ bearer: [] }, { apiKey: [] }], scope === 'any' ? [] : [scope]],
         `${method} ${path} in OpenAPI`,
       );
       // A stream that is let in would not end.
@@ -111,7 +114,9 @@ describe('Access to the API', function () {
       };
       const told = [];
       for (const one of scopes) told.push(await statusOf(bearer(secrets.get(one))));
-      const wanted = scopes.map((one) => (scope === 'public' || one === scope ? 'in' : 403));
+      const wanted = scopes.map((one) =>
+        scope === 'public' || scope === 'any' || one === scope ? 'in' : 403,
+      );
       assert.deepEqual(told, wanted, `${method} ${path} with each of ${scopes}`);
       assert.equal(await statusOf({}), scope === 'public' ? 'in' : 401, `${method} ${path} without a key`);
       assert.equal(await statusOf({ 'X-API-Key': secrets.get('all') ?? '' }), 'in', `${method} ${path}`);

@@ -55,7 +55,7 @@ const lines: Sends = (deviceId) => ({
 
 /** How each operation honours a key for a part of the fleet, said apart from the routes: one without a line fails. */
 const decisions: readonly (readonly [form: RegExp, decision: Decision])[] = [
-  [/^get \/(ping|health(\/(live|ready))?|openapi\.json|docs(\/\{asset\})?)$/, 'public'],
+  [/^get \/(ping|health(\/(live|ready))?|openapi\.json|(docs|dashboard)(\/\{asset\})?)?$/, 'public'],
   [/^post \/api\/v1\/devices(\/bulk)?$/, 'registers'],
   [/^patch \/api\/v1\/devices\/\{deviceId\}$/, 'device-in-path'],
   [/^post \/api\/v1\/devices\/\{deviceId\}\/(suspend|reinstate|decommission|token)$/, 'device-in-path'],
@@ -78,7 +78,7 @@ const decisions: readonly (readonly [form: RegExp, decision: Decision])[] = [
     }),
   ],
   [/^put \/telemetry\/\{tenant\}\/\{device\}$/, () => ({ json: { a: 1 } })],
-  [/^post \/query$/, 'no-device'],
+  [/^(post \/query|get \/api\/v1\/access)$/, 'no-device'],
   // Take a device's own token, or its id from a credential of that form.
   [/^post \/(telemetry|api\/v1\/\{deviceToken\}\/telemetry)$/, 'no-device'],
 ];

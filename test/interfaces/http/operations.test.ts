@@ -202,6 +202,28 @@ describe('The documentation of the API', () => {
     for (const outside of ['/docs/..%2fpackage.json', '/docs/package.json', '/docs/index.html'])
       assert.equal((await call('GET', outside)).status, 404, outside);
   });
+
+  it('serve the dashboard from its own files alone, to anyone and under the same policy', async () => {
+    const page = await call('GET', '/');
+    assert.equal(page.status, 200);
+    assert.match(page.headers.get('Content-Security-Policy') ?? '', /default-src 'none'.*script-src 'self'/);
+    const files = [...page.text.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, file = '']) => file);
+    const seen = new Set<string>();
+    for (const file of files) {
+      if (seen.has(file)) continue;
+      seen.add(file);
+      const { status, text } = await call('GET', file);
+      assert.equal(status, 200, file);
+      // Modules name the others they need.
+      for (const [, name = ''] of text.matchAll(/from '(?:\.|\/dashboard)\/([\w-]+\.js)'/g))
+        files.push(`/dashboard/${name}`);
+    }
+    assert.ok(seen.size > 10, [...seen].join());
+    for (const outside of ['/dashboard/..%2fserver.ts', '/dashboard/index.html', '/dashboard/constructor'])
+      assert.equal((await call('GET', outside)).status, 404, outside);
+    const { json } = await call('GET', '/api/v1/access');
+    assert.deepEqual([json.actor, json.scopes.length, json.isBound], ['anonymous', 5, false]);
+  });
 });
 
 /** What the router itself would answer, in the words of OpenAPI. */

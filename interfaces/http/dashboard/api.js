@@ -1,0 +1,125 @@
+/** Calls of the API: they send the key, turn problems into errors, and remember how fresh the last answer was. */
+
+const keyName = 'fieldlog-api-key';
+
+/** Kept until the browser's session ends, and never in an address. */
+export const apiKey = {
+  get: () => sessionStorage.getItem(keyName),
+  set: (/** @type {string} */ key) => sessionStorage.setItem(keyName, key),
+  forget: () => sessionStorage.removeItem(keyName),
+};
+
+/** A problem of RFC 9457, or what kept the answer from coming. */
+export class Problem extends Error {
+  /** @param {number} status @param {Record<string, any>} body */
+  constructor(status, body) {
+    super(body.detail ?? body.title ?? `The server answered ${status}`);
+    this.status = status;
+    this.type =
+      String(body.type ?? '')
+        .split('/')
+        .at(-1) ?? '';
+    this.body = body;
+  }
+
+  /** One line for each fault, with its place. */
+  get lines() {
+    const errors = this.body.errors ?? [];
+    return errors.length > 0
+      ? errors.map(({ path, detail }) => `${path.slice(1)} ${detail}`)
+      : [this.message];
+  }
+}
+
+/** Told of each answer: `{ lag, at }`, and of each key that was refused. */
+export const events = new EventTarget();
+
+/** @type {{ lag: number | undefined, at: Date } | undefined} */
+export let freshness;
+
+const announce = (/** @type {string} */ name) => events.dispatchEvent(new Event(name));
+
+export function headers(/** @type {Record<string, string>} */ more = {}) {
+  const key = apiKey.get();
+  return { 'X-Requested-With': 'dashboard', ...(key && { 'X-API-Key': key }), ...more };
+}
+
+/** `/api/v1/devices` with those of the parameters that are set. */
+export function address(/** @type {string} */ path, /** @type {Record<string, any>} */ query = {}) {
+  const given = Object.entries(query).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value])
+      .filter((one) => one !== undefined && one !== '')
+      .map((one) => [name, String(one)]),
+  );
+  const text = new URLSearchParams(given).toString();
+  return text === '' ? path : `${path}?${text}`;
+}
+
+/**
+ * Throws `Problem`.
+ * @param {string} method @param {string} path
+ * @param {{ query?: Record<string, any>, body?: unknown, etag?: string, signal?: AbortSignal, accept?: string }} [options]
+ */
+export async function call(method, path, { query, body, etag, signal, accept = 'application/json' } = {}) {
+  const more = {
+    Accept: accept,
+    ...(body !== undefined && { 'Content-Type': 'application/json' }),
+    ...(etag && { 'If-Match': etag }),
+  };
+  const answer = await fetch(address(path, query), {
+    method,
+    headers: headers(more),
+    cache: 'no-store',
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+    ...(signal && { signal }),
+  }).catch((error) => {
+    if (error.name === 'AbortError') throw error;
+    throw new Problem(0, { detail: 'The server cannot be reached. It is tried again.' });
+  });
+  const text = await answer.text();
+  const json = answer.headers.get('Content-Type')?.includes('json') ? JSON.parse(text) : {};
+  if (!answer.ok) {
+    if (answer.status === 401) announce('unidentified');
+    throw new Problem(answer.status, json);
+  }
+  const lag = answer.headers.get('Fieldlog-Lag');
+  if (lag !== null) {
+    freshness = { lag: Number(lag), at: new Date() };
+    announce('answered');
+  }
+  return { status: answer.status, json, text, etag: answer.headers.get('ETag') ?? undefined };
+}
+
+export const get = (
+  /** @type {string} */ path,
+  /** @type {Record<string, any>} */ query = {},
+  /** @type {AbortSignal | undefined} */ signal = undefined,
+) => call('GET', path, { query, signal });
+
+export const post = (
+  /** @type {string} */ path,
+  /** @type {unknown} */ body = {},
+  /** @type {string | undefined} */ etag = undefined,
+) => call('POST', path, { body, etag });
+
+/** @type {Promise<ReadonlySet<string>> | undefined} */
+let known;
+
+/** The scopes of the key; all of them while the server has no keys. */
+export function scopes() {
+  known ??= get('/api/v1/access').then(
+    ({ json }) => new Set(json.scopes),
+    (error) => {
+      known = undefined;
+      throw error;
+    },
+  );
+  return known;
+}
+
+export function forgetScopes() {
+  known = undefined;
+}
+
+/** Of the path's parts and nothing else. */
+export const devicePath = (/** @type {string} */ id) => `/api/v1/devices/${encodeURIComponent(id)}`;

@@ -1,0 +1,220 @@
+/** One device: what it is and was, what may be done to it, and what it has measured. */
+import { html, nothing, render } from '/dashboard/lit-html.js';
+import { address, call, devicePath, get, Problem, scopes } from './api.js';
+import { ask, chip, every, faults, labelsOf, labelsText, shown, tell, time } from './elements.js';
+import { Series } from './series.js';
+
+export class DevicePage {
+  #root;
+  #id;
+  #query;
+  /** @type {any} */
+  #device;
+  /** @type {any} As it was at the revision of the address. */
+  #past;
+  #etag = '';
+  /** @type {readonly any[]} */
+  #history = [];
+  /** @type {unknown} */
+  #error;
+  #mayWrite = false;
+  #stop;
+  /** @type {Series | undefined} */
+  #series;
+
+  /** @param {HTMLElement} root @param {URLSearchParams} query @param {string} id */
+  constructor(root, query, id) {
+    this.#root = root;
+    this.#query = query;
+    this.#id = id;
+    scopes().then(
+      (known) => {
+        this.#mayWrite = known.has('devices:write');
+        this.#render();
+      },
+      () => {},
+    );
+    this.#stop = every(5, () => this.#load());
+  }
+
+  close() {
+    this.#stop();
+    this.#series?.close();
+  }
+
+  /** @param {URLSearchParams} query */
+  update(query) {
+    this.#query = query;
+    this.#series?.update(query);
+    void this.#load();
+  }
+
+  #change(/** @type {Record<string, string>} */ changes) {
+    location.hash = address(`/devices/${encodeURIComponent(this.#id)}`, {
+      ...Object.fromEntries(this.#query),
+      ...changes,
+    });
+  }
+
+  async #load() {
+    const at = this.#query.get('at');
+    try {
+      const { json, etag = '' } = await get(devicePath(this.#id));
+      if (json.revision !== this.#device?.revision)
+        this.#history = (await get(`${devicePath(this.#id)}/history`, { limit: 200 })).json.history;
+      this.#device = json;
+      this.#etag = etag;
+      this.#past = at === null ? undefined : (await get(devicePath(this.#id), { at })).json;
+      this.#error = undefined;
+    } catch (error) {
+      this.#error = error;
+    }
+    this.#render();
+  }
+
+  async #edit(/** @type {any} */ wanted = this.#device) {
+    const etag = this.#etag;
+    const done = await ask({
+      title: 'Change the device',
+      fields: html`<label>Name <input name="name" required maxlength="200" .value=${wanted.name}></label>
+        <label>Labels <input name="labels" .value=${labelsText(wanted.labels)}></label>`,
+      submit: 'Save',
+      act: async ({ name, labels = '' }) => {
+        const body = { name, labels: labelsOf(labels) };
+        try {
+          await call('PATCH', devicePath(this.#id), { body, etag });
+          return 'saved';
+        } catch (error) {
+          if (error instanceof Problem && error.status === 412) return body;
+          throw error;
+        }
+      },
+    });
+    await this.#load();
+    if (done && done !== 'saved') await this.#resolve(done);
+  }
+
+  /** Somebody else was first: both are shown, and one chooses. */
+  async #resolve(/** @type {any} */ mine) {
+    const theirs = this.#device;
+    const row = (/** @type {string} */ name, /** @type {unknown} */ a, /** @type {unknown} */ b) =>
+      html`<tr><th scope="row">${name}</th><td>${a}</td><td>${b}</td></tr>`;
+    const again = await ask({
+      title: 'The device was changed meanwhile',
+      fields: html`<p>Revision ${theirs.revision} was made while you were at it. Nothing of yours was saved.</p>
+        <table>
+          <thead><tr><td></td><th scope="col">now</th><th scope="col">yours</th></tr></thead>
+          <tbody>${row('Name', theirs.name, mine.name)}${row('Labels', labelsText(theirs.labels), labelsText(mine.labels))}</tbody>
+        </table>`,
+      submit: 'Edit mine on top of it',
+      act: async () => true,
+    });
+    if (again) await this.#edit(mine);
+  }
+
+  async #act(/** @type {string} */ what, /** @type {string} */ title, isDangerous = false) {
+    const etag = this.#etag;
+    const needsReason = what !== 'token' && what !== 'reinstate';
+    const answer = await ask({
+      title,
+      fields: needsReason
+        ? html`<label>Reason <input name="reason" required maxlength="500"></label>`
+        : html`<p>${this.#id}</p>`,
+      submit: title,
+      isDangerous,
+      act: async ({ reason }) =>
+        (await call('POST', `${devicePath(this.#id)}/${what}`, { body: needsReason ? { reason } : {}, etag }))
+          .json,
+    });
+    if (answer?.token)
+      await tell(
+        'The new token',
+        html`<p>Keep it now: it is not shown again. The one before is good no longer.</p><p><code class="secret">${answer.token}</code></p>`,
+      );
+    await this.#load();
+  }
+
+  #render() {
+    const device = this.#past ?? this.#device;
+    render(
+      html`<p><a href="#/devices">Fleet</a></p>
+        ${faults(this.#error)}
+        ${
+          device
+            ? html`<div class="head"><h1>${device.name || device.deviceId}</h1> ${chip(device.status)}</div>
+              ${
+                this.#past && this.#past.revision !== this.#device.revision
+                  ? html`<p class="past" role="status">As it was at revision ${this.#past.revision}, ${time(this.#past.updatedAt)}.
+                    <button type="button" class="quiet" @click=${() => this.#change({ at: '' })}>Back to now</button></p>`
+                  : this.#actions()
+              }
+              ${details(device)} ${this.#travel()}
+              <section class="series"></section>
+              ${this.#changes()}`
+            : this.#error
+              ? nothing
+              : html`<p class="muted">Loading …</p>`
+        }`,
+      this.#root,
+    );
+    const section = /** @type {HTMLElement | null} */ (this.#root.querySelector('.series'));
+    if (section && device?.status !== 'erased')
+      this.#series ??= new Series(section, this.#id, this.#query, (changes) => this.#change(changes));
+  }
+
+  #actions() {
+    const { status } = this.#device;
+    if (!this.#mayWrite || status === 'decommissioned' || status === 'erased') return nothing;
+    const button = (/** @type {string} */ text, /** @type {() => void} */ act, kind = 'quiet') =>
+      html`<button type="button" class=${kind} @click=${act}>${text}</button>`;
+    return html`<p class="buttons">
+      ${button('Change', () => this.#edit())}
+      ${
+        status === 'active'
+          ? button('Suspend', () => this.#act('suspend', 'Suspend'))
+          : button('Reinstate', () => this.#act('reinstate', 'Reinstate'))
+      }
+      ${button('New token', () => this.#act('token', 'Make a new token'))}
+      ${button('Decommission', () => this.#act('decommission', 'Decommission for good', true), 'danger')}
+    </p>`;
+  }
+
+  #travel() {
+    const { revision } = this.#device;
+    if (revision === 0) return nothing;
+    const at = Number(this.#query.get('at') ?? revision);
+    const move = (/** @type {any} */ { target }) =>
+      this.#change({ at: Number(target.value) === this.#device.revision ? '' : target.value });
+    return html`<label class="travel">Revision ${at} of ${revision}
+      <input type="range" min="0" max=${revision} .value=${String(at)} @change=${move}></label>`;
+  }
+
+  #changes() {
+    return html`<section><h2>History</h2>
+      <div class="scroll" tabindex="0" role="region" aria-label="History">
+        <table>
+          <thead><tr><th scope="col">Revision</th><th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">Reason</th></tr></thead>
+          <tbody>
+            ${this.#history.toReversed().map(
+              ({ revision, at, actor, event, changes, reason }) => html`<tr>
+                <td><a href=${`#${address(`/devices/${encodeURIComponent(this.#id)}`, { at: revision })}`}>${revision}</a></td>
+                <td>${time(at)}</td>
+                <td>${actor}</td>
+                <td>${event}${changes.map(({ field, from, to }) => html`<br><small>${field}: ${shown(from)} → ${shown(to)}</small>`)}</td>
+                <td>${reason ?? ''}</td>
+              </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>
+    </section>`;
+  }
+}
+
+const details = (/** @type {any} */ device) => html`<dl>
+  <div><dt>Id</dt><dd><code>${device.deviceId}</code></dd></div>
+  <div><dt>Type</dt><dd>${device.type}</dd></div>
+  <div><dt>Labels</dt><dd>${labelsText(device.labels) || '–'}</dd></div>
+  <div><dt>Registered</dt><dd>${time(device.registeredAt)}</dd></div>
+  <div><dt>Changed</dt><dd>${time(device.updatedAt)}</dd></div>
+</dl>`;

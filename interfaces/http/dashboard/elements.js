@@ -1,0 +1,128 @@
+/** What several pages show: times, states, faults, dialogs. */
+import { html, nothing, render } from '/dashboard/lit-html.js';
+import { Problem } from './api.js';
+
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const count = new Intl.NumberFormat();
+
+export const number = (/** @type {number} */ value) => count.format(value);
+
+export const time = (/** @type {string | null | undefined} */ iso) =>
+  iso
+    ? html`<time datetime=${iso} title=${iso}>${full.format(new Date(iso))}</time>`
+    : html`<span class="muted">–</span>`;
+
+/** A state in words and colour: never in colour alone. */
+export const chip = (/** @type {string} */ state) => html`<span class="chip ${state}">${state}</span>`;
+
+export const faults = (/** @type {unknown} */ error) =>
+  error
+    ? html`<div class="fault" role="alert">
+        ${(error instanceof Problem ? error.lines : [String(error)]).map((line) => html`<p>${line}</p>`)}
+      </div>`
+    : nothing;
+
+/** JSON for people: a text without quotes, everything else as it is. */
+export const shown = (/** @type {unknown} */ value) =>
+  typeof value === 'string' ? value : value === null || value === undefined ? '–' : JSON.stringify(value);
+
+/** `site=north, floor=2` to `{ site: 'north', floor: '2' }`. Throws for what has no `=`. */
+export function labelsOf(/** @type {string} */ text) {
+  const parts = text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean);
+  return Object.fromEntries(
+    parts.map((part) => {
+      const at = part.indexOf('=');
+      if (at < 1) throw new Error(`${part} must be a label such as site=north`);
+      return [part.slice(0, at).trim(), part.slice(at + 1).trim()];
+    }),
+  );
+}
+
+export const labelsText = (/** @type {Record<string, string>} */ labels) =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(', ');
+
+/**
+ * Asks in a dialog and runs `act` with the fields; it stays open with the faults when `act` throws. Resolves to what
+ * `act` answered, or `undefined` when the dialog was closed.
+ * @template T
+ * @param {{ title: string, fields?: unknown, submit: string, isDangerous?: boolean, act: (fields: Record<string, string>) => Promise<T> }} options
+ * @returns {Promise<T | undefined>}
+ */
+export function ask({ title, fields = nothing, submit, isDangerous = false, act }) {
+  const dialog = document.createElement('dialog');
+  dialog.setAttribute('aria-label', title);
+  document.body.append(dialog);
+  const before = document.activeElement;
+  return new Promise((resolve) => {
+    /** @type {T | undefined} */
+    let answer;
+    let isBusy = false;
+    const show = (/** @type {unknown} */ error) =>
+      render(
+        html`<form method="dialog" @submit=${send}>
+          <h2>${title}</h2>
+          ${fields} ${faults(error)}
+          <p class="buttons">
+            <button type="button" class="quiet" @click=${() => dialog.close()}>Cancel</button>
+            <button class=${isDangerous ? 'danger' : 'primary'} ?disabled=${isBusy}>${submit}</button>
+          </p>
+        </form>`,
+        dialog,
+      );
+    async function send(/** @type {SubmitEvent} */ event) {
+      event.preventDefault();
+      const form = /** @type {HTMLFormElement} */ (event.target);
+      const given = Object.fromEntries(
+        [...new FormData(form)].map(([name, value]) => [name, String(value).trim()]),
+      );
+      isBusy = true;
+      show(undefined);
+      try {
+        answer = await act(given);
+        dialog.close();
+      } catch (error) {
+        isBusy = false;
+        show(error instanceof Problem ? error : /** @type {Error} */ (error).message);
+      }
+    }
+    dialog.addEventListener('close', () => {
+      dialog.remove();
+      if (before instanceof HTMLElement) before.focus();
+      resolve(answer);
+    });
+    show(undefined);
+    dialog.showModal();
+  });
+}
+
+/** Tells something that has to be read, such as a token that is shown once. */
+export const tell = (/** @type {string} */ title, /** @type {unknown} */ content) =>
+  ask({ title, fields: content, submit: 'Close', act: async () => true });
+
+/** An id for `Idempotency-Key`; `crypto.randomUUID` is there over HTTPS and on this machine only. */
+export const requestId = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+
+/**
+ * Runs `work` now and every `seconds` while the page is visible.
+ * @param {() => Promise<void>} work @param {number} seconds
+ */
+export function every(seconds, work) {
+  let isOver = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const turn = async () => {
+    if (document.visibilityState === 'visible') await work();
+    if (!isOver) timer = setTimeout(turn, seconds * 1000);
+  };
+  void turn();
+  return () => {
+    isOver = true;
+    clearTimeout(timer);
+  };
+}

@@ -1,0 +1,179 @@
+/** The devices, by page of the server, and the registration of one. */
+import { html, nothing, render } from '/dashboard/lit-html.js';
+import { address, call, get, scopes } from './api.js';
+import { ask, chip, every, faults, labelsOf, labelsText, tell, time } from './elements.js';
+
+const perPage = 50;
+const states = ['active', 'suspended', 'decommissioned', 'erased'];
+
+export class FleetPage {
+  #root;
+  #query;
+  /** @type {readonly any[] | undefined} */
+  #devices;
+  /** @type {string | null} */
+  #next = null;
+  /** @type {unknown} */
+  #error;
+  #mayRegister = false;
+  #stop;
+
+  /** @param {HTMLElement} root @param {URLSearchParams} query */
+  constructor(root, query) {
+    this.#root = root;
+    this.#query = query;
+    this.#stop = every(5, () => this.#load());
+    scopes().then(
+      (known) => {
+        this.#mayRegister = known.has('devices:write');
+        this.#render();
+      },
+      () => {},
+    );
+  }
+
+  close() {
+    this.#stop();
+  }
+
+  /** @param {URLSearchParams} query */
+  update(query) {
+    this.#query = query;
+    void this.#load();
+  }
+
+  async #load() {
+    const asked = this.#query;
+    const { q, status, type, label, cursor } = Object.fromEntries(asked);
+    try {
+      const { json } = await get('/api/v1/devices', { q, status, type, label, cursor, limit: perPage });
+      if (asked !== this.#query) return;
+      this.#devices = json.devices;
+      this.#next = json.next;
+      this.#error = undefined;
+    } catch (error) {
+      this.#error = error;
+    }
+    this.#render();
+  }
+
+  #filter(/** @type {Event} */ event) {
+    event.preventDefault();
+    const form = /** @type {HTMLFormElement} */ (event.currentTarget);
+    const given = Object.fromEntries(
+      [...new FormData(form)].map(([name, value]) => [name, String(value).trim()]),
+    );
+    location.hash = address('/devices', given);
+  }
+
+  async #register() {
+    const device = await ask({
+      title: 'Register a device',
+      fields: html`<label>Name <input name="name" required maxlength="200"></label>
+        <label>Type <input name="type" required maxlength="64" placeholder="boiler"></label>
+        <label>Id <input name="deviceId" maxlength="128" placeholder="one is made when left empty"></label>
+        <label>Labels <input name="labels" placeholder="site=north, floor=2"></label>
+        <label class="choice"><input name="issueToken" type="checkbox"> Make a token by which it sends readings</label>`,
+      submit: 'Register',
+      act: async ({ name, type, deviceId, labels = '', issueToken }) => {
+        const body = {
+          name,
+          type,
+          ...(deviceId && { deviceId }),
+          labels: labelsOf(labels),
+          ...(issueToken && { issueToken: true }),
+        };
+        return (await call('POST', '/api/v1/devices', { body })).json;
+      },
+    });
+    if (!device) return;
+    if (device.token)
+      await tell(
+        'The token of the device',
+        html`<p>Keep it now: it is not shown again.</p><p><code class="secret">${device.token}</code></p>`,
+      );
+    location.hash = `/devices/${encodeURIComponent(device.deviceId)}`;
+  }
+
+  #render() {
+    const isFiltered = [...this.#query.values()].some((value) => value !== '');
+    render(
+      html`<div class="head">
+          <h1>Fleet</h1>
+          ${
+            this.#mayRegister
+              ? html`<button type="button" class="primary" @click=${() => this.#register()}>Register a device</button>`
+              : nothing
+          }
+        </div>
+        ${this.#filters()} ${faults(this.#error)}
+        ${
+          this.#devices === undefined
+            ? this.#error
+              ? nothing
+              : html`<p class="muted">Loading …</p>`
+            : this.#devices.length > 0
+              ? this.#table(this.#devices)
+              : isFiltered
+                ? html`<p class="empty">No device is like that. <a href="#/devices">Show all</a></p>`
+                : firstSteps()
+        }`,
+      this.#root,
+    );
+  }
+
+  #filters() {
+    const value = (/** @type {string} */ name) => this.#query.get(name) ?? '';
+    return html`<form class="filters" role="search" @submit=${this.#filter} @change=${this.#filter}>
+      <label>Name or id <input name="q" type="search" .value=${value('q')}></label>
+      <label>State <select name="status">
+        <option value="">any</option>
+        ${states.map((state) => html`<option ?selected=${state === value('status')}>${state}</option>`)}
+      </select></label>
+      <label>Type <input name="type" .value=${value('type')}></label>
+      <label>Label <input name="label" placeholder="site:north" .value=${value('label')}></label>
+      <button class="quiet">Find</button>
+    </form>`;
+  }
+
+  #table(/** @type {readonly any[]} */ devices) {
+    const next = Object.fromEntries(this.#query);
+    return html`<div class="scroll" tabindex="0" role="region" aria-label="Devices">
+        <table>
+          <thead><tr><th scope="col">Device</th><th scope="col">State</th><th scope="col">Type</th><th scope="col">Labels</th><th scope="col">Changed</th></tr></thead>
+          <tbody>
+            ${devices.map(
+              (device) => html`<tr>
+                <th scope="row"><a href=${`#/devices/${encodeURIComponent(device.deviceId)}`}>${device.name || device.deviceId}</a>
+                  <small>${device.deviceId}</small></th>
+                <td>${chip(device.status)}</td>
+                <td>${device.type}</td>
+                <td>${labelsText(device.labels)}</td>
+                <td>${time(device.updatedAt)}</td>
+              </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>
+      <p class="pages">
+        ${this.#query.get('cursor') ? html`<a href=${`#${address('/devices', { ...next, cursor: '' })}`}>First page</a>` : nothing}
+        ${this.#next ? html`<a href=${`#${address('/devices', { ...next, cursor: this.#next })}`}>Next ${perPage}</a>` : nothing}
+      </p>`;
+  }
+}
+
+/** For who has no device yet: the two calls that make the first point. */
+function firstSteps() {
+  const { origin, hostname } = location;
+  return html`<section class="empty">
+    <h2>No device yet</h2>
+    <p>Register one above, or from a terminal, and send its first reading:</p>
+    <pre tabindex="0"><code>curl -H 'Content-Type: application/json' ${origin}/api/v1/devices \\
+  -d '{"deviceId": "boiler-1", "name": "Boiler 1", "type": "boiler"}'
+curl -H 'Content-Type: application/json' ${origin}/api/v1/telemetry \\
+  -d '{"deviceId": "boiler-1", "metrics": {"temperature": 21.5}}'</code></pre>
+    <p>By MQTT, where the server has <code>MQTT_PORT</code>:</p>
+    <pre tabindex="0"><code>mosquitto_pub -h ${hostname} -p 1883 -q 1 -t fieldlog/boiler-1/telemetry -m '{"temperature": 21.5}'</code></pre>
+    <p class="muted">Where there are API keys, add <code>-H 'X-API-Key: …'</code>. Every call is described at <a href="/docs">/docs</a>.</p>
+  </section>`;
+}

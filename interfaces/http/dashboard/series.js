@@ -1,0 +1,251 @@
+/** What was measured by one device: the chart, the table of what it shows, the same as CSV, and the live tail. */
+import { html, nothing, render } from '/dashboard/lit-html.js';
+import { address, call, devicePath, get } from './api.js';
+import { Chart } from './chart.js';
+import { faults, shown, time } from './elements.js';
+import { follow } from './live.js';
+
+/** By name: seconds shown, and the width of a bucket where points would be too many. */
+const ranges = {
+  '15m': { seconds: 900, interval: undefined },
+  '1h': { seconds: 3600, interval: undefined },
+  '6h': { seconds: 21_600, interval: '1m' },
+  '1d': { seconds: 86_400, interval: '5m' },
+  '7d': { seconds: 604_800, interval: '1h' },
+  '30d': { seconds: 2_592_000, interval: '6h' },
+  '1y': { seconds: 31_536_000, interval: '1d' },
+};
+const mostPoints = 5000;
+const rowsShown = 100;
+const keptLive = 20_000;
+
+/** @typedef {{ at: string, metric: string, value: number | string | boolean | null }} Measured */
+
+export class Series {
+  #root;
+  #id;
+  #query;
+  #change;
+  /** @type {Chart | undefined} */
+  #chart;
+  /** @type {Measured[]} */
+  #measured = [];
+  /** @type {readonly string[]} */
+  #metrics = [];
+  /** @type {readonly any[]} */
+  #alarms = [];
+  /** @type {unknown} */
+  #error;
+  #isLoaded = false;
+  #isCut = false;
+  #live = '';
+  #unfollow = () => {};
+  #drawn = 0;
+
+  /**
+   * @param {HTMLElement} root @param {string} id @param {URLSearchParams} query `range` and `metric`
+   * @param {(changes: Record<string, string>) => void} change puts something into the address
+   */
+  constructor(root, id, query, change) {
+    this.#root = root;
+    this.#id = id;
+    this.#query = query;
+    this.#change = change;
+    void this.#load();
+  }
+
+  close() {
+    cancelAnimationFrame(this.#drawn);
+    this.#unfollow();
+    this.#chart?.close();
+    this.#chart = undefined;
+  }
+
+  /** @param {URLSearchParams} query */
+  update(query) {
+    const isSame = ['range', 'metric'].every((name) => query.get(name) === this.#query.get(name));
+    this.#query = query;
+    if (!isSame) void this.#load();
+  }
+
+  get #range() {
+    return ranges[/** @type {keyof typeof ranges} */ (this.#query.get('range') ?? '1h')] ?? ranges['1h'];
+  }
+
+  get #chosen() {
+    const asked = this.#query.get('metric')?.split(',').filter(Boolean) ?? [];
+    return asked.length > 0 ? asked : this.#metrics.slice(0, 4);
+  }
+
+  #selection() {
+    const { seconds, interval } = this.#range;
+    return {
+      from: new Date(Date.now() - seconds * 1000).toISOString(),
+      metric: this.#chosen,
+      ...(interval ? { interval, aggregate: 'avg', limit: 10_000 } : { order: 'desc', limit: mostPoints }),
+    };
+  }
+
+  async #load() {
+    this.#unfollow();
+    try {
+      const latest = await get(`${devicePath(this.#id)}/telemetry/latest`);
+      this.#metrics = latest.json.points.map(({ metric }) => metric);
+      if (this.#metrics.length > 0) {
+        const { json } = await get(`${devicePath(this.#id)}/telemetry`, this.#selection());
+        this.#isCut = json.next !== null;
+        this.#measured = json.points
+          ? json.points.map(({ timestamp, metric, value }) => ({ at: timestamp, metric, value })).reverse()
+          : json.buckets.map(({ start, metric, avg }) => ({ at: start, metric, value: avg }));
+      }
+      const alarms = await get('/api/v1/alarms', { deviceId: this.#id, limit: 100 }).catch(() => undefined);
+      this.#alarms = alarms?.json.alarms ?? [];
+      this.#error = undefined;
+    } catch (error) {
+      this.#error = error;
+    }
+    this.#isLoaded = true;
+    this.#render();
+    if (!this.#error && this.#range.interval === undefined) this.#follow();
+  }
+
+  /** The stream begins with the newest values and has everything after them. */
+  #follow() {
+    this.#unfollow = follow(
+      { deviceId: this.#id, events: 'readings' },
+      {
+        onEvent: ({ event, data }) => {
+          if (event === 'reading') this.#add(data.timestamp, data.metrics);
+          else if (event === 'snapshot')
+            for (const { points } of data.devices)
+              for (const { timestamp, metric, value } of points) this.#add(timestamp, { [metric]: value });
+          else if (event === 'gap' || event === 'retraction') void this.#load();
+        },
+        onExpired: () => void this.#load(),
+        onState: (state) => {
+          this.#live = state;
+          this.#renderSoon();
+        },
+      },
+    );
+  }
+
+  /** @param {string} at @param {Record<string, any>} metrics */
+  #add(at, metrics) {
+    for (const [metric, value] of Object.entries(metrics)) {
+      if (!this.#metrics.includes(metric)) this.#metrics = [...this.#metrics, metric].sort();
+      const last = this.#measured.findLastIndex((one) => one.metric === metric && one.at <= at);
+      if (this.#measured[last]?.at === at) this.#measured[last] = { at, metric, value };
+      else this.#measured.push({ at, metric, value });
+    }
+    const oldest = new Date(Date.now() - this.#range.seconds * 1000).toISOString();
+    if (this.#measured.length > keptLive || (this.#measured[0]?.at ?? oldest) < oldest)
+      this.#measured = this.#measured.filter((one) => one.at >= oldest).slice(-keptLive);
+    this.#renderSoon();
+  }
+
+  #renderSoon() {
+    cancelAnimationFrame(this.#drawn);
+    this.#drawn = requestAnimationFrame(() => this.#render());
+  }
+
+  async #download() {
+    try {
+      const { text } = await call('GET', `${devicePath(this.#id)}/telemetry`, {
+        query: { ...this.#selection(), ...(this.#range.interval ? {} : { order: 'asc' }) },
+        accept: 'text/csv',
+      });
+      const link = document.createElement('a');
+      link.href = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
+      link.download = `${this.#id}.csv`;
+      link.click();
+      URL.revokeObjectURL(link.href);
+    } catch (error) {
+      this.#error = error;
+      this.#render();
+    }
+  }
+
+  #render() {
+    const chosen = this.#chosen;
+    const numeric = chosen.filter((metric) =>
+      this.#measured.some((one) => one.metric === metric && typeof one.value !== 'string'),
+    );
+    render(
+      html`<div class="head">
+          <h2>Telemetry</h2>
+          ${this.#live ? html`<span class="chip ${this.#live}">${this.#live === 'live' ? 'live' : 'connection lost, trying again'}</span>` : nothing}
+        </div>
+        ${faults(this.#error)}
+        ${
+          this.#isLoaded && this.#metrics.length === 0 && !this.#error
+            ? html`<p class="empty">Nothing has been measured yet. <code>POST ${location.origin}/api/v1/telemetry</code> with
+              <code>{"deviceId": "${this.#id}", "metrics": {"temperature": 21.5}}</code></p>`
+            : html`${this.#controls(chosen)}
+              <div class="chart" role="img" aria-label=${`${numeric.join(', ')} over time; the table below has the values`}></div>
+              ${this.#isCut ? html`<p class="muted">Only the newest ${mostPoints} points are shown: choose a longer range for averages.</p>` : nothing}
+              ${this.#table(chosen)}`
+        }`,
+      this.#root,
+    );
+    this.#draw(numeric);
+  }
+
+  /** @param {readonly string[]} metrics */
+  #draw(metrics) {
+    const root = /** @type {HTMLElement | null} */ (this.#root.querySelector('.chart'));
+    if (!root) return;
+    this.#chart ??= new Chart(root);
+    const lines = metrics.map((metric) =>
+      this.#measured
+        .filter((one) => one.metric === metric && typeof one.value !== 'string' && one.value !== null)
+        .map(({ at, value }) => ({ at: Date.parse(at) / 1000, value: Number(value) }))
+        .sort((a, b) => a.at - b.at),
+    );
+    const bands = this.#alarms.map(({ raisedAt, clearedAt, ruleName }) => ({
+      from: Date.parse(raisedAt) / 1000,
+      to: clearedAt ? Date.parse(clearedAt) / 1000 : Date.now() / 1000,
+      name: ruleName,
+    }));
+    this.#chart.show(metrics, lines, bands);
+  }
+
+  /** @param {readonly string[]} chosen */
+  #controls(chosen) {
+    const name = this.#query.get('range') ?? '1h';
+    const toggled = (/** @type {string} */ metric) =>
+      this.#metrics
+        .filter((one) => (one === metric ? !chosen.includes(one) : chosen.includes(one)))
+        .join(',');
+    return html`<div class="filters">
+      <label>Range <select @change=${(event) => this.#change({ range: event.target.value })}>
+        ${Object.keys(ranges).map((one) => html`<option ?selected=${one === name}>${one}</option>`)}
+      </select></label>
+      <fieldset><legend>Metrics</legend>
+        ${this.#metrics.map(
+          (metric) => html`<label class="choice"><input type="checkbox" .checked=${chosen.includes(metric)}
+            @change=${() => this.#change({ metric: toggled(metric) })}> ${metric}</label>`,
+        )}
+      </fieldset>
+      <button type="button" class="quiet" @click=${() => this.#download()}>CSV</button>
+      <a class="quiet" href=${address('/docs')}>API</a>
+    </div>`;
+  }
+
+  /** @param {readonly string[]} chosen */
+  #table(chosen) {
+    const rows = this.#measured
+      .filter(({ metric }) => chosen.includes(metric))
+      .slice(-rowsShown)
+      .reverse();
+    return html`<details>
+      <summary>The newest ${rows.length} values shown</summary>
+      <div class="scroll" tabindex="0" role="region" aria-label="Values">
+        <table>
+          <thead><tr><th scope="col">Time</th><th scope="col">Metric</th><th scope="col">Value</th></tr></thead>
+          <tbody>${rows.map(({ at, metric, value }) => html`<tr><td>${time(at)}</td><td>${metric}</td><td>${shown(value)}</td></tr>`)}</tbody>
+        </table>
+      </div>
+    </details>`;
+  }
+}
