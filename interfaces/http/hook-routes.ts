@@ -23,7 +23,11 @@ const hookUrl = z
   .string({ error: urlError })
   .max(2000, { error: urlError })
   .refine(isHookUrl, { error: urlError })
-  .meta({ description: 'Where alarms are posted.', examples: ['https://hooks.example/alarms'] });
+  .meta({
+    description: 'Where alarms are posted; a public address, or one that the server permits.',
+    pattern: '^https?://[A-Za-z0-9]',
+    examples: ['https://hooks.example/alarms'],
+  });
 
 function isHookUrl(text: string): boolean {
   if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return false;
