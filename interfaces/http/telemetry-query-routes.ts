@@ -32,6 +32,14 @@ import {
   seriesParameters,
 } from './telemetry-schemas.ts';
 
+const queryProblems = ['not-acceptable', 'not-yet-projected', 'too-many-queries'] as const;
+const deviceProblems = [
+  'device-not-registered',
+  'device-stream-deleted',
+  'device-stream-unreadable',
+  ...queryProblems,
+] as const;
+
 const parameters = consistencyParameters.extend(seriesParameters);
 const deviceParameters = parameters.extend(recordedAtParameter);
 type Query = z.output<typeof parameters> & { readonly asRecordedAt?: number | undefined };
@@ -62,15 +70,7 @@ export function telemetrySeriesRoutes({
       params: deviceParams,
       query: deviceParameters.superRefine(checkSeries),
       responses: seriesResponses,
-      problems: [
-        'device-not-registered',
-        'device-stream-deleted',
-        'device-stream-unreadable',
-        'not-acceptable',
-        'not-yet-projected',
-        'history-not-read',
-        'too-many-queries',
-      ],
+      problems: [...deviceProblems, 'history-not-read'],
       async handle(exchange) {
         const { deviceId } = exchange.params;
         await requireRegistered({ directory, history }, deviceId);
@@ -88,7 +88,7 @@ export function telemetrySeriesRoutes({
       description: 'Points by device id, then by time; buckets by time, over all devices together.',
       query: parameters.extend(deviceFilterParameters.shape).superRefine(checkSeries),
       responses: seriesResponses,
-      problems: ['not-acceptable', 'not-yet-projected', 'too-many-queries'],
+      problems: queryProblems,
       handle: (exchange) => series(exchange, fleet(exchange)),
     }),
   ];
@@ -181,14 +181,7 @@ export function telemetryLatestRoutes({
       params: deviceParams,
       query: latestParameters,
       responses: latestResponses,
-      problems: [
-        'device-not-registered',
-        'device-stream-deleted',
-        'device-stream-unreadable',
-        'not-acceptable',
-        'not-yet-projected',
-        'too-many-queries',
-      ],
+      problems: deviceProblems,
       async handle(exchange) {
         const { deviceId } = exchange.params;
         await requireRegistered({ directory, history }, deviceId);
@@ -206,7 +199,7 @@ export function telemetryLatestRoutes({
       description: 'Ordered by device id. A page holds all rows of a device or none.',
       query: fleetLatestParameters,
       responses: latestResponses,
-      problems: ['not-acceptable', 'not-yet-projected', 'too-many-queries'],
+      problems: queryProblems,
       handle: (exchange) => latest(exchange, fleet(exchange)),
     }),
   ];
