@@ -57,11 +57,29 @@ export function operationRoutes(operation: Operation): readonly Route[] {
       responses: { 200: { description: 'Text format 0.0.4.', content: { 'text/plain': z.string() } } },
       async handle({ res }) {
         const texts = await Promise.all([metrics.metrics(), ...moreMetrics.map((read) => read())]);
-        res.set('Content-Type', metrics.contentType).end(texts.join('\n'));
+        res.set('Content-Type', metrics.contentType).end(oneExposition(texts));
         return undefined;
       },
     }),
   ];
+}
+
+/**
+ * Expositions of several threads as one. A metric that more than one of them has is described once, with the
+ * samples of all in one group: parsers of the text format refuse a second `# TYPE`.
+ */
+function oneExposition(texts: readonly string[]): string {
+  const families = new Map<string, string[]>();
+  for (const family of texts.flatMap((text) => text.trim().split(/\n+(?=# HELP )/))) {
+    const [description = ''] = /^# HELP .*\n# TYPE .*/.exec(family) ?? [];
+    const samples = family.slice(description.length).trim();
+    const known = families.get(description) ?? [];
+    families.set(description, samples === '' ? known : [...known, samples]);
+  }
+  return [...families]
+    .map(([description, samples]) => [description, ...samples].filter(Boolean).join('\n'))
+    .join('\n\n')
+    .concat('\n');
 }
 
 /** Dependencies by name; each call rejects when it cannot be used. */

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import type { Express } from 'express';
+import { eventually } from '../../support/eventually.ts';
+import { expositionFaults } from '../../support/exposition.ts';
 import { type HttpClient, httpClient } from '../../support/http-client.ts';
 import { httpServices, serveHttp } from '../../support/http-services.ts';
+import { servedFolder } from '../../support/served.ts';
 
 describe('Operating the API', () => {
   let served: Awaited<ReturnType<typeof serveHttp>>;
@@ -104,6 +107,22 @@ describe('Operating the API', () => {
     assert.equal(line('fieldlog_readings_rejected_total{reason="device-not-registered"}'), '1');
     assert.equal(line('fieldlog_elsewhere'), '7');
     assert.doesNotMatch(text, /one|somewhere/);
+  });
+
+  it('describes each metric once, though the threads of a process have some in common', async () => {
+    const server = await servedFolder();
+    try {
+      const client = httpClient(server.url);
+      const json = { deviceId: 'd', name: 'D', type: 'test' };
+      assert.equal((await client('POST', '/api/v1/devices', { json })).status, 201);
+      await eventually(async () => {
+        const { text } = await client('GET', '/metrics');
+        assert.match(text, /^fieldlog_projection_events_total\{projection="devices"\} 1$/m);
+        assert.deepEqual(expositionFaults(text), []);
+      });
+    } finally {
+      await server.close();
+    }
   });
 
   it('writes the correlation id of a request into its line of the log', async () => {
