@@ -126,6 +126,17 @@ export function table(
   return `${cells.map(line).join('\n')}\n`;
 }
 
+/** A line for each field, its name before its value; what is an object as JSON. */
+export function fieldLines(fields: Readonly<Record<string, unknown>>): string {
+  const width = Math.max(...Object.keys(fields).map((name) => name.length));
+  return Object.entries(fields)
+    .map(([name, value]) => {
+      const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+      return `${name.padEnd(width)}  ${printable(text)}\n`;
+    })
+    .join('');
+}
+
 /** Text from elsewhere must not steer the terminal it is shown on, nor turn around what stands beside it. */
 export const printable = (text: string): string =>
   text.replace(

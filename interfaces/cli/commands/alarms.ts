@@ -1,18 +1,10 @@
 import type { Command } from 'commander';
 import type { z } from 'zod';
 import type { alarmAnswer } from '../../http/alarm-schemas.ts';
-import { apiClient } from '../api-client.ts';
-import {
-  type CommandContext,
-  clientOptions,
-  jsonOption,
-  localUrl,
-  print,
-  urlOption,
-  whole,
-} from '../command-context.ts';
+import { type ApiOptions, apiCommands } from '../api-commands.ts';
+import { type CommandContext, print, whole } from '../command-context.ts';
 import { exitCodesHelp } from '../exit-codes.ts';
-import { printable, table } from '../terminal.ts';
+import { fieldLines, table } from '../terminal.ts';
 
 const examples = `
 Examples:
@@ -22,7 +14,6 @@ Examples:
 `;
 
 type Alarm = z.output<typeof alarmAnswer>;
-type ApiOptions = { readonly url?: string; readonly json?: boolean };
 type Filter = {
   readonly state?: string;
   readonly device?: string;
@@ -31,21 +22,12 @@ type Filter = {
   readonly limit: number;
 };
 
-const pageSize = 1000;
-
 export function alarmsCommand(program: Command, context: CommandContext): void {
   const alarms = program
     .command('alarms')
     .description('List, show and acknowledge alarms')
     .addHelpText('after', examples + exitCodesHelp);
-  const add = (name: string, description: string, example: string) =>
-    alarms
-      .command(name)
-      .description(description)
-      .addOption(urlOption('the server (default: the one on this machine)'))
-      .addOption(jsonOption())
-      .addHelpText('after', `\nExample:\n  fieldlog alarms ${example}\n${exitCodesHelp}`);
-  const clientOf = ({ url }: ApiOptions) => apiClient(url ?? localUrl(context), clientOptions(context));
+  const { add, clientOf, pages } = apiCommands(alarms, 'alarm', context);
 
   add('list', 'List alarms, the newest first', 'list --state open')
     .option('--state <state>', 'open, acknowledged or cleared')
@@ -74,24 +56,9 @@ export function alarmsCommand(program: Command, context: CommandContext): void {
       await print(context, alarm, () => alarmText(alarm), options);
     });
 
-  /** As many pages as the limit takes; says so when there are more. */
-  async function list({ state, device, rule, since, limit, ...options }: ApiOptions & Filter): Promise<void> {
-    const found: Alarm[] = [];
+  async function list({ state, device, rule, since, ...options }: ApiOptions & Filter): Promise<void> {
     const filter = { state, deviceId: device, rule, since };
-    for (let cursor: string | undefined; ; ) {
-      const query = { ...filter, limit: Math.min(pageSize, limit - found.length), cursor };
-      const page = await clientOf(options).get<{ alarms: Alarm[]; next: string | null }>(
-        '/api/v1/alarms',
-        query,
-      );
-      found.push(...page.alarms);
-      if (page.next === null) break;
-      if (found.length >= limit) {
-        context.terminal.note(`There are more: raise --limit ${limit}`);
-        break;
-      }
-      cursor = page.next;
-    }
+    const found = await pages<Alarm>('/api/v1/alarms', 'alarms', filter, options);
     const rows = found.map((alarm) => [
       alarm.raisedAt,
       alarm.state,
@@ -108,8 +75,7 @@ export function alarmsCommand(program: Command, context: CommandContext): void {
 
 const addressOf = (id: string): string => `/api/v1/alarms/${encodeURIComponent(id)}`;
 
-function alarmText({ alarmId, ...alarm }: Alarm): string {
-  const lines = Object.entries({ id: alarmId, ...alarm }).filter(([, value]) => value !== null);
-  const width = Math.max(...lines.map(([name]) => name.length));
-  return lines.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}\n`).join('');
-}
+const alarmText = ({ alarmId, ...alarm }: Alarm): string =>
+  fieldLines(
+    Object.fromEntries(Object.entries({ id: alarmId, ...alarm }).filter(([, value]) => value !== null)),
+  );

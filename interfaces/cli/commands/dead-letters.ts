@@ -6,7 +6,7 @@ import { type ProjectionName, projectionNames } from '../../../application/proje
 import { causes, deadLetterJson } from '../../http/dead-letter-routes.ts';
 import { type CommandContext, jsonOption, print, whole, withOperations } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
-import { count, counted, printable, table } from '../terminal.ts';
+import { count, counted, fieldLines, printable, table } from '../terminal.ts';
 
 const help = `
 An event that a projection cannot apply is stored as a dead letter, with the later events of its stream behind it; all
@@ -167,7 +167,7 @@ function listText(deadLetters: readonly DeadLetterSummary[]): string {
 }
 
 function deadLetterText({ event, stack, discarded, ...deadLetter }: StoredDeadLetter): string {
-  const lines = Object.entries({
+  const text = fieldLines({
     ...deadLetter,
     parkedAt: new Date(deadLetter.parkedAt).toISOString(),
     ...(discarded && {
@@ -175,8 +175,6 @@ function deadLetterText({ event, stack, discarded, ...deadLetter }: StoredDeadLe
     }),
     event: JSON.stringify(event),
   });
-  const width = Math.max(...lines.map(([name]) => name.length));
-  const text = lines.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}\n`).join('');
   return stack === null ? text : `${text}\n${stack.split('\n').map(printable).join('\n')}\n`;
 }
 

@@ -1,21 +1,16 @@
 import type { Command } from 'commander';
 import type { z } from 'zod';
 import type { device, historyEntrySchema, positionedDevice } from '../../http/device-schemas.ts';
-import { type ApiClient, apiClient, type Query } from '../api-client.ts';
 import {
-  type CommandContext,
-  clientOptions,
-  each,
-  jsonOption,
-  type Label,
-  label,
-  localUrl,
-  print,
-  urlOption,
-  whole,
-} from '../command-context.ts';
+  type ApiCommands,
+  type ApiOptions,
+  apiCommands,
+  ifMatch,
+  type RevisionOption,
+} from '../api-commands.ts';
+import { type CommandContext, each, type Label, label, print, whole } from '../command-context.ts';
 import { exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
-import { printable, table } from '../terminal.ts';
+import { fieldLines, printable, table } from '../terminal.ts';
 
 const examples = `
 Examples:
@@ -30,32 +25,17 @@ export function devicesCommand(program: Command, context: CommandContext): void 
     .command('devices')
     .description('Register, change, list and show devices')
     .addHelpText('after', examples + exitCodesHelp);
-  const add: AddCommand = (name, description, example) =>
-    devices
-      .command(name)
-      .description(description)
-      .addOption(urlOption('the server (default: the one on this machine)'))
-      .addOption(jsonOption())
-      .addHelpText('after', `\nExample:\n  fieldlog devices ${example}\n${exitCodesHelp}`);
-  deviceQueryCommands(add, context);
-  deviceChangeCommands(add, context);
+  const commands = apiCommands(devices, 'device', context);
+  deviceQueryCommands(commands, context);
+  deviceChangeCommands(commands, context);
 }
 
 type PositionedDevice = z.output<typeof positionedDevice>;
-type ApiOptions = { readonly url?: string; readonly json?: boolean };
-
-/** Adds one command on devices; `example` is what it may look like. */
-type AddCommand = (name: string, description: string, example: string) => Command;
-
-const clientOf = ({ url }: ApiOptions, context: CommandContext): ApiClient =>
-  apiClient(url ?? localUrl(context), clientOptions(context));
 
 const deviceAddress = (id: string): string => `/api/v1/devices/${encodeURIComponent(id)}`;
 
 function deviceText({ deviceId, labels, position: _, ...rest }: PositionedDevice): string {
-  const lines = Object.entries({ id: deviceId, ...rest, labels: labelText(labels) });
-  const width = Math.max(...lines.map(([name]) => name.length));
-  return lines.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}\n`).join('');
+  return fieldLines({ id: deviceId, ...rest, labels: labelText(labels) });
 }
 
 const labelText = (labels: Readonly<Record<string, string>>): string =>
@@ -64,10 +44,9 @@ const labelText = (labels: Readonly<Record<string, string>>): string =>
     .join(' ');
 
 type Details = { readonly name?: string; readonly type?: string; readonly label?: readonly Label[] | false };
-type Condition = { readonly ifRevision?: number };
 type Reason = { readonly reason: string };
 
-function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
+function deviceChangeCommands({ add, addChange, clientOf }: ApiCommands, context: CommandContext): void {
   add(
     'register [id]',
     'Register a device; the id is generated if omitted',
@@ -80,75 +59,68 @@ function deviceChangeCommands(add: AddCommand, context: CommandContext): void {
       send('POST', '/api/v1/devices', { deviceId, ...detailsOf(options) }, options),
     );
 
-  change('set <id>', 'Change name, type or labels', 'set boiler-7 --name "Boiler 7, left"')
+  addChange('set <id>', 'Change name, type or labels', 'set boiler-7 --name "Boiler 7, left"')
     .option('--name <name>', 'the new name')
     .option('--type <type>', 'the new type')
     .option('--label <key=value>', 'a label; repeatable; replaces all labels', each(label))
     .option('--no-label', 'remove all labels')
-    .action((id: string, options: ApiOptions & Details & Condition) => {
+    .action((id: string, options: ApiOptions & Details & RevisionOption) => {
       const details = detailsOf(options);
       if (Object.keys(details).length === 0)
         throw new UsageError('nothing to set: give --name, --type, --label or --no-label');
       return send('PATCH', deviceAddress(id), details, options);
     });
 
-  change(
+  addChange(
     'suspend <id>',
     'Suspend a device: its readings are rejected until it is reinstated',
     'suspend boiler-7 --reason "Sensor drifts"',
   )
     .requiredOption('--reason <text>', 'why; shown in its history')
-    .action((id: string, options: ApiOptions & Condition & Reason) =>
+    .action((id: string, options: ApiOptions & RevisionOption & Reason) =>
       send('POST', `${deviceAddress(id)}/suspend`, { reason: options.reason }, options),
     );
 
-  change('reinstate <id>', 'Reinstate a suspended device', 'reinstate boiler-7').action(
-    (id: string, options: ApiOptions & Condition) =>
+  addChange('reinstate <id>', 'Reinstate a suspended device', 'reinstate boiler-7').action(
+    (id: string, options: ApiOptions & RevisionOption) =>
       send('POST', `${deviceAddress(id)}/reinstate`, {}, options),
   );
 
-  change(
+  addChange(
     'decommission <id>',
     'Decommission a device permanently: its readings are rejected',
     'decommission boiler-7 --reason Scrapped',
   )
     .requiredOption('--reason <text>', 'why; shown in its history')
-    .action((id: string, options: ApiOptions & Condition & Reason) =>
+    .action((id: string, options: ApiOptions & RevisionOption & Reason) =>
       send('POST', `${deviceAddress(id)}/decommission`, { reason: options.reason }, options),
     );
 
-  change(
+  addChange(
     'erase <id>',
     "Erase a device's personal data and telemetry (irreversible)",
     'erase boiler-7 --reason "Asked for by its owner"',
   )
     .requiredOption('--reason <text>', 'why; stored permanently, so without personal data')
     .option('--yes', 'without a question, which is asked on a terminal')
-    .action(async (id: string, { yes, ...options }: ApiOptions & Condition & Reason & { yes?: boolean }) => {
-      const { confirm } = context.terminal;
-      if (!yes && !confirm)
-        throw new UsageError('erase cannot be undone: it needs --yes where no terminal can be asked');
-      const question = `Erase everything personal of device ${printable(id)}? This cannot be undone.`;
-      if (!yes && !(await confirm?.(question))) throw new Refused(`device ${id} was not erased`);
-      await send('POST', `${deviceAddress(id)}/erase`, { reason: options.reason }, options);
-    });
-
-  function change(...change: Parameters<AddCommand>) {
-    return add(...change).option(
-      '--if-revision <revision>',
-      'only if the device is still at this revision',
-      whole(0, 999_999_999),
+    .action(
+      async (id: string, { yes, ...options }: ApiOptions & RevisionOption & Reason & { yes?: boolean }) => {
+        const { confirm } = context.terminal;
+        if (!yes && !confirm)
+          throw new UsageError('erase cannot be undone: it needs --yes where no terminal can be asked');
+        const question = `Erase everything personal of device ${printable(id)}? This cannot be undone.`;
+        if (!yes && !(await confirm?.(question))) throw new Refused(`device ${id} was not erased`);
+        await send('POST', `${deviceAddress(id)}/erase`, { reason: options.reason }, options);
+      },
     );
-  }
 
   async function send(
     method: 'POST' | 'PATCH',
     path: string,
     body: unknown,
-    { ifRevision, ...options }: ApiOptions & Condition,
+    options: ApiOptions & RevisionOption,
   ): Promise<void> {
-    const headers = ifRevision === undefined ? {} : { 'If-Match': `"${ifRevision}"` };
-    const device = await clientOf(options, context).send<PositionedDevice>(method, path, body, headers);
+    const device = await clientOf(options).send<PositionedDevice>(method, path, body, ifMatch(options));
     await print(context, device, () => deviceText(device), options);
   }
 }
@@ -172,9 +144,7 @@ type Filter = {
   readonly q?: string;
 };
 
-const pageSize = 1000;
-
-function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
+function deviceQueryCommands({ add, clientOf, pages }: ApiCommands, context: CommandContext): void {
   add('list', 'List registered devices by id', 'list --type boiler --label site=basement')
     .option('--status <status>', 'active, suspended, decommissioned or erased')
     .option('--type <type>', 'of this type')
@@ -203,7 +173,7 @@ function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
   }
 
   async function show(id: string, { at, ...options }: ApiOptions & { at?: string }): Promise<void> {
-    const found = await clientOf(options, context).get<PositionedDevice>(deviceAddress(id), { at });
+    const found = await clientOf(options).get<PositionedDevice>(deviceAddress(id), { at });
     await print(context, found, () => deviceText(found), options);
   }
 
@@ -223,28 +193,6 @@ function deviceQueryCommands(add: AddCommand, context: CommandContext): void {
       () => table(['revision', 'at', 'event', 'changes', 'reason', 'actor'], rows),
       options,
     );
-  }
-
-  /** As many pages as the limit takes; says so when there are more. */
-  async function pages<Row>(
-    path: string,
-    member: string,
-    query: Query,
-    options: ApiOptions & Limit,
-  ): Promise<Row[]> {
-    const client = clientOf(options, context);
-    const rows: Row[] = [];
-    for (let cursor: string | undefined; ; ) {
-      const limit = Math.min(pageSize, options.limit - rows.length);
-      const page = await client.get<Record<string, unknown>>(path, { ...query, limit, cursor });
-      rows.push(...(page[member] as Row[]));
-      if (typeof page.next !== 'string') return rows;
-      if (rows.length >= options.limit) {
-        context.terminal.note(`There are more: raise --limit ${options.limit}`);
-        return rows;
-      }
-      cursor = page.next;
-    }
   }
 }
 

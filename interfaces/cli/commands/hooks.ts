@@ -2,18 +2,10 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { z } from 'zod';
 import type { createdHook, deliveryAnswer, hookAnswer } from '../../http/hook-routes.ts';
-import { apiClient } from '../api-client.ts';
-import {
-  type CommandContext,
-  clientOptions,
-  jsonOption,
-  localUrl,
-  print,
-  urlOption,
-  whole,
-} from '../command-context.ts';
+import { type ApiOptions, apiCommands, ifMatch, type RevisionOption } from '../api-commands.ts';
+import { type CommandContext, print, whole } from '../command-context.ts';
 import { exitCodesHelp, UsageError } from '../exit-codes.ts';
-import { printable, table } from '../terminal.ts';
+import { fieldLines, table } from '../terminal.ts';
 
 const help = `
 Alarms of rules that name a hook in notify are posted to its address, signed with its secret. The secret is shown once,
@@ -27,23 +19,14 @@ Examples:
 
 type Hook = z.output<typeof hookAnswer>;
 type Delivery = z.output<typeof deliveryAnswer>;
-type ApiOptions = { readonly url?: string; readonly json?: boolean };
-type Condition = { readonly ifRevision?: number };
 
 export function hooksCommand(program: Command, context: CommandContext): void {
   const hooks = program
     .command('hooks')
     .description('Create, change and list the hooks that alarms are sent to, and retry failed deliveries')
     .addHelpText('after', help + exitCodesHelp);
-  const add = (name: string, description: string, example: string) =>
-    hooks
-      .command(name)
-      .description(description)
-      .addOption(urlOption('the server (default: the one on this machine)'))
-      .addOption(jsonOption())
-      .addHelpText('after', `\nExample:\n  fieldlog hooks ${example}\n${exitCodesHelp}`);
-  const clientOf = ({ url }: ApiOptions) => apiClient(url ?? localUrl(context), clientOptions(context));
-  const show = (hook: Hook, options: ApiOptions) => print(context, hook, () => fieldsText(hook), options);
+  const { add, addChange, clientOf } = apiCommands(hooks, 'hook', context);
+  const show = (hook: Hook, options: ApiOptions) => print(context, hook, () => hookText(hook), options);
 
   add(
     'create <address>',
@@ -67,34 +50,36 @@ export function hooksCommand(program: Command, context: CommandContext): void {
       },
     );
 
-  add('change <id>', 'Change the address or the secret of a hook', 'change on-call --secret-file new-secret')
+  addChange(
+    'change <id>',
+    'Change the address or the secret of a hook',
+    'change on-call --secret-file new-secret',
+  )
     .option('--address <url>', 'the new address')
     .option('--secret-file <file>', 'a file with the new secret, whsec_…')
-    .option('--if-revision <revision>', 'only if the hook is still at this revision', whole(0, 999_999_999))
     .action(
       async (
         id: string,
         {
           address,
           secretFile,
-          ifRevision,
           ...options
-        }: ApiOptions & Condition & { address?: string; secretFile?: string },
+        }: ApiOptions & RevisionOption & { address?: string; secretFile?: string },
       ) => {
         const body = { ...(address !== undefined && { url: address }), ...(await secretOf(secretFile)) };
         if (Object.keys(body).length === 0) throw new UsageError('give --address or --secret-file, or both');
-        const hook = await clientOf(options).send<Hook>('PATCH', addressOf(id), body, ifMatch(ifRevision));
+        const hook = await clientOf(options).send<Hook>('PATCH', addressOf(id), body, ifMatch(options));
         await show(hook, options);
       },
     );
 
   for (const [action, description] of Object.entries(actions))
-    add(`${action} <id>`, description, `${action} on-call`)
-      .option('--if-revision <revision>', 'only if the hook is still at this revision', whole(0, 999_999_999))
-      .action(async (id: string, { ifRevision, ...options }: ApiOptions & Condition) => {
+    addChange(`${action} <id>`, description, `${action} on-call`).action(
+      async (id: string, options: ApiOptions & RevisionOption) => {
         const path = `${addressOf(id)}/${action}`;
-        await show(await clientOf(options).send<Hook>('POST', path, {}, ifMatch(ifRevision)), options);
-      });
+        await show(await clientOf(options).send<Hook>('POST', path, {}, ifMatch(options)), options);
+      },
+    );
 
   add('list', 'List hooks in order of creation', 'list --json').action(async (options: ApiOptions) => {
     const { hooks: found } = await clientOf(options).get<{ hooks: Hook[] }>('/api/v1/hooks');
@@ -156,9 +141,6 @@ const actions = {
 
 const addressOf = (id: string): string => `/api/v1/hooks/${encodeURIComponent(id)}`;
 
-const ifMatch = (revision: number | undefined): Record<string, string> =>
-  revision === undefined ? {} : { 'If-Match': `"${revision}"` };
-
 /** Not an option by itself, which others on the machine would see. */
 async function secretOf(file: string | undefined): Promise<{ readonly secret?: string }> {
   if (file === undefined) return {};
@@ -168,8 +150,4 @@ async function secretOf(file: string | undefined): Promise<{ readonly secret?: s
   return { secret: text.trim() };
 }
 
-function fieldsText({ hookId, ...hook }: Hook): string {
-  const lines = Object.entries({ id: hookId, ...hook });
-  const width = Math.max(...lines.map(([name]) => name.length));
-  return lines.map(([name, value]) => `${name.padEnd(width)}  ${printable(String(value))}\n`).join('');
-}
+const hookText = ({ hookId, ...hook }: Hook): string => fieldLines({ id: hookId, ...hook });

@@ -4,18 +4,10 @@ import type { Command } from 'commander';
 import type { z } from 'zod';
 import type { previewAnswer } from '../../http/alarm-schemas.ts';
 import type { ruleAnswer } from '../../http/rule-schemas.ts';
-import { apiClient } from '../api-client.ts';
-import {
-  type CommandContext,
-  clientOptions,
-  jsonOption,
-  localUrl,
-  print,
-  urlOption,
-  whole,
-} from '../command-context.ts';
+import { type ApiOptions, apiCommands, ifMatch, type RevisionOption } from '../api-commands.ts';
+import { type CommandContext, print } from '../command-context.ts';
 import { exitCodesHelp, UsageError } from '../exit-codes.ts';
-import { printable, table } from '../terminal.ts';
+import { fieldLines, table } from '../terminal.ts';
 
 const help = `
 A rule is a file of JSON, or - for standard input: { "name": "Boiler too hot", "kind": "range", "above": 90, "for": "5m",
@@ -31,27 +23,13 @@ Examples:
 
 type Rule = z.output<typeof ruleAnswer>;
 type Preview = z.output<typeof previewAnswer>;
-type ApiOptions = { readonly url?: string; readonly json?: boolean };
-type Condition = { readonly ifRevision?: number };
 
 export function rulesCommand(program: Command, context: CommandContext): void {
   const rules = program
     .command('rules')
     .description('Create, change, preview and list the rules that raise alarms')
     .addHelpText('after', help + exitCodesHelp);
-  const add = (name: string, description: string, example: string) =>
-    rules
-      .command(name)
-      .description(description)
-      .addOption(urlOption('the server (default: the one on this machine)'))
-      .addOption(jsonOption())
-      .addHelpText('after', `\nExample:\n  fieldlog rules ${example}\n${exitCodesHelp}`);
-  const conditional = (name: string, description: string, example: string) =>
-    add(name, description, example).option(
-      '--if-revision <revision>',
-      'only if the rule is still at this revision',
-      whole(0, 999_999_999),
-    );
+  const { add, addChange, clientOf } = apiCommands(rules, 'rule', context);
 
   add(
     'create <file>',
@@ -61,17 +39,17 @@ export function rulesCommand(program: Command, context: CommandContext): void {
     send('POST', '/api/v1/rules', await jsonFrom(file), options),
   );
 
-  conditional(
+  addChange(
     'change <id> <file>',
     'Change the fields of a rule that are in the file; null removes one',
     'change too-hot change.json',
-  ).action(async (id: string, file: string, options: ApiOptions & Condition) =>
+  ).action(async (id: string, file: string, options: ApiOptions & RevisionOption) =>
     send('PATCH', addressOf(id), await jsonFrom(file), options),
   );
 
   for (const [action, description] of Object.entries(actions))
-    conditional(`${action} <id>`, description, `${action} too-hot`).action(
-      (id: string, options: ApiOptions & Condition) =>
+    addChange(`${action} <id>`, description, `${action} too-hot`).action(
+      (id: string, options: ApiOptions & RevisionOption) =>
         send('POST', `${addressOf(id)}/${action}`, {}, options),
     );
 
@@ -111,16 +89,13 @@ export function rulesCommand(program: Command, context: CommandContext): void {
       await print(context, found, () => previewText(found), options);
     });
 
-  const clientOf = ({ url }: ApiOptions) => apiClient(url ?? localUrl(context), clientOptions(context));
-
   async function send(
     method: 'POST' | 'PATCH',
     path: string,
     body: unknown,
-    { ifRevision, ...options }: ApiOptions & Condition,
+    options: ApiOptions & RevisionOption,
   ): Promise<void> {
-    const headers = ifRevision === undefined ? {} : { 'If-Match': `"${ifRevision}"` };
-    const rule = await clientOf(options).send<Rule>(method, path, body, headers);
+    const rule = await clientOf(options).send<Rule>(method, path, body, ifMatch(options));
     await print(context, rule, () => ruleText(rule), options);
   }
 }
@@ -144,16 +119,7 @@ async function jsonFrom(file: string): Promise<unknown> {
   }
 }
 
-function ruleText({ ruleId, ...rule }: Rule): string {
-  const lines = Object.entries({ id: ruleId, ...rule });
-  const width = Math.max(...lines.map(([name]) => name.length));
-  return lines
-    .map(([name, value]) => {
-      const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
-      return `${name.padEnd(width)}  ${printable(text)}\n`;
-    })
-    .join('');
-}
+const ruleText = ({ ruleId, ...rule }: Rule): string => fieldLines({ id: ruleId, ...rule });
 
 function previewText({ points, devices, raised, changes, isCut }: Preview): string {
   const rows = changes.map(({ at, deviceId, metric, change, explanation }) => [
