@@ -96,8 +96,6 @@ export interface ErasedDevices {
   truncated(erasure: PendingErasure, now: number): Promise<void>;
   /** They are pending no longer. */
   finish(deviceIds: readonly string[], now: number): Promise<void>;
-  /** Those are pending again of which rows or dead letters have come since. */
-  reopen(): Promise<void>;
   /** Those that the active generation of devices knows to be erased, in order of id. */
   list(): Promise<readonly string[]>;
   /** Those of them of which a generation of the telemetry projection has anything but what the ledger counts. */

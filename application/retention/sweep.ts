@@ -211,13 +211,15 @@ const onTheirWay = 3_600_000;
 /**
  * Completes erasures, whatever became of the process that began them: in the event store, in every generation that is not
  * being built, and in generations of the device projections that no projector consumes into. One of which nothing was
- * left an hour after it is looked at again once something has come after all, from a projector that was far behind.
+ * left an hour after it is complete; with `all` those are looked at too, for a projector that was far behind may have
+ * stored something since.
  */
 export async function sweepErasedEverywhere(
   control: ProjectionControl,
   ports: ErasingPorts,
   now: () => number,
   signal: AbortSignal,
+  which: 'pending' | 'all',
 ): Promise<void> {
   const { erased } = ports;
   const pending = await erased.pending();
@@ -225,6 +227,7 @@ export async function sweepErasedEverywhere(
   const telemetry = states.find(({ projection }) => projection === 'telemetry')?.generations ?? [];
   const swept = telemetry.filter(({ status }) => status !== 'building');
   const hasRetired = states.some(({ generations }) => generations.length > 1);
+  if (which === 'all') for (const generation of swept) await sweepErased(generation, ports, now, signal);
   const finished: string[] = [];
   for (const erasure of pending) {
     const { deviceId, erasedAt } = erasure;

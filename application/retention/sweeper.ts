@@ -29,7 +29,8 @@ export type RetentionSweeper = {
 };
 
 const checkEveryMilliseconds = 10_000;
-const reopenEveryMilliseconds = 60_000;
+/** How often erasures that are complete are looked at as well. */
+const lookAtAllMilliseconds = 60_000;
 /** Of the time, looking for deleted devices may take this part at most: it looks at all that have telemetry. */
 const greatestShare = 0.02;
 /**
@@ -44,7 +45,7 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
   let mark: { readonly at: number; readonly ends: ReadonlyMap<number, Position | null> } | undefined;
   let settledAt: number | undefined;
   let looksForDeletedAt = 0;
-  let reopensAt = 0;
+  let looksAtAllFrom = 0;
 
   return {
     async run(signal) {
@@ -90,11 +91,9 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
 
   function erase(signal: AbortSignal): Promise<void> {
     return withLease(async () => {
-      if (performance.now() >= reopensAt) {
-        await ports.erased.reopen();
-        reopensAt = performance.now() + reopenEveryMilliseconds;
-      }
-      await sweepErasedEverywhere(control, ports, clock.now, signal);
+      const isDue = performance.now() >= looksAtAllFrom;
+      await sweepErasedEverywhere(control, ports, clock.now, signal, isDue ? 'all' : 'pending');
+      if (isDue) looksAtAllFrom = performance.now() + lookAtAllMilliseconds;
     });
   }
 

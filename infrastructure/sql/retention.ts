@@ -186,23 +186,6 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
       ]);
   },
 
-  async reopen() {
-    const generations = await db.rows<[number]>(
-      "SELECT generation FROM generations WHERE projection = 'telemetry' AND status <> 'building'",
-    );
-    const rows = generations.flatMap(([generation]) =>
-      telemetryTables.map(
-        (base) => `SELECT 1 FROM ${tableOf(base, generation)} t WHERE t.device_id = erasures.device_id`,
-      ),
-    );
-    const letters = `SELECT 1 FROM generations g JOIN dead_letters l ON l.projection = g.projection AND l.generation = g.generation
-      WHERE g.projection = 'telemetry' AND l.stream = CONCAT(?, erasures.device_id) AND l.event <> 'null'`;
-    const left = [...rows, letters].map((select) => `EXISTS (${select})`).join(' OR ');
-    await db.run(`UPDATE erasures SET done_at = NULL WHERE done_at IS NOT NULL AND (${left})`, [
-      deviceStream(''),
-    ]);
-  },
-
   async watched({ generation }) {
     const rows = await withActiveGenerations(db, ({ devices }) =>
       db.rows<[string]>(

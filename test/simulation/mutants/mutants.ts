@@ -232,7 +232,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'an erased device keeps its telemetry',
     'application/retention/sweeper.ts',
-    'await sweepErasedEverywhere(control, ports, clock.now, signal);',
+    "await sweepErasedEverywhere(control, ports, clock.now, signal, isDue ? 'all' : 'pending');",
     '',
   ),
   mutant(
