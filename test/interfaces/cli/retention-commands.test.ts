@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import type { Metrics } from '../../../domain/telemetry.ts';
 import { services as s } from '../../../interfaces/composition/services.ts';
 import { runCli } from '../../support/cli.ts';
@@ -54,5 +55,19 @@ describe('fieldlog retention', () => {
     const audit = await run(['audit']);
     assert.equal(audit.code, 0);
     assert.match(audit.out, /No difference/);
+  });
+
+  it('says of an import how many readings are in no table, for their time had expired (case 30)', async () => {
+    await (await fixture.container.getAsync(s.retentionRecords)).announce(
+      [{ keep: { points: 90, minutes: 90 } }],
+      0,
+    );
+    const file = path.resolve(import.meta.dirname, '../../fixtures/import/old-history.csv');
+    const { code, out, err } = await run(['import', file, '--device', 'old']);
+    assert.equal(err, '');
+    assert.match(out, /^Imported 2 readings of 1 device/);
+    assert.match(out, /^2 readings came later than their points are kept, and are in no table\.$/m);
+    assert.equal(code, 1);
+    assert.equal(JSON.parse((await run(['status', '--json'])).out).ledger.late, 2);
   });
 });
