@@ -14,6 +14,7 @@ import { rebuildDevices } from './figures/rebuild-devices.ts';
 import { rebuildTelemetry } from './figures/rebuild-telemetry.ts';
 import { scale } from './figures/scale.ts';
 import { slo } from './figures/slo.ts';
+import { startUp } from './figures/start-up.ts';
 import type { Bench } from './harness/bench.ts';
 import type { Pending, Row } from './harness/row.ts';
 
@@ -41,6 +42,7 @@ export const figures: readonly Figure[] = [
   { part: 'e2e', file: 'range-query', measure: rangeQuery },
   { part: 'e2e', file: 'scale', measure: scale },
   { part: 'e2e', file: 'idle', measure: idle },
+  { part: 'e2e', file: 'start-up', measure: startUp },
   { part: 'slo', file: 'slo', needsServers: true, measure: slo },
 ];
 

@@ -58,10 +58,7 @@ describe('fieldlog retention', () => {
   });
 
   it('says of an import how many readings are in no table, for their time had expired (case 30)', async () => {
-    await (await fixture.container.getAsync(s.retentionRecords)).announce(
-      [{ keep: { points: 90, minutes: 90 } }],
-      0,
-    );
+    await (await fixture.container.getAsync(s.retentionRecords)).announce([{ keep: { points: 90 } }], 0);
     const file = path.resolve(import.meta.dirname, '../../fixtures/import/old-history.csv');
     const { code, out, err } = await run(['import', file, '--device', 'old']);
     assert.equal(err, '');
