@@ -19,6 +19,7 @@ const modules = [
   'live',
   'main',
   'operations',
+  'page',
   'series',
 ];
 

@@ -1,75 +1,29 @@
 /** Alarms, which people acknowledge, and the rules that raise them. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { address, call, get, scopes } from './api.js';
-import { ask, chip, every, faults, shown, time } from './elements.js';
+import { address, call, get } from './api.js';
+import { ask, chip, faults, shown, time } from './elements.js';
+import { Page } from './page.js';
 
 const states = ['open', 'acknowledged', 'cleared'];
 const kinds = ['range', 'rate', 'stuck', 'silent', 'novel'];
 
-export class AlarmsPage {
-  #root;
-  #query;
-  /** @type {readonly any[] | undefined} */
-  #alarms;
-  /** @type {string | null} */
-  #next = null;
-  /** @type {readonly any[]} */
-  #rules = [];
-  /** @type {unknown} */
-  #error;
-  /** @type {unknown} */
-  #ruleError;
-  /** @type {ReadonlySet<string>} */
-  #may = new Set();
-  #stop;
-
+export class AlarmsPage extends Page {
   /** @param {HTMLElement} root @param {URLSearchParams} query */
   constructor(root, query) {
-    this.#root = root;
-    this.#query = query;
-    scopes().then(
-      (known) => {
-        this.#may = known;
-        this.#render();
-      },
-      () => {},
-    );
-    this.#stop = every(5, () => this.#load());
+    super(root, query, 5);
   }
 
-  close() {
-    this.#stop();
-  }
-
-  /** @param {URLSearchParams} query */
-  update(query) {
-    this.#query = query;
-    void this.#load();
-  }
-
-  async #load() {
-    const asked = this.#query;
-    const { state, deviceId, rule, cursor } = Object.fromEntries(asked);
-    try {
-      const { json } = await get('/api/v1/alarms', { state, deviceId, rule, cursor, limit: 50 });
-      if (asked !== this.#query) return;
-      this.#alarms = json.alarms;
-      this.#next = json.next;
-      this.#error = undefined;
-    } catch (error) {
-      this.#error = error;
-    }
-    // A key for a part of the fleet sees alarms and no rules.
-    await get('/api/v1/rules').then(
-      ({ json }) => {
-        this.#rules = json.rules;
-        this.#ruleError = undefined;
-      },
-      (error) => {
-        this.#ruleError = error;
-      },
-    );
-    this.#render();
+  async load(/** @type {URLSearchParams} */ query) {
+    const { state, deviceId, rule, cursor } = Object.fromEntries(query);
+    const [{ json }, rules] = await Promise.all([
+      get('/api/v1/alarms', { state, deviceId, rule, cursor, limit: 50 }),
+      // A key for a part of the fleet sees alarms and no rules.
+      get('/api/v1/rules').then(
+        ({ json }) => ({ rules: json.rules, ruleError: undefined }),
+        (ruleError) => ({ rules: [], ruleError }),
+      ),
+    ]);
+    return { alarms: json.alarms, next: json.next, ...rules };
   }
 
   async #acknowledge(/** @type {any} */ alarm) {
@@ -81,7 +35,7 @@ export class AlarmsPage {
       act: ({ note }) =>
         call('POST', `/api/v1/alarms/${alarm.alarmId}/acknowledge`, { body: note ? { note } : {} }),
     });
-    await this.#load();
+    await this.reload();
   }
 
   async #create() {
@@ -115,7 +69,7 @@ export class AlarmsPage {
         return call('POST', '/api/v1/rules', { body });
       },
     });
-    await this.#load();
+    await this.reload();
   }
 
   async #switch(/** @type {any} */ rule) {
@@ -123,18 +77,18 @@ export class AlarmsPage {
       const action = rule.status === 'enabled' ? 'disable' : 'enable';
       await call('POST', `/api/v1/rules/${rule.ruleId}/${action}`, { body: {}, etag: `"${rule.revision}"` });
     } catch (error) {
-      this.#ruleError = error;
-      this.#render();
+      this.fail(error);
       return;
     }
-    await this.#load();
+    await this.reload();
   }
 
-  #render() {
-    const state = this.#query.get('state') ?? '';
+  render() {
+    const state = this.query.get('state') ?? '';
+    const { alarms, ruleError } = this.data ?? {};
     const choose = (/** @type {any} */ { target }) => {
       location.hash = address('/alarms', {
-        ...Object.fromEntries(this.#query),
+        ...Object.fromEntries(this.query),
         cursor: '',
         state: target.value,
       });
@@ -147,26 +101,27 @@ export class AlarmsPage {
             ${states.map((one) => html`<option ?selected=${one === state}>${one}</option>`)}
           </select></label>
         </div>
-        ${faults(this.#error)}
+        ${faults(this.error)}
         ${
-          this.#alarms === undefined
-            ? this.#error
+          alarms === undefined
+            ? this.error
               ? nothing
               : html`<p class="muted">Loading …</p>`
-            : this.#alarms.length === 0
+            : alarms.length === 0
               ? html`<p class="empty">No alarm ${state ? `is ${state}` : 'has been raised'}. Alarms come from the rules below, and from
                 value novelty where <code>DETECTION=all</code>.</p>`
-              : this.#table(this.#alarms)
+              : this.#table()
         }
         <div class="head"><h2>Rules</h2>
-          ${this.#may.has('devices:write') ? html`<button type="button" class="primary" @click=${() => this.#create()}>Create a rule</button>` : nothing}
+          ${this.may.has('devices:write') ? html`<button type="button" class="primary" @click=${() => this.#create()}>Create a rule</button>` : nothing}
         </div>
-        ${faults(this.#ruleError)} ${this.#ruleTable()}`,
-      this.#root,
+        ${faults(ruleError)} ${this.data ? this.#ruleTable() : nothing}`,
+      this.root,
     );
   }
 
-  #table(/** @type {readonly any[]} */ alarms) {
+  #table() {
+    const { alarms, next } = this.data;
     return html`<div class="scroll" tabindex="0" role="region" aria-label="Alarms">
         <table>
           <thead><tr><th scope="col">State</th><th scope="col">Severity</th><th scope="col">Device</th><th scope="col">Why</th><th scope="col">Raised</th><th scope="col">Cleared</th><td></td></tr></thead>
@@ -181,7 +136,7 @@ export class AlarmsPage {
                 <td>${time(alarm.raisedAt)}</td>
                 <td>${time(alarm.clearedAt)}</td>
                 <td>${
-                  alarm.state === 'open' && this.#may.has('devices:write')
+                  alarm.state === 'open' && this.may.has('devices:write')
                     ? html`<button type="button" class="quiet" @click=${() => this.#acknowledge(alarm)}>Acknowledge</button>`
                     : nothing
                 }</td>
@@ -191,20 +146,21 @@ export class AlarmsPage {
         </table>
       </div>
       ${
-        this.#next
-          ? html`<p class="pages"><a href=${`#${address('/alarms', { ...Object.fromEntries(this.#query), cursor: this.#next })}`}>Older</a></p>`
+        next
+          ? html`<p class="pages"><a href=${`#${address('/alarms', { ...Object.fromEntries(this.query), cursor: next })}`}>Older</a></p>`
           : nothing
       }`;
   }
 
   #ruleTable() {
-    if (this.#rules.length === 0)
-      return this.#ruleError ? nothing : html`<p class="empty">No rule yet: nothing is watched.</p>`;
+    const { rules, ruleError } = this.data;
+    if (rules.length === 0)
+      return ruleError ? nothing : html`<p class="empty">No rule yet: nothing is watched.</p>`;
     return html`<div class="scroll" tabindex="0" role="region" aria-label="Rules">
       <table>
         <thead><tr><th scope="col">Rule</th><th scope="col">State</th><th scope="col">Severity</th><th scope="col">What</th><th scope="col">Counts since</th><td></td></tr></thead>
         <tbody>
-          ${this.#rules.map((rule) => {
+          ${rules.map((rule) => {
             const { ruleId, name, status, severity, since, kind, selector, metric } = rule;
             const bounds = ['above', 'below', 'for', 'count', 'sensitivity'].filter(
               (one) => rule[one] !== undefined,
@@ -217,7 +173,7 @@ export class AlarmsPage {
                 ${Object.keys(selector).length > 0 ? html`<br><small>${shown(selector)}</small>` : nothing}</td>
               <td>${time(since)}</td>
               <td>${
-                this.#may.has('devices:write')
+                this.may.has('devices:write')
                   ? html`<button type="button" class="quiet" @click=${() => this.#switch(rule)}>${status === 'enabled' ? 'Disable' : 'Enable'}</button>`
                   : nothing
               }</td>

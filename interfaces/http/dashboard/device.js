@@ -1,79 +1,65 @@
 /** One device: what it is and was, what may be done to it, and what it has measured. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { address, call, devicePath, get, Problem, scopes } from './api.js';
-import { ask, chip, every, faults, labelsOf, labelsText, shown, tell, time } from './elements.js';
+import { address, call, devicePath, get, Problem } from './api.js';
+import { ask, chip, faults, labelsOf, labelsText, shown, tell, time } from './elements.js';
+import { Page } from './page.js';
 import { Series } from './series.js';
 
-export class DevicePage {
-  #root;
+/**
+ * @typedef {object} Loaded
+ * @property {any} device
+ * @property {string} etag
+ * @property {readonly any[]} history
+ * @property {any} past The device as it was at the revision of the address.
+ * @extends {Page<Loaded>}
+ */
+export class DevicePage extends Page {
   #id;
-  #query;
-  /** @type {any} */
-  #device;
-  /** @type {any} As it was at the revision of the address. */
-  #past;
-  #etag = '';
-  /** @type {readonly any[]} */
-  #history = [];
-  /** @type {unknown} */
-  #error;
-  #mayWrite = false;
-  #stop;
   /** @type {Series | undefined} */
   #series;
 
   /** @param {HTMLElement} root @param {URLSearchParams} query @param {string} id */
   constructor(root, query, id) {
-    this.#root = root;
-    this.#query = query;
+    super(root, query, 5);
     this.#id = id;
-    scopes().then(
-      (known) => {
-        this.#mayWrite = known.has('devices:write');
-        this.#render();
-      },
-      () => {},
-    );
-    this.#stop = every(5, () => this.#load());
   }
 
   close() {
-    this.#stop();
+    super.close();
     this.#series?.close();
   }
 
   /** @param {URLSearchParams} query */
   update(query) {
-    this.#query = query;
     this.#series?.update(query);
-    void this.#load();
+    super.update(query);
+  }
+
+  async load(/** @type {URLSearchParams} */ query) {
+    const at = query.get('at');
+    const { json: device, etag = '' } = await get(devicePath(this.#id));
+    const isSame = device.revision === this.data?.device.revision;
+    return {
+      device,
+      etag,
+      history: isSame ? this.data.history : await this.#history(),
+      past: at === null ? undefined : (await get(devicePath(this.#id), { at })).json,
+    };
+  }
+
+  async #history() {
+    return (await get(`${devicePath(this.#id)}/history`, { limit: 200 })).json.history;
   }
 
   #change(/** @type {Record<string, string>} */ changes) {
     location.hash = address(`/devices/${encodeURIComponent(this.#id)}`, {
-      ...Object.fromEntries(this.#query),
+      ...Object.fromEntries(this.query),
       ...changes,
     });
   }
 
-  async #load() {
-    const at = this.#query.get('at');
-    try {
-      const { json, etag = '' } = await get(devicePath(this.#id));
-      if (json.revision !== this.#device?.revision)
-        this.#history = (await get(`${devicePath(this.#id)}/history`, { limit: 200 })).json.history;
-      this.#device = json;
-      this.#etag = etag;
-      this.#past = at === null ? undefined : (await get(devicePath(this.#id), { at })).json;
-      this.#error = undefined;
-    } catch (error) {
-      this.#error = error;
-    }
-    this.#render();
-  }
-
-  async #edit(/** @type {any} */ wanted = this.#device) {
-    const etag = this.#etag;
+  async #edit(/** @type {any} */ wanted = this.data?.device) {
+    const etag = this.data?.etag;
     const done = await ask({
       title: 'Change the device',
       fields: html`<label>Name <input name="name" required maxlength="200" .value=${wanted.name}></label>
@@ -90,13 +76,13 @@ export class DevicePage {
         }
       },
     });
-    await this.#load();
+    await this.reload();
     if (done && done !== 'saved') await this.#resolve(done);
   }
 
   /** Somebody else was first: both are shown, and one chooses. */
   async #resolve(/** @type {any} */ mine) {
-    const theirs = this.#device;
+    const theirs = this.data?.device;
     const row = (/** @type {string} */ name, /** @type {unknown} */ a, /** @type {unknown} */ b) =>
       html`<tr><th scope="row">${name}</th><td>${a}</td><td>${b}</td></tr>`;
     const again = await ask({
@@ -113,7 +99,7 @@ export class DevicePage {
   }
 
   async #act(/** @type {string} */ what, /** @type {string} */ title, isDangerous = false) {
-    const etag = this.#etag;
+    const etag = this.data?.etag;
     const needsReason = what !== 'token' && what !== 'reinstate';
     const answer = await ask({
       title,
@@ -131,40 +117,41 @@ export class DevicePage {
         'The new token',
         html`<p>Keep it now: it is not shown again. The one before is good no longer.</p><p><code class="secret">${answer.token}</code></p>`,
       );
-    await this.#load();
+    await this.reload();
   }
 
-  #render() {
-    const device = this.#past ?? this.#device;
+  render() {
+    const { device: now, past } = this.data ?? {};
+    const device = past ?? now;
     render(
       html`<p><a href="#/devices">Fleet</a></p>
-        ${faults(this.#error)}
+        ${faults(this.error)}
         ${
           device
             ? html`<div class="head"><h1>${device.name || device.deviceId}</h1> ${chip(device.status)}</div>
               ${
-                this.#past && this.#past.revision !== this.#device.revision
-                  ? html`<p class="past" role="status">As it was at revision ${this.#past.revision}, ${time(this.#past.updatedAt)}.
+                past && past.revision !== now.revision
+                  ? html`<p class="past" role="status">As it was at revision ${past.revision}, ${time(past.updatedAt)}.
                     <button type="button" class="quiet" @click=${() => this.#change({ at: '' })}>Back to now</button></p>`
                   : this.#actions()
               }
               ${details(device)} ${this.#travel()}
               <section class="series"></section>
               ${this.#changes()}`
-            : this.#error
+            : this.error
               ? nothing
               : html`<p class="muted">Loading …</p>`
         }`,
-      this.#root,
+      this.root,
     );
-    const section = /** @type {HTMLElement | null} */ (this.#root.querySelector('.series'));
+    const section = /** @type {HTMLElement | null} */ (this.root.querySelector('.series'));
     if (section && device?.status !== 'erased')
-      this.#series ??= new Series(section, this.#id, this.#query, (changes) => this.#change(changes));
+      this.#series ??= new Series(section, this.#id, this.query, (changes) => this.#change(changes));
   }
 
   #actions() {
-    const { status } = this.#device;
-    if (!this.#mayWrite || status === 'decommissioned' || status === 'erased') return nothing;
+    const { status } = this.data?.device ?? {};
+    if (!this.may.has('devices:write') || status === 'decommissioned' || status === 'erased') return nothing;
     const button = (/** @type {string} */ text, /** @type {() => void} */ act, kind = 'quiet') =>
       html`<button type="button" class=${kind} @click=${act}>${text}</button>`;
     return html`<p class="buttons">
@@ -180,11 +167,11 @@ export class DevicePage {
   }
 
   #travel() {
-    const { revision } = this.#device;
+    const { revision } = this.data?.device ?? {};
     if (revision === 0) return nothing;
-    const at = Number(this.#query.get('at') ?? revision);
+    const at = Number(this.query.get('at') ?? revision);
     const move = (/** @type {any} */ { target }) =>
-      this.#change({ at: Number(target.value) === this.#device.revision ? '' : target.value });
+      this.#change({ at: Number(target.value) === revision ? '' : target.value });
     return html`<label class="travel">Revision ${at} of ${revision}
       <input type="range" min="0" max=${revision} .value=${String(at)} @change=${move}></label>`;
   }
@@ -195,7 +182,7 @@ export class DevicePage {
         <table>
           <thead><tr><th scope="col">Revision</th><th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">Reason</th></tr></thead>
           <tbody>
-            ${this.#history.toReversed().map(
+            ${this.data?.history.toReversed().map(
               ({ revision, at, actor, event, changes, reason }) => html`<tr>
                 <td><a href=${`#${address(`/devices/${encodeURIComponent(this.#id)}`, { at: revision })}`}>${revision}</a></td>
                 <td>${time(at)}</td>

@@ -1,60 +1,21 @@
 /** The devices, by page of the server, and the registration of one. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { address, call, get, scopes } from './api.js';
-import { ask, chip, every, faults, labelsOf, labelsText, tell, time } from './elements.js';
+import { address, call, get } from './api.js';
+import { ask, chip, faults, labelsOf, labelsText, tell, time } from './elements.js';
+import { Page } from './page.js';
 
 const perPage = 50;
 const states = ['active', 'suspended', 'decommissioned', 'erased'];
 
-export class FleetPage {
-  #root;
-  #query;
-  /** @type {readonly any[] | undefined} */
-  #devices;
-  /** @type {string | null} */
-  #next = null;
-  /** @type {unknown} */
-  #error;
-  #mayRegister = false;
-  #stop;
-
+export class FleetPage extends Page {
   /** @param {HTMLElement} root @param {URLSearchParams} query */
   constructor(root, query) {
-    this.#root = root;
-    this.#query = query;
-    this.#stop = every(5, () => this.#load());
-    scopes().then(
-      (known) => {
-        this.#mayRegister = known.has('devices:write');
-        this.#render();
-      },
-      () => {},
-    );
+    super(root, query, 5);
   }
 
-  close() {
-    this.#stop();
-  }
-
-  /** @param {URLSearchParams} query */
-  update(query) {
-    this.#query = query;
-    void this.#load();
-  }
-
-  async #load() {
-    const asked = this.#query;
-    const { q, status, type, label, cursor } = Object.fromEntries(asked);
-    try {
-      const { json } = await get('/api/v1/devices', { q, status, type, label, cursor, limit: perPage });
-      if (asked !== this.#query) return;
-      this.#devices = json.devices;
-      this.#next = json.next;
-      this.#error = undefined;
-    } catch (error) {
-      this.#error = error;
-    }
-    this.#render();
+  async load(/** @type {URLSearchParams} */ query) {
+    const { q, status, type, label, cursor } = Object.fromEntries(query);
+    return (await get('/api/v1/devices', { q, status, type, label, cursor, limit: perPage })).json;
   }
 
   #filter(/** @type {Event} */ event) {
@@ -95,35 +56,36 @@ export class FleetPage {
     location.hash = `/devices/${encodeURIComponent(device.deviceId)}`;
   }
 
-  #render() {
-    const isFiltered = [...this.#query.values()].some((value) => value !== '');
+  render() {
+    const isFiltered = [...this.query.values()].some((value) => value !== '');
+    const { devices } = this.data ?? {};
     render(
       html`<div class="head">
           <h1>Fleet</h1>
           ${
-            this.#mayRegister
+            this.may.has('devices:write')
               ? html`<button type="button" class="primary" @click=${() => this.#register()}>Register a device</button>`
               : nothing
           }
         </div>
-        ${this.#filters()} ${faults(this.#error)}
+        ${this.#filters()} ${faults(this.error)}
         ${
-          this.#devices === undefined
-            ? this.#error
+          devices === undefined
+            ? this.error
               ? nothing
               : html`<p class="muted">Loading …</p>`
-            : this.#devices.length > 0
-              ? this.#table(this.#devices)
+            : devices.length > 0
+              ? this.#table()
               : isFiltered
                 ? html`<p class="empty">No device is like that. <a href="#/devices">Show all</a></p>`
                 : firstSteps()
         }`,
-      this.#root,
+      this.root,
     );
   }
 
   #filters() {
-    const value = (/** @type {string} */ name) => this.#query.get(name) ?? '';
+    const value = (/** @type {string} */ name) => this.query.get(name) ?? '';
     return html`<form class="filters" role="search" @submit=${this.#filter} @change=${this.#filter}>
       <label>Name or id <input name="q" type="search" .value=${value('q')}></label>
       <label>State <select name="status">
@@ -136,8 +98,9 @@ export class FleetPage {
     </form>`;
   }
 
-  #table(/** @type {readonly any[]} */ devices) {
-    const next = Object.fromEntries(this.#query);
+  #table() {
+    const { devices, next } = this.data;
+    const query = Object.fromEntries(this.query);
     return html`<div class="scroll" tabindex="0" role="region" aria-label="Devices">
         <table>
           <thead><tr><th scope="col">Device</th><th scope="col">State</th><th scope="col">Type</th><th scope="col">Labels</th><th scope="col">Changed</th></tr></thead>
@@ -156,8 +119,8 @@ export class FleetPage {
         </table>
       </div>
       <p class="pages">
-        ${this.#query.get('cursor') ? html`<a href=${`#${address('/devices', { ...next, cursor: '' })}`}>First page</a>` : nothing}
-        ${this.#next ? html`<a href=${`#${address('/devices', { ...next, cursor: this.#next })}`}>Next ${perPage}</a>` : nothing}
+        ${this.query.get('cursor') ? html`<a href=${`#${address('/devices', { ...query, cursor: '' })}`}>First page</a>` : nothing}
+        ${next ? html`<a href=${`#${address('/devices', { ...query, cursor: next })}`}>Next ${perPage}</a>` : nothing}
       </p>`;
   }
 }

@@ -17,16 +17,17 @@ const pages = [
 
 const content = /** @type {HTMLElement} */ (document.getElementById('content'));
 const keyButton = /** @type {HTMLButtonElement} */ (document.getElementById('key'));
-/** @type {{ path: string, page: { close(): void, update?(query: URLSearchParams): void } } | undefined} */
+/** @type {{ path: string, page: import('./page.js').Page<any> } | undefined} */
 let current;
 
 function open() {
   const [path = '', query = ''] = location.hash.slice(1).split('?');
   const parameters = new URLSearchParams(query);
-  if (current?.path === path && current.page.update) return current.page.update(parameters);
+  if (current?.path === path) return current.page.update(parameters);
   const found = pages.find((one) => one.path.test(path));
   if (!found) return location.replace('#/devices');
   current?.page.close();
+  current = undefined;
   render(html``, content);
   const [, id] = found.path.exec(path) ?? [];
   document.title = `${id ? decodeURIComponent(id) : found.title} · Fieldlog`;
@@ -34,10 +35,9 @@ function open() {
     if (link.getAttribute('href') === found.nav) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   try {
-    current = {
-      path,
-      page: new found.page(content, parameters, id === undefined ? '' : decodeURIComponent(id)),
-    };
+    const page = new found.page(content, parameters, id === undefined ? '' : decodeURIComponent(id));
+    current = { path, page };
+    page.open();
   } catch (error) {
     render(faults(error), content);
   }

@@ -1,75 +1,42 @@
 /** For operators: whether all is well, where each projection is, what became of every reading, and what was parked. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { address, call, get, Problem, scopes } from './api.js';
-import { ask, chip, every, faults, number, time } from './elements.js';
+import { address, call, get, Problem } from './api.js';
+import { ask, chip, faults, number, time } from './elements.js';
+import { Page } from './page.js';
 
 const outcomes = ['stored', 'duplicate', 'corrected', 'deadLettered', 'late', 'retracted', 'expired'];
 const capital = (/** @type {string} */ word) => word[0].toUpperCase() + word.slice(1);
 /** `deadLettered`: `dead-lettered`. */
 const words = (/** @type {string} */ name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
-export class OperationsPage {
-  #root;
-  #query;
-  /** @type {any} */
-  #status;
-  /** @type {readonly any[]} */
-  #projections = [];
-  /** @type {readonly any[]} */
-  #letters = [];
-  /** @type {any} */
-  #ready;
+export class OperationsPage extends Page {
   /** @type {any} */
   #audit;
-  /** @type {unknown} */
-  #error;
-  #mayOperate = false;
-  #stop;
+  /** Of a retry, which loads of the page do not take away. @type {string} */
+  #failed = '';
 
   /** @param {HTMLElement} root @param {URLSearchParams} query */
   constructor(root, query) {
-    this.#root = root;
-    this.#query = query;
-    scopes().then(
-      (known) => {
-        this.#mayOperate = known.has('operate');
-        this.#render();
-      },
-      () => {},
-    );
-    this.#stop = every(2, () => this.#load());
+    super(root, query, 2);
   }
 
-  close() {
-    this.#stop();
-  }
-
-  /** @param {URLSearchParams} query */
-  update(query) {
-    this.#query = query;
-    void this.#load();
-  }
-
-  async #load() {
-    try {
-      const after = this.#query.get('after') ?? '';
-      const [status, projections, letters] = await Promise.all([
-        get('/api/v1/status'),
-        get('/api/v1/projections'),
-        get('/api/v1/dead-letters', { limit: 50, after }),
-      ]);
-      this.#status = status.json;
-      this.#projections = projections.json.projections;
-      this.#letters = letters.json.deadLetters;
-      this.#error = undefined;
-    } catch (error) {
-      this.#error = error;
-    }
-    this.#ready = await get('/health/ready').then(
-      ({ json }) => json,
-      (error) => (error instanceof Problem ? error.body : undefined),
-    );
-    this.#render();
+  async load(/** @type {URLSearchParams} */ query) {
+    const after = query.get('after') ?? '';
+    const [status, projections, letters, ready] = await Promise.all([
+      get('/api/v1/status'),
+      get('/api/v1/projections'),
+      get('/api/v1/dead-letters', { limit: 50, after }),
+      get('/health/ready').then(
+        ({ json }) => json,
+        (error) => (error instanceof Problem ? error.body : undefined),
+      ),
+    ]);
+    return {
+      status: status.json,
+      projections: projections.json.projections,
+      letters: letters.json.deadLetters,
+      ready,
+    };
   }
 
   async #operate(/** @type {string} */ name, /** @type {string} */ action) {
@@ -87,24 +54,18 @@ export class OperationsPage {
       submit: capital(action),
       act: () => call('POST', `/api/v1/projections/${name}/${action}`, { body: {} }),
     });
-    await this.#load();
+    await this.reload();
   }
 
   async #retry(/** @type {any} */ which) {
     try {
       const { json } = await call('POST', '/api/v1/dead-letters/retry', { body: which });
       const failed = json.streams.filter((one) => one.failed);
-      this.#error =
-        failed.length > 0
-          ? failed.map(({ stream, failed: { error } }) => `${stream}: ${error}`).join('; ')
-          : undefined;
-      const error = this.#error;
-      await this.#load();
-      this.#error ??= error;
+      this.#failed = failed.map(({ stream, failed: { error } }) => `${stream}: ${error}`).join('; ');
+      await this.reload();
     } catch (error) {
-      this.#error = error;
+      this.fail(error);
     }
-    this.#render();
   }
 
   async #discard(/** @type {any} */ letter) {
@@ -116,39 +77,41 @@ export class OperationsPage {
       isDangerous: true,
       act: ({ reason }) => call('POST', '/api/v1/dead-letters/discard', { body: { id: letter.id, reason } }),
     });
-    await this.#load();
+    await this.reload();
   }
 
   async #check() {
     this.#audit = 'running';
-    this.#render();
+    this.show();
     try {
       this.#audit = (await get('/api/v1/audit')).json;
+      this.show();
     } catch (error) {
       this.#audit = undefined;
-      this.#error = error;
+      this.fail(error);
     }
-    this.#render();
   }
 
-  #render() {
+  render() {
+    const { ready } = this.data ?? {};
+    const isReady = ready?.status === 'ready';
     render(
-      html`<div class="head"><h1>Operations</h1> ${this.#ready ? chip(this.#ready.status === 'ready' ? 'ready' : 'not ready') : nothing}</div>
-        ${this.#ready && this.#ready.status !== 'ready' ? html`<p class="fault" role="alert">${this.#ready.detail}</p>` : nothing}
-        ${faults(this.#error)}
-        ${this.#status ? html`${this.#ledger()} ${this.#projectionTable()} ${this.#letterTable()} ${this.#retention()}` : nothing}`,
-      this.#root,
+      html`<div class="head"><h1>Operations</h1> ${ready ? chip(isReady ? 'ready' : 'not ready') : nothing}</div>
+        ${ready && !isReady ? html`<p class="fault" role="alert">${ready.detail}</p>` : nothing}
+        ${faults(this.error)} ${faults(this.#failed)}
+        ${this.data ? html`${this.#ledger()} ${this.#projectionTable()} ${this.#letterTable()} ${this.#retention()}` : nothing}`,
+      this.root,
     );
   }
 
   #ledger() {
-    const { ledger } = this.#status;
+    const { ledger } = this.data.status;
     const sum = outcomes.reduce((total, name) => total + ledger[name], 0);
     return html`<section><h2>Every accepted reading</h2>
       <p class="equation"><span>accounted for <b>${number(sum)}</b></span> =
         ${outcomes.map((name, i) => html`${i > 0 ? ' + ' : ''}<span>${words(name)} <b>${number(ledger[name])}</b></span>`)}</p>
       ${
-        this.#mayOperate
+        this.may.has('operate')
           ? html`<p class="buttons"><button type="button" class="quiet" ?disabled=${this.#audit === 'running'} @click=${() => this.#check()}>
             Audit against the log</button></p>`
           : nothing
@@ -172,7 +135,7 @@ export class OperationsPage {
       <div class="scroll" tabindex="0" role="region" aria-label="Projections">
         <table>
           <thead><tr><th scope="col">Projection</th><th scope="col">State</th><th scope="col">Behind</th><th scope="col">Generation</th><th scope="col">Positions</th><td></td></tr></thead>
-          <tbody>${this.#projections.map((one) => this.#projection(one))}</tbody>
+          <tbody>${this.data.projections.map((one) => this.#projection(one))}</tbody>
         </table>
       </div>
     </section>`;
@@ -202,7 +165,7 @@ export class OperationsPage {
       }</td>
       <td><small>${positions.slice(0, 4).join(', ')}${positions.length > 4 ? ` and ${positions.length - 4} more` : ''}</small></td>
       <td class="buttons">${
-        this.#mayOperate
+        this.may.has('operate')
           ? actions.map(
               (action) =>
                 html`<button type="button" class="quiet" @click=${() => this.#operate(projection, action)}>${capital(action)}</button>`,
@@ -213,23 +176,24 @@ export class OperationsPage {
   }
 
   #letterTable() {
-    if (this.#letters.length === 0)
+    const { letters } = this.data;
+    if (letters.length === 0)
       return html`<section><h2>Dead letters</h2><p class="empty">None: every event could be applied.</p></section>`;
     return html`<section>
       <div class="head"><h2>Dead letters</h2>
-        ${this.#mayOperate ? html`<button type="button" class="quiet" @click=${() => this.#retry({ all: true })}>Retry all</button>` : nothing}</div>
+        ${this.may.has('operate') ? html`<button type="button" class="quiet" @click=${() => this.#retry({ all: true })}>Retry all</button>` : nothing}</div>
       <div class="scroll" tabindex="0" role="region" aria-label="Dead letters">
         <table>
           <thead><tr><th scope="col">Stream</th><th scope="col">Projection</th><th scope="col">Cause</th><th scope="col">Parked</th><td></td></tr></thead>
           <tbody>
-            ${this.#letters.map(
+            ${letters.map(
               (letter) => html`<tr>
                 <th scope="row">${letter.stream} <small>${letter.position}</small></th>
                 <td>${letter.projection}</td>
                 <td>${chip(letter.cause)}<br><small>${letter.error}</small></td>
                 <td>${time(letter.parkedAt)}</td>
                 <td class="buttons">${
-                  this.#mayOperate
+                  this.may.has('operate')
                     ? html`<button type="button" class="quiet" @click=${() => this.#retry({ id: letter.id })}>Retry</button>
                       <button type="button" class="danger" @click=${() => this.#discard(letter)}>Discard</button>`
                     : nothing
@@ -240,15 +204,15 @@ export class OperationsPage {
         </table>
       </div>
       ${
-        this.#letters.length === 50
-          ? html`<p class="pages"><a href=${`#${address('/operations', { after: this.#letters.at(-1).id })}`}>Next 50</a></p>`
+        letters.length === 50
+          ? html`<p class="pages"><a href=${`#${address('/operations', { after: letters.at(-1).id })}`}>Next 50</a></p>`
           : nothing
       }
     </section>`;
   }
 
   #retention() {
-    const { policy, sweptTo, removed } = this.#status.retention;
+    const { policy, sweptTo, removed } = this.data.status.retention;
     return html`<section><h2>Retention</h2>
       ${
         policy.length === 0
