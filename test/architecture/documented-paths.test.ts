@@ -28,6 +28,27 @@ const isThere = (named: string): boolean =>
 const missingIn = (text: string): readonly string[] =>
   [...text.matchAll(quoted)].map(([, named = '']) => named).filter((named) => !isThere(named));
 
+type Titled = { readonly file: string; readonly title: string };
+
+/** Tests that the last column of a table names: the heading has their file, or the cell itself, before each colon. */
+function titlesIn(text: string): readonly Titled[] {
+  const found: Titled[] = [];
+  let file: string | undefined;
+  for (const line of text.split('\n')) {
+    const cell = line.startsWith('| ') ? (line.split(' | ').at(-1) ?? '').replace(/ \|$/, '') : undefined;
+    if (cell === undefined || cell.startsWith('---')) continue;
+    const [heading] = /(?<=^`)[\w.-]+\.ts(?=`$)/.exec(cell) ?? [];
+    if (heading || cell === 'test') file = heading;
+    else
+      for (const part of cell.split('; ')) {
+        const [, another, title = part] = /^`([\w.-]+\.ts)`: (.*)$/.exec(part) ?? [];
+        file = another ?? file;
+        found.push({ file: file ?? '', title });
+      }
+  }
+  return found;
+}
+
 describe('Paths in backquotes', () => {
   const documents = filesIn('*.md', 'docs/**/*.md', 'deploy/**/*.md');
   const sources = filesIn(...layers.map((layer) => `${layer}/**/*.ts`), 'test/**/*.ts', 'bench/**/*.ts');
@@ -39,6 +60,20 @@ describe('Paths in backquotes', () => {
       );
       assert.deepEqual(missing, []);
     });
+
+  it('in the decision on EventStoreDB name files that have the tests beside them', () => {
+    const text = readFileSync(path.join(root, 'docs/decisions/0028-eventstoredb-findings.md'), 'utf8');
+    const named = titlesIn(text);
+    assert.ok(named.length > 60, `${named.length} titles`);
+    const sources = new Map(
+      filesIn('test/**/*.ts').map((file) => [
+        path.basename(file),
+        readFileSync(path.join(root, file), 'utf8'),
+      ]),
+    );
+    const missing = named.filter(({ file, title }) => !sources.get(file)?.includes(title));
+    assert.deepEqual(missing, []);
+  });
 
   it('are found missing when a folder or a file is', () => {
     const there = 'see `domain/device.ts`, `telemetry-batch.ts`, `docs/decisions/` and `/openapi.json`';

@@ -6,6 +6,7 @@ import { projectionNames } from '../../application/projections/projection.ts';
 import { type Config, configFrom, configSchema } from '../../infrastructure/config/config.ts';
 import { viewsOf } from '../../infrastructure/sql/views.ts';
 import packageJson from '../../package.json' with { type: 'json' };
+import { knownVersion } from '../support/eventstoredb/eventstoredb-double.ts';
 import { assertIsCommand } from './command-lines.ts';
 import { composeFile, type Service, serviceOf } from './compose-file.ts';
 import { itWith, run } from './tools.ts';
@@ -38,7 +39,7 @@ describe('docker-compose.yml', () => {
     ]));
 
   it('pins every image to an exact version', () => {
-    for (const [, { image }] of services) assert.match(image, /^[a-z0-9/-]+:v?\d+\.\d+\.\d+$/);
+    for (const [, { image }] of services) assert.match(image, /^[a-z0-9/-]+:v?\d+\.\d+\.\d+(-[a-z-]+)?$/);
   });
 
   it('gives every service a health check, bounded resources, bounded logs and another start when it ends', () => {
@@ -100,7 +101,7 @@ describe('docker-compose.yml', () => {
     ]);
   });
 
-  it('runs this release, and the Kafka and the MySQL that the tests run', () => {
+  it('runs this release, the Kafka and the MySQL that the tests run, and the EventStoreDB that their stand-in knows', () => {
     for (const [, { image }] of ofFieldlog) assert.equal(image, `fieldlog:${packageJson.version}`);
     const pom = readFileSync(path.join(root, 'deploy/local/kafka/pom.xml'), 'utf8');
     const [, tested] = pom.match(/<artifactId>kafka_[\d.]+<\/artifactId>\s*<version>([\d.]+)</) ?? [];
@@ -109,6 +110,9 @@ describe('docker-compose.yml', () => {
     const [, release = ''] = script.match(/^release=([\d.]+)$/m) ?? [];
     assert.match(service('mysql').image, new RegExp(`^mysql:${release.replace('.', '\\.')}\\.\\d+$`));
     assert.equal(service('analyst').image, service('mysql').image);
+    assert.equal(service('eventstore').image, `eventstore/eventstore:${knownVersion}-bookworm-slim`);
+    for (const page of ['README.md', 'docs/eventstoredb.md'])
+      assert.ok(readFileSync(path.join(root, page), 'utf8').includes(knownVersion), page);
   });
 
   it('lets the analyst of Grafana read every view and nothing else, once the views are there', () => {

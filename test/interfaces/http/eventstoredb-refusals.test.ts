@@ -185,6 +185,28 @@ describe('What EventStoreDB refuses, over HTTP', function () {
       assert.deepEqual([listed.status, listed.json.devices?.length], [200, 1], listed.text);
     });
 
+    it('is 503 while it may not append to streams, and well again when it may', async () => {
+      const streams = (roles: unknown) =>
+        node.write('$settings', 'update-default-acl', {
+          $userStreamAcl: { $r: roles, $w: roles, $mr: roles, $mw: roles },
+        });
+      await serveAgain();
+      assert.equal((await call('POST', '/api/v1/devices', { json: device('a') })).status, 201);
+      streams('$admins');
+      await isNotReady('its user may not read the streams of devices');
+      for (const refused of [
+        await call('POST', '/api/v1/devices', { json: device('b') }),
+        await call('POST', '/api/v1/devices/a/suspend', { json: { reason: 'r' } }),
+        await call('GET', '/api/v1/devices/a'),
+      ]) {
+        assert.deepEqual(problemOf(refused), [503, 'dependency-unavailable'], refused.text);
+        assert.ok(refused.headers.get('Retry-After'));
+      }
+      streams(['$admins', 'fieldlog']);
+      await isReady();
+      assert.equal((await call('POST', '/api/v1/devices', { json: device('b') })).status, 201);
+    });
+
     it('is 503 while its password is another, and well again when it is right', async () => {
       await serveAgain();
       node.server.store.rights.setUser('fieldlog', { password: 'rotated' });

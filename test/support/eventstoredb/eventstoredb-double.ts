@@ -34,6 +34,9 @@ export type DoubleOptions = {
   readonly membership?: Membership;
 };
 
+/** Of the server whose answers were observed, and are given here. */
+export const knownVersion = '23.10.6';
+
 const largestMessage = 16 * 1024 * 1024;
 
 /**
@@ -76,7 +79,7 @@ export class EventStoreDbDouble implements Member {
     membership = new Membership(),
   }: DoubleOptions) {
     this.#isSecure = certificate !== undefined;
-    this.#version = caughtUp ? '23.10.6' : '22.10.5';
+    this.#version = caughtUp ? knownVersion : '22.10.5';
     this.store = store;
     this.faults = new Faults(delayMs);
     this.#membership = membership;
