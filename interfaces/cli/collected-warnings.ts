@@ -29,12 +29,19 @@ export function collectingWarnings(context: CommandContext): {
   return { context: { ...context, runtime: { ...runtime, log } }, warnings };
 }
 
-/** `3 warnings:` and a line for each cause; nothing without any. */
+const causesShown = 10;
+
+/** `3 warnings:` and a line for each cause, those that came most often first; nothing without any. */
 export function warningsText(warnings: CollectedWarnings): string | undefined {
   if (warnings.size === 0) return undefined;
-  const all = [...warnings.values()].reduce((sum, times) => sum + times, 0);
-  const lines = [...warnings].map(([cause, times]) => `\n  ${count(times)} × ${cause}`);
-  return `${counted(all, 'warning')}:${lines.join('')}`;
+  const causes = [...warnings].toSorted(([, a], [, b]) => b - a);
+  const lines = causes.slice(0, causesShown).map(([cause, times]) => `\n  ${count(times)} × ${cause}`);
+  const more = causes.slice(causesShown);
+  if (more.length > 0) lines.push(`\n  ${count(timesOf(more))} × ${counted(more.length, 'other cause')}`);
+  return `${counted(timesOf(causes), 'warning')}:${lines.join('')}`;
 }
+
+const timesOf = (causes: readonly (readonly [string, number])[]): number =>
+  causes.reduce((sum, [, times]) => sum + times, 0);
 
 const firstLine = (text: string): string => text.split('\n', 1)[0] ?? '';
