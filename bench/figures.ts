@@ -1,3 +1,4 @@
+import { catchUp } from './figures/catch-up.ts';
 import { commandsDistributed } from './figures/commands-distributed.ts';
 import { commandsEmbedded } from './figures/commands-embedded.ts';
 import { idle } from './figures/idle.ts';
@@ -13,6 +14,7 @@ import { rebuildBeside } from './figures/rebuild-beside.ts';
 import { rebuildDevices } from './figures/rebuild-devices.ts';
 import { rebuildTelemetry } from './figures/rebuild-telemetry.ts';
 import { scale } from './figures/scale.ts';
+import { sharedStore } from './figures/shared-store.ts';
 import { slo } from './figures/slo.ts';
 import { startUp } from './figures/start-up.ts';
 import type { Bench } from './harness/bench.ts';
@@ -36,6 +38,8 @@ export const figures: readonly Figure[] = [
   { part: 'replay', file: 'rebuild-devices', measure: rebuildDevices },
   { part: 'replay', file: 'rebuild-telemetry', measure: rebuildTelemetry },
   { part: 'replay', file: 'rebuild-beside', measure: rebuildBeside },
+  { part: 'replay', file: 'catch-up', measure: catchUp },
+  { part: 'replay', file: 'shared-store', measure: sharedStore },
   { part: 'mqtt', file: 'mqtt', measure: mqtt },
   { part: 'e2e', file: 'influx', measure: influx },
   { part: 'e2e', file: 'line-protocol', measure: lineProtocol },

@@ -1,7 +1,7 @@
-import path from 'node:path';
 import { createConnection } from 'mysql2/promise';
+import type { StandInPeer } from '../peers/eventstoredb.ts';
 import type { Bench } from './bench.ts';
-import { startProcess } from './process.ts';
+import { type Peer, startPeer } from './peer.ts';
 
 let named = 0;
 
@@ -32,14 +32,14 @@ export async function withNewReadModels(bench: Bench, stores: Stores): Promise<S
   return { ...stores, KAFKA_GROUP: unique('group'), MYSQL_URL: await newDatabase(bench) };
 }
 
+export const startStandIn = (bench: Bench): Peer<StandInPeer> =>
+  bench.keep(startPeer<StandInPeer>('eventstoredb', 'eventstoredb.ts'));
+
 /** The server that the environment names, or the tests' stand-in, alone in a process. */
 export async function startEventStoreDb(bench: Bench): Promise<string> {
   const { EVENTSTORE_URL } = process.env;
   if (EVENTSTORE_URL) return EVENTSTORE_URL;
-  const file = path.resolve(import.meta.dirname, '../peers/eventstoredb.ts');
-  const started = bench.keep(startProcess('eventstoredb', process.execPath, [file]));
-  const [url] = await started.said(/esdb:\S+/);
-  return url;
+  return startStandIn(bench).call('open', undefined);
 }
 
 export async function newDatabase(bench: Bench): Promise<string> {

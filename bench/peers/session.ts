@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Container } from 'inversify';
+import { furthest, type Position } from '../../application/ports/event-source.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import { deviceStream } from '../../domain/device.ts';
 import { configFrom } from '../../infrastructure/config/config.ts';
@@ -82,13 +83,17 @@ const calls = {
     });
   },
 
-  /** Gives devices a history, straight into the event store. */
-  async live({ devices, eventsEach }: { devices: number; eventsEach: number }): Promise<void> {
+  /** Gives devices a history, straight into the event store; resolves with the position of its last event. */
+  async live({ devices, eventsEach }: { devices: number; eventsEach: number }): Promise<Position | null> {
     const eventStore = await container().getAsync(s.eventStore);
+    let last: Position | null = null;
     await inFlight(devices, 512, async (n) => {
       const events = deviceHistory(n, eventsEach);
-      await eventStore.append(deviceStream(events[0]?.data.deviceId ?? ''), events, 'none');
+      const stream = deviceStream(events[0]?.data.deviceId ?? '');
+      const appended = await eventStore.append(stream, events, 'none');
+      last = furthest(last, appended.at(-1)?.position ?? null);
     });
+    return last;
   },
 
   /** Projects all that is in the log, from nothing; events a second from the first commit to the last. */

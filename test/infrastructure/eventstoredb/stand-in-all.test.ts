@@ -179,6 +179,15 @@ describe('The EventStoreDB stand-in, $all', () => {
     assert.ok(performance.now() - began >= 150);
   });
 
+  it('searches no faster than it is set to', async () => {
+    writeForeign(10_000);
+    server.faults.searchesPerSecond = 50_000;
+    const began = performance.now();
+    const { seen } = subscribe();
+    await eventually(() => assert.ok(seen.includes('caughtUp')));
+    assert.ok(performance.now() - began >= 150);
+  });
+
   it('filters by what an event is', async () => {
     await write(2);
     writeForeign(3);

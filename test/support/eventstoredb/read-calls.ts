@@ -62,16 +62,14 @@ async function sendEvents(
   traffic: ReadTraffic,
 ): Promise<void> {
   const count = Number(options.getCount());
-  const began = performance.now();
+  const pace = paced(() => (options.getStream() ? Number.POSITIVE_INFINITY : faults.readsPerSecond));
   let sent = 0;
   for (const event of found) {
     if (sent === count || call.cancelled || call.destroyed) return;
     await send(call, eventResponse(event), traffic);
     sent += 1;
-    const aheadMs = options.getStream()
-      ? 0
-      : (sent * 1000) / faults.readsPerSecond - (performance.now() - began);
-    if (aheadMs > 5) await delay(aheadMs);
+    pace.add(1);
+    await pace.kept();
   }
 }
 
@@ -122,6 +120,7 @@ async function subscribe(
   call.on('cancelled', ended);
   await send(call, confirmationResponse(randomUUID()), traffic);
 
+  const pace = paced(() => node.faults.searchesPerSecond);
   const items = subscription(
     log,
     start,
@@ -129,6 +128,7 @@ async function subscribe(
     () => node.count,
     (events) => {
       traffic.eventsConsidered += events;
+      pace.add(events);
     },
   );
   while (traffic.subscriptions.has(call)) {
@@ -136,6 +136,8 @@ async function subscribe(
     const changed = log.changed();
     const item = items.next().value;
     await node.faults.running();
+    if (item === 'waiting') pace.rest();
+    else await pace.kept();
     if (item === 'waiting') await grown(changed, node);
     else if (item === 'caught-up') {
       if (saysCaughtUp) await send(call, caughtUpResponse(), traffic);
@@ -145,6 +147,26 @@ async function subscribe(
       await send(call, checkpointResponse(item.checkpoint), traffic);
     }
   }
+}
+
+/** Holds work to so many events a second since it last rested. */
+function paced(perSecond: () => number) {
+  let began = performance.now();
+  let done = 0;
+  return {
+    add(events: number): void {
+      done += events;
+    },
+    rest(): void {
+      began = performance.now();
+      done = 0;
+    },
+    /** Resolves at once unless the work is ahead by more than a timer's precision. */
+    async kept(): Promise<void> {
+      const aheadMs = (done * 1000) / perSecond() - (performance.now() - began);
+      if (aheadMs > 5) await delay(aheadMs);
+    },
+  };
 }
 
 /** Resolves when more of the log may have reached the node. */
