@@ -101,141 +101,149 @@ const onlyWith = (required: readonly string[], ...absent: readonly string[]) => 
 });
 const oneChoice = [onlyWith(['id'], 'stream', 'all'), onlyWith(['stream', 'projection'], 'id', 'all')];
 
-export function deadLetterRoutes({
-  replay: { deadLetters, deadLetterOperations: operations },
-}: OperatorServices): readonly Route[] {
-  const common = { tag: 'Operation', scope: 'operate' } as const;
-  return [
-    route({
-      ...common,
-      method: 'get',
-      path: '/api/v1/dead-letters',
-      summary: 'List dead letters in the order they were parked',
-      query: z.strictObject({
-        projection: projection.optional().meta({ description: 'Only this projection.' }),
-        cause: cause.optional().meta({ description: 'Only this cause.' }),
-        stream: single('must be a stream, such as device-boiler-7')
-          .optional()
-          .meta({ description: 'Only this stream, such as `device-boiler-7`.' }),
-        discarded: z
-          .enum(['true', 'false'], { error: 'must be true or false' })
-          .default('false')
-          .meta({ description: 'Discarded instead of waiting dead letters.' }),
-        limit: integer(1, 1000).default(100).meta({ description: 'Page size; 100 when absent.' }),
-        after: id.optional().meta({ description: 'The last `id` of the previous page.' }),
-      }),
-      responses: {
-        200: {
-          description: 'A page; the last `id` in `after` gives the next.',
-          content: { 'application/json': deadLettersResponse },
-        },
-      },
-      async handle({ query: { limit, after, discarded, ...given } }) {
-        const filter = { ...defined(given), discarded: discarded === 'true' };
-        const page = { limit, ...(after !== undefined && { after }) };
-        return {
-          status: 200,
-          json: { deadLetters: (await deadLetters.list(filter, page)).map(deadLetterJson) },
-        };
-      },
-    }),
+const common = { tag: 'Operation', scope: 'operate' } as const;
 
-    route({
-      ...common,
-      method: 'get',
-      path: '/api/v1/dead-letters/counts',
-      summary: 'Count waiting and discarded dead letters by projection and cause',
-      responses: {
-        200: {
-          description: 'Current counts.',
-          content: { 'application/json': countsAnswer },
-        },
-      },
-      handle: async () => ({ status: 200, json: { counts: await deadLetters.counts() } }),
-    }),
+export const deadLetterRoutes = (services: OperatorServices): readonly Route[] => [
+  listRoute(services),
+  countsRoute(services),
+  findRoute(services),
+  retryRoute(services),
+  discardRoute(services),
+];
 
-    route({
-      ...common,
-      method: 'get',
-      path: '/api/v1/dead-letters/:id',
-      summary: 'Get a dead letter: the event, its error, its position in the log',
-      params: z.strictObject({ id: id.meta({ description: 'Its `id` in the list.' }) }),
-      responses: {
-        200: { description: 'The dead letter.', content: { 'application/json': deadLetterResponse } },
-      },
-      problems: ['not-found'],
-      async handle({ params }) {
-        const deadLetter = await deadLetters.find(params.id);
-        if (!deadLetter) throw new HttpProblem('not-found', `There is no dead letter ${params.id}`);
-        return { status: 200, json: deadLetterJson(deadLetter) };
-      },
+const listRoute = ({ replay: { deadLetters } }: OperatorServices): Route =>
+  route({
+    ...common,
+    method: 'get',
+    path: '/api/v1/dead-letters',
+    summary: 'List dead letters in the order they were parked',
+    query: z.strictObject({
+      projection: projection.optional().meta({ description: 'Only this projection.' }),
+      cause: cause.optional().meta({ description: 'Only this cause.' }),
+      stream: single('must be a stream, such as device-boiler-7')
+        .optional()
+        .meta({ description: 'Only this stream, such as `device-boiler-7`.' }),
+      discarded: z
+        .enum(['true', 'false'], { error: 'must be true or false' })
+        .default('false')
+        .meta({ description: 'Discarded instead of waiting dead letters.' }),
+      limit: integer(1, 1000).default(100).meta({ description: 'Page size; 100 when absent.' }),
+      after: id.optional().meta({ description: 'The last `id` of the previous page.' }),
     }),
+    responses: {
+      200: {
+        description: 'A page; the last `id` in `after` gives the next.',
+        content: { 'application/json': deadLettersResponse },
+      },
+    },
+    async handle({ query: { limit, after, discarded, ...given } }) {
+      const filter = { ...defined(given), discarded: discarded === 'true' };
+      const page = { limit, ...(after !== undefined && { after }) };
+      return {
+        status: 200,
+        json: { deadLetters: (await deadLetters.list(filter, page)).map(deadLetterJson) },
+      };
+    },
+  });
 
-    route({
-      ...common,
-      method: 'post',
-      path: '/api/v1/dead-letters/retry',
-      summary:
-        'Retry one dead letter and those behind it, a stream, or all; a stream stops where one fails again',
-      body: {
-        as: 'json',
-        schema: z
-          .strictObject({
-            ...choice,
-            all: z
-              .literal(true, { error: 'must be true' })
-              .optional()
-              .meta({ description: 'All waiting dead letters.' }),
-          })
-          .meta({ oneOf: [...oneChoice, onlyWith(['all'], 'id', 'stream')] }),
+const countsRoute = ({ replay: { deadLetters } }: OperatorServices): Route =>
+  route({
+    ...common,
+    method: 'get',
+    path: '/api/v1/dead-letters/counts',
+    summary: 'Count waiting and discarded dead letters by projection and cause',
+    responses: {
+      200: {
+        description: 'Current counts.',
+        content: { 'application/json': countsAnswer },
       },
-      responses: {
-        200: {
-          description: 'The outcome for each stream.',
-          content: { 'application/json': retriedAnswer },
-        },
-      },
-      problems: ['replay-refused'],
-      async handle({ body }) {
-        const streams: Retried[] = [];
-        for (const one of choicesOf(body))
-          for await (const stream of operations.retry(one)) streams.push(stream);
-        return { status: 200, json: { streams } };
-      },
-    }),
+    },
+    handle: async () => ({ status: 200, json: { counts: await deadLetters.counts() } }),
+  });
 
-    route({
-      ...common,
-      method: 'post',
-      path: '/api/v1/dead-letters/discard',
-      summary: 'Discard one dead letter or all of a stream; the ledger still counts them as dead-lettered',
-      body: {
-        as: 'json',
-        schema: z
-          .strictObject({
-            ...choice,
-            reason: text(500).meta({ description: 'The reason, for the audit trail.' }),
-          })
-          .meta({ oneOf: oneChoice }),
+const findRoute = ({ replay: { deadLetters } }: OperatorServices): Route =>
+  route({
+    ...common,
+    method: 'get',
+    path: '/api/v1/dead-letters/:id',
+    summary: 'Get a dead letter: the event, its error, its position in the log',
+    params: z.strictObject({ id: id.meta({ description: 'Its `id` in the list.' }) }),
+    responses: {
+      200: { description: 'The dead letter.', content: { 'application/json': deadLetterResponse } },
+    },
+    problems: ['not-found'],
+    async handle({ params }) {
+      const deadLetter = await deadLetters.find(params.id);
+      if (!deadLetter) throw new HttpProblem('not-found', `There is no dead letter ${params.id}`);
+      return { status: 200, json: deadLetterJson(deadLetter) };
+    },
+  });
+
+const retryRoute = ({ replay: { deadLetterOperations } }: OperatorServices): Route =>
+  route({
+    ...common,
+    method: 'post',
+    path: '/api/v1/dead-letters/retry',
+    summary:
+      'Retry one dead letter and those behind it, a stream, or all; a stream stops where one fails again',
+    body: {
+      as: 'json',
+      schema: z
+        .strictObject({
+          ...choice,
+          all: z
+            .literal(true, { error: 'must be true' })
+            .optional()
+            .meta({ description: 'All waiting dead letters.' }),
+        })
+        .meta({ oneOf: [...oneChoice, onlyWith(['all'], 'id', 'stream')] }),
+    },
+    responses: {
+      200: {
+        description: 'The outcome for each stream.',
+        content: { 'application/json': retriedAnswer },
       },
-      responses: {
-        200: {
-          description: 'Discarded.',
-          content: { 'application/json': z.strictObject({ discarded: z.int() }) },
-        },
+    },
+    problems: ['replay-refused'],
+    async handle({ body }) {
+      const streams: Retried[] = [];
+      for (const one of choicesOf(body))
+        for await (const stream of deadLetterOperations.retry(one)) streams.push(stream);
+      return { status: 200, json: { streams } };
+    },
+  });
+
+const discardRoute = ({ replay: { deadLetterOperations } }: OperatorServices): Route =>
+  route({
+    ...common,
+    method: 'post',
+    path: '/api/v1/dead-letters/discard',
+    summary: 'Discard one dead letter or all of a stream; the ledger still counts them as dead-lettered',
+    body: {
+      as: 'json',
+      schema: z
+        .strictObject({
+          ...choice,
+          reason: text(500).meta({ description: 'The reason, for the audit trail.' }),
+        })
+        .meta({ oneOf: oneChoice }),
+    },
+    responses: {
+      200: {
+        description: 'Discarded.',
+        content: { 'application/json': z.strictObject({ discarded: z.int() }) },
       },
-      problems: ['replay-refused'],
-      async handle({ body: { reason, ...chosen }, context }) {
-        let discarded = 0;
-        for (const one of choicesOf(chosen)) {
-          if (!('id' in one) && !('stream' in one)) throw whichOne();
-          discarded += await operations.discard(one, { by: context.caller.actor, reason });
-        }
-        return { status: 200, json: { discarded } };
-      },
-    }),
-  ];
-}
+    },
+    problems: ['replay-refused'],
+    async handle({ body: { reason, ...chosen }, context }) {
+      let discarded = 0;
+      for (const one of choicesOf(chosen)) {
+        if (!('id' in one) && !('stream' in one)) throw whichOne();
+        discarded += await deadLetterOperations.discard(one, { by: context.caller.actor, reason });
+      }
+      return { status: 200, json: { discarded } };
+    },
+  });
 
 type Chosen = {
   readonly id?: number | undefined;

@@ -27,13 +27,19 @@ import {
 import type { RequestContext } from './request-context.ts';
 import { type BodySpec, type Route, route } from './route.ts';
 
-export function deviceCommandRoutes(
-  commands: DeviceCommands,
-  ids: Ids,
-  credentials: Credentials,
-  erase: EraseDevice,
-): readonly Route[] {
-  const register = route({
+type DeviceCommandServices = {
+  readonly commands: DeviceCommands;
+  readonly ids: Ids;
+  readonly credentials: Credentials;
+  readonly erase: EraseDevice;
+};
+
+export function deviceCommandRoutes(services: DeviceCommandServices): readonly Route[] {
+  return [registerRoute(services), tokenRoute(services), eraseRoute(services), ...changeRoutes(services)];
+}
+
+const registerRoute = ({ commands, ids, credentials }: DeviceCommandServices): Route =>
+  route({
     method: 'post',
     path: '/api/v1/devices',
     scope: 'devices:write',
@@ -75,7 +81,8 @@ export function deviceCommandRoutes(
     },
   });
 
-  const issueToken = route({
+const tokenRoute = ({ commands, credentials }: DeviceCommandServices): Route =>
+  route({
     method: 'post',
     path: '/api/v1/devices/:deviceId/token',
     scope: 'devices:write',
@@ -108,7 +115,8 @@ export function deviceCommandRoutes(
     },
   });
 
-  const eraseRoute = route({
+const eraseRoute = ({ erase }: DeviceCommandServices): Route =>
+  route({
     method: 'post',
     path: '/api/v1/devices/:deviceId/erase',
     scope: 'operate',
@@ -132,11 +140,8 @@ export function deviceCommandRoutes(
       respondWithDevice(await erase(params.deviceId, body.reason, contextOfCommand(context, headers))),
   });
 
+function changeRoutes({ commands }: DeviceCommandServices): readonly Route[] {
   return [
-    register,
-    issueToken,
-    eraseRoute,
-
     change('patch', '', "Change a device's name, type or labels", json(changes), (deviceId, changed) => ({
       type: 'ChangeDeviceDetails',
       deviceId,

@@ -47,124 +47,131 @@ const at = single(atError)
       'The device as it was then: a revision that it has, such as 3, or a time such as 2026-03-29T01:00:00Z.',
   });
 
-export function deviceQueryRoutes(
-  history: DeviceHistory,
-  directory: DeviceDirectory,
-  devices: DeviceQueries,
-  freshness: ProgressReader,
-  ids: Ids,
-): readonly Route[] {
-  return [
-    route({
-      method: 'get',
-      path: '/api/v1/devices/:deviceId',
-      scope: 'devices:read',
-      boundKeys: 'device-in-path',
-      tag: 'Devices',
-      summary: 'Get a device, now or at an earlier revision or time',
-      description: "Read from the device's own events, so always up to date.",
-      params: deviceParams,
-      query: consistencyParameters.extend({ at }),
-      headers: z.object({
-        'if-none-match': z
-          .string()
-          .optional()
-          .meta({ description: 'Answer 304 when the device still has this `ETag`.', examples: ['"3"'] }),
-      }),
-      responses: {
-        200: deviceAnswer('The device.', consistencyHeaders),
-        304: { description: 'The device still has the given `ETag`.' },
-      },
-      problems: ['device-not-registered', 'device-stream-deleted', 'device-stream-unreadable'],
-      async handle({ params: { deviceId }, query, headers }) {
-        const found = await history.deviceAt(deviceId, query.at ?? 'now');
-        if (!found) throw notRegistered(deviceId, query.at ? ' at that moment' : '');
-        const fresh = { 'Fieldlog-Position': devicePosition(found.position), 'Fieldlog-Lag': '0' };
-        const result = respondWithDevice(found);
-        const known = matches(headers['if-none-match'], etag(found.device.revision));
-        return {
-          status: known ? 304 : 200,
-          headers: { ...result.headers, ...fresh },
-          ...(!known && { json: result.json }),
-        };
-      },
-    }),
+type DeviceQueryServices = {
+  readonly history: DeviceHistory;
+  readonly directory: DeviceDirectory;
+  readonly devices: DeviceQueries;
+  readonly freshness: ProgressReader;
+  readonly ids: Ids;
+};
 
-    route({
-      method: 'get',
-      path: '/api/v1/devices/:deviceId/history',
-      scope: 'devices:read',
-      boundKeys: 'device-in-path',
-      tag: 'Devices',
-      summary: 'List the changes of a device: who, what, when',
-      params: deviceParams,
-      query: consistencyParameters.extend(page.shape),
-      responses: {
-        200: {
-          description: 'In order of revision.',
-          content: { 'application/json': z.strictObject({ history: z.array(historyEntrySchema), next }) },
-          headers: pageHeaders,
-        },
-      },
-      problems: [
-        'device-not-registered',
-        'device-stream-deleted',
-        'device-stream-unreadable',
-        'not-yet-projected',
-      ],
-      async handle({ req, params: { deviceId }, query }) {
-        const headers = await consistent(freshness, ['device_history'], query);
-        const cursor = cursors(ids, ['history', deviceId], z.number());
-        const after = cursor.read(query.cursor);
-        const found = await devices.history(deviceId, {
-          limit: query.limit + 1,
-          ...(after !== undefined && { after }),
-        });
-        if (found.length === 0) await requireRegistered({ directory, history }, deviceId);
-        const { rows, next } = pageOf(found, query.limit, ({ revision }) => revision, cursor);
-        return {
-          status: 200,
-          headers: { ...headers, ...nextLink(req.url, next) },
-          json: { history: rows, next },
-        };
-      },
-    }),
+export const deviceQueryRoutes = (services: DeviceQueryServices): readonly Route[] => [
+  deviceRoute(services),
+  historyRoute(services),
+  listRoute(services),
+];
 
-    route({
-      method: 'get',
-      path: '/api/v1/devices',
-      scope: 'devices:read',
-      boundKeys: 'selection',
-      tag: 'Devices',
-      summary: 'List devices',
-      query: consistencyParameters.extend({ ...deviceFilterParameters.shape, ...page.shape }),
-      responses: {
-        200: {
-          description: 'In order of device id.',
-          content: { 'application/json': z.strictObject({ devices: z.array(device), next }) },
-          headers: pageHeaders,
-        },
-      },
-      problems: ['not-yet-projected'],
-      async handle({ req, query, context }) {
-        const headers = await consistent(freshness, ['devices'], query);
-        const filter = confined(deviceFilterOf(query), context);
-        const cursor = cursors(ids, ['devices', filter], z.string());
-        const after = cursor.read(query.cursor);
-        const found = await devices.list(filter, {
-          limit: query.limit + 1,
-          ...(after !== undefined && { after }),
-        });
-        const { rows, next } = pageOf(found, query.limit, ({ deviceId }) => deviceId, cursor);
-        return {
-          status: 200,
-          headers: { ...headers, ...nextLink(req.url, next) },
-          json: { devices: rows, next },
-        };
-      },
+const deviceRoute = ({ history }: DeviceQueryServices): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/devices/:deviceId',
+    scope: 'devices:read',
+    boundKeys: 'device-in-path',
+    tag: 'Devices',
+    summary: 'Get a device, now or at an earlier revision or time',
+    description: "Read from the device's own events, so always up to date.",
+    params: deviceParams,
+    query: consistencyParameters.extend({ at }),
+    headers: z.object({
+      'if-none-match': z
+        .string()
+        .optional()
+        .meta({ description: 'Answer 304 when the device still has this `ETag`.', examples: ['"3"'] }),
     }),
-  ];
-}
+    responses: {
+      200: deviceAnswer('The device.', consistencyHeaders),
+      304: { description: 'The device still has the given `ETag`.' },
+    },
+    problems: ['device-not-registered', 'device-stream-deleted', 'device-stream-unreadable'],
+    async handle({ params: { deviceId }, query, headers }) {
+      const found = await history.deviceAt(deviceId, query.at ?? 'now');
+      if (!found) throw notRegistered(deviceId, query.at ? ' at that moment' : '');
+      const fresh = { 'Fieldlog-Position': devicePosition(found.position), 'Fieldlog-Lag': '0' };
+      const result = respondWithDevice(found);
+      const known = matches(headers['if-none-match'], etag(found.device.revision));
+      return {
+        status: known ? 304 : 200,
+        headers: { ...result.headers, ...fresh },
+        ...(!known && { json: result.json }),
+      };
+    },
+  });
+
+const historyRoute = ({ history, directory, devices, freshness, ids }: DeviceQueryServices): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/devices/:deviceId/history',
+    scope: 'devices:read',
+    boundKeys: 'device-in-path',
+    tag: 'Devices',
+    summary: 'List the changes of a device: who, what, when',
+    params: deviceParams,
+    query: consistencyParameters.extend(page.shape),
+    responses: {
+      200: {
+        description: 'In order of revision.',
+        content: { 'application/json': z.strictObject({ history: z.array(historyEntrySchema), next }) },
+        headers: pageHeaders,
+      },
+    },
+    problems: [
+      'device-not-registered',
+      'device-stream-deleted',
+      'device-stream-unreadable',
+      'not-yet-projected',
+    ],
+    async handle({ req, params: { deviceId }, query }) {
+      const headers = await consistent(freshness, ['device_history'], query);
+      const cursor = cursors(ids, ['history', deviceId], z.number());
+      const after = cursor.read(query.cursor);
+      const found = await devices.history(deviceId, {
+        limit: query.limit + 1,
+        ...(after !== undefined && { after }),
+      });
+      if (found.length === 0) await requireRegistered({ directory, history }, deviceId);
+      const { rows, next } = pageOf(found, query.limit, ({ revision }) => revision, cursor);
+      return {
+        status: 200,
+        headers: { ...headers, ...nextLink(req.url, next) },
+        json: { history: rows, next },
+      };
+    },
+  });
+
+const listRoute = ({ devices, freshness, ids }: DeviceQueryServices): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/devices',
+    scope: 'devices:read',
+    boundKeys: 'selection',
+    tag: 'Devices',
+    summary: 'List devices',
+    query: consistencyParameters.extend({ ...deviceFilterParameters.shape, ...page.shape }),
+    responses: {
+      200: {
+        description: 'In order of device id.',
+        content: { 'application/json': z.strictObject({ devices: z.array(device), next }) },
+        headers: pageHeaders,
+      },
+    },
+    problems: ['not-yet-projected'],
+    async handle({ req, query, context }) {
+      const headers = await consistent(freshness, ['devices'], query);
+      const filter = confined(deviceFilterOf(query), context);
+      const cursor = cursors(ids, ['devices', filter], z.string());
+      const after = cursor.read(query.cursor);
+      const found = await devices.list(filter, {
+        limit: query.limit + 1,
+        ...(after !== undefined && { after }),
+      });
+      const { rows, next } = pageOf(found, query.limit, ({ deviceId }) => deviceId, cursor);
+      return {
+        status: 200,
+        headers: { ...headers, ...nextLink(req.url, next) },
+        json: { devices: rows, next },
+      };
+    },
+  });
 
 /** If-None-Match compares weakly: a proxy may have weakened the tag it sends back. */
 const matches = (ifNoneMatch: string | undefined, tag: string): boolean =>

@@ -34,57 +34,15 @@ const started = {
   headers: { Location: 'Where to look.' },
   content: { 'application/json': startedAnswer },
 };
+const common = { tag: 'Operation', scope: 'operate' } as const;
 
-export function projectionRoutes({ replay, tasks }: OperatorServices): readonly Route[] {
-  const common = { tag: 'Operation', scope: 'operate' } as const;
-
+export function projectionRoutes(services: OperatorServices): readonly Route[] {
   return [
-    route({
-      ...common,
-      method: 'get',
-      path: '/api/v1/projections',
-      summary: 'List projections with their generations',
-      responses: {
-        200: {
-          description: 'As they are now.',
-          content: { 'application/json': z.strictObject({ projections: z.array(projectionAnswer) }) },
-        },
-      },
-      handle: async () => ({
-        status: 200,
-        json: { projections: (await replay.list()).map(projectionJson) },
-      }),
-    }),
-
-    route({
-      ...common,
-      method: 'get',
-      path: '/api/v1/projections/:name',
-      summary: 'Get a projection and the progress of its rebuild',
-      params,
-      responses: { 200: one },
-      problems: ['not-found'],
-      handle: async ({ params: { name } }) => answer(await find(name)),
-    }),
-
-    route({
-      ...common,
-      method: 'get',
-      path: '/api/v1/projections/:name/digest',
-      summary: 'Digest of a generation, to compare two databases',
-      params,
-      query: z.strictObject({
-        generation: integer(1, 1_000_000_000).optional().meta({ description: 'The active one when absent.' }),
-      }),
-      responses: { 200: { description: 'At one moment.', content: { 'application/json': digestAnswer } } },
-      problems: ['not-found', 'replay-refused'],
-      async handle({ params: { name }, query: { generation } }) {
-        known(name);
-        return { status: 200, json: digestJson(await tasks.digest(name, generation)) };
-      },
-    }),
-
-    build(
+    listRoute(services),
+    findRoute(services),
+    digestRoute(services),
+    buildRoute(
+      services,
       'rebuild',
       'Build it anew beside the live one, compare, and switch when they are equal',
       z.strictObject({
@@ -96,93 +54,147 @@ export function projectionRoutes({ replay, tasks }: OperatorServices): readonly 
           .meta({ description: 'Carry over readings that the log no longer has.' }),
       }),
     ),
-    build(
+    buildRoute(
+      services,
       'switch',
       'Make the generation that waits the active one, whatever differs',
       z.strictObject({ throttle }),
     ),
-    build(
+    buildRoute(
+      services,
       'rollback',
       'Catch up the generation that was active before, and go back to it',
       z.strictObject({ throttle }),
     ),
-
-    ...([true, false] as const).map((paused) =>
-      route({
-        ...common,
-        method: 'post',
-        path: `/api/v1/projections/:name/${paused ? 'pause' : 'resume'}`,
-        summary: paused ? 'Pause the projection' : 'Resume the projection',
-        params,
-        body: { as: 'json', schema: z.strictObject({}), optional: true },
-        responses: { 200: one },
-        problems: ['not-found'],
-        async handle({ params: { name } }) {
-          known(name);
-          return answer(await replay.setPaused(name, paused));
-        },
-      }),
-    ),
-
-    route({
-      ...common,
-      method: 'post',
-      path: '/api/v1/projections/:name/drop',
-      summary: 'Drop a generation that is not active',
-      params,
-      body: {
-        as: 'json',
-        schema: z.strictObject({
-          generation: z
-            .int({ error: 'must be the number of a generation' })
-            .min(1)
-            .meta({ description: 'Its number.' }),
-        }),
-      },
-      responses: { 200: one },
-      problems: ['not-found', 'replay-refused', 'rebuild-under-way'],
-      async handle({ params: { name }, body: { generation } }) {
-        known(name);
-        return answer(await replay.drop(name, generation));
-      },
-    }),
+    pauseRoute(services, true),
+    pauseRoute(services, false),
+    dropRoute(services),
   ];
+}
 
-  function build<Body extends z.ZodType<Omit<BuildTask, 'do' | 'projection'>>>(
-    what: BuildTask['do'],
-    summary: string,
-    schema: Body,
-  ): Route {
-    return route({
-      ...common,
-      method: 'post',
-      path: `/api/v1/projections/:name/${what}`,
-      summary,
-      params,
-      body: { as: 'json', schema, optional: true },
-      responses: { 202: started },
-      problems: ['not-found', 'replay-refused', 'rebuild-under-way', 'history-expired'],
-      async handle({ params: { name }, body }) {
-        known(name);
-        const { projection, generation, resumed } = await tasks.start({
-          ...body,
-          do: what,
-          projection: name,
-        });
-        return {
-          status: 202,
-          headers: { Location: `/api/v1/projections/${name}` },
-          json: { projection, generation, resumed },
-        };
+const listRoute = ({ replay }: OperatorServices): Route =>
+  route({
+    ...common,
+    method: 'get',
+    path: '/api/v1/projections',
+    summary: 'List projections with their generations',
+    responses: {
+      200: {
+        description: 'As they are now.',
+        content: { 'application/json': z.strictObject({ projections: z.array(projectionAnswer) }) },
       },
-    });
-  }
+    },
+    handle: async () => ({
+      status: 200,
+      json: { projections: (await replay.list()).map(projectionJson) },
+    }),
+  });
 
-  async function find(name: string): Promise<ProjectionReport> {
-    known(name);
-    const found = (await replay.list()).find(({ projection }) => projection === name);
-    return found ?? unknown(name);
-  }
+const findRoute = ({ replay }: OperatorServices): Route =>
+  route({
+    ...common,
+    method: 'get',
+    path: '/api/v1/projections/:name',
+    summary: 'Get a projection and the progress of its rebuild',
+    params,
+    responses: { 200: one },
+    problems: ['not-found'],
+    handle: async ({ params: { name } }) => answer(await find(replay, name)),
+  });
+
+const digestRoute = ({ tasks }: OperatorServices): Route =>
+  route({
+    ...common,
+    method: 'get',
+    path: '/api/v1/projections/:name/digest',
+    summary: 'Digest of a generation, to compare two databases',
+    params,
+    query: z.strictObject({
+      generation: integer(1, 1_000_000_000).optional().meta({ description: 'The active one when absent.' }),
+    }),
+    responses: { 200: { description: 'At one moment.', content: { 'application/json': digestAnswer } } },
+    problems: ['not-found', 'replay-refused'],
+    async handle({ params: { name }, query: { generation } }) {
+      known(name);
+      return { status: 200, json: digestJson(await tasks.digest(name, generation)) };
+    },
+  });
+
+function buildRoute<Body extends z.ZodType<Omit<BuildTask, 'do' | 'projection'>>>(
+  { tasks }: OperatorServices,
+  action: BuildTask['do'],
+  summary: string,
+  schema: Body,
+): Route {
+  return route({
+    ...common,
+    method: 'post',
+    path: `/api/v1/projections/:name/${action}`,
+    summary,
+    params,
+    body: { as: 'json', schema, optional: true },
+    responses: { 202: started },
+    problems: ['not-found', 'replay-refused', 'rebuild-under-way', 'history-expired'],
+    async handle({ params: { name }, body }) {
+      known(name);
+      const { projection, generation, resumed } = await tasks.start({
+        ...body,
+        do: action,
+        projection: name,
+      });
+      return {
+        status: 202,
+        headers: { Location: `/api/v1/projections/${name}` },
+        json: { projection, generation, resumed },
+      };
+    },
+  });
+}
+
+const pauseRoute = ({ replay }: OperatorServices, paused: boolean): Route =>
+  route({
+    ...common,
+    method: 'post',
+    path: `/api/v1/projections/:name/${paused ? 'pause' : 'resume'}`,
+    summary: paused ? 'Pause the projection' : 'Resume the projection',
+    params,
+    body: { as: 'json', schema: z.strictObject({}), optional: true },
+    responses: { 200: one },
+    problems: ['not-found'],
+    async handle({ params: { name } }) {
+      known(name);
+      return answer(await replay.setPaused(name, paused));
+    },
+  });
+
+const dropRoute = ({ replay }: OperatorServices): Route =>
+  route({
+    ...common,
+    method: 'post',
+    path: '/api/v1/projections/:name/drop',
+    summary: 'Drop a generation that is not active',
+    params,
+    body: {
+      as: 'json',
+      schema: z.strictObject({
+        generation: z
+          .int({ error: 'must be the number of a generation' })
+          .min(1)
+          .meta({ description: 'Its number.' }),
+      }),
+    },
+    responses: { 200: one },
+    problems: ['not-found', 'replay-refused', 'rebuild-under-way'],
+    async handle({ params: { name }, body: { generation } }) {
+      known(name);
+      return answer(await replay.drop(name, generation));
+    },
+  });
+
+async function find(replay: OperatorServices['replay'], name: string): Promise<ProjectionReport> {
+  known(name);
+  const found = (await replay.list()).find(({ projection }) => projection === name);
+  return found ?? unknown(name);
 }
 
 const answer = (report: ProjectionReport) => ({ status: 200, json: projectionJson(report) });

@@ -103,20 +103,8 @@ export type HttpOptions = {
 export function httpServer(services: HttpServices, options: HttpOptions): HttpServer {
   const stopping = shutdown(services.log, options.unreadMs);
   const { version, maxBodyBytes = 10 * 1024 * 1024, maxReadings = 5000, maxBulk = 1000 } = options;
-  const {
-    commands,
-    ingest,
-    credentials,
-    access,
-    ids,
-    log,
-    metrics,
-    history,
-    directory,
-    devices,
-    progress,
-    freshness,
-  } = services;
+  const { commands, ingest, credentials, access, ids, log, metrics, directory, progress, freshness } =
+    services;
 
   const intake = services.intake ?? intakeOf(ingest, directory, readingMetrics(metrics), services.rates);
   const forms = { bytes: maxBodyBytes, readings: maxReadings };
@@ -126,9 +114,9 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...lineProtocolRoutes(intake, forms, log),
     otlpRoute(intake, forms),
     remoteWriteRoute(intake, forms),
-    ...deviceCommandRoutes(commands, ids, credentials, services.erase),
+    ...deviceCommandRoutes(services),
     deviceBulkRoute(commands, ids, credentials, { bytes: maxBodyBytes, items: maxBulk }),
-    ...deviceQueryRoutes(history, directory, devices, freshness, ids),
+    ...deviceQueryRoutes(services),
     liveRoute(services.live, access),
     ...telemetryLatestRoutes(services),
     ...telemetrySeriesRoutes(services),
