@@ -44,13 +44,16 @@ type Outcome = z.output<typeof outcome>;
 
 type Item = { readonly index: number; readonly registering: Registration };
 
-export function deviceBulkRoute(
-  commands: DeviceCommands,
-  ids: Ids,
-  credentials: Credentials,
-  limits: { readonly bytes: number; readonly items: number },
-): Route {
-  return route({
+type BulkServices = {
+  readonly commands: DeviceCommands;
+  readonly ids: Ids;
+  readonly credentials: Credentials;
+};
+
+type BulkLimits = { readonly bytes: number; readonly items: number };
+
+export const deviceBulkRoute = (services: BulkServices, limits: BulkLimits): Route =>
+  route({
     method: 'post',
     path: '/api/v1/devices/bulk',
     scope: 'devices:write',
@@ -78,21 +81,33 @@ export function deviceBulkRoute(
       if (alone || items.length === 0)
         throw invalidRequest([{ in: 'body', path: '', detail: 'must be an array of at least one device' }]);
       const key = headers['idempotency-key'];
-      return { status: 200, json: { outcomes: await registerAll(items, context, key) } };
+      return {
+        status: 200,
+        json: { outcomes: await new BulkRegistration(services, context, key).run(items) },
+      };
     },
   });
 
-  async function registerAll(
-    values: readonly unknown[],
-    context: RequestContext,
-    idempotencyKey: string | undefined,
-  ): Promise<readonly Outcome[]> {
+/** The devices of one request, registered many at once. */
+class BulkRegistration {
+  readonly #services: BulkServices;
+  readonly #context: RequestContext;
+  readonly #idempotencyKey: string | undefined;
+
+  constructor(services: BulkServices, context: RequestContext, idempotencyKey: string | undefined) {
+    this.#services = services;
+    this.#context = context;
+    this.#idempotencyKey = idempotencyKey;
+  }
+
+  /** One outcome a value, in their order. */
+  async run(values: readonly unknown[]): Promise<readonly Outcome[]> {
     const outcomes: Outcome[] = [];
     const byDevice = new Map<string, Item[]>();
     const turns = new Turns();
     for (const [index, value] of values.entries()) {
       if (turns.isDue(index)) await turns.rest();
-      const item = itemOf(value, index, context.caller.actor, keyOf(index));
+      const item = this.#itemOf(value, index);
       if ('outcome' in item) outcomes[index] = item.outcome;
       else {
         const { deviceId } = item.registering;
@@ -100,26 +115,16 @@ export function deviceBulkRoute(
       }
     }
     const waiting = byDevice.values();
+    // Items of one device keep their order: the first of them is the one to be registered.
+    const registerWaiting = async () => {
+      for (const items of waiting)
+        for (const item of items) outcomes[item.index] = await this.#register(item);
+    };
     await Promise.all(Array.from({ length: concurrency }, registerWaiting));
     return outcomes;
-
-    /** Items of one device keep their order: the first of them is the one to be registered. */
-    async function registerWaiting(): Promise<void> {
-      for (const items of waiting)
-        for (const item of items) outcomes[item.index] = await register(item, context, keyOf(item.index));
-    }
-
-    function keyOf(index: number): string | undefined {
-      return idempotencyKey && `${idempotencyKey}/${index}`;
-    }
   }
 
-  function itemOf(
-    value: unknown,
-    index: number,
-    actor: string,
-    key: string | undefined,
-  ): Item | { outcome: Outcome } {
+  #itemOf(value: unknown, index: number): Item | { outcome: Outcome } {
     if (value instanceof MalformedLine)
       return { outcome: refused(index, new HttpProblem('malformed-json', value.detail)) };
     const result = registration.safeParse(value);
@@ -127,19 +132,18 @@ export function deviceBulkRoute(
       const errors: readonly ValidationIssue[] = explain(registration, value, [index]);
       return { outcome: refused(index, invalidRequest(errors)) };
     }
-    return { index, registering: registrationOf(result.data, ids, credentials, actor, key) };
+    const { ids, credentials } = this.#services;
+    const { actor } = this.#context.caller;
+    return { index, registering: registrationOf(result.data, ids, credentials, actor, this.#keyOf(index)) };
   }
 
-  async function register(
-    { index, registering }: Item,
-    context: RequestContext,
-    idempotencyKey: string | undefined,
-  ): Promise<Outcome> {
+  async #register({ index, registering }: Item): Promise<Outcome> {
     const { deviceId, command, secret } = registering;
+    const idempotencyKey = this.#keyOf(index);
     try {
-      requireWithin(context, { deviceId, ...command.details });
-      const result = await commands.handle(command, {
-        ...context.caller,
+      requireWithin(this.#context, { deviceId, ...command.details });
+      const result = await this.#services.commands.handle(command, {
+        ...this.#context.caller,
         ...(idempotencyKey !== undefined && { idempotencyKey }),
       });
       return { index, status: 201, deviceId, device: registrationResponse(result, secret) };
@@ -148,6 +152,10 @@ export function deviceBulkRoute(
       if (problem.kind === 'internal-error') throw error;
       return { ...refused(index, problem), deviceId };
     }
+  }
+
+  #keyOf(index: number): string | undefined {
+    return this.#idempotencyKey && `${this.#idempotencyKey}/${index}`;
   }
 }
 

@@ -35,11 +35,11 @@ const tags: Readonly<Record<Route['tag'], string>> = {
 
 /** OpenAPI 3.1 of the routes, made of the very schemas that check requests. */
 export function openApi(routes: readonly Route[], version: string): Json {
-  const components: Record<string, unknown> = {};
+  const operations = new OpenApiOperations();
   const paths: Record<string, Json> = {};
   for (const route of routes) {
     const path = route.path.replaceAll(/:(\w+)/g, '{$1}');
-    paths[path] = { ...paths[path], [route.method]: operation(route) };
+    paths[path] = { ...paths[path], [route.method]: operations.operation(route) };
   }
   return {
     openapi: '3.1.0',
@@ -53,39 +53,43 @@ export function openApi(routes: readonly Route[], version: string): Json {
     servers: [{ url: '/', description: 'The server that this document comes from.' }],
     tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
     paths,
-    components: {
-      schemas: components,
-      securitySchemes: {
-        bearer: {
-          type: 'http',
-          scheme: 'bearer',
-          description: 'An API key, or where it says so a device token or the token for metrics.',
-        },
-        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'The same.' },
-        basic: {
-          type: 'http',
-          scheme: 'basic',
-          description: 'The same as the password, with any user name.',
-        },
-        token: {
-          type: 'apiKey',
-          in: 'header',
-          name: 'Authorization',
-          description: 'The same, as `Token …`, which clients of InfluxDB send.',
-        },
-        passwordParameter: { type: 'apiKey', in: 'query', name: 'p', description: 'The same.' },
-      },
-    },
+    components: { schemas: operations.schemas, securitySchemes },
   };
+}
 
-  function operation(route: Route): Json {
+const securitySchemes = {
+  bearer: {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'An API key, or where it says so a device token or the token for metrics.',
+  },
+  apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'The same.' },
+  basic: {
+    type: 'http',
+    scheme: 'basic',
+    description: 'The same as the password, with any user name.',
+  },
+  token: {
+    type: 'apiKey',
+    in: 'header',
+    name: 'Authorization',
+    description: 'The same, as `Token …`, which clients of InfluxDB send.',
+  },
+  passwordParameter: { type: 'apiKey', in: 'query', name: 'p', description: 'The same.' },
+};
+
+/** Operations of routes. Named schemas are written once, into `schemas`. */
+class OpenApiOperations {
+  readonly schemas: Record<string, unknown> = {};
+
+  operation(route: Route): Json {
     const { tag, summary, description, body } = route;
-    const told = [description, permission(route)].filter((text) => text !== undefined).join(' ');
+    const text = [description, permission(route)].filter((part) => part !== undefined).join(' ');
     return {
       operationId: route.operationId ?? operationId(route),
       tags: [tag],
       summary,
-      description: told === '' ? `${summary}.` : told,
+      description: text === '' ? `${summary}.` : text,
       // Scopes in `security` are for OAuth alone.
       security: route.scope === 'public' ? [] : [{ bearer: [] }, { apiKey: [] }, ...elsewhere(route)],
       ...(route.scope !== 'public' && {
@@ -93,18 +97,18 @@ export function openApi(routes: readonly Route[], version: string): Json {
         'x-bound-keys': route.boundKeys ?? 'refused',
       }),
       parameters: [
-        ...parameters('path', route.params),
-        ...parameters('query', route.query),
-        ...parameters('header', route.headers),
+        ...this.#parameters('path', route.params),
+        ...this.#parameters('query', route.query),
+        ...this.#parameters('header', route.headers),
       ],
-      ...(body && { requestBody: requestBody(body) }),
-      responses: responsesOf(route),
+      ...(body && { requestBody: this.#requestBody(body) }),
+      responses: this.#responsesOf(route),
     };
   }
 
-  function parameters(where: 'path' | 'query' | 'header', schema: z.ZodObject | undefined): Json[] {
+  #parameters(where: 'path' | 'query' | 'header', schema: z.ZodObject | undefined): Json[] {
     if (!schema) return [];
-    const { properties = {}, required = [] } = jsonSchema(schema) as {
+    const { properties = {}, required = [] } = this.#jsonSchema(schema) as {
       properties?: Record<string, Json>;
       required?: string[];
     };
@@ -117,11 +121,11 @@ export function openApi(routes: readonly Route[], version: string): Json {
     }));
   }
 
-  function requestBody(body: NonNullable<Route['body']>): Json {
+  #requestBody(body: NonNullable<Route['body']>): Json {
     if (body.as === 'json')
       return {
         required: !body.optional,
-        content: { 'application/json': { schema: jsonSchema(body.schema) } },
+        content: { 'application/json': { schema: this.#jsonSchema(body.schema) } },
       };
     if (body.as === 'bytes')
       return {
@@ -129,7 +133,7 @@ export function openApi(routes: readonly Route[], version: string): Json {
         description: body.description,
         content: Object.fromEntries(body.types.map((type) => [type, { schema: {} }])),
       };
-    const item = jsonSchema(body.item);
+    const item = this.#jsonSchema(body.item);
     const items = { type: 'array', items: item, minItems: 1 };
     const schemaOf: Readonly<Record<string, Json>> = {
       'application/json': body.alone ? { anyOf: [item, items] } : items,
@@ -140,10 +144,10 @@ export function openApi(routes: readonly Route[], version: string): Json {
   }
 
   /** A status may stand for a problem and for something of the protocol's own. */
-  function responsesOf(route: Route): Record<string, Json> {
-    const responses: Record<string, Json> = problemResponses(route);
+  #responsesOf(route: Route): Record<string, Json> {
+    const responses: Record<string, Json> = this.#problemResponses(route);
     for (const [status, spec] of Object.entries(route.responses)) {
-      const own = response(spec);
+      const own = this.#response(spec);
       const problem = responses[status];
       responses[status] = problem
         ? {
@@ -156,42 +160,40 @@ export function openApi(routes: readonly Route[], version: string): Json {
     return responses;
   }
 
-  function response({ description, content = {}, headers = {} }: ResponseSpec): Json {
-    const told = { ...headers, [correlationHeader]: 'The id of the request in the logs.' };
+  #response({ description, content = {}, headers = {} }: ResponseSpec): Json {
+    const all = { ...headers, [correlationHeader]: 'The id of the request in the logs.' };
     return {
       description,
       headers: Object.fromEntries(
-        Object.entries(told).map(([name, description]) => [
-          name,
-          { description, schema: { type: 'string' } },
-        ]),
+        Object.entries(all).map(([name, description]) => [name, { description, schema: { type: 'string' } }]),
       ),
       content: Object.fromEntries(
-        Object.entries(content).map(([type, schema]) => [type, { schema: jsonSchema(schema) }]),
+        Object.entries(content).map(([type, schema]) => [type, { schema: this.#jsonSchema(schema) }]),
       ),
     };
   }
 
-  function problemResponses(route: Route): Record<string, Json> {
+  #problemResponses(route: Route): Record<string, Json> {
     const kinds = Map.groupBy(problemsOf(route), (kind) => problemKinds[kind].status);
-    const entries = [...kinds].map(([status, of]) => [
+    const entries = [...kinds].map(([status, problems]) => [
       status,
       {
-        description: of.map((kind) => `${problemKinds[kind].title}: \`${problemType(kind)}\`.`).join(' '),
-        content: { 'application/problem+json': { schema: jsonSchema(problem) } },
+        description: problems
+          .map((kind) => `${problemKinds[kind].title}: \`${problemType(kind)}\`.`)
+          .join(' '),
+        content: { 'application/problem+json': { schema: this.#jsonSchema(problem) } },
       },
     ]);
     return Object.fromEntries(entries);
   }
 
-  /** Named schemas are written once, as components. */
-  function jsonSchema(schema: z.ZodType): Json {
+  #jsonSchema(schema: z.ZodType): Json {
     const {
       $schema: _,
       $defs = {},
       ...root
     } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
-    Object.assign(components, toComponents($defs));
+    Object.assign(this.schemas, toComponents($defs));
     return toComponents(root);
   }
 }

@@ -103,8 +103,7 @@ export type HttpOptions = {
 export function httpServer(services: HttpServices, options: HttpOptions): HttpServer {
   const stopping = shutdown(services.log, options.unreadMs);
   const { version, maxBodyBytes = 10 * 1024 * 1024, maxReadings = 5000, maxBulk = 1000 } = options;
-  const { commands, ingest, credentials, access, ids, log, metrics, directory, progress, freshness } =
-    services;
+  const { ingest, access, ids, log, metrics, directory, progress, freshness } = services;
 
   const intake = services.intake ?? intakeOf(ingest, directory, readingMetrics(metrics), services.rates);
   const forms = { bytes: maxBodyBytes, readings: maxReadings };
@@ -115,7 +114,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     otlpRoute(intake, forms),
     remoteWriteRoute(intake, forms),
     ...deviceCommandRoutes(services),
-    deviceBulkRoute(commands, ids, credentials, { bytes: maxBodyBytes, items: maxBulk }),
+    deviceBulkRoute(services, { bytes: maxBodyBytes, items: maxBulk }),
     ...deviceQueryRoutes(services),
     liveRoute(services.live, access),
     ...telemetryLatestRoutes(services),
