@@ -107,7 +107,7 @@ const wrap = <Port>(port: Port, wrappers: readonly (Wrapper<Port> | undefined)[]
   wrappers.reduce((wrapped, wrapper) => wrapper?.(wrapped) ?? wrapped, port);
 
 /** What surrounds the adapters of a port, the same whichever server or file they use. */
-function bindWrapped(bind: ContainerModuleLoadOptions['bind'], config: Config): void {
+function bindWrapped(bind: Bind, config: Config): void {
   bind(s.eventStore).toDynamicValue((context) => {
     const tracing = context.get(s.tracing, { optional: true });
     const disk = context.get(s.disk, { optional: true });
@@ -150,6 +150,8 @@ const ruleEvents = Symbol('RuleEvents') as ServiceIdentifier<FollowedEvents>;
 const hookEvents = Symbol('HookEvents') as ServiceIdentifier<FollowedEvents>;
 const deviceEvents = Symbol('DeviceEvents') as ServiceIdentifier<FollowedEvents>;
 
+type Bind = ContainerModuleLoadOptions['bind'];
+
 /** The application over its ports; which adapters stand behind them is decided in `embedded.ts` and `distributed.ts`. */
 export const applicationModule = (config: Config, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
@@ -163,23 +165,10 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.projectorMetrics).toResolvedValue((metrics) => new ProjectorMetrics(metrics), [s.metrics]);
 
     bindWrapped(bind, config);
-    bind(s.readModels).toResolvedValue(sqlReadModels, [s.database, s.clock]);
-    bind(s.control).toResolvedValue(sqlProjectionControl, [s.database, s.clock]);
-    bind(s.deadLetters).toResolvedValue(sqlDeadLetters, [s.database]);
-    bind(s.historyGap).toResolvedValue(sqlHistoryGap, [s.database]);
-    bind(s.retentionRecords).toResolvedValue(
-      (db, clock) => sqlRetentionRecords(db, clock.now),
-      [s.database, s.clock],
-    );
-    bind(s.partitionCounts).toResolvedValue(sqlPartitionCounts, [s.database, s.clock]);
-    bind(s.keptTables).toResolvedValue(sqlRetentionTables, [s.database]);
-    bind(s.retention).toResolvedValue(currentRetention, [s.retentionRecords, s.clock]);
-    bind(s.auditTables).toResolvedValue(sqlAuditTables, [s.database]);
-    bind(s.auditOutcomes).toResolvedValue(sqlAuditOutcomes, [s.database]);
-    bind(queries).toResolvedValue(meteredSql, [s.queryDatabase, s.metrics]);
-    bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [queries]);
-    bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [queries]);
-    bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [queries]);
+    bindReadModels(bind);
+    bindDevices(bind, config);
+    bindTelemetry(bind);
+    bindDetection(bind, config);
     bind(s.access).toDynamicValue((context) => ({
       keys: context.get(s.apiKeys),
       marker: context.get(s.accessMarker),
@@ -189,93 +178,115 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
       (stores, credentials, clock, log) => keyRing(stores, credentials, clock, log, config.REQUIRE_KEYS),
       [s.access, s.credentials, s.clock, s.log],
     );
-    bind(s.alarmQueries).toResolvedValue(sqlAlarmQueries, [queries]);
-    bind(s.alarmRecords).toResolvedValue(sqlAlarmRecords, [s.database]);
-    // Embedded streams are read faster than they would be found to be unchanged.
-    const recent = config.EVENTSTORE_URL === undefined ? undefined : new RecentStreamCache(recentStreamBytes);
-    bind(s.directory).toResolvedValue(
-      (eventStore, registry, discarded) =>
-        new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE, discarded, recent),
-      [s.eventStore, s.registry, s.discardedEvents],
-    );
-
-    bind(ruleEvents)
-      .toResolvedValue(
-        (source, ids, clock) => new FollowedEvents(source, `rules-${ids.uuidV7()}`, clock),
-        [s.ruleSource, s.ids, s.clock],
-      )
-      .onDeactivation(closeOnDeactivation);
-    bind(s.ruleBook).toResolvedValue(
-      (events, registry) => new RuleBook(events, registry, config.DETECTION === 'all' ? [builtInRule] : []),
-      [ruleEvents, s.registry],
-    );
-    bind(deviceEvents)
-      .toResolvedValue(
-        (source, ids, clock) => new FollowedEvents(source, `periods-${ids.uuidV7()}`, clock),
-        [s.deviceSource, s.ids, s.clock],
-      )
-      .onDeactivation(closeOnDeactivation);
-    bind(s.devicePeriods).toResolvedValue(
-      (eventStore, registry, events) => new DevicePeriods(eventStore, registry, events),
-      [s.eventStore, s.registry, deviceEvents],
-    );
-
-    bind(s.rules).toResolvedValue(rules, [s.eventStore, s.registry, s.ruleBook, s.ids, s.clock]);
-    bind(hookEvents)
-      .toResolvedValue(
-        (source, ids, clock) => new FollowedEvents(source, `hooks-${ids.uuidV7()}`, clock),
-        [s.hookSource, s.ids, s.clock],
-      )
-      .onDeactivation(closeOnDeactivation);
-    bind(s.hooks).toResolvedValue(
-      (eventStore, registry, events, ids, clock) =>
-        hooks(eventStore, registry, events, ids, clock, newHookSecret),
-      [s.eventStore, s.registry, hookEvents, s.ids, s.clock],
-    );
-    bind(s.hookDeliveries).toResolvedValue(sqlHookDeliveries, [s.database]);
-    bind(s.hookSender).toDynamicValue(() => hookSender(config.HOOKS_ALLOW));
-    bind(s.alarms).toResolvedValue(alarms, [
-      s.eventStore,
-      s.registry,
-      s.alarmQueries,
-      s.alarmRecords,
-      s.ids,
-      s.clock,
-    ]);
-
-    bind(s.commands).toResolvedValue(
-      (eventStore, registry, ids, clock, directory, discarded) => {
-        const changed = (deviceId: string) => directory.forget(deviceId);
-        const options = { discarded, ...(recent && { recent }) };
-        return deviceCommands(eventStore, registry, ids, clock, changed, options);
-      },
-      [s.eventStore, s.registry, s.ids, s.clock, s.directory, s.discardedEvents],
-    );
-    bind(s.discardedEvents).toResolvedValue(discardedDeviceEvents, [s.control, s.deadLetters]);
-    bind(s.history).toResolvedValue(
-      (eventStore, registry, discarded) => deviceHistory(eventStore, registry, discarded, recent),
-      [s.eventStore, s.registry, s.discardedEvents],
-    );
-    bind(s.erase).toResolvedValue(eraseDevice, [s.commands, s.eventEraser]);
-    bind(s.erasedDevices).toResolvedValue(sqlErasedDevices, [s.database]);
-    bind(s.ingest).toResolvedValue(ingestTelemetry, [
-      s.directory,
-      s.telemetryLog,
-      s.registry,
-      s.ids,
-      s.clock,
-    ]);
-    bind(s.retract).toResolvedValue(retractTelemetry, [
-      s.directory,
-      s.telemetryLog,
-      s.registry,
-      s.ids,
-      s.clock,
-    ]);
-    bind(s.calendar).toDynamicValue(() => luxonCalendar());
-    bind(s.buckets).toResolvedValue(telemetryBuckets, [s.telemetryQueries, s.calendar]);
-    bind(s.freshness).toResolvedValue(
-      (queries, devices, telemetry) => progressReader(queries, { devices, telemetry }),
-      [s.progressQueries, s.deviceSource, s.telemetrySource],
-    );
   });
+
+function bindReadModels(bind: Bind): void {
+  bind(s.readModels).toResolvedValue(sqlReadModels, [s.database, s.clock]);
+  bind(s.control).toResolvedValue(sqlProjectionControl, [s.database, s.clock]);
+  bind(s.deadLetters).toResolvedValue(sqlDeadLetters, [s.database]);
+  bind(s.historyGap).toResolvedValue(sqlHistoryGap, [s.database]);
+  bind(s.retentionRecords).toResolvedValue(
+    (db, clock) => sqlRetentionRecords(db, clock.now),
+    [s.database, s.clock],
+  );
+  bind(s.partitionCounts).toResolvedValue(sqlPartitionCounts, [s.database, s.clock]);
+  bind(s.keptTables).toResolvedValue(sqlRetentionTables, [s.database]);
+  bind(s.retention).toResolvedValue(currentRetention, [s.retentionRecords, s.clock]);
+  bind(s.auditTables).toResolvedValue(sqlAuditTables, [s.database]);
+  bind(s.auditOutcomes).toResolvedValue(sqlAuditOutcomes, [s.database]);
+  bind(queries).toResolvedValue(meteredSql, [s.queryDatabase, s.metrics]);
+  bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [queries]);
+  bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [queries]);
+  bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [queries]);
+  bind(s.alarmQueries).toResolvedValue(sqlAlarmQueries, [queries]);
+  bind(s.alarmRecords).toResolvedValue(sqlAlarmRecords, [s.database]);
+}
+
+function bindDevices(bind: Bind, config: Config): void {
+  // Embedded streams are read faster than they would be found to be unchanged.
+  const recent = config.EVENTSTORE_URL === undefined ? undefined : new RecentStreamCache(recentStreamBytes);
+  bind(s.directory).toResolvedValue(
+    (eventStore, registry, discarded) =>
+      new CachedDeviceDirectory(eventStore, registry, config.DIRECTORY_SIZE, discarded, recent),
+    [s.eventStore, s.registry, s.discardedEvents],
+  );
+  bind(s.commands).toResolvedValue(
+    (eventStore, registry, ids, clock, directory, discarded) => {
+      const changed = (deviceId: string) => directory.forget(deviceId);
+      const options = { discarded, ...(recent && { recent }) };
+      return deviceCommands(eventStore, registry, ids, clock, changed, options);
+    },
+    [s.eventStore, s.registry, s.ids, s.clock, s.directory, s.discardedEvents],
+  );
+  bind(s.discardedEvents).toResolvedValue(discardedDeviceEvents, [s.control, s.deadLetters]);
+  bind(s.history).toResolvedValue(
+    (eventStore, registry, discarded) => deviceHistory(eventStore, registry, discarded, recent),
+    [s.eventStore, s.registry, s.discardedEvents],
+  );
+  bind(s.erase).toResolvedValue(eraseDevice, [s.commands, s.eventEraser]);
+  bind(s.erasedDevices).toResolvedValue(sqlErasedDevices, [s.database]);
+}
+
+function bindTelemetry(bind: Bind): void {
+  bind(s.ingest).toResolvedValue(ingestTelemetry, [s.directory, s.telemetryLog, s.registry, s.ids, s.clock]);
+  bind(s.retract).toResolvedValue(retractTelemetry, [
+    s.directory,
+    s.telemetryLog,
+    s.registry,
+    s.ids,
+    s.clock,
+  ]);
+  bind(s.calendar).toDynamicValue(() => luxonCalendar());
+  bind(s.buckets).toResolvedValue(telemetryBuckets, [s.telemetryQueries, s.calendar]);
+  bind(s.freshness).toResolvedValue(
+    (queries, devices, telemetry) => progressReader(queries, { devices, telemetry }),
+    [s.progressQueries, s.deviceSource, s.telemetrySource],
+  );
+}
+
+/** Rules, the alarms that they raise, and the hooks that alarms are sent to. */
+function bindDetection(bind: Bind, config: Config): void {
+  bind(ruleEvents)
+    .toResolvedValue(
+      (source, ids, clock) => new FollowedEvents(source, `rules-${ids.uuidV7()}`, clock),
+      [s.ruleSource, s.ids, s.clock],
+    )
+    .onDeactivation(closeOnDeactivation);
+  bind(s.ruleBook).toResolvedValue(
+    (events, registry) => new RuleBook(events, registry, config.DETECTION === 'all' ? [builtInRule] : []),
+    [ruleEvents, s.registry],
+  );
+  bind(deviceEvents)
+    .toResolvedValue(
+      (source, ids, clock) => new FollowedEvents(source, `periods-${ids.uuidV7()}`, clock),
+      [s.deviceSource, s.ids, s.clock],
+    )
+    .onDeactivation(closeOnDeactivation);
+  bind(s.devicePeriods).toResolvedValue(
+    (eventStore, registry, events) => new DevicePeriods(eventStore, registry, events),
+    [s.eventStore, s.registry, deviceEvents],
+  );
+
+  bind(s.rules).toResolvedValue(rules, [s.eventStore, s.registry, s.ruleBook, s.ids, s.clock]);
+  bind(hookEvents)
+    .toResolvedValue(
+      (source, ids, clock) => new FollowedEvents(source, `hooks-${ids.uuidV7()}`, clock),
+      [s.hookSource, s.ids, s.clock],
+    )
+    .onDeactivation(closeOnDeactivation);
+  bind(s.hooks).toResolvedValue(
+    (eventStore, registry, events, ids, clock) =>
+      hooks(eventStore, registry, events, ids, clock, newHookSecret),
+    [s.eventStore, s.registry, hookEvents, s.ids, s.clock],
+  );
+  bind(s.hookDeliveries).toResolvedValue(sqlHookDeliveries, [s.database]);
+  bind(s.hookSender).toDynamicValue(() => hookSender(config.HOOKS_ALLOW));
+  bind(s.alarms).toResolvedValue(alarms, [
+    s.eventStore,
+    s.registry,
+    s.alarmQueries,
+    s.alarmRecords,
+    s.ids,
+    s.clock,
+  ]);
+}
