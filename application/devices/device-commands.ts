@@ -100,19 +100,15 @@ export function deviceCommands(
   changed: (deviceId: string) => void,
   { discarded = noneDiscarded, recent }: DeviceStreamOptions = {},
 ): DeviceCommands {
-  const now = isoTimes(clock);
+  const ports = { registry, ids, now: isoTimes(clock) };
   const read = (deviceId: string) => loadDevice(eventStore, registry, deviceId, discarded);
   const load = (deviceId: string) => recent?.load(deviceId, () => read(deviceId)) ?? read(deviceId);
   return { handle };
 
   async function handle(command: DeviceCommand, context: CommandConditions): Promise<CommandResult> {
     const { deviceId } = command;
-    const stream = deviceStream(deviceId);
-    const isFresh = context.idempotencyKey === undefined;
-    const commandId = isFresh ? ids.uuidV7() : ids.uuidV5(stream, context.actor, context.idempotencyKey);
-    const commandDigest = isFresh ? undefined : ids.digest(canonicalJson(withoutSecrets(command)));
-    const repeated = (history: readonly RecordedEvent[]) =>
-      commandDigest === undefined ? undefined : findPrevious(history, isThisCommand, commandDigest, command);
+    const handling = new CommandHandling(command, context, ports);
+    const { isFresh } = handling;
 
     // Most registrations are of a device that is not there: that this one is not, the append finds out at no cost.
     const isFirst = isFresh && command.type === 'RegisterDevice';
@@ -121,7 +117,7 @@ export function deviceCommands(
     let isProven = supposed === undefined;
 
     for (let attempt = 1; ; attempt += 1) {
-      const decision = isProven ? decide(known) : orNothing(() => decide(known));
+      const decision = isProven ? handling.decide(known) : orNothing(() => handling.decide(known));
       if (decision === undefined || 'answer' in decision) {
         if (decision && isProven) return decision.answer;
         // Nothing would be appended, which would have proven what the decision rests on.
@@ -131,13 +127,13 @@ export function deviceCommands(
       const { events, state } = decision;
       try {
         const appended = await eventStore.append(
-          stream,
+          handling.stream,
           events,
           known.revision,
           isFresh ? 'unused' : undefined,
         );
         // Another request may have come under the same key meanwhile: then this is what that one appended.
-        repeated(appended);
+        handling.findPrevious(appended);
         changed(deviceId);
         const history = [...known.events, ...appended];
         const revision = history.at(-1)?.revision ?? 'none';
@@ -149,69 +145,98 @@ export function deviceCommands(
         [known, isProven] = [await load(deviceId), true];
       }
     }
+  }
+}
 
-    /** What the command comes to: events to append, or an answer without any. */
-    function decide({ events: history, state }: LoadedDevice): Decision {
-      const result = repeated(history);
-      if (result) return { answer: resultOf(deviceId, foldState(result, registry), result, true) };
-      checkRevision(deviceId, history, context.expectedRevision);
-      const decided = deviceDecider.decide(command, state);
-      const events = decided.length === 0 && !isFresh ? unchanged(deviceId, state) : decided;
-      if (events.length === 0) return { answer: resultOf(deviceId, state, history) };
-      const before = history.at(-1)?.metadata.recordedAt;
-      return {
-        events: events.map((event, index) => newEvent(event, index, before)),
-        state: events.reduce(deviceDecider.evolve, state),
-      };
-    }
+type DecisionPorts = { readonly registry: EventRegistry; readonly ids: Ids; readonly now: () => string };
 
-    /** Recorded no earlier than what it follows, although another node's clock is ahead. */
-    function newEvent(event: DeviceEvent, index: number, before = ''): NewEvent {
-      const time = now();
-      return {
-        id: isFresh ? ids.uuidV7() : derivedId(index),
-        type: event.type,
-        data: event.data,
-        metadata: {
-          $correlationId: context.correlationId,
-          $causationId: commandId,
-          actor: context.actor,
-          recordedAt: time > before ? time : before,
-          schemaVersion: registry.currentVersion(event.type),
-          ...(commandDigest !== undefined && { commandDigest }),
-          ...(context.traceparent !== undefined && { traceparent: context.traceparent }),
-        },
-      };
-    }
+/** One command with its identity, which a repeat under the same idempotency key shares. */
+class CommandHandling {
+  readonly stream: string;
+  /** Sent without an idempotency key. */
+  readonly isFresh: boolean;
+  readonly #command: DeviceCommand;
+  readonly #context: CommandConditions;
+  readonly #ports: DecisionPorts;
+  readonly #id: string;
+  /** Of a command with a key. */
+  readonly #digest: string | undefined;
 
-    /** Releases before this one knew a command by its key alone, whoever's it was. */
-    function isThisCommand({ metadata: { $causationId, actor } }: RecordedEvent): boolean {
-      if (isFresh) return false;
-      if ($causationId === commandId) return true;
-      return actor === context.actor && $causationId === ids.uuidV5(stream, context.idempotencyKey);
-    }
+  constructor(command: DeviceCommand, context: CommandConditions, ports: DecisionPorts) {
+    const { ids } = ports;
+    this.#command = command;
+    this.#context = context;
+    this.#ports = ports;
+    this.stream = deviceStream(command.deviceId);
+    const { actor, idempotencyKey: key } = context;
+    this.isFresh = key === undefined;
+    this.#id = key === undefined ? ids.uuidV7() : ids.uuidV5(this.stream, actor, key);
+    this.#digest = this.isFresh ? undefined : ids.digest(canonicalJson(withoutSecrets(command)));
+  }
 
-    /** Each request makes a token of its own: events that differ in it are not the same events. */
-    function derivedId(index: number): string {
-      const hasToken = 'tokenHash' in command && command.tokenHash !== undefined;
-      return ids.uuidV5(hasToken ? ids.uuidV5(commandId, command.tokenHash) : commandId, index);
-    }
+  /** What the command comes to: events to append, or an answer without any. */
+  decide({ events: history, state }: LoadedDevice): Decision {
+    const { deviceId } = this.#command;
+    const previous = this.findPrevious(history);
+    if (previous)
+      return { answer: resultOf(deviceId, foldState(previous, this.#ports.registry), previous, true) };
+    checkRevision(deviceId, history, this.#context.expectedRevision);
+    const decided = deviceDecider.decide(this.#command, state);
+    const events = decided.length === 0 && !this.isFresh ? unchanged(deviceId, state) : decided;
+    if (events.length === 0) return { answer: resultOf(deviceId, state, history) };
+    const before = history.at(-1)?.metadata.recordedAt;
+    return {
+      events: events.map((event, index) => this.#newEvent(event, index, before)),
+      state: events.reduce(deviceDecider.evolve, state),
+    };
   }
 
   /** The stream as it stood right after this very command was handled, if it was. */
-  function findPrevious(
-    history: readonly RecordedEvent[],
-    isOfCommand: (event: RecordedEvent) => boolean,
-    digest: string,
-    command: DeviceCommand,
-  ): readonly RecordedEvent[] | undefined {
-    const last = history.findLastIndex(isOfCommand);
+  findPrevious(history: readonly RecordedEvent[]): readonly RecordedEvent[] | undefined {
+    if (this.#digest === undefined) return undefined;
+    const last = history.findLastIndex((event) => this.#isOfThisCommand(event));
     if (last === -1) return undefined;
     const stored = history[last]?.metadata.commandDigest;
     // Releases before this one had a digest of the names as they came.
-    if (stored !== digest && stored !== ids.digest(JSON.stringify(withoutSecrets(command))))
-      throw new IdempotencyKeyReused();
+    const olderDigest = () => this.#ports.ids.digest(JSON.stringify(withoutSecrets(this.#command)));
+    if (stored !== this.#digest && stored !== olderDigest()) throw new IdempotencyKeyReused();
     return history.slice(0, last + 1);
+  }
+
+  /** Recorded no earlier than what it follows, although another node's clock is ahead. */
+  #newEvent(event: DeviceEvent, index: number, before = ''): NewEvent {
+    const { ids, now, registry } = this.#ports;
+    const { correlationId, actor, traceparent } = this.#context;
+    const time = now();
+    return {
+      id: this.isFresh ? ids.uuidV7() : this.#derivedId(index),
+      type: event.type,
+      data: event.data,
+      metadata: {
+        $correlationId: correlationId,
+        $causationId: this.#id,
+        actor,
+        recordedAt: time > before ? time : before,
+        schemaVersion: registry.currentVersion(event.type),
+        ...(this.#digest !== undefined && { commandDigest: this.#digest }),
+        ...(traceparent !== undefined && { traceparent }),
+      },
+    };
+  }
+
+  /** Releases before this one knew a command by its key alone, whoever's it was. */
+  #isOfThisCommand({ metadata: { $causationId, actor } }: RecordedEvent): boolean {
+    if ($causationId === this.#id) return true;
+    const { actor: caller, idempotencyKey: key } = this.#context;
+    return actor === caller && key !== undefined && $causationId === this.#ports.ids.uuidV5(this.stream, key);
+  }
+
+  /** Each request makes a token of its own: events that differ in it are not the same events. */
+  #derivedId(index: number): string {
+    const { ids } = this.#ports;
+    const command = this.#command;
+    const hasToken = 'tokenHash' in command && command.tokenHash !== undefined;
+    return ids.uuidV5(hasToken ? ids.uuidV5(this.#id, command.tokenHash) : this.#id, index);
   }
 }
 
