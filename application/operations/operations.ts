@@ -11,6 +11,7 @@ import {
   projectionState,
   ReplayRefused,
 } from '../ports/generations.ts';
+import type { ReadModels } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { countLag } from '../progress.ts';
 import { isProjectionName, type ProjectionName } from '../projections/projection.ts';
@@ -74,8 +75,9 @@ export function operations(
   builder: LeaseOwner,
 ): Operations {
   const { control, deadLetters, readModels, clock } = ports;
+  const report = (state: ProjectionState) => reportOf(state, named(state.projection), readModels);
   return {
-    deadLetters: deadLetters,
+    deadLetters,
     deadLetterOperations: deadLetterOperations(touchable, deadLetters, readModels, clock),
 
     list: async () => Promise.all((await control.states()).map(report)),
@@ -124,7 +126,7 @@ export function operations(
         { ...telemetry, retentionOf: telemetry.retentionLookup() },
         options,
       );
-      // Of a part alone, an audit that finds nothing says nothing of the rest.
+      // Only a full audit is recorded: a partial one proves nothing about the rest.
       const { deviceId, from, to, sample } = query;
       if ([deviceId, from, to, sample].every((limit) => limit === undefined))
         await telemetry.outcomes.save({ at: clock.now(), differences: report.differenceCount });
@@ -150,25 +152,28 @@ export function operations(
         'wait until it has switched, or use the release it is of',
     );
   }
+}
 
-  async function report(state: ProjectionState): Promise<ProjectionReport> {
-    const pipeline = named(state.projection);
-    const generation = { projection: state.projection, generation: state.active };
-    const checkpoints: PartitionPosition[] = [];
-    const reached: PartitionPosition[] = [];
-    const partitions = await pipeline.ends().catch(() => undefined);
-    for (const partition of partitions?.keys() ?? []) {
-      const position = await readModels.checkpoint(generation, partition);
-      if (position !== null) checkpoints.push({ partition, position });
-      const skipped = (await readModels.skipped(generation, partition))?.position ?? null;
-      const furthestPosition = furthest(position, skipped);
-      if (furthestPosition !== null) reached.push({ partition, position: furthestPosition });
-    }
-    // The read models' own state is reported even while the log is unreachable.
-    const count = partitions ? await countLag(pipeline, reached).catch(() => null) : null;
-    const lag = { lag: count?.events ?? null, lagIsAtLeast: count?.isAtLeast ?? false };
-    return { ...state, codeVersion: pipeline.version, checkpoints, ...lag };
+async function reportOf(
+  state: ProjectionState,
+  pipeline: ProjectionPipeline,
+  readModels: ReadModels,
+): Promise<ProjectionReport> {
+  const generation = { projection: state.projection, generation: state.active };
+  const checkpoints: PartitionPosition[] = [];
+  const reached: PartitionPosition[] = [];
+  const partitions = await pipeline.ends().catch(() => undefined);
+  for (const partition of partitions?.keys() ?? []) {
+    const position = await readModels.checkpoint(generation, partition);
+    if (position !== null) checkpoints.push({ partition, position });
+    const skipped = (await readModels.skipped(generation, partition))?.position ?? null;
+    const furthestPosition = furthest(position, skipped);
+    if (furthestPosition !== null) reached.push({ partition, position: furthestPosition });
   }
+  // The read models' own state is reported even while the log is unreachable.
+  const count = partitions ? await countLag(pipeline, reached).catch(() => null) : null;
+  const lag = { lag: count?.events ?? null, lagIsAtLeast: count?.isAtLeast ?? false };
+  return { ...state, codeVersion: pipeline.version, checkpoints, ...lag };
 }
 
 /** A rebuild that runs in the background. */

@@ -145,23 +145,31 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
       );
     });
     if (response.ok) return { response, silence };
-    const { status } = response;
     const problem = (await response.json().catch(() => ({}))) as Record<string, unknown>;
     silence.over();
-    if (status === 401)
-      throw new ApiRefusal(status, {
-        ...problem,
-        detail:
-          apiKey === undefined
-            ? `${url} wants an API key: set FIELDLOG_API_KEY to one that \`fieldlog keys create\` has printed`
-            : `${url} does not know the API key in FIELDLOG_API_KEY, or it has expired or was revoked`,
-      });
-    if (status < 500 && !passing.has(status)) throw new ApiRefusal(status, problem);
-    const message = `${url} cannot serve this now: ${detailOf(status, problem)}`;
-    if (!passing.has(status)) throw new ServerUnavailable(message);
-    const seconds = Number(response.headers.get('Retry-After') ?? Number.NaN);
-    throw new NotNow(message, Number.isFinite(seconds) ? seconds * 1000 : undefined);
+    throw failureOf(response, problem, url, apiKey !== undefined);
   }
+}
+
+/** What a response other than 2xx means for the command. */
+function failureOf(
+  { status, headers }: Response,
+  problem: Readonly<Record<string, unknown>>,
+  url: string,
+  hasKey: boolean,
+): Error {
+  if (status === 401)
+    return new ApiRefusal(status, {
+      ...problem,
+      detail: hasKey
+        ? `${url} does not know the API key in FIELDLOG_API_KEY, or it has expired or was revoked`
+        : `${url} wants an API key: set FIELDLOG_API_KEY to one that \`fieldlog keys create\` has printed`,
+    });
+  if (status < 500 && !passing.has(status)) return new ApiRefusal(status, problem);
+  const message = `${url} cannot serve this now: ${detailOf(status, problem)}`;
+  if (!passing.has(status)) return new ServerUnavailable(message);
+  const seconds = Number(headers.get('Retry-After') ?? Number.NaN);
+  return new NotNow(message, Number.isFinite(seconds) ? seconds * 1000 : undefined);
 }
 
 type Answered = { readonly response: Response; readonly silence: Silence };
