@@ -5,8 +5,8 @@ import { StartupError } from '../../infrastructure/startup-error.ts';
 import type { Checks } from '../http/health-routes.ts';
 import type { Certificate } from '../http/listener.ts';
 import type { MqttRejection } from '../http/mqtt-rejections-route.ts';
-import { mqttBridge } from '../mqtt/bridge.ts';
-import { type MqttServices, mqttServer } from '../mqtt/mqtt-server.ts';
+import { MqttBridge } from '../mqtt/bridge.ts';
+import { MqttServer, type MqttServices } from '../mqtt/mqtt-server.ts';
 import { MqttRejections } from '../mqtt/publications.ts';
 
 type MqttIntakes = {
@@ -38,7 +38,7 @@ export function mqttIntakes(
   const server =
     config.MQTT_PORT === undefined
       ? undefined
-      : mqttServer(
+      : new MqttServer(
           { ...services, rejections },
           {
             maxConnections: config.MQTT_CONNECTIONS,
@@ -50,7 +50,7 @@ export function mqttIntakes(
   const bridge =
     brokerUrl === undefined
       ? undefined
-      : mqttBridge(
+      : new MqttBridge(
           { ...services, rejections },
           {
             url: brokerUrl,
@@ -85,7 +85,7 @@ export function mqttIntakes(
 }
 
 async function listen(
-  server: ReturnType<typeof mqttServer>,
+  server: MqttServer,
   { MQTT_PORT: port = 0, MQTT_TLS: isSecure, HOST: host }: Config,
 ): Promise<string> {
   try {

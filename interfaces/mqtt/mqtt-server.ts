@@ -47,13 +47,6 @@ type MqttOptions = {
   readonly recheckMs?: number;
 };
 
-type MqttServer = {
-  listen(port: number, host: string): Promise<AddressInfo>;
-  renew(certificate: Certificate): void;
-  /** No connection is accepted any more; what is in flight gets `drain` milliseconds to be durable. */
-  close(drain: number): Promise<void>;
-};
-
 type Client = {
   readonly identity: Identity;
   readonly credential: string | undefined;
@@ -67,90 +60,108 @@ const mostBytes = 64 * 1024 * 1024;
  * An ingest endpoint for MQTT 3.1, 3.1.1 and 5, and no broker: nobody can subscribe. A publication of QoS 1 or 2 is
  * acknowledged once its readings are durable.
  */
-export function mqttServer(services: MqttServices, options: MqttOptions): MqttServer {
-  const { access, log, ids, rejections } = services;
-  const { maxConnections, maxPacketBytes, isStrict, certificate } = options;
-  const { unavailableMs = 30_000, recheckMs = 2000 } = options;
-  const clients = new Map<MqttConnection, Client>();
-  const byId = new Map<string, MqttConnection>();
+export class MqttServer {
+  readonly #services: MqttServices;
+  readonly #maxConnections: number;
+  readonly #unavailableMs: number;
+  readonly #takeBatch: ReturnType<typeof takePublications>;
+  readonly #server: Server | TlsServer;
+  readonly #rechecking: NodeJS.Timeout;
+  readonly #clients = new Map<MqttConnection, Client>();
+  readonly #bySession = new Map<string, MqttConnection>();
   /** Those that are gone, while what they sent is not durable yet. */
-  const closing = new WeakMap<MqttConnection, Client>();
-  let bytesHeld = 0;
-  let isClosing = false;
-  let isEnded = false;
-  const metrics = mqttMetrics(services.metrics, () => ({
-    connections: clients.size,
-    inFlight: sumOf((connection) => connection.inFlight),
-    paused: sumOf((connection) => (connection.isPaused ? 1 : 0)),
-  }));
-  const takeBatch = takePublications({
-    intake: services.intake,
-    codecs: topicCodecs(options.topics),
-    rejections,
-    limits: { readings: options.maxReadings, samples: 10 * options.maxReadings },
-    duplicate: metrics.duplicate,
-  });
-  const host: ConnectionHost = {
-    ...{ log, metrics, maxPacketBytes, isStrict },
-    admit,
-    take,
-    hasRoom: () => bytesHeld < mostBytes,
-    holds(bytes) {
-      const wasFull = bytesHeld >= mostBytes;
-      bytesHeld += bytes;
-      if (wasFull && bytesHeld < mostBytes) for (const connection of clients.keys()) connection.resume();
-    },
-    closed,
-  };
-  const open = (socket: Socket) => void new MqttConnection(socket, host);
-  const server: Server | TlsServer = certificate
-    ? createTlsServer({ ...certificate, handshakeTimeout: 5000 }, open)
-    : createServer(open);
-  // Those that have not been admitted yet are bounded as well.
-  server.maxConnections = maxConnections + 1000;
-  const rechecking = setInterval(() => void recheck(), recheckMs);
-  rechecking.unref();
+  readonly #closing = new WeakMap<MqttConnection, Client>();
+  #bytesHeld = 0;
+  #isClosing = false;
+  #isEnded = false;
 
-  return {
-    async listen(port, address) {
-      server.listen(port, address);
-      await once(server, 'listening');
-      return server.address() as AddressInfo;
-    },
-    renew(renewed) {
-      if ('setSecureContext' in server) server.setSecureContext(renewed);
-    },
-    close,
-  };
+  constructor(services: MqttServices, options: MqttOptions) {
+    const { maxPacketBytes, maxReadings, isStrict, certificate, recheckMs = 2000 } = options;
+    this.#services = services;
+    this.#maxConnections = options.maxConnections;
+    this.#unavailableMs = options.unavailableMs ?? 30_000;
+    const metrics = mqttMetrics(services.metrics, () => ({
+      connections: this.#clients.size,
+      inFlight: this.#sumOf((connection) => connection.inFlight),
+      paused: this.#sumOf((connection) => (connection.isPaused ? 1 : 0)),
+    }));
+    this.#takeBatch = takePublications({
+      intake: services.intake,
+      codecs: topicCodecs(options.topics),
+      rejections: services.rejections,
+      limits: { readings: maxReadings, samples: 10 * maxReadings },
+      duplicate: metrics.duplicate,
+    });
+    const host: ConnectionHost = {
+      ...{ log: services.log, metrics, maxPacketBytes, isStrict },
+      admit: (packet, connection) => this.#admit(packet, connection),
+      take: (batch, connection) => this.#take(batch, connection),
+      hasRoom: () => this.#bytesHeld < mostBytes,
+      holds: (bytes) => this.#holds(bytes),
+      closed: (connection) => this.#closed(connection),
+    };
+    const open = (socket: Socket) => void new MqttConnection(socket, host);
+    this.#server = certificate
+      ? createTlsServer({ ...certificate, handshakeTimeout: 5000 }, open)
+      : createServer(open);
+    // Those that have not been admitted yet are bounded as well.
+    this.#server.maxConnections = this.#maxConnections + 1000;
+    this.#rechecking = setInterval(() => void this.#recheck(), recheckMs);
+    this.#rechecking.unref();
+  }
 
-  function sumOf(count: (connection: MqttConnection) => number): number {
+  async listen(port: number, host: string): Promise<AddressInfo> {
+    this.#server.listen(port, host);
+    await once(this.#server, 'listening');
+    return this.#server.address() as AddressInfo;
+  }
+
+  renew(certificate: Certificate): void {
+    if ('setSecureContext' in this.#server) this.#server.setSecureContext(certificate);
+  }
+
+  /** No connection is accepted any more; what is in flight gets `drain` milliseconds to be durable. */
+  async close(drain: number): Promise<void> {
+    this.#isClosing = true;
+    clearInterval(this.#rechecking);
+    const ended = once(this.#server, 'close');
+    this.#server.close();
+    const deadline = performance.now() + drain;
+    for (const connection of this.#clients.keys()) connection.pause();
+    while (this.#bytesHeld > 0 && performance.now() < deadline) await delay(10);
+    this.#isEnded = true;
+    for (const connection of this.#clients.keys()) connection.end(disconnects.shuttingDown);
+    await ended;
+  }
+
+  #sumOf(count: (connection: MqttConnection) => number): number {
     let sum = 0;
-    for (const connection of clients.keys()) sum += count(connection);
+    for (const connection of this.#clients.keys()) sum += count(connection);
     return sum;
   }
 
-  async function admit(
-    packet: IConnectPacket,
-    connection: MqttConnection,
-  ): Promise<ConnectRefusal | undefined> {
-    if (isClosing || clients.size >= maxConnections)
+  #holds(bytes: number): void {
+    const wasFull = this.#bytesHeld >= mostBytes;
+    this.#bytesHeld += bytes;
+    if (wasFull && this.#bytesHeld < mostBytes)
+      for (const connection of this.#clients.keys()) connection.resume();
+  }
+
+  async #admit(packet: IConnectPacket, connection: MqttConnection): Promise<ConnectRefusal | undefined> {
+    const { access, ids } = this.#services;
+    if (this.#isClosing || this.#clients.size >= this.#maxConnections)
       return { old: 3, code: reasons.quotaExceeded, result: 'full' };
     const { username, password } = packet;
     const shown = [password?.toString(), username].filter((text) => text !== undefined && text !== '');
     for (const credential of shown.length === 0 ? [undefined] : shown) {
       const identity = await access.sender(credential);
       if (!identity) continue;
-      const actor =
-        identity.is === 'key'
-          ? identity.key.name
-          : identity.is === 'device'
-            ? `device:${identity.deviceId}`
-            : 'anonymous';
+      const actor = actorOf(identity);
       if (connection.clientId === '') connection.clientId = ids.uuidV7();
       connection.session = `${actor}/${connection.clientId}`;
-      byId.get(connection.session)?.end(disconnects.takenOver);
-      byId.set(connection.session, connection);
-      clients.set(connection, { identity, credential, actor });
+      this.#bySession.get(connection.session)?.end(disconnects.takenOver);
+      this.#bySession.set(connection.session, connection);
+      this.#clients.set(connection, { identity, credential, actor });
       return undefined;
     }
     return shown.length === 0
@@ -158,19 +169,20 @@ export function mqttServer(services: MqttServices, options: MqttOptions): MqttSe
       : { old: 5, code: 0x87, result: 'not-authorized' };
   }
 
-  async function take(
+  async #take(
     batch: readonly Publication[],
     connection: MqttConnection,
   ): Promise<readonly PublicationOutcome[]> {
-    const client = clients.get(connection) ?? closing.get(connection);
+    const { ids, log, rates } = this.#services;
+    const client = this.#clients.get(connection) ?? this.#closing.get(connection);
     if (!client) throw new Error('The client is gone');
     const { identity, actor } = client;
     const publisher = { identity, caller: { correlationId: ids.uuidV7(), actor } };
-    const deadline = performance.now() + unavailableMs;
+    const deadline = performance.now() + this.#unavailableMs;
     for (;;) {
       try {
-        if (identity.is === 'device') services.rates?.spendTokenRequest(identity.deviceId);
-        return await takeBatch(batch, publisher);
+        if (identity.is === 'device') rates?.spendTokenRequest(identity.deviceId);
+        return await this.#takeBatch(batch, publisher);
       } catch (error) {
         const { kind, message, extras } = problemOf(error);
         const isLimit = kind === 'rate-limited';
@@ -180,24 +192,25 @@ export function mqttServer(services: MqttServices, options: MqttOptions): MqttSe
         else if (!isLimit && problemKinds[kind].status < 500)
           return batch.map(() => ({ code: reasons.payloadInvalid, detail: message }));
         const wait = isLimit ? Number(extras.headers?.['Retry-After'] ?? 1) * 1000 : 1000;
-        if (isEnded) throw error;
+        if (this.#isEnded) throw error;
         if (!isLimit && performance.now() + wait > deadline) throw error;
-        await delay(Math.min(wait, isLimit ? wait : unavailableMs / 4));
+        await delay(Math.min(wait, isLimit ? wait : this.#unavailableMs / 4));
       }
     }
   }
 
-  function closed(connection: MqttConnection): void {
-    const client = clients.get(connection);
-    clients.delete(connection);
-    if (byId.get(connection.session) === connection) byId.delete(connection.session);
+  #closed(connection: MqttConnection): void {
+    const client = this.#clients.get(connection);
+    this.#clients.delete(connection);
+    if (this.#bySession.get(connection.session) === connection) this.#bySession.delete(connection.session);
     // What it sent before is taken in all the same.
-    if (client && connection.inFlight > 0) closing.set(connection, client);
+    if (client && connection.inFlight > 0) this.#closing.set(connection, client);
   }
 
-  /** A credential that is no longer good ends its connection. */
-  async function recheck(): Promise<void> {
-    for (const [connection, { credential }] of [...clients]) {
+  /** Ends connections whose credential is no longer valid. */
+  async #recheck(): Promise<void> {
+    const { access, log } = this.#services;
+    for (const [connection, { credential }] of [...this.#clients]) {
       try {
         if (!(await access.sender(credential))) connection.end(disconnects.notAuthorized);
       } catch (err) {
@@ -206,17 +219,9 @@ export function mqttServer(services: MqttServices, options: MqttOptions): MqttSe
       }
     }
   }
+}
 
-  async function close(drain: number): Promise<void> {
-    isClosing = true;
-    clearInterval(rechecking);
-    const ended = once(server, 'close');
-    server.close();
-    const deadline = performance.now() + drain;
-    for (const connection of clients.keys()) connection.pause();
-    while (bytesHeld > 0 && performance.now() < deadline) await delay(10);
-    isEnded = true;
-    for (const connection of clients.keys()) connection.end(disconnects.shuttingDown);
-    await ended;
-  }
+function actorOf(identity: Identity): string {
+  if (identity.is === 'key') return identity.key.name;
+  return identity.is === 'device' ? `device:${identity.deviceId}` : 'anonymous';
 }

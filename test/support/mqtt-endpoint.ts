@@ -6,7 +6,7 @@ import { type Intake, intakeOf } from '../../interfaces/http/intake.ts';
 import type { Certificate } from '../../interfaces/http/listener.ts';
 import type { RateLimits } from '../../interfaces/http/rate-limits.ts';
 import type { Identity } from '../../interfaces/http/request-context.ts';
-import { mqttServer } from '../../interfaces/mqtt/mqtt-server.ts';
+import { MqttServer } from '../../interfaces/mqtt/mqtt-server.ts';
 import { MqttRejections } from '../../interfaces/mqtt/publications.ts';
 
 type Taken = Omit<SubmittedReading, 'index'>;
@@ -63,7 +63,7 @@ export function mqttEndpoint(
   const rejections = new MqttRejections();
   const metrics = new Registry();
   const quiet = () => {};
-  const server = mqttServer(
+  const server = new MqttServer(
     {
       ...{ intake, access, rejections, metrics },
       ...{ rates: options.rates, ids: uuidIds },

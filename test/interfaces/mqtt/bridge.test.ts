@@ -5,14 +5,14 @@ import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-lo
 import type { SubmittedReading } from '../../../application/telemetry/ingest.ts';
 import { uuidIds } from '../../../infrastructure/identity.ts';
 import { intakeOf } from '../../../interfaces/http/intake.ts';
-import { mqttBridge } from '../../../interfaces/mqtt/bridge.ts';
+import { MqttBridge } from '../../../interfaces/mqtt/bridge.ts';
 import { MqttRejections } from '../../../interfaces/mqtt/publications.ts';
 import { describeWith } from '../../deploy/tools.ts';
 import { eventually } from '../../support/eventually.ts';
 import { Mosquitto, passwordLine } from '../../support/mosquitto.ts';
 import { selfSigned } from '../../support/self-signed.ts';
 
-type Options = Partial<Parameters<typeof mqttBridge>[1]>;
+type Options = Partial<ConstructorParameters<typeof MqttBridge>[1]>;
 
 /** A node whose telemetry log is replaced: what is durable is in `taken`. */
 class Node {
@@ -23,12 +23,12 @@ class Node {
   attempts = 0;
   failure: Error | undefined;
   held: Promise<void> | undefined;
-  readonly bridge: ReturnType<typeof mqttBridge>;
+  readonly bridge: MqttBridge;
 
   constructor(port: number, options: Options = {}) {
     const log = (fields: object, message: string) =>
       void this.logged.push(`${message} ${JSON.stringify(fields)}`);
-    this.bridge = mqttBridge(
+    this.bridge = new MqttBridge(
       {
         intake: intakeOf(
           async (readings) => {
