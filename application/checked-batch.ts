@@ -169,7 +169,7 @@ const manyStreams = 3;
 /** Milliseconds that such a fault is waited for; events that fail for longer are parked, so that nothing stands for ever. */
 const longestOutage = 600_000;
 
-/** Tells an outage that no error code speaks of from events that cannot be applied. */
+/** Distinguishes an outage without an error code from events that cannot be applied. */
 export class UnknownFaults<Event> {
   #since: number | undefined;
 

@@ -84,7 +84,7 @@ async function assertSameLog(
   );
 }
 
-/** What tells the log from the one that the mark is of; `undefined` when nothing does. */
+/** How the log differs from the one that the mark is of; `undefined` when it does not. */
 async function differenceFrom(
   { position, eventId, log }: LogMark,
   partition: number,

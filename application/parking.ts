@@ -215,7 +215,7 @@ export async function followDeadLetters(
 }
 
 /**
- * Tells an observer what is consumed, and a feed of every event parked, once it is. A feed that cannot be reached
+ * Reports what is consumed to an observer, and every parked event to a feed, once it is parked. A feed that cannot be reached
  * delays nothing: the dead letter is in the read models.
  */
 export function withDeadLetterFeed<Event>(

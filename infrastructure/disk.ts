@@ -28,7 +28,7 @@ export function diskOf(folder: string, reserve?: number): Disk {
   };
 }
 
-/** Tells how much room is left for the embedded files, and how much is to stay. */
+/** How much room is left for the embedded files, and how much is to stay. */
 export function measureDisk(registry: Registry, disk: Disk): void {
   new Gauge({
     name: 'fieldlog_disk_free_bytes',

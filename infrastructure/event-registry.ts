@@ -28,7 +28,7 @@ const checks = {
 type Field = keyof typeof checks;
 
 /**
- * Tells a device event's data that is nothing but the fields of its schema, each as it should be: the schema, which
+ * Recognizes a device event's data that is nothing but the fields of its schema, each as it should be: the schema, which
  * makes a copy and takes several times as long, would answer with the same. Of all other data the schema decides.
  */
 function plainData({ shape }: z.ZodObject<{ readonly [Name in Field]?: z.ZodType }>): Check {
@@ -88,7 +88,7 @@ export const eventShapes: EventShapes = {
   DeviceDecommissioned: [deviceShape(z.object({ deviceId, reason: z.string() }))],
   DeviceTokenIssued: [deviceShape(z.object({ deviceId, tokenHash: z.string().regex(/^[0-9a-f]{64}$/) }))],
   DeviceErased: [deviceShape(z.object({ deviceId, type: z.string(), reason: z.string() }))],
-  // The check of every single reading: by hand, since a schema costs several times as much.
+  // Written out, since it checks every reading and a schema costs several times as much.
   TelemetryRecorded: [{ accepts: (data) => (isReading(data) ? data : malformed('is not a reading')) }],
   TelemetryRetracted: [
     shape(

@@ -20,7 +20,7 @@ export function pinoLog(level: string, role: string): Log {
 }
 
 /**
- * Tells an observer what is consumed, and the log at level `debug`: a line for each request whose events are in a
+ * Reports what is consumed to an observer, and to the log at level `debug`: a line for each request whose events are in a
  * batch, with its correlation id. Nothing of an event but whose it is, for payloads do not belong into a log.
  */
 export function withConsumedLog<Event>(

@@ -125,7 +125,7 @@ export function deadLetterOperations(
   }
 }
 
-/** Events whose dead letter in the device list was discarded; the list goes on without them, and so does a command. */
+/** Events whose dead letter in the device list was discarded; the list and commands skip them. */
 export const discardedDeviceEvents =
   (
     control: Pick<ProjectionControl, 'states'>,

@@ -79,11 +79,11 @@ export interface EventSource<Event extends Positioned> {
   /** The position up to which each partition's events can no longer be read, `null` where none has expired. */
   expired(): Promise<ReadonlyMap<number, Position | null>>;
 
-  /** Tells the partition that a device's events go to. */
+  /** The partition that a device's events go to. */
   partitioner(): Promise<(deviceId: string) => number>;
 
   /**
-   * What tells this log from every other: one that is made anew or restored has another, a copy of its files the same.
+   * Identifies this log: one that is made anew or restored has another, a copy of its files the same.
    * `null` where the technology has none.
    */
   identity(): Promise<string | null>;

@@ -50,7 +50,7 @@ export interface EventStore {
    * `AppendTooLarge`, `StreamDeleted`.
    *
    * `ids` may be `unused` when no call before this one can have appended events with these ids: a store that cannot
-   * tell an append from a repeated one then need not look at what is stored.
+   * distinguish an append from a repeated one then need not look at what is stored.
    */
   append(
     stream: string,
@@ -105,7 +105,7 @@ export class AppendTooLarge extends Error {
 
 /**
  * The type of the event by which a store says that somebody deleted a stream in the store itself. It has no data, and
- * what the stream had before is gone; a stream that was not deleted for good may go on behind it.
+ * what the stream had before is gone; a stream that was not deleted for good may continue after it.
  */
 export const streamDeletedType = '$streamDeleted';
 

@@ -127,7 +127,7 @@ export type HeldGeneration = {
   readonly readModels: ReadModels;
   /**
    * Begins to read both generations as they are now, and resolves once that holds whatever is changed afterwards: the
-   * reading itself goes on beside the hold's end. Absent where one writer keeps out every other until the commit, so
+   * reading itself continues beside the hold's end. Absent where one writer keeps out every other until the commit, so
    * that changes to the other generation are inside the transaction and cannot be read yet.
    */
   readonly beginDigests?: (other: GenerationId) => Promise<{ readonly digests: Promise<GenerationDigests> }>;

@@ -81,7 +81,7 @@ export type RollupSlice = {
 };
 
 /**
- * Queries of the telemetry read models. Streams yield non-empty chunks, and hold no more than a few in
+ * Queries of the telemetry read models. Streams yield non-empty chunks, and hold only a few in
  * memory. Every call throws `ReadModelsUnavailable`.
  */
 export interface TelemetryQueries {

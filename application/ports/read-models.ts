@@ -18,7 +18,7 @@ export interface ReadModels {
   /** Stores it, for as long as the checkpoint stays at `after`; does nothing when it is elsewhere already. */
   skip(generation: GenerationId, partition: number, after: Position | null, to: SkippedTo): Promise<void>;
 
-  /** The checkpoint with what tells its log from others. */
+  /** The checkpoint with the identity of its log. */
   logMark(generation: GenerationId, partition: number): Promise<LogMark | null>;
 
   /**

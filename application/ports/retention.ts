@@ -85,7 +85,7 @@ export type PendingErasure = {
   readonly revision: number;
   /** When it was recorded, epoch milliseconds. */
   readonly erasedAt: number;
-  /** The event store has been told to forget what came before. */
+  /** The event store has truncated what came before. */
   readonly isTruncated: boolean;
 };
 

@@ -102,7 +102,7 @@ function rowAfter(row: DeviceRow | undefined, facts: Facts): DeviceRow | undefin
   };
 }
 
-/** Of a device that was erased it is not told any more: there stands when that was. */
+/** An erased device has the time of its erasure instead. */
 function registeredAt(row: DeviceRow | undefined, facts: Facts): string {
   const erased = facts.findLast(({ event }) => event.type === 'DeviceErased');
   return erased?.recorded.metadata.recordedAt ?? row?.registeredAt ?? facts[0].recorded.metadata.recordedAt;

@@ -5,9 +5,9 @@ import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import type { DecodedReading } from './telemetry-batch.ts';
 import { type DecodedRetraction, takenBy } from './telemetry-corrections.ts';
 
-const lettersAtOnce = 500;
+const pageSize = 500;
 
-type Waiting = { readonly letter: WaitingLetter; readonly reading: DecodedReading | undefined };
+type Waiting = { readonly deadLetter: WaitingLetter; readonly reading: DecodedReading | undefined };
 
 /**
  * Readings wait for an operator while later events of their device are applied. A retry after a retraction would store
@@ -21,31 +21,31 @@ export async function settleWaiting(
   decode: (event: TelemetryRecord) => DecodedReading | undefined,
   { deadLetters, telemetry }: ProjectionTables,
 ): Promise<readonly DecodedReading[]> {
-  const waiting = await lettersBefore(retraction, { stream, partition }, decode, deadLetters);
+  const waiting = await deadLettersBefore(retraction, { stream, partition }, decode, deadLetters);
   const { deviceId } = retraction.event.data;
   const times = new Set(waiting.flatMap(({ reading }) => reading?.event.data.timestamp ?? []));
   const found = await telemetry.readings([...times].map((timestamp) => ({ deviceId, timestamp })));
   const rows = new Map(found.map((row) => [row.timestamp, row]));
   const { isTaken } = takenBy(retraction);
   const { actor: by, correlationId, receivedAt: at } = retraction.logged;
-  const discard = (letter: WaitingLetter, reason: string) =>
-    deadLetters.discard(partition, [letter.position], { by, at, reason: `${reason} (${correlationId})` });
+  const discard = (deadLetter: WaitingLetter, reason: string) =>
+    deadLetters.discard(partition, [deadLetter.position], { by, at, reason: `${reason} (${correlationId})` });
   const applied: DecodedReading[] = [];
   const positions: Position[] = [];
-  for (const { letter, reading } of waiting) {
-    const { timestamp, metrics } = bodyOf(letter);
+  for (const { deadLetter, reading } of waiting) {
+    const { timestamp, metrics } = bodyOf(deadLetter);
     const left = Object.fromEntries(Object.entries(metrics).filter(([name]) => !isTaken(name, timestamp)));
     const [all, some] = [Object.keys(metrics).length, Object.keys(left).length];
     const isLost = some === 0 && (all > 0 || retraction.event.data.metric === undefined);
     const row = reading && !reading.event.data.untimed ? rows.get(timestamp) : undefined;
     if (row && reading && hasLater(row, reading))
-      await discard(letter, 'A later reading of its time had been applied when that was retracted');
+      await discard(deadLetter, 'A later reading of its time had been applied when that was retracted');
     else if (reading && (row || isLost)) {
       applied.push(reading);
-      positions.push(letter.position);
-    } else if (isLost) await discard(letter, 'Its values were retracted before it could be read');
+      positions.push(deadLetter.position);
+    } else if (isLost) await discard(deadLetter, 'Its values were retracted before it could be read');
     else if (some < all)
-      await deadLetters.replaceEvent(partition, letter.position, withMetrics(letter, left));
+      await deadLetters.replaceEvent(partition, deadLetter.position, withMetrics(deadLetter, left));
   }
   await deadLetters.remove(partition, positions);
   return applied;
@@ -56,7 +56,7 @@ export const hasLater = (row: ReadingRow, { logged }: Pick<DecodedReading, 'logg
   row.receivedAt >= logged.receivedAt || row.correctedBy !== null;
 
 /** Waiting readings that came before the retraction and are of its time. */
-async function lettersBefore(
+async function deadLettersBefore(
   { logged, event }: DecodedRetraction,
   { stream, partition }: Pick<WaitingLetter, 'stream' | 'partition'>,
   decode: (event: TelemetryRecord) => DecodedReading | undefined,
@@ -65,21 +65,21 @@ async function lettersBefore(
   const { from, to } = event.data;
   const found: Waiting[] = [];
   for (let after = 0; ; ) {
-    const letters = await deadLetters.waiting(partition, stream, lettersAtOnce, after);
-    for (const letter of letters) {
-      if (letter.eventType !== 'TelemetryRecorded') continue;
-      if (comparePositions(letter.position, logged.position) >= 0) continue;
-      const { timestamp } = bodyOf(letter);
+    const page = await deadLetters.waiting(partition, stream, pageSize, after);
+    for (const deadLetter of page) {
+      if (deadLetter.eventType !== 'TelemetryRecorded') continue;
+      if (comparePositions(deadLetter.position, logged.position) >= 0) continue;
+      const { timestamp } = bodyOf(deadLetter);
       if (timestamp >= from && timestamp < to)
-        found.push({ letter, reading: decode(letter.event as TelemetryRecord) });
+        found.push({ deadLetter, reading: decode(deadLetter.event as TelemetryRecord) });
     }
-    const last = letters.at(-1);
-    if (!last || letters.length < lettersAtOnce) return found;
+    const last = page.at(-1);
+    if (!last || page.length < pageSize) return found;
     after = last.id;
   }
 }
 
-/** As far as it can be told, for a reading that this release cannot decode waits too. */
+/** As far as it is known, for a reading that this release cannot decode waits too. */
 function bodyOf({ event }: WaitingLetter): { readonly timestamp: number; readonly metrics: Metrics } {
   // Of a device that was erased there is no event any more.
   const { data } = (event ?? {}) as { readonly data?: unknown };

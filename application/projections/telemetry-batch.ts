@@ -34,7 +34,7 @@ export type DecodedReading = {
 /** By bucket and metric. */
 type Gathered = Map<number, Map<string, RollupStats>>;
 
-/** One device in a batch under way: what to look up, the rows in hand and the buckets that change. */
+/** One device in the current batch: what to look up, the pending rows and the buckets that change. */
 type DeviceBatch = {
   readonly device: CachedDevice;
   /** Times of readings whose rows may be in the tables already. */
@@ -210,7 +210,7 @@ function updateLatest(device: CachedDevice, name: string, value: MetricValue, ti
   if (!newest || timestamp >= newest[1]) device.latest.set(name, [value, timestamp]);
 }
 
-/** A row of one device in a batch under way: as the tables have it, to be replaced there, or to be added. */
+/** A row of one device in the current batch: as the tables have it, to be replaced there, or to be added. */
 type PendingRow = { -readonly [Key in keyof ReadingRow]: ReadingRow[Key] } & {
   state: 'stored' | 'changed' | 'new';
 };

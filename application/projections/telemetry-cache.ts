@@ -99,7 +99,7 @@ export class TelemetryCache {
     this.#budget.released(device);
   }
 
-  /** Whether it is forgotten: a batch that is being applied goes on with the devices that it has. */
+  /** Whether it is forgotten: a batch that is being applied still uses the devices that it has. */
   evict(device: CachedDevice): boolean {
     return !this.#used.has(device) && this.#devices.delete(device.deviceId);
   }

@@ -38,7 +38,7 @@ export function takenBy({ logged, event, retention }: DecodedRetraction): Taken 
 /**
  * Takes points back: rows lose the metric, rows left with none go, newest values and rollups follow. It reaches as
  * far back as points are kept at `receivedAt`, whether or not older ones have been removed already. It may span
- * years, so it looks at no more than the first `rowsAtOnce` rows from `since` on, and answers with the time at which it has
+ * years, so it looks only at the first `rowsAtOnce` rows from `since` on, and answers with the time at which it has
  * to be continued; `undefined` once all is done. Done again from its beginning it finds nothing there.
  */
 export async function retract(
@@ -51,7 +51,7 @@ export async function retract(
   const { deviceId, from, to } = event.data;
   const { horizonOf, isTaken } = takenBy(retraction);
   const rows = await tables.readingsBetween(deviceId, Math.max(since, from), to, rowsAtOnce);
-  // Rollups of a time before a horizon cannot be told from points, and horizons are at the beginning of days.
+  // Rollups of a time before a horizon cannot be distinguished from points, and horizons are at the beginning of days.
   const dayOf = ({ timestamp }: ReadingRow) => (retention ? bucketOf('1d', timestamp) : 0);
   for (const some of Map.groupBy(rows, dayOf).values())
     await takeFrom(deviceId, some, { horizonOf, isTaken }, tables);
@@ -138,7 +138,7 @@ async function latestAfter(
 type Buckets = Map<number, Map<string, RollupStats>>;
 
 /**
- * Tells the rollups of some metrics that overlap a range of one device's time anew, minutes from the readings, hours
+ * Recomputes the rollups of some metrics that overlap a range of one device's time anew, minutes from the readings, hours
  * from the minutes and days from the hours, for when a value was replaced or taken back. Of other metrics the points
  * may have expired: their rollups stay as they are.
  */

@@ -48,7 +48,7 @@ export type Build = {
 };
 
 const reportEveryMilliseconds = 1_000;
-/** A round of catching up that took no longer leaves no more than that behind. */
+/** A round of catching up that took no longer leaves at most that much behind. */
 const nearMilliseconds = 500;
 /** After so many rounds none of which was shorter than those before, more would come no nearer. */
 const lastRounds = 3;

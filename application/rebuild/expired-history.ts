@@ -73,7 +73,7 @@ export async function assertNoLoss(
 
 /**
  * Puts the live generation's readings and dead letters that the log no longer has into a new one, before anything of
- * the log. Which duplicates and corrections there once were, the log alone could tell.
+ * the log. Which duplicates and corrections there once were, the log alone could say.
  */
 export async function copyExpired(
   pipeline: ProjectionPipeline,

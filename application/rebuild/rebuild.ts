@@ -24,7 +24,7 @@ export type ReplayOptions = {
   /** Events a second at most. */
   readonly throttle?: number | undefined;
   readonly signal: AbortSignal;
-  /** For how many milliseconds to go on after a switch: workers look every half second and then take over. */
+  /** For how many milliseconds to continue after a switch: workers look every half second and then take over. */
   readonly handover?: number | undefined;
   /** The generation is this runner's from now on. */
   readonly onClaimed?: ((claimed: Claimed) => void) | undefined;
@@ -66,7 +66,7 @@ const usualHandover = 1_000;
 /**
  * Builds the next generation of a projection beside the live one, compares the two at the same position and makes
  * the new one active in one transaction; with differences that no new version explains it only becomes `ready`.
- * Killed at any moment, the next call goes on where it stopped. Throws `RebuildUnderWay`, `SwitchedMeanwhile`,
+ * Killed at any moment, the next call continues where it stopped. Throws `RebuildUnderWay`, `SwitchedMeanwhile`,
  * `HistoryExpired` and `PoisonEvent`.
  */
 export async function rebuild(
@@ -262,7 +262,7 @@ async function withClaim(
     const message = error instanceof Error ? error.message : String(error);
     // What went wrong before matters more than that it cannot be written down.
     await control.release(next, runner, { result: 'failed', error: message }, false).catch(() => {});
-    // What it took is needed by others, and to go on with it there would have to be as much again.
+    // What it took is needed by others, and continuing would need as much again.
     if (storageFaultOf(error)?.kind === 'full') await control.drop(next, builder).catch(() => {});
     throw error;
   });

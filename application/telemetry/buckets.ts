@@ -91,7 +91,7 @@ function rangeLeft({ range, order, after }: BucketQuery, bucketAt: BucketAt): Ti
 type FoldedBucket = { readonly span: BucketSpan; readonly metrics: Map<string, RollupStats> };
 
 /** A device's segments come in bucket order, so only one bucket is in memory. */
-async function* inTimeOrder(segments: Pieces, range: TimeRange): AsyncGenerator<FoldedBucket> {
+async function* inTimeOrder(segments: SegmentsIn, range: TimeRange): AsyncGenerator<FoldedBucket> {
   let bucket: FoldedBucket | undefined;
   for await (const some of segments(range))
     for (const segment of some) {
@@ -106,11 +106,11 @@ async function* inTimeOrder(segments: Pieces, range: TimeRange): AsyncGenerator<
 }
 
 /**
- * Pieces come device after device, each over the whole range. No more than the first `limit` buckets can be wanted,
+ * Segments come device after device, each over the whole range. At most the first `limit` buckets can be wanted,
  * so later ones are dropped as others fill up, and the range that is read of the devices to come shrinks.
  */
 async function* acrossDevices(
-  segments: Pieces,
+  segments: SegmentsIn,
   wholeRange: TimeRange,
   { order, limit }: BucketQuery,
 ): AsyncGenerator<FoldedBucket> {
@@ -184,7 +184,7 @@ type RollupSegment = {
 };
 
 /** All that the range holds, nothing twice, by device, each in order of time; `after` is the last device not wanted. */
-type Pieces = (range: TimeRange, after?: string) => AsyncIterable<readonly RollupSegment[]>;
+type SegmentsIn = (range: TimeRange, after?: string) => AsyncIterable<readonly RollupSegment[]>;
 
 /**
  * Takes each stretch of time from the coarsest rollups whose buckets lie within one bucket and within the range.
@@ -196,7 +196,7 @@ function segmentsFor(
   bucketAt: BucketAt,
   bucketLength: number,
   { scope, metrics, order, signal }: Pick<RollupQuery, 'scope' | 'metrics' | 'order' | 'signal'>,
-): Pieces {
+): SegmentsIn {
   const selection = { order, ...(metrics && { metrics }), ...(signal && { signal }) };
   const coarsest = rollupLevels.findLast((level) => rollupWidth[level] <= bucketLength) ?? '1m';
   return (range, after) => fromRollups(coarsest, { scope, range, ...selection, ...(after && { after }) });

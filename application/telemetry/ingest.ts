@@ -34,7 +34,7 @@ type IngestContext = {
 
 /**
  * Checks each reading's device and publishes those that may send, all as one publication. Resolves when they are
- * durable. `json` is the readings as a JSON array, if they came as one that says what `readings` say and no more: it
+ * durable. `json` is the readings as a JSON array, if they came as one that says exactly what `readings` say: it
  * is then stored as it came, unless a device is refused. Throws `TelemetryLogUnavailable` or `EventStoreUnavailable` with nothing accepted.
  */
 export type IngestTelemetry = (

@@ -8,7 +8,7 @@ import type { SessionPeer } from '../peers/session.ts';
 
 const atOnce = 64;
 
-/** Load, decide and append with 64 commands under way, against the client alone and against another library. */
+/** Load, decide and append with 64 commands in flight, against the client alone and against another library. */
 export async function commandsDistributed(bench: Bench): Promise<Row[]> {
   const url = await startEventStoreDb(bench);
   const commands = bench.keep(startPeer<SessionPeer>('commands', 'session.ts'));

@@ -8,7 +8,7 @@ import type { SessionPeer } from '../peers/session.ts';
 
 const atOnce = 64;
 
-/** Load, decide and append with 64 commands under way, to appending the same events 64 at a time. */
+/** Load, decide and append with 64 commands in flight, to appending the same events 64 at a time. */
 export async function commandsEmbedded(bench: Bench): Promise<Row[]> {
   const events = bench.size(50_000, 5000);
   const folder = await bench.folder();

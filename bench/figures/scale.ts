@@ -103,7 +103,7 @@ async function fill(server: Server, load: Peer<HttpLoad>, readings: number): Pro
   await untilProjected(server.url);
 }
 
-/** Fills in steps, and tells what the process held at most in each half. */
+/** Fills in steps, and reports what the process held at most in each half. */
 async function fillWatched(server: Server, load: Peer<HttpLoad>, readings: number) {
   const steps = 10;
   const held: number[] = [];

@@ -53,7 +53,7 @@ export class Bench {
     this.#open.push(close);
   }
 
-  /** Runs both sides in turn, the first one first in every other round, and tells what processes took meanwhile. */
+  /** Runs both sides in turn, the first one first in every other round, and reports what processes took meanwhile. */
   async inTurn(
     own: Side,
     against: Side,

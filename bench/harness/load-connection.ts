@@ -1,7 +1,7 @@
 import net from 'node:net';
 
 /**
- * One HTTP/1.1 connection with one request under way: as little of a client as there can be, because it shares the
+ * One HTTP/1.1 connection with one request in flight: as little of a client as there can be, because it shares the
  * machine with what it measures. It understands answers with `Content-Length` and those without a body.
  */
 export class LoadConnection {

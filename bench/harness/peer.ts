@@ -61,7 +61,7 @@ export function startPeer<Served extends Calls>(
   }
 }
 
-/** The other side: makes this process serve the calls until it is told to end. */
+/** The other side: makes this process serve the calls until it receives `end`. */
 export function serveCalls(calls: Calls): void {
   process.on('SIGTERM', () => process.exit(0));
   process.on('disconnect', () => process.exit(0));

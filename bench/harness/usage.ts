@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** What one process took: CPU as a share of one core, memory in MiB. Undefined where the system does not tell. */
+/** What one process took: CPU as a share of one core, memory in MiB. Undefined where the system does not report it. */
 export type Usage = {
   readonly role: string;
   readonly cores: number | undefined;

@@ -26,7 +26,7 @@ export type LoadResult = {
   readonly latency: { readonly p50: number; readonly p95: number; readonly p99: number };
 };
 
-/** A workload goes on where the last run left it, so that no reading is ever sent twice to one server. */
+/** A workload continues where the last run left it, so that no reading is ever sent twice to one server. */
 const streams = new Map<string, () => string>();
 
 export type HttpLoad = typeof calls;

@@ -1,4 +1,4 @@
-// Whether the role in this container lives, told by the exit code: the image has no curl. Liveness, not readiness:
+// Exit code: whether the role in this container lives: the image has no curl. Liveness, not readiness:
 // what ends unhealthy containers should not end those that wait for a server. It reads the role's own configuration,
 // so it asks where the role listens, and by HTTPS when that is what it speaks.
 // Usage: node health.mjs api|projector

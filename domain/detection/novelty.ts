@@ -198,7 +198,7 @@ export class NoveltyDetector {
   }
 
   /**
-   * How novel `value` is, in usual ranges; 0 when no more than what was reported lately. What is at least 0.05 or so
+   * How novel `value` is, in usual ranges; 0 when at most what was reported lately. What is at least 0.05 or so
    * deserves an alarm.
    */
   next(value: number): number {

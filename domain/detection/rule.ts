@@ -18,7 +18,7 @@ export type Condition =
       readonly kind: 'stuck';
       /** By the device's time. */
       readonly for: number;
-      /** What differs by no more counts as unchanged; 0 when absent. */
+      /** What differs by at most this counts as unchanged; 0 when absent. */
       readonly tolerance?: number;
     }
   | { readonly kind: 'silent' /** By time of arrival. */; readonly for: number }

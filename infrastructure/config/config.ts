@@ -130,7 +130,7 @@ export const configSchema = z.object({
     .default(5000)
     .describe('milliseconds that one export may take, and the last at shutdown'),
   OTEL_SERVICE_NAME: z.string().min(1).optional().describe('name in traces; fieldlog-ROLE when absent'),
-  OTEL_RESOURCE_ATTRIBUTES: pairs().describe('what else traces tell of this process, name=value[,…]'),
+  OTEL_RESOURCE_ATTRIBUTES: pairs().describe('what else traces say of this process, name=value[,…]'),
   OTEL_TRACES_SAMPLER: z
     .enum([
       'always_on',

@@ -130,7 +130,7 @@ export class EventStoreDbConnection {
 
   /**
    * Starts afresh with the next call. A connection whose other end vanished without a word stays as it is until
-   * keep-alive notices, and a cluster may have a better node by now. What is under way on the old client goes on.
+   * keep-alive notices, and a cluster may have a better node by now. Calls in flight on the old client continue.
    */
   abandon(client: EventStoreDBClient): void {
     if (this.#client !== client) return;
@@ -139,7 +139,7 @@ export class EventStoreDbConnection {
   }
 
   /**
-   * Ends what is under way, and takes no longer than one deadline. Calls are failed first: the client ends their
+   * Ends calls in flight, and takes no longer than one deadline. Calls are failed first: the client ends their
    * streams as if all had been read.
    */
   async close(): Promise<void> {

@@ -121,7 +121,7 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     return () => partition;
   }
 
-  /** The server tells nothing that a store put back to an earlier copy would not have too. */
+  /** The server reports nothing that a store restored from an earlier copy would not have too. */
   async identity(): Promise<null> {
     return null;
   }

@@ -87,7 +87,7 @@ const longestPauseMs = 2_000;
 const storeEveryMs = 5_000;
 
 /**
- * Tells a consumer how far its log has nothing for it. While events and the server's own checkpoints come, these say
+ * Reports to a consumer how far its log has nothing for it. While events and the server's own checkpoints come, these say
  * so; once they rest, what lies behind them is read, since a server names no checkpoint for a few events.
  */
 export class ForeignEvents {

@@ -48,7 +48,7 @@ function deletionOf(stream: string, event: ClientEvent): RecordedEvent {
 
 export function positionOf({ position }: ClientEvent): Position {
   if (position === undefined || position.commit === noPosition)
-    throw new Error('The event store tells no positions with a stream: EventStoreDB 22.6 or newer is needed');
+    throw new Error('The event store gives no positions with a stream: EventStoreDB 22.6 or newer is needed');
   return toPosition(position);
 }
 
@@ -96,7 +96,7 @@ const neverBegun = () => undefined;
 
 const form = /^(\d{1,20})-(\d{1,20})$/;
 
-/** Commit and prepare: events of one transaction share the first, and tell apart by the second alone. */
+/** Commit and prepare: events of one transaction share the first, and differ in the second alone. */
 export const toPosition = ({ commit, prepare }: LogPosition): Position => `${commit}-${prepare}`;
 
 export const isLogPosition = (position: Position): boolean => form.test(position);

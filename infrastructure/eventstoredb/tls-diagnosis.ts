@@ -8,7 +8,7 @@ type Address = { readonly host: string; readonly port: number };
 const withinMs = 1_000;
 
 /**
- * Why no connection comes about, when that is a matter of TLS: the client's own errors do not tell a port that speaks
+ * Why no connection comes about, when that is a matter of TLS: the client's own errors do not distinguish a port that speaks
  * something else from a server that is away. Nothing when TLS is not to blame, or nobody answers at all.
  */
 export async function tlsFault(url: string): Promise<string | undefined> {

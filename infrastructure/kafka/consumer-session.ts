@@ -199,7 +199,7 @@ export class KafkaConsumerSession {
     if (stall) this.#over.reject(new Error(stall));
   }
 
-  /** A topic that was made anew under its name may go on where the old one was: only its id tells. */
+  /** A topic that was made anew under its name may continue where the old one was: only its id differs. */
   async #compareTopic(): Promise<void> {
     const now = await this.#reader.identity().catch(() => null);
     this.#identity ??= now;

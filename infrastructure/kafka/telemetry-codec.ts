@@ -112,7 +112,7 @@ export function decodeMessage(
   const text = message.value?.toString() ?? '';
   const value = parsed(text);
   if (isPacked(value)) return unpack(value, message.offset);
-  // A topic's name may have 249 characters; partition and offset alone tell the events of a topic apart.
+  // A topic's name may have 249 characters; partition and offset alone distinguish the events of a topic.
   const id =
     originOf(message) ?? `${origin.topic.slice(0, longestId - 32)}/${origin.partition}/${message.offset}`;
   return [
@@ -131,7 +131,7 @@ export function decodeMessage(
 
 /**
  * The messages for a topic with so many partitions that carry what this one does: Fieldlog's are divided anew by the
- * devices of their events, others go on as they are, with where they came from as their identity
+ * devices of their events, others stay as they are, with where they came from as their identity
  * and when they arrived there.
  */
 export function repartitioned(

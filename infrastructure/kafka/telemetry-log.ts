@@ -86,7 +86,7 @@ export class KafkaTelemetryLog implements TelemetryLog {
     return promise;
   }
 
-  /** Sends what is queued, as far as its deadline allows, and takes no more. */
+  /** Sends what is queued, as far as its deadline allows, and accepts nothing else. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#pump;
@@ -272,7 +272,7 @@ class PublicationBatch {
     }
   }
 
-  /** Tells those that `isLate` picks that they wait in vain. */
+  /** Rejects those that `isLate` picks. */
   refuse(isLate: (queued: QueuedPublication) => boolean, error: Error): void {
     for (const waiting of this.#publications) {
       if (waiting.settled || !isLate(waiting)) continue;

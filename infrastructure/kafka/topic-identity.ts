@@ -1,7 +1,7 @@
 import type { Cluster } from 'kafkajs';
 import Encoder from 'kafkajs/src/protocol/encoder.js';
 
-/** Metadata of the first version that tells topics by id, which kafkajs does not speak: Kafka 2.8. */
+/** Metadata of the first version that identifies topics by id, which kafkajs does not speak: Kafka 2.8. */
 const metadata = { apiKey: 3, apiVersion: 10, apiName: 'Metadata' };
 
 /** What kafkajs has of a broker and does not declare. */

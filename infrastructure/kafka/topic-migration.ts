@@ -21,7 +21,7 @@ export type TopicMigration = {
 /** Messages; of all runs. */
 export type MigrationProgress = { readonly done: number; readonly total: number };
 
-/** A round of copying that leaves no more than this behind is the last: readings may keep coming. */
+/** A round of copying that leaves at most this many behind is the last: readings may keep coming. */
 const fewMessages = 1000;
 
 /**

@@ -256,8 +256,8 @@ function clusterOf(kafka: Kafka): Cluster {
  * the one public way to have it: for requests that no client makes, and to cut connections that hang.
  */
 export const captureCluster =
-  (tell: (cluster: Cluster) => void): PartitionAssigner =>
+  (capture: (cluster: Cluster) => void): PartitionAssigner =>
   (config) => {
-    tell(config.cluster);
+    capture(config.cluster);
     return kafkajs.PartitionAssigners.roundRobin(config);
   };

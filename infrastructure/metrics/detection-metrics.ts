@@ -3,7 +3,7 @@ import type { AlarmQueries } from '../../application/ports/detection.ts';
 import { severities } from '../../domain/detection/rule.ts';
 import { withinScrape } from './process-metrics.ts';
 
-/** Tells, whenever the metrics are read, which alarms are open and what the active generation has judged. */
+/** Registers which alarms are open and what the active generation has judged; read at each scrape. */
 export function measureDetection(
   registry: Registry,
   queries: Pick<AlarmQueries, 'openCounts' | 'totals'>,

@@ -16,7 +16,7 @@ export function triedDeliveries(registry: Registry): (outcome: SendingOutcome) =
   return (outcome) => counter.inc({ outcome });
 }
 
-/** Tells, whenever the metrics are read, what was not delivered to hooks. */
+/** Registers what was not delivered to hooks; read at each scrape. */
 export function measureHooks(
   registry: Registry,
   deliveries: Pick<HookDeliveries, 'counts'>,

@@ -41,7 +41,7 @@ export const publishSeconds = (registry: Registry): Histogram<'outcome'> =>
 export function measureWaiting(registry: Registry, waiting: () => number): void {
   new Gauge({
     name: 'fieldlog_publish_waiting',
-    help: 'Requests whose events are gathered or under way to the telemetry log',
+    help: 'Requests whose events are gathered or on their way to the telemetry log',
     registers: [registry],
     collect() {
       this.set(waiting());

@@ -4,7 +4,7 @@ export type Dependency = { readonly name: string; check(): Promise<void> };
 
 export type Connections = { readonly used: number; readonly free: number; readonly waiting: number };
 
-/** Tells, whenever the metrics are read, which of the dependencies can be used. */
+/** Registers which of the dependencies can be used; checked at each scrape. */
 export function measureDependencies(registry: Registry, dependencies: readonly Dependency[]): void {
   new Gauge({
     name: 'fieldlog_dependency_up',
@@ -22,7 +22,7 @@ export function measureDependencies(registry: Registry, dependencies: readonly D
   });
 }
 
-/** Tells how this process uses its connections; `pools` by the name of their database. */
+/** Registers how this process uses its connections; `pools` by the name of their database. */
 export function measureConnections(
   registry: Registry,
   pools: readonly { readonly name: string; connections(): Connections }[],
@@ -58,7 +58,7 @@ export function measureProcess(registry: Registry): void {
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
 }
 
-/** Tells whether the thread of the projectors answers, for its own metrics are missing when it does not. */
+/** Registers whether the projectors' thread answers: its own metrics are missing when it does not. */
 export function measureThread(registry: Registry, answers: () => Promise<boolean>): void {
   new Gauge({
     name: 'fieldlog_projector_thread_up',

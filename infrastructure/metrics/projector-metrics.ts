@@ -93,7 +93,7 @@ export class ProjectorMetrics {
   }
 }
 
-/** When each request came, or the last one alone where even that was before `history`: all others tell the same. */
+/** When each request came, or the last one alone where even that was before `history`: all others show the same. */
 function* momentsOf<Event>(
   events: readonly Event[],
   takenAt: TakenAt<Event>,
@@ -124,12 +124,12 @@ export function measureStalls(registry: Registry, stalls: () => ReadonlyMap<stri
 }
 
 const measures = {
-  done: ['fieldlog_rebuild_events_done', 'Events that the build under way has consumed'],
-  total: ['fieldlog_rebuild_events', 'Events that the build under way has to consume'],
-  rate: ['fieldlog_rebuild_events_per_second', 'Events that the build under way consumes a second'],
+  done: ['fieldlog_rebuild_events_done', 'Events that the running build has consumed'],
+  total: ['fieldlog_rebuild_events', 'Events that the running build has to consume'],
+  rate: ['fieldlog_rebuild_events_per_second', 'Events that the running build consumes a second'],
 } as const satisfies Partial<Record<keyof BuildProgress, readonly [string, string]>>;
 
-/** Tells, whenever the metrics are read, how far builds have come, whichever process does them. */
+/** Registers how far builds have come, whichever process runs them; read at each scrape. */
 export function measureRebuilds(registry: Registry, control: ProjectionControl): void {
   for (const [measure, [name, help]] of Object.entries(measures) as [
     keyof typeof measures,

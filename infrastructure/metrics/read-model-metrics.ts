@@ -15,7 +15,7 @@ import { withinScrape } from './process-metrics.ts';
 
 type Lag = { readonly projection: string; readonly events?: number; readonly seconds?: number };
 
-/** Tells, whenever the metrics are read, how far the active generations are behind and what they have parked. */
+/** Registers how far the active generations are behind and what they have parked; read at each scrape. */
 export function measureProgress(
   registry: Registry,
   queries: ProgressQueries,
@@ -125,7 +125,7 @@ export function waitingTimes(now: () => number) {
   }
 }
 
-/** Tells, whenever the metrics are read, how the last audit ended; nothing before the first. */
+/** Registers how the last audit ended; nothing before the first. Read at each scrape. */
 export function measureLedger(registry: Registry, audits: AuditOutcomes): void {
   // With a label, for a gauge without one is 0 from the start, and nothing has been audited then.
   const labelNames = ['projection'] as const;
@@ -153,7 +153,7 @@ export function measureLedger(registry: Registry, audits: AuditOutcomes): void {
   });
 }
 
-/** Tells, whenever the metrics are read, what has been removed of the active generation; nothing before the first. */
+/** Registers what sweeps have removed from the active generation; nothing before the first. Read at each scrape. */
 export function measureRetention(registry: Registry, records: Pick<RetentionRecords, 'activeSweep'>): void {
   const sweep = () => withinScrape(records.activeSweep('telemetry'));
   new Gauge({

@@ -60,7 +60,7 @@ export function sqlDeadLetterTable(sql: Sql, { projection, generation }: Generat
         'insert',
         'dead_letters',
         columns,
-        deadLetters.map((letter) => [...key, ...deadLetterValues(letter)]),
+        deadLetters.map((deadLetter) => [...key, ...deadLetterValues(deadLetter)]),
       ),
 
     async waiting(partition, stream, limit, after = 0) {
@@ -139,16 +139,16 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
       const rows = await sql.all<{
         projection: string;
         cause: DeadLetter['cause'];
-        letters: number;
+        total: number;
         discarded: number;
       }>(
-        `SELECT d.projection, d.cause, COUNT(*) AS letters, COUNT(d.discarded_at) AS discarded
+        `SELECT d.projection, d.cause, COUNT(*) AS total, COUNT(d.discarded_at) AS discarded
          FROM ${active} GROUP BY d.projection, d.cause ORDER BY d.projection, d.cause`,
       );
-      return rows.map(({ projection, cause, letters, discarded }) => ({
+      return rows.map(({ projection, cause, total, discarded }) => ({
         projection,
         cause,
-        waiting: letters - discarded,
+        waiting: total - discarded,
         discarded,
       }));
     },

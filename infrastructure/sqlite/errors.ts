@@ -43,7 +43,7 @@ export const isTaken = (error: unknown): boolean =>
 
 const isDamage = (error: unknown): boolean => [11, 26].includes(primaryCode(error) ?? 0);
 
-/** SQLite tells a full disk by code 13; where a file beside the database cannot grow, as a failure of the disk. */
+/** SQLite reports a full disk by code 13; where a file beside the database cannot grow, as a failure of the disk. */
 function isFull(error: unknown, path: string): boolean {
   const code = primaryCode(error);
   if (code === 13 || (error as { code?: unknown }).code === 'ENOSPC') return true;

@@ -232,7 +232,7 @@ function allDone(work: readonly (Promise<void> | undefined)[]): Promise<void> {
   return done;
 }
 
-/** Tells the readers of a file, in whichever thread of the process they run, that something was committed to it. */
+/** Wakes the readers of a file, in whichever thread of the process they run, when something was committed to it. */
 export class CommitSignal {
   readonly #channel: BroadcastChannel;
   readonly #waiting = new Set<() => void>();

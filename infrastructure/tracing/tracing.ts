@@ -147,7 +147,7 @@ type ExportLog = {
 };
 
 /**
- * Tells the log, once a minute at most, that spans were lost and how many since it last did. What the SDK drops before
+ * Logs, once a minute at most, that spans were lost and how many since the last line. What the SDK drops before
  * they come to the exporter, because that falls behind, is logged the same way.
  */
 function exportLog(log: Pick<Log, 'warn'>): ExportLog {

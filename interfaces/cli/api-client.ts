@@ -89,7 +89,7 @@ export function apiClient(url: string, options: ClientOptions): ApiClient {
         }
       } finally {
         silence.over();
-        // Whoever wants no more rows would otherwise keep the connection.
+        // A caller that stops early would otherwise keep the connection.
         await chunks?.return?.().catch(() => {});
       }
 

@@ -38,7 +38,7 @@ function handOver(node) {
     return;
   }
   const args = [...process.execArgv, ...process.argv.slice(1)];
-  // Since 22.15 and 23.11: this very process goes on as the newer Node.
+  // Since 22.15 and 23.11: this very process continues as the newer Node.
   if (process.execve) process.execve(node, [node, ...args], process.env);
   // Before there is a child to be left behind by a signal that ends this process.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));

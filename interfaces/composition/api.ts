@@ -195,7 +195,7 @@ async function containedServices(container: Container) {
   };
 }
 
-/** `undefined` where devices are registered by hand alone. */
+/** `undefined` where only people register devices. */
 function registerUnknown(commands: DeviceCommands, type: string | undefined): RegisterUnknown | undefined {
   if (type === undefined) return undefined;
   return async (deviceId, caller) => {

@@ -90,7 +90,7 @@ async function inThread(config: Config, target: string): Promise<BackupManifest>
   }
 }
 
-/** Tells how old the newest backup of the schedule is, and how old it may become. */
+/** How old the newest backup of the schedule is, and how old it may become. */
 export function measureBackups(registry: Registry, config: Config): void {
   const { BACKUP_DIR } = config;
   if (BACKUP_DIR === undefined) return;

@@ -85,9 +85,7 @@ export function asRecordedThreads(config: Config): { readonly asRecorded: Teleme
   return {
     async *asRecorded(query, signal) {
       if (running.size >= maxQueries)
-        throw new LogNotRead(
-          `${maxQueries} queries with asRecordedAt are under way already: try again later`,
-        );
+        throw new LogNotRead(`${maxQueries} queries with asRecordedAt are running already: try again later`);
       const timeout = AbortSignal.timeout(config.AS_RECORDED_MS);
       const ended = AbortSignal.any([signal, timeout]);
       const channel = new WorkerChannel<'next', IteratorResult<readonly Point[], void>>(

@@ -131,7 +131,7 @@ function routeHandler(route: Route, maxBodyBytes: number, access: Access): Reque
 
 const singleHeaders: ReadonlySet<string> = new Set(['host', 'idempotency-key', 'if-match']);
 
-/** Node keeps the first or joins them: which one a proxy or a client meant, nobody can tell. */
+/** Node keeps the first or joins them: which one a proxy or a client meant is unknown. */
 function refuseRepeatedHeaders({ rawHeaders }: Request): void {
   const seen = new Set<string>();
   for (let i = 0; i < rawHeaders.length; i += 2) {

@@ -10,7 +10,7 @@ export const cursorParameter = single('must be a cursor')
 export const next = z
   .string()
   .nullable()
-  .meta({ description: 'Hand it to `cursor` for the next page; null on the last.' });
+  .meta({ description: 'Pass it as `cursor` for the next page; null on the last.' });
 
 type Cursors<Key> = {
   write(key: Key): string;

@@ -89,8 +89,7 @@ const tokenRoute = ({ commands, credentials }: DeviceCommandServices): Route =>
     boundKeys: 'device-in-path',
     tag: 'Devices',
     summary: 'Issue a new device token and revoke the old one',
-    description:
-      'Takes no `Idempotency-Key`: a secret is told once, and a request that is repeated makes another.',
+    description: 'Takes no `Idempotency-Key`: a secret is shown once, and a repeated request makes another.',
     params: deviceParams,
     headers: commandHeaders.pick({ 'if-match': true }),
     body: { ...json(z.strictObject({})), optional: true },

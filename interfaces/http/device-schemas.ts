@@ -35,14 +35,14 @@ export const positionedDevice = device
   .meta({ id: 'PositionedDevice' });
 
 export const deviceToken = z.string().meta({
-  description: 'What the device sends as `Authorization: Bearer …` with its readings. Told only here.',
+  description: 'What the device sends as `Authorization: Bearer …` with its readings. Shown only here.',
 });
 
 export const registeredDevice = positionedDevice
   .extend({
     token: deviceToken.nullable().optional().meta({
       description:
-        'When `issueToken` asked for it: told only to the request that registered the device; null when that request is repeated.',
+        'When `issueToken` asked for it: shown only to the request that registered the device; null when that request is repeated.',
     }),
   })
   .meta({ id: 'RegisteredDevice' });

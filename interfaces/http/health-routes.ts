@@ -224,7 +224,7 @@ const status = z
     ledger: z
       .strictObject({
         stored: readings('Kept as new.'),
-        duplicate: readings('Told nothing new.'),
+        duplicate: readings('Said nothing new.'),
         corrected: readings('Changed one that was there, or added to it.'),
         deadLettered: readings('Could not be applied.'),
         late: readings('Older than points are kept when they came.'),

@@ -54,7 +54,7 @@ export class JsonScan {
     this.#offset += chunk.length;
   }
 
-  /** Goes on to the end of the string, or of the chunk. */
+  /** Reads to the end of the string, or of the chunk. */
   #string(chunk: Buffer, from: number): number {
     let i = from;
     for (; i < chunk.length; i += 1) {

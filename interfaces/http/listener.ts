@@ -131,7 +131,7 @@ export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
     const closed = once(server, 'close');
     server.close();
     const grace = setTimeout(() => {
-      // Node counts them as under way, and waits.
+      // Node counts them as in flight, and waits.
       for (const socket of unused.values()) socket.destroy();
     }, unusedMilliseconds);
     const deadline = setTimeout(() => {
@@ -215,7 +215,7 @@ export function certificateFiles(certFile: string, keyFile: string, log: Log): C
         renewed(read());
         log.info({ certFile }, 'The certificate was renewed');
       } catch (err) {
-        log.error({ err, certFile }, 'The certificate cannot be renewed; the one before goes on');
+        log.error({ err, certFile }, 'The certificate cannot be renewed; the previous one stays in use');
       }
     };
     const files = [certFile, keyFile];

@@ -41,7 +41,7 @@ const partialSuccess = z.strictObject({
 const status = z.strictObject({ code: z.int(), message: z.string() });
 const invalidArgument = 3;
 
-/** Metrics of OpenTelemetry over HTTP. What is rejected is told in a partial success: the sender must not send it again. */
+/** Metrics of OpenTelemetry over HTTP. What is rejected is in a partial success: the sender must not send it again. */
 export const otlpRoute = (intake: Intake, limits: FormLimits): Route =>
   route({
     ...common,
@@ -155,11 +155,11 @@ export const remoteWriteRoute = (intake: Intake, limits: FormLimits): Route =>
       if (taken.rejected.length === 0) return { status: 204, headers };
       const { kind, message, extras } = allRejectedProblem(taken.rejected, false);
       if (taken.accepted === 0) throw new HttpProblem(kind, message, extras);
-      const told = message.replace(
+      const detail = message.replace(
         'No reading was accepted',
         `${taken.accepted} readings are stored, some were rejected`,
       );
       const members = { ...extras.members, accepted: taken.accepted };
-      throw new HttpProblem('samples-rejected', told, { members, headers });
+      throw new HttpProblem('samples-rejected', detail, { members, headers });
     },
   });

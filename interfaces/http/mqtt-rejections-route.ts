@@ -28,7 +28,7 @@ const answer = z
   })
   .meta({ id: 'MqttRejections' });
 
-/** What clients of MQTT 3.1.1 cannot be told: that protocol has no answer but success. */
+/** Rejections: MQTT 3.1.1 has no answer but success. */
 export function mqttRejectionsRoute(list: () => readonly MqttRejection[]): Route {
   const iso = isoTimes();
   return route({

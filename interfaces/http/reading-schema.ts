@@ -82,7 +82,7 @@ export const readingSchema = readingSchemaFor(false);
 export const oldReadingSchema = readingSchemaFor(true);
 
 /**
- * The same check by hand for the hot path, fifteen times as fast; a property test holds it to the schema.
+ * The same check written out for the hot path, fifteen times as fast; a property test holds it to the schema.
  * `undefined` for anything the schema does not allow.
  */
 export function submittedReading(

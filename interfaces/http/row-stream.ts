@@ -173,7 +173,7 @@ export const csvValue = (value: MetricValue | null): string => {
   return value === null || !Number.isFinite(Number(value)) ? '' : String(value);
 };
 
-/** Text that could be taken for a number or a truth value is quoted, by which an import tells it from one. */
+/** Text that could be taken for a number or a truth value is quoted, so that an import does not take it for one. */
 const isPlain = (text: string): boolean =>
   !/[",\\\p{Cc}]/u.test(text) && Number.isNaN(Number(text)) && !/^(true|false)$/.test(text);
 

@@ -141,7 +141,7 @@ const ruleWith = <Extra extends z.core.$ZodLooseShape>(extra: Extra) =>
           tolerance: number
             .refine((value) => value >= 0, { error: 'must not be negative' })
             .optional()
-            .meta({ description: 'What differs by no more counts as unchanged.' }),
+            .meta({ description: 'What differs by at most this counts as unchanged.' }),
           ...extra,
         }),
         z.strictObject({

@@ -48,7 +48,7 @@ const ingestAnswer = z
       .meta({ description: 'One for each rejected reading.' }),
     positions: z
       .array(z.string())
-      .meta({ description: 'Hand them to `waitFor` of a query.', examples: [['telemetry:0:42']] }),
+      .meta({ description: 'Pass them as `waitFor` of a query.', examples: [['telemetry:0:42']] }),
   })
   .meta({ id: 'IngestAnswer' });
 

@@ -35,7 +35,7 @@ export type ConnectionHost = {
   readonly log: Log;
   readonly metrics: MqttMetrics;
   readonly maxPacketBytes: number;
-  /** Closes at a publication that was rejected, where the version cannot tell. */
+  /** Closes at a publication that was rejected, where the version has no way to say so. */
   readonly isStrict: boolean;
   /** Answers with a refusal, or takes the connection in. */
   admit(packet: IConnectPacket, connection: MqttConnection): Promise<ConnectRefusal | undefined>;
@@ -118,7 +118,7 @@ export class MqttConnection {
     this.#socket.resume();
   }
 
-  /** Reads no more: the server is about to stop. */
+  /** Stops reading: the server is about to stop. */
   pause(): void {
     this.#isStopping = true;
     this.#socket.pause();

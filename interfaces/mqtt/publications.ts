@@ -13,7 +13,7 @@ export type Publication = {
   readonly topic: string;
   readonly payload: Uint8Array;
   readonly contentType?: string | undefined;
-  /** Of a repeated PUBLISH, what tells it from others of the client; absent where it is not one that may repeat. */
+  /** Of a repeated PUBLISH, what identifies it among others of the client; absent where it is not one that may repeat. */
   readonly repeat?: { readonly client: string; readonly messageId: number; readonly isDup: boolean };
 };
 
@@ -28,7 +28,7 @@ export const reasons = {
   payloadInvalid: 0x99,
 } as const;
 
-/** The last ones of this process: a client of MQTT 3.1.1 cannot be told. */
+/** The last ones of this process: MQTT 3.1.1 cannot report them to the client. */
 export class MqttRejections {
   readonly #all: MqttRejection[] = [];
 

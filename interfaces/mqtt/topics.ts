@@ -82,7 +82,7 @@ function typeOf(form: 'any' | 'json' | 'cbor' | 'senml', payload: Uint8Array): P
   return `application/${form}`;
 }
 
-/** Subscriptions that SDKs of ThingsBoard need to go on: granted, and nothing is ever sent. */
+/** Subscriptions that SDKs of ThingsBoard wait for: granted, and nothing is ever sent. */
 const granted = [
   'v1/devices/me/attributes',
   'v1/devices/me/attributes/response/+',

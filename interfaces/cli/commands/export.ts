@@ -84,7 +84,7 @@ export function exportCommand(program: Command, context: CommandContext): void {
     .option('--from <time>', 'from this time on, in ISO 8601 or epoch milliseconds', time)
     .option('--to <time>', 'and before this', time)
     .addOption(urlOption('ask the server there (default: read the configured stores directly)'))
-    .option('--retry <seconds>', 'how long to go on asking a server that cannot serve', whole(0, 86_400), 60)
+    .option('--retry <seconds>', 'how long to retry while the server cannot serve', whole(0, 86_400), 60)
     .option('--resume', 'continue an export that was stopped')
     .option('--force', 'overwrite a file that is there already')
     .addOption(jsonOption())

@@ -179,11 +179,11 @@ async function importInto(
     seen.close();
     const report = importReport(counts, sink.name, performance.now() - started, isProjected, late);
     if (report.complete || report.lines > 0)
-      await tell(sink instanceof DryRunSink ? dryRunReport(report, sink) : report, options, terminal);
+      await print(sink instanceof DryRunSink ? dryRunReport(report, sink) : report, options, terminal);
     if (!isWhole(report)) context.exitCode = exitCodes.refused;
   }
 }
 
-function tell(report: ImportReport, { json, rejects }: ImportOptions, terminal: Terminal): Promise<void> {
+function print(report: ImportReport, { json, rejects }: ImportOptions, terminal: Terminal): Promise<void> {
   return terminal.out(json ? `${JSON.stringify(report)}\n` : importSummary(report, rejects));
 }

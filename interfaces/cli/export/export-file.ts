@@ -9,7 +9,7 @@ import type { ExportPlace } from './point-source.ts';
 export const exportFormats = ['csv', 'ndjson', 'parquet'] as const;
 export type ExportFormat = (typeof exportFormats)[number];
 
-/** What a later run needs to go on: what was asked for, how far the file is good, and where the next point comes from. */
+/** What a later run needs to continue: what was asked for, how far the file is good, and where the next point comes from. */
 type Progress = {
   readonly query: string;
   readonly bytes: number;
@@ -76,7 +76,7 @@ export class ExportFile {
     return new ExportFile(path, format, handle, progress);
   }
 
-  /** Where to go on; `undefined` at the beginning. */
+  /** Where to continue; `undefined` at the beginning. */
   get place(): ExportPlace | undefined {
     return this.#progress.place ?? undefined;
   }
@@ -110,7 +110,7 @@ export class ExportFile {
     await this.#handle.close();
   }
 
-  /** The place is noted once the text before it is on disk: what is behind it is cut off when the export goes on. */
+  /** The place is noted once the text before it is on disk: what is behind it is cut off when the export continues. */
   async #write(place: ExportPlace): Promise<void> {
     const bytes = Buffer.from(this.#text);
     const { bytes: at, points, query } = this.#progress;

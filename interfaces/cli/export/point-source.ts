@@ -26,7 +26,7 @@ export type PointSource = {
   pages(query: ExportQuery, from: ExportPlace | undefined): AsyncIterable<PointPage>;
 };
 
-/** Points, and after what the next ones come; `null` when there are no more. */
+/** Points, and after what the next ones come; `null` after the last. */
 type ScopePages = (
   scope: TelemetryScope,
   after: string | undefined,

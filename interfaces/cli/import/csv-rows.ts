@@ -18,7 +18,7 @@ type Cell = string | MetricValue | bigint | null;
 type Cells = { readonly line: number; readonly cells: readonly Cell[] };
 type Records = Generator<Cells | BrokenRow, void>;
 
-/** Enough to tell by how a file is written. */
+/** Enough to find out how a file is written. */
 const startLength = 65_536;
 
 /** Delimited text under a line of column names. Throws `UsageError` when there is no such line. */

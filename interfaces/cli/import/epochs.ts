@@ -38,7 +38,7 @@ export function epochMilliseconds(value: unknown, unit: EpochUnit): number | und
 }
 
 /**
- * Tells by the magnitude of all numbers of a time column what they count: years from 1973 on, in each unit, have
+ * Finds out by the magnitude of all numbers of a time column what they count: years from 1973 on, in each unit, have
  * magnitudes of their own. Numbers that are all dates when read as yyyyMMddHH and longer stay unknown.
  */
 export class EpochNumbers {

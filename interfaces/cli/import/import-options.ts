@@ -105,7 +105,7 @@ export function addImportOptions(command: Command): Command {
     .option('--flatten', 'import what objects in JSON hold, as columns such as battery.level')
     .option('--batch <readings>', 'readings sent at a time', whole(1, 5000), 5000)
     .addOption(urlOption('send to the server there (default: work on the configured stores directly)'))
-    .option('--retry <seconds>', 'how long to go on asking a server that cannot serve', whole(0, 86_400), 60)
+    .option('--retry <seconds>', 'how long to retry while the server cannot serve', whole(0, 86_400), 60)
     .option('--rejects <file>', 'write every refused line there, as NDJSON, if there are any')
     .option('--from-rejects', 'the files are rejects of earlier imports: import what they hold')
     .option('--force', 'overwrite a rejects file that is there already')

@@ -24,7 +24,7 @@ export class InputFile {
   readonly path: string;
   /** Bytes. */
   readonly size: number;
-  /** As the file system tells one file from another; `undefined` for a temporary file. */
+  /** As the file system identifies files; `undefined` for a temporary file. */
   readonly identity: string | undefined;
   readonly #handle: FileHandle;
   #bytesRead = 0;
@@ -111,7 +111,7 @@ export class InputFile {
     this.#bytesRead = 0;
   }
 
-  /** Of the pass that is going on. */
+  /** Of the current pass. */
   get bytesRead(): number {
     return this.#bytesRead;
   }

@@ -57,7 +57,7 @@ async function ofText(
   return { header: undefined, commaIsFree: false, notes: [], rows };
 }
 
-/** Enough to tell by what a file holds. */
+/** Enough to find out what a file holds. */
 const startLength = 65_536;
 
 /** No line of column names starts like JSON. Where most lines are values of their own, each line is one. */

@@ -57,7 +57,7 @@ type Passage = {
 };
 
 /**
- * Tells the two passes of an hour that clocks showed twice by the order of the readings: in the first pass, and in the
+ * Distinguishes the two passes of an hour that clocks showed twice by the order of the readings: in the first pass, and in the
  * second after the clock has stepped back once. `observe` all of a file first, then ask for `pass` in the same order.
  */
 export class RepeatedHours {

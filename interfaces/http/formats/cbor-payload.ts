@@ -15,7 +15,7 @@ class BoundedTokenizer extends Tokenizer {
   }
 }
 
-/** Not checked by the library, which would go on to the end of the stack. Counts heads of arrays, maps and tags. */
+/** Not checked by the library, which would overflow the stack. Counts heads of arrays, maps and tags. */
 function refuseDeep(value: unknown, depth = 0): void {
   if (depth > deepest) throw new MalformedPayload('It nests too deep');
   if (value instanceof Map) for (const one of value.values()) refuseDeep(one, depth + 1);
@@ -28,7 +28,7 @@ function refuseDeep(value: unknown, depth = 0): void {
  */
 export function cborOf(bytes: Uint8Array): unknown {
   try {
-    // The library tells a Buffer's slices apart from what it expects.
+    // The library does not take a Buffer's slices for what it expects.
     const plain = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const options = { useMaps: true, allowUndefined: false, rejectDuplicateMapKeys: true };
     const value: unknown = decode(plain, { ...options, tokenizer: new BoundedTokenizer(plain, options) });

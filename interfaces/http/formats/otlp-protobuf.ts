@@ -39,7 +39,7 @@ const flags = (reader: ProtobufReader) => Number(reader.int64());
 const truth = (reader: ProtobufReader) => reader.int64() !== 0n;
 const base64 = (reader: ProtobufReader) => reader.bytes().toString('base64');
 
-/** Lists and maps as attributes are told apart by their bytes: nobody looks into them. */
+/** Lists and maps as attributes are compared by their bytes and not decoded. */
 const anyValue = message({
   1: ['stringValue', text],
   2: ['boolValue', truth],
