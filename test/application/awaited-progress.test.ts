@@ -67,7 +67,7 @@ describe('What a query waits for', () => {
     ]);
   });
 
-  it('is in order by its total, whichever partition goes on', () => {
+  it('is in order by its total, whichever partition advances', () => {
     const rest = Array.from({ length: partitions }, () => '7-0');
     const steps = ['5-3 0 8', '5-4 0 8', '6-0 0 9-0', '6-0 1 9-0', '6-0 1 9-0 0'];
     const totals = steps.map((step) => {

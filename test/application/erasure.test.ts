@@ -73,7 +73,7 @@ onEachEngine('A device that is erased', (openStore) => {
   }
 
   /** Everything that any table tells of the device. */
-  async function told(): Promise<string> {
+  async function everyTable(): Promise<string> {
     const found: unknown[] = [];
     for (const { projection, generations } of await fixture.ports.control.states())
       for (const { generation } of generations)
@@ -91,10 +91,10 @@ onEachEngine('A device that is erased', (openStore) => {
 
   const audited = () => fixture.audit();
 
-  it('is told of in no table any more, nor is what it measured; the ledger still adds up', async () => {
-    assert.match(await told(), /Ada Lovelace/);
+  it('is in no table any more, nor is what it measured; the ledger still adds up', async () => {
+    assert.match(await everyTable(), /Ada Lovelace/);
     await erase();
-    assert.doesNotMatch(await told(), /Ada/);
+    assert.doesNotMatch(await everyTable(), /Ada/);
     for (const table of ['telemetry', 'telemetry_latest', 'telemetry_1m', 'telemetry_1d'])
       assert.equal(await rows(`${table}_g1`), 0, table);
     assert.equal((await fixture.db.rows("SELECT 1 FROM telemetry_g1 WHERE device_id = 'other'")).length, 2);
@@ -209,7 +209,7 @@ onEachEngine('A device that is erased', (openStore) => {
       assert.ok(comparison.equal, JSON.stringify(comparison.tables));
     }
     await consumed();
-    assert.doesNotMatch(await told(), /Ada/);
+    assert.doesNotMatch(await everyTable(), /Ada/);
     assert.deepEqual((await audited()).differences, []);
   });
 
@@ -224,7 +224,7 @@ onEachEngine('A device that is erased', (openStore) => {
     assert.match(await stored(), /Watch of Ada/);
     await sweep();
     assert.doesNotMatch(await stored(), /Watch of Ada/);
-    assert.doesNotMatch(await told(), /pulse/);
+    assert.doesNotMatch(await everyTable(), /pulse/);
   });
 
   it('is not looked at again once nothing was left of it for an hour, unless something comes after all', async () => {
@@ -238,9 +238,9 @@ onEachEngine('A device that is erased', (openStore) => {
     assert.deepEqual(await ids(), []);
     await fixture.publishRaw({ deviceId: 'watch', timestamp: personal });
     await consumed();
-    assert.match(await told(), /Ada/);
+    assert.match(await everyTable(), /Ada/);
     await sweep();
-    assert.doesNotMatch(await told(), /Ada/);
+    assert.doesNotMatch(await everyTable(), /Ada/);
 
     await sweep(() => Date.now() + 3_700_000);
     assert.deepEqual(await ids(), []);
@@ -248,7 +248,7 @@ onEachEngine('A device that is erased', (openStore) => {
     await fixture.publishRaw(onItsWay, { receivedAt: Date.now() - 60_000 });
     await consumed();
     await sweep();
-    assert.doesNotMatch(await told(), /Ada/);
+    assert.doesNotMatch(await everyTable(), /Ada/);
   });
 
   it('is gone from generations that have retired, too', async () => {
@@ -256,7 +256,7 @@ onEachEngine('A device that is erased', (openStore) => {
     for (const name of projectionNames) await rebuild(fixture.pipelines[name], fixture.ports, options);
     await consumed();
     await erase();
-    assert.doesNotMatch(await told(), /Ada/);
+    assert.doesNotMatch(await everyTable(), /Ada/);
   });
 
   it('loses what was on its way when it was erased', async () => {
@@ -268,7 +268,7 @@ onEachEngine('A device that is erased', (openStore) => {
     );
     await consumed();
     await sweep();
-    assert.doesNotMatch(await told(), /Ada/);
+    assert.doesNotMatch(await everyTable(), /Ada/);
     assert.deepEqual((await audited()).differences, []);
   });
 });

@@ -159,7 +159,7 @@ describe('The key ring', () => {
     assert.equal(looks, 3);
   });
 
-  it('notices a revocation within five seconds, and goes on with what it knows while it cannot look', async () => {
+  it('notices a revocation within five seconds, and continues with what it knows while it cannot look', async () => {
     const { key, shown } = made('a');
     const found = ring();
     await found.load();

@@ -23,8 +23,8 @@ describe('A paced telemetry log', () => {
       },
     };
     const tell = (_: unknown, message: string) => void said.push(message);
-    const told = { debug: tell, info: tell, warn: tell, error: tell };
-    log = withBackpressure(inner, () => status(), limit, { now: () => now }, told);
+    const logger = { debug: tell, info: tell, warn: tell, error: tell };
+    log = withBackpressure(inner, () => status(), limit, { now: () => now }, logger);
   });
   const at = (position: number, lag: number | null) => {
     status = async () => ({ positions: [`telemetry:0:${position}`], lag, lagIsAtLeast: false });
@@ -77,7 +77,7 @@ describe('A paced telemetry log', () => {
     assert.equal(await isAtOnce(), true);
   });
 
-  it('does not wait where it cannot be told how far telemetry is behind', async () => {
+  it('does not wait where it is unknown how far telemetry is behind', async () => {
     at(1, limit * 1.01);
     await look();
     at(2, null);

@@ -105,7 +105,7 @@ describe('Telemetry as it was recorded', () => {
     }
   });
 
-  it('holds no more than it may for a page', async () => {
+  it('holds at most what it may for a page', async () => {
     const { query, ended } = logOf(10_000, 0, undefined, 500);
     for (const order of ['asc', 'desc'] as const)
       for await (const points of query({ ...all, order, limit: 10 }, unstopped()))
@@ -116,7 +116,7 @@ describe('Telemetry as it was recorded', () => {
     assert.equal(ended(), 2);
   });
 
-  it('goes on behind a point in the middle of a moment, in either order', async () => {
+  it('continues behind a point in the middle of a moment, in either order', async () => {
     const { query } = logOf(3);
     const read = async (some: Partial<RecordedQuery>) => {
       const found = [];

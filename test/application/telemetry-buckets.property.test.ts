@@ -51,7 +51,7 @@ const intervals = [
 
 const widths: Readonly<Record<string, number>> = { m: hour / 60, h: hour };
 
-/** Whether two points lie in one bucket, told by Luxon from the points themselves and from changes close to them. */
+/** Whether two points lie in one bucket, computed with Luxon from the points themselves and from changes close to them. */
 function inOneBucket(earlier: number, later: number, { interval, tz }: BucketQuery): boolean {
   const [, digits = '', unit = ''] = /^(\d+)(\w+)$/.exec(interval) ?? [];
   const count = Number(digits);
@@ -81,7 +81,7 @@ function inOneBucket(earlier: number, later: number, { interval, tz }: BucketQue
   }
 }
 
-/** When and by how much clocks were put back between two instants no more than two days apart. */
+/** When and by how much clocks were put back between two instants at most two days apart. */
 function putBack(from: number, to: number, tz: string): { at: number; by: number } | undefined {
   const offsetAt = (instant: number) => DateTime.fromMillis(instant, { zone: tz }).offset * 60_000;
   const offset = offsetAt(from);

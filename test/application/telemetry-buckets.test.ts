@@ -154,7 +154,7 @@ describe('Telemetry buckets', () => {
       buckets.map(({ start, metric }) => `${new Date(start).getUTCDate()}${metric}`);
 
     for (const scope of [{ deviceId: 'd-1' }, { devices: {} }])
-      it(`of whole buckets, with no row lost or told twice, for ${Object.keys(scope)[0]}`, async () => {
+      it(`of whole buckets, with no row lost or doubled, for ${Object.keys(scope)[0]}`, async () => {
         const { all } = bucketsOf(threeDays);
         for (const order of ['asc', 'desc'] as const)
           for (const limit of [1, 2, 3, 4, 5, 100]) {
@@ -196,7 +196,7 @@ describe('Telemetry buckets', () => {
     });
   });
 
-  describe('are told from rollups', () => {
+  describe('are made from rollups', () => {
     const year = Array.from({ length: 365 * 24 }, (_, i) => point(at('2023-01-01T00:30Z') + i * hour));
     const range = { from: at('2023-01-01T00:00Z'), to: at('2024-01-01T00:00Z') };
 
@@ -224,7 +224,7 @@ describe('Telemetry buckets', () => {
     });
 
     for (const order of ['asc', 'desc'] as const)
-      it(`of no more buckets than are wanted across devices, ${order}`, async () => {
+      it(`of only the buckets that are wanted across devices, ${order}`, async () => {
         const many = ['d-2', 'd-3', 'd-4'].flatMap((deviceId) => year.map((one) => ({ ...one, deviceId })));
         const { all, asked } = bucketsOf(many);
         const rows = await all({ scope: { devices: {} }, interval: '1h', range, limit: 10, order });

@@ -213,8 +213,8 @@ describe('Telemetry projection', function () {
             await consume(events.slice(start, from + size), start === 0 ? null : String(start));
             from += size;
           }
-          const pieces = await tables();
-          assert.deepEqual(pieces, await afterOnePass(events));
+          const result = await tables();
+          assert.deepEqual(result, await afterOnePass(events));
         },
       ),
       { numRuns: 200 },
@@ -316,12 +316,12 @@ describe('Telemetry projection', function () {
           underWay = [];
           if (outcomes.some(({ status }) => status === 'rejected')) at = Number((await checkpoint()) ?? 0);
         }
-        const pieces = await tables();
-        assert.deepEqual(pieces, await afterOnePass(events));
+        const result = await tables();
+        assert.deepEqual(result, await afterOnePass(events));
       }),
       { numRuns: 200 },
     );
-    assert.ok(overlapping > 20, `${overlapping} batches came while another was under way`);
+    assert.ok(overlapping > 20, `${overlapping} batches came while another was in progress`);
   });
 
   it('says of a set of points what its points say, in whatever order they come', async () => {

@@ -24,7 +24,7 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'shape',
   ],
   'the composition that a simulation puts models under': ['applicationModule'],
-  'the type of what tests hand in': [
+  'the type of what tests pass in': [
     'BucketQuery',
     'ConnectionOptions',
     'SubscriptionOptions',

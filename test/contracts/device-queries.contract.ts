@@ -65,7 +65,7 @@ export function deviceQueriesContract(
         assert.deepEqual(await idsOf({ within: {} }, 1), ['A-1']);
       });
 
-      it('goes on after a device, in order of id, in which case counts', async () => {
+      it('continues after a device, in order of id, in which case counts', async () => {
         await fixture.registered(
           ...['b', 'a', 'B', 'A', 'a-1', 'a.1', 'a:1'].map((deviceId) => ({ deviceId })),
         );
@@ -170,12 +170,12 @@ export function deviceQueriesContract(
           entryLike({ deviceId: 'd-1', revision: 10 }),
         ];
         await fixture.happened(...entries.toReversed(), entryLike({ deviceId: 'd-2', revision: 0 }));
-        const told = entries.map(({ state: _, ...entry }) => entry);
+        const expected = entries.map(({ state: _, ...entry }) => entry);
         const plain = async (page: { limit: number; after?: number }) =>
           (await fixture.devices.history('d-1', page)).map((entry) => ({ ...entry }));
-        assert.deepEqual(await plain({ limit: 10 }), told);
-        assert.deepEqual(await plain({ limit: 2 }), told.slice(0, 2));
-        assert.deepEqual(await plain({ limit: 2, after: 1 }), told.slice(2));
+        assert.deepEqual(await plain({ limit: 10 }), expected);
+        assert.deepEqual(await plain({ limit: 2 }), expected.slice(0, 2));
+        assert.deepEqual(await plain({ limit: 2, after: 1 }), expected.slice(2));
         assert.deepEqual(await fixture.devices.history('d-3', { limit: 10 }), []);
       });
     });

@@ -97,7 +97,7 @@ export function eventSourceRules<Event extends Positioned>(
       assert.ok([...first.values()].every((after) => after === null));
     });
 
-    it('goes on behind the checkpoint, wherever in a batch it lies', async () => {
+    it('continues behind the checkpoint, wherever in a batch it lies', async () => {
       await writer.write(upTo(10));
       await writer.write(upTo(10, 10));
       const { partition, mine } = await written(upTo(20));
@@ -149,7 +149,7 @@ export function eventSourceRules<Event extends Positioned>(
       );
     });
 
-    it('finishes the batch under way when stopped, and takes no other', async () => {
+    it('finishes the current batch when stopped, and takes no other', async () => {
       await writer.write(upTo(10));
       const stop = new AbortController();
       const log: string[] = [];

@@ -52,7 +52,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
       assert.deepEqual(problemOf(again), [409, 'device-already-registered']);
     });
 
-    it('is told the first answer again under the same key, with or without an id, whatever came after', async () => {
+    it('gets the first answer again under the same key, with or without an id, whatever came after', async () => {
       for (const json of [
         { deviceId: fresh('keyed'), name: 'K', type: 'test' },
         { name: 'K', type: 'test' },
@@ -133,7 +133,7 @@ export function httpDeviceRules({ call, fresh }: HttpSubject): void {
         assert.deepEqual((await change('Six', wrong)).json.errors[0].path, '/if-match', wrong);
     });
 
-    it('that does not exist is told so by every call', async () => {
+    it('that does not exist is refused by every call', async () => {
       const path = `/api/v1/devices/${fresh('never')}`;
       const calls = [
         call('GET', path),

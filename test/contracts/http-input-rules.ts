@@ -34,14 +34,14 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
       return answer;
     }
 
-    /** When the one wrong field is told of, it is that one. */
+    /** When one wrong field is reported, it is that one. */
     function namesField({ status, json }: Reply, field: string): void {
       if (status !== 400 || !json.type.endsWith('/invalid-request')) return;
       const pointer = `/${field.replaceAll('~', '~0').replaceAll('/', '~1')}`;
       const paths = json.errors.map(({ path }: { path: string }) => path);
       assert.ok(
         paths.every((path: string) => path === pointer || path.startsWith(`${pointer}/`)),
-        `${pointer} is wrong, told of: ${paths}`,
+        `${pointer} is wrong, reported: ${paths}`,
       );
     }
 

@@ -84,7 +84,7 @@ export function progressQueriesContract(
     });
 
     it('counts the dead letters of active generations by projection and cause', async () => {
-      const letter = (projection: string, generation: number, position: string, cause: string) =>
+      const deadLetter = (projection: string, generation: number, position: string, cause: string) =>
         [projection, generation, 0, position, 's', 'e', 't', cause, 'error', null, 'c', '{}', 0] as const;
       await fixture.db.write(
         'insert',
@@ -105,11 +105,11 @@ export function progressQueriesContract(
           'parked_at',
         ],
         [
-          letter('telemetry', active, '1', 'malformed'),
-          letter('telemetry', active, '2', 'malformed'),
-          letter('telemetry', active, '3', 'behind'),
-          letter('telemetry', 99, '4', 'behind'),
-          letter('devices', 1, '1', 'malformed'),
+          deadLetter('telemetry', active, '1', 'malformed'),
+          deadLetter('telemetry', active, '2', 'malformed'),
+          deadLetter('telemetry', active, '3', 'behind'),
+          deadLetter('telemetry', 99, '4', 'behind'),
+          deadLetter('devices', 1, '1', 'malformed'),
         ],
       );
       assert.deepEqual(

@@ -34,7 +34,7 @@ const reading = (
   correctedBy: null,
 });
 
-const letter: DeadLetter = {
+const deadLetter: DeadLetter = {
   partition: 0,
   position: '7',
   stream: 'device-a',
@@ -316,7 +316,7 @@ export function readModelsContract(
     });
 
     it('knows which streams have dead letters waiting, by partition', async () => {
-      await using(({ deadLetters }) => deadLetters.park([letter]));
+      await using(({ deadLetters }) => deadLetters.park([deadLetter]));
       await using(async ({ deadLetters }) => {
         assert.deepEqual(await deadLetters.parkedStreams(0), new Set(['device-a']));
         assert.deepEqual(await deadLetters.parkedStreams(1), new Set());

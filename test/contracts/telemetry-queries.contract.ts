@@ -348,7 +348,7 @@ export function telemetryQueriesContract(
         assert.deepEqual(await fixture.telemetry.latest({ deviceId: 'd-2' }, page), []);
       });
 
-      it('finds devices by filter and goes on after one', async () => {
+      it('finds devices by filter and continues after one', async () => {
         await registered('d-1', 'd-2', 'd-3', 'd-4');
         await fixture.measured(...['d-1', 'd-2', 'd-4', 'unregistered'].map((id) => reading(id, 0)));
         const idsFor = async (devices: object, asked: object = {}) =>

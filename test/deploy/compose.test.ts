@@ -127,7 +127,7 @@ describe('docker-compose.yml', () => {
   });
 
   describe('Fieldlog', () => {
-    it('is told nothing that it does not read', () => {
+    it('gets no variable that it does not read', () => {
       assert.equal(ofFieldlog.length, 4);
       for (const [name, one] of ofFieldlog)
         assert.deepEqual(
@@ -139,7 +139,7 @@ describe('docker-compose.yml', () => {
         );
     });
 
-    it('is told which servers to use, by the names and ports that they have here', () => {
+    it('uses these servers, by the names and ports that they have here', () => {
       for (const [name, one] of ofFieldlog) {
         const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL } = configOf(one);
         assert.equal(new URL(EVENTSTORE_URL ?? '').hostname, 'eventstore', name);
@@ -158,7 +158,7 @@ describe('docker-compose.yml', () => {
       }
     });
 
-    it('asks Kafka for no more replicas than there are brokers, and MySQL for no more connections than it has', () => {
+    it('asks Kafka for as many replicas as there are brokers at most, and MySQL for as many connections as it has', () => {
       const most = Number(
         service('mysql')
           .command?.find((flag) => /max-connections/.test(flag))
@@ -187,7 +187,7 @@ describe('docker-compose.yml', () => {
       }
     });
 
-    it('may finish what is under way before it is killed', () => {
+    it('may finish what is in progress before it is killed', () => {
       for (const [, one] of roles)
         assert.ok(Number(one.stop_grace_period?.replace('s', '')) * 1000 > configOf(one).SHUTDOWN_MS);
     });

@@ -101,7 +101,7 @@ describe('The image', () => {
       assert.deepEqual([status, stdout.trim()], [0, '200']);
     });
 
-    it('ends when it is told to, and its health check sees that too', async () => {
+    it('ends at a signal, and its health check sees that too', async () => {
       served.kill('SIGTERM');
       const [code] = await once(served, 'exit');
       assert.equal(code, 0);

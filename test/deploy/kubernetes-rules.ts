@@ -112,7 +112,7 @@ export function deploymentRules(objects: () => Objects, config: () => Config): v
     }
   });
 
-  it('lets every role finish what is under way before it is killed', () => {
+  it('lets every role finish what is in progress before it is killed', () => {
     for (const { metadata, spec } of deployments()) {
       const { containers, terminationGracePeriodSeconds = 30 } = spec.template.spec;
       const [, paused = 0] = containers[0].lifecycle?.preStop.exec.command ?? [];

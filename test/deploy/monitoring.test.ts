@@ -130,7 +130,7 @@ describe('The dashboard', () => {
     assert.deepEqual([...new Set(uids)], [datasources[0]?.uid]);
   });
 
-  it('is mounted where Grafana is told to look for it', () => {
+  it('is mounted where Grafana looks for it', () => {
     type Providers = { readonly providers: readonly { readonly options: { readonly path: string } }[] };
     const { providers } = yamlFile<Providers>('deploy/grafana/provisioning/dashboards/fieldlog.yml');
     const { volumes = [] } = serviceOf(composeFile(), 'grafana');

@@ -36,7 +36,7 @@ export function itWith(
 export const kustomize = (folder: string): string =>
   isOnPath('kubectl') ? run('kubectl', 'kustomize', folder) : run('kustomize', 'build', folder);
 
-/** A suite that needs one of these programs; told like `itWith` where there is none of them. */
+/** A suite that needs one of these programs; pending or failed like `itWith` where there is none of them. */
 export function describeWith(
   programs: readonly [string, ...string[]],
   title: string,

@@ -203,7 +203,7 @@ needs('KAFKA_BROKERS', 'Prometheus and the roles', (brokers) =>
           { within, every: 200 },
         ));
 
-      it('fires for a projector that stands still although it lives, and no more once it goes on', async () => {
+      it('fires for a projector that stands still although it lives, and clears once it continues', async () => {
         const connection = await createConnection(stores.mysqlUrl);
         try {
           await connection.beginTransaction();

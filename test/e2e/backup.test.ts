@@ -80,7 +80,7 @@ describe('A backup', function () {
     };
   }
 
-  it('made while a server takes readings is whole, and goes on in another folder as the tables say', async () => {
+  it('made while a server takes readings is whole, and continues in another folder as the tables say', async () => {
     const { call } = await serve('data');
     await register(call);
     let over = false;

@@ -98,7 +98,7 @@ describe('A damaged file', function () {
     }
   });
 
-  it('of read models is rebuilt from the logs as it was told', async () => {
+  it('of read models is rebuilt from the logs as its error says', async () => {
     const before = JSON.parse((await run('projections', 'digest', 'telemetry', '--json')).out);
     overwrite('read-models.db');
     renameSync(path.join(folder, 'read-models.db'), path.join(folder, 'damaged'));

@@ -27,7 +27,7 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
 /** The page in a real browser, against a whole server. */
 (isThere ? describe : describe.skip)('The dashboard', function () {
   this.timeout(120_000);
-  // Each goes on from what the one before has left.
+  // Each continues from what the one before has left.
   this.bail(true);
   let folder: string;
   let server: FieldlogProcess;

@@ -104,7 +104,7 @@ needs('KAFKA_BROKERS', 'The distributed profile', () =>
         failed = error;
       });
 
-      /** As firmware does: what was not answered, or was told to wait, is sent again. */
+      /** As firmware does: what was not answered, or was to wait, is sent again. */
       async function untilAccepted(readings: unknown): Promise<void> {
         while (failed === undefined) {
           const answer = await post('/api/v1/telemetry', readings, 'POST', 20_000).catch(() => undefined);

@@ -120,16 +120,16 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
     });
 
     it('is enough with what the live generation has of them, dead letters included', async () => {
-      const before = { readings: await readings(1), letters: await waiting() };
+      const before = { readings: await readings(1), parked: await waiting() };
       assert.deepEqual(
-        before.letters.map(({ cause }) => cause),
+        before.parked.map(({ cause }) => cause),
         ['unknown-type', 'behind'],
       );
       const { code, out, err } = await run('projections', 'rebuild', 'telemetry', '--keep-older');
       assert.equal(code, 0, err);
       assert.match(out, /Switched from generation 1 to 2/);
       assert.deepEqual(await readings(2), before.readings);
-      assert.deepEqual(await waiting(), before.letters);
+      assert.deepEqual(await waiting(), before.parked);
       const digest = async (generation: string) =>
         JSON.parse(
           (await run('projections', 'digest', 'telemetry', '--generation', generation, '--json')).out,
@@ -155,7 +155,7 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
     });
 
     it('is enough for a release of a newer version, whose workers carry over what is older', async () => {
-      const before = { readings: await readings(2), letters: await waiting() };
+      const before = { readings: await readings(2), parked: await waiting() };
       const { telemetry } = fixture.pipelines;
       const stop = fixture.consuming([{ ...telemetry, version: telemetry.version + 1 }]);
       await eventually(
@@ -173,7 +173,7 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
         (one) => one.projection === 'telemetry',
       )?.active;
       assert.deepEqual(await readings(active ?? 0), before.readings);
-      assert.deepEqual(await waiting(), before.letters);
+      assert.deepEqual(await waiting(), before.parked);
     });
 
     it('is read for one device from its own partition, to its end', async () => {

@@ -26,7 +26,7 @@ describe('A server that is to forget', function () {
     assert.ok(Date.parse(since) > 0);
   });
 
-  it('erases a device, its telemetry too, and goes on without a difference', async () => {
+  it('erases a device, its telemetry too, and continues without a difference', async () => {
     const call = httpClient(served.url);
     const cli = (...args: string[]) => runCli([...args, '--url', served.url]);
     await cli(

@@ -70,7 +70,7 @@ describe('A full disk', function () {
     }));
 
   for (const reserve of [0, 4 * 1024 * 1024])
-    it(`is told as that with a reserve of ${reserve} bytes, and nothing accepted is lost`, async () => {
+    it(`is reported as that with a reserve of ${reserve} bytes, and nothing accepted is lost`, async () => {
       const { call } = await serve(reserve);
       const device = { deviceId: 'a', name: 'A', type: 'test' };
       assert.equal((await call('POST', '/api/v1/devices', { json: device })).status, 201);

@@ -60,7 +60,7 @@ onEachProfile('A release with newer versions of its projections', (open) => {
     }
     await server.settled();
     assert.deepEqual(await answers(), first);
-    // Who built it goes on for a moment, until the workers have taken over.
+    // Who built it continues for a moment, until the workers have taken over.
     await eventually(async () => {
       for (const { generations } of await projections())
         assert.deepEqual(
@@ -86,7 +86,7 @@ onEachProfile('A release with newer versions of its projections', (open) => {
     }
   });
 
-  it('can be gone back on by the old release, whose workers then go on', async () => {
+  it('can be rolled back by the old release, whose workers then continue', async () => {
     await endDeployed();
     await server.measure('b', [-1]);
     await Promise.all(

@@ -75,7 +75,7 @@ needs('KAFKA_BROKERS', 'One correlation id', (brokers) =>
     });
 
     it('in the logs of all three processes, each line with its role and none with what was measured', async () => {
-      const told = () => processes.flatMap((one) => linesWith(one, correlationId));
+      const logged = () => processes.flatMap((one) => linesWith(one, correlationId));
       const story = [
         'api Request answered POST /api/v1/devices',
         'api Request answered POST /api/v1/telemetry',
@@ -83,7 +83,7 @@ needs('KAFKA_BROKERS', 'One correlation id', (brokers) =>
         'device-projector Events consumed devices device-d-1',
         'telemetry-projector Events consumed telemetry device-d-1',
       ];
-      await eventually(() => assert.deepEqual(told().toSorted(), story), { within: 60_000 });
+      await eventually(() => assert.deepEqual(logged().toSorted(), story), { within: 60_000 });
       for (const one of processes) assert.ok(!one.errors().includes(String(payload)));
     });
   }),

@@ -77,7 +77,7 @@ describe('Clients of other systems', function () {
         assert.deepEqual(await namesOf(device, 1), [['t', 1]]);
       });
 
-  itBy('mosquitto_pub', 'mosquitto_pub is told by MQTT 5 what is wrong', async () => {
+  itBy('mosquitto_pub', 'mosquitto_pub gets by MQTT 5 what is wrong', async () => {
     const wrong = (...more: string[]) =>
       execute('mosquitto_pub', [
         '-h',

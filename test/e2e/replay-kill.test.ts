@@ -62,7 +62,7 @@ onEachProfile('A rebuild killed with kill -9', (open) => {
 
   // All at once: after each kill, the next run has to wait until the lease of the victim has expired.
   for (const moment of Object.keys(moments) as (keyof typeof moments)[])
-    it(`at the moment of ${moment}, goes on when it is run again, and ends equal`, async () => {
+    it(`at the moment of ${moment}, continues when it is run again, and ends equal`, async () => {
       await Promise.all(
         projectionsKilledAt(moment).map((projection) => killedAndRunAgain(projection, moment)),
       );

@@ -63,7 +63,7 @@ onEachProfile('Readers, while a projection is rebuilt', (open) => {
     }
     if (this.test) this.test.title += ` (the slowest answers in ms: ${slowest.join(', ')})`;
 
-    // The generations that are read now have gone on by themselves; the old ones are brought to where they are.
+    // The generations that are read now have advanced by themselves; the old ones are brought to where they are.
     await Promise.all(
       projections.map(async (projection) => {
         const { comparison } = await operated('rollback', projection);

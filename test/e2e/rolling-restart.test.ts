@@ -107,7 +107,7 @@ needs('KAFKA_BROKERS', 'A rolling restart of every role', (brokers) =>
       for (const name of [...apis, ...workers]) {
         const before = sent;
         await replace(name);
-        await eventually(() => assert.ok(sent > before + senders * batch, 'the load goes on'));
+        await eventually(() => assert.ok(sent > before + senders * batch, 'the load continues'));
       }
       over = true;
       await Promise.all(load);

@@ -131,7 +131,7 @@ describe('Stopping', function () {
       'Node, under nohup in a shell that names what it starts': ['node', bin, 'serve'],
     } as const;
     for (const [title, line] of Object.entries(ignoring))
-      it(`it goes on where that was ignored when it started: ${title}`, async () => {
+      it(`it continues where that was ignored when it started: ${title}`, async () => {
         const { server, url } = await started(line, line[0] === 'node' ? { _: '/usr/bin/nohup' } : {});
         server.child.kill('SIGHUP');
         await stays(url);

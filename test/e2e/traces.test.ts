@@ -141,9 +141,9 @@ function tellsTheStory(
     assert.equal((await span('GET /api/v1/devices/:deviceId')).attributes['http.response.status_code'], 404);
     const unmatched = await span('GET');
     assert.equal(unmatched.attributes['url.path'], '/nowhere');
-    const told = JSON.stringify(collector.spans);
+    const exported = JSON.stringify(collector.spans);
     for (const absent of [String(payload), 'secret', 'at=0', '/health', '/metrics'])
-      assert.ok(!told.includes(absent), absent);
+      assert.ok(!exported.includes(absent), absent);
   });
 }
 

@@ -167,12 +167,12 @@ export class DeviceBook {
     if (error.name !== 'Rejection') return;
     const { code } = error as Error & { readonly code?: string };
     if (code === 'DeviceNotRegistered')
-      check(knownBefore < 0, () => `${id} was told that ${command.deviceId} is not registered, which it was`);
-    if (code === 'DeviceAlreadyRegistered')
       check(
-        this.stream(command.deviceId).length > 0,
-        () => `${id} was told of a registration that is not there`,
+        knownBefore < 0,
+        () => `${id} got the answer that ${command.deviceId} is not registered, which it was`,
       );
+    if (code === 'DeviceAlreadyRegistered')
+      check(this.stream(command.deviceId).length > 0, () => `${id} got a registration that is not there`);
   }
 
   /** A read that claims to be as new as the log. */

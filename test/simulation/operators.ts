@@ -20,7 +20,7 @@ const workWeights = {
 export class Operators {
   readonly #world: World;
   #commands = 0;
-  /** Switches that may be going on: what is read meanwhile may be of either generation. */
+  /** Switches that may be running: what is read meanwhile may be of either generation. */
   switching = 0;
 
   constructor(world: World) {

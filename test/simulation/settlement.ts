@@ -131,9 +131,9 @@ async function deadLetters(world: World): Promise<readonly LetterSeen[]> {
 async function explainDeadLetters(world: World, isRegistered: (deviceId: string) => boolean): Promise<void> {
   const { partitions, partitionOf } = world.servers.telemetryLog;
   for (const deadline = world.time.elapsed + 70_000; ; await world.pass(5_000)) {
-    const letters = await deadLetters(world);
+    const parked = await deadLetters(world);
     try {
-      recompute(partitions, letters, isRegistered, partitionOf);
+      recompute(partitions, parked, isRegistered, partitionOf);
       return;
     } catch (error) {
       if (world.time.elapsed >= deadline) throw error;
@@ -147,12 +147,12 @@ async function checkTelemetry(world: World): Promise<void> {
   const { partitions, partitionOf } = servers.telemetryLog;
   await explainDeadLetters(world, isRegistered);
   await ask(world, 'retry all', retryAll);
-  const letters = await deadLetters(world);
+  const parked = await deadLetters(world);
   const report = (await ask(world, 'audit', (of, signal) => of.audit({}, signal))) as AuditReport;
   world.checkAudit(report);
   // With retention the books of what is gone are the audit's alone.
   if (options.retentionDays !== null) return;
-  const expected = recompute(partitions, letters, isRegistered, partitionOf);
+  const expected = recompute(partitions, parked, isRegistered, partitionOf);
   const isErased = (deviceId: string) => devices.state(deviceId)?.status === 'erased';
   checkLedger(expected, report.entries, isErased);
   const { container } = world.anyApi() as NonNullable<ReturnType<World['anyApi']>>;
@@ -172,7 +172,7 @@ async function checkTelemetry(world: World): Promise<void> {
   }
   world.timeline.add(
     'world',
-    `${report.totals.accepted} readings, ${letters.length} dead letters, all accounted for`,
+    `${report.totals.accepted} readings, ${parked.length} dead letters, all accounted for`,
   );
 }
 

@@ -67,13 +67,15 @@ const startOf = (width: number, time: number) => Math.floor(time / width) * widt
  */
 export function recompute(
   partitions: readonly (readonly TelemetryFact[])[],
-  letters: readonly LetterSeen[],
+  deadLetters: readonly LetterSeen[],
   isRegistered: (deviceId: string) => boolean,
   partitionOf: (deviceId: string) => number,
 ): ExpectedTelemetry {
   const rows = new Map<string, Map<number, Row>>();
   const ledger = new Map<string, Record<string, number>>();
-  const parked = new Map(letters.map((letter) => [`${letter.partition}/${letter.position}`, letter]));
+  const parked = new Map(
+    deadLetters.map((deadLetter) => [`${deadLetter.partition}/${deadLetter.position}`, deadLetter]),
+  );
   const held = new Set<string>();
   let seen = 0;
   for (const [partition, facts] of partitions.entries())
@@ -95,18 +97,21 @@ export function recompute(
       };
       const isReading = type !== 'TelemetryRetracted';
       if (isReading) count('accepted');
-      const letter = parked.get(`${partition}/${position}`);
+      const deadLetter = parked.get(`${partition}/${position}`);
       const fault = faultOf(type, data, receivedAt, (id) => partitionOf(id) === partition, isRegistered);
-      if (letter) {
+      if (deadLetter) {
         seen += 1;
         if (isReading) count('deadLettered');
-        const isHeld = held.has(`${partition} ${letter.stream}`);
+        const isHeld = held.has(`${partition} ${deadLetter.stream}`);
         check(
-          fault !== undefined || isHeld || letter.discarded !== null,
-          () => `the event at ${partition}/${position} is parked as ${letter.cause} without a reason`,
+          fault !== undefined || isHeld || deadLetter.discarded !== null,
+          () => `the event at ${partition}/${position} is parked as ${deadLetter.cause} without a reason`,
         );
-        if (letter.discarded === null && (fault === 'partition' || fault === 'device' || fault === 'type'))
-          held.add(`${partition} ${letter.stream}`);
+        if (
+          deadLetter.discarded === null &&
+          (fault === 'partition' || fault === 'device' || fault === 'type')
+        )
+          held.add(`${partition} ${deadLetter.stream}`);
         continue;
       }
       check(
@@ -125,7 +130,10 @@ export function recompute(
           count('rows', emptied, -1);
         }
     }
-  check(seen === letters.length, () => `${letters.length - seen} dead letters are of no event in the log`);
+  check(
+    seen === deadLetters.length,
+    () => `${deadLetters.length - seen} dead letters are of no event in the log`,
+  );
   return { rows, ledger: ledger as never };
 }
 

@@ -43,12 +43,12 @@ export class TelemetryUsers {
         (sum, facts) => sum + facts.filter(({ correlationId }) => correlationId === id).length,
         0,
       );
-      check(stored === accepted, () => `${id} was told of ${accepted} readings, the log has ${stored}`);
-      check(accepted + refused.length === readings.length, () => `${id} was not told of every reading`);
+      check(stored === accepted, () => `${id} got an answer for ${accepted} readings, the log has ${stored}`);
+      check(accepted + refused.length === readings.length, () => `${id} got no answer for some readings`);
       for (const { partition, position } of positions)
         check(
           log[partition]?.some((fact) => fact.position === position) === true,
-          () => `${id} was told of ${partition}/${position}, which is not in the log`,
+          () => `${id} got ${partition}/${position}, which is not in the log`,
         );
       for (const { deviceId, reason } of refused)
         check(

@@ -71,7 +71,7 @@ export class World {
     this.faults = new Faults(this, random.fork('faults'));
   }
 
-  /** Tables may be another generation's, or speak of what is in the log no more. */
+  /** Tables may be another generation's, or speak of what has left the log. */
   get isSwitching(): boolean {
     return this.#isRecovering || this.operators.switching > 0;
   }

@@ -19,10 +19,10 @@ export async function checkedClient(url: string): Promise<HttpClient> {
   return async (method: string, path: string, sent?: Call): Promise<Reply> => {
     const reply = await call(method, path, sent);
     const type = reply.headers.get('Content-Type')?.split(';')[0] ?? '';
-    const told = operationOf(method, path).responses[reply.status];
-    assert.ok(told, `${method} ${path} does not say that it answers ${reply.status}: ${reply.text}`);
+    const documented = operationOf(method, path).responses[reply.status];
+    assert.ok(documented, `${method} ${path} does not say that it answers ${reply.status}: ${reply.text}`);
     if (reply.text === '') return reply;
-    const content = told.content?.[type];
+    const content = documented.content?.[type];
     assert.ok(content, `${method} ${path} does not say that it answers ${type}`);
     if (reply.json === undefined) return reply;
     const { error } = schemaOf(content.schema).safeParse(reply.json);

@@ -20,7 +20,7 @@ import { QuerySlots } from '../../interfaces/http/query-slots.ts';
 import { type HttpOptions, type HttpServices, httpServer } from '../../interfaces/http/server.ts';
 import { inMemoryTelemetry } from './in-memory-telemetry.ts';
 
-/** What the log was told, one entry a line. */
+/** What was logged, one entry a line. */
 export type Logged = { level: string; fields: Record<string, unknown>; message: string };
 
 /** The use cases over memory, for tests of the HTTP interface itself; what matters to a test it replaces. */

@@ -3,7 +3,7 @@ import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import protobuf from 'protobufjs';
 
-/** What a collector is told of a span; ids in hexadecimal, attributes by name. */
+/** What a collector gets of a span; ids in hexadecimal, attributes by name. */
 export type CollectedSpan = {
   readonly service: string;
   readonly resource: Readonly<Record<string, unknown>>;
@@ -22,7 +22,7 @@ export type TraceCollector = {
   readonly url: string;
   readonly spans: CollectedSpan[];
   readonly requests: { readonly url: string | undefined; readonly headers: IncomingHttpHeaders }[];
-  /** What it does with an export from now on; it takes it unless it is told otherwise. */
+  /** What it does with an export from now on; it takes it when absent. */
   behave(how: 'take' | 'fail' | 'hang'): void;
   close(): Promise<void>;
 };

@@ -227,7 +227,7 @@ onEachEngine('The audit', (open) => {
     assert.deepEqual(await audited({}, 20), whole);
   });
 
-  it('holds no more than it may', () => {
+  it('holds at most what it may', () => {
     let seen = 0;
     let passes = 0;
     for (let start: number | undefined = 0; start !== undefined; passes += 1) {

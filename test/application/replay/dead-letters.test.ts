@@ -358,7 +358,7 @@ onEachEngine('Dead letters', (open) => {
     await assert.rejects(retried({ projection: 'telemetry', stream: 'device-b' }), ReplayRefused);
   });
 
-  it('that are discarded stay on record and in the ledger, and let those behind them go on', async () => {
+  it('that are discarded stay on record and in the ledger, and let those behind them continue', async () => {
     await poisoned();
     const [first] = await list();
     const why = { by: 'Alice', reason: 'test bench' };

@@ -42,7 +42,7 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
             checkpoint: (partition) => consumer.checkpoint(partition),
             async consume(batch) {
               const events = batch.events.filter(({ position }) => Number(position) > lost);
-              // As from a broker: what was lost is passed over, and reading goes on behind it.
+              // As from a broker: what was lost is passed over, and reading continues behind it.
               if (events.length > 0) await consumer.consume({ ...batch, after: null, events });
             },
           },
@@ -71,7 +71,7 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
     );
   });
 
-  it('carries over what is older when told to, with all that follows from it', async () => {
+  it('carries over what is older with `keepOlder`, with all that follows from it', async () => {
     const { comparison, switched } = await rebuild(shortened, fixture.ports, {
       ...options(),
       keepOlder: true,
@@ -117,7 +117,7 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
         assert.deepEqual(await rows(`${table}_g2`), await rows(`${table}_g1`), table);
     });
 
-    it('carries over their rollups and newest values when told to', async () => {
+    it('carries over their rollups and newest values with `keepOlder`', async () => {
       const rows = (table: string) => fixture.db.rows(`SELECT * FROM ${table} ORDER BY 1, 2`);
       const { switched } = await rebuild(shortened, fixture.ports, { ...options(), keepOlder: true });
       assert.ok(switched);
@@ -131,8 +131,8 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
     const stop = new AbortController();
     const dying: ProjectionPipeline = {
       ...shortened,
-      carry: async ({ rows, deadLetters: letters }, tables) => {
-        await pipelines.telemetry.carry?.({ rows: rows.slice(0, 2), deadLetters: letters }, tables);
+      carry: async ({ rows, deadLetters }, tables) => {
+        await pipelines.telemetry.carry?.({ rows: rows.slice(0, 2), deadLetters }, tables);
         stop.abort(new Error('killed'));
       },
     };

@@ -194,7 +194,7 @@ onEachEngine('A rebuild', (open) => {
     await eventually(async () => assert.equal(await listed(), 2));
   });
 
-  it('stopped on its way goes on where it was', async () => {
+  it('stopped on its way continues where it was', async () => {
     await fixture.register('a');
     for (let n = 0; n < 2000; n += 500)
       await fixture.measure(
@@ -308,7 +308,7 @@ onEachEngine('A rebuild', (open) => {
     assert.deepEqual(await statuses('telemetry'), ['1 active', '4 ready']);
   });
 
-  it('leaves the active generation alone when told to drop it, and drops others', async () => {
+  it('leaves the active generation alone when asked to drop it, and drops others', async () => {
     const { control } = fixture.ports;
     await rebuild(fixture.pipelines.devices, fixture.ports, options());
     await assert.rejects(control.drop({ projection: 'devices', generation: 2 }, builder()), ReplayRefused);
@@ -317,7 +317,7 @@ onEachEngine('A rebuild', (open) => {
     await assert.rejects(fixture.db.all('SELECT * FROM devices_g1'));
   });
 
-  it('stops at a new poison event and says where, goes on once it is seen to', async () => {
+  it('stops at a new poison event and says where, continues once it is seen to', async () => {
     await history();
     fixture.consuming();
     await fixture.consumed('telemetry');

@@ -97,12 +97,12 @@ onEachEngine('A reading in a partition that is not its device’s', (open) => {
     fixture.consuming([telemetry]);
     await consumed();
     assert.deepEqual(await tables(), expected);
-    const letters = await fixture.ports.deadLetters.list({ cause: 'wrong-partition' }, { limit: 100 });
-    assert.deepEqual(letters.map(({ partition, stream }) => `${partition} ${stream}`).sort(), [
+    const found = await fixture.ports.deadLetters.list({ cause: 'wrong-partition' }, { limit: 100 });
+    assert.deepEqual(found.map(({ partition, stream }) => `${partition} ${stream}`).sort(), [
       '0 device-b',
       ...Array<string>(10).fill('1 device-a'),
     ]);
-    assert.match(letters[0]?.error ?? '', /murmur2/);
+    assert.match(found[0]?.error ?? '', /murmur2/);
 
     const options = { builder, signal: new AbortController().signal, handover: 0 };
     const outcome = await rebuild(telemetry, fixture.ports, options);
@@ -138,9 +138,9 @@ onEachEngine('A reading in a partition that is not its device’s', (open) => {
     const options = { builder, signal: new AbortController().signal, handover: 0 };
     const outcome = await rebuild(telemetry, fixture.ports, options);
     assert.deepEqual([outcome.switched, outcome.comparison.equal], [false, false]);
-    const letters = await fixture.ports.deadLetters.ofGeneration(outcome, { limit: 10 });
+    const found = await fixture.ports.deadLetters.ofGeneration(outcome, { limit: 10 });
     assert.deepEqual(
-      letters.map(({ cause }) => cause),
+      found.map(({ cause }) => cause),
       ['wrong-partition'],
     );
   });

@@ -81,7 +81,7 @@ onEachEngine('What is no longer kept', (openStore) => {
     assert.equal(totals.rows, 18);
   });
 
-  it('is told apart by type and metric', async () => {
+  it('is chosen by type and metric', async () => {
     await policy([
       { metric: 'vib', keep: { points: 2 } },
       { type: 'other', keep: { points: 1 } },
@@ -119,7 +119,7 @@ onEachEngine('What is no longer kept', (openStore) => {
     assert.equal(await oldest('telemetry_g2', 'ts'), ago(3));
     assert.equal(await rowsOf('telemetry_1d_g2'), 30);
     assert.deepEqual((await audited()).differences, []);
-    // The next one goes on from where the sweep of the old one had come to.
+    // The next one continues from where the sweep of the old one had come to.
     const { sweptTo } =
       (await (await fixture.container.getAsync(s.retentionRecords)).activeSweep('telemetry')) ?? initialSweep;
     assert.ok(sweptTo !== null && sweptTo > today - day);

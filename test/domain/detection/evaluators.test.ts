@@ -100,7 +100,7 @@ describe('Conditions of rules', () => {
       ]);
     });
 
-    it('takes what differs by no more than the tolerance for unchanged', () => {
+    it('takes what differs by at most the tolerance for unchanged', () => {
       const condition: Condition = { kind: 'stuck', for: 2 * minute, tolerance: 0.5 };
       assert.deepEqual(changes(condition, minutely([10, 10.4, 9.6])), ['raised 2']);
       assert.deepEqual(changes({ ...condition, tolerance: 0 }, minutely([10, 10.4, 9.6])), []);

@@ -140,7 +140,7 @@ describe('Value novelty', () => {
     assert.ok(detector.save().every(Number.isFinite));
   });
 
-  it('goes on as before after one value that is out of all proportion', () => {
+  it('continues as before after one value that is out of all proportion', () => {
     const random = seeded(5);
     const values = Array.from({ length: 2000 }, () => random.normal());
     const novelties = noveltiesOf([...values.slice(0, 1000), 1e300, ...values.slice(1000)]);

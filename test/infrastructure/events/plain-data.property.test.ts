@@ -38,7 +38,7 @@ const fields = {
 
 describe('Data of device events', () => {
   for (const [type, required] of Object.entries(fields))
-    it(`of ${type} is read alike with the check by hand and with the schema`, () => {
+    it(`of ${type} is read alike with the written-out check and with the schema`, () => {
       const [{ accepts }] = eventShapes[type as keyof typeof fields];
       const outcome = (data: unknown) => {
         try {

@@ -233,7 +233,7 @@ describe('Appending to EventStoreDB', () => {
       await eventually(() => assert.equal(server.connections, 0));
     });
 
-    it('fails what is under way, and does not wait for an answer that never comes', async () => {
+    it('fails what is in progress, and does not wait for an answer that never comes', async () => {
       const connection = new EventStoreDbConnection(server.url);
       server.faults.silent = true;
       const read = assert.rejects(new EventStoreDbEventStore(connection).read(stream), EventStoreUnavailable);

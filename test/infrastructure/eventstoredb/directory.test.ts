@@ -74,7 +74,7 @@ describe('The device directory of a node over EventStoreDB', () => {
     await eventually(async () => assert.equal(await late.status('a'), 'suspended'), { within: 1000 });
   });
 
-  it('reads no more at its start for a larger fleet', async () => {
+  it('reads as little at its start for a larger fleet', async () => {
     const first = node();
     for (let i = 0; i < 300; i += 1) await first.register(`d-${i}`);
     await bothFollow();

@@ -159,7 +159,7 @@ describe('What EventStoreDB answers instead of doing what it is asked', () => {
     }
   });
 
-  it('is told with its code when it is not known, and is an outage when it meets several streams', async () => {
+  it('is reported with its code when it is not known, and is an outage when it meets several streams', async () => {
     server.faults.refusal = answer(status.DATA_LOSS, 'The index is broken');
     const one = () => store.append(stream, [newEvent()], 'none');
     for (let times = 0; times < 3; times += 1)

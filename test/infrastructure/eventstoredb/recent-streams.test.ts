@@ -127,7 +127,7 @@ describe('A node that keeps recent streams of EventStoreDB', () => {
     assert.equal(server.store.stored('device-b')?.length, 2);
   });
 
-  it('keeps no more than its bytes, those that were used last, and nothing while it does not follow', async () => {
+  it('keeps at most its bytes, those that were used last, and nothing while it does not follow', async () => {
     const one = await node(40_000);
     for (let n = 0; n < 50; n += 1) await one.register(`d-${n}`);
     assert.ok(one.recent.get('d-49'));

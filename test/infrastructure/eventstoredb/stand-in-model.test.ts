@@ -71,7 +71,7 @@ describe('The EventStoreDB stand-in, its store', () => {
     assert.equal(read('a', { count: 0 }), 'not-found');
   });
 
-  it('drops in a scavenge what can be read no more, and nothing else', () => {
+  it('drops in a scavenge what cannot be read any longer, and nothing else', () => {
     append('truncated', event('t1'), event('t2'), event('t3'));
     append('$$truncated', metadata({ $tb: 1 }));
     append('$$truncated', metadata({ $tb: 2 }));

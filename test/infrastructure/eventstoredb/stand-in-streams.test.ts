@@ -205,7 +205,7 @@ describe('The EventStoreDB stand-in, streams', () => {
     });
 
     for (const expected of [NO_STREAM, ANY, 2n] as const)
-      it(`goes on with the next revision after an append that expects ${expected}`, async () => {
+      it(`continues with the next revision after an append that expects ${expected}`, async () => {
         assert.equal((await append([someEvent(), someEvent()], expected)).nextExpectedRevision, 4n);
         assert.deepEqual(await revisions(), [3n, 4n]);
         assert.deepEqual((await client.getStreamMetadata(stream)).metadata, { truncateBefore: 3 });

@@ -143,7 +143,7 @@ describe('Following EventStoreDB', () => {
       'the server fails': async () => server.dropSubscriptions(status.UNKNOWN, 'Unexpected error'),
     };
     for (const [what, breakIt] of Object.entries(breaks))
-      it(`goes on where it stood after ${what}`, async () => {
+      it(`continues where it stood after ${what}`, async () => {
         write(0, 1);
         await follow(6, async (consumer) => {
           await arrived(consumer, [0, 1]);
@@ -156,7 +156,7 @@ describe('Following EventStoreDB', () => {
         assert.ok(warnings.length > 0);
       });
 
-    it('goes on however often it breaks', async () => {
+    it('continues however often it breaks', async () => {
       await follow(40, async (consumer) => {
         for (const n of numbers(20)) {
           write(2 * n);

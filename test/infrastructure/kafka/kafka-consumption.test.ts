@@ -94,7 +94,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
       assert.ok(other.ids.length > 0);
     });
 
-    it('is tried for ever where the others must go on, and is taken once it no longer fails', async () => {
+    it('is tried for ever where the others must continue, and is taken once it no longer fails', async () => {
       await open();
       const one = await publish(1);
       let other = await publish(1);
@@ -125,7 +125,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     });
   });
 
-  it('consumes as many partitions at once as it may, and no more', async () => {
+  it('consumes at most as many partitions at once as it may', async () => {
     await open({ topic: { partitions: 6 }, session: { concurrency: 2 } });
     const published = await Promise.all(Array.from({ length: 30 }, () => publish(1)));
     const partitions = new Set(published.map(({ partition }) => partition));
@@ -151,7 +151,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
     assert.equal(most, 2);
   });
 
-  it('goes on with other partitions while a batch waits, and with its own when it no longer does', async () => {
+  it('continues with other partitions while a batch waits, and with its own when it no longer does', async () => {
     await open({ session: { concurrency: 1 } });
     const held = newDevice();
     const first = await publish(1, held);
@@ -347,7 +347,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
         }
       });
 
-    it('is not taken for stalled at a marker, and goes on behind it', async () => {
+    it('is not taken for stalled at a marker, and continues behind it', async () => {
       let ticks = 0;
       await open({ topic: { partitions: 1 }, session: { stallAfter: 900 } });
       await transact(devices, 'commit');
@@ -379,7 +379,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
       await admin.disconnect();
     };
 
-    it('goes on at what is left when messages expired before they were consumed, and tells of it', async () => {
+    it('continues at what is left when messages expired before they were consumed, and says so', async () => {
       const lost: [number, number][] = [];
       await open({
         topic: { partitions: 1 },
@@ -439,7 +439,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
       };
     };
 
-    it('goes on with a new consumer after a crash that kafkajs does not come back from', async () => {
+    it('continues with a new consumer after a crash that kafkajs does not come back from', async () => {
       let rebuilt = 0;
       await open({ session: { onRebuilt: () => (rebuilt += 1) } });
       const { ids } = await publish(2);
@@ -462,7 +462,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
       assert.equal(ConsumerGroup.prototype.fetch, fetch);
     });
 
-    it('goes on with a new consumer when fetching stopped without a word', async () => {
+    it('continues with a new consumer when fetching stopped without a word', async () => {
       await open({ session: { stallAfter: 1500 } });
       const { ids } = await publish(2);
       failOnce(() => new Promise(() => {}));
@@ -470,7 +470,7 @@ needs('KAFKA_BROKERS', 'Consuming from Kafka', function (brokers) {
       assert.match(String(said(/built anew/)[0]?.fields.err), /has done nothing/);
     });
 
-    it('goes on with a new consumer when one partition stands still although it goes on', async () => {
+    it('continues with a new consumer when one partition stands still although its log grows', async () => {
       await open({ topic: { partitions: 1 }, session: { stallAfter: 1500 } });
       ConsumerGroup.prototype.fetch = async () => {
         await pause(50);

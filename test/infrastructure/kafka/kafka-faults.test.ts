@@ -49,7 +49,7 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
     acknowledged.push(...publication.events.map((_, i) => `${publication.id}/${i}`));
   };
 
-  /** Publishes without a pause from four sides until `work` is done; told how often it was refused. */
+  /** Publishes without a pause from four sides until `work` is done; returns how often it was refused. */
   async function publishingDuring(work: () => Promise<unknown>): Promise<number> {
     const done = new AbortController();
     let refused = 0;
@@ -79,7 +79,7 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
       { within: 60_000, every: 100 },
     );
 
-  it('goes on when a broker is killed and when it comes back', async () => {
+  it('continues when a broker is killed and when it comes back', async () => {
     let gap = 0;
     const refused = await publishingDuring(async () => {
       await publish();
@@ -101,7 +101,7 @@ needs('KAFKA_BROKERS', 'Kafka with three brokers', function () {
     );
   });
 
-  it('goes on when brokers are stopped and started again in turn', async () => {
+  it('continues when brokers are stopped and started again in turn', async () => {
     await publishingDuring(async () => {
       for (const broker of [2, 3]) {
         await cluster.control('stop', broker);

@@ -184,7 +184,7 @@ needs('KAFKA_BROKERS', 'Producing to Kafka', function (brokers) {
     await missing.close();
   });
 
-  it('opens no more sockets than it uses when many ask at once', async () => {
+  it('opens only the sockets that it uses when many ask at once', async () => {
     let sockets = 0;
     await open({
       client: {
@@ -213,8 +213,8 @@ needs('KAFKA_BROKERS', 'Producing to Kafka', function (brokers) {
       { topic, partitions: 1, replication: 1, minInSync: 1, retention: -1 },
       kafka.logger,
     );
-    const letters = new KafkaDeadLetterTopic(kafka.newClient(), kafka.topic);
-    const letter: DeadLetter = {
+    const feed = new KafkaDeadLetterTopic(kafka.newClient(), kafka.topic);
+    const deadLetter: DeadLetter = {
       partition: 2,
       position: '1187-3',
       stream: 'device-7',
@@ -230,22 +230,22 @@ needs('KAFKA_BROKERS', 'Producing to Kafka', function (brokers) {
     };
     const consumer = kafka.newClient().consumer({ groupId: randomUUID() });
     try {
-      await letters.publish(letter);
+      await feed.publish(deadLetter);
       const message = await firstMessage(consumer, topic);
-      assert.deepEqual(JSON.parse(String(message.value)), letter);
+      assert.deepEqual(JSON.parse(String(message.value)), deadLetter);
       assert.equal(String(message.key), 'device-7');
       assert.equal(String(message.headers?.ce_correlationid), 'c-1');
       assert.equal(String(message.headers?.ce_id), '2/1187-3');
     } finally {
       await consumer.disconnect();
-      await letters.close();
+      await feed.close();
       const admin = kafka.newClient().admin();
       await admin.connect();
       await admin.deleteTopics({ topics: [topic] });
       await admin.disconnect();
     }
-    await assert.rejects(letters.publish(letter), TelemetryLogUnavailable);
-    await letters.close();
+    await assert.rejects(feed.publish(deadLetter), TelemetryLogUnavailable);
+    await feed.close();
   });
 });
 

@@ -40,7 +40,7 @@ needs('LOCAL_CA_FILE', 'Kafka', (caFile) =>
         quiet,
       );
 
-    it('refuses a wrong password, and is told apart from one that does not run', () =>
+    it('refuses a wrong password, with another error than one that does not run', () =>
       assert.rejects(refused({ ...given, KAFKA_SASL_PASSWORD: 'wrong' }), {
         name: 'StartupError',
         message: /authentication/i,

@@ -58,10 +58,11 @@ describe('KafkaTelemetryLog', () => {
       silent,
     );
   };
-  const unavailable = (published: Promise<unknown>, told: RegExp) =>
+  const unavailable = (published: Promise<unknown>, reason: RegExp) =>
     assert.rejects(
       published,
-      (error) => error instanceof TelemetryLogUnavailable && error.retryAfter > 0 && told.test(error.message),
+      (error) =>
+        error instanceof TelemetryLogUnavailable && error.retryAfter > 0 && reason.test(error.message),
     );
 
   beforeEach(() => open());
@@ -97,7 +98,7 @@ describe('KafkaTelemetryLog', () => {
     );
   });
 
-  it('goes on after each answer, whenever the next publication comes', async () => {
+  it('continues after each answer, whenever the next publication comes', async () => {
     for (let n = 0; n < 50; n += 1) await log.publish(newPublication([reading(one, n)]));
     assert.equal(log.buffered, 0);
   });

@@ -142,10 +142,13 @@ function poisonTests(open: () => Promise<{ readonly db: SqlDatabase; empty(): Pr
           'SELECT SUM(stored_count + duplicate + corrected), SUM(dead_lettered) FROM telemetry_ledger_g1',
         );
         const [applied, parked] = (ledger ?? [0, 0]).map(Number) as [number, number];
-        const letters = await sqlDeadLetters(db).ofGeneration(generation, { limit: 1000 });
-        assert.equal(letters.length + applied, events.length - retracted(events, letters));
-        assert.equal(parked, letters.filter(({ eventType }) => eventType !== 'TelemetryRetracted').length);
-        for (const letter of letters) JSON.stringify(letter);
+        const parkedEvents = await sqlDeadLetters(db).ofGeneration(generation, { limit: 1000 });
+        assert.equal(parkedEvents.length + applied, events.length - retracted(events, parkedEvents));
+        assert.equal(
+          parked,
+          parkedEvents.filter(({ eventType }) => eventType !== 'TelemetryRetracted').length,
+        );
+        for (const deadLetter of parkedEvents) JSON.stringify(deadLetter);
         stored += applied;
         for (const one of some) assert.ok(eventsIn(one as KafkaMessage) >= 1);
       }),
@@ -155,9 +158,12 @@ function poisonTests(open: () => Promise<{ readonly db: SqlDatabase; empty(): Pr
   });
 }
 
-const retracted = (events: readonly TelemetryRecord[], letters: readonly { readonly eventId: string }[]) =>
+const retracted = (
+  events: readonly TelemetryRecord[],
+  parkedEvents: readonly { readonly eventId: string }[],
+) =>
   events.filter(
-    ({ type, id }) => type === 'TelemetryRetracted' && !letters.some(({ eventId }) => eventId === id),
+    ({ type, id }) => type === 'TelemetryRetracted' && !parkedEvents.some(({ eventId }) => eventId === id),
   ).length;
 
 describe('Messages of any producer, on SQLite', function () {

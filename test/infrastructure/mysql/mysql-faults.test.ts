@@ -71,7 +71,7 @@ onMariadbAndMysql('MysqlSql when things go wrong', function (url, server) {
         holders += 1;
         if (holders === 2) bothHold();
         await met;
-        // The loser goes on as if nothing had happened, outside any transaction if it were let.
+        // The loser continues as if nothing had happened, outside any transaction if it were let.
         await add(tx, second).catch(() => {});
         await add(tx, first).catch(() => {});
       });
@@ -82,7 +82,7 @@ onMariadbAndMysql('MysqlSql when things go wrong', function (url, server) {
     assert.match(log.lines[0]!, /[Dd]eadlock/);
   });
 
-  it('lets nothing of a transaction through that the server ended, though its work goes on', async () => {
+  it('lets nothing of a transaction through that the server ended, though its work continues', async () => {
     let runs = 0;
     const dead = await db.transaction(async (tx) => {
       runs += 1;

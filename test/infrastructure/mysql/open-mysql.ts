@@ -32,7 +32,7 @@ export async function openMysql(
   return { ...(await reopen()), reopen, close };
 }
 
-/** A table for the test under way, gone after it. Call it inside `describe`. */
+/** A table for the current test, gone after it. Call it inside `describe`. */
 export function eachTestsTable(db: () => MysqlSql, columns: string): () => string {
   let table: string;
   beforeEach(async () => {

@@ -51,7 +51,7 @@ describe('Group commit', () => {
     assert.deepEqual(stored(), [1, 3]);
   });
 
-  it('keeps nothing and tells everyone when the transaction fails, and goes on', async () => {
+  it('keeps nothing and fails everyone when the transaction fails, and continues', async () => {
     const outcomes = await Promise.allSettled([1, Number.NaN, 3].map(submit));
     for (const outcome of outcomes)
       assert.match(outcome.status === 'rejected' ? outcome.reason.message : '', /Nothing was stored/);

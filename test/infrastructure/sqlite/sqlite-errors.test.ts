@@ -36,15 +36,19 @@ describe('What SQLite throws', () => {
     return assert.fail('nothing was thrown');
   };
   const assertOutage = (error: unknown, reason: RegExp) => {
-    const told = [eventStoreError(error, path), telemetryLogError(error, path), readModelsError(error, path)];
+    const errors = [
+      eventStoreError(error, path),
+      telemetryLogError(error, path),
+      readModelsError(error, path),
+    ];
     for (const [i, kind] of [
       EventStoreUnavailable,
       TelemetryLogUnavailable,
       ReadModelsUnavailable,
     ].entries()) {
-      assert.ok(told[i] instanceof kind);
-      assert.match(told[i].message, reason);
-      const { cause } = told[i];
+      assert.ok(errors[i] instanceof kind);
+      assert.match(errors[i].message, reason);
+      const { cause } = errors[i];
       assert.equal(cause instanceof StorageFault ? cause.cause : cause, error);
     }
   };

@@ -33,14 +33,14 @@ describe('A SQLite file', () => {
       .all()
       .map(({ id }) => id);
   const refusal = (open: () => unknown): string => {
-    let told = '';
+    let message = '';
     assert.throws(open, (error) => {
       assert.ok(error instanceof StartupError, String(error));
-      told = error.message;
+      message = error.message;
       return true;
     });
-    assert.ok(!told.includes('\n'), 'the message is one line');
-    return told;
+    assert.ok(!message.includes('\n'), 'the message is one line');
+    return message;
   };
 
   it('runs each migration once, whatever release opens it first', () => {
@@ -61,9 +61,9 @@ describe('A SQLite file', () => {
 
   it('is refused when a newer release has written it, and left as it is', () => {
     openSqliteFile(file(first, second)).close();
-    const told = refusal(() => openSqliteFile(file(first)));
-    assert.ok(told.includes(path), told);
-    assert.match(told, /schema 2.*knows 1.*start the newer release/);
+    const message = refusal(() => openSqliteFile(file(first)));
+    assert.ok(message.includes(path), message);
+    assert.match(message, /schema 2.*knows 1.*start the newer release/);
     const db = openSqliteFile(file(first, second));
     assert.deepEqual(ids(db), [1, 2]);
     db.close();

@@ -88,7 +88,7 @@ describe('SqliteSource', () => {
     }
   });
 
-  it('goes on in the middle of a publication, and ends a batch there', async () => {
+  it('continues in the middle of a publication, and ends a batch there', async () => {
     await publish(5);
     await publish(1);
     await publish(4);
@@ -142,7 +142,7 @@ describe('SqliteSource', () => {
     ]);
   });
 
-  it('has no more than two batches under way, and waits for both when it is stopped', async () => {
+  it('has no more than two batches in progress, and waits for both when it is stopped', async () => {
     await publish(8);
     const stop = new AbortController();
     const underWay: (() => void)[] = [];
@@ -252,7 +252,7 @@ describe('SqliteSource', () => {
     await assert.rejects(events().run(idle('4711-4711'), options()), CheckpointOfAnotherLog);
   });
 
-  it('when closed, ends what runs and lets the batch under way be finished', async () => {
+  it('when closed, ends what runs and lets the current batch be finished', async () => {
     await publish(1);
     const source = telemetry();
     const order: string[] = [];

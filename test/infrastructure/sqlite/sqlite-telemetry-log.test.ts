@@ -63,7 +63,7 @@ describe('SqliteTelemetryLog', () => {
 });
 
 describe('SqliteTelemetryLog whose file cannot be written to', () => {
-  it('says so to all who wait, keeps nothing, and goes on once it can', async () => {
+  it('says so to all who wait, keeps nothing, and continues once it can', async () => {
     const directory = temporaryDirectory();
     const { telemetry } = dataFiles(directory.path);
     const log = new SqliteTelemetryLog(telemetry);

@@ -118,8 +118,8 @@ describe('Traces', () => {
     await assert.rejects(store.append('device-d', [event], 3), RangeError);
     const [span, ...others] = await collected();
     assert.deepEqual(others, []);
-    const told = `00-${'a'.repeat(32)}-${span?.spanId}-01`;
-    assert.deepEqual(seen, [told, told, undefined]);
+    const context = `00-${'a'.repeat(32)}-${span?.spanId}-01`;
+    assert.deepEqual(seen, [context, context, undefined]);
     assert.deepEqual(
       [span?.name, span?.status, span?.attributes['error.type'], span?.attributes['fieldlog.stream']],
       ['append devices', 'ERROR', 'RangeError', 'device-d'],
@@ -146,7 +146,7 @@ describe('Traces', () => {
     assert.notEqual(span?.traceId, 'a'.repeat(32));
   });
 
-  it('links to no more than 128, and says so', async () => {
+  it('links to at most 128, and says so', async () => {
     await consumed(Array.from({ length: 500 }, (_, i) => traceparent(i + 1)));
     const [span] = await collected();
     assert.deepEqual([span?.links.length, span?.attributes['fieldlog.links.complete']], [128, false]);
@@ -162,7 +162,7 @@ describe('Traces', () => {
     );
   });
 
-  it('records a batch with a recorded trace whatever share of requests is, and nothing when told so', async () => {
+  it('records a batch with a recorded trace whatever share of requests is, and nothing when asked to', async () => {
     await tracing.close();
     tracing = opened({ sampler: 'parentbased_traceidratio', ratio: 0 });
     await consumed([traceparent(1)]);
@@ -180,7 +180,7 @@ describe('Traces', () => {
     assert.equal(headers?.['content-type'], 'application/x-protobuf');
   });
 
-  it('goes on without a collector that fails, and tells how many spans are lost, not each time', async () => {
+  it('continues without a collector that fails, and logs how many spans are lost, not each time', async () => {
     collector.behave('fail');
     for (let i = 1; i <= 1200; i += 1) await published({ traceparent: traceparent(i) });
     await tracing.close();
@@ -193,7 +193,7 @@ describe('Traces', () => {
     );
   });
 
-  it('keeps no more than its queue when the collector hangs, and ends in time', async () => {
+  it('keeps at most its queue when the collector hangs, and ends in time', async () => {
     await tracing.close();
     tracing = opened({ timeout: 300 });
     collector.behave('hang');
@@ -204,6 +204,6 @@ describe('Traces', () => {
     assert.ok(performance.now() - started < 10_000);
     assert.deepEqual(collector.spans, []);
     const lost = warnings.map(({ fields }) => Number(fields.lost)).reduce((sum, one) => sum + one);
-    assert.ok(lost > 4000 && lost < 6000, `${lost} were told of as lost`);
+    assert.ok(lost > 4000 && lost < 6000, `${lost} were reported as lost`);
   });
 });

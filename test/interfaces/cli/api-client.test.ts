@@ -103,7 +103,7 @@ describe('The client of the API', () => {
     assert.match(error.message, /no server answers at .*: start one with `fieldlog serve`/);
   });
 
-  it('stops when it is told to, in the middle of an answer or of a pause', async () => {
+  it('stops at its signal, in the middle of an answer or of a pause', async () => {
     const interrupted = new Interrupted('SIGINT');
     for (const handler of [() => {}, json(503, {}, { 'Retry-After': '60' })]) {
       handlers = [handler];
@@ -114,7 +114,7 @@ describe('The client of the API', () => {
     }
   });
 
-  it('lets a request under way finish where that is asked for, and sends none after', async () => {
+  it('lets a running request finish where that is asked for, and sends none after', async () => {
     const interrupted = new Interrupted('SIGTERM');
     const stop = new AbortController();
     handlers = [
@@ -144,7 +144,7 @@ describe('The client of the API', () => {
     assert.ok((await rejection(rows.next())) instanceof ServerUnavailable);
   });
 
-  it('sends every value of a parameter, and reads rows that come in pieces', async () => {
+  it('sends every value of a parameter, and reads rows that come in parts', async () => {
     let asked: string | undefined;
     handlers = [
       (req, res) => {

@@ -130,7 +130,7 @@ describe('fieldlog export', function () {
         });
 
       for (const format of ['csv', 'parquet'])
-        it(`goes on with ${format} where it was stopped, whatever a kill left behind`, async () => {
+        it(`continues with ${format} where it was stopped, whatever a kill left behind`, async () => {
           const [whole, name] = [file(`${way}-whole.${format}`), file(`${way}-stopped.${format}`)];
           await exported(whole);
           const stopped = await stoppedExport(way as keyof typeof ways, name);
@@ -139,11 +139,11 @@ describe('fieldlog export', function () {
           assert.ok(!existsSync(name));
           await appendFile(`${name}.part`, 'a torn li');
 
-          assert.equal((await exported(name)).code, 2, 'begins anew without being told to');
+          assert.equal((await exported(name)).code, 2, 'begins anew unasked');
           assert.equal(
             (await exported(name, '--resume', '--metric', 'x')).code,
             2,
-            'goes on with another query',
+            'continues with another query',
           );
           const { code, out } = await exported(name, '--resume', '--json');
           assert.equal(code, 0);

@@ -55,7 +55,7 @@ describe('The fieldlog process', function () {
     assert.match(stderr, /\n {4}at /);
   });
 
-  it('goes on in silence when nobody reads its answer any more', async () => {
+  it('continues in silence when nobody reads its answer any more', async () => {
     const child = spawn(process.execPath, [bin, 'config', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
     child.stdout.destroy();
     let errors = '';

@@ -133,15 +133,15 @@ describe('The commands for operators', function () {
     await fixture.consumed('telemetry');
     const listed = async (...options: string[]) => {
       const { out, err } = await run('dead-letters', 'list', '--json', ...options);
-      return { letters: JSON.parse(out), more: /--after (\d+)/.exec(err)?.[1] };
+      return { page: JSON.parse(out), more: /--after (\d+)/.exec(err)?.[1] };
     };
     const first = await listed('--limit', '2');
-    assert.equal(first.letters.length, 2);
-    assert.match(first.letters[0].parkedAt, /^\d{4}-\d\d-\d\dT.*Z$/);
-    assert.equal(first.more, String(first.letters[1].id));
+    assert.equal(first.page.length, 2);
+    assert.match(first.page[0].parkedAt, /^\d{4}-\d\d-\d\dT.*Z$/);
+    assert.equal(first.more, String(first.page[1].id));
     const last = await listed('--limit', '2', '--after', first.more ?? '');
     assert.deepEqual(
-      [...first.letters, ...last.letters].map(({ position }) => position),
+      [...first.page, ...last.page].map(({ position }) => position),
       ['3', '4', '5'],
     );
     assert.equal(last.more, undefined);

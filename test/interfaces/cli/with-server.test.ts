@@ -60,7 +60,7 @@ describe('With a server', function () {
       assert.match(out, /\n2 .*DeviceSuspended +status: active → suspended +Drifts/);
     });
 
-    it('erases a device only when told so', async () => {
+    it('erases a device only when asked to', async () => {
       await cli('devices', 'register', 'forgotten', '--name', 'Forgotten', '--type', 'x');
       const asked = await cli('devices', 'erase', 'forgotten', '--reason', 'r');
       assert.deepEqual([asked.code, asked.out], [2, '']);
@@ -77,9 +77,9 @@ describe('With a server', function () {
       ] as const) {
         const { code, out, err } = await cli('devices', ...args, '--json');
         assert.deepEqual([code, out], [exitCode, '']);
-        const told = JSON.parse(err);
-        assert.match(told.error, error);
-        assert.equal(told.exitCode, exitCode);
+        const failure = JSON.parse(err);
+        assert.match(failure.error, error);
+        assert.equal(failure.exitCode, exitCode);
       }
     });
 
@@ -144,7 +144,7 @@ describe('With a server', function () {
     assert.match((await cli('status')).out, /^projection +generation +consumed up to +lag +dead letters\n/);
   });
 
-  it('fieldlog import sends through the API, in pieces that its limits allow', async () => {
+  it('fieldlog import sends through the API, in batches that its limits allow', async () => {
     const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-send-'));
     const file = path.join(folder, 'big.csv');
     const text = 'x'.repeat(500);

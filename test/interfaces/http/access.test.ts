@@ -112,12 +112,12 @@ describe('Access to the API', function () {
         const { status } = await call(method.toUpperCase(), address, { ...sent, headers });
         return status === 401 || status === 403 ? status : 'in';
       };
-      const told = [];
-      for (const one of scopes) told.push(await statusOf(bearer(secrets.get(one))));
+      const statuses = [];
+      for (const one of scopes) statuses.push(await statusOf(bearer(secrets.get(one))));
       const wanted = scopes.map((one) =>
         scope === 'public' || scope === 'any' || one === scope ? 'in' : 403,
       );
-      assert.deepEqual(told, wanted, `${method} ${path} with each of ${scopes}`);
+      assert.deepEqual(statuses, wanted, `${method} ${path} with each of ${scopes}`);
       assert.equal(await statusOf({}), scope === 'public' ? 'in' : 401, `${method} ${path} without a key`);
       assert.equal(await statusOf({ 'X-API-Key': secrets.get('all') ?? '' }), 'in', `${method} ${path}`);
     }
@@ -180,7 +180,7 @@ describe('Access to the API', function () {
     const registered = await admin('POST', '/api/v1/devices', {
       json: { deviceId: 'secretive', name: 'S', type: 'test', issueToken: true },
     });
-    const told = [...secrets.values(), registered.json.token];
+    const shown = [...secrets.values(), registered.json.token];
     for (const file of Object.values(dataFiles(folder))) {
       const db = new DatabaseSync(file, { readOnly: true });
       const tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
@@ -188,7 +188,7 @@ describe('Access to the API', function () {
         const text = JSON.stringify(db.prepare(`SELECT * FROM "${name}"`).all(), (_, value) =>
           typeof value === 'bigint' ? String(value) : value,
         );
-        for (const secret of told) assert.ok(!text.includes(secret.split('.')[1]), `${file} ${name}`);
+        for (const secret of shown) assert.ok(!text.includes(secret.split('.')[1]), `${file} ${name}`);
       }
       db.close();
     }
@@ -242,7 +242,7 @@ describe('Access to the API', function () {
       }
     });
 
-    it('comes with a bulk registration too, and is told once though the request is repeated', async () => {
+    it('comes with a bulk registration too, and is shown once though the request is repeated', async () => {
       const json = [{ deviceId: 'bulk-1', name: 'B', type: 'test', issueToken: true }];
       const sent = { json, headers: { 'Idempotency-Key': 'bulk-token' } };
       const first = await admin('POST', '/api/v1/devices/bulk', sent);

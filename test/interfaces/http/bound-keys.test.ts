@@ -292,9 +292,9 @@ describe('A key for a part of the fleet', function () {
             as(secret, method, path.replace('{deviceId}', deviceId), method === 'get' ? {} : { json });
           const [theirs, nobodys] = [await ask(other), await ask('theirs-nobody')];
           assert.deepEqual(problemOf(theirs), [404, 'device-not-registered'], `${method} ${path}`);
-          const told = ({ json }: Reply, deviceId: string) =>
+          const answerOf = ({ json }: Reply, deviceId: string) =>
             JSON.stringify({ ...json, correlationId: '' }).replaceAll(deviceId, 'ID');
-          assert.equal(told(theirs, other), told(nobodys, 'theirs-nobody'), `${method} ${path}`);
+          assert.equal(answerOf(theirs, other), answerOf(nobodys, 'theirs-nobody'), `${method} ${path}`);
           if (!path.endsWith('/decommission')) {
             const { status, text } = await ask(own);
             assert.equal(status, 200, `${method} ${path}: ${text}`);

@@ -129,7 +129,7 @@ describe('A web page of another site', () => {
     assert.equal(unread.headers['access-control-allow-origin'], undefined);
   });
 
-  it('is told from the own pages, and from programs, which send what they like', async () => {
+  it('is distinguished from the own pages, and from programs, which send what they like', async () => {
     const { host } = new URL(open.url);
     const body = '{}';
     for (const headers of [

@@ -168,7 +168,7 @@ describe('What EventStoreDB refuses, over HTTP', function () {
     const isReady = () =>
       eventually(async () => assert.equal((await call('GET', '/health/ready')).status, 200));
 
-    it('is not ready while $all may not be read, and goes on where it was when it may', async () => {
+    it('is not ready while $all may not be read, and continues where it was when it may', async () => {
       await serveAgain();
       await isReady();
       readAll('$admins');

@@ -371,7 +371,7 @@ describe('Readings in the forms of other systems', function () {
       ],
     });
 
-    it('are taken as protobuf and as JSON, a rejected part told as such', async () => {
+    it('are taken as protobuf and as JSON, a rejected part reported as such', async () => {
       const [one, two] = [await device(), await device()];
       const auth = `Bearer ${server.keys.writer}`;
       const bytes = messageBytes('ExportMetricsServiceRequest', request(one.id));
@@ -388,8 +388,8 @@ describe('Readings in the forms of other systems', function () {
         [response.status, response.headers.get('Content-Type')],
         [200, 'application/x-protobuf'],
       );
-      const told = messageOf('ExportMetricsServiceResponse', new Uint8Array(await response.arrayBuffer()));
-      const { rejectedDataPoints, errorMessage } = told.partialSuccess as Record<string, string>;
+      const answer = messageOf('ExportMetricsServiceResponse', new Uint8Array(await response.arrayBuffer()));
+      const { rejectedDataPoints, errorMessage } = answer.partialSuccess as Record<string, string>;
       assert.equal(rejectedDataPoints, '1');
       assert.match(errorMessage ?? '', /old is a summary/);
       const json = await send('/v1/metrics', 'application/json', JSON.stringify(request(two.id)), auth);

@@ -79,7 +79,7 @@ describe('ISO 8601 times', () => {
   });
 
   it('takes nothing that the calendar would have to mend', () => {
-    const piece = fc.constantFrom(
+    const part = fc.constantFrom(
       ...'0123456789',
       '29',
       '30',
@@ -95,8 +95,8 @@ describe('ISO 8601 times', () => {
       '02',
     );
     fc.assert(
-      fc.property(fc.array(piece, { maxLength: 24 }), (pieces) => {
-        const text = pieces.join('');
+      fc.property(fc.array(part, { maxLength: 24 }), (parts) => {
+        const text = parts.join('');
         const time = parseIsoTime(text);
         if (time !== undefined) assert.equal(time, Date.parse(text), text);
       }),

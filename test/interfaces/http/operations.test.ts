@@ -75,7 +75,7 @@ describe('Operating the API', () => {
   });
 
   it('is not alive while a part of it stands still, and says which', async () => {
-    stalled = ['telemetry: a batch of partition 3 has been under way for 75000 ms'];
+    stalled = ['telemetry: a batch of partition 3 has been in progress for 75000 ms'];
     const { status, json } = await call('GET', '/health/live');
     assert.deepEqual([status, json.detail], [503, stalled[0]]);
     assert.equal((await call('GET', '/health/ready')).status, 200);
@@ -127,8 +127,8 @@ describe('Operating the API', () => {
 
   it('writes the correlation id of a request into its line of the log', async () => {
     await call('GET', '/api/v1/devices', { headers: { 'X-Correlation-Id': 'one-story' } });
-    const told = logged.find(({ fields }) => fields.correlationId === 'one-story');
-    assert.deepEqual([told?.message, told?.fields.status], ['Request answered', 200]);
+    const line = logged.find(({ fields }) => fields.correlationId === 'one-story');
+    assert.deepEqual([line?.message, line?.fields.status], ['Request answered', 200]);
   });
 
   it('hands correlation id and trace on to what the request causes', async () => {
@@ -170,11 +170,11 @@ describe('The documentation of the API', () => {
   after(() => served.close());
 
   it('has every route there is, and no other', () => {
-    const told = Object.entries<object>(document.paths).flatMap(([path, operations]) =>
+    const documented = Object.entries<object>(document.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method} ${path}`),
     );
-    assert.deepEqual(told.sort(), routesOf(served.server.app).sort());
-    assert.ok(told.length >= 19);
+    assert.deepEqual(documented.sort(), routesOf(served.server.app).sort());
+    assert.ok(documented.length >= 19);
   });
 
   it('describes every parameter and every field that can be sent', () => {

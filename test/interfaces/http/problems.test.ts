@@ -56,12 +56,12 @@ describe('HTTP problems', () => {
     });
   });
 
-  it('are each told of in docs/api-problems.md, with their status', async () => {
+  it('are each in docs/api-problems.md, with their status', async () => {
     const text = await readFile('docs/api-problems.md', 'utf8');
     for (const [kind, { status }] of Object.entries(problemKinds))
       assert.match(text, new RegExp(`\\| \`${kind}\` \\| ${status} \\|`), kind);
-    const told = text.match(/^\| `[a-z-]+` \| \d{3} \|/gm)?.length;
-    assert.equal(told, Object.keys(problemKinds).length);
+    const rows = text.match(/^\| `[a-z-]+` \| \d{3} \|/gm)?.length;
+    assert.equal(rows, Object.keys(problemKinds).length);
   });
 
   it('tell which server is unavailable and when to try again', async () => {

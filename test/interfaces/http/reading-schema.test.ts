@@ -72,7 +72,7 @@ function entries(pairs: readonly (readonly [string, unknown])[]): unknown {
 }
 
 describe('The check of a reading', () => {
-  it('by hand allows exactly what the schema allows', () => {
+  it('written out allows exactly what the schema allows', () => {
     const seen = { allowed: 0, refused: 0 };
     const agrees = (value: unknown) => {
       const allowed = readingSchema.safeParse(value).success;

@@ -60,7 +60,7 @@ describe('Queries of what was recorded at a time', function () {
         const another = await call('GET', path);
         assert.equal(another.status, 503);
         assert.match(another.json.type, /history-not-read$/);
-        assert.match(another.json.detail, /2 queries with asRecordedAt are under way/);
+        assert.match(another.json.detail, /2 queries with asRecordedAt are running/);
         assert.equal(another.headers.get('Retry-After'), '5');
         assert.ok(slow.every(({ answer }) => !answer.complete));
 

@@ -51,7 +51,7 @@ describe('Shutting down', () => {
   const refusesConnections = () =>
     eventually(() => assert.rejects(fetch(`${served.url}/health/live`), { name: 'TypeError' }));
 
-  it('finishes the requests under way, gives up their connections and takes no others', async () => {
+  it('finishes the current requests, gives up their connections and takes no others', async () => {
     await call('GET', '/health/live');
     const underWay = call('POST', '/api/v1/telemetry');
     await started;
@@ -94,7 +94,7 @@ describe('Shutting down', () => {
     );
   });
 
-  it('is over at once when nothing is under way, whatever connections are kept', async () => {
+  it('is over at once when nothing is in progress, whatever connections are kept', async () => {
     await Promise.all([call('GET', '/health/live'), call('GET', '/docs')]);
     const begun = performance.now();
     await served.server.close(60_000);

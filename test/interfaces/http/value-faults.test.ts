@@ -38,7 +38,7 @@ const values: readonly (readonly [json: string, advice: RegExp])[] = [
   ['1e301', /at most 1e\+300/],
 ];
 
-describe('What a refused reading is told', () => {
+describe('The error of a refused reading', () => {
   let api: Awaited<ReturnType<typeof serveHttp>>;
   let old: Awaited<ReturnType<typeof serveHttp>>;
   before(async () => {

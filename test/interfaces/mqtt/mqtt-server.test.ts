@@ -193,7 +193,7 @@ describe('The MQTT endpoint', function () {
     assert.equal((one.packets[1] as { reasonCode?: number }).reasonCode, 0x87);
   });
 
-  it('tells by MQTT 5 what is wrong with a publication, and goes on', async () => {
+  it('says by MQTT 5 what is wrong with a publication, and continues', async () => {
     await start();
     const one = await connected(5);
     one.send(publish(1, 'nonsense {'));

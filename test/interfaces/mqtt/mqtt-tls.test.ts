@@ -109,7 +109,7 @@ describe('The MQTT endpoint by TLS', function () {
     assert.match(await at.metrics.metrics(), /^fieldlog_mqtt_connections 0$/m);
   });
 
-  it('goes on after clients that leave in the middle of a handshake', async () => {
+  it('continues after clients that leave in the middle of a handshake', async () => {
     const away = Array.from({ length: 20 }, (_, i) => {
       const socket = connectSocket(port, '127.0.0.1');
       socket.on('error', () => {});

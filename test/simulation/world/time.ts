@@ -2,7 +2,7 @@ import { type Clock, install } from '@sinonjs/fake-timers';
 
 const realImmediate = setImmediate;
 
-/** Resolves when every promise that can go on has done so. */
+/** Resolves when every promise that can continue has done so. */
 const settled = (): Promise<void> => new Promise((resolve) => realImmediate(resolve));
 
 /**

@@ -1,7 +1,7 @@
 import { formOf } from './json-fields.ts';
 import type { ObservedCommand, ObservedReply } from './scenario.ts';
 
-/** How positions, cursors and the like are written: callers keep them, and hand them back to a newer release. */
+/** How positions, cursors and the like are written: callers keep them, and send them to a newer release. */
 export function formNames(
   replies: readonly ObservedReply[],
   commands: readonly ObservedCommand[],

@@ -37,7 +37,7 @@ export function storedNames(dataDir: string): ReadonlySet<string> {
 export const thingName = (file: string, type: string, name: string): string =>
   `${file} ${type} ${name.replace(/_g\d+$/, '_g#')}`;
 
-/** An event's data and metadata are told with the events. */
+/** An event's data and metadata are listed with the events. */
 const rowNames = ({ data: _, metadata: __, body: ___, ...row }: Row): readonly string[] =>
   Object.entries(row).flatMap(([column, value]) => [
     ...fieldsOfText(value).map((field) => `${column} field ${field}`),

@@ -31,8 +31,11 @@ describe('fieldlog import', () => {
     return { ...ran, report, recorded, readings: recorded.batches.flat(), file };
   }
 
-  const told = ({ report }: { report: { refusals: { line: number; column?: string; reason: string }[] } }) =>
-    report.refusals.map(({ line, column, reason }) => [line, column, reason]);
+  const refusalsOf = ({
+    report,
+  }: {
+    report: { refusals: { line: number; column?: string; reason: string }[] };
+  }) => report.refusals.map(({ line, column, reason }) => [line, column, reason]);
 
   describe('of CSV', () => {
     it('takes every column that holds numbers, registers the device, and ends in the read models', async () => {
@@ -102,7 +105,7 @@ describe('fieldlog import', () => {
       ]);
     });
 
-    it('goes on after every line that it refuses, and tells each with line, column and reason', async () => {
+    it('continues after every line that it refuses, and reports each with line, column and reason', async () => {
       const rejects = path.join(folder, 'rejects.ndjson');
       const text = [
         'device,time,temp,level',
@@ -138,7 +141,7 @@ describe('fieldlog import', () => {
         [10, 'temp', '"0x10" must be a number, true or false'],
         [11, 'temp', '"1,5" must be a number, true or false; --decimal "," reads such numbers'],
       ] as const;
-      const found = told(result).toSorted(([a], [b]) => Number(a) - Number(b));
+      const found = refusalsOf(result).toSorted(([a], [b]) => Number(a) - Number(b));
       for (const [i, [line, column, reason]] of refusals.entries()) {
         assert.deepEqual(found[i]?.slice(0, 2), [line, column]);
         if (typeof reason === 'string') assert.equal(found[i]?.[2], reason);
@@ -195,7 +198,7 @@ describe('fieldlog import', () => {
       assert.equal(unregistered.code, 1);
       assert.deepEqual(unregistered.recorded.registered, []);
       assert.equal(unregistered.report.refused, 3);
-      assert.equal(told(unregistered)[0]?.[2], 'Device a is not registered');
+      assert.equal(refusalsOf(unregistered)[0]?.[2], 'Device a is not registered');
     });
 
     it('reads tabs, a byte order mark, and Windows line ends', async () => {
@@ -208,12 +211,12 @@ describe('fieldlog import', () => {
     it('refuses a reading with more metrics than there can be', async () => {
       const columns = Array.from({ length: 65 }, (_, i) => `m${i}`);
       const result = await imports(`device,time,${columns}\na,2026-01-01,${columns.map(() => 1)}\n`);
-      assert.deepEqual(told(result), [[2, undefined, 'has 65 metrics, and a reading has at most 64']]);
+      assert.deepEqual(refusalsOf(result), [[2, undefined, 'has 65 metrics, and a reading has at most 64']]);
     });
   });
 
   describe('of JSON', () => {
-    it('takes readings in the form of the API without being told anything', async () => {
+    it('takes readings in the form of the API without any option', async () => {
       const lines = [
         { deviceId: 'a', timestamp: '2026-01-01T00:00:00Z', metrics: { temp: 1, on: true, state: 'ok' } },
         { deviceId: 'b', timestamp: day('02'), metrics: { temp: 2 } },
@@ -230,7 +233,7 @@ describe('fieldlog import', () => {
         const result = await imports(text, [], { name: 'history.json' });
         assert.deepEqual(result.readings, [{ ...lines[0], timestamp: day('01') }, lines[1]]);
         assert.deepEqual(
-          told(result).map(([, column]) => column),
+          refusalsOf(result).map(([, column]) => column),
           ['timestamp', 'metrics/-1st', 'metrics', 'unit', 'metrics'],
         );
       }
@@ -301,7 +304,7 @@ describe('fieldlog import', () => {
     );
   });
 
-  it('that is told to stop says how far it came', async () => {
+  it('that is stopped says how far it came', async () => {
     const stop = new AbortController();
     const { recorded, session } = recordingSession();
     const { ingest, commands } = session;

@@ -5,8 +5,8 @@ import { csvRows } from '../../../../interfaces/cli/import/csv-rows.ts';
 import { jsonRows, ndjsonRows } from '../../../../interfaces/cli/import/json-rows.ts';
 import { failOnUnhandledRejections } from '../../../support/unhandled-rejections.ts';
 
-/** The text in pieces of those lengths, the last of them repeated. */
-async function* pieces(text: string, lengths: readonly number[] = [text.length]): AsyncGenerator<string> {
+/** The text in chunks of those lengths, the last of them repeated. */
+async function* chunksOf(text: string, lengths: readonly number[] = [text.length]): AsyncGenerator<string> {
   let at = 0;
   for (let i = 0; at < text.length; i += 1) {
     const length = Math.max(1, lengths[Math.min(i, lengths.length - 1)] ?? 1);
@@ -34,7 +34,7 @@ describe('The rows of a file', () => {
 
   it('of CSV have their line, and stray quotes are text', async () => {
     const text = 'a,b\n1,2\n\n3,"x\ny"\n4,5,6\n7,"a"b\n8,9\n10\n11,he said "no"\n12,13';
-    assert.deepEqual(await readers.csv(pieces(text)), [
+    assert.deepEqual(await readers.csv(chunksOf(text)), [
       { line: 2, values: { a: '1', b: '2' } },
       { line: 5, values: { a: '3', b: 'x\ny' } },
       { line: 6, fault: 'has 3 cells for 2 columns', cells: ['4', '5', '6'] },
@@ -47,14 +47,14 @@ describe('The rows of a file', () => {
   });
 
   it('of CSV end at a quote that is never closed', async () => {
-    const [first, broken, ...others] = await readers.csv(pieces('a,b\n1,2\n3,"4\n5,6\n7,8\n'));
+    const [first, broken, ...others] = await readers.csv(chunksOf('a,b\n1,2\n3,"4\n5,6\n7,8\n'));
     assert.deepEqual(first, { line: 2, values: { a: '1', b: '2' } });
     assert.ok(broken && 'fault' in broken && /never closed/.test(broken.fault));
     assert.deepEqual(others, []);
   });
 
   it('of NDJSON need not end with a line end, and blank lines are none', async () => {
-    const rows = await readers.ndjson(pieces('{"a":1}\r\n\n[1]\n{"a":\n{"a":"é"}'));
+    const rows = await readers.ndjson(chunksOf('{"a":1}\r\n\n[1]\n{"a":\n{"a":"é"}'));
     assert.deepEqual(
       rows.map((row) => ('fault' in row ? { ...row, fault: row.fault.slice(0, 11) } : row)),
       [
@@ -68,7 +68,7 @@ describe('The rows of a file', () => {
 
   it('of a JSON array have the line they begin on', async () => {
     const text = '[\n{"a": "]},\\"\\\\"},\n  {\n"b": [1, {"c": []}]},7,\n{"d":\n\n1} ]\n';
-    assert.deepEqual(await readers.json(pieces(text)), [
+    assert.deepEqual(await readers.json(chunksOf(text)), [
       { line: 2, values: { a: ']},"\\' } },
       { line: 3, values: { b: [1, { c: [] }] } },
       { line: 4, fault: 'must be a JSON object' },
@@ -77,21 +77,21 @@ describe('The rows of a file', () => {
   });
 
   it('of a JSON array tell what is wrong with the array itself', async () => {
-    assert.deepEqual(await readers.json(pieces('[]')), []);
-    assert.deepEqual(await readers.json(pieces('[{},\n,{}]')), [
+    assert.deepEqual(await readers.json(chunksOf('[]')), []);
+    assert.deepEqual(await readers.json(chunksOf('[{},\n,{}]')), [
       { line: 1, values: {} },
       { line: 2, fault: 'has a comma with nothing before it' },
       { line: 2, values: {} },
     ]);
-    assert.deepEqual(await readers.json(pieces('[{}')), [
+    assert.deepEqual(await readers.json(chunksOf('[{}')), [
       { line: 1, values: {} },
       { line: 1, fault: 'ends the file before the array ends' },
     ]);
-    assert.deepEqual(await readers.json(pieces('{"a":1}}')), [
+    assert.deepEqual(await readers.json(chunksOf('{"a":1}}')), [
       { line: 1, values: { a: 1 } },
       { line: 1, fault: 'has a "}" that closes nothing' },
     ]);
-    assert.deepEqual(await readers.json(pieces('{"a":\n[1')), [
+    assert.deepEqual(await readers.json(chunksOf('{"a":\n[1')), [
       { line: 1, fault: 'ends the file before it is whole' },
     ]);
   });
@@ -103,12 +103,12 @@ describe('The rows of a file', () => {
       { line: 2, values: { c: 3 } },
       { line: 4, values: { d: 4 } },
     ];
-    assert.deepEqual(await readers.json(pieces('{"a":1}{"b":2}\n{\n"c":3}\n[{"d":4}]')), rows);
-    assert.deepEqual(await readers.ndjson(pieces('{"a":1} {"b":2}\n{"c":3}')), rows.slice(0, 3));
+    assert.deepEqual(await readers.json(chunksOf('{"a":1}{"b":2}\n{\n"c":3}\n[{"d":4}]')), rows);
+    assert.deepEqual(await readers.ndjson(chunksOf('{"a":1} {"b":2}\n{"c":3}')), rows.slice(0, 3));
   });
 
   it('of JSON are those at a path, in every value', async () => {
-    const at = (text: string, ...path: string[]) => all(jsonRows(pieces(text, [3]), path));
+    const at = (text: string, ...path: string[]) => all(jsonRows(chunksOf(text, [3]), path));
     const envelope = '{"x":[{"rows":[{"no":1}]}],"rows":[{"a":{"rows":[]}},\n{"a":2}],"z":{"rows":[1]}}\n';
     assert.deepEqual(await at(`${envelope}{"rows":[{"b":3}]}`, 'rows'), [
       { line: 1, values: { a: { rows: [] } } },
@@ -125,7 +125,7 @@ describe('The rows of a file', () => {
   });
 
   it('of JSON keep the digits of integers that a double cannot hold', async () => {
-    const [row] = await readers.ndjson(pieces('{"a":9007199254740993,"b":9007199254740992,"c":1e400}'));
+    const [row] = await readers.ndjson(chunksOf('{"a":9007199254740993,"b":9007199254740992,"c":1e400}'));
     assert.deepEqual(row, {
       line: 1,
       values: { a: 9007199254740993n, b: 2 ** 53, c: Number.POSITIVE_INFINITY },
@@ -140,13 +140,13 @@ describe('The rows of a file', () => {
       json: `[{"a":1},\n"${endless}",\n{"a":2}]`,
     };
     for (const [form, text] of Object.entries(texts)) {
-      const [first, broken] = await readers[form as keyof typeof readers](pieces(text, [65_536]));
+      const [first, broken] = await readers[form as keyof typeof readers](chunksOf(text, [65_536]));
       assert.ok(first && 'values' in first && Number(first.values.a) === 1, form);
       assert.ok(broken && 'fault' in broken && /more than 1048576 characters/.test(broken.fault), form);
     }
   });
 
-  it('are the same in whatever pieces the text comes', async () => {
+  it('are the same in whatever chunks the text comes', async () => {
     const nasty = fc.string({
       unit: fc.constantFrom('a', ',', '"', '\n', '\r', '{', '}', '[', ']', '\\', ' ', 'é', '1'),
     });
@@ -160,7 +160,7 @@ describe('The rows of a file', () => {
           const text = { csv: `a,b\n1,2\n${tail}`, ndjson: `{"a":1}\n${tail}`, json: `[{"a":1},${tail}` }[
             form
           ];
-          assert.deepEqual(await readers[form](pieces(text, lengths)), await readers[form](pieces(text)));
+          assert.deepEqual(await readers[form](chunksOf(text, lengths)), await readers[form](chunksOf(text)));
         },
       ),
       { numRuns: 300 },

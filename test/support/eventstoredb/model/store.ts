@@ -142,7 +142,7 @@ export class StoreModel {
   }
 
   /**
-   * Removes from the log what can be read no more, as the server's scavenge does; `$all` shows it until then. Runs
+   * Removes from the log what cannot be read any longer, as the server's scavenge does; `$all` shows it until then. Runs
    * stay.
    */
   scavenge(): void {

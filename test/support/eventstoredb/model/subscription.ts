@@ -25,7 +25,7 @@ export type SubscriptionStart = LogPosition | 'start' | 'end';
  * What a subscription to `$all` is sent, in order. It begins behind the position that it names; beyond the end of the
  * log that is the next event, wherever it lies.
  *
- * `count` says how much of the log the node has by now; `onConsidered` is told how many events were looked at.
+ * `count` says how much of the log the node has by now; `onConsidered` gets how many events were looked at.
  */
 export function* subscription(
   log: TransactionLog,
