@@ -161,7 +161,12 @@ export class LiveStreams {
     for (const source of liveLogs) {
       const asked = from.filter((one) => one.source === source);
       const log = this.#services[source];
-      const [ends, expired] = await Promise.all([log.ends(), log.expired()]);
+      const [found, expired] = await Promise.all([log.ends(), log.expired()]);
+      const isBeyond = asked.some(
+        ({ partition, position }) => comparePositions(position, found.get(partition) ?? null) > 0,
+      );
+      // The log may have been asked for its ends, by somebody else, before it had this event.
+      const ends = isBeyond ? await log.ends() : found;
       for (const [partition, end] of ends) {
         const position = asked.find((one) => one.partition === partition)?.position;
         // A log that is not named begins now; a partition that is not named had nothing yet.

@@ -35,6 +35,7 @@ type TailListener = {
 const keptEvents = 20_000;
 const rememberedDevices = 50_000;
 const retryPause = 500;
+const longestRetryPause = 10_000;
 
 /** Reads both logs from their ends on, once for all streams of the process, and keeps the newest events. */
 export class LiveTail {
@@ -167,12 +168,22 @@ export class LiveTail {
     this.#base = new LivePosition({ telemetry, devices, alarms });
     const at = this.#base.copy();
     this.#at = at;
-    const run = (source: LiveLog) =>
-      this.#run(source, at, (events) => this.#tell(events, at), this.#stopped.signal).catch((err) => {
-        this.#starting = undefined;
-        this.#logs.log.error({ err, source }, 'live streams no longer follow the log');
-      });
-    this.#running = Promise.all(liveLogs.map(run));
+    this.#running = Promise.all(liveLogs.map((source) => this.#follow(source, at)));
+  }
+
+  /** A log that cannot be read is read again from where it was left; meanwhile the others are followed. */
+  async #follow(source: LiveLog, at: LivePosition): Promise<void> {
+    const { signal } = this.#stopped;
+    for (let wait = retryPause; !signal.aborted; wait = Math.min(2 * wait, longestRetryPause)) {
+      const began = String(at);
+      try {
+        return await this.#run(source, at, (events) => this.#tell(events, at), signal);
+      } catch (err) {
+        if (String(at) !== began) wait = retryPause;
+        this.#logs.log.error({ err, source, wait }, 'live streams lost a log and will read it again');
+        await pause(wait, signal);
+      }
+    }
   }
 
   async #tell(events: readonly TailedEvent[], at: LivePosition): Promise<void> {

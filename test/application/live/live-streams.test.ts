@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { LivePosition } from '../../../application/live/live-position.ts';
 import type { LiveEnd, LiveSelection, LiveSink } from '../../../application/live/live-stream.ts';
-import { type AskedPosition, LiveStreams } from '../../../application/live/live-streams.ts';
+import { type AskedPosition, LiveStreams, PositionExpired } from '../../../application/live/live-streams.ts';
 import type { BatchConsumer, EventSource, RunOptions } from '../../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../../application/ports/event-store.ts';
 import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
@@ -68,6 +68,7 @@ const asked = (id: string): AskedPosition[] =>
     const [source, partition, position = null] = token.split(':');
     return { source: source as AskedPosition['source'], partition: Number(partition) || 0, position };
   });
+const ascending = (a: number, b: number) => a - b;
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
 describe('The position of a live stream', () => {
@@ -86,17 +87,36 @@ describe('Live streams, beside others', () => {
   let running: Promise<void>[];
   /** What the tail of the logs waits for before it passes on what it reads. */
   let held: Promise<void>;
+  /** What the log says when it is asked where it ends for the next time. */
+  let staleEnds: ReadonlyMap<number, string | null> | undefined;
+  /** Rejects when the tail can no longer read the log. */
+  let broken: Promise<never>;
 
-  /** The log, whose first reader, the tail, may be slow. */
+  /** The log, whose first reader, the tail, may be slow, or fail. */
   const source = (): EventSource<TelemetryRecord> => {
     let runs = 0;
     return new Proxy(log, {
       get(log, name) {
+        if (name === 'ends')
+          return async () => {
+            const ends = staleEnds ?? (await log.ends());
+            staleEnds = undefined;
+            return ends;
+          };
         if (name !== 'run') return (log[name as keyof PartitionedLog] as () => unknown).bind(log);
         return (consumer: BatchConsumer<TelemetryRecord>, options: RunOptions) => {
           runs += 1;
+          if (runs > 1) return log.run(consumer, options);
+          const ended = new AbortController();
           const consume: typeof consumer.consume = (batch) => held.then(() => consumer.consume(batch));
-          return log.run(runs === 1 ? { ...consumer, consume } : consumer, options);
+          const signal = AbortSignal.any([options.signal, ended.signal]);
+          const run = log.run({ ...consumer, consume }, { ...options, signal });
+          const failed = broken.catch((error) => {
+            ended.abort();
+            throw error;
+          });
+          failed.catch(() => {});
+          return run.then(() => (options.signal.aborted ? undefined : failed));
         };
       },
     });
@@ -131,6 +151,8 @@ describe('Live streams, beside others', () => {
   beforeEach(() => {
     log = new PartitionedLog(2, (deviceId) => (deviceId === 'a' ? 0 : 1));
     held = Promise.resolve();
+    broken = new Promise(() => {});
+    staleEnds = undefined;
     live = streams();
     running = [];
   });
@@ -152,10 +174,7 @@ describe('Live streams, beside others', () => {
     log.append(0, 'a', 0, 5000);
     log.append(1, 'b', 5000, 2000);
     await eventually(() => assert.equal(fast.readings().length, 7000));
-    assert.deepEqual(
-      [...fast.readings()].sort((a, b) => a - b),
-      numbers(0, 7000),
-    );
+    assert.deepEqual([...fast.readings()].sort(ascending), numbers(0, 7000));
     const before = slow.readings().length;
     assert.ok(before > 1000 && before < 6000, `${before} readings wait for a client that takes nothing`);
 
@@ -219,5 +238,35 @@ describe('Live streams, beside others', () => {
     const again = await follow(new Client({ takes: true }), slow.told.at(-1)?.id);
     await eventually(() => assert.equal(again.readings().at(-1), 4999));
     assert.deepEqual([...slow.readings(), ...again.readings()], numbers(0, 5000));
+  });
+
+  it('continue, each with what follows, when the log could not be read for a while', async () => {
+    const { promise, reject } = Promise.withResolvers<never>();
+    broken = promise;
+    const client = await follow(new Client({ takes: true }));
+    log.append(0, 'a', 0, 10);
+    await eventually(() => assert.equal(client.readings().length, 10));
+    reject(new Error('the disk is gone'));
+    log.append(0, 'a', 10, 10);
+    log.append(1, 'b', 20, 10);
+    await eventually(() => assert.equal(client.readings().length, 30));
+    assert.deepEqual([...client.readings()].sort(ascending), numbers(0, 30));
+    const later = await follow(new Client({ takes: true }), client.told.at(-1)?.id);
+    log.append(0, 'a', 30, 1);
+    await eventually(() => assert.deepEqual([later.readings(), client.readings().at(-1)], [[30], 30]));
+    assert.deepEqual(client.ends, []);
+  });
+
+  it('continue behind an event that the log does not yet count among its own', async () => {
+    log.append(0, 'a', 0, 5);
+    await follow(new Client({ takes: true }));
+    staleEnds = new Map([
+      [0, '3'],
+      [1, null],
+    ]);
+    const client = await follow(new Client({ takes: true }), 'telemetry:0:5');
+    log.append(0, 'a', 5, 1);
+    await eventually(() => assert.deepEqual(client.readings(), [5]));
+    await assert.rejects(live.start(asked('telemetry:0:600'), ''), PositionExpired);
   });
 });

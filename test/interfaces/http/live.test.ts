@@ -1,9 +1,4 @@
 import assert from 'node:assert/strict';
-import type { DeviceBounds } from '../../../application/device-bounds.ts';
-import type { Scope } from '../../../application/ports/api-keys.ts';
-import { configFrom } from '../../../infrastructure/config/config.ts';
-import { openApplication } from '../../../interfaces/composition/application.ts';
-import { openLog } from '../../../interfaces/composition/process.ts';
 import { onEachProfile, type Profile } from '../../support/each-profile.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type HttpClient, httpClient, problemOf } from '../../support/http-client.ts';
@@ -46,21 +41,26 @@ onEachProfile('Live streams', (openProfile) => {
   });
 
   let n = 0;
-  /** The position of the last reading sent. */
-  let sent: string | undefined;
+  /** The position of the last reading sent, by partition. */
+  const sent = new Map<string, string>();
   const send = async (deviceId: string, count = 1, metric = 'n') => {
     const from = n;
     n += count;
     const json = Array.from({ length: count }, (_, i) => ({ deviceId, metrics: { [metric]: from + i } }));
     const accepted = await call('POST', '/api/v1/telemetry', { json });
     assert.equal(accepted.status, 202);
-    sent = accepted.json.positions[0];
+    for (const position of accepted.json.positions) sent.set(position.split(':')[1], position);
     return json.map((_, i) => from + i);
   };
   /** A stream that begins without a position begins where the read model is, which is here where the log ends. */
+  const readModelPosition = async () => {
+    const waitFor = [...sent.values()].map((position) => `&waitFor=${position}`).join('');
+    const found = await call('GET', `/api/v1/telemetry/latest?timeout=30000${waitFor}`);
+    assert.equal(found.status, 200, found.text);
+    return found.headers.get('Fieldlog-Position') ?? '';
+  };
   const follow = async (query = '', headers = {}) => {
-    const path = `/api/v1/telemetry/latest${sent === undefined ? '' : `?waitFor=${sent}`}`;
-    assert.equal((await call('GET', path)).status, 200);
+    await readModelPosition();
     const client = await liveClient(served.url, query, headers);
     open.push(client);
     return client;
@@ -133,7 +133,9 @@ onEachProfile('Live streams', (openProfile) => {
         seconds += 1;
         return { deviceId: 'c', timestamp: begun + seconds * 1000, metrics: { t } };
       });
-      assert.equal((await call('POST', '/api/v1/telemetry', { json })).status, 202);
+      const accepted = await call('POST', '/api/v1/telemetry', { json });
+      assert.equal(accepted.status, 202);
+      for (const position of accepted.json.positions) sent.set(position.split(':')[1], position);
     };
     const usual = (count: number) => Array.from({ length: count }, (_, i) => 20 + (i % 5) / 10);
     const alarmsOf = ({ events }: LiveClient) => events.filter(({ event }) => event === 'alarm');
@@ -200,7 +202,7 @@ onEachProfile('Live streams', (openProfile) => {
   it('loses nothing and tells nothing twice, however often clients are cut', async () => {
     const expected: number[] = [];
     let sending = true;
-    const start = (await call('GET', '/api/v1/telemetry?limit=1')).headers.get('Fieldlog-Position') ?? '';
+    const start = await readModelPosition();
     const first = n;
     const source = (async () => {
       for (let i = 0; i < 60; i += 1) expected.push(...(await send(i % 2 ? 'a' : 'b', 20)));
@@ -241,71 +243,5 @@ onEachProfile('Live streams', (openProfile) => {
         assert.deepEqual(values, [...values].sort(ascending), 'readings of a device are out of order');
       }
     }
-  });
-});
-
-describe('Live streams with keys', function () {
-  this.timeout(60_000);
-
-  it('need the scope of what they tell, show no more than the key may see, and end when it is revoked', async () => {
-    const served = await servedFolder();
-    const application = await openApplication(
-      configFrom({ DATA_DIR: served.folder }),
-      openLog('silent', 'test'),
-    );
-    try {
-      const keys = await application.keys();
-      const made = async (name: string, scopes: readonly Scope[], only: DeviceBounds | null = null) =>
-        `Bearer ${(await keys.create({ name, scopes, only, expiresAt: null }))?.secret}`;
-      const reader = await made('reader', ['telemetry:read']);
-      const devices = await made('devices', ['devices:read']);
-      const get = (Authorization: string, query: string) =>
-        fetch(`${served.url}/api/v1/live?${query}`, { method: 'HEAD', headers: { Authorization } });
-      assert.equal((await get(reader, 'events=readings')).status, 200);
-      await eventually(async () => assert.equal((await get(reader, 'events=readings,devices')).status, 403));
-      assert.equal((await get(devices, 'events=devices')).status, 200);
-      assert.equal((await get(devices, '')).status, 403);
-      const client = await liveClient(served.url, '', { Authorization: reader });
-      const other = await liveClient(served.url, 'events=devices', { Authorization: devices });
-      assert.equal(client.status, 200);
-      const writer = await made('writer', ['devices:write', 'telemetry:write']);
-      const pumps = await made('pumps', ['telemetry:read'], { type: 'pump', labels: { site: 'north' } });
-      const call = httpClient(served.url);
-      const send = async (path: string, json: unknown) => {
-        const { status, text } = await call('POST', path, { json, headers: { Authorization: writer } });
-        assert.ok(status < 300, text);
-      };
-      for (const [deviceId, site] of [
-        ['in', 'north'],
-        ['out', 'south'],
-      ])
-        await send('/api/v1/devices', { deviceId, name: deviceId, type: 'pump', labels: { site } });
-      const bounded = await liveClient(served.url, 'deviceId=in,out', { Authorization: pumps });
-      for (const deviceId of ['out', 'in']) await send('/api/v1/telemetry', { deviceId, metrics: { n: 1 } });
-      await eventually(() => assert.deepEqual(valuesOf(bounded), [1]));
-      const replayed = await liveClient(served.url, 'from=start', { Authorization: pumps });
-      await eventually(() => assert.deepEqual(valuesOf(replayed), [1]));
-      for (const { events } of [bounded, replayed])
-        assert.ok(!JSON.stringify(events).includes('"out"'), 'a key is told of a device that it may not see');
-      await Promise.all([bounded.cut(), replayed.cut()]);
-      await keys.revoke('reader');
-      const started = Date.now();
-      await client.ended;
-      assert.ok(Date.now() - started < 6000, 'the stream of a revoked key goes on');
-      await other.cut();
-    } finally {
-      await served.close();
-      await application.close();
-    }
-  });
-
-  it('end at once when the server stops, with a time to come back', async () => {
-    const served = await servedFolder();
-    const stream = await fetch(`${served.url}/api/v1/live`);
-    const told = stream.text();
-    const stopping = Date.now();
-    await served.close();
-    assert.match(await told, /retry: [1-5]\d{3}\n\n$/);
-    assert.ok(Date.now() - stopping < 6000, 'an open stream holds up the shutdown');
   });
 });
