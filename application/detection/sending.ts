@@ -1,7 +1,7 @@
 import { pause } from '../pause.ts';
-import type { Announcement } from '../ports/detection.ts';
 import type { Delivery, HookAnswer, HookDeliveries, HookSender } from '../ports/hooks.ts';
 import type { Clock, Ids, Log } from '../ports/system.ts';
+import { alarmMessage, testMessage } from './hook-messages.ts';
 import type { Hooks, StoredHook } from './hooks.ts';
 
 /** What came of a try, for metrics. */
@@ -59,6 +59,30 @@ export async function sendToHooks(ports: SendingPorts, signal: AbortSignal): Pro
   await Promise.all(busy.values());
 }
 
+/** What a hook answered to a test. */
+export type TestAnswer = {
+  /** The `webhook-id` of the request. */
+  readonly eventId: string;
+  readonly delivered: boolean;
+  /** `null` when nothing was answered. */
+  readonly status: number | null;
+  /** Why it was not delivered. */
+  readonly error: string | null;
+};
+
+/** Sends a hook one message that is about no alarm, whether it is enabled or not, and never again. */
+export async function sendTest(
+  hook: StoredHook,
+  { sender, ids, clock }: Pick<SendingPorts, 'sender' | 'ids' | 'clock'>,
+  signal: AbortSignal,
+): Promise<TestAnswer> {
+  const eventId = ids.uuidV7();
+  const answer = await sender.post(testMessage(hook, eventId, clock.now()), signal);
+  const delivered = isDelivered(answer);
+  const status = answer.is === 'answered' ? answer.status : null;
+  return { eventId, delivered, status, error: delivered ? null : reasonOf(answer) };
+}
+
 /** Sends what is due to one hook, until nothing is. */
 async function sendDue(hookId: string, ports: SendingPorts, signal: AbortSignal): Promise<void> {
   const { deliveries, hooks, clock, log } = ports;
@@ -85,16 +109,11 @@ async function send(
   const { deliveries, hooks, sender, ids, clock, log, onTried, random } = ports;
   const { hookId, eventId } = delivery;
   if (hook.status === 'disabled') return fail('the hook is disabled');
-  const request = {
-    ...hook.definition,
-    id: eventId,
-    timestamp: Math.floor(clock.now() / second),
-    body: JSON.stringify(cloudEvent(eventId, delivery.announcement)),
-  };
+  const request = alarmMessage(hook, eventId, delivery.announcement, clock.now());
   const answer = await sender.post(request, signal);
   // It is due again soon, and may have been heard.
   if (signal.aborted && answer.is !== 'answered') return;
-  if (answer.is === 'answered' && answer.status >= 200 && answer.status < 300) {
+  if (isDelivered(answer)) {
     await deliveries.delivered(delivery);
     onTried('delivered');
     return;
@@ -120,6 +139,9 @@ async function send(
   }
 }
 
+const isDelivered = (answer: HookAnswer): boolean =>
+  answer.is === 'answered' && answer.status >= 200 && answer.status < 300;
+
 const isWorthRepeating = (answer: HookAnswer): boolean =>
   answer.is === 'unreachable' ||
   (answer.is === 'answered' && (answer.status >= 500 || answer.status === 408 || answer.status === 429));
@@ -134,21 +156,3 @@ function retryAfterOf(answer: HookAnswer, now: number): number {
   const wait = /^\d{1,9}$/.test(given) ? Number(given) * second : Date.parse(given) - now;
   return Number.isNaN(wait) ? 0 : Math.min(Math.max(wait, 0), longestRetryAfter);
 }
-
-function cloudEvent(id: string, announcement: Announcement): object {
-  const { change, at, correlationId, notify: _, ...facts } = announcement;
-  const time = isoTime(at);
-  return {
-    specversion: '1.0',
-    id,
-    source: '/api/v1/alarms',
-    type: `fieldlog.alarm.${change}`,
-    subject: announcement.alarmId,
-    time,
-    datacontenttype: 'application/json',
-    data: { ...facts, change, at: time, correlationId },
-  };
-}
-
-/** A device's clock may say what no date can. */
-const isoTime = (at: number): string => new Date(Math.min(Math.max(at, -8.64e15), 8.64e15)).toISOString();

@@ -10,7 +10,7 @@ import { consistencyHeaders, consistencyParameters, consistent } from './consist
 import { cursorParameter, cursors, next, nextLink, pageOf } from './cursor.ts';
 import { boundsOf, mayTouch } from './device-bounds.ts';
 import { registrationHeaders } from './device-schemas.ts';
-import type { RequestContext } from './request-context.ts';
+import { conditionsOf, type RequestContext } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { ruleId } from './rule-schemas.ts';
 import { deviceId, integer, text, time } from './validation.ts';
@@ -123,8 +123,7 @@ export function alarmRoutes(
       problems: ['alarm-not-found', 'idempotency-key-reused', 'concurrent-changes'],
       async handle({ params: { alarmId }, body, headers, context }) {
         if (boundsOf(context.identity) !== undefined) await seen(alarmId, context);
-        const idempotencyKey = headers['idempotency-key'];
-        const conditions = { ...context.caller, ...(idempotencyKey !== undefined && { idempotencyKey }) };
+        const conditions = conditionsOf(context, headers);
         const alarm = await alarms.acknowledge(alarmId, body?.note ?? null, conditions);
         return { status: 200, json: alarmJson(alarm) };
       },

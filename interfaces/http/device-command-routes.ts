@@ -1,9 +1,5 @@
 import { z } from 'zod';
-import type {
-  CommandConditions,
-  DeviceCommands,
-  EraseDevice,
-} from '../../application/devices/device-commands.ts';
+import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import type { DeviceCommand } from '../../domain/device.ts';
@@ -24,7 +20,7 @@ import {
   registrationHeaders,
   respondWithDevice,
 } from './device-schemas.ts';
-import type { RequestContext } from './request-context.ts';
+import { conditionsOf } from './request-context.ts';
 import { type BodySpec, type Route, route } from './route.ts';
 
 type DeviceCommandServices = {
@@ -71,7 +67,7 @@ const registerRoute = ({ commands, ids, credentials }: DeviceCommandServices): R
         headers['idempotency-key'],
       );
       requireWithin(context, { deviceId, ...command.details });
-      const result = await commands.handle(command, contextOfCommand(context, headers));
+      const result = await commands.handle(command, conditionsOf(context, headers));
       const Location = deviceAddress(deviceId);
       return {
         status: 201,
@@ -108,7 +104,7 @@ const tokenRoute = ({ commands, credentials }: DeviceCommandServices): Route =>
       const { secret, hash } = credentials.issue('device', deviceId);
       const command = { type: 'IssueDeviceToken', deviceId, tokenHash: hash } as const;
       const { json, ...result } = respondWithDevice(
-        await commands.handle(command, contextOfCommand(context, headers)),
+        await commands.handle(command, conditionsOf(context, headers)),
       );
       return { ...result, json: { ...(json as object), token: secret } };
     },
@@ -136,7 +132,7 @@ const eraseRoute = ({ erase }: DeviceCommandServices): Route =>
       'concurrent-changes',
     ],
     handle: async ({ params, body, headers, context }) =>
-      respondWithDevice(await erase(params.deviceId, body.reason, contextOfCommand(context, headers))),
+      respondWithDevice(await erase(params.deviceId, body.reason, conditionsOf(context, headers))),
   });
 
 function changeRoutes({ commands }: DeviceCommandServices): readonly Route[] {
@@ -210,23 +206,10 @@ function changeRoutes({ commands }: DeviceCommandServices): readonly Route[] {
       async handle({ params: { deviceId }, body, headers, context }) {
         const command = commandOf(deviceId, body);
         if (command.type === 'ChangeDeviceDetails') requireWithin(context, { deviceId, ...command.changes });
-        return respondWithDevice(await commands.handle(command, contextOfCommand(context, headers)));
+        return respondWithDevice(await commands.handle(command, conditionsOf(context, headers)));
       },
     });
   }
 }
 
 const json = <Body extends z.ZodType>(schema: Body) => ({ as: 'json', schema }) as const;
-
-function contextOfCommand(
-  { caller }: RequestContext,
-  headers: { readonly 'idempotency-key'?: string | undefined; readonly 'if-match'?: number | undefined },
-): CommandConditions {
-  const idempotencyKey = headers['idempotency-key'];
-  const expectedRevision = headers['if-match'];
-  return {
-    ...caller,
-    ...(idempotencyKey !== undefined && { idempotencyKey }),
-    ...(expectedRevision !== undefined && { expectedRevision }),
-  };
-}

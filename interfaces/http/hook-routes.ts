@@ -1,11 +1,22 @@
 import { z } from 'zod';
 import type { HookAction, Hooks, StoredHook } from '../../application/detection/hooks.ts';
-import type { Delivery, HookDeliveries, HookSender } from '../../application/ports/hooks.ts';
+import { sendTest } from '../../application/detection/sending.ts';
+import type { HookDeliveries, HookSender } from '../../application/ports/hooks.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import { Rejection } from '../../domain/decider.ts';
 import { commandHeaders, etag } from './device-schemas.ts';
-import { isoTimeOf } from './operation-schemas.ts';
+import {
+  createdHook,
+  deliveryAnswer,
+  deliveryJson,
+  hookAnswer,
+  hookJson,
+  hookSecret,
+  hookTestAnswer,
+  hookUrl,
+} from './hook-schemas.ts';
 import { HttpProblem, invalidRequest } from './problems.ts';
+import { abortOnClose, conditionsOf } from './request-context.ts';
 import { type Route, route } from './route.ts';
 import { hookId } from './rule-schemas.ts';
 import { integer } from './validation.ts';
@@ -13,66 +24,9 @@ import { integer } from './validation.ts';
 type HookServices = {
   readonly hooks: Hooks;
   readonly hookDeliveries: Pick<HookDeliveries, 'list' | 'retry' | 'drop'>;
-  readonly hookSender: Pick<HookSender, 'faultOf'>;
+  readonly hookSender: HookSender;
   readonly ids: Ids;
 };
-
-const urlError =
-  'must be an http:// or https:// URL without a user, a password or a fragment, at most 2000 characters';
-const hookUrl = z
-  .string({ error: urlError })
-  .max(2000, { error: urlError })
-  .refine(isHookUrl, { error: urlError })
-  .meta({
-    description: 'Where alarms are posted; a public address, or one that the server permits.',
-    pattern: '^https?://[A-Za-z0-9]',
-    examples: ['https://hooks.example/alarms'],
-  });
-
-function isHookUrl(text: string): boolean {
-  if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return false;
-  const { username, password, hash } = new URL(text);
-  return username === '' && password === '' && hash === '';
-}
-
-const secretError = 'must be whsec_ and 24 to 64 bytes in base64';
-/** Eight groups of three bytes to twenty-one and a byte; bits that belong to no byte are 0. */
-const secretForm =
-  /^whsec_(?:(?:[A-Za-z0-9+/]{4}){8,20}(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?|(?:[A-Za-z0-9+/]{4}){21}(?:[A-Za-z0-9+/][AQgw]==)?)$/;
-const secret = z
-  .string({ error: secretError })
-  .regex(secretForm, { error: secretError })
-  .meta({ description: 'What requests are signed with, as Standard Webhooks have it.' });
-
-export const hookAnswer = z
-  .strictObject({
-    hookId,
-    revision: z.int().min(0).meta({ description: 'Counts the changes since creation, which is 0.' }),
-    status: z.enum(['enabled', 'disabled', 'removed']),
-    url: z.string(),
-    createdAt: z.iso.datetime(),
-    changedAt: z.iso.datetime(),
-    changedBy: z.string(),
-  })
-  .meta({ id: 'Hook', description: 'Without its secret.' });
-
-export const createdHook = hookAnswer
-  .extend({ secret: z.string().meta({ description: 'Shown here alone.' }) })
-  .meta({ id: 'CreatedHook', description: 'With its secret.' });
-
-export const deliveryAnswer = z
-  .strictObject({
-    deliveryId: z.int(),
-    alarmId: z.string(),
-    eventId: z.string().meta({ description: 'The `webhook-id`: the same at each try.' }),
-    change: z.enum(['raised', 'escalated', 'cleared']),
-    state: z.enum(['waiting', 'failed']),
-    tries: z.int().meta({ description: 'Requests since it was created or last retried.' }),
-    dueAt: z.iso.datetime().nullable().meta({ description: 'Of the next try; null for one that failed.' }),
-    createdAt: z.iso.datetime(),
-    error: z.string().nullable().meta({ description: 'Why the last try failed.' }),
-  })
-  .meta({ id: 'HookDelivery' });
 
 const params = z.strictObject({ hookId: hookId.meta({ description: 'The id of the hook.' }) });
 const one = {
@@ -105,7 +59,7 @@ export function hookRoutes(services: HookServices): readonly Route[] {
           .strictObject({
             hookId: hookId.optional().meta({ description: 'Made by the server when absent: a UUID.' }),
             url: hookUrl,
-            secret: secret.optional().meta({ description: 'Made by the server when absent.' }),
+            secret: hookSecret.optional().meta({ description: 'Made by the server when absent.' }),
           })
           .meta({ id: 'NewHook' }),
       },
@@ -168,7 +122,7 @@ export function hookRoutes(services: HookServices): readonly Route[] {
       body: {
         as: 'json',
         schema: z
-          .strictObject({ url: hookUrl.optional(), secret: secret.optional() })
+          .strictObject({ url: hookUrl.optional(), secret: hookSecret.optional() })
           .refine((given) => Object.keys(given).length > 0, { error: 'must have url or secret' })
           .meta({ minProperties: 1 }),
       },
@@ -177,7 +131,7 @@ export function hookRoutes(services: HookServices): readonly Route[] {
       async handle({ params: { hookId }, body: { url, secret }, headers, context }) {
         if (url !== undefined) requirePublic(url);
         const changes = { ...(url !== undefined && { url }), ...(secret !== undefined && { secret }) };
-        return respond(await hooks.change(hookId, changes, { ...context.caller, ...conditionsOf(headers) }));
+        return respond(await hooks.change(hookId, changes, conditionsOf(context, headers)));
       },
     }),
 
@@ -193,12 +147,37 @@ export function hookRoutes(services: HookServices): readonly Route[] {
         responses: { 200: one },
         problems: changeProblems,
         async handle({ params: { hookId }, headers, context }) {
-          const hook = await hooks.set(hookId, action, { ...context.caller, ...conditionsOf(headers) });
+          const hook = await hooks.set(hookId, action, conditionsOf(context, headers));
           if (action === 'remove') await hookDeliveries.drop(hookId);
           return respond(hook);
         },
       }),
     ),
+
+    route({
+      ...common,
+      method: 'post',
+      path: '/api/v1/hooks/:hookId/test',
+      summary: 'Send a test message to a hook',
+      description:
+        'Once and at once, signed as alarms are, of type `fieldlog.hook.test`; also to a hook that is disabled.',
+      params,
+      body: { as: 'json', schema: z.strictObject({}), optional: true },
+      responses: {
+        200: {
+          description: 'What came of it, within 10 s.',
+          content: { 'application/json': hookTestAnswer },
+        },
+      },
+      problems: ['hook-not-found', 'hook-removed'],
+      async handle({ res, params: { hookId } }) {
+        const hook = await find(hookId);
+        if (hook.status === 'removed')
+          throw new Rejection('HookIsRemoved', `Hook ${hookId} is removed, which is final`);
+        const ports = { sender: hookSender, ids, clock: { now: Date.now } };
+        return { status: 200, json: await sendTest(hook, ports, abortOnClose(res)) };
+      },
+    }),
 
     ...deliveryRoutes(services, find),
   ];
@@ -296,24 +275,3 @@ const respond = (hook: StoredHook) => ({
   headers: { ETag: etag(hook.revision) },
   json: hookJson(hook),
 });
-
-const hookJson = ({ definition: { url }, ...hook }: StoredHook) => ({ ...hook, url });
-
-const deliveryJson = ({ announcement, hookId: _, dueAt, createdAt, ...delivery }: Delivery) => ({
-  ...delivery,
-  change: announcement.change,
-  dueAt: delivery.state === 'failed' ? null : isoTimeOf(dueAt),
-  createdAt: isoTimeOf(createdAt),
-});
-
-function conditionsOf(headers: {
-  readonly 'idempotency-key'?: string | undefined;
-  readonly 'if-match'?: number | undefined;
-}) {
-  const idempotencyKey = headers['idempotency-key'];
-  const expectedRevision = headers['if-match'];
-  return {
-    ...(idempotencyKey !== undefined && { idempotencyKey }),
-    ...(expectedRevision !== undefined && { expectedRevision }),
-  };
-}

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Response } from 'express';
+import type { CommandConditions } from '../../application/devices/device-commands.ts';
 import type { ApiKey } from '../../application/ports/api-keys.ts';
 import type { Ids } from '../../application/ports/system.ts';
 
@@ -66,4 +67,23 @@ export function abortOnClose(res: Response): AbortSignal {
   if (res.destroyed) leave();
   else res.once('close', leave);
   return gone.signal;
+}
+
+export type ConditionHeaders = {
+  readonly 'idempotency-key'?: string | undefined;
+  readonly 'if-match'?: number | undefined;
+};
+
+/** Who gives a command, and on which conditions, as the headers say. */
+export function conditionsOf(
+  { caller }: Pick<RequestContext, 'caller'>,
+  headers: ConditionHeaders,
+): CommandConditions {
+  const idempotencyKey = headers['idempotency-key'];
+  const expectedRevision = headers['if-match'];
+  return {
+    ...caller,
+    ...(idempotencyKey !== undefined && { idempotencyKey }),
+    ...(expectedRevision !== undefined && { expectedRevision }),
+  };
 }

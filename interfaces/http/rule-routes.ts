@@ -8,7 +8,7 @@ import { Rejection } from '../../domain/decider.ts';
 import { previewAnswer, transitionJson } from './alarm-schemas.ts';
 import { commandHeaders, etag, registrationHeaders } from './device-schemas.ts';
 import type { ValidationIssue } from './problems.ts';
-import { abortOnClose, type RequestContext } from './request-context.ts';
+import { abortOnClose, type ConditionHeaders, conditionsOf, type RequestContext } from './request-context.ts';
 import { type Route, type RouteResponse, route } from './route.ts';
 import {
   definitionJson,
@@ -214,21 +214,6 @@ const previewRoute = (services: PreviewServices): Route =>
       };
     },
   });
-
-type ConditionHeaders = {
-  readonly 'idempotency-key'?: string | undefined;
-  readonly 'if-match'?: number | undefined;
-};
-
-function conditionsOf({ caller }: RequestContext, headers: ConditionHeaders) {
-  const idempotencyKey = headers['idempotency-key'];
-  const expectedRevision = headers['if-match'];
-  return {
-    ...caller,
-    ...(idempotencyKey !== undefined && { idempotencyKey }),
-    ...(expectedRevision !== undefined && { expectedRevision }),
-  };
-}
 
 const respond = ({ rule }: RuleAnswer): RouteResponse => ({
   status: 200,

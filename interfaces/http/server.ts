@@ -67,7 +67,7 @@ export type HttpServices = TelemetryQueryServices &
     readonly alarmQueries: AlarmQueries;
     readonly hooks: Hooks;
     readonly hookDeliveries: Pick<HookDeliveries, 'list' | 'retry' | 'drop'>;
-    readonly hookSender: Pick<HookSender, 'faultOf'>;
+    readonly hookSender: HookSender;
     readonly live: LiveStreams;
     readonly retention: Pick<RetentionRecords, 'schedule' | 'activeSweep'>;
     readonly writeAheadLog?: WriteAheadLog | undefined;

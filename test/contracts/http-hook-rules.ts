@@ -72,7 +72,8 @@ export function httpHookRules({ call, fresh }: HttpSubject): void {
         [await set('disable'), await set('enable'), await set('remove'), await set('remove')],
         ['disabled', 'enabled', 'removed', 'removed'],
       );
-      assert.deepEqual(problemOf(await call('POST', `${path}/enable`)), [409, 'hook-removed']);
+      for (const action of ['enable', 'test'])
+        assert.deepEqual(problemOf(await call('POST', `${path}/${action}`)), [409, 'hook-removed'], action);
       const { hooks } = (await call('GET', '/api/v1/hooks')).json;
       assert.ok(!hooks.some((hook: { hookId: string }) => path.endsWith(hook.hookId)));
     });
@@ -90,6 +91,7 @@ export function httpHookRules({ call, fresh }: HttpSubject): void {
         ['GET', '/api/v1/hooks/none/deliveries'],
         ['POST', '/api/v1/hooks/none/deliveries/retry'],
         ['POST', '/api/v1/hooks/none/disable'],
+        ['POST', '/api/v1/hooks/none/test'],
       ] as const)
         assert.deepEqual(problemOf(await call(method, missing)), [404, 'hook-not-found'], missing);
     });

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { z } from 'zod';
-import type { createdHook, deliveryAnswer, hookAnswer } from '../../http/hook-routes.ts';
+import type { createdHook, deliveryAnswer, hookAnswer, hookTestAnswer } from '../../http/hook-schemas.ts';
 import { type ApiOptions, apiCommands, ifMatch, type RevisionOption } from '../api-commands.ts';
 import { type CommandContext, print, whole } from '../command-context.ts';
-import { exitCodesHelp, UsageError } from '../exit-codes.ts';
+import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
 import { fieldLines, table } from '../terminal.ts';
 
 const help = `
@@ -13,6 +13,7 @@ when the hook is created. docs/detection.md has the form of the requests.
 
 Examples:
   fieldlog hooks create https://hooks.example/alarms --id on-call
+  fieldlog hooks test on-call
   fieldlog hooks deliveries on-call --state failed
   fieldlog hooks retry on-call
 `;
@@ -90,6 +91,17 @@ export function hooksCommand(program: Command, context: CommandContext): void {
   add('show <id>', 'Show a hook, without its secret', 'show on-call').action(
     async (id: string, options: ApiOptions) =>
       show(await clientOf(options).get<Hook>(addressOf(id)), options),
+  );
+
+  add('test <id>', 'Send a hook a test message; exit code 1 when it is not delivered', 'test on-call').action(
+    async (id: string, options: ApiOptions) => {
+      const path = `${addressOf(id)}/test`;
+      const answer = await clientOf(options).send<z.output<typeof hookTestAnswer>>('POST', path, {});
+      if (!answer.delivered) context.exitCode = exitCodes.refused;
+      const { status, error } = answer;
+      const text = error === null ? `delivered: the receiver answered ${status}` : `not delivered: ${error}`;
+      await print(context, answer, () => `${text}\n`, options);
+    },
   );
 
   add(

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Ran, runCli } from '../../support/cli.ts';
+import { hookReceiver } from '../../support/hook-receiver.ts';
 import { type ServedFolder, servedFolder } from '../../support/served.ts';
 
 describe('fieldlog rules and alarms', function () {
@@ -10,7 +11,7 @@ describe('fieldlog rules and alarms', function () {
   let served: ServedFolder;
   let folder: string;
   before(async () => {
-    served = await servedFolder();
+    served = await servedFolder({ HOOKS_ALLOW: '127.0.0.1' });
     folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-rules-'));
   });
   after(async () => {
@@ -94,6 +95,31 @@ describe('fieldlog rules and alarms', function () {
     const inner = await cli('hooks', 'create', 'http://10.0.0.1/');
     assert.equal(inner.code, 1);
     assert.match(inner.err, /10\.0\.0\.1 is not a public address/);
+  });
+
+  it('tests a hook: one signed message, and what the receiver answered', async () => {
+    let status = 202;
+    const receiver = await hookReceiver((_, res) => void res.writeHead(status).end());
+    try {
+      await json('hooks', 'create', receiver.url, '--id', 'tried');
+      await json('hooks', 'disable', 'tried');
+      const answer = await json('hooks', 'test', 'tried');
+      const [message] = receiver.received;
+      assert.deepEqual(answer, { eventId: message?.id, delivered: true, status: 202, error: null });
+      assert.match(String(message?.headers['webhook-signature']), /^v1,/);
+      const { type, subject, id } = JSON.parse(message?.body ?? '');
+      assert.deepEqual([type, subject, id], ['fieldlog.hook.test', 'tried', answer.eventId]);
+      status = 500;
+      const refused = await cli('hooks', 'test', 'tried');
+      assert.deepEqual([refused.code, refused.out], [1, 'not delivered: the receiver answered 500\n']);
+      assert.equal(receiver.received.length, 2);
+      assert.deepEqual(await json('hooks', 'deliveries', 'tried'), []);
+    } finally {
+      await receiver.close();
+    }
+    const unreachable = await cli('hooks', 'test', 'tried');
+    assert.match(unreachable.out, /^not delivered: the receiver cannot be reached: ECONNREFUSED/);
+    assert.equal(unreachable.code, 1);
   });
 
   it('lists alarms, and refuses to acknowledge one that is not there', async () => {
