@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { hookKinds } from '../domain/detection/hook.ts';
 import { ruleKinds, severities } from '../domain/detection/rule.ts';
 import { isDeviceId, isMetricName } from '../domain/telemetry.ts';
 
@@ -74,6 +75,11 @@ export const alarmSchemas = {
 };
 
 export const hookSchemas = {
-  defined: z.object({ hookId: id, url: z.string(), secret: z.string() }),
+  defined: z.object({
+    hookId: id,
+    kind: z.enum(hookKinds).optional(),
+    url: z.string(),
+    secret: z.string(),
+  }),
   other: z.object({ hookId: id }),
 };

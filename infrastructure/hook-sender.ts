@@ -107,11 +107,11 @@ export function hookSender(allowed: readonly string[], resolve: Resolve = lookup
 }
 
 /** Signed as Standard Webhooks say. */
-function headersOf({ secret, id, timestamp, body }: HookRequest): http.OutgoingHttpHeaders {
+function headersOf({ secret, id, timestamp, contentType, body }: HookRequest): http.OutgoingHttpHeaders {
   const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
   const signature = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64');
   return {
-    'Content-Type': 'application/cloudevents+json',
+    'Content-Type': contentType,
     'Content-Length': Buffer.byteLength(body),
     'User-Agent': 'Fieldlog',
     'webhook-id': id,

@@ -1,53 +1,112 @@
 import type { Announcement } from '../ports/detection.ts';
-import type { HookRequest } from '../ports/hooks.ts';
+import type { Delivery, HookRequest } from '../ports/hooks.ts';
 import type { StoredHook } from './hooks.ts';
 
 const second = 1000;
+const minute = 60 * second;
 
-/** The request that tells a hook of a change of an alarm at `now`; `eventId` is the same at each try. */
+/** An Alertmanager takes an alert for resolved that it has not heard of for as long. */
+const forgottenAfter = 15 * minute;
+/** Two of these may be lost. */
+export const repeatedAfter = 5 * minute;
+
+/** Whether what was delivered is to be sent again for as long as its alarm is open. */
+export const isRepeated = ({ definition }: StoredHook, { announcement }: Delivery): boolean =>
+  definition.kind === 'alertmanager' && announcement.change !== 'cleared';
+
+/** The request that tells a hook of a change of an alarm at `now`. */
 export function alarmMessage(
-  { definition: { url, secret } }: StoredHook,
-  eventId: string,
-  announcement: Announcement,
+  hook: StoredHook,
+  { eventId, announcement }: Pick<Delivery, 'eventId' | 'announcement'>,
   now: number,
 ): HookRequest {
-  const { change, at, correlationId, notify: _, ...facts } = announcement;
+  if (hook.definition.kind === 'alertmanager')
+    return alertRequest(hook, eventId, alertOf(announcement, now), now);
+  const { alarmId, change, at, correlationId, notify: _, ...facts } = announcement;
   const time = isoTime(at);
-  const event = {
-    id: eventId,
-    source: '/api/v1/alarms',
-    type: `fieldlog.alarm.${change}`,
-    subject: announcement.alarmId,
-    time,
-    data: { ...facts, change, at: time, correlationId },
-  };
-  return signed(event, url, secret, now);
+  const data = { alarmId, ...facts, change, at: time, correlationId };
+  const about = { source: '/api/v1/alarms', type: `fieldlog.alarm.${change}`, subject: alarmId, time };
+  return eventRequest(hook, eventId, { about, data }, now);
 }
 
 /** A request that says nothing of any alarm, so that a receiver can be tried. */
-export function testMessage(
-  { hookId, definition: { url, secret } }: StoredHook,
-  id: string,
-  now: number,
-): HookRequest {
-  const source = '/api/v1/hooks';
-  const data = { hookId, message: 'A test of this hook: no alarm was raised' };
-  const event = { id, source, type: 'fieldlog.hook.test', subject: hookId, time: isoTime(now), data };
-  return signed(event, url, secret, now);
+export function testMessage(hook: StoredHook, id: string, now: number): HookRequest {
+  const { hookId } = hook;
+  const message = 'A test of this hook: no alarm was raised';
+  const time = isoTime(now);
+  if (hook.definition.kind === 'alertmanager') {
+    const labels = { alertname: 'Test of a hook', source, hook_id: hookId, severity: 'info' };
+    const endsAt = isoTime(now + minute);
+    return alertRequest(hook, id, { labels, annotations: { summary: message }, startsAt: time, endsAt }, now);
+  }
+  const about = { source: '/api/v1/hooks', type: 'fieldlog.hook.test', subject: hookId, time };
+  return eventRequest(hook, id, { about, data: { hookId, message } }, now);
 }
 
-const signed = (
-  { data, ...attributes }: { readonly id: string; readonly data: object },
-  url: string,
-  secret: string,
+/** A CloudEvent in JSON. */
+const eventRequest = (
+  { definition: { url, secret } }: StoredHook,
+  id: string,
+  { about, data }: { readonly about: object; readonly data: object },
   now: number,
 ): HookRequest => ({
   url,
   secret,
-  id: attributes.id,
+  id,
   timestamp: Math.floor(now / second),
-  body: JSON.stringify({ specversion: '1.0', ...attributes, datacontenttype: 'application/json', data }),
+  contentType: 'application/cloudevents+json',
+  body: JSON.stringify({ specversion: '1.0', id, ...about, datacontenttype: 'application/json', data }),
 });
+
+const source = 'fieldlog';
+
+/** As the Alertmanager's API v2 has it. */
+type Alert = {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly startsAt?: string;
+  readonly endsAt: string;
+};
+
+/** By the server's clock, not the device's: an end in the future would not be one. */
+function alertOf(announcement: Announcement, now: number): Alert {
+  const { alarmId, ruleId, ruleName, kind, severity, deviceId, metric } = announcement;
+  const { change, at, value, explanation } = announcement;
+  const labels = {
+    alertname: ruleName,
+    source,
+    severity,
+    device_id: deviceId,
+    ...(metric !== null && { metric }),
+    rule_id: ruleId,
+    kind,
+    // Else the end of an alarm that is delivered late would be that of the next one.
+    alarm_id: alarmId,
+  };
+  const annotations = { summary: explanation, ...(value !== null && { value: String(value) }) };
+  // Without a start it ends the alert that is there, whenever that began.
+  if (change === 'cleared') return { labels, annotations, endsAt: isoTime(now) };
+  const endsAt = isoTime(now + forgottenAfter);
+  return { labels, annotations, startsAt: isoTime(Math.min(at, now)), endsAt };
+}
+
+function alertRequest(
+  { definition: { url, secret } }: StoredHook,
+  id: string,
+  alert: Alert,
+  now: number,
+): HookRequest {
+  const address = new URL(url);
+  address.pathname = `${address.pathname.replace(/\/$/, '')}/api/v2/alerts`;
+  return {
+    url: address.href,
+    secret,
+    id,
+    timestamp: Math.floor(now / second),
+    contentType: 'application/json',
+    body: JSON.stringify([alert]),
+  };
+}
 
 /** A device's clock may say what no date can. */
 const isoTime = (at: number): string => new Date(Math.min(Math.max(at, -8.64e15), 8.64e15)).toISOString();

@@ -1,5 +1,6 @@
 import {
   type Hook,
+  type HookChanges,
   type HookCommand,
   type HookDefinition,
   type HookEvent,
@@ -36,11 +37,7 @@ export type Hooks = {
     definition: Partial<HookDefinition> & Pick<HookDefinition, 'url'>,
     conditions: CommandConditions,
   ): Promise<StoredHook>;
-  change(
-    hookId: string,
-    changes: Partial<HookDefinition>,
-    conditions: CommandConditions,
-  ): Promise<StoredHook>;
+  change(hookId: string, changes: HookChanges, conditions: CommandConditions): Promise<StoredHook>;
   set(hookId: string, action: HookAction, conditions: CommandConditions): Promise<StoredHook>;
   find(hookId: string): Promise<StoredHook | undefined>;
   /** In order of creation, without those that were removed. */
@@ -70,8 +67,15 @@ export function hooks(
     for (const event of arrived) streams.set(event.stream, [...(streams.get(event.stream) ?? []), event]);
   });
   return {
-    create: (hookId, { url, secret = newSecret() }, conditions) =>
-      handle({ type: 'CreateHook', hookId, definition: { url, secret } }, conditions),
+    create: (hookId, definition, conditions) =>
+      handle(
+        {
+          type: 'CreateHook',
+          hookId,
+          definition: { ...definition, secret: definition.secret ?? newSecret() },
+        },
+        conditions,
+      ),
     change: (hookId, changes, conditions) => handle({ type: 'ChangeHook', hookId, changes }, conditions),
     set: (hookId, action, conditions) => handle({ type: commandOf[action], hookId }, conditions),
     find: async (hookId) => storedHook(hookId, await commands.read(hookId)),

@@ -1,7 +1,8 @@
 import { pause } from '../pause.ts';
+import type { AlarmQueries } from '../ports/detection.ts';
 import type { Delivery, HookAnswer, HookDeliveries, HookSender } from '../ports/hooks.ts';
 import type { Clock, Ids, Log } from '../ports/system.ts';
-import { alarmMessage, testMessage } from './hook-messages.ts';
+import { alarmMessage, isRepeated, repeatedAfter, testMessage } from './hook-messages.ts';
 import type { Hooks, StoredHook } from './hooks.ts';
 
 /** What came of a try, for metrics. */
@@ -11,6 +12,8 @@ type SendingPorts = {
   readonly deliveries: HookDeliveries;
   readonly hooks: Pick<Hooks, 'find' | 'set'>;
   readonly sender: HookSender;
+  /** To know which alarms are still open. */
+  readonly alarms: Pick<AlarmQueries, 'find'>;
   readonly ids: Ids;
   readonly clock: Clock;
   readonly log: Log;
@@ -108,13 +111,16 @@ async function send(
 ): Promise<void> {
   const { deliveries, hooks, sender, ids, clock, log, onTried, random } = ports;
   const { hookId, eventId } = delivery;
-  if (hook.status === 'disabled') return fail('the hook is disabled');
-  const request = alarmMessage(hook, eventId, delivery.announcement, clock.now());
+  const isRepeating = delivery.state === 'repeating';
+  if (isRepeating && !(await isOpen(delivery.alarmId))) return deliveries.delivered(delivery);
+  if (hook.status === 'disabled') return isRepeating ? repeatLater() : fail('the hook is disabled');
+  const request = alarmMessage(hook, delivery, clock.now());
   const answer = await sender.post(request, signal);
   // It is due again soon, and may have been heard.
   if (signal.aborted && answer.is !== 'answered') return;
   if (isDelivered(answer)) {
-    await deliveries.delivered(delivery);
+    if (isRepeated(hook, delivery)) await repeatLater();
+    else await deliveries.delivered(delivery);
     onTried('delivered');
     return;
   }
@@ -124,13 +130,23 @@ async function send(
     log.warn({ hookId }, 'webhook disabled: the receiver answered 410 Gone');
     return fail(reason);
   }
-  const wait = waits[delivery.tries - 1];
+  const scheduled = waits[delivery.tries - 1];
+  const wait = isRepeating ? Math.min(scheduled ?? repeatedAfter, repeatedAfter) : scheduled;
   if (wait === undefined || !isWorthRepeating(answer)) return fail(reason);
   // Up to a tenth more, so that not all are tried at one moment.
   const jittered = wait * (1 + random() / 10);
   const dueAt = clock.now() + Math.max(jittered, retryAfterOf(answer, clock.now()));
   await deliveries.retryLater(delivery, Math.ceil(dueAt), reason);
   onTried('retried');
+
+  /** The alarm may have been erased with its device, or its end not have been delivered. */
+  async function isOpen(alarmId: string): Promise<boolean> {
+    return (await ports.alarms.find(alarmId))?.state === 'open';
+  }
+
+  function repeatLater(): Promise<void> {
+    return deliveries.repeatLater(delivery, clock.now() + repeatedAfter);
+  }
 
   async function fail(error: string): Promise<void> {
     await deliveries.failed(delivery, error);

@@ -1,8 +1,10 @@
 import type { NewDelivery } from './detection.ts';
 
-export type DeliveryState = 'waiting' | 'failed';
+/** `repeating`: it was delivered, and is to be sent again for as long as its alarm is open. */
+export const deliveryStates = ['waiting', 'failed', 'repeating'] as const;
+export type DeliveryState = (typeof deliveryStates)[number];
 
-/** One that was not delivered yet. Those that were are removed. */
+/** One that was not delivered yet, or is repeated. Others are removed once they were delivered. */
 export type Delivery = NewDelivery & {
   /** In order of the changes of an alarm. */
   readonly deliveryId: number;
@@ -23,16 +25,18 @@ export interface HookDeliveries {
   dueHooks(now: number): Promise<readonly string[]>;
   /**
    * Takes the oldest delivery of each alarm that is due, until `until`: nobody else is given it before. Its tries are
-   * counted.
+   * counted. Nothing is repeated of an alarm that has a change to be sent.
    */
   take(hookId: string, now: number, until: number, limit: number): Promise<readonly Delivery[]>;
-  /** Removes one that was delivered. */
+  /** Removes one that was delivered, and what was repeated of its alarm before. */
   delivered(delivery: Delivery): Promise<void>;
+  /** It was delivered and is to be sent again at `dueAt`, instead of what was repeated of its alarm before. */
+  repeatLater(delivery: Delivery, dueAt: number): Promise<void>;
   /** To be tried again. Changes nothing when another process has taken it meanwhile. */
   retryLater(delivery: Delivery, dueAt: number, error: string): Promise<void>;
   /** Not to be tried again by itself. Changes nothing when another process has taken it meanwhile. */
   failed(delivery: Delivery, error: string): Promise<void>;
-  /** Of a hook, in order. */
+  /** Of a hook, in order; those that are waiting or failed when no state is given. */
   list(
     hookId: string,
     filter: { readonly state?: DeliveryState; readonly after?: number; readonly limit: number },
@@ -41,6 +45,7 @@ export interface HookDeliveries {
   retry(hookId: string, now: number, deliveryId?: number): Promise<number>;
   /** Removes what waits for a hook and what failed. */
   drop(hookId: string): Promise<void>;
+  /** Of those that are waiting or failed. */
   counts(): Promise<
     readonly { readonly state: DeliveryState; readonly count: number; readonly oldest: number }[]
   >;
@@ -62,7 +67,8 @@ export type HookRequest = {
   readonly id: string;
   /** Of this try, in epoch seconds. */
   readonly timestamp: number;
-  /** A CloudEvent in JSON. */
+  /** Of the body, which is JSON. */
+  readonly contentType: string;
   readonly body: string;
 };
 

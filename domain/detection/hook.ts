@@ -1,11 +1,19 @@
 import { type Decider, Rejection } from '../decider.ts';
 
+/** `webhook`: each change is posted as a signed CloudEvent. `alertmanager`: alarms are alerts of an Alertmanager. */
+export const hookKinds = ['webhook', 'alertmanager'] as const;
+export type HookKind = (typeof hookKinds)[number];
+
 /** Where alarms are sent by HTTP. */
 export type HookDefinition = {
+  /** `webhook` when absent; never changed. */
+  readonly kind?: HookKind;
   readonly url: string;
   /** What requests are signed with: `whsec_` and 24 to 64 bytes in base64. */
   readonly secret: string;
 };
+
+export type HookChanges = Partial<Omit<HookDefinition, 'kind'>>;
 
 // Type names and field names below are stored for ever. Add; never rename.
 export type HookEvent =
@@ -20,7 +28,7 @@ export type HookEvent =
 
 export type HookCommand = { readonly hookId: string } & (
   | { readonly type: 'CreateHook'; readonly definition: HookDefinition }
-  | { readonly type: 'ChangeHook'; readonly changes: Partial<HookDefinition> }
+  | { readonly type: 'ChangeHook'; readonly changes: HookChanges }
   | { readonly type: 'EnableHook' | 'DisableHook' | 'RemoveHook' }
 );
 
@@ -50,9 +58,10 @@ function decide(command: HookCommand, hook: Hook): readonly HookEvent[] {
   }
   switch (command.type) {
     case 'ChangeHook': {
-      const { url, secret } = { ...hook.definition, ...command.changes };
+      const definition = { ...hook.definition, ...command.changes };
+      const { url, secret } = definition;
       if (url === hook.definition.url && secret === hook.definition.secret) return [];
-      return [{ type: 'HookChanged', data: { hookId, url, secret } }];
+      return [{ type: 'HookChanged', data: { hookId, ...definition } }];
     }
     case 'EnableHook':
       return hook.status === 'enabled' ? [] : [{ type: 'HookEnabled', data: { hookId } }];
@@ -65,8 +74,8 @@ function decide(command: HookCommand, hook: Hook): readonly HookEvent[] {
 
 function evolve(hook: Hook, event: HookEvent): Hook {
   if (event.type === 'HookCreated' || event.type === 'HookChanged') {
-    const { url, secret } = event.data;
-    return { status: hook.status === 'missing' ? 'enabled' : hook.status, definition: { url, secret } };
+    const { hookId: _, ...definition } = event.data;
+    return { status: hook.status === 'missing' ? 'enabled' : hook.status, definition };
   }
   if (hook.status === 'missing')
     throw new Error(`${event.type} of hook ${event.data.hookId} comes before its creation`);

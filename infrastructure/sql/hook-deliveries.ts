@@ -29,10 +29,17 @@ export function sqlHookDeliveries(sql: Sql): HookDeliveries {
     return rows.map((row) => ({ ...row, announcement: JSON.parse(row.announcement) as Announcement }));
   };
 
+  /** Of what its alarm was before. */
+  const endRepetition = ({ deliveryId, hookId, alarmId }: Delivery) =>
+    sql.run(
+      "DELETE FROM hook_deliveries WHERE hook_id = ? AND alarm_id = ? AND state = 'repeating' AND id < ?",
+      [hookId, alarmId, deliveryId],
+    );
+
   return {
     async dueHooks(now) {
       const rows = await sql.rows<[string]>(
-        "SELECT DISTINCT hook_id FROM hook_deliveries WHERE state = 'waiting' AND due_at <= ?",
+        "SELECT DISTINCT hook_id FROM hook_deliveries WHERE state <> 'failed' AND due_at <= ?",
         [now],
       );
       return rows.map(([hookId]) => hookId);
@@ -40,47 +47,59 @@ export function sqlHookDeliveries(sql: Sql): HookDeliveries {
 
     async take(hookId, now, until, limit) {
       const found = await read(
-        `WHERE d.hook_id = ? AND d.state = 'waiting' AND d.due_at <= ? AND NOT EXISTS (
+        `WHERE d.hook_id = ? AND d.state <> 'failed' AND d.due_at <= ? AND NOT EXISTS (
            SELECT 1 FROM hook_deliveries o
-           WHERE o.hook_id = d.hook_id AND o.alarm_id = d.alarm_id AND o.state = 'waiting' AND o.id < d.id)
+           WHERE o.hook_id = d.hook_id AND o.alarm_id = d.alarm_id AND o.state = 'waiting'
+             AND (o.id < d.id OR d.state = 'repeating'))
          ORDER BY d.id LIMIT ?`,
         [hookId, now, limit],
       );
       const taken: Delivery[] = [];
       for (const delivery of found) {
-        const { deliveryId, tries, dueAt } = delivery;
+        const { deliveryId, state, tries, dueAt } = delivery;
         // Whoever finds it as it was read has it.
         const changed = await sql.run(
           `UPDATE hook_deliveries SET tries = tries + 1, due_at = ?
-           WHERE id = ? AND state = 'waiting' AND tries = ? AND due_at = ?`,
-          [until, deliveryId, tries, dueAt],
+           WHERE id = ? AND state = ? AND tries = ? AND due_at = ?`,
+          [until, deliveryId, state, tries, dueAt],
         );
         if (changed > 0) taken.push({ ...delivery, tries: tries + 1, dueAt: until });
       }
       return taken;
     },
 
-    async delivered({ deliveryId }) {
-      await sql.run('DELETE FROM hook_deliveries WHERE id = ?', [deliveryId]);
+    async delivered(delivery) {
+      await endRepetition(delivery);
+      await sql.run('DELETE FROM hook_deliveries WHERE id = ?', [delivery.deliveryId]);
     },
 
-    async retryLater({ deliveryId, tries }, dueAt, error) {
+    async repeatLater(delivery, dueAt) {
+      await endRepetition(delivery);
       await sql.run(
-        "UPDATE hook_deliveries SET due_at = ?, error = ? WHERE id = ? AND state = 'waiting' AND tries = ?",
-        [dueAt, error, deliveryId, tries],
+        `UPDATE hook_deliveries SET state = 'repeating', tries = 0, due_at = ?, error = NULL
+         WHERE id = ? AND state <> 'failed'`,
+        [dueAt, delivery.deliveryId],
       );
     },
 
-    async failed({ deliveryId, tries }, error) {
+    async retryLater({ deliveryId, state, tries }, dueAt, error) {
       await sql.run(
-        "UPDATE hook_deliveries SET state = 'failed', error = ? WHERE id = ? AND state = 'waiting' AND tries = ?",
-        [error, deliveryId, tries],
+        'UPDATE hook_deliveries SET due_at = ?, error = ? WHERE id = ? AND state = ? AND tries = ?',
+        [dueAt, error, deliveryId, state, tries],
+      );
+    },
+
+    async failed({ deliveryId, state, tries }, error) {
+      await sql.run(
+        "UPDATE hook_deliveries SET state = 'failed', error = ? WHERE id = ? AND state = ? AND tries = ?",
+        [error, deliveryId, state, tries],
       );
     },
 
     list: (hookId, { state, after = 0, limit }) =>
       read(
-        `WHERE d.hook_id = ? AND d.id > ? ${state === undefined ? '' : 'AND d.state = ?'} ORDER BY d.id LIMIT ?`,
+        `WHERE d.hook_id = ? AND d.id > ? AND ${state === undefined ? "d.state <> 'repeating'" : 'd.state = ?'}
+         ORDER BY d.id LIMIT ?`,
         [hookId, after, ...(state === undefined ? [] : [state]), limit],
       ),
 
@@ -97,7 +116,8 @@ export function sqlHookDeliveries(sql: Sql): HookDeliveries {
 
     async counts() {
       const rows = await sql.rows<[DeliveryState, number, number]>(
-        'SELECT state, COUNT(*), MIN(created_at) FROM hook_deliveries GROUP BY state',
+        `SELECT state, COUNT(*), MIN(created_at) FROM hook_deliveries
+         WHERE state <> 'repeating' GROUP BY state`,
       );
       return rows.map(([state, count, oldest]) => ({ state, count: Number(count), oldest: Number(oldest) }));
     },

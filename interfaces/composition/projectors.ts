@@ -244,17 +244,19 @@ async function runAnnouncing(container: Container, signal: AbortSignal): Promise
 
 /** Sends alarms to hooks until `signal` is aborted. */
 async function runSending(container: Container, signal: AbortSignal): Promise<void> {
-  const [deliveries, hooks, sender, ids, clock, log, metrics] = await Promise.all([
+  const [deliveries, hooks, sender, alarms, ids, clock, log, metrics] = await Promise.all([
     container.getAsync(s.hookDeliveries),
     container.getAsync(s.hooks),
     container.getAsync(s.hookSender),
+    container.getAsync(s.alarmQueries),
     container.getAsync(s.ids),
     container.getAsync(s.clock),
     container.getAsync(s.log),
     container.getAsync(s.metrics),
   ]);
   const onTried = triedDeliveries(metrics);
-  await sendToHooks({ deliveries, hooks, sender, ids, clock, log, onTried, random: Math.random }, signal);
+  const ports = { deliveries, hooks, sender, alarms, ids, clock, log, onTried, random: Math.random };
+  await sendToHooks(ports, signal);
 }
 
 /** The projections of a worker, ready to be supervised. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { HookAction, Hooks, StoredHook } from '../../application/detection/hooks.ts';
 import { sendTest } from '../../application/detection/sending.ts';
-import type { HookDeliveries, HookSender } from '../../application/ports/hooks.ts';
+import { deliveryStates, type HookDeliveries, type HookSender } from '../../application/ports/hooks.ts';
 import type { Ids } from '../../application/ports/system.ts';
 import { Rejection } from '../../domain/decider.ts';
 import { commandHeaders, etag } from './device-schemas.ts';
@@ -11,6 +11,7 @@ import {
   deliveryJson,
   hookAnswer,
   hookJson,
+  hookKind,
   hookSecret,
   hookTestAnswer,
   hookUrl,
@@ -58,6 +59,7 @@ export function hookRoutes(services: HookServices): readonly Route[] {
         schema: z
           .strictObject({
             hookId: hookId.optional().meta({ description: 'Made by the server when absent: a UUID.' }),
+            kind: hookKind.default('webhook'),
             url: hookUrl,
             secret: hookSecret.optional().meta({ description: 'Made by the server when absent.' }),
           })
@@ -75,7 +77,11 @@ export function hookRoutes(services: HookServices): readonly Route[] {
       async handle({ body, context }) {
         requirePublic(body.url);
         const id = body.hookId ?? ids.uuidV7();
-        const definition = { url: body.url, ...(body.secret !== undefined && { secret: body.secret }) };
+        const definition = {
+          ...(body.kind !== 'webhook' && { kind: body.kind }),
+          url: body.url,
+          ...(body.secret !== undefined && { secret: body.secret }),
+        };
         const hook = await hooks.create(id, definition, context.caller);
         return {
           status: 201,
@@ -206,9 +212,9 @@ const deliveryRoutes = (
     params,
     query: z.strictObject({
       state: z
-        .enum(['waiting', 'failed'], { error: 'must be waiting or failed' })
+        .enum(deliveryStates, { error: 'must be waiting, failed or repeating' })
         .optional()
-        .meta({ description: 'Only deliveries in this state.' }),
+        .meta({ description: 'Only deliveries in this state; those that wait or failed when absent.' }),
       after: integer(1, Number.MAX_SAFE_INTEGER)
         .optional()
         .meta({ description: 'The last `deliveryId` of the previous page.' }),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { StoredHook } from '../../application/detection/hooks.ts';
-import type { Delivery } from '../../application/ports/hooks.ts';
+import { type Delivery, deliveryStates } from '../../application/ports/hooks.ts';
+import { hookKinds } from '../../domain/detection/hook.ts';
 import { isoTimeOf } from './operation-schemas.ts';
 import { hookId } from './rule-schemas.ts';
 
@@ -11,7 +12,8 @@ export const hookUrl = z
   .max(2000, { error: urlError })
   .refine(isHookUrl, { error: urlError })
   .meta({
-    description: 'Where alarms are posted; a public address, or one that the server permits.',
+    description:
+      'Where alarms are posted, or the address of an Alertmanager; public, or one that the server permits.',
     pattern: '^https?://[A-Za-z0-9]',
     examples: ['https://hooks.example/alarms'],
   });
@@ -31,9 +33,15 @@ export const hookSecret = z
   .regex(secretForm, { error: secretError })
   .meta({ description: 'What requests are signed with, as Standard Webhooks have it.' });
 
+export const hookKind = z.enum(hookKinds, { error: 'must be webhook or alertmanager' }).meta({
+  description:
+    '`webhook`: a signed CloudEvent for each change. `alertmanager`: alerts for the API v2 of an Alertmanager.',
+});
+
 export const hookAnswer = z
   .strictObject({
     hookId,
+    kind: hookKind,
     revision: z.int().min(0).meta({ description: 'Counts the changes since creation, which is 0.' }),
     status: z.enum(['enabled', 'disabled', 'removed']),
     url: z.string(),
@@ -53,7 +61,9 @@ export const deliveryAnswer = z
     alarmId: z.string(),
     eventId: z.string().meta({ description: 'The `webhook-id`: the same at each try.' }),
     change: z.enum(['raised', 'escalated', 'cleared']),
-    state: z.enum(['waiting', 'failed']),
+    state: z
+      .enum(deliveryStates)
+      .meta({ description: '`repeating`: it was delivered, and is sent again while its alarm is open.' }),
     tries: z.int().meta({ description: 'Requests since it was created or last retried.' }),
     dueAt: z.iso.datetime().nullable().meta({ description: 'Of the next try; null for one that failed.' }),
     createdAt: z.iso.datetime(),
@@ -70,7 +80,11 @@ export const hookTestAnswer = z
   })
   .meta({ id: 'HookTest' });
 
-export const hookJson = ({ definition: { url }, ...hook }: StoredHook) => ({ ...hook, url });
+export const hookJson = ({ definition: { kind = 'webhook', url }, ...hook }: StoredHook) => ({
+  ...hook,
+  kind,
+  url,
+});
 
 export const deliveryJson = ({ announcement, hookId: _, dueAt, createdAt, ...delivery }: Delivery) => ({
   ...delivery,

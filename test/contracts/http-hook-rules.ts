@@ -17,7 +17,11 @@ export function httpHookRules({ call, fresh }: HttpSubject): void {
       assert.match(answer.json.secret, /^whsec_[A-Za-z0-9+/]{43}=$/);
       assert.equal(answer.headers.get('Location'), path);
       const { secret, ...hook } = answer.json;
-      assert.deepEqual([hook.hookId, hook.status, hook.url, hook.revision], [hookId, 'enabled', url, 0]);
+      const { kind, status, revision } = hook;
+      assert.deepEqual(
+        [hook.hookId, kind, status, hook.url, revision],
+        [hookId, 'webhook', 'enabled', url, 0],
+      );
       assert.deepEqual((await call('GET', path)).json, hook);
       const { hooks } = (await call('GET', '/api/v1/hooks')).json;
       assert.deepEqual(
@@ -42,6 +46,7 @@ export function httpHookRules({ call, fresh }: HttpSubject): void {
         [{ url, secret: 'whsec_c2hvcnQ=' }, '/secret'],
         [{ url, hookId: 'a b' }, '/hookId'],
         [{ url, events: [] }, '/events'],
+        [{ url, kind: 'pager' }, '/kind'],
       ];
       for (const [json, ...paths] of wrong) {
         const answer = await call('POST', '/api/v1/hooks', { json });
@@ -55,12 +60,15 @@ export function httpHookRules({ call, fresh }: HttpSubject): void {
     });
 
     it('is changed, disabled, enabled and removed for good', async () => {
-      const { path } = await create();
+      const { path } = await create({ kind: 'alertmanager' });
       const changed = await call('PATCH', path, {
         json: { url: `${url}/2`, secret: `whsec_${Buffer.alloc(24, 7).toString('base64')}` },
         headers: { 'If-Match': '"0"' },
       });
       assert.deepEqual([changed.status, changed.json.url, changed.json.revision], [200, `${url}/2`, 1]);
+      assert.equal(changed.json.kind, 'alertmanager');
+      const other = await call('PATCH', path, { json: { kind: 'webhook' } });
+      assert.deepEqual(problemOf(other), [400, 'invalid-request']);
       assert.ok(!changed.text.includes('whsec'));
       const stale = await call('PATCH', path, { json: { url }, headers: { 'If-Match': '"0"' } });
       assert.deepEqual(problemOf(stale), [412, 'stale-revision']);

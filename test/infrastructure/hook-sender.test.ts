@@ -7,7 +7,14 @@ type Receiver = Awaited<ReturnType<typeof hookReceiver>>;
 
 const never = new AbortController().signal;
 const secret = `whsec_${Buffer.from('not a secret, but 24 byte').toString('base64')}`;
-const requestTo = (url: string) => ({ url, secret, id: 'e-1', timestamp: 1_790_000_000, body: '{"a":"ä"}' });
+const requestTo = (url: string) => ({
+  url,
+  secret,
+  id: 'e-1',
+  timestamp: 1_790_000_000,
+  contentType: 'application/cloudevents+json',
+  body: '{"a":"ä"}',
+});
 
 describe('Sender to hooks', () => {
   const open: Receiver[] = [];

@@ -35,13 +35,15 @@ export function hooksCommand(program: Command, context: CommandContext): void {
     'create https://hooks.example/alarms --id on-call',
   )
     .option('--id <id>', 'the id that rules name it by; generated when absent')
+    .option('--kind <kind>', 'webhook, or alertmanager with the address of one', 'webhook')
     .option('--secret-file <file>', 'a file with the secret, whsec_…; generated when absent')
     .action(
       async (
         url: string,
-        { id, secretFile, ...options }: ApiOptions & { id?: string; secretFile?: string },
+        { id, kind, secretFile, ...options }: ApiOptions & { id?: string; kind: string; secretFile?: string },
       ) => {
-        const body = { url, ...(id !== undefined && { hookId: id }), ...(await secretOf(secretFile)) };
+        const named = id === undefined ? {} : { hookId: id };
+        const body = { url, kind, ...named, ...(await secretOf(secretFile)) };
         const hook = await clientOf(options).send<z.output<typeof createdHook>>(
           'POST',
           '/api/v1/hooks',
@@ -84,8 +86,8 @@ export function hooksCommand(program: Command, context: CommandContext): void {
 
   add('list', 'List hooks in order of creation', 'list --json').action(async (options: ApiOptions) => {
     const { hooks: found } = await clientOf(options).get<{ hooks: Hook[] }>('/api/v1/hooks');
-    const rows = found.map(({ hookId, status, url }) => [hookId, status, url]);
-    await print(context, found, () => table(['id', 'status', 'address'], rows), options);
+    const rows = found.map(({ hookId, kind, status, url }) => [hookId, kind, status, url]);
+    await print(context, found, () => table(['id', 'kind', 'status', 'address'], rows), options);
   });
 
   add('show <id>', 'Show a hook, without its secret', 'show on-call').action(
@@ -109,7 +111,7 @@ export function hooksCommand(program: Command, context: CommandContext): void {
     'List what was not delivered to a hook, the oldest first',
     'deliveries on-call --state failed',
   )
-    .option('--state <state>', 'waiting or failed')
+    .option('--state <state>', 'waiting, failed or repeating: delivered, and sent again')
     .option('--after <delivery>', 'those after this one', whole(1, Number.MAX_SAFE_INTEGER))
     .option('--limit <deliveries>', 'deliveries at most', whole(1, 1000), 100)
     .action(

@@ -132,4 +132,34 @@ onEachEngine('Deliveries to hooks', (open) => {
     assert.equal(await deliveries.retry('one', 600, failed?.deliveryId), 1);
     assert.deepEqual(await taken(600), ['e1']);
   });
+
+  it('that are repeated come again when due, unless a change of their alarm is to be sent first', async () => {
+    await add('e1', 'a1');
+    const [raised] = await deliveries.take('one', 100, 130, 1);
+    assert.ok(raised);
+    await deliveries.repeatLater(raised, 400);
+    assert.deepEqual([await events(), await deliveries.counts()], [[], []]);
+    assert.deepEqual(await taken(399), []);
+    const [again] = await deliveries.take('one', 400, 430, 1);
+    assert.deepEqual([again?.state, again?.tries], ['repeating', 1]);
+    await deliveries.retryLater(again ?? raised, 500, 'answered 503');
+    await add('e2', 'a1');
+    assert.deepEqual(await taken(500), ['e2']);
+    const [escalated] = await deliveries.list('one', { state: 'waiting', limit: 10 });
+    assert.ok(escalated);
+    await deliveries.repeatLater(escalated, 600);
+    // Of an answer that came late, to what is no longer repeated.
+    await deliveries.repeatLater(raised, 550);
+    const repeating = await deliveries.list('one', { state: 'repeating', limit: 10 });
+    assert.deepEqual(
+      repeating.map(({ eventId, dueAt, tries }) => [eventId, dueAt, tries]),
+      [['e2', 600, 0]],
+    );
+    await add('e3', 'a1');
+    const [cleared] = await deliveries.take('one', 600, 630, 10);
+    assert.equal(cleared?.eventId, 'e3');
+    await deliveries.delivered(cleared ?? raised);
+    assert.deepEqual(await deliveries.list('one', { state: 'repeating', limit: 10 }), []);
+    assert.deepEqual(await deliveries.dueHooks(1000), []);
+  });
 });

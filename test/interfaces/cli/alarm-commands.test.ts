@@ -79,7 +79,7 @@ describe('fieldlog rules and alarms', function () {
     assert.deepEqual([changed.url, changed.revision, changed.secret], [address, 1, undefined]);
     assert.match(
       (await cli('hooks', 'list')).out,
-      /^id +status +address\non-call +enabled +https:\/\/hooks\.example\/2/,
+      /^id +kind +status +address\non-call +webhook +enabled +https:\/\/hooks\.example\/2/,
     );
     const shown = (await cli('hooks', 'show', 'on-call')).out;
     assert.match(shown, /url +https:\/\/hooks\.example\/2\n/);
