@@ -63,7 +63,7 @@ export async function sendToHooks(ports: SendingPorts, signal: AbortSignal): Pro
 }
 
 /** What a hook answered to a test. */
-export type TestAnswer = {
+type TestAnswer = {
   /** The `webhook-id` of the request. */
   readonly eventId: string;
   readonly delivered: boolean;

@@ -2,7 +2,7 @@ import { type Decider, Rejection } from '../decider.ts';
 
 /** `webhook`: each change is posted as a signed CloudEvent. `alertmanager`: alarms are alerts of an Alertmanager. */
 export const hookKinds = ['webhook', 'alertmanager'] as const;
-export type HookKind = (typeof hookKinds)[number];
+type HookKind = (typeof hookKinds)[number];
 
 /** Where alarms are sent by HTTP. */
 export type HookDefinition = {

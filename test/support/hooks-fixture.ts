@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { announce } from '../../application/detection/announcing.ts';
 import { type SendingOutcome, sendToHooks } from '../../application/detection/sending.ts';
-import type { HookKind } from '../../domain/detection/hook.ts';
+import type { HookDefinition } from '../../domain/detection/hook.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
 import { detectionFixture } from './detection-fixture.ts';
 import { eventually } from './eventually.ts';
@@ -88,7 +88,7 @@ export class HooksFixture {
   async hook(
     hookId: string,
     answer?: Parameters<typeof hookReceiver>[0],
-    kind?: HookKind,
+    kind?: HookDefinition['kind'],
   ): Promise<HookReceiver> {
     const receiver = await hookReceiver(answer);
     this.#receivers.push(receiver);
@@ -96,7 +96,7 @@ export class HooksFixture {
     return receiver;
   }
 
-  async hookTo(hookId: string, url: string, kind?: HookKind): Promise<void> {
+  async hookTo(hookId: string, url: string, kind?: HookDefinition['kind']): Promise<void> {
     const hooks = await this.detection.container.getAsync(s.hooks);
     await hooks.create(hookId, { url, ...(kind && { kind }) }, operator);
   }
