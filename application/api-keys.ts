@@ -35,12 +35,26 @@ export function keyRing(
   /** `undefined` until the mark in the event store could be read. */
   let isMarked: boolean | undefined;
   let wereThere = areRequired;
+  /** Hashes of those that this process has seen revoked: a store put back to an earlier state makes none valid again. */
+  const revoked = new Set<string>();
   return { load, isAuthRequired: () => wereThere || isMarked !== false, find, follow };
 
   async function load(): Promise<void> {
     if (isMarked === undefined) await readMark();
-    known = new Map((await stores.keys.list()).map((key) => [key.name, key]));
+    const listed = new Map((await stores.keys.list()).map((key) => [key.name, key]));
+    reportOlder(listed);
+    known = listed;
     wereThere ||= known.size > 0;
+    for (const { hash, revokedAt } of known.values()) if (revokedAt !== null) revoked.add(hash);
+  }
+
+  /** Keys are added and revoked, never removed: a store without what was read before is an older one. */
+  function reportOlder(listed: ReadonlyMap<string, ApiKey>): void {
+    const missing = [...known.keys()].filter((name) => !listed.has(name));
+    const isValidAgain = ({ name, hash, revokedAt }: ApiKey) =>
+      revokedAt === null && revoked.has(hash) && known.get(name)?.revokedAt !== null;
+    const validAgain = [...listed.values()].filter(isValidAgain).map(({ name }) => name);
+    if (missing.length + validAgain.length > 0) log.error({ missing, validAgain }, keysOlder);
   }
 
   async function readMark(): Promise<void> {
@@ -59,7 +73,8 @@ export function keyRing(
       await loadIfPossible();
     }
     const key = known.get(shown.subject);
-    return key && isValid(key, clock.now()) && credentials.same(key.hash, shown.hash) ? key : undefined;
+    const isGood = key && isValid(key, clock.now()) && !revoked.has(key.hash);
+    return isGood && credentials.same(key.hash, shown.hash) ? key : undefined;
   }
 
   async function follow(signal: AbortSignal): Promise<void> {
@@ -80,6 +95,9 @@ export function keyRing(
 
 const keysMissing =
   'there were API keys and they are missing, access stays closed: restore them from a backup or create new ones';
+
+const keysOlder =
+  'API keys were put back to an earlier state: those revoked since are refused until the next start, revoke them again';
 
 const isValid = ({ expiresAt, revokedAt }: ApiKey, now: number): boolean =>
   revokedAt === null && (expiresAt === null || now < expiresAt);

@@ -3,6 +3,7 @@ import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
 import { revocable, SqliteConnection } from './connection.ts';
 import { openForReading, openSqliteFile, readModelsFile } from './database-file.ts';
 import { readModelsError } from './errors.ts';
+import { stateOfReadModels } from './file-state.ts';
 import { OpenFile } from './open-file.ts';
 import { SqliteWriter } from './writer.ts';
 
@@ -31,7 +32,7 @@ export class SqliteSql implements SqlDatabase {
     this.#readOnly = readOnly;
     if (!readOnly) openSqliteFile(readModelsFile(path)).close();
     this.#reader = this.#connect();
-    this.#file = new OpenFile(path);
+    this.#file = new OpenFile(path, { state: stateOfReadModels });
   }
 
   async all<Row>(text: string, params?: readonly SqlValue[]): Promise<Row[]> {

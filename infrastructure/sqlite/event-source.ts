@@ -2,6 +2,7 @@ import type { EventMetadata, RecordedEvent } from '../../application/ports/event
 import { deviceStream } from '../../domain/device.ts';
 import { logIdentity, openSqliteFile } from './database-file.ts';
 import { eventsFile } from './event-store.ts';
+import { stateOfEvents } from './file-state.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
 
 type Row = [
@@ -78,6 +79,7 @@ function eventReader(
   return {
     name: 'devices',
     path,
+    state: stateOfEvents,
     idOf: ({ id }) => id,
     identity: () => logIdentity(db),
     after(position, limit = batchEvents) {

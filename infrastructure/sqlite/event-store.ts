@@ -14,6 +14,7 @@ import {
 import { storageFaultOf } from '../../application/ports/storage.ts';
 import { identityTable, immediateTransaction, openSqliteFile, type SqliteFile } from './database-file.ts';
 import { eventStoreError, isTaken } from './errors.ts';
+import { stateOfEvents } from './file-state.ts';
 import { CommitSignal } from './log-source.ts';
 import { OpenFile } from './open-file.ts';
 
@@ -65,7 +66,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
   constructor(path: string) {
     this.#path = path;
     this.#db = openSqliteFile(eventsFile(path));
-    this.#file = new OpenFile(path, { onlyGrows: true });
+    this.#file = new OpenFile(path, { state: stateOfEvents, onlyGrows: true, writes: true });
     this.#signal = new CommitSignal(path);
     this.#insert = this.#db.prepare(
       'INSERT INTO events (stream, revision, id, type, data, metadata) VALUES (?, ?, ?, ?, ?, ?)',

@@ -16,12 +16,15 @@ import {
   type SourceName,
 } from '../../application/ports/event-source.ts';
 import { readingError } from './errors.ts';
+import type { FileState } from './file-state.ts';
 import { OpenFile } from './open-file.ts';
 
 /** Reads a log whose positions grow; without `countAfter` they count from 1 without a gap. */
 export type LogReader<Event extends Positioned> = {
   readonly name: SourceName;
   readonly path: string;
+  /** Of the log's file. */
+  readonly state: FileState;
   /** The events behind `position`, at most `limit` and at most a batch of them. */
   after(position: number, limit?: number): readonly Event[];
   idOf(event: Event): string;
@@ -76,7 +79,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     this.name = reader.name;
     this.#reader = reader;
     this.#options = options;
-    this.#file = new OpenFile(reader.path, { onlyGrows: true });
+    this.#file = new OpenFile(reader.path, { state: reader.state, onlyGrows: true });
     this.#signal = new CommitSignal(reader.path);
   }
 

@@ -1,35 +1,60 @@
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { OperatorNeeded } from '../../application/ports/event-source.ts';
+import { type FileState, type Marks, onFileAlone } from './file-state.ts';
 
 /** What is written to it is lost with the last process that has it open. */
 export class FileReplaced extends OperatorNeeded {
   override readonly name = 'FileReplaced';
 }
 
-/** What a path names: device and inode, and bytes. A thread that opens the file later is given it. */
-export type FileSeen = { readonly node: string | undefined; readonly bytes: bigint };
+/** What a path names: device and inode, bytes, and when it was last changed. */
+type FileFound = {
+  readonly node: string | undefined;
+  readonly bytes: bigint;
+  readonly changedAt: bigint | undefined;
+};
+
+/** A file when it was first opened. A thread that opens it later is given this. */
+export type FileSeen = FileFound & { readonly marks: Marks | undefined };
 
 type OpenFileOptions = {
+  /** What a checkpoint never takes back. */
+  readonly state: FileState;
   /** Nothing of Fieldlog makes it smaller: where it has become so, another was copied over it. */
   readonly onlyGrows?: boolean;
+  /**
+   * Whether it is written to by this thread, which is then not to commit while in doubt. One that only reads may meet a
+   * checkpoint of another thread, and looks again.
+   */
+  readonly writes?: boolean;
   /** From when it was first opened; now, unless given. */
   readonly seen?: FileSeen;
 };
 
-/** A file that was just opened. A look takes microseconds, so every commit can afford two. */
+/** Milliseconds. A checkpoint that is not finished makes a file look as if another was copied over it. */
+const doubtWithin = 1000;
+
+/** A file that was just opened. A look takes microseconds unless it was changed, so every commit can afford two. */
 export class OpenFile {
   readonly #path: string;
+  readonly #options: OpenFileOptions;
   readonly #opened: string | undefined;
-  readonly #onlyGrows: boolean;
   #bytes: bigint;
+  /** When it was changed before it was last found to be what it should be. */
+  #changedAt: bigint | undefined;
+  #marks: Marks | undefined;
+  #doubtSince: number | undefined;
   #overwritten = false;
 
-  constructor(path: string, { onlyGrows = false, seen = seenAt(path) }: OpenFileOptions = {}) {
+  constructor(path: string, options: OpenFileOptions) {
+    const { node, bytes, changedAt, marks } = options.seen ?? seenAt(path, options.state);
     this.#path = path;
-    this.#onlyGrows = onlyGrows;
-    this.#opened = seen.node;
-    this.#bytes = seen.bytes;
+    this.#options = options;
+    this.#opened = node;
+    this.#bytes = bytes;
+    this.#changedAt = changedAt;
+    this.#marks = marks;
   }
 
   /**
@@ -37,28 +62,71 @@ export class OpenFile {
    * whose pages and those of the write-ahead log do not belong together.
    */
   assertInPlace(): void {
-    const { node, bytes } = seenAt(this.#path);
-    if (node !== this.#opened || node === undefined) {
-      const what = node === undefined ? 'deleted' : 'replaced by another';
+    const found = foundAt(this.#path);
+    const name = basename(this.#path);
+    if (found.node !== this.#opened || found.node === undefined) {
+      const what = found.node === undefined ? 'deleted' : 'replaced by another';
       throw new FileReplaced(
-        `${basename(this.#path)} was ${what} while it was in use: stop Fieldlog, put the file back and start it again`,
+        `${name} was ${what} while it was in use: stop Fieldlog, put the file back and start it again`,
       );
     }
-    if (!this.#onlyGrows) return;
-    // For good: a checkpoint makes it longer again, but not whole.
-    this.#overwritten ||= bytes < this.#bytes;
-    this.#bytes = bytes;
-    if (!this.#overwritten) return;
-    const name = basename(this.#path);
+    if (this.#isWhole(found)) return;
     throw new FileReplaced(
       `${name} was overwritten while it was in use: stop Fieldlog, remove ${name} with ${name}-wal and ${name}-shm, ` +
         'put the right one in its place and start Fieldlog again',
     );
   }
+
+  #isWhole({ bytes, changedAt }: FileFound): boolean {
+    // For good: a checkpoint makes it longer again, but not whole.
+    if (this.#options.onlyGrows) this.#overwritten ||= bytes < this.#bytes;
+    this.#bytes = bytes;
+    if (this.#overwritten || changedAt === this.#changedAt) return !this.#overwritten;
+    if (this.#reaches(changedAt)) {
+      this.#doubtSince = undefined;
+      return true;
+    }
+    this.#doubtSince ??= performance.now();
+    this.#overwritten = performance.now() - this.#doubtSince > doubtWithin;
+    return !this.#overwritten && !this.#options.writes;
+  }
+
+  /** Compares what was changed at that time with what is known of it, and remembers how far it has come. */
+  #reaches(changedAt: bigint | undefined): boolean {
+    const { state } = this.#options;
+    const known = this.#marks;
+    if (known && !attempt(() => onFileAlone(this.#path, (file) => state.reaches(file, known)))) return false;
+    const marks = marksOf(this.#path, state);
+    // Where they cannot be read it is looked at once more, since a checkpoint may not be finished.
+    if (marks || !known) this.#changedAt = changedAt;
+    this.#marks = marks ?? known;
+    return true;
+  }
 }
 
 /** Without a file, `node` is `undefined`. */
-export function seenAt(path: string): FileSeen {
+function foundAt(path: string): FileFound {
   const found = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return { node: found && `${found.dev}:${found.ino}`, bytes: found?.size ?? 0n };
+  return {
+    node: found && `${found.dev}:${found.ino}`,
+    bytes: found?.size ?? 0n,
+    changedAt: found?.ctimeNs,
+  };
+}
+
+export const seenAt = (path: string, state: FileState): FileSeen => ({
+  ...foundAt(path),
+  marks: marksOf(path, state),
+});
+
+/** None where all of the database is still in its write-ahead log. */
+const marksOf = (path: string, state: FileState): Marks | undefined =>
+  attempt(() => onFileAlone(path, (file) => state.read(file)));
+
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
 }

@@ -2,6 +2,7 @@ import { workerData } from 'node:worker_threads';
 import { type ReceivedRequest, type Reply, serializeError, WorkerEndpoint } from '../worker-channel.ts';
 import { immediateTransaction, lastBatch, openSqliteFile, telemetryFile } from './database-file.ts';
 import { telemetryLogError } from './errors.ts';
+import { stateOfTelemetry } from './file-state.ts';
 import { CommitSignal } from './log-source.ts';
 import { type FileSeen, OpenFile } from './open-file.ts';
 
@@ -20,7 +21,7 @@ export type AppendedPositions = readonly number[];
 const thread = new WorkerEndpoint<AppendRows, AppendedPositions>();
 const { path, seen } = workerData as LogFile;
 const db = openSqliteFile(telemetryFile(path));
-const file = new OpenFile(path, { onlyGrows: true, seen });
+const file = new OpenFile(path, { state: stateOfTelemetry, onlyGrows: true, writes: true, seen });
 const signal = new CommitSignal(path);
 const inTransaction = immediateTransaction(db);
 const insert = db.prepare('INSERT INTO batches (first_offset, count, body) VALUES (?, ?, ?)');

@@ -6,6 +6,7 @@ import {
 } from '../../application/ports/telemetry-log.ts';
 import { WorkerChannel } from '../worker-channel.ts';
 import { openSqliteFile, telemetryFile } from './database-file.ts';
+import { stateOfTelemetry } from './file-state.ts';
 import { seenAt } from './open-file.ts';
 import type { AppendedPositions, AppendRows, LogFile, TelemetryRow } from './telemetry-log-worker.ts';
 
@@ -36,7 +37,7 @@ export class SqliteTelemetryLog implements TelemetryLog {
   constructor(path: string) {
     // An unusable file is an error of the constructor, not one of the thread later on.
     openSqliteFile(telemetryFile(path)).close();
-    this.#file = { path, seen: seenAt(path) };
+    this.#file = { path, seen: seenAt(path, stateOfTelemetry) };
     this.#thread = startThread(this.#file);
   }
 

@@ -4,6 +4,7 @@ import {
   type TelemetryRecord,
 } from '../../application/ports/telemetry-log.ts';
 import { lastBatch, logIdentity, openSqliteFile, telemetryFile } from './database-file.ts';
+import { stateOfTelemetry } from './file-state.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
 
 type Row = [firstOffset: number, count: number, body: string];
@@ -35,6 +36,7 @@ function telemetryReader(
   return {
     name: 'telemetry',
     path,
+    state: stateOfTelemetry,
     idOf: ({ id }) => id,
     identity: () => logIdentity(db),
     after(position, limit = batchEvents) {

@@ -159,6 +159,22 @@ describe('The key ring', () => {
     assert.equal(looks, 3);
   });
 
+  it('keeps what was revoked refused, and reports it once, when the keys are put back to an earlier state', async () => {
+    const [revoked, newer] = [made('a'), made('b')];
+    const earlier = [revoked.key];
+    const errors: unknown[] = [];
+    const log = { ...silent, error: (fields: object) => errors.push(fields) };
+    const found = keyRing({ keys, marker }, credentials, { now: () => now }, log);
+    stored = [{ ...revoked.key, revokedAt: 1 }, newer.key];
+    await found.load();
+    stored = earlier;
+    await found.load();
+    await found.load();
+    assert.equal(await found.find(revoked.shown), undefined);
+    assert.equal(await found.find(newer.shown), undefined);
+    assert.deepEqual(errors, [{ missing: ['b'], validAgain: ['a'] }]);
+  });
+
   it('notices a revocation within five seconds, and continues with what it knows while it cannot look', async () => {
     const { key, shown } = made('a');
     const found = ring();

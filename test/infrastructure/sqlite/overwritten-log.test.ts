@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
-import { copyFileSync } from 'node:fs';
+import { copyFileSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
+import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
+import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
 import { sqliteEventSource } from '../../../infrastructure/sqlite/event-source.ts';
 import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
@@ -8,9 +10,10 @@ import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/telemetry-log
 import { sqliteTelemetrySource } from '../../../infrastructure/sqlite/telemetry-source.ts';
 import { newEvent, newStream } from '../../contracts/event-store.contract.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
+import { eventually } from '../../support/eventually.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
-type Log = { write(): Promise<unknown>; close(): Promise<void> };
+type Log = { write(count?: number): Promise<unknown>; close(): Promise<void> };
 type Source = { ends(): Promise<unknown>; close(): Promise<void> };
 
 const logs = {
@@ -18,15 +21,21 @@ const logs = {
     log(path: string): Log {
       const log = new SqliteTelemetryLog(path);
       const readings = Array.from({ length: 1000 }, (_, n) => reading(newDevice(), n));
-      return { write: () => log.publish(newPublication(readings)), close: () => log.close() };
+      return {
+        write: (count) => log.publish(newPublication(readings.slice(0, count))),
+        close: () => log.close(),
+      };
     },
     source: (path: string): Source => sqliteTelemetrySource(path),
   },
   'events.db': {
     log(path: string): Log {
       const store = new SqliteEventStore(path);
-      const events = Array.from({ length: 200 }, () => newEvent());
-      return { write: () => store.append(newStream(), events, 'none'), close: () => store.close() };
+      const events = () => Array.from({ length: 200 }, () => newEvent());
+      return {
+        write: (count) => store.append(newStream(), events().slice(0, count), 'none'),
+        close: () => store.close(),
+      };
     },
     source: (path: string): Source => sqliteEventSource(path),
   },
@@ -65,5 +74,85 @@ describe('A log that an older one is copied over while it is open', () => {
         directory.remove();
       }
     });
+
+    it(`is refused by all who have ${name} open, when it is as large as the newer one`, async () => {
+      const directory = temporaryDirectory();
+      const path = join(dataFiles(directory.path).events, '..', name);
+      const older = join(directory.path, 'older.db');
+      for (const before of [() => {}, () => copyFileSync(path, older)]) {
+        before();
+        const log = openLog(path);
+        await log.write(1);
+        await log.close();
+      }
+      assert.equal(statSync(older).size, statSync(path).size);
+
+      const [log, source] = [openLog(path), openSource(path)];
+      try {
+        await source.ends();
+        copyFileSync(older, path);
+        const refused = { message: new RegExp(`${name} was overwritten while it was in use`) };
+        await assert.rejects(log.write(1), refused);
+        await eventually(() => assert.rejects(source.ends(), refused), { within: 3000 });
+      } finally {
+        await source.close();
+        await log.close();
+        directory.remove();
+      }
+    });
+
+    it(`is not what checkpoints make of ${name}, nor another time of its change`, async () => {
+      const directory = temporaryDirectory();
+      const path = join(dataFiles(directory.path).events, '..', name);
+      const [log, other, source] = [openLog(path), openLog(path), openSource(path)];
+      try {
+        for (let n = 0; n < 30; n += 1) {
+          await Promise.all([log.write(), other.write()]);
+          utimesSync(path, n, n);
+          await source.ends();
+        }
+        assert.ok(statSync(path).size > 65_536, 'it was not written to');
+      } finally {
+        await source.close();
+        await log.close();
+        await other.close();
+        directory.remove();
+      }
+    });
   }
+});
+
+describe('Read models that older ones are copied over while they are open', () => {
+  it('are refused, where a checkpoint went back by it', async () => {
+    const directory = temporaryDirectory();
+    const path = dataFiles(directory.path).readModels;
+    const older = join(directory.path, 'older.db');
+    const checkpointAt = async (position: string) => {
+      const db = new SqliteSql(path);
+      await migrateReadModels(db, 0);
+      await db.write(
+        'replace',
+        'checkpoints',
+        ['projection', 'generation', 'part', 'position', 'epoch', 'updated_at'],
+        [['telemetry', 1, 0, position, 0, 0]],
+      );
+      await db.close();
+    };
+    await checkpointAt('99');
+    copyFileSync(path, older);
+    await checkpointAt('100');
+    assert.equal(statSync(older).size, statSync(path).size);
+
+    const db = new SqliteSql(path);
+    try {
+      await db.all('SELECT * FROM projections');
+      copyFileSync(older, path);
+      const refused = { name: 'ReadModelsUnavailable', message: /read-models.db was overwritten/ };
+      await eventually(() => assert.rejects(db.all('SELECT 1'), refused), { within: 3000 });
+      await assert.rejects(db.run('DELETE FROM dead_letters'), refused);
+    } finally {
+      await db.close();
+      directory.remove();
+    }
+  });
 });
