@@ -14,6 +14,7 @@ import {
 import { storageFaultOf } from '../../application/ports/storage.ts';
 import { identityTable, immediateTransaction, openSqliteFile, type SqliteFile } from './database-file.ts';
 import { eventStoreError, isTaken } from './errors.ts';
+import { closeComplete } from './file-size.ts';
 import { stateOfEvents } from './file-state.ts';
 import { CommitSignal } from './log-source.ts';
 import { OpenFile } from './open-file.ts';
@@ -162,7 +163,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
     if (!this.#db.isOpen) return;
     this.#commits.flush();
     this.#signal.close();
-    this.#db.close();
+    closeComplete(this.#db, () => this.#file.assertInPlace());
   }
 
   #failure(error: unknown): unknown {

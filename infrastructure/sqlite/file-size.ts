@@ -35,6 +35,20 @@ export function emptyLog(db: DatabaseSync): void {
   db.exec(`PRAGMA busy_timeout = ${before}`);
 }
 
+/**
+ * Closes a log's file, complete without what SQLite keeps beside it. SQLite itself sees to that with the last connection
+ * that is closed, unless two are closed at once. Nothing is waited for, and nothing written to a file that was replaced.
+ */
+export function closeComplete(db: DatabaseSync, assertInPlace: () => void): void {
+  try {
+    assertInPlace();
+    db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+  } catch {
+    // What was committed is in the write-ahead log.
+  }
+  db.close();
+}
+
 type NumberPragma = 'auto_vacuum' | 'freelist_count' | 'page_count' | 'page_size';
 
 const numberOf = (db: DatabaseSync, pragma: NumberPragma): number =>

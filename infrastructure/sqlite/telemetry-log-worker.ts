@@ -2,6 +2,7 @@ import { workerData } from 'node:worker_threads';
 import { type ReceivedRequest, type Reply, serializeError, WorkerEndpoint } from '../worker-channel.ts';
 import { immediateTransaction, lastBatch, openSqliteFile, telemetryFile } from './database-file.ts';
 import { telemetryLogError } from './errors.ts';
+import { closeComplete } from './file-size.ts';
 import { stateOfTelemetry } from './file-state.ts';
 import { CommitSignal } from './log-source.ts';
 import { type FileSeen, OpenFile } from './open-file.ts';
@@ -35,7 +36,7 @@ thread.onRequests((requests) => {
 });
 await thread.closed;
 signal.close();
-db.close();
+closeComplete(db, () => file.assertInPlace());
 thread.end();
 
 /** Whatever arrived during the last transaction shares the next one: it is stored together or not at all. */

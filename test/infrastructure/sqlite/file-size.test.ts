@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
 import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
+import { sqliteEventSource } from '../../../infrastructure/sqlite/event-source.ts';
 import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
 import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/telemetry-log.ts';
+import { sqliteTelemetrySource } from '../../../infrastructure/sqlite/telemetry-source.ts';
+import { newEvent, newStream } from '../../contracts/event-store.contract.ts';
+import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
 describe('Files of read models', () => {
@@ -74,6 +78,31 @@ describe('Files of read models', () => {
     assert.equal(bytesBeside(), 0);
     await reader.close();
     assert.equal(bytesBeside(), 0);
+  });
+});
+
+describe('Files of logs', () => {
+  let directory: ReturnType<typeof temporaryDirectory>;
+  beforeEach(() => {
+    directory = temporaryDirectory();
+  });
+  afterEach(() => directory.remove());
+
+  it('are whole without a write-ahead log once they are closed, though others still read', async () => {
+    const { events, telemetry } = dataFiles(directory.path);
+    const [store, log] = [new SqliteEventStore(events), new SqliteTelemetryLog(telemetry)];
+    const readers = [sqliteEventSource(events), sqliteTelemetrySource(telemetry)];
+    await store.append(`device-${newStream()}`, [newEvent()], 'none');
+    await log.publish(newPublication([reading(newDevice(), 1)]));
+    for (const reader of readers) await reader.ends();
+    await Promise.all([store.close(), log.close()]);
+    for (const path of [events, telemetry]) copyFileSync(path, `${path}.copy`);
+    for (const reader of readers) await reader.close();
+    const copies = [sqliteEventSource(`${events}.copy`), sqliteTelemetrySource(`${telemetry}.copy`)];
+    for (const copy of copies) {
+      assert.equal((await copy.ends()).get(0), '1');
+      await copy.close();
+    }
   });
 });
 
