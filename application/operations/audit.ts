@@ -1,7 +1,7 @@
 import { bucketOf, rollupWidth } from '../../domain/rollup.ts';
 import type { AuditScope, AuditTables } from '../ports/audit.ts';
 import { comparePositions, type EventSource, lastPositions } from '../ports/event-source.ts';
-import type { GenerationId } from '../ports/read-models.ts';
+import type { GenerationId, LedgerTotals } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { arrivalOf, countsAsReading } from '../projections/telemetry.ts';
 import { readLog } from '../rebuild/build-consumer.ts';
@@ -31,11 +31,20 @@ export type AuditReport = {
   readonly days: readonly ({ readonly day: number } & AuditCounts)[];
   /** Device by device and day by day, the first thousand. */
   readonly entries: readonly AuditEntry[];
-  /** How many there are, and the first thousand of them. */
+  /** How many there are, those of totals among them, and the first thousand of devices and days. */
   readonly differenceCount: number;
   readonly differences: readonly Difference[];
+  /** Running totals that are not the sums of the ledger; of all devices and days alone. */
+  readonly totalDifferences: readonly TotalDifference[];
   /** The log no longer has all that arrived before, epoch milliseconds; it is left out. `null` when it has all. */
   readonly uncheckedBefore: number | null;
+};
+
+export type TotalDifference = {
+  readonly outcome: keyof LedgerTotals;
+  /** By the rows of the ledger. */
+  readonly expected: number;
+  readonly found: number;
 };
 
 export type Difference = {
@@ -103,7 +112,15 @@ export async function audit(
     report.add(entries, uncheckedBefore);
     start = entries.next;
   }
-  return report.done();
+  const isWhole = deviceId === undefined && sample === undefined && from === undefined && to === undefined;
+  return report.done(isWhole ? await differingTotals(live, ports.tables) : []);
+}
+
+async function differingTotals(live: GenerationId, tables: AuditTables): Promise<readonly TotalDifference[]> {
+  const { ledger, totals } = await tables.totals(live);
+  return (Object.keys(ledger) as (keyof LedgerTotals)[])
+    .map((outcome) => ({ outcome, expected: ledger[outcome], found: totals[outcome] }))
+    .filter(({ expected, found }) => expected !== found);
 }
 
 /** One pass over tables and log. Returns the first day that can be audited. */
@@ -185,11 +202,12 @@ function newReport() {
       }
     },
 
-    done: (): AuditReport => ({
+    done: (totalDifferences: readonly TotalDifference[]): AuditReport => ({
       totals,
       days: [...days.values()].sort((a, b) => a.day - b.day),
       entries: entries.sort(byDeviceAndDay),
-      differenceCount,
+      differenceCount: differenceCount + totalDifferences.length,
+      totalDifferences,
       differences: differences.sort(byDeviceAndDay),
       uncheckedBefore,
     }),

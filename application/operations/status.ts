@@ -1,5 +1,6 @@
 import { formatPolicy, type RetentionRuleConfig } from '../../domain/retention.ts';
 import type { ProgressQueries } from '../ports/queries.ts';
+import type { LedgerTotals } from '../ports/read-models.ts';
 import type { RetentionRecords } from '../ports/retention.ts';
 import type { WriteAheadLog } from '../ports/storage.ts';
 import { lagWithinMilliseconds, type ProgressReader, type ProjectionStatus } from '../progress.ts';
@@ -15,7 +16,7 @@ export type SystemStatus = {
     readonly deadLetters: Readonly<Record<string, number>>;
   })[];
   /** What became of every reading the telemetry projection has consumed; each is counted once. */
-  readonly ledger: Awaited<ReturnType<ProgressQueries['ledgerTotals']>>;
+  readonly ledger: LedgerTotals;
   readonly retention: RetentionStatus;
   /** Of the embedded read models; `null` where they are elsewhere, or the server was not asked. */
   readonly writeAheadLog: ReturnType<WriteAheadLog['state']> | null;

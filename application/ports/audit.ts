@@ -1,5 +1,12 @@
 import type { Position } from './event-source.ts';
-import type { GenerationId, LatestRow, LedgerRow, ReadingRow, RollupRow } from './read-models.ts';
+import type {
+  GenerationId,
+  LatestRow,
+  LedgerRow,
+  LedgerTotals,
+  ReadingRow,
+  RollupRow,
+} from './read-models.ts';
 
 export type AuditScope = {
   readonly deviceId?: string | undefined;
@@ -35,6 +42,9 @@ export interface AuditTables {
     scope: AuditScope,
     visit: AuditVisitor,
   ): Promise<ReadonlyMap<number, Position>>;
+
+  /** The sums of a ledger's rows and its running totals at one moment. Throws `ReadModelsUnavailable`. */
+  totals(generation: GenerationId): Promise<{ readonly ledger: LedgerTotals; readonly totals: LedgerTotals }>;
 }
 
 export type AuditOutcome = {

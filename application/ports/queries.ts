@@ -3,7 +3,7 @@ import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
 import type { MetricValue } from '../../domain/telemetry.ts';
 import type { DeviceBounds } from '../device-bounds.ts';
 import type { PartitionPosition } from './event-source.ts';
-import type { DeviceHistoryRow, DeviceRow } from './read-models.ts';
+import type { DeviceHistoryRow, DeviceRow, LedgerTotals } from './read-models.ts';
 
 export type DeviceFilter = {
   readonly status?: DeviceStatus;
@@ -121,13 +121,5 @@ export interface ProgressQueries {
     readonly { readonly projection: string; readonly cause: string; readonly count: number }[]
   >;
   /** Sums over the ledger: what became of every reading the active telemetry generation has consumed. */
-  ledgerTotals(): Promise<{
-    readonly stored: number;
-    readonly duplicate: number;
-    readonly corrected: number;
-    readonly deadLettered: number;
-    readonly late: number;
-    readonly retracted: number;
-    readonly expired: number;
-  }>;
+  ledgerTotals(): Promise<LedgerTotals>;
 }

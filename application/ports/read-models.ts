@@ -156,6 +156,11 @@ export type LedgerCounts = {
   readonly retracted: number;
 };
 
+export type LedgerTotals = LedgerCounts & {
+  /** Rows removed by retention, of those counted as stored. */
+  readonly expired: number;
+};
+
 /** `day` is epoch milliseconds of its first instant. */
 export type LedgerRow = { readonly deviceId: string; readonly day: number } & LedgerCounts;
 

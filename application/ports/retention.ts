@@ -71,6 +71,11 @@ export interface RetentionTables {
   ): Promise<void>;
   /** Whether there are rollups of removed points. */
   hasOrphanRollups(generation: GenerationId): Promise<boolean>;
+  /**
+   * Brings into the running totals of a generation's ledger what a worker of a release without them has counted, once
+   * none writes any longer. `now`: epoch milliseconds.
+   */
+  completeTotals(generation: GenerationId, now: number): Promise<void>;
   /** The number of rows in the range. */
   count(
     generation: GenerationId,

@@ -41,7 +41,7 @@ const onItsWayMilliseconds = 60_000;
 const projection = { name: 'telemetry' } as const;
 
 export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Log): RetentionSweeper {
-  const { records, retention, control, source, readModels, clock } = ports;
+  const { records, tables, retention, control, source, readModels, clock } = ports;
   let mark: { readonly at: number; readonly ends: ReadonlyMap<number, Position | null> } | undefined;
   let settledAt: number | undefined;
   let looksForDeletedAt = 0;
@@ -92,6 +92,7 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
   function erase(signal: AbortSignal): Promise<void> {
     return withLease(async () => {
       const isDue = performance.now() >= looksAtAllFrom;
+      await tables.completeTotals(await activeGeneration(projection, control), clock.now());
       await sweepErasedEverywhere(control, ports, clock.now, signal, isDue ? 'all' : 'pending');
       if (isDue) looksAtAllFrom = performance.now() + lookAtAllMilliseconds;
     });

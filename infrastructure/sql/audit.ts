@@ -9,6 +9,7 @@ import type {
 import { rollupLevels } from '../../domain/rollup.ts';
 import { readLatest, readMetrics, readRollup } from './documents.ts';
 import { tableOf } from './generation-tables.ts';
+import { comparedTotals } from './ledger-totals.ts';
 import { chunks, placeholders, type SqlDatabase, type SqlReader, type SqlValue } from './sql.ts';
 
 type LedgerColumns = [string, number, number, number, number, number, number, number];
@@ -27,6 +28,8 @@ export const sqlAuditTables = (db: SqlDatabase): AuditTables => ({
         checkpoints.flatMap(([part, position]) => (position === null ? [] : [[part, position]])),
       );
     }),
+
+  totals: ({ generation }) => comparedTotals(db, generation),
 });
 
 /** `undefined` for all. */

@@ -13,12 +13,12 @@ import { tableOf } from './generation-tables.ts';
 import { chunks, inChunks, placeholders, type Sql } from './sql.ts';
 import { sqlTelemetryTables } from './telemetry-tables.ts';
 
-/** The tables of one generation as its projector sees them inside a transaction. */
-export function sqlProjectionTables(sql: Sql, generation: GenerationId): ProjectionTables {
+/** The tables of one generation as the projector of a partition sees them inside a transaction. */
+export function sqlProjectionTables(sql: Sql, generation: GenerationId, partition: number): ProjectionTables {
   return {
     devices: deviceTable(sql, generation.generation),
     history: historyTable(sql, generation.generation),
-    telemetry: sqlTelemetryTables(sql, generation.generation),
+    telemetry: sqlTelemetryTables(sql, generation.generation, partition),
     detection: sqlDetectionTables(sql, generation.generation),
     deadLetters: sqlDeadLetterTable(sql, generation),
   };

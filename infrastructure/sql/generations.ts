@@ -16,7 +16,8 @@ import type { Clock } from '../../application/ports/system.ts';
 import { isProjectionName, type ProjectionName } from '../../application/projections/projection.ts';
 import { generationDigest } from './digests.ts';
 import { createGeneration, dropGeneration, publishViews, tableOf, tablesOf } from './generation-tables.ts';
-import { sqlReadModelsWithin } from './read-models.ts';
+import { countingDevice } from './ledger-totals.ts';
+import { nextEpoch, sqlReadModelsWithin } from './read-models.ts';
 import { placeholders, type Sql, type SqlDatabase, type SqlQueries, type SqlReader } from './sql.ts';
 
 type ProjectionRow = {
@@ -240,15 +241,20 @@ function changesWhileHeld(
     },
 
     async adopt(from, deviceId, stream) {
-      for (const { base, columns } of tablesOf(projectionNamed(generation.projection))) {
-        const table = tableOf(base, generation.generation);
-        await tx.run(`DELETE FROM ${table} WHERE device_id = ?`, [deviceId]);
-        await tx.run(
-          `INSERT INTO ${table} (${columns.join(', ')}) SELECT ${columns.join(', ')} FROM ${tableOf(base, from.generation)}
-           WHERE device_id = ?`,
-          [deviceId],
-        );
-      }
+      const replaceRows = async () => {
+        for (const { base, columns } of tablesOf(projectionNamed(generation.projection))) {
+          const table = tableOf(base, generation.generation);
+          await tx.run(`DELETE FROM ${table} WHERE device_id = ?`, [deviceId]);
+          await tx.run(
+            `INSERT INTO ${table} (${columns.join(', ')}) SELECT ${columns.join(', ')} FROM ${tableOf(base, from.generation)}
+             WHERE device_id = ?`,
+            [deviceId],
+          );
+        }
+      };
+      if (generation.projection === 'telemetry')
+        await countingDevice(tx, generation.generation, deviceId, replaceRows);
+      else await replaceRows();
       await tx.run(`DELETE FROM dead_letters ${ofGeneration} AND stream = ?`, [
         generation.projection,
         generation.generation,
@@ -260,7 +266,7 @@ function changesWhileHeld(
         from.generation,
         stream,
       ]);
-      await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofGeneration}`, [
+      await tx.run(`UPDATE checkpoints SET ${nextEpoch} ${ofGeneration}`, [
         generation.projection,
         generation.generation,
       ]);
@@ -303,6 +309,8 @@ async function freeGenerations(
 async function forget(tx: Sql, { projection, generation }: GenerationId): Promise<void> {
   for (const table of ['generations', 'checkpoints', 'dead_letters', 'retention_sweeps'])
     await tx.run(`DELETE FROM ${table} ${ofGeneration}`, [projection, generation]);
+  if (projection === 'telemetry')
+    await tx.run('DELETE FROM telemetry_totals WHERE generation = ?', [generation]);
 }
 
 async function digestOf(sql: SqlReader, generation: GenerationId): Promise<GenerationDigest> {

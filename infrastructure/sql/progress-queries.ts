@@ -1,10 +1,9 @@
 import { furthest, type PartitionPosition } from '../../application/ports/event-source.ts';
 import type { ProgressQueries, ProjectionProgress } from '../../application/ports/queries.ts';
 import { withActiveGenerations } from './active-generations.ts';
-import { tableOf } from './generation-tables.ts';
+import { activeTotals, recountedTotals } from './ledger-totals.ts';
 import type { SqlQueries } from './sql.ts';
 
-type Totals = Awaited<ReturnType<ProgressQueries['ledgerTotals']>>;
 type ProgressRow = {
   projection: string;
   generation: number;
@@ -54,28 +53,8 @@ export function sqlProgressQueries(sql: SqlQueries): ProgressQueries {
          GROUP BY d.projection, d.cause ORDER BY d.projection, d.cause`,
       ),
 
-    async ledgerTotals() {
-      const [totals] = await withActiveGenerations(sql, ({ telemetry }) =>
-        sql.all<Record<keyof Totals, number | string>>(
-          `SELECT COALESCE(SUM(stored_count), 0) AS "stored", COALESCE(SUM(duplicate), 0) AS duplicate,
-           COALESCE(SUM(corrected), 0) AS corrected, COALESCE(SUM(dead_lettered), 0) AS deadLettered,
-           COALESCE(SUM(late), 0) AS late, COALESCE(SUM(retracted), 0) AS retracted,
-           (SELECT COALESCE(SUM(expired), 0) FROM ${tableOf('telemetry_expired', telemetry)}) AS expired
-           FROM ${tableOf('telemetry_ledger', telemetry)}`,
-        ),
-      );
-      if (!totals) throw new Error('The sums of a ledger are one row');
-      // MySQL sums to a DECIMAL, which its driver gives as text.
-      const { stored, duplicate, corrected, deadLettered, late, retracted, expired } = totals;
-      return {
-        stored: Number(stored),
-        duplicate: Number(duplicate),
-        corrected: Number(corrected),
-        deadLettered: Number(deadLettered),
-        late: Number(late),
-        retracted: Number(retracted),
-        expired: Number(expired),
-      };
-    },
+    ledgerTotals: async () =>
+      (await activeTotals(sql)) ??
+      withActiveGenerations(sql, ({ telemetry }) => recountedTotals(sql, telemetry)),
   };
 }

@@ -137,10 +137,10 @@ async function consumeInto(
   const believed = tx.dialect === 'sqlite' ? expected : undefined;
   const isMoved = ({ position, epoch }: LockedCheckpoint) =>
     believed !== undefined && (position !== believed.position || epoch !== believed.epoch);
-  const tables = sqlProjectionTables(tx, generation);
-  const consumed = await work(tables, believed ?? (await locking)).catch(async (error) => {
+  const tables = sqlProjectionTables(tx, generation, partition);
+  const consumed = await work(tables, believed ?? (await locking).checkpoint).catch(async (error) => {
     // What another worker has applied already fails here, as a row that is there, and is no event's fault.
-    if (!believed || !isMoved(await locking)) throw error;
+    if (!believed || !isMoved((await locking).checkpoint)) throw error;
     throw new CheckpointMoved(`${generation.projection} has been moved in partition ${partition}`, {
       cause: error,
     });
@@ -149,7 +149,7 @@ async function consumeInto(
     typeof consumed === 'object' && consumed !== null
       ? consumed
       : { position: consumed, eventId: null, log: null };
-  const locked = await locking;
+  const { checkpoint: locked, countedEpoch } = await locking;
   if (isMoved(locked))
     throw new CheckpointMoved(
       `Partition ${partition} of ${generation.projection} stands at ${locked.position}`,
@@ -158,8 +158,8 @@ async function consumeInto(
     await tx.write(
       'replace',
       'checkpoints',
-      ['projection', 'generation', 'part', 'position', 'event_id', 'log_id', 'epoch', 'updated_at'],
-      [[...keyOf(generation, partition), position, eventId, log, locked.epoch, now]],
+      [...keyColumns, 'position', 'event_id', 'log_id', 'epoch', 'counted_epoch', 'updated_at'],
+      [[...keyOf(generation, partition), position, eventId, log, locked.epoch, countedEpoch, now]],
     );
 }
 
@@ -171,38 +171,47 @@ async function repairIn(
   now: number,
 ): Promise<void> {
   await lockCheckpoint(tx, generation, partition, now);
-  await work(sqlProjectionTables(tx, generation));
-  await tx.run(`UPDATE checkpoints SET epoch = epoch + 1 ${ofPartition}`, keyOf(generation, partition));
+  await work(sqlProjectionTables(tx, generation, partition));
+  await tx.run(`UPDATE checkpoints SET ${nextEpoch} ${ofPartition}`, keyOf(generation, partition));
 }
+
+type Locked = { readonly checkpoint: LockedCheckpoint; readonly countedEpoch: number };
 
 async function lockCheckpoint(
   tx: Sql,
   generation: GenerationId,
   partition: number,
   now: number,
-): Promise<LockedCheckpoint> {
+): Promise<Locked> {
   const key = keyOf(generation, partition);
-  const select = `SELECT position, epoch FROM checkpoints ${ofPartition}${tx.dialect === 'mysql' ? ' FOR UPDATE' : ''}`;
-  let [row] = await tx.all<LockedCheckpoint>(select, key);
+  const select = `SELECT position, epoch, COALESCE(counted_epoch, ${neverCounted}) FROM checkpoints
+    ${ofPartition}${tx.dialect === 'mysql' ? ' FOR UPDATE' : ''}`;
+  const find = () => tx.rows<[Position | null, number, number]>(select, key);
+  let [row] = await find();
   if (!row) {
     // Two workers may both find none: the second one's insert waits for the first and then does nothing.
     await makeCheckpoint(tx, key, now);
-    [row] = await tx.all<LockedCheckpoint>(select, key);
+    [row] = await find();
   }
   if (!row)
     throw new Error(`The checkpoint of ${generation.projection} partition ${partition} cannot be made`);
-  return row;
+  const [position, epoch, countedEpoch] = row;
+  return { checkpoint: { position, epoch }, countedEpoch };
 }
+
+/** Of a partition that a release without totals consumed; no epoch is that. */
+const neverCounted = -1;
 
 async function makeCheckpoint(sql: Sql, key: ReturnType<typeof keyOf>, now: number): Promise<void> {
   await sql.run(
     `INSERT ${sql.dialect === 'mysql' ? '' : 'OR '}IGNORE
-     INTO checkpoints (projection, generation, part, position, epoch, updated_at) VALUES (?, ?, ?, NULL, 0, ?)`,
+     INTO checkpoints (projection, generation, part, position, epoch, counted_epoch, updated_at) VALUES (?, ?, ?, NULL, 0, 0, ?)`,
     [...key, now],
   );
 }
 
 const ofPartition = 'WHERE projection = ? AND generation = ? AND part = ?';
+const keyColumns = ['projection', 'generation', 'part'] as const;
 const keyOf = ({ projection, generation }: GenerationId, partition: number) =>
   [projection, generation, partition] as const;
 
@@ -215,9 +224,12 @@ export async function lockCheckpoints(tx: Sql, { projection, generation }: Gener
     ]);
 }
 
+/** What has been counted up to the old one is so up to the new one. */
+export const nextEpoch = 'epoch = epoch + 1, counted_epoch = counted_epoch + 1';
+
 /** Has its projectors start afresh from the tables. */
 export async function bumpEpoch(tx: Sql, { projection, generation }: GenerationId): Promise<void> {
-  await tx.run('UPDATE checkpoints SET epoch = epoch + 1 WHERE projection = ? AND generation = ?', [
+  await tx.run(`UPDATE checkpoints SET ${nextEpoch} WHERE projection = ? AND generation = ?`, [
     projection,
     generation,
   ]);

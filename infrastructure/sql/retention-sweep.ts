@@ -2,6 +2,7 @@ import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { RetentionTables, TrimOrder } from '../../application/ports/retention.ts';
 import { bucketOf, rollupLevels } from '../../domain/rollup.ts';
 import { tableOf, tablesOf } from './generation-tables.ts';
+import { besideProjectors, completeTotals } from './ledger-totals.ts';
 import { bumpEpoch, lockCheckpoints } from './read-models.ts';
 import { chunks, clampToInteger, placeholders, type Sql, type SqlDatabase, type SqlValue } from './sql.ts';
 import { countExpired, forUpdate } from './telemetry-tables.ts';
@@ -29,6 +30,8 @@ export const sqlRetentionTables = (db: SqlDatabase): RetentionTables => ({
     }),
 
   carry: (from, to, order) => copyOrphanRollups(db, from, to, order),
+
+  completeTotals: ({ generation }, now) => completeTotals(db, generation, now),
 
   async hasOrphanRollups({ generation }) {
     const rows = await db.rows(`SELECT 1 FROM ${tableOf('telemetry_expired', generation)} LIMIT 1`);
@@ -72,6 +75,7 @@ async function trim(tx: Sql, generation: number, { kind, deviceId, from, to, hor
     await countExpired(
       tx,
       generation,
+      besideProjectors,
       deviceId,
       gone.map(([, , , receivedAt]) => Number(receivedAt)),
     );

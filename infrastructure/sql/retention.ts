@@ -11,7 +11,8 @@ import type { RetentionPolicy } from '../../domain/retention.ts';
 import { rollupLevels } from '../../domain/rollup.ts';
 import { withActiveGenerations } from './active-generations.ts';
 import { tableOf } from './generation-tables.ts';
-import { bumpEpoch, lockCheckpoints } from './read-models.ts';
+import { countingDevice } from './ledger-totals.ts';
+import { bumpEpoch, lockCheckpoints, nextEpoch } from './read-models.ts';
 import { chunks, placeholders, type Sql, type SqlDatabase } from './sql.ts';
 
 type SweepRow = Omit<Sweep, 'removed'> & { readonly removed: string };
@@ -227,13 +228,17 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
       }
       const id = { projection, generation };
       await lockCheckpoints(tx, id);
-      await tx.run(
-        `UPDATE ${tableOf('telemetry_ledger', generation)}
-         SET late = late + stored_count + duplicate + corrected, stored_count = 0, duplicate = 0, corrected = 0, retracted = 0
-         WHERE device_id = ?`,
-        [deviceId],
-      );
-      await tx.run(`DELETE FROM ${tableOf('telemetry_expired', generation)} WHERE device_id = ?`, [deviceId]);
+      await countingDevice(tx, generation, deviceId, async () => {
+        await tx.run(
+          `UPDATE ${tableOf('telemetry_ledger', generation)}
+           SET late = late + stored_count + duplicate + corrected, stored_count = 0, duplicate = 0, corrected = 0, retracted = 0
+           WHERE device_id = ?`,
+          [deviceId],
+        );
+        await tx.run(`DELETE FROM ${tableOf('telemetry_expired', generation)} WHERE device_id = ?`, [
+          deviceId,
+        ]);
+      });
       // The id may be registered anew: a worker must not go on from what it knows of the old device.
       await bumpEpoch(tx, id);
     }),
@@ -262,8 +267,7 @@ export const sqlErasedDevices = (db: SqlDatabase): ErasedDevices => ({
         [erasedName, now, erasedName, erasedName, projection, deviceStream(deviceId)],
       );
       // A worker that holds the stream back is to find out that it need not.
-      if (changed > 0)
-        await tx.run('UPDATE checkpoints SET epoch = epoch + 1 WHERE projection = ?', [projection]);
+      if (changed > 0) await tx.run(`UPDATE checkpoints SET ${nextEpoch} WHERE projection = ?`, [projection]);
     }),
 
   async removeRetired(deviceId) {

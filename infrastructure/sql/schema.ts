@@ -3,10 +3,11 @@ import { StartupError } from '../startup-error.ts';
 import { createTable, hasColumn, sequence } from './ddl.ts';
 import { alarmTables } from './detection-schema.ts';
 import { addIndexes, createGeneration, lateColumn, publishViews, tableOf } from './generation-tables.ts';
+import { countedEpochColumn, countMissing, ledgerTotalsTable } from './ledger-totals.ts';
 import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 11;
+const schemaVersion = 12;
 
 /** Brings the read-model tables up to this release, from nothing or from any older one. */
 export async function migrateReadModels(db: SqlDatabase, now: number): Promise<void> {
@@ -60,6 +61,7 @@ async function upgrade(tx: Sql, found: number, now: number): Promise<void> {
   await upgradeIndexes(tx);
   await tx.run(logPartitionsTable(tx.dialect));
   await tx.run(erasuresTable(tx.dialect));
+  await upgradeTotals(tx);
   const projections = await tx.rows<[ProjectionName, number]>('SELECT name, published FROM projections');
   for (const [name, published] of projections) await publishViews(tx, name, published);
   await tx.write('replace', 'schema_migrations', ['version', 'applied_at'], [[schemaVersion, now]]);
@@ -122,6 +124,16 @@ async function upgradeLedgers(tx: Sql): Promise<void> {
   }
 }
 
+/** Counts what releases without totals have counted in the ledgers. */
+async function upgradeTotals(tx: Sql): Promise<void> {
+  await tx.run(ledgerTotalsTable(tx.dialect));
+  const generations = await tx.rows<[number]>(
+    "SELECT generation FROM generations WHERE projection = 'telemetry'",
+  );
+  // One that a worker of an older release writes at this moment is counted when that has ended.
+  for (const [generation] of generations) await countMissing(tx, generation);
+}
+
 /** Finds devices by their state and type in the generations of older releases, too. */
 async function upgradeIndexes(tx: Sql): Promise<void> {
   const generations = await tx.rows<[number]>(
@@ -133,7 +145,9 @@ async function upgradeIndexes(tx: Sql): Promise<void> {
 /** Adds what older releases lack beside checkpoints; what was not written then is not known. */
 async function upgradeColumns(tx: Sql): Promise<void> {
   const added = [
-    ...[eventIdColumn, logIdColumn, ...skippedColumns].map((column) => ['checkpoints', column] as const),
+    ...[eventIdColumn, logIdColumn, ...skippedColumns, countedEpochColumn].map(
+      (column) => ['checkpoints', column] as const,
+    ),
     ['projections', refusedColumn] as const,
     ['api_keys', boundColumn] as const,
   ];
@@ -221,6 +235,7 @@ function controlTables(dialect: Sql['dialect']): readonly string[] {
       'epoch BIGINT NOT NULL',
       'updated_at BIGINT NOT NULL',
       ...skippedColumns,
+      countedEpochColumn,
       'PRIMARY KEY (projection, generation, part)',
     ]),
     createTable(dialect, 'dead_letters', [

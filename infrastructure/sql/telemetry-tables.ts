@@ -10,6 +10,7 @@ import type {
 import { bucketOf, type RollupLevel, rollupLevels } from '../../domain/rollup.ts';
 import { latestDocument, readLatest, readMetrics, readRollup, rollupDocument } from './documents.ts';
 import { tableOf } from './generation-tables.ts';
+import { addToTotals } from './ledger-totals.ts';
 import { chunks, inChunks, placeholders, rowsOf, type Sql, type SqlValue } from './sql.ts';
 
 type StoredReading = Omit<ReadingRow, 'metrics'> & { metrics: string };
@@ -37,7 +38,7 @@ const ledgerColumns = [
   'retracted',
 ];
 
-export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTables {
+export function sqlTelemetryTables(sql: Sql, generation: number, partition: number): TelemetryTables {
   const { readings, latest, rollups } = tableNames(generation);
 
   return {
@@ -104,7 +105,7 @@ export function sqlTelemetryTables(sql: Sql, generation: number): TelemetryTable
         )
       ).map((row) => rollupRow(level, row)),
 
-    write: (changes) => writeChanges(sql, generation, changes),
+    write: (changes) => writeChanges(sql, generation, partition, changes),
   };
 }
 
@@ -115,9 +116,14 @@ const tableNames = (generation: number) => ({
   rollups: (level: RollupLevel) => tableOf(`telemetry_${level}`, generation),
 });
 
-async function writeChanges(sql: Sql, generation: number, changes: Partial<TelemetryChanges>): Promise<void> {
+async function writeChanges(
+  sql: Sql,
+  generation: number,
+  partition: number,
+  changes: Partial<TelemetryChanges>,
+): Promise<void> {
   const { latest, ledger } = tableNames(generation);
-  await writeReadings(sql, generation, changes);
+  await writeReadings(sql, generation, partition, changes);
   await sql.write(
     'replace',
     latest,
@@ -128,11 +134,13 @@ async function writeChanges(sql: Sql, generation: number, changes: Partial<Telem
     await sql.run(`DELETE FROM ${latest} WHERE device_id IN (${placeholders(ids)})`, ids);
   await writeRollups(sql, generation, changes);
   await sql.write('add', ledger, ledgerColumns, (changes.ledger ?? []).map(ledgerValues));
+  await addToTotals(sql, generation, partition, changes.ledger ?? []);
 }
 
 async function writeReadings(
   sql: Sql,
   generation: number,
+  partition: number,
   { expired = [], inserted = [], replaced = [], removed = [] }: Partial<TelemetryChanges>,
 ): Promise<void> {
   const { readings } = tableNames(generation);
@@ -146,6 +154,7 @@ async function writeReadings(
     await countExpired(
       sql,
       generation,
+      partition,
       deviceId,
       some.map((row) => row.receivedAt),
     );
@@ -241,6 +250,7 @@ const ofLevel = <T extends RollupKey>(rows: readonly T[], level: RollupLevel): r
 export async function countExpired(
   tx: Sql,
   generation: number,
+  partition: number,
   deviceId: string,
   receivedAt: readonly number[],
 ): Promise<void> {
@@ -261,6 +271,7 @@ export async function countExpired(
     ['device_id', 'day', 'expired'],
     [...counts].map(([day, count]) => [deviceId, day, count + (before.get(day) ?? 0)]),
   );
+  await addToTotals(tx, generation, partition, [{ expired: receivedAt.length }]);
 }
 
 /** For rows that are read to be changed: SQLite has one writer at a time anyway. */

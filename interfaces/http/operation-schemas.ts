@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { AuditReport } from '../../application/operations/audit.ts';
+import type { AuditReport, TotalDifference } from '../../application/operations/audit.ts';
 import { type AuditCounts, noCounts } from '../../application/operations/audit-entries.ts';
 import type { ProjectionReport } from '../../application/operations/operations.ts';
 import type { GenerationDigest, GenerationState } from '../../application/ports/generations.ts';
@@ -126,6 +126,15 @@ const counts = Object.fromEntries(Object.keys(noCounts).map((name) => [name, z.i
   keyof AuditCounts,
   z.ZodInt
 >;
+const ledgerOutcomes = [
+  'stored',
+  'duplicate',
+  'corrected',
+  'deadLettered',
+  'late',
+  'retracted',
+  'expired',
+] as const satisfies readonly TotalDifference['outcome'][];
 const day = z.iso.date().meta({ description: 'UTC day of arrival.' });
 
 export const auditAnswer = z
@@ -150,6 +159,9 @@ export const auditAnswer = z
         }),
       )
       .meta({ description: 'The first thousand.' }),
+    totalDifferences: z
+      .array(z.strictObject({ outcome: z.enum(ledgerOutcomes), expected: z.int(), found: z.int() }))
+      .meta({ description: 'Totals of the status that are not the sums of the ledger.' }),
     uncheckedBefore: day.nullable().meta({ description: 'The log no longer has all that arrived before.' }),
   })
   .meta({ id: 'Audit' });

@@ -56,7 +56,8 @@ export async function readModelFixture(db: SqlDatabase): Promise<ReadModelFixtur
       for (const projection of projectionNames)
         for (const { base } of tablesOf(projection))
           await db.run(`DELETE FROM ${tableOf(base, await activeGeneration(projection))}`);
-      for (const table of ['checkpoints', 'dead_letters']) await db.run(`DELETE FROM ${table}`);
+      for (const table of ['checkpoints', 'dead_letters', 'telemetry_totals'])
+        await db.run(`DELETE FROM ${table}`);
     },
 
     registered: (...devices) => write('devices', (tables) => tables.devices.put(devices.map(deviceLike))),
@@ -96,7 +97,7 @@ export async function readModelFixture(db: SqlDatabase): Promise<ReadModelFixtur
     work: (tables: ProjectionTables) => Promise<void>,
   ): Promise<void> {
     const generation = await activeGeneration(projection);
-    await db.transaction((tx) => work(sqlProjectionTables(tx, { projection, generation })));
+    await db.transaction((tx) => work(sqlProjectionTables(tx, { projection, generation }, 0)));
   }
 
   async function activeGeneration(projection: ProjectionName): Promise<number> {
@@ -110,6 +111,8 @@ export async function readModelFixture(db: SqlDatabase): Promise<ReadModelFixtur
     await createGeneration(db, projection, next);
     for (const { base } of tablesOf(projection))
       await db.run(`INSERT INTO ${tableOf(base, next)} SELECT * FROM ${tableOf(base, active)}`);
+    if (projection === 'telemetry')
+      await db.run('UPDATE telemetry_totals SET generation = ? WHERE generation = ?', [next, active]);
     await db.run('UPDATE projections SET active = ? WHERE name = ?', [next, projection]);
     await publishViews(db, projection, next);
     await dropGeneration(db, projection, active);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { AuditReport, Difference } from '../../../application/operations/audit.ts';
+import type { AuditReport, Difference, TotalDifference } from '../../../application/operations/audit.ts';
 import type { AuditCounts } from '../../../application/operations/audit-entries.ts';
 import type { DeviceAuditQuery, DeviceAuditReport } from '../../../application/operations/device-audit.ts';
 import { isDeviceId } from '../../../domain/telemetry.ts';
@@ -17,7 +17,7 @@ and UTC day of arrival:
   rows     = stored - retracted - expired
 
 Newest values and rollups are compared too: minutes with the points, hours with the minutes, days with the hours. What
-retention may have removed is left out. Rows of the device list are compared with the streams that they come from, a
+retention may have removed is left out. The totals that the status shows are compared with the sums of the ledger. Rows of the device list are compared with the streams that they come from, a
 thousand at random unless --devices says otherwise.
 
 Examples:
@@ -133,7 +133,8 @@ const columns = {
   rows: 'rows',
 } as const satisfies Record<keyof AuditCounts, string>;
 
-function auditText({ totals, days, differenceCount, differences, uncheckedBefore }: AuditReport): string {
+function auditText(report: AuditReport): string {
+  const { totals, days, differenceCount, totalDifferences, differences, uncheckedBefore } = report;
   const names = Object.keys(columns) as (keyof AuditCounts)[];
   const row = (label: string, counts: AuditCounts) => [label, ...names.map((name) => count(counts[name]))];
   const headings = Object.values(columns);
@@ -144,10 +145,13 @@ function auditText({ totals, days, differenceCount, differences, uncheckedBefore
       ? ''
       : `Not checked: readings that arrived before ${dayText(uncheckedBefore)}; the log no longer has all of them.\n`;
   if (differenceCount === 0) return `${totalsTable}${unchecked}No difference.\n`;
-  const more =
-    differenceCount > differences.length ? `  and ${count(differenceCount - differences.length)} more\n` : '';
-  return `${totalsTable}${unchecked}${counted(differenceCount, 'difference')}:\n${differences.map(differenceText).join('')}${more}`;
+  const lines = [...totalDifferences.map(totalText), ...differences.map(differenceText)];
+  const more = differenceCount > lines.length ? `  and ${count(differenceCount - lines.length)} more\n` : '';
+  return `${totalsTable}${unchecked}${counted(differenceCount, 'difference')}:\n${lines.join('')}${more}`;
 }
+
+const totalText = ({ outcome, expected, found }: TotalDifference): string =>
+  `  total of ${columns[outcome]}: ${count(expected)} by the ledger, the status says ${count(found)}\n`;
 
 function differenceText({ deviceId, day, kind, expected, found }: Difference): string {
   const who = `  ${deviceId === '' ? 'readings of no device' : deviceId} on ${dayText(day)}: `;

@@ -117,9 +117,10 @@ onEachEngine('The audit', (open) => {
       `INSERT INTO telemetry_g1 (device_id, ts, metrics, received_at, correlation_id, position)
        VALUES ('ghost', 1, '{}', 5, 'c', '1')`,
     );
-    const { differences, differenceCount } = await audited();
+    const { differences, differenceCount, totalDifferences } = await audited();
+    assert.deepEqual(totalDifferences, [{ outcome: 'duplicate', expected: 0, found: 1 }]);
     const ofRows = differences.filter(({ kind }) => kind === 'unaccounted' || kind === 'rows');
-    assert.equal(differenceCount, 6, 'with the rollups and newest values of the rows');
+    assert.equal(differenceCount, 7, 'with the rollups and newest values of the rows, and the total');
     assert.deepEqual(ofRows, [
       { deviceId: 'a', day: 0, kind: 'unaccounted', expected: 2, found: 1 },
       { deviceId: 'a', day, kind: 'rows', expected: 1, found: 0 },

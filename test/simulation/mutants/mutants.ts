@@ -39,8 +39,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'a repair does not grow the epoch',
     readModels,
-    'await work(sqlProjectionTables(tx, generation));\n  await tx.run(',
-    'await work(sqlProjectionTables(tx, generation));\n  if (partition < 0) await tx.run(',
+    'await work(sqlProjectionTables(tx, generation, partition));\n  await tx.run(',
+    'await work(sqlProjectionTables(tx, generation, partition));\n  if (partition < 0) await tx.run(',
   ),
   mutant(
     'caches are trusted whatever the checkpoint',
