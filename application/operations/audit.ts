@@ -84,6 +84,8 @@ type AuditOptions = {
 };
 
 const maxReported = 1000;
+/** Milliseconds by which the clocks that readings are stamped with, and that of the log, may differ. */
+const atMostApart = 3_600_000;
 const width = rollupWidth['1d'];
 
 /**
@@ -153,11 +155,14 @@ async function count(
   });
   const expired = await source.expired();
   const ends = await lastPositions(source);
+  const start = await source.positionsBefore?.(Math.max(0, scope.from - atMostApart));
   const seen = new Set<number>();
   let uncheckedBefore: number | null = null;
-  await readLog(source, ends, { group, signal }, (events, partition) => {
+  await readLog(source, ends, { group, signal, ...(start && { from: start }) }, (events, partition) => {
     const [first] = events;
-    if (first && !seen.has(partition) && (expired.get(partition) ?? null) !== null)
+    const lost = expired.get(partition) ?? null;
+    const startsWithIt = lost !== null && comparePositions(start?.get(partition) ?? null, lost) <= 0;
+    if (first && !seen.has(partition) && startsWithIt)
       uncheckedBefore = Math.max(uncheckedBefore ?? 0, bucketOf('1d', first.receivedAt) + width);
     seen.add(partition);
     const upTo = consumed.get(partition) ?? null;
@@ -170,6 +175,9 @@ async function count(
       const inFlight = comparePositions(event.position, upTo) > 0 ? 1 : 0;
       entries.add(deviceId, receivedAt, { accepted: 1, inFlight });
     }
+    // A producer's clock that is wrong is no reason to stop.
+    const isBehind = (at: number) => at >= scope.to + atMostApart && at <= now + atMostApart;
+    return events.every(({ receivedAt }) => isBehind(receivedAt)) ? 'enough' : undefined;
   });
   return uncheckedBefore;
 }

@@ -79,6 +79,13 @@ export interface EventSource<Event extends Positioned> {
   /** The position up to which each partition's events can no longer be read, `null` where none has expired. */
   expired(): Promise<ReadonlyMap<number, Position | null>>;
 
+  /**
+   * The position in each partition up to which every event had come before a moment, epoch milliseconds, by the clock of
+   * the log; `null` where none had. Found without reading what lies before. Absent of logs that do not note when events
+   * come.
+   */
+  positionsBefore?(time: number): Promise<ReadonlyMap<number, Position | null>>;
+
   /** The partition that a device's events go to. */
   partitioner(): Promise<(deviceId: string) => number>;
 

@@ -170,12 +170,22 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
 export const covers = (positions: Positions, limits: Positions): boolean =>
   [...limits].every(([partition, limit]) => comparePositions(positions.get(partition) ?? null, limit) >= 0);
 
-/** Hands over all events of a log up to `ends` once, from the first one it still has, in order within each partition. */
+type ReadOptions = {
+  readonly group: string;
+  readonly signal: AbortSignal;
+  /** Where to start; the first event that the log still has where it says nothing. */
+  readonly from?: ReadonlyMap<number, Position | null>;
+};
+
+/**
+ * Hands over all events of a log up to `ends` once, in order within each partition. No more of a partition once `visit`
+ * has answered `enough`.
+ */
 export async function readLog<Event extends Positioned>(
   source: Pick<EventSource<Event>, 'run'>,
   ends: Positions,
-  { group, signal }: { readonly group: string; readonly signal: AbortSignal },
-  visit: (events: readonly Event[], partition: number) => void,
+  { group, signal, from = new Map() }: ReadOptions,
+  visit: (events: readonly Event[], partition: number) => unknown,
 ): Promise<void> {
   if (ends.size === 0) return;
   const stop = new AbortController();
@@ -184,16 +194,23 @@ export async function readLog<Event extends Positioned>(
   const visited = new Map<number, Position>();
   const reader = new BuildConsumer<Event>(
     {
-      checkpoint: async (partition) => visited.get(partition) ?? null,
+      checkpoint: async (partition) => visited.get(partition) ?? from.get(partition) ?? null,
       async consume({ events, partition }) {
-        visit(events, partition);
+        const answer = visit(events, partition);
         const last = events.at(-1);
         if (last) visited.set(partition, last.position);
+        if (answer === 'enough') await leave(partition);
       },
     },
     { signal: stopped },
   );
-  reader.allowUpTo(ends);
+  const limits = new Map(ends);
+  const leave = async (partition: number) => {
+    await reader.skip(partition, null, { position: ends.get(partition) as Position });
+    limits.delete(partition);
+    reader.allowUpTo(limits);
+  };
+  reader.allowUpTo(limits);
   const running = source.run(reader, { group, signal: stopped });
   try {
     await Promise.race([reader.whenReached(ends), running]);

@@ -80,6 +80,11 @@ export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
     return positions([...bounds].map(([partition, { low }]) => [partition, low]));
   }
 
+  /** By the times that the broker gave the messages, or their producers. Throws `TelemetryLogUnavailable`. */
+  async positionsBefore(time: number): Promise<ReadonlyMap<number, Position | null>> {
+    return positions(await this.#reader.offsetsAt(time));
+  }
+
   /** Throws `TelemetryLogUnavailable`. */
   async partitioner(): Promise<(deviceId: string) => number> {
     const partitions = await this.#reader.partitions();

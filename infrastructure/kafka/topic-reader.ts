@@ -67,6 +67,27 @@ export class KafkaTopicReader {
       throw new PartitionsChanged(`Topic ${this.topic}`, found, this.#pinned);
   }
 
+  /**
+   * Of every partition, the offset of the first message of a time, epoch milliseconds, or a later one; its end where
+   * there is none. Throws `PartitionsChanged` and `TelemetryLogUnavailable`.
+   */
+  async offsetsAt(time: number): Promise<ReadonlyMap<number, bigint>> {
+    const ends = await this.ends();
+    const found = await this.#ask(async (cluster) => {
+      const partitions = [...ends.keys()].map((partition) => ({ partition }));
+      const [topic] = await cluster.fetchTopicsOffset([
+        { topic: this.topic, partitions, fromTimestamp: time },
+      ]);
+      return new Map(topic?.partitions.map(({ partition, offset }) => [partition, BigInt(offset)]));
+    });
+    return new Map(
+      [...ends].map(([partition, end]) => {
+        const offset = found.get(partition) ?? -1n;
+        return [partition, offset < 0n ? end : offset];
+      }),
+    );
+  }
+
   /** Concurrent calls share one request. */
   #askBounds(): Promise<ReadonlyMap<number, Bounds>> {
     this.#bounds ??= this.#ask(async (cluster) => {

@@ -32,6 +32,8 @@ export type LogReader<Event extends Positioned> = {
   identity(): string;
   /** The position of the last event, 0 when there is none. */
   end(): number;
+  /** The last position up to which every event had come before a moment, 0 when none had. */
+  before?(time: number): number;
   /** How many events are behind `position`; only of a log that has gaps, where a missing event is not noticed. */
   countAfter?(position: number): number;
   close(): void;
@@ -104,6 +106,11 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
   /** The file keeps everything for ever. */
   async expired(): Promise<ReadonlyMap<number, Position | null>> {
     return new Map([[partition, null]]);
+  }
+
+  async positionsBefore(time: number): Promise<ReadonlyMap<number, Position | null>> {
+    const position = this.#read((reader) => reader.before?.(time) ?? 0);
+    return new Map([[partition, position === 0 ? null : String(position)]]);
   }
 
   async partitioner(): Promise<() => number> {

@@ -30,6 +30,10 @@ function telemetryReader(
      ORDER BY first_offset`,
   );
   from.setReturnArrays(true);
+  const holding = db.prepare(
+    'SELECT first_offset, count, body FROM batches WHERE first_offset <= ? ORDER BY first_offset DESC LIMIT 1',
+  );
+  holding.setReturnArrays(true);
   const last = db.prepare(lastBatch);
   last.setReturnArrays(true);
 
@@ -53,6 +57,17 @@ function telemetryReader(
     end() {
       const [first, count] = (last.get() ?? [1, 0]) as unknown as [number, number];
       return first + count - 1;
+    },
+    /** Publications are in the order in which they came: half of those left over are ruled out at each look. */
+    before(time) {
+      let before = 0;
+      for (let rest = this.end(); before < rest; ) {
+        const [first, count, body] = holding.get(Math.ceil((before + rest) / 2)) as unknown as Row;
+        const receivedAt = publicationIn(body, count)?.receivedAt;
+        if (receivedAt !== undefined && receivedAt < time) before = first + count - 1;
+        else rest = first - 1;
+      }
+      return before;
     },
     close: () => db.close(),
   };

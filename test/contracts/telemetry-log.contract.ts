@@ -78,6 +78,31 @@ export function telemetryLogContract(adapter: string, open: () => Promise<Opened
       return first;
     }
 
+    it('finds where the events that came from some moment on begin', async () => {
+      const { log, source } = ports;
+      const device = newDevice();
+      const publish = (n: number) =>
+        log.publish(newPublication([reading(device, n), reading(device, n + 1)]));
+      const [before] = await publish(1);
+      assert.ok(before);
+      const { partition } = before;
+      const at = async (time: number) => (await source.positionsBefore?.(time))?.get(partition) ?? null;
+      // The log's clock need not be this one.
+      const moment = await eventually(async () => {
+        const now = Date.now();
+        assert.equal(comparePositions(await at(now), before.position), 0);
+        return now;
+      });
+      await publish(3);
+      await publish(5);
+      assert.equal(comparePositions(await at(moment), before.position), 0);
+      assert.ok(comparePositions(await at(0), before.position) < 0);
+      assert.equal(
+        comparePositions(await at(Date.now() + 3_600_000), (await source.ends()).get(partition) ?? null),
+        0,
+      );
+    });
+
     it('keeps the order of a device within and across publications', async () => {
       const devices = Array.from({ length: 5 }, newDevice);
       const events = await logged(

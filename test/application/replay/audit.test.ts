@@ -48,16 +48,16 @@ onEachEngine('The audit', (open) => {
   async function history() {
     await recorded('a', 1, 1, 10);
     await recorded('a', 1, 1, 11);
+    await recorded('b', 1, 1, 20);
+    await fixture.publishRaw('no object at all', { receivedAt: 30 });
     await recorded('a', 1, 2, day + 1);
     await recorded('a', 2, 1, day + 2);
-    await recorded('b', 1, 1, 20);
     await recorded('c', 1, 'x'.repeat(1000), day + 3);
     await recorded('c', 2, 1, day + 4);
     await fixture.publishRaw(
       { deviceId: 'b', from: 0, to: 5, reason: 'wrong' },
-      { type: 'TelemetryRetracted' },
+      { type: 'TelemetryRetracted', receivedAt: day + 4 },
     );
-    await fixture.publishRaw('no object at all', { receivedAt: 30 });
     const stop = fixture.consuming();
     await fixture.consumed('telemetry');
     await stop();
@@ -246,7 +246,7 @@ onEachEngine('The audit', (open) => {
 
   it('leaves out the days that the log no longer has, and says so', async () => {
     await history();
-    const lost = 2;
+    const lost = 4;
     const shorter: typeof fixture.source = {
       ...sourceLike(),
       expired: async () => new Map([[0, String(lost)]]),
@@ -266,6 +266,60 @@ onEachEngine('The audit', (open) => {
     assert.equal(uncheckedBefore, 2 * day);
     assert.deepEqual(differences, []);
     assert.deepEqual(days, []);
+  });
+
+  it('reads of the log what came on the days it is asked for, and little more', async () => {
+    const noon = 43_200_000;
+    for (let at = noon; at < 6 * day; at += day) {
+      const data = Array.from({ length: 120 }, (_, n) => ({
+        deviceId: 'a',
+        timestamp: at + n,
+        metrics: { n },
+      }));
+      await fixture.log.publish({
+        id: `day-${at}`,
+        type: 'TelemetryRecorded',
+        schemaVersion: 1,
+        receivedAt: at,
+        correlationId: 'c',
+        actor: 'test',
+        events: data,
+      });
+    }
+    const stop = fixture.consuming();
+    await fixture.consumed('telemetry');
+    await stop();
+    const read: string[] = [];
+    const watched: typeof fixture.source = {
+      ...sourceLike(),
+      positionsBefore: async (time) => (await fixture.source.positionsBefore?.(time)) ?? new Map(),
+      // All but the first have expired: of the days asked for nothing.
+      expired: async () => new Map([[0, '100']]),
+      run: (consumer, options) =>
+        fixture.source.run(
+          {
+            checkpoint: (partition) => consumer.checkpoint(partition),
+            consume: (batch) => {
+              read.push(...batch.events.map(({ position }) => position));
+              return consumer.consume(batch);
+            },
+          },
+          options,
+        ),
+    };
+    const { totals, differences, uncheckedBefore } = await audited(
+      { from: 2 * day, to: 3 * day },
+      undefined,
+      watched,
+    );
+    assert.deepEqual([totals.accepted, totals.stored, totals.rows], [120, 120, 120]);
+    assert.deepEqual(differences, []);
+    assert.equal(uncheckedBefore, null);
+    assert.equal(read[0], '241');
+    assert.ok(Number(read.at(-1)) <= 540, 'at most two batches of a hundred behind the days');
+    assert.equal((await audited({ from: 5 * day }, undefined, watched)).totals.accepted, 120);
+    assert.equal((await audited({ from: 7 * day }, undefined, watched)).totals.accepted, 0);
+    assert.equal((await audited({ to: day }, undefined, watched)).uncheckedBefore, day);
   });
 
   const sourceLike = () => ({
