@@ -94,3 +94,22 @@ export function mergeStats(a: RollupStats | undefined, b: RollupStats): RollupSt
 
 const lesser = (a: number | null, b: number): number => (a === null || b < a ? b : a);
 const greater = (a: number | null, b: number): number => (a === null || b > a ? b : a);
+
+/** What may be asked of a bucket. */
+export const aggregates = ['avg', 'min', 'max', 'sum', 'count', 'first', 'last'] as const;
+export type Aggregate = (typeof aggregates)[number];
+export const usualAggregates = ['avg', 'min', 'max', 'sum', 'count'] as const satisfies readonly Aggregate[];
+
+/** `null` where there is no number among the values. */
+export const aggregateOf: Readonly<Record<Aggregate, (stats: RollupStats) => MetricValue | null>> = {
+  avg: (stats) => (stats.numbers === 0 ? null : sumOf(stats) / stats.numbers),
+  min: ({ min }) => min,
+  max: ({ max }) => max,
+  sum: (stats) => (stats.numbers === 0 ? null : sumOf(stats)),
+  count: ({ count }) => count,
+  first: ({ first }) => first,
+  last: ({ last }) => last,
+};
+
+/** The first part of an exact sum is the sum as a double. */
+const sumOf = ({ sum }: RollupStats): number => sum[0] ?? 0;

@@ -1,6 +1,7 @@
 import { comparePositions, type Position, type SourceName } from '../ports/event-source.ts';
 
-type Ends = ReadonlyMap<number, Position | null>;
+/** Of a log: the last position of each partition; `null` is before its first event. */
+export type Ends = ReadonlyMap<number, Position | null>;
 
 /** The logs that streams tell of. Alarms are in the event store beside devices, and followed on their own. */
 export const liveLogs = ['telemetry', 'devices', 'alarms'] as const satisfies readonly (
@@ -12,13 +13,21 @@ export type LiveLog = (typeof liveLogs)[number];
 /** How far a stream has been told: of each log, the last position of each partition; `null` is before the first event. */
 export class LivePosition {
   readonly #logs: Readonly<Record<LiveLog, Map<number, Position | null>>>;
+  /** Up to which time buckets were told as final, of a stream that tells of them. Epoch milliseconds. */
+  readonly finalTo: number | undefined;
 
-  constructor({ telemetry, devices, alarms }: Readonly<Record<LiveLog, Ends>>) {
+  constructor({ telemetry, devices, alarms }: Readonly<Record<LiveLog, Ends>>, finalTo?: number) {
     this.#logs = { telemetry: new Map(telemetry), devices: new Map(devices), alarms: new Map(alarms) };
+    this.finalTo = finalTo;
   }
 
   copy(): LivePosition {
-    return new LivePosition(this.#logs);
+    return new LivePosition(this.#logs, this.finalTo);
+  }
+
+  /** The same of the other logs, where buckets were told up to `telemetry`. */
+  withBuckets(telemetry: Ends, finalTo: number): LivePosition {
+    return new LivePosition({ ...this.#logs, telemetry }, finalTo);
   }
 
   of(source: LiveLog): Ends {
@@ -42,13 +51,14 @@ export class LivePosition {
     );
   }
 
-  /** Positions with commas, as `Fieldlog-Position` has them: `telemetry:0:42,devices:0:7,alarms:start`. */
+  /** Positions with commas, as `Fieldlog-Position` has them: `telemetry:0:42,devices:0:7,alarms:start`; then `finalTo`. */
   toString(): string {
     const tokens = liveLogs.map((log) => {
       const reached = [...this.#logs[log]].filter(([, position]) => position !== null);
       if (reached.length === 0) return `${log}:${emptyPosition}`;
       return reached.map(([partition, position]) => `${log}:${partition}:${position}`).join();
     });
+    if (this.finalTo !== undefined) return [...tokens, `buckets:0:${this.finalTo}`].join();
     return tokens.every((token) => token.endsWith(emptyPosition)) ? emptyPosition : tokens.join();
   }
 }

@@ -2,13 +2,17 @@ import { isWithin } from '../device-bounds.ts';
 import { comparePositions } from '../ports/event-source.ts';
 import type { DeviceFilter } from '../ports/queries.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
+import { type BucketSelection, ChangedBuckets } from './changed-buckets.ts';
 import { type LiveData, liveJson, type TailedEvent } from './live-events.ts';
 import type { LiveLog, LivePosition } from './live-position.ts';
 import type { LiveTail } from './live-tail.ts';
 
 /** What a stream tells of: every one of these must hold. */
 export type LiveSelection = {
+  /** Whose events are told. */
   readonly sources: readonly LiveLog[];
+  /** Buckets that change are told; not together with the readings that change them. */
+  readonly buckets?: BucketSelection;
   /** Of all devices when absent. */
   readonly deviceIds?: ReadonlySet<string>;
   readonly devices: DeviceFilter;
@@ -16,7 +20,7 @@ export type LiveSelection = {
   readonly metrics?: ReadonlySet<string>;
 };
 
-type LiveEventName = 'snapshot' | 'reading' | 'retraction' | 'device' | 'alarm' | 'gap' | 'lag';
+type LiveEventName = 'snapshot' | 'reading' | 'retraction' | 'bucket' | 'device' | 'alarm' | 'gap' | 'lag';
 
 /** The client's end of a stream. */
 export type LiveSink = {
@@ -62,11 +66,17 @@ export class LiveStream {
   readonly #metrics: LiveMetrics;
   readonly #slowMs: number;
   readonly #hasFilter: boolean;
+  /** The logs that are followed. */
+  readonly #logs: readonly LiveLog[];
+  /** Of a stream that tells of buckets: what it has yet to tell. */
+  readonly buckets: ChangedBuckets | undefined;
   /** Of what was told; the tail's own once the stream is live. */
   #position: LivePosition;
   /** Where a stream is that has read the log further than the tail has. */
   #ahead: LivePosition | undefined;
   #conflation: Conflation | undefined;
+  /** Whether buckets wait until the client has taken what was written. */
+  #isFull = false;
 
   constructor(
     tail: LiveTail,
@@ -81,11 +91,29 @@ export class LiveStream {
     this.#metrics = metrics;
     this.#slowMs = slowMs;
     this.#hasFilter = Object.keys(selection.devices).length > 0;
+    const { buckets, metrics: chosen, sources } = selection;
+    this.#logs = buckets ? [...sources, 'telemetry'] : sources;
+    if (!buckets) return;
+    const begin = {
+      told: new Map(from.of('telemetry')),
+      finalTo: Math.min(from.finalTo ?? Infinity, Date.now()),
+    };
+    this.buckets = new ChangedBuckets(buckets, chosen, begin, {
+      seen: () => this.#reached.of('telemetry'),
+      canTake: () => !this.#isFull && !this.#conflation,
+      write: (event, data) => this.#tellBucket(event, data),
+      idOf: (told, finalTo) => String((this.#conflation?.since ?? this.#reached).withBuckets(told, finalTo)),
+    });
   }
 
   /** Where the stream would continue. */
   get id(): string {
-    return String(this.#conflation?.since ?? this.#reached);
+    return this.#idAt(this.#conflation?.since ?? this.#reached);
+  }
+
+  #idAt(position: LivePosition): string {
+    const { told, finalTo } = this.buckets ?? {};
+    return String(told && finalTo !== undefined ? position.withBuckets(told, finalTo) : position);
   }
 
   get #reached(): LivePosition {
@@ -107,7 +135,8 @@ export class LiveStream {
 
   /** Tells what lies between the stream's position and the tail, and listens from there on, leaving nothing out. */
   async #join(): Promise<() => void> {
-    const { sources, deviceIds } = this.#selection;
+    const { deviceIds } = this.#selection;
+    const sources = this.#logs;
     let next: number | undefined;
     while (!this.#sink.closed.aborted) {
       next ??= this.#tail.firstAfter(this.#position, sources);
@@ -141,21 +170,30 @@ export class LiveStream {
 
   async #replayed(event: TailedEvent): Promise<void> {
     const { sources, deviceIds } = this.#selection;
-    if (!event.told || !sources.includes(event.source)) return;
+    if (!event.told || !this.#logs.includes(event.source)) return;
     if (deviceIds && !deviceIds.has(event.deviceId)) return;
     if (this.#hasFilter && !this.#matches(await this.#tail.deviceOf(event.deviceId))) return;
+    if (!sources.includes(event.source)) {
+      this.buckets?.note(event);
+      await this.buckets?.room();
+      return;
+    }
     const text = liveJson(event, this.#selection.metrics);
     if (text === undefined) return;
     const id = this.#position.copy();
     id.advance(event.source, event.partition, event.position);
-    this.#write(event.told.event, text, String(id));
+    this.#write(event.told.event, text, this.#idAt(id));
     if (this.#sink.pending() > queueBytes) await this.#drained();
   }
 
   #arrived(event: TailedEvent, device: DeviceRow | undefined): void {
-    if (!event.told || !this.#selection.sources.includes(event.source)) return;
+    if (!event.told || !this.#logs.includes(event.source)) return;
     if (this.#ahead && !this.#isNew(event, this.#ahead)) return;
     if (this.#hasFilter && !this.#matches(device)) return;
+    if (!this.#selection.sources.includes(event.source)) {
+      this.buckets?.note(event);
+      return;
+    }
     const text = liveJson(event, this.#selection.metrics);
     if (text === undefined) return;
     if (this.#conflation) {
@@ -163,15 +201,14 @@ export class LiveStream {
       this.#metrics.conflated();
       return;
     }
-    this.#write(event.told.event, text, String(this.#reached));
+    this.#write(event.told.event, text, this.id);
     if (this.#sink.pending() > queueBytes) void this.#conflate();
   }
 
   /** Whether the stream has not told of it, until the tail has come as far as the stream. */
   #isNew(event: TailedEvent, ahead: LivePosition): boolean {
     if (!isBehind(event, ahead)) return false;
-    if (this.#selection.sources.every((source) => this.#position.reaches(source, ahead)))
-      this.#ahead = undefined;
+    if (this.#logs.every((source) => this.#position.reaches(source, ahead))) this.#ahead = undefined;
     else ahead.advance(event.source, event.partition, event.position);
     return true;
   }
@@ -182,17 +219,25 @@ export class LiveStream {
     await this.#drained();
     this.#conflation = undefined;
     if (this.#sink.closed.aborted || conflation.newest.size === 0) return;
-    const id = String(this.#reached);
-    const gap = { from: String(conflation.since), to: id, reason: 'slow', missed: conflation.missed };
-    this.#write('gap', JSON.stringify(gap), String(conflation.since));
+    const [since, id] = [this.#idAt(conflation.since), this.id];
+    const gap = { from: since, to: id, reason: 'slow', missed: conflation.missed };
+    this.#write('gap', JSON.stringify(gap), since);
     // A cut within these resumes before all of them: some may then come twice, and none is lost.
     let left = conflation.newest.size;
     for (const event of conflation.newest.values()) {
       left -= 1;
       const text = liveJson(event, this.#selection.metrics);
-      if (text !== undefined && event.told)
-        this.#write(event.told.event, text, left === 0 ? id : String(conflation.since));
+      if (text !== undefined && event.told) this.#write(event.told.event, text, left === 0 ? id : since);
     }
+  }
+
+  #tellBucket(event: 'bucket' | 'gap', data: object): void {
+    this.tell(event, data);
+    if (this.#isFull || this.#conflation || this.#sink.pending() <= queueBytes) return;
+    this.#isFull = true;
+    void this.#drained().finally(() => {
+      this.#isFull = false;
+    });
   }
 
   async #drained(): Promise<void> {

@@ -2,6 +2,7 @@ import { pause } from '../pause.ts';
 import { comparePositions, type Position, type SourceName } from '../ports/event-source.ts';
 import type { ProgressQueries, TelemetryQueries } from '../ports/queries.ts';
 import { lagWithinMilliseconds, type ProgressReader } from '../progress.ts';
+import { LiveBuckets } from './live-buckets.ts';
 import { type LiveLog, LivePosition, liveLogs } from './live-position.ts';
 import {
   type LiveEnd,
@@ -14,7 +15,8 @@ import { type LiveLogs, LiveTail } from './live-tail.ts';
 
 /** Positions as a client gave them back. */
 export type AskedPosition = {
-  readonly source: LiveLog;
+  /** `buckets`: its position is the time up to which buckets were told as final, in epoch milliseconds. */
+  readonly source: LiveLog | 'buckets';
   readonly partition: number;
   /** `null` is before the first event. */
   readonly position: Position | null;
@@ -64,6 +66,7 @@ export class LiveStreams {
   readonly #services: LiveServices;
   readonly #limits: LiveLimits;
   readonly #tail: LiveTail;
+  readonly #buckets: LiveBuckets;
   readonly #open = new Map<LiveStream, { readonly sink: LiveSink; readonly holder: string }>();
   readonly #stopped = new AbortController();
   #caughtUpAt: Readonly<Record<SourceName, number>> = { telemetry: Date.now(), devices: Date.now() };
@@ -73,6 +76,7 @@ export class LiveStreams {
     this.#services = services;
     this.#limits = limits;
     this.#tail = new LiveTail(services);
+    this.#buckets = new LiveBuckets(services, this.#tail, this.#stopped.signal);
   }
 
   get size(): number {
@@ -117,11 +121,14 @@ export class LiveStreams {
     this.#open.set(stream, { sink, holder });
     metrics.opened();
     this.#ticking ??= this.#tick();
+    const unfollow = stream.buckets && this.#buckets.follow(stream.buckets);
     try {
       if (snapshot) await this.#snapshot(stream, selection, sink);
       await this.#tellLag([stream]);
+      if (stream.buckets) await this.#buckets.begin(stream.buckets, selection, sink.closed);
       await stream.run();
     } finally {
+      unfollow?.();
       this.#open.delete(stream);
     }
   }
@@ -183,7 +190,8 @@ export class LiveStreams {
         starts[source].set(partition, start);
       }
     }
-    return new LivePosition(starts);
+    const finalTo = from.find(({ source }) => source === 'buckets')?.position;
+    return new LivePosition(starts, finalTo ? Number.parseInt(finalTo, 10) : undefined);
   }
 
   async #snapshot(stream: LiveStream, selection: LiveSelection, sink: LiveSink): Promise<void> {

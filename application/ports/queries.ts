@@ -72,6 +72,9 @@ export type RollupQuery = {
   readonly signal?: AbortSignal;
 };
 
+/** A device's bucket of a level, by its start in epoch milliseconds. */
+export type BucketKey = { readonly deviceId: string; readonly bucket: number };
+
 /** One metric of one device over one bucket of a level. */
 export type RollupSlice = {
   readonly deviceId: string;
@@ -93,6 +96,9 @@ export interface TelemetryQueries {
    * bucket come in one chunk.
    */
   rollups(level: RollupLevel, query: RollupQuery): AsyncIterable<readonly RollupSlice[]>;
+
+  /** Stored rollups of these buckets, all metrics of each, in any order. */
+  rollupsAt(level: RollupLevel, buckets: readonly BucketKey[]): Promise<readonly RollupSlice[]>;
 
   /**
    * The newest value of each metric, metrics by name, of devices in order of id that have any; `after` is the last

@@ -13,7 +13,7 @@ import { type ActiveGenerations, withActiveGenerations } from './active-generati
 import { matchingDevices } from './device-queries.ts';
 import { readLatest, readMetrics, readRollup } from './documents.ts';
 import { tableOf } from './generation-tables.ts';
-import { placeholders, type SqlQueries } from './sql.ts';
+import { inChunks, placeholders, type SqlQueries } from './sql.ts';
 
 export const sqlTelemetryQueries = (sql: SqlQueries): TelemetryQueries => ({
   async *points(query) {
@@ -62,6 +62,24 @@ export const sqlTelemetryQueries = (sql: SqlQueries): TelemetryQueries => ({
           if (selection?.has(metric) ?? true) slices.push({ deviceId, metric, bucket, stats });
       if (slices.length > 0) yield slices;
     }
+  },
+
+  async rollupsAt(level, buckets) {
+    const rows = await inChunks(
+      buckets,
+      (some) =>
+        withActiveGenerations(sql, ({ telemetry }) =>
+          sql.rows<DocumentRow>(
+            `SELECT device_id, bucket, metrics FROM ${tableOf(`telemetry_${level}`, telemetry)}
+             WHERE ${some.map(() => '(device_id = ? AND bucket = ?)').join(' OR ')}`,
+            some.flatMap(({ deviceId, bucket }) => [deviceId, bucket]),
+          ),
+        ),
+      200,
+    );
+    return rows.flatMap(([deviceId, bucket, text]) =>
+      [...readRollup(text)].map(([metric, stats]) => ({ deviceId, metric, bucket, stats })),
+    );
   },
 
   async latest(scope, { metrics, limit, after = '' }) {

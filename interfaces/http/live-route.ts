@@ -4,22 +4,23 @@ import { emptyPosition, type LiveLog } from '../../application/live/live-positio
 import type { LiveEnd, LiveSelection, LiveSink } from '../../application/live/live-stream.ts';
 import type { AskedPosition, LiveStreams } from '../../application/live/live-streams.ts';
 import type { Scope } from '../../application/ports/api-keys.ts';
+import { rollupLevels, usualAggregates } from '../../domain/rollup.ts';
 import type { Access } from './access.ts';
 import { confined } from './device-bounds.ts';
 import { deviceFilterOf, deviceFilterParameters } from './device-query-routes.ts';
 import { HttpProblem } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
 import { type Route, route } from './route.ts';
-import { metricParameter } from './telemetry-schemas.ts';
+import { aggregateParameter, metricParameter } from './telemetry-schemas.ts';
 import { deviceId, list, queryOf, single } from './validation.ts';
 
-const kinds = ['readings', 'devices', 'alarms'] as const;
+const kinds = ['readings', 'buckets', 'devices', 'alarms'] as const;
 type Kind = (typeof kinds)[number];
 
 const kindError = `must be of ${kinds.join(', ')}`;
 const whole = '(?:0|[1-9]\\d{0,19})';
 const positionForm = new RegExp(
-  `^(devices|telemetry|alarms):(?:(\\d{1,9}):(${whole}(?:-${whole}){0,3})|${emptyPosition})$`,
+  `^(devices|telemetry|alarms|buckets):(?:(\\d{1,9}):(${whole}(?:-${whole}){0,3})|${emptyPosition})$`,
 );
 const fromError = 'must be the id of an event of a live stream, or positions such as telemetry:0:42';
 
@@ -29,7 +30,7 @@ const positions = single(fromError)
     const parts = given.split(',').map((part) => positionForm.exec(part));
     if (parts.length <= 2000 && parts.every((part) => part !== null))
       return parts.map(([, source, partition = 0, position = null]) => ({
-        source: source as LiveLog,
+        source: source as AskedPosition['source'],
         partition: Number(partition),
         position,
       }));
@@ -38,20 +39,45 @@ const positions = single(fromError)
   })
   .meta({ examples: ['telemetry:0:42'] });
 
-const parameters = z.strictObject({
-  events: list(z.enum(kinds, { error: kindError }), kindError)
-    .default(['readings'])
-    .meta({ description: 'What is told: repeated, or with commas. readings when absent.' }),
-  deviceId: list(deviceId, 'must be at most 100 devices')
-    .optional()
-    .meta({ description: 'These devices only: repeated, or with commas. All when absent.' }),
-  ...deviceFilterParameters.shape,
-  metric: metricParameter,
-  from: positions.optional().meta({
-    description:
-      'Continue behind this: the `id` of an event, or the `Fieldlog-Position` of a query. Begins with a snapshot when absent.',
-  }),
-});
+const intervalError = `must be ${rollupLevels.join(', ')}`;
+
+const parameters = z
+  .strictObject({
+    events: list(z.enum(kinds, { error: kindError }), kindError)
+      .default(['readings'])
+      .meta({ description: 'What is told: repeated, or with commas. readings when absent.' }),
+    deviceId: list(deviceId, 'must be at most 100 devices')
+      .optional()
+      .meta({ description: 'These devices only: repeated, or with commas. All when absent.' }),
+    ...deviceFilterParameters.shape,
+    metric: metricParameter,
+    interval: z
+      .enum(rollupLevels, { error: intervalError })
+      .optional()
+      .meta({ description: 'Of buckets, by the calendar of UTC; 1m when absent.' }),
+    aggregate: aggregateParameter,
+    from: positions.optional().meta({
+      description:
+        'Continue behind this: the `id` of an event, or the `Fieldlog-Position` of a query. Begins with a snapshot when absent.',
+    }),
+  })
+  .superRefine(({ events, ...given }, context) => {
+    if (events.includes('buckets') && events.includes('readings'))
+      context.addIssue({
+        code: 'custom',
+        path: ['events'],
+        message: 'must have buckets or readings: each is a stream of its own',
+        input: events,
+      });
+    for (const name of ['interval', 'aggregate'] as const)
+      if (!events.includes('buckets') && given[name] !== undefined)
+        context.addIssue({
+          code: 'custom',
+          path: [name],
+          message: 'needs events=buckets',
+          input: given[name],
+        });
+  });
 
 const headers = z.object({
   'last-event-id': positions.optional().meta({ description: 'As `from`, which it goes before.' }),
@@ -59,10 +85,11 @@ const headers = z.object({
 
 const scopeOfKind: Readonly<Record<Kind, Scope>> = {
   readings: 'telemetry:read',
+  buckets: 'telemetry:read',
   devices: 'devices:read',
   alarms: 'devices:read',
 };
-const logOfKind: Readonly<Record<Kind, LiveLog>> = {
+const logOfKind: Readonly<Record<Exclude<Kind, 'buckets'>, LiveLog>> = {
   readings: 'telemetry',
   devices: 'devices',
   alarms: 'alarms',
@@ -86,7 +113,7 @@ export const liveRoute = (live: LiveStreams, access: Access): Route =>
     scopesOf,
     boundKeys: 'selection',
     tag: 'Telemetry',
-    summary: 'Follow readings, devices and alarms as they change',
+    summary: 'Follow readings, buckets, devices and alarms as they change',
     description:
       'A stream that can be continued where it was cut, without loss: docs/live.md. `events=devices` and `events=alarms` need `devices:read`, with readings both.',
     query: parameters,
@@ -103,9 +130,13 @@ export const liveRoute = (live: LiveStreams, access: Access): Route =>
       const holder = context.identity.is === 'key' ? context.identity.key.name : '';
       const asked = headers['last-event-id'] ?? query.from;
       const from = await live.start(asked, holder);
-      const sources = [...new Set(query.events.map((kind) => logOfKind[kind]))];
+      const sources = kinds.flatMap((kind) =>
+        kind !== 'buckets' && query.events.includes(kind) ? [logOfKind[kind]] : [],
+      );
+      const { interval = '1m', aggregate = usualAggregates } = query;
       const selection: LiveSelection = {
         sources,
+        ...(query.events.includes('buckets') && { buckets: { level: interval, aggregates: aggregate } }),
         devices: confined(deviceFilterOf(query), context),
         ...(query.deviceId && { deviceIds: new Set(query.deviceId) }),
         ...(query.metric && { metrics: new Set(query.metric) }),

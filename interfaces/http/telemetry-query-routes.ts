@@ -9,6 +9,7 @@ import type { ProgressReader } from '../../application/progress.ts';
 import type { ProjectionName } from '../../application/projections/projection.ts';
 import type { TelemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import type { Bucket, TelemetryBuckets } from '../../application/telemetry/buckets.ts';
+import { usualAggregates } from '../../domain/rollup.ts';
 import { readingLimits } from '../../domain/telemetry.ts';
 import { consistencyParameters, consistent } from './consistency.ts';
 import { cursors, pageOf } from './cursor.ts';
@@ -103,7 +104,7 @@ export function telemetrySeriesRoutes({
     if (query.interval === undefined)
       return streamRows(res, pointPage(query, scope, res), pointShape('devices' in scope), format, headers);
     const zone = calendar.zone(query.tz ?? 'UTC');
-    const shape = bucketShape(query.aggregate ?? ['avg', 'min', 'max', 'sum', 'count'], zone);
+    const shape = bucketShape(query.aggregate ?? usualAggregates, zone);
     return streamRows(res, bucketPage(query, query.interval, scope, res), shape, format, headers);
   }
 

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import type { TimeZone } from '../../application/ports/calendar.ts';
 import type { Point } from '../../application/ports/queries.ts';
 import type { Bucket } from '../../application/telemetry/buckets.ts';
-import type { RollupStats } from '../../domain/rollup.ts';
-import { isMetricName, type MetricValue, metricNameForm, readingLimits } from '../../domain/telemetry.ts';
+import { type Aggregate, aggregateOf, aggregates } from '../../domain/rollup.ts';
+import { isMetricName, metricNameForm, readingLimits } from '../../domain/telemetry.ts';
 import { consistencyHeaders } from './consistency.ts';
 import { cursorParameter, next } from './cursor.ts';
 import { isoTimes, zonedIsoTimes } from './iso-time.ts';
@@ -26,9 +26,6 @@ export const pointsAnswer = z
     next,
   })
   .meta({ id: 'Points' });
-
-const aggregates = ['avg', 'min', 'max', 'sum', 'count', 'first', 'last'] as const;
-type Aggregate = (typeof aggregates)[number];
 
 const ofNumbers = z.number().nullable().optional().meta({ description: 'Of the values that are numbers.' });
 
@@ -96,19 +93,6 @@ export function bucketShape(asked: readonly Aggregate[], zone: TimeZone): RowSha
   };
 }
 
-const aggregateOf: Record<Aggregate, (stats: RollupStats) => MetricValue | null> = {
-  avg: (stats) => (stats.numbers === 0 ? null : sumOf(stats) / stats.numbers),
-  min: ({ min }) => min,
-  max: ({ max }) => max,
-  sum: (stats) => (stats.numbers === 0 ? null : sumOf(stats)),
-  count: ({ count }) => count,
-  first: ({ first }) => first,
-  last: ({ last }) => last,
-};
-
-/** The first part of an exact sum is the sum as a double. */
-const sumOf = ({ sum }: RollupStats): number => sum[0] ?? 0;
-
 export const metricError =
   'must be a metric name: letters, digits and _ . : / - , not starting with : or - , at most 128';
 export const metricName = z
@@ -128,6 +112,10 @@ const divisors = (whole: number): string =>
   Array.from({ length: whole }, (_, i) => i + 1)
     .filter((part) => whole % part === 0)
     .join('|');
+
+export const aggregateParameter = list(z.enum(aggregates, { error: aggregateError }), aggregateError)
+  .optional()
+  .meta({ description: 'What of each bucket: repeated, or with commas. avg,min,max,sum,count when absent.' });
 
 const range = {
   from: time.optional().meta({ description: 'Inclusive: ISO 8601 with its offset, or epoch milliseconds.' }),
@@ -154,11 +142,7 @@ export const seriesParameters = {
   tz: single(tzError)
     .optional()
     .meta({ description: 'IANA time zone of the buckets; UTC when absent.', examples: ['Europe/Berlin'] }),
-  aggregate: list(z.enum(aggregates, { error: aggregateError }), aggregateError)
-    .optional()
-    .meta({
-      description: 'What of each bucket: repeated, or with commas. avg,min,max,sum,count when absent.',
-    }),
+  aggregate: aggregateParameter,
 } as const;
 
 export const recordedAtParameter = {

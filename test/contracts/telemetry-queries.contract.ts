@@ -322,6 +322,19 @@ export function telemetryQueriesContract(
             );
           }
       });
+
+      it('are found by device and start, however many are asked for', async () => {
+        await registered('d-1', 'd-2', 'd-3');
+        await fixture.measured(...readings);
+        for (const level of rollupLevels) {
+          const all = stored(level);
+          const wanted = all.filter(({ deviceId, bucket }) => deviceId !== 'd-2' || bucket < 0);
+          const nobodys = Array.from({ length: 300 }, (_, i) => ({ deviceId: 'd-9', bucket: i }));
+          const keys = new Map(wanted.map((slice) => [`${slice.deviceId} ${slice.bucket}`, slice]));
+          const found = await fixture.telemetry.rollupsAt(level, [...nobodys, ...keys.values()]);
+          assert.deepEqual(inOrder(found, 'asc'), wanted);
+        }
+      });
     });
 
     describe('latest', () => {

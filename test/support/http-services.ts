@@ -54,6 +54,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
   const telemetry: TelemetryQueries = {
     points: (query) => inMemoryTelemetry(points()).queries.points(query),
     rollups: (level, query) => inMemoryTelemetry(points()).queries.rollups(level, query),
+    rollupsAt: (level, buckets) => inMemoryTelemetry(points()).queries.rollupsAt(level, buckets),
     latest: async () => [],
   };
   const write = (level: string) => (fields: object, message: string) =>

@@ -15,7 +15,7 @@ export function inMemoryTelemetry(points: readonly Point[]) {
 
   const rollups = new Map<RollupLevel, readonly RollupSlice[]>();
 
-  const queries: Pick<TelemetryQueries, 'points' | 'rollups'> = {
+  const queries: Omit<TelemetryQueries, 'latest'> = {
     async *points({ scope, metrics, range, order }) {
       const wanted = sorted.filter(
         ({ deviceId, metric, timestamp }) =>
@@ -46,6 +46,11 @@ export function inMemoryTelemetry(points: readonly Point[]) {
         yield chunk;
       }
     },
+
+    rollupsAt: async (level, buckets) =>
+      rollupsOf(sorted, level).filter((slice) =>
+        buckets.some(({ deviceId, bucket }) => slice.deviceId === deviceId && slice.bucket === bucket),
+      ),
   };
   return { queries: queries as TelemetryQueries, asked };
 }

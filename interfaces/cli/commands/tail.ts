@@ -23,6 +23,7 @@ Examples:
   fieldlog tail
   fieldlog tail --device boiler-7 --metric temperature
   fieldlog tail --type pump --label site=north --events readings,alarms
+  fieldlog tail --events buckets --interval 1h --metric temperature
   fieldlog tail --json --count 1000 > readings.ndjson
 `;
 
@@ -32,6 +33,7 @@ type TailOptions = {
   readonly type?: string;
   readonly label?: readonly Label[];
   readonly metric?: readonly string[];
+  readonly interval?: string;
   readonly from?: string;
   readonly count?: number;
   readonly retry: number;
@@ -51,11 +53,12 @@ export function tailCommand(program: Command, context: CommandContext): void {
   program
     .command('tail')
     .description('Follow readings, device changes and alarms as they come')
-    .option('--events <kinds>', 'of readings, devices and alarms, with commas', 'readings')
+    .option('--events <kinds>', 'of readings, buckets, devices and alarms, with commas', 'readings')
     .option('--device <id>', 'this device; repeatable', each(String))
     .option('--type <type>', 'devices of this type')
     .option('--label <key=value>', 'devices with this label; repeatable', each(label))
     .option('--metric <name>', 'this metric; repeatable', each(String))
+    .option('--interval <length>', 'of buckets: 1m, 1h or 1d (default: 1m)')
     .option(
       '--from <id>',
       'continue behind this id of an event, or a Fieldlog-Position; start is the whole log',
@@ -100,12 +103,13 @@ async function tail(options: TailOptions, context: CommandContext): Promise<void
   }
 }
 
-const queryOf = ({ events, device, type, label: labels, metric }: TailOptions): Query => ({
+const queryOf = ({ events, device, type, label: labels, metric, interval }: TailOptions): Query => ({
   events,
   deviceId: device,
   type,
   label: labels?.map(([key, value]) => `${key}:${value}`),
   metric,
+  interval,
 });
 
 async function show(line: LiveLine, options: TailOptions, { terminal }: CommandContext): Promise<void> {
@@ -131,6 +135,10 @@ function rowsOf({ event, data }: LiveLine): readonly Row[] {
       );
     case 'reading':
       return [[data.timestamp, event, deviceId, fields(data.metrics as object)]];
+    case 'bucket': {
+      const { deviceId: _, metric, start, end: __, position: ___, ...values } = data;
+      return [[start, event, deviceId, `${metric ?? 'every metric'} ${fields(values)}`]];
+    }
     case 'retraction':
       return [[data.from, event, deviceId, `to ${data.to} ${data.metric ?? 'every metric'}: ${data.reason}`]];
     case 'device':

@@ -3,6 +3,7 @@ import { onEachProfile, type Profile } from '../../support/each-profile.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type HttpClient, httpClient, problemOf } from '../../support/http-client.ts';
 import { type LiveClient, type LiveEvent, liveClient } from '../../support/live-client.ts';
+import { seeded } from '../../support/seeded.ts';
 import { type ServedFolder, servedFolder } from '../../support/served.ts';
 
 const readingsOf = ({ events }: Pick<LiveClient, 'events'>): LiveEvent[] =>
@@ -43,13 +44,16 @@ onEachProfile('Live streams', (openProfile) => {
   let n = 0;
   /** The position of the last reading sent, by partition. */
   const sent = new Map<string, string>();
+  const post = async (path: string, json: unknown) => {
+    const accepted = await call('POST', path, { json });
+    assert.equal(accepted.status, 202, accepted.text);
+    for (const position of accepted.json.positions) sent.set(position.split(':')[1], position);
+  };
   const send = async (deviceId: string, count = 1, metric = 'n') => {
     const from = n;
     n += count;
     const json = Array.from({ length: count }, (_, i) => ({ deviceId, metrics: { [metric]: from + i } }));
-    const accepted = await call('POST', '/api/v1/telemetry', { json });
-    assert.equal(accepted.status, 202);
-    for (const position of accepted.json.positions) sent.set(position.split(':')[1], position);
+    await post('/api/v1/telemetry', json);
     return json.map((_, i) => from + i);
   };
   /** A stream that begins without a position begins where the read model is, which is here where the log ends. */
@@ -133,9 +137,7 @@ onEachProfile('Live streams', (openProfile) => {
         seconds += 1;
         return { deviceId: 'c', timestamp: begun + seconds * 1000, metrics: { t } };
       });
-      const accepted = await call('POST', '/api/v1/telemetry', { json });
-      assert.equal(accepted.status, 202);
-      for (const position of accepted.json.positions) sent.set(position.split(':')[1], position);
+      await post('/api/v1/telemetry', json);
     };
     const usual = (count: number) => Array.from({ length: count }, (_, i) => 20 + (i % 5) / 10);
     const alarmsOf = ({ events }: LiveClient) => events.filter(({ event }) => event === 'alarm');
@@ -244,4 +246,105 @@ onEachProfile('Live streams', (openProfile) => {
       }
     }
   });
+
+  it('tells of each bucket, in the end, what a query answers, whatever comes and however often it is cut', async () => {
+    const seed = Date.now() % 100_000;
+    const random = seeded(seed);
+    const upTo = (end: number) => Math.floor(random.next() * end);
+    const begun = Math.floor(Date.now() / 60_000) * 60_000 - 7_200_000;
+    const timeOf = () => begun + upTo(240) * 1000;
+    const readings = (count: number) =>
+      Array.from({ length: count }, () => ({
+        deviceId: upTo(2) ? 'd' : 'e',
+        timestamp: timeOf(),
+        metrics: Object.fromEntries(['x', 'y'].slice(upTo(2)).map((name) => [name, upTo(50) / 10])),
+      }));
+    const change = async () => {
+      if (upTo(6)) return post('/api/v1/telemetry', readings(1 + upTo(40)));
+      const [from, to] = [timeOf(), timeOf()].sort(ascending) as [number, number];
+      const metric = upTo(2) ? { metric: 'x' } : {};
+      const json = { from, to: to + 1, ...metric, reason: 'seen twice' };
+      await post(`/api/v1/devices/${upTo(2) ? 'd' : 'e'}/telemetry/retractions`, json);
+    };
+    for (const deviceId of ['d', 'e'])
+      await call('POST', '/api/v1/devices', { json: { deviceId, name: deviceId, type: 'meter' } });
+    await post('/api/v1/telemetry', readings(50));
+
+    const query = `events=buckets&interval=1m&deviceId=d,e&aggregate=avg,min,max,sum,count,first,last&from=start`;
+    const whole = await follow(query);
+    const parts: LiveEvent[] = [];
+    for (let cuts = 0, id = 'start'; cuts < 5; cuts += 1) {
+      const part = await follow(query.replace('start', id));
+      for (let changes = 0; changes < 8; changes += 1) await change();
+      await eventually(() => assert.ok(part.events.length > upTo(10)));
+      await part.cut();
+      open.pop();
+      parts.push(...part.events);
+      id = part.lastId() ?? id;
+    }
+    const rest = await follow(query.replace('start', parts.at(-1)?.id ?? ''));
+    await change();
+    await readModelPosition();
+    const answered: Record<string, object> = {};
+    for (const deviceId of ['d', 'e']) {
+      const range = `interval=1m&aggregate=avg,min,max,sum,count,first,last`;
+      const { json } = await call('GET', `/api/v1/devices/${deviceId}/telemetry?${range}`);
+      for (const { start, metric, ...bucket } of json.buckets)
+        answered[`${deviceId} ${start} ${metric}`] = { ...bucket, final: true };
+    }
+    assert.ok(Object.keys(answered).length > 4);
+    await eventually(() => assert.deepEqual(bucketsOf(whole.events), answered, `whole, seed ${seed}`));
+    await eventually(() =>
+      assert.deepEqual(bucketsOf([...parts, ...rest.events]), answered, `cut, seed ${seed}`),
+    );
+  });
+
+  it('tells of buckets by their own parameters, and not together with readings', async () => {
+    for (const query of [
+      'events=buckets,readings',
+      'interval=1m',
+      'aggregate=avg',
+      'events=buckets&interval=5m',
+    ])
+      assert.deepEqual(
+        problemOf(await call('GET', `/api/v1/live?${query}`)),
+        [400, 'invalid-request'],
+        query,
+      );
+    const client = await follow('events=buckets,devices&type=pump&metric=o&interval=1h&aggregate=count');
+    await send('b', 1, 'o');
+    await send('a', 1, 'p');
+    await send('a', 3, 'o');
+    const told = await eventually(() => {
+      const [told] = client.events.filter(({ event, data }) => event === 'bucket' && data.count === 3);
+      assert.ok(told);
+      return told.data;
+    });
+    const { start, end, position, ...rest } = told;
+    assert.deepEqual(rest, { deviceId: 'a', metric: 'o', count: 3, final: false });
+    assert.equal(Date.parse(end) - Date.parse(start), 3_600_000);
+    assert.match(position, /^telemetry:\d+:\S+$/);
+    assert.ok(client.events.every(({ event, data }) => event !== 'bucket' || data.deviceId === 'a'));
+  });
 });
+
+type ToldBucket = Readonly<Record<'deviceId' | 'start' | 'metric' | 'position', string>>;
+
+/** What a client that is told of buckets has in the end, by device, start and metric. */
+function bucketsOf(events: readonly LiveEvent[]): Readonly<Record<string, object>> {
+  const found = new Map<string, ToldBucket>();
+  for (const { event, data } of events) {
+    if (event !== 'bucket') continue;
+    if (data.count > 0) found.set(`${data.deviceId} ${data.start} ${data.metric}`, data);
+    else
+      for (const [key, { deviceId, start, metric }] of found)
+        if (deviceId === data.deviceId && start >= data.start && start < data.end)
+          if (data.metric === null || data.metric === metric) found.delete(key);
+  }
+  return Object.fromEntries(
+    [...found].map(([key, { deviceId: _d, start: _s, metric: _m, position: _p, ...bucket }]) => [
+      key,
+      bucket,
+    ]),
+  );
+}

@@ -29,6 +29,7 @@ describe('Answers of many rows', () => {
     const telemetry: TelemetryQueries = {
       points,
       async *rollups() {},
+      rollupsAt: async () => [],
       latest: async () => [],
     };
     const { slots, ...httpOptions } = options;
