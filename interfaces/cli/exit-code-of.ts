@@ -14,6 +14,7 @@ import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.t
 import { NotYetProjected } from '../../application/progress.ts';
 import { Rejection } from '../../domain/decider.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
+import { UnusableInput } from '../import/unusable-input.ts';
 import { exitCodes, Interrupted, Refused, ServerUnavailable, UsageError } from './exit-codes.ts';
 import { OutputFailed } from './terminal.ts';
 
@@ -31,7 +32,7 @@ const kinds = [
       StreamUnreadable,
     ],
   ],
-  [exitCodes.usage, [UsageError, StartupError]],
+  [exitCodes.usage, [UsageError, UnusableInput, StartupError]],
   [
     exitCodes.unavailable,
     [

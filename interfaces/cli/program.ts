@@ -1,9 +1,9 @@
 import { Command, CommanderError, Help } from 'commander';
 import { storageFaultOf } from '../../application/ports/storage.ts';
 import packageJson from '../../package.json' with { type: 'json' };
+import { printable } from '../printable.ts';
 import type { CommandContext } from './command-context.ts';
 import { exitCodes, exitCodesHelp } from './exit-codes.ts';
-import { printable } from './terminal.ts';
 
 const examples = `
 Examples:

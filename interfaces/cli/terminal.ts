@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
+import { printable } from '../printable.ts';
 
 /** Where a command writes: its result to `out`, messages to `note` and `status`. */
 export type Terminal = {
@@ -136,13 +137,6 @@ export function fieldLines(fields: Readonly<Record<string, unknown>>): string {
     })
     .join('');
 }
-
-/** Text from elsewhere must not steer the terminal it is shown on, nor turn around what stands beside it. */
-export const printable = (text: string): string =>
-  text.replace(
-    /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 
 /** Shows `line` repeatedly until the returned function is called: in place on a terminal, a line every 10 s elsewhere. */
 export function showProgress(terminal: Terminal, line: () => string): () => void {

@@ -4,9 +4,10 @@ import type { DeadLetterSelector, Retried } from '../../../application/operation
 import type { DeadLetterSummary, StoredDeadLetter } from '../../../application/ports/dead-letters.ts';
 import { type ProjectionName, projectionNames } from '../../../application/projections/projection.ts';
 import { causes, deadLetterJson } from '../../http/dead-letter-routes.ts';
+import { printable } from '../../printable.ts';
 import { type CommandContext, jsonOption, print, whole, withOperations } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
-import { count, counted, fieldLines, printable, table } from '../terminal.ts';
+import { count, counted, fieldLines, table } from '../terminal.ts';
 
 const help = `
 An event that a projection cannot apply is stored as a dead letter, with the later events of its stream behind it; all

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { z } from 'zod';
 import type { device, historyEntrySchema, positionedDevice } from '../../http/device-schemas.ts';
+import { printable } from '../../printable.ts';
 import {
   type ApiCommands,
   type ApiOptions,
@@ -10,7 +11,7 @@ import {
 } from '../api-commands.ts';
 import { type CommandContext, each, type Label, label, print, whole } from '../command-context.ts';
 import { exitCodesHelp, Refused, UsageError } from '../exit-codes.ts';
-import { fieldLines, printable, table } from '../terminal.ts';
+import { fieldLines, table } from '../terminal.ts';
 
 const examples = `
 Examples:

@@ -1,9 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
-import { apiClient } from '../api-client.ts';
-import { type CommandContext, clientOptions, describeStores, withSession } from '../command-context.ts';
-import { exitCodes, exitCodesHelp } from '../exit-codes.ts';
-import { newCounts, totals } from '../import/counts.ts';
+import { newCounts, totals } from '../../import/counts.ts';
 import {
   type HistoryFile,
   type HistoryOptions,
@@ -11,26 +8,20 @@ import {
   openHistory,
   type Rejects,
   type SendingOptions,
-} from '../import/import-file.ts';
-import {
-  addImportOptions,
-  checkTogether,
-  historyOptions,
-  type ImportOptions,
-  sendingOptions,
-} from '../import/import-options.ts';
-import { InputFile } from '../import/input-file.ts';
-import { checkRejects, fromRejects, noRejects, RejectsFile } from '../import/rejects.ts';
-import {
-  dryRunReport,
-  type ImportReport,
-  importProgress,
-  importReport,
-  importSummary,
-  isWhole,
-} from '../import/report.ts';
-import { SeenValues } from '../import/seen-values.ts';
-import { DryRunSink, type ReadingSink, serverSink, sessionSink } from '../import/sinks.ts';
+} from '../../import/import-file.ts';
+import { historyOptions, sendingOptions } from '../../import/import-options.ts';
+import { InputFile } from '../../import/input-file.ts';
+import { DryRunSink, type ReadingSink } from '../../import/reading-sink.ts';
+import { fromRejects } from '../../import/rejects.ts';
+import { dryRunReport, type ImportReport, importReport, isWhole } from '../../import/report.ts';
+import { SeenValues } from '../../import/seen-values.ts';
+import { apiClient } from '../api-client.ts';
+import { type CommandContext, clientOptions, describeStores, withSession } from '../command-context.ts';
+import { exitCodes, exitCodesHelp } from '../exit-codes.ts';
+import { addImportOptions, checkTogether, type ImportCommandOptions } from '../import/command-options.ts';
+import { checkRejects, noRejects, RejectsFile } from '../import/rejects-file.ts';
+import { serverSink, sessionSink } from '../import/sinks.ts';
+import { importProgress, importSummary } from '../import/summary.ts';
 import type { Terminal } from '../terminal.ts';
 import { counted, showProgress } from '../terminal.ts';
 
@@ -69,7 +60,7 @@ export function importCommand(program: Command, context: CommandContext): void {
       .argument('<file...>', 'files to import in this order, - for standard input'),
   )
     .addHelpText('after', help + exitCodesHelp)
-    .action(async (files: readonly string[], options: ImportOptions, command: Command) => {
+    .action(async (files: readonly string[], options: ImportCommandOptions, command: Command) => {
       checkTogether(command, options);
       const inputs: InputFile[] = [];
       // A file of any size makes garbage faster than V8 likes to collect it: it would take several times the memory.
@@ -87,7 +78,7 @@ export function importCommand(program: Command, context: CommandContext): void {
 /** All files are read to their end before anything of the first is imported. */
 async function importFiles(
   inputs: readonly InputFile[],
-  options: ImportOptions,
+  options: ImportCommandOptions,
   context: CommandContext,
 ): Promise<void> {
   const sending = sendingOptions(options);
@@ -106,7 +97,7 @@ async function importFiles(
 
 async function opened(
   inputs: readonly InputFile[],
-  { fromRejects: areRejects }: ImportOptions,
+  { fromRejects: areRejects }: ImportCommandOptions,
   reading: HistoryOptions,
   { terminal, signal }: CommandContext,
 ): Promise<readonly HistoryFile[]> {
@@ -122,7 +113,7 @@ async function opened(
 }
 
 async function withSink(
-  { dryRun, url, retry }: ImportOptions,
+  { dryRun, url, retry }: ImportCommandOptions,
   context: CommandContext,
   work: (sink: ReadingSink) => Promise<void>,
 ): Promise<void> {
@@ -145,7 +136,7 @@ async function withSink(
 type Run = {
   readonly inputs: readonly InputFile[];
   readonly histories: readonly HistoryFile[];
-  readonly options: ImportOptions;
+  readonly options: ImportCommandOptions;
   readonly sending: SendingOptions;
   readonly rejects: Rejects;
 };
@@ -184,6 +175,10 @@ async function importInto(
   }
 }
 
-function print(report: ImportReport, { json, rejects }: ImportOptions, terminal: Terminal): Promise<void> {
+function print(
+  report: ImportReport,
+  { json, rejects }: ImportCommandOptions,
+  terminal: Terminal,
+): Promise<void> {
   return terminal.out(json ? `${JSON.stringify(report)}\n` : importSummary(report, rejects));
 }

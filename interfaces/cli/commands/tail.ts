@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { pause } from '../../../application/pause.ts';
+import { printable } from '../../printable.ts';
 import { type ApiClient, apiClient, type Query } from '../api-client.ts';
 import {
   type CommandContext,
@@ -12,7 +13,6 @@ import {
   whole,
 } from '../command-context.ts';
 import { exitCodesHelp, ServerUnavailable } from '../exit-codes.ts';
-import { printable } from '../terminal.ts';
 
 const help = `
 Shows readings as a server accepts them, until Ctrl-C or --count. A connection that breaks is opened again and continues where

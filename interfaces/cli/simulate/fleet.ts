@@ -1,5 +1,5 @@
 import type { MetricValue, Reading } from '../../../domain/telemetry.ts';
-import type { NewDevice } from '../import/sinks.ts';
+import type { NewDevice } from '../../import/reading-sink.ts';
 
 export type FleetPlan = {
   readonly devices: number;

@@ -1,5 +1,5 @@
 import type { Metrics } from '../../../../domain/telemetry.ts';
-import type { ImportReport } from '../../../../interfaces/cli/import/report.ts';
+import type { ImportReport } from '../../../../interfaces/import/report.ts';
 
 /** A file, how it is imported, and what must come of it. */
 export type Case = {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import type { ImportReport } from '../../../../interfaces/cli/import/report.ts';
+import type { ImportReport } from '../../../../interfaces/import/report.ts';
 import { runCli } from '../../../support/cli.ts';
 import { recordingSession } from '../../../support/recording-session.ts';
 import type { Refused } from './case.ts';

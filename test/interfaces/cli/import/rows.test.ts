@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { greatestRecord } from '../../../../interfaces/cli/import/cells.ts';
-import { csvRows } from '../../../../interfaces/cli/import/csv-rows.ts';
-import { jsonRows, ndjsonRows } from '../../../../interfaces/cli/import/json-rows.ts';
+import { greatestRecord } from '../../../../interfaces/import/cells.ts';
+import { csvRows } from '../../../../interfaces/import/csv-rows.ts';
+import { jsonRows, ndjsonRows } from '../../../../interfaces/import/json-rows.ts';
 import { failOnUnhandledRejections } from '../../../support/unhandled-rejections.ts';
 
 /** The text in chunks of those lengths, the last of them repeated. */

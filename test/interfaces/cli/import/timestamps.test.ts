@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { DateTime } from 'luxon';
 import { readingLimits } from '../../../../domain/telemetry.ts';
-import { InvalidCell } from '../../../../interfaces/cli/import/cells.ts';
-import { type TimeOptions, timeReader } from '../../../../interfaces/cli/import/timestamps.ts';
+import { InvalidCell } from '../../../../interfaces/import/cells.ts';
+import { type TimeOptions, timeReader } from '../../../../interfaces/import/timestamps.ts';
 
 const reader = (format: string, zone: string, epoch?: TimeOptions['epoch']) => {
   const read = timeReader({ format, zone, epoch });

@@ -1,56 +1,21 @@
 import { type Command, Option } from 'commander';
-import { registration } from '../../http/device-schemas.ts';
+import { metricColumn } from '../../import/columns.ts';
+import { encodingNamed } from '../../import/decoding.ts';
+import { delimiterNamed, type ImportOptions, mostSkipped } from '../../import/import-options.ts';
+import { inputFormats } from '../../import/input-rows.ts';
 import { each, jsonOption, urlOption, whole } from '../command-context.ts';
 import { UsageError } from '../exit-codes.ts';
-import type { Decimal } from './cells.ts';
-import { type MetricColumn, metricColumn } from './columns.ts';
-import { encodingNamed } from './decoding.ts';
-import type { HistoryOptions, SendingOptions } from './import-file.ts';
-import { type InputFormat, inputFormats } from './input-rows.ts';
-import { timeReader } from './timestamps.ts';
 
 /** As they are given on the command line. */
-export type ImportOptions = {
-  readonly device?: string;
-  readonly deviceColumn?: readonly string[];
-  readonly devicePrefix?: string;
-  readonly deviceSlug?: boolean;
-  readonly timeColumn?: string;
-  readonly timeColumns?: string;
-  readonly timeFormat: string;
-  readonly tz: string;
-  readonly metric?: readonly MetricColumn[];
-  readonly text?: readonly MetricColumn[];
-  readonly metricColumn?: string;
-  readonly valueColumn?: string;
-  readonly unitColumn?: string;
-  readonly ignoreColumns?: readonly string[];
-  readonly null?: readonly string[];
-  readonly register: boolean;
-  readonly name?: string;
-  readonly type: string;
-  readonly format: InputFormat;
-  readonly encoding?: string;
-  readonly delimiter?: string;
-  readonly decimal?: Decimal;
-  readonly skip: number;
-  readonly skipRows: number;
-  readonly comment?: string;
-  readonly records?: string;
-  readonly flatten?: boolean;
-  readonly overwrite?: boolean;
+export type ImportCommandOptions = ImportOptions & {
   readonly dryRun?: boolean;
-  readonly batch: number;
   readonly url?: string;
   readonly retry: number;
   readonly rejects?: string;
   readonly fromRejects?: boolean;
   readonly force?: boolean;
-  readonly show: number;
   readonly json?: boolean;
 };
-
-const mostLines = 1_000_000;
 
 export function addImportOptions(command: Command): Command {
   return command
@@ -96,10 +61,15 @@ export function addImportOptions(command: Command): Command {
     .option('--type <type>', 'type of devices that are registered', 'imported')
     .addOption(new Option('--format <format>', 'what the files are').choices(inputFormats).default('auto'))
     .option('--encoding <name>', 'such as windows-1252 (default: UTF-8, or UTF-16 by content)', encodingNamed)
-    .option('--delimiter <char>', 'what separates columns (default: by content)', delimiter)
+    .option('--delimiter <char>', 'what separates columns (default: by content)', delimiterNamed)
     .addOption(new Option('--decimal <char>', 'the decimal point (default: by content)').choices(['.', ',']))
-    .option('--skip <lines>', 'lines before the column names', whole(0, mostLines), 0)
-    .option('--skip-rows <rows>', 'rows after the column names, such as one of units', whole(0, mostLines), 0)
+    .option('--skip <lines>', 'lines before the column names', whole(0, mostSkipped), 0)
+    .option(
+      '--skip-rows <rows>',
+      'rows after the column names, such as one of units',
+      whole(0, mostSkipped),
+      0,
+    )
     .option('--comment <text>', 'leave out lines that begin with it')
     .option('--records <path>', 'where JSON has the records, such as features or data.rows')
     .option('--flatten', 'import what objects in JSON hold, as columns such as battery.level')
@@ -120,7 +90,7 @@ const ofRejects = new Set([
 ]);
 
 /** Throws `UsageError` for options of `command` that do not go together. */
-export function checkTogether(command: Command, options: ImportOptions): void {
+export function checkTogether(command: Command, options: ImportCommandOptions): void {
   if (options.dryRun && options.rejects !== undefined)
     throw new UsageError('--dry-run writes nothing: leave out --rejects, or raise --show');
   if (!options.fromRejects) return;
@@ -130,73 +100,4 @@ export function checkTogether(command: Command, options: ImportOptions): void {
   });
   if (other)
     throw new UsageError(`--from-rejects reads lines as they were read before: leave out ${other.long}`);
-}
-
-/** Throws `UsageError` for what makes no sense before anything is read. */
-export function historyOptions(options: ImportOptions): HistoryOptions {
-  const { device, deviceColumn = [], timeColumn, timeColumns, timeFormat, tz } = options;
-  if (device !== undefined && deviceColumn.length > 0)
-    throw new UsageError(
-      '--device says that all lines are of one device, and --device-column that they are not',
-    );
-  if (device !== undefined && (options.devicePrefix !== undefined || options.deviceSlug))
-    throw new UsageError('--device-prefix and --device-slug are for the ids in a column, not for --device');
-  if (timeColumn !== undefined && timeColumns !== undefined)
-    throw new UsageError('--time-column names one column, --time-columns several: leave one of them out');
-  const time = { format: timeFormat, zone: tz };
-  timeReader(time);
-  return {
-    input: {
-      format: options.format,
-      encoding: options.encoding,
-      csv: {
-        delimiter: options.delimiter,
-        skip: options.skip,
-        skipRows: options.skipRows,
-        comment: options.comment,
-      },
-      records: options.records?.split('.') ?? [],
-    },
-    columns: {
-      device,
-      deviceColumns: deviceColumn,
-      devicePrefix: options.devicePrefix ?? '',
-      deviceSlug: options.deviceSlug ?? false,
-      timeColumn,
-      timeColumns,
-      metricColumn: options.metricColumn,
-      valueColumn: options.valueColumn,
-      unitColumn: options.unitColumn,
-      metrics: options.metric ?? [],
-      texts: options.text ?? [],
-      ignored: options.ignoreColumns ?? [],
-      nulls: options.null ?? [],
-      decimal: options.decimal,
-      flatten: options.flatten ?? false,
-    },
-    time,
-  };
-}
-
-/** Throws `UsageError` for what no device can be registered with. */
-export function sendingOptions({ name, type, device, ...options }: ImportOptions): SendingOptions {
-  if (name !== undefined && device === undefined)
-    throw new UsageError('--name is for one device: name it with --device');
-  const { error } = registration.safeParse({ name: name ?? type, type });
-  const fault = error?.issues.at(-1);
-  if (fault) throw new UsageError(`--${fault.path.join('.')} ${fault.message}`);
-  const nameOf = (deviceId: string, deviceName: string | undefined) =>
-    name ?? registration.shape.name.safeParse(deviceName).data ?? deviceId;
-  return {
-    batch: options.batch,
-    register: options.register ? { type, nameOf } : undefined,
-    shown: options.show,
-    overwrite: options.overwrite ?? false,
-  };
-}
-
-function delimiter(text: string): string {
-  const char = text === '\\t' || text.toLowerCase() === 'tab' ? '\t' : text;
-  if (char.length === 1 && !/["\r\n]/.test(char)) return char;
-  throw new UsageError('--delimiter must be one character, or tab');
 }

@@ -1,4 +1,4 @@
-import { UsageError } from '../exit-codes.ts';
+import { UnusableInput } from './unusable-input.ts';
 
 /** What a number of a time column counts since 1970. */
 export type EpochUnit = 's' | 'ms' | 'us' | 'ns';
@@ -55,12 +55,12 @@ export class EpochNumbers {
     if (isCompactDate(text)) found.dates += 1;
   }
 
-  /** `undefined` when there are none, or when they may be many things. Throws `UsageError` for several units. */
+  /** `undefined` when there are none, or when they may be many things. Throws `UnusableInput` for several units. */
   unit(column: string): EpochUnit | undefined {
     const [first, second] = [...this.#found];
     if (first === undefined) return undefined;
     if (second !== undefined)
-      throw new UsageError(
+      throw new UnusableInput(
         `the column "${column}" counts ${unitNames[first[0]]} in line ${first[1].first} and ${unitNames[second[0]]} in line ${second[1].first}: name what they are with --time-format`,
       );
     const [unit, { count, dates }] = first;

@@ -1,6 +1,6 @@
-import { deviceIdForm, isMetricName } from '../../../domain/telemetry.ts';
-import { UsageError } from '../exit-codes.ts';
+import { deviceIdForm, isMetricName } from '../../domain/telemetry.ts';
 import { type ColumnCells, type ColumnKind, type Decimal, shown } from './cells.ts';
+import { UnusableInput } from './unusable-input.ts';
 
 export type MetricColumn = { readonly column: string; readonly metric: string };
 
@@ -57,7 +57,7 @@ export const influxFraming: readonly string[] = ['#1', 'result', 'table', '_star
 export const isInfluxTable = (names: readonly string[]): boolean =>
   influxColumns.every((name) => names.includes(name));
 
-/** Throws `UsageError` when neither options nor names say which column is what. */
+/** Throws `UnusableInput` when neither options nor names say which column is what. */
 export function structureOf(names: readonly string[], options: ColumnOptions): Structure {
   const isInflux = isInfluxTable(names) && options.metricColumn === undefined;
   const long = isInflux ? { metric: '_field', value: '_value' } : longForm(names, options);
@@ -68,11 +68,11 @@ function longForm(names: readonly string[], options: ColumnOptions): Structure['
   const { metricColumn, valueColumn, unitColumn } = options;
   if (metricColumn === undefined && valueColumn === undefined) {
     if (unitColumn !== undefined)
-      throw new UsageError('--unit-column needs --metric-column and --value-column');
+      throw new UnusableInput('--unit-column needs --metric-column and --value-column');
     return isExportOfPoints(names) ? { metric: 'metric', value: 'value' } : undefined;
   }
   if (metricColumn === undefined || valueColumn === undefined)
-    throw new UsageError(
+    throw new UnusableInput(
       '--metric-column and --value-column go together: one names the metric, one holds its value',
     );
   for (const name of [metricColumn, valueColumn, unitColumn]) if (name !== undefined) named(names, name);
@@ -85,7 +85,7 @@ function deviceOf(names: readonly string[], { device, deviceColumns }: ColumnOpt
     return { columns: [likely(names, deviceNames, 'the device', '--device <id> or --device-column <name>')] };
   }
   if (deviceIdForm.test(device)) return { id: device };
-  throw new UsageError(
+  throw new UnusableInput(
     `--device must be letters, digits and . _ : - , starting with a letter or digit, at most 128, not ${shown(device)}`,
   );
 }
@@ -105,10 +105,10 @@ function timeOf(names: readonly string[], { timeColumn, timeColumns }: ColumnOpt
 function likely(names: readonly string[], form: RegExp, meaning: string, option: string): string {
   const [first, ...others] = names.filter((name) => form.test(name));
   if (first !== undefined && others.length === 0) return first;
-  throw new UsageError(`say which column is ${meaning}: ${option}; there are ${listed(names)}`);
+  throw new UnusableInput(`say which column is ${meaning}: ${option}; there are ${listed(names)}`);
 }
 
-/** Column names with commas between them; a name may have commas of its own. Throws `UsageError`. */
+/** Column names with commas between them; a name may have commas of its own. Throws `UnusableInput`. */
 function listedColumns(text: string, names: readonly string[]): readonly string[] {
   if (names.includes(text)) return [text];
   return text.split(',').map((name) => named(names, name.trim()));
@@ -116,7 +116,7 @@ function listedColumns(text: string, names: readonly string[]): readonly string[
 
 function named(names: readonly string[], wanted: string): string {
   if (names.includes(wanted)) return wanted;
-  throw new UsageError(`there is no column ${shown(wanted)}; there are ${listed(names)}`);
+  throw new UnusableInput(`there is no column ${shown(wanted)}; there are ${listed(names)}`);
 }
 
 const listedAtMost = 30;
@@ -144,7 +144,7 @@ type MetricRole = MetricColumn & { readonly kind: ColumnKind };
 
 /**
  * Settles what each column gives by its name and by all that it holds; `others` are columns beside those of the long
- * form. Throws `UsageError` for names that make no metric, and when nothing is left.
+ * form. Throws `UnusableInput` for names that make no metric, and when nothing is left.
  */
 export function rolesOf(
   cells: ReadonlyMap<string, ColumnCells>,
@@ -184,7 +184,7 @@ export function rolesOf(
     else columns.push(leftOut(found, 'stands beside metric and value'));
   }
   if (taken.size === 0 && columns.some(({ is }) => is === 'left out'))
-    throw new UsageError(
+    throw new UnusableInput(
       `no column holds numbers: name one with --metric or --text; there are ${listed(names)}`,
     );
   return { roles: [...taken.values()], columns };
@@ -196,7 +196,7 @@ export function rolesOf(
   function take(role: MetricRole): { readonly metric: string; readonly type: ColumnKind } {
     const other = taken.get(role.metric);
     if (other !== undefined)
-      throw new UsageError(
+      throw new UnusableInput(
         `the columns ${shown(other.column)} and ${shown(role.column)} both give the metric ${role.metric}: ` +
           `--metric "${role.column}=<name>" gives another, --ignore-columns leaves one out`,
       );
@@ -211,7 +211,7 @@ export const isNameless = (column: string): boolean => /^#\d+$/.test(column);
 function refuseSecondOf(column: string, names: readonly string[]): void {
   const [, name] = /^(.+)#\d+$/.exec(column) ?? [];
   if (name === undefined || !names.includes(name)) return;
-  throw new UsageError(
+  throw new UnusableInput(
     `two columns are named ${shown(name)}: --metric "${column}=<name>" imports the second, --ignore-columns "${column}" leaves it out`,
   );
 }
@@ -231,17 +231,17 @@ export function metricColumn(text: string): MetricColumn {
   const column = at === -1 ? text : text.slice(0, at);
   const metric = at === -1 ? metricNamed(text) : text.slice(at + 1);
   if (column !== '' && isMetricName(metric)) return { column, metric };
-  throw new UsageError(
+  throw new UnusableInput(
     `"${text}" must be a column, or column=metric with a metric of letters, digits and _ . : / - that does not start with : or -`,
   );
 }
 
-/** Throws `UsageError` for a name of which nothing is left. */
+/** Throws `UnusableInput` for a name of which nothing is left. */
 function metricNamed(column: string): string {
   const name = column.trim().replace(/[^A-Za-z0-9_.:/-]+/g, '_');
   const metric = isMetricName(name) ? name : `_${name}`;
   if (/[A-Za-z0-9]/.test(name) && isMetricName(metric)) return metric;
-  throw new UsageError(
+  throw new UnusableInput(
     `the column ${shown(column)} gives no metric name: give it one with --metric "${column}=<name>", or leave it out with --ignore-columns`,
   );
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isDeviceId, isMetricName } from '../../../domain/telemetry.ts';
+import { isDeviceId, isMetricName } from '../../domain/telemetry.ts';
 
 const names = z.array(z.string()).min(1).readonly();
 

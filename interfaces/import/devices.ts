@@ -1,4 +1,4 @@
-import { isDeviceId } from '../../../domain/telemetry.ts';
+import { isDeviceId } from '../../domain/telemetry.ts';
 import { InvalidCell, type Row, shown } from './cells.ts';
 import type { MappingPlan } from './mapping-plan.ts';
 

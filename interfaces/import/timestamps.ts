@@ -1,10 +1,10 @@
 import { DateTime } from 'luxon';
-import { isTimestamp } from '../../../domain/telemetry.ts';
-import { parseIsoTime } from '../../http/iso-time.ts';
-import { UsageError } from '../exit-codes.ts';
+import { isTimestamp } from '../../domain/telemetry.ts';
+import { parseIsoTime } from '../http/iso-time.ts';
 import { InvalidCell } from './cells.ts';
 import { type EpochUnit, epochFormats, epochMilliseconds, isEpoch, unitOf } from './epochs.ts';
 import { momentsIn, type RepeatedHours } from './local-time.ts';
+import { UnusableInput } from './unusable-input.ts';
 
 /** What a clock shows, in milliseconds as if it were UTC's; a moment where the text tells its distance from UTC. */
 type ClockTime = {
@@ -29,7 +29,7 @@ export type TimeOptions = {
 /** Epoch milliseconds of a cell of one series. Throws `InvalidCell`. */
 export type TimeReader = (value: unknown, series: string) => number;
 
-/** Throws `UsageError` for a format or zone that there is none of. */
+/** Throws `UnusableInput` for a format or zone that there is none of. */
 export function timeReader({ format, zone, epoch }: TimeOptions, repeated?: RepeatedHours): TimeReader {
   const momentsOf = momentsIn(zone);
   const read = clockReader(format, epoch);
@@ -55,7 +55,7 @@ export function timeReader({ format, zone, epoch }: TimeOptions, repeated?: Repe
   }
 }
 
-/** Throws `UsageError` for a format that there is none of. */
+/** Throws `UnusableInput` for a format that there is none of. */
 export function clockReader(format: string, epoch: EpochUnit | undefined): ClockReader {
   const unit = epochFormats.get(format);
   if (unit !== undefined) return (value) => epochTime(value, unit);
@@ -87,7 +87,7 @@ function customTime(format: string): ClockReader {
   const parse = (text: string) => DateTime.fromFormat(text, format, { zone: 'utc', locale: 'en' });
   // A format without the year would read every time as one of this year.
   if (parse(DateTime.utc(2001, 2, 3).setLocale('en').toFormat(format)).year !== 2001)
-    throw new UsageError(
+    throw new UnusableInput(
       `--time-format must be auto, iso, epoch-s, epoch-ms, epoch-us, epoch-ns or a form with the year such as d/M/yyyy, not "${format}"`,
     );
   const tokens = format.replace(/'[^']*'/g, '');

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
-import { UsageError } from '../exit-codes.ts';
+import { UnusableInput } from './unusable-input.ts';
 
 type Bytes = AsyncGenerator<Buffer>;
 
@@ -27,11 +27,11 @@ export const isParquet = (start: Buffer): boolean => startsWith(start, magics.pa
 const startsWith = (bytes: Buffer, magic: string): boolean =>
   bytes.subarray(0, magic.length / 2).toString('hex') === magic;
 
-/** What a file holds once it is decompressed, gzip and zstd being known by content. Throws `UsageError`. */
+/** What a file holds once it is decompressed, gzip and zstd being known by content. Throws `UnusableInput`. */
 export async function decompressed(bytes: Bytes): Promise<{ bytes: Bytes; notes: readonly string[] }> {
   const { start, whole } = await begun(bytes);
   const refusal = unreadable.find(([magic]) => startsWith(start, magic));
-  if (refusal) throw new UsageError(refusal[1]);
+  if (refusal) throw new UnusableInput(refusal[1]);
   if (startsWith(start, magics.gzip))
     return { bytes: through(whole, createGunzip()), notes: ['compressed by gzip'] };
   if (startsWith(start, magics.zstd))
@@ -46,8 +46,8 @@ async function* through(bytes: Bytes, transform: NodeJS.ReadWriteStream): Bytes 
   try {
     yield* transform as AsyncIterable<Buffer>;
   } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`cannot be decompressed: ${(error as Error).message}`);
+    if (error instanceof UnusableInput) throw error;
+    throw new UnusableInput(`cannot be decompressed: ${(error as Error).message}`);
   } finally {
     source.destroy();
   }
@@ -85,7 +85,7 @@ const byteOrderMarks = [
 
 /**
  * The text of a file: in `encoding`, by its byte order mark, or UTF-8, in which nothing may be wrong unless it was
- * named. Throws `UsageError`, when read for what is not UTF-8.
+ * named. Throws `UnusableInput`, when read for what is not UTF-8.
  */
 export async function decoded(
   bytes: Bytes,
@@ -125,7 +125,7 @@ async function* textOf(bytes: Bytes, encoding: string, isNamed: boolean): AsyncG
     if (rest !== '') yield rest;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error;
-    throw new UsageError(
+    throw new UnusableInput(
       encoding === 'utf-8'
         ? `is not UTF-8 in line ${lines + goodLines(chunk, lines === 1)}: name its encoding, such as --encoding windows-1252 (--encoding utf-8 refuses only the cells that are not)`
         : `is not ${encoding} to its end`,
@@ -149,12 +149,12 @@ function goodLines(bytes: Buffer, isFirst: boolean): number {
   return bad === -1 ? ends.length : bad;
 }
 
-/** Throws `UsageError` for a name that is that of no encoding. */
+/** Throws `UnusableInput` for a name that is that of no encoding. */
 export function encodingNamed(name: string): string {
   try {
     return new TextDecoder(name).encoding;
   } catch {
-    throw new UsageError(
+    throw new UnusableInput(
       `--encoding must be one such as utf-8, utf-16le, windows-1252 or shift_jis, not "${name}"`,
     );
   }

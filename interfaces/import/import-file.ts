@@ -1,14 +1,14 @@
-import { type Reading, readingLimits } from '../../../domain/telemetry.ts';
+import { type Reading, readingLimits } from '../../domain/telemetry.ts';
 import { type BrokenRow, isBroken, type Row } from './cells.ts';
 import type { ColumnOptions, ColumnReport } from './columns.ts';
 import { type FileCounts, type ImportCounts, newFileCounts, type RefusedLine } from './counts.ts';
 import { type InputFile, ofFile } from './input-file.ts';
 import { type InputOptions, inputRowsOf } from './input-rows.ts';
 import type { MappingPlan } from './mapping-plan.ts';
+import type { NewDevice, ReadingSink } from './reading-sink.ts';
 import { type Mapped, type RowMapping, rowMapping } from './row-mapping.ts';
 import { scan } from './scan.ts';
 import type { Place, SeenValues } from './seen-values.ts';
-import type { NewDevice, ReadingSink } from './sinks.ts';
 import type { TimeOptions } from './timestamps.ts';
 
 /** A record of a file with what it gives. */
@@ -37,7 +37,7 @@ export type HistoryOptions = {
 };
 
 /**
- * Reads the file to its end to find out what its columns hold. Throws `UsageError` when it cannot be read, or its
+ * Reads the file to its end to find out what its columns hold. Throws `UnusableInput` when it cannot be read, or its
  * columns do not say enough.
  */
 export async function openHistory(

@@ -7,8 +7,8 @@ import {
   parquetRead,
   type SchemaElement,
 } from 'hyparquet';
-import { UsageError } from '../exit-codes.ts';
 import type { InputRows, Row, RowChunks } from './cells.ts';
+import { UnusableInput } from './unusable-input.ts';
 
 const compressors: Compressors = {
   GZIP: (input) => gunzipSync(input),
@@ -21,7 +21,7 @@ type Cells = ReadonlyMap<string, readonly unknown[]>;
 /** Makes of a timestamp what the file says it is: a moment, or what the clocks of some zone showed. */
 type Restore = (value: unknown) => unknown;
 
-/** InputRows of a Parquet file, one row group in memory at a time. Throws `UsageError`. */
+/** InputRows of a Parquet file, one row group in memory at a time. Throws `UnusableInput`. */
 export async function parquetRows(file: AsyncBuffer, signal: AbortSignal): Promise<InputRows> {
   const metadata = await parquetMetadataAsync(file).catch(unreadable);
   const columns = metadata.schema.slice(1).filter(isTopLevel(metadata.schema));
@@ -74,7 +74,7 @@ async function readGroup(
 }
 
 const unreadable = (error: Error): never => {
-  throw new UsageError(`is no Parquet file that can be read here: ${error.message}`);
+  throw new UnusableInput(`is no Parquet file that can be read here: ${error.message}`);
 };
 
 /** The schema is a tree written in depth-first order. */

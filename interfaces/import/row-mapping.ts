@@ -4,9 +4,9 @@ import {
   type MetricValue,
   type Reading,
   readingLimits,
-} from '../../../domain/telemetry.ts';
-import { oldReadingSchema } from '../../http/reading-schema.ts';
-import { explain } from '../../http/validation.ts';
+} from '../../domain/telemetry.ts';
+import { oldReadingSchema } from '../http/reading-schema.ts';
+import { explain } from '../http/validation.ts';
 import { InvalidCell, NullCells, numberCell, type Row, shown, storableText, textCell } from './cells.ts';
 import { type DeviceReader, deviceReader } from './devices.ts';
 import type { RepeatedHours } from './local-time.ts';
@@ -32,7 +32,7 @@ type Fields = Row['values'];
 type Place = { column: string };
 type MetricReader = (values: Fields, at: Place) => Record<string, MetricValue>;
 
-/** Rows to readings, as `plan` has it. Throws `UsageError` for a zone or time format that there is none of. */
+/** Rows to readings, as `plan` has it. Throws `UnusableInput` for a zone or time format that there is none of. */
 export function rowMapping(plan: MappingPlan, repeated?: RepeatedHours): RowMapping {
   const { form, long, flatten } = plan;
   const time = timeReader(plan.time, repeated);

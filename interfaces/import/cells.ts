@@ -1,6 +1,6 @@
-import { isMetricValue, type MetricValue, readingLimits } from '../../../domain/telemetry.ts';
-import { isExact } from '../../exact-json.ts';
-import { printable } from '../terminal.ts';
+import { isMetricValue, type MetricValue, readingLimits } from '../../domain/telemetry.ts';
+import { isExact } from '../exact-json.ts';
+import { printable } from '../printable.ts';
 
 declare global {
   interface JSON {

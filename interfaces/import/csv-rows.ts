@@ -1,8 +1,7 @@
 import { once } from 'node:events';
 import { type CastingContext, type CsvError, type Info, parse } from 'csv-parse';
-import type { MetricValue } from '../../../domain/telemetry.ts';
-import { isExact } from '../../exact-json.ts';
-import { UsageError } from '../exit-codes.ts';
+import type { MetricValue } from '../../domain/telemetry.ts';
+import { isExact } from '../exact-json.ts';
 import {
   type BrokenRow,
   greatestRecord,
@@ -13,6 +12,7 @@ import {
 } from './cells.ts';
 import { isNameless } from './columns.ts';
 import { type CsvDialect, type CsvOptions, csvDialect } from './csv-dialect.ts';
+import { UnusableInput } from './unusable-input.ts';
 
 type Cell = string | MetricValue | bigint | null;
 type Cells = { readonly line: number; readonly cells: readonly Cell[] };
@@ -21,7 +21,7 @@ type Records = Generator<Cells | BrokenRow, void>;
 /** Enough to find out how a file is written. */
 const startLength = 65_536;
 
-/** Delimited text under a line of column names. Throws `UsageError` when there is no such line. */
+/** Delimited text under a line of column names. Throws `UnusableInput` when there is no such line. */
 export async function csvRows(text: AsyncIterable<string>, options: CsvOptions): Promise<InputRows> {
   const { start, whole } = await peeked(text, startLength);
   const dialect = csvDialect(start, options);
@@ -31,7 +31,7 @@ export async function csvRows(text: AsyncIterable<string>, options: CsvOptions):
   let first: readonly (Row | BrokenRow)[] = [];
   while (table.header === undefined) {
     const next = await chunks.next();
-    if (next.done) throw new UsageError('there is no line of column names');
+    if (next.done) throw new UnusableInput('there is no line of column names');
     first = [...table.rows(next.value)];
   }
   return { header: table.header, commaIsFree, notes: dialect.notes, rows: rows() };
@@ -87,11 +87,11 @@ class CsvTable {
     return this.#names;
   }
 
-  /** Throws `UsageError` when the line of column names is none. */
+  /** Throws `UnusableInput` when the line of column names is none. */
   *rows(records: Iterable<Cells | BrokenRow>): Generator<Row | BrokenRow> {
     for (const record of records) {
       if ('fault' in record) {
-        if (!this.#names) throw new UsageError(`the line of column names ${record.fault}`);
+        if (!this.#names) throw new UnusableInput(`the line of column names ${record.fault}`);
         yield record;
       } else if (this.#isAnnotated && isAnnotation(record.cells)) this.#headerFollows = true;
       else if (this.#headerFollows || !this.#names) {

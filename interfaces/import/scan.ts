@@ -1,4 +1,3 @@
-import { UsageError } from '../exit-codes.ts';
 import {
   type BrokenRow,
   ColumnCells,
@@ -25,6 +24,7 @@ import { isFixed, momentsIn, RepeatedHours } from './local-time.ts';
 import type { MappingPlan } from './mapping-plan.ts';
 import { flattened, isObject, metricCell, seriesOf, timeCell } from './row-mapping.ts';
 import { type ClockReader, clockReader, type TimeOptions } from './timestamps.ts';
+import { UnusableInput } from './unusable-input.ts';
 
 /** What was found out by reading a file to its end, before anything of it is imported. */
 type Scan = {
@@ -38,7 +38,7 @@ type Scan = {
 const sampleSize = 1000;
 const mostColumns = 10_000;
 
-/** Reads all rows. Throws `UsageError` when the columns of the file do not say enough. */
+/** Reads all rows. Throws `UnusableInput` when the columns of the file do not say enough. */
 export async function scan(rows: InputRows, options: ColumnOptions, time: TimeOptions): Promise<Scan> {
   const sample: (Row | BrokenRow)[] = [];
   let scanner: Scanner | undefined;
@@ -91,7 +91,7 @@ class Scanner {
     } else if (names.length === 0) {
       const [first] = sample;
       if (first && isBroken(first))
-        throw new UsageError(`no record can be read: line ${first.line} ${first.fault}`);
+        throw new UnusableInput(`no record can be read: line ${first.line} ${first.fault}`);
       this.#form = 'columns';
       this.#structure = { device: { columns: ['device'] }, time: ['time'], long: undefined };
     } else {
@@ -136,7 +136,7 @@ class Scanner {
   #cellsOf(columns: Map<string, ColumnCells>, name: string): ColumnCells {
     const known = columns.get(name);
     if (known) return known;
-    if (columns.size >= mostColumns) throw new UsageError(`there are more than ${mostColumns} columns`);
+    if (columns.size >= mostColumns) throw new UnusableInput(`there are more than ${mostColumns} columns`);
     const cells = new ColumnCells();
     columns.set(name, cells);
     return cells;
@@ -232,7 +232,9 @@ function withHint<Result>(
     return read();
   } catch (error) {
     const hint = header ? hintOfCsv(sample, header) : hintOfJson(sample);
-    throw error instanceof UsageError && hint !== '' ? new UsageError(`${error.message}; ${hint}`) : error;
+    throw error instanceof UnusableInput && hint !== ''
+      ? new UnusableInput(`${error.message}; ${hint}`)
+      : error;
   }
 }
 

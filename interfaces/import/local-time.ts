@@ -1,11 +1,11 @@
 import { FixedOffsetZone, IANAZone, type Zone } from 'luxon';
-import { UsageError } from '../exit-codes.ts';
+import { UnusableInput } from './unusable-input.ts';
 
 const day = 86_400_000;
 
 /**
  * From what clocks in a zone show, in milliseconds as if it were UTC's, to the moments they do: one, none for what
- * was skipped, two in order for what was shown twice. Throws `UsageError` for a zone that there is none of.
+ * was skipped, two in order for what was shown twice. Throws `UnusableInput` for a zone that there is none of.
  */
 export function momentsIn(zoneName: string): (clock: number) => readonly number[] {
   const zone = zoneNamed(zoneName);
@@ -39,7 +39,7 @@ function zoneNamed(name: string): Zone {
   if (name.toUpperCase() === 'UTC') return FixedOffsetZone.utcInstance;
   const zone = IANAZone.create(name);
   if (zone.isValid) return zone;
-  throw new UsageError(
+  throw new UnusableInput(
     `--tz must be a time zone such as America/Los_Angeles, an offset such as +01:00, or UTC, not "${name}"`,
   );
 }

@@ -1,4 +1,4 @@
-import { parseExactJson } from '../../exact-json.ts';
+import { parseExactJson } from '../exact-json.ts';
 import { type BrokenRow, greatestRecord, isBroken, type Row, type RowChunks } from './cells.ts';
 
 /**

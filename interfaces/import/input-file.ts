@@ -2,14 +2,14 @@ import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { addAbortSignal } from 'node:stream';
-import { UsageError } from '../exit-codes.ts';
+import { UnusableInput } from './unusable-input.ts';
 
 /** Names the file where its content is what the caller has to say more about. */
 export async function ofFile<Result>(name: string, read: () => Promise<Result>): Promise<Result> {
   try {
     return await read();
   } catch (error) {
-    throw error instanceof UsageError ? new UsageError(`${name}: ${error.message}`) : error;
+    throw error instanceof UnusableInput ? new UnusableInput(`${name}: ${error.message}`) : error;
   }
 }
 
@@ -37,17 +37,17 @@ export class InputFile {
     this.#handle = handle;
   }
 
-  /** `-` is standard input. Throws `UsageError`. */
+  /** `-` is standard input. Throws `UnusableInput`. */
   static async open(file: string, signal: AbortSignal): Promise<InputFile> {
     if (file === '-') return InputFile.#kept(file, process.stdin, signal);
     const handle = await open(file).catch((error) => {
-      throw new UsageError(
+      throw new UnusableInput(
         error.code === 'ENOENT' ? `there is no file ${file}` : `${file} cannot be read: ${error.code}`,
       );
     });
     try {
       const stats = await handle.stat();
-      if (stats.isDirectory()) throw new UsageError(`${file} is a folder: name the files in it`);
+      if (stats.isDirectory()) throw new UnusableInput(`${file} is a folder: name the files in it`);
       if (stats.isFile()) return new InputFile(file, handle, stats.size, identityOf(stats));
       const kept = await InputFile.#kept(file, handle.createReadStream({ autoClose: false }), signal);
       await handle.close();
@@ -72,7 +72,7 @@ export class InputFile {
     return new InputFile(file, handle, size, undefined);
   }
 
-  /** The file from its beginning; ends early when `signal` is aborted. Throws `UsageError`. */
+  /** The file from its beginning; ends early when `signal` is aborted. Throws `UnusableInput`. */
   async *chunks(signal: AbortSignal): AsyncGenerator<Buffer> {
     this.#bytesRead = 0;
     if (this.size === 0) return;
@@ -90,7 +90,7 @@ export class InputFile {
     } catch (error) {
       if (signal.aborted) return;
       const { code } = error as NodeJS.ErrnoException;
-      throw code === undefined ? error : new UsageError(`${this.name} cannot be read: ${code}`);
+      throw code === undefined ? error : new UnusableInput(`${this.name} cannot be read: ${code}`);
     }
   }
 

@@ -1,10 +1,10 @@
-import { UsageError } from '../exit-codes.ts';
 import type { InputRows } from './cells.ts';
 import type { CsvOptions } from './csv-dialect.ts';
 import { csvRows, peeked } from './csv-rows.ts';
 import { decoded, decompressed, isParquet } from './decoding.ts';
 import type { InputFile } from './input-file.ts';
 import { jsonRows, ndjsonRows } from './json-rows.ts';
+import { UnusableInput } from './unusable-input.ts';
 
 export const inputFormats = ['auto', 'csv', 'ndjson', 'json', 'parquet'] as const;
 export type InputFormat = (typeof inputFormats)[number];
@@ -18,7 +18,7 @@ export type InputOptions = {
   readonly records: readonly string[];
 };
 
-/** The records of a file, from its beginning; ends early when `signal` is aborted. Throws `UsageError`. */
+/** The records of a file, from its beginning; ends early when `signal` is aborted. Throws `UnusableInput`. */
 export async function inputRowsOf(
   input: InputFile,
   options: InputOptions,
@@ -30,7 +30,7 @@ export async function inputRowsOf(
   const bytes = await decompressed(input.chunks(signal));
   const { text, notes } = await decoded(bytes.bytes, encoding);
   const { start, whole } = await peeked(text, startLength);
-  if (start.trim() === '') throw new UsageError('there is nothing in it');
+  if (start.trim() === '') throw new UnusableInput('there is nothing in it');
   const rows = await ofText(whole, format === 'auto' ? formatOf(start, records) : format, options, input);
   return { ...rows, notes: [...bytes.notes, ...notes, ...rows.notes] };
 }

@@ -1,5 +1,5 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import type { Metrics, Reading } from '../../../domain/telemetry.ts';
+import type { Metrics, Reading } from '../../domain/telemetry.ts';
 
 /** Where a reading stands: a file of this run, by its number, and a line of it. */
 export type Place = { readonly file: number; readonly line: number };
