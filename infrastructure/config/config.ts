@@ -172,6 +172,9 @@ export const configSchema = z.object({
     .default(3_000_000)
     .describe('readings that telemetry may be behind in `serve` before ingest is slowed down; never when 0'),
   MAX_BODY_BYTES: wholeNumber(1024, 1_000_000_000).default(10_485_760).describe('greatest request body'),
+  IMPORT_MAX_BYTES: wholeNumber(1024, 10_000_000_000)
+    .default(52_428_800)
+    .describe('greatest file that the API imports, and what it holds once it is decompressed'),
   ALLOW_OLD: onOff().describe(
     'whether the API takes timestamps such as 1767225600, of 1970 as milliseconds; refused as epoch seconds when false',
   ),

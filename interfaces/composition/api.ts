@@ -31,6 +31,7 @@ import { type CertificateFiles, certificateFiles, type HttpServer } from '../htt
 import { QuerySlots } from '../http/query-slots.ts';
 import { type RateLimits, rateLimits } from '../http/rate-limits.ts';
 import { httpServer } from '../http/server.ts';
+import { importRoute } from '../import/import-route.ts';
 import { operationsOf } from './application.ts';
 import { projectionsCheck } from './log-checks.ts';
 import { mqttIntakes } from './mqtt.ts';
@@ -98,6 +99,7 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
       rates: callers.rates,
       intake,
       mqttRejections: mqtt.rejections,
+      moreRoutes: [importRoute({ ...contained, intake }, config.IMPORT_MAX_BYTES)],
       slots: new QuerySlots(config.QUERIES_AT_ONCE),
       tasks,
       asRecorded: recorded.asRecorded,

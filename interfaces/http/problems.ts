@@ -68,6 +68,7 @@ export const problemKinds = {
   'live-streams-full': { status: 503, title: 'The server has too many live streams' },
   'subscription-expired': { status: 410, title: 'The log no longer has what follows this position' },
   'too-many-queries': { status: 429, title: 'Too many queries are running' },
+  'too-many-imports': { status: 429, title: 'Another file is being imported' },
   'internal-error': { status: 500, title: 'Internal error' },
   'not-yet-projected': { status: 503, title: 'Read model has not caught up' },
   'dependency-unavailable': { status: 503, title: 'A required server is unavailable' },

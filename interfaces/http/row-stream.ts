@@ -51,7 +51,7 @@ export async function streamRows<Row>(
 }
 
 /** Resolves when there is room for more, or nobody left to read it. */
-function drained(res: Response): Promise<void> {
+export function drained(res: Response): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       res.off('drain', done);

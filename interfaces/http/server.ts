@@ -35,6 +35,7 @@ import { otlpRoute, remoteWriteRoute } from './metric-push-routes.ts';
 import { type MqttRejection, mqttRejectionsRoute } from './mqtt-rejections-route.ts';
 import { auditRoute, type OperatorServices, projectionRoutes } from './projection-routes.ts';
 import type { RateLimits } from './rate-limits.ts';
+import type { Route } from './route.ts';
 import { ruleRoutes } from './rule-routes.ts';
 import {
   type TelemetryQueryServices,
@@ -71,6 +72,8 @@ export type HttpServices = TelemetryQueryServices &
     readonly live: LiveStreams;
     readonly retention: Pick<RetentionRecords, 'schedule' | 'activeSweep'>;
     readonly writeAheadLog?: WriteAheadLog | undefined;
+    /** Of parts that are built on this one. */
+    readonly moreRoutes?: readonly Route[];
     readonly log: Log;
     readonly metrics: Registry;
     /** Metrics of other threads of the process, in the text format of Prometheus. */
@@ -128,6 +131,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...deadLetterRoutes(services),
     auditRoute(services),
     statusRoute(progress, freshness, services.retention, services.writeAheadLog),
+    ...(services.moreRoutes ?? []),
     ...dashboardRoutes,
     ...operationRoutes({ moreMetrics: [], stalled: () => [], ...services, version, closing: stopping.begun }),
   ];

@@ -27,24 +27,35 @@ export const isParquet = (start: Buffer): boolean => startsWith(start, magics.pa
 const startsWith = (bytes: Buffer, magic: string): boolean =>
   bytes.subarray(0, magic.length / 2).toString('hex') === magic;
 
-/** What a file holds once it is decompressed, gzip and zstd being known by content. Throws `UnusableInput`. */
-export async function decompressed(bytes: Bytes): Promise<{ bytes: Bytes; notes: readonly string[] }> {
+/**
+ * What a file holds once it is decompressed, gzip and zstd being known by content. Throws `UnusableInput`, also when
+ * read for more than `most` bytes of a compressed file.
+ */
+export async function decompressed(
+  bytes: Bytes,
+  most = Number.POSITIVE_INFINITY,
+): Promise<{ bytes: Bytes; notes: readonly string[] }> {
   const { start, whole } = await begun(bytes);
   const refusal = unreadable.find(([magic]) => startsWith(start, magic));
   if (refusal) throw new UnusableInput(refusal[1]);
   if (startsWith(start, magics.gzip))
-    return { bytes: through(whole, createGunzip()), notes: ['compressed by gzip'] };
+    return { bytes: through(whole, createGunzip(), most), notes: ['compressed by gzip'] };
   if (startsWith(start, magics.zstd))
-    return { bytes: through(whole, createZstdDecompress()), notes: ['compressed by zstd'] };
+    return { bytes: through(whole, createZstdDecompress(), most), notes: ['compressed by zstd'] };
   return { bytes: whole, notes: [] };
 }
 
-async function* through(bytes: Bytes, transform: NodeJS.ReadWriteStream): Bytes {
+async function* through(bytes: Bytes, transform: NodeJS.ReadWriteStream, most: number): Bytes {
   const source = Readable.from(bytes);
   // Faults come out of the loop below.
   pipeline(source, transform, () => {});
+  let size = 0;
   try {
-    yield* transform as AsyncIterable<Buffer>;
+    for await (const chunk of transform as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > most) throw new UnusableInput(`holds more than ${most} bytes once it is decompressed`);
+      yield chunk;
+    }
   } catch (error) {
     if (error instanceof UnusableInput) throw error;
     throw new UnusableInput(`cannot be decompressed: ${(error as Error).message}`);

@@ -58,16 +58,26 @@ export class InputFile {
     }
   }
 
+  /** What came over a connection, under a name for people. Throws what `source` throws. */
+  static received(name: string, source: AsyncIterable<Buffer>, signal: AbortSignal): Promise<InputFile> {
+    return InputFile.#kept(name, source, signal);
+  }
+
   static async #kept(file: string, source: AsyncIterable<Buffer>, signal: AbortSignal): Promise<InputFile> {
     const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-import-'));
     const handle = await open(path.join(folder, 'input'), 'w+');
     // An open file outlives its name, and nothing is left behind however the process ends.
     await rm(folder, { recursive: true });
     let size = 0;
-    for await (const chunk of source) {
-      signal.throwIfAborted();
-      await handle.writeFile(chunk);
-      size += chunk.length;
+    try {
+      for await (const chunk of source) {
+        signal.throwIfAborted();
+        await handle.writeFile(chunk);
+        size += chunk.length;
+      }
+    } catch (error) {
+      await handle.close();
+      throw error;
     }
     return new InputFile(file, handle, size, undefined);
   }

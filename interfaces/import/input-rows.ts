@@ -16,6 +16,8 @@ export type InputOptions = {
   readonly csv: CsvOptions;
   /** Member names that lead to the array of records in JSON. */
   readonly records: readonly string[];
+  /** How much is taken of a file that may be anybody's; without limits when absent. */
+  readonly limits?: { readonly inflatedBytes: number; readonly groupCells: number };
 };
 
 /** The records of a file, from its beginning; ends early when `signal` is aborted. Throws `UnusableInput`. */
@@ -24,10 +26,10 @@ export async function inputRowsOf(
   options: InputOptions,
   signal: AbortSignal,
 ): Promise<InputRows> {
-  const { format, encoding, records } = options;
+  const { format, encoding, records, limits } = options;
   if (format === 'parquet' || (format === 'auto' && isParquet(Buffer.from(await input.slice(0, 4)))))
-    return parquet(input, signal);
-  const bytes = await decompressed(input.chunks(signal));
+    return parquet(input, signal, limits?.groupCells);
+  const bytes = await decompressed(input.chunks(signal), limits?.inflatedBytes);
   const { text, notes } = await decoded(bytes.bytes, encoding);
   const { start, whole } = await peeked(text, startLength);
   if (start.trim() === '') throw new UnusableInput('there is nothing in it');
@@ -35,11 +37,16 @@ export async function inputRowsOf(
   return { ...rows, notes: [...bytes.notes, ...notes, ...rows.notes] };
 }
 
-async function parquet(input: InputFile, signal: AbortSignal): Promise<InputRows> {
+async function parquet(
+  input: InputFile,
+  signal: AbortSignal,
+  mostCells: number | undefined,
+): Promise<InputRows> {
   const { parquetRows } = await import('./parquet-rows.ts');
   return parquetRows(
     { byteLength: input.size, slice: (start, end = input.size) => input.slice(start, end) },
     signal,
+    mostCells,
   );
 }
 

@@ -10,10 +10,14 @@ import {
 import type { InputRows, Row, RowChunks } from './cells.ts';
 import { UnusableInput } from './unusable-input.ts';
 
+/** Of a page, however much it says. */
+const greatestPage = 268_435_456;
+const within = (length: number) => ({ maxOutputLength: Math.min(Math.max(length, 1), greatestPage) });
+
 const compressors: Compressors = {
-  GZIP: (input) => gunzipSync(input),
-  ZSTD: (input) => zstdDecompressSync(input),
-  BROTLI: (input) => brotliDecompressSync(input),
+  GZIP: (input, length) => gunzipSync(input, within(length)),
+  ZSTD: (input, length) => zstdDecompressSync(input, within(length)),
+  BROTLI: (input, length) => brotliDecompressSync(input, within(length)),
 };
 
 type Cells = ReadonlyMap<string, readonly unknown[]>;
@@ -21,11 +25,22 @@ type Cells = ReadonlyMap<string, readonly unknown[]>;
 /** Makes of a timestamp what the file says it is: a moment, or what the clocks of some zone showed. */
 type Restore = (value: unknown) => unknown;
 
-/** InputRows of a Parquet file, one row group in memory at a time. Throws `UnusableInput`. */
-export async function parquetRows(file: AsyncBuffer, signal: AbortSignal): Promise<InputRows> {
+/**
+ * Rows of a Parquet file, one row group in memory at a time. Throws `UnusableInput`, also for one of more than
+ * `mostCells`.
+ */
+export async function parquetRows(
+  file: AsyncBuffer,
+  signal: AbortSignal,
+  mostCells = Number.POSITIVE_INFINITY,
+): Promise<InputRows> {
   const metadata = await parquetMetadataAsync(file).catch(unreadable);
   const columns = metadata.schema.slice(1).filter(isTopLevel(metadata.schema));
   const header = columns.map(({ name }) => name);
+  if (metadata.row_groups.some(({ num_rows }) => Number(num_rows) * header.length > mostCells))
+    throw new UnusableInput(
+      `has more than ${mostCells} values in a row group: write it with smaller ones, or use fieldlog import`,
+    );
   const restored = new Map(columns.map((column) => [column.name, restoreOf(column)]));
   return { header, commaIsFree: false, notes: ['Parquet'], rows: rows() };
 

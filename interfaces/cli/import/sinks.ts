@@ -1,9 +1,9 @@
 import type { RefusalReason } from '../../../application/telemetry/ingest.ts';
-import { Rejection } from '../../../domain/decider.ts';
 import type { Reading } from '../../../domain/telemetry.ts';
 import type { Session } from '../../composition/application.ts';
 import { isOfSeconds } from '../../http/value-faults.ts';
 import type { NewDevice, ReadingSink, RefusedReading } from '../../import/reading-sink.ts';
+import { registerNew } from '../../import/registration.ts';
 import { type ApiClient, ApiRefusal, sentPositions } from '../api-client.ts';
 import { Refused, ServerUnavailable } from '../exit-codes.ts';
 
@@ -82,9 +82,6 @@ const refusedReading = ({ index, detail }: IngestAnswer['errors'][number]): Refu
   reason: detail,
 });
 
-/** Enough for the event store to write many in one go. */
-const atOnce = 64;
-
 const reasons: Record<RefusalReason, string> = {
   'unknown-device': 'is not registered',
   'device-suspended': 'is suspended',
@@ -103,16 +100,7 @@ export function sessionSink(session: Session, name: string): ReadingSink {
       return difference(await lateBefore, await late());
     },
 
-    async register(devices) {
-      let added = 0;
-      const waiting = devices.values();
-      await Promise.all(
-        Array.from({ length: atOnce }, async () => {
-          for (const device of waiting) if (await isNew(device)) added += 1;
-        }),
-      );
-      return added;
-    },
+    register: (devices) => registerNew(session.commands, devices, caller),
 
     async send(readings) {
       lateBefore ??= late();
@@ -128,17 +116,6 @@ export function sessionSink(session: Session, name: string): ReadingSink {
 
   async function late(): Promise<number> {
     return (await session.progress.ledgerTotals()).late;
-  }
-
-  async function isNew({ deviceId, name, type }: NewDevice): Promise<boolean> {
-    try {
-      const details = { name, type, labels: {} };
-      await session.commands.handle({ type: 'RegisterDevice', deviceId, details }, caller);
-      return true;
-    } catch (error) {
-      if (error instanceof Rejection && error.code === 'DeviceAlreadyRegistered') return false;
-      throw error;
-    }
   }
 }
 

@@ -68,6 +68,13 @@ const decisions: readonly (readonly [form: RegExp, decision: Decision])[] = [
   [/^((get|post) \/api\/v1\/alarms\b|get \/api\/v1\/live$)/, 'own-test'],
   [/^(get|post|patch) \/api\/v1\/(projections|dead-letters|audit|rebuilds)\b/, 'refused'],
   [/^post \/api\/v1\/telemetry$/, (deviceId) => ({ json: { deviceId, timestamp: at, metrics: { a: 1 } } })],
+  [
+    /^post \/api\/v1\/import$/,
+    (deviceId) => ({
+      body: `deviceId,timestamp,a\n${deviceId},${at},1\n`,
+      headers: { 'Content-Type': 'text/csv' },
+    }),
+  ],
   [/^post (\/api\/v2)?\/write$/, lines],
   [/^post \/v1\/metrics$/, (deviceId) => ({ json: otlp(deviceId) })],
   [
@@ -201,7 +208,7 @@ describe('A key for a part of the fleet', function () {
           assert.doesNotMatch(taken.text, /ejected(DataPoints)?":"?[1-9]/);
           const refused = await send(other);
           assert.ok(
-            refused.status >= 400 || /rejectedDataPoints":"1"/.test(refused.text),
+            refused.status >= 400 || /rejectedDataPoints":"1"|"refused":1,/.test(refused.text),
             `${method} ${path}: ${refused.status} ${refused.text}`,
           );
         }
