@@ -16,6 +16,7 @@ const modules = [
   'device',
   'elements',
   'fleet',
+  'import',
   'live',
   'main',
   'operations',

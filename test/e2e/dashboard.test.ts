@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -95,6 +95,19 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
   const filled = (label: string, value: string) =>
     page.getByRole('dialog').getByLabel(label, { exact: true }).fill(value);
   const pressed = (name: string) => page.getByRole('button', { name, exact: true }).click();
+  /** A file of the importer's tests, on the page that is open. */
+  const dropped = async (file: string) => {
+    const text = await readFile(path.join(root, 'test/fixtures/import', file), 'utf8');
+    const dataTransfer = await page.evaluateHandle(
+      ([content, name]) => {
+        const transfer = new (globalThis as unknown as Dragging).DataTransfer();
+        transfer.items.add(new File([content], name));
+        return transfer;
+      },
+      [text, file] as const,
+    );
+    await page.dispatchEvent('.drop', 'drop', { dataTransfer });
+  };
   const values = async () => {
     const [, count = '0'] = (await page.locator('summary').textContent())?.match(/newest (\d+) values/) ?? [];
     return Number(count);
@@ -188,6 +201,33 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
     assert.match((await page.getByRole('row', { name: /Too hot/ }).textContent()) ?? '', /above 90/);
   });
 
+  it('imports a file that is dropped, and shows it on the chart', async () => {
+    await page.getByRole('link', { name: 'Import' }).click();
+    await dropped('short.csv');
+    await page
+      .getByRole('alert')
+      .getByText('say which column is the device: “Device of all lines”')
+      .waitFor();
+    await page.getByLabel('Device of all lines').fill('dropped-1');
+    await page.getByLabel('Device of all lines').press('Enter');
+    await page.getByRole('heading', { name: 'Preview' }).waitFor();
+    await page.getByText('line 3: has 2 cells for 3 columns').waitFor();
+    assert.match(page.url(), /device=dropped-1/);
+    await dropped('late-column.csv');
+    await page.getByText(/^1,00\d readings of 1 device from/).waitFor();
+    assert.equal((await call('GET', '/api/v1/devices/dropped-1')).status, 404);
+    await dropped('short.csv');
+    await pressed('Import 1 reading');
+    await page.getByRole('heading', { name: 'Imported in part' }).waitFor();
+    const [download] = await Promise.all([page.waitForEvent('download'), pressed('Download refused lines')]);
+    assert.equal(download.suggestedFilename(), 'short.csv.rejects.ndjson');
+    const rejects = (await readFile(await download.path(), 'utf8')).trim().split('\n');
+    assert.deepEqual([rejects.length, JSON.parse(rejects[1] ?? '').line], [2, 3]);
+    await page.getByRole('link', { name: 'Chart of dropped-1' }).click();
+    await page.locator('.chart canvas').waitFor();
+    await eventually(async () => assert.equal(await values(), 2), { within: 20_000 });
+  });
+
   for (const [name, size] of Object.entries(sizes))
     it(`breaks no rule of accessibility: ${name}`, async () => {
       const one = await browser.newContext({ ...size, locale: 'en-GB', timezoneId: 'UTC' });
@@ -197,6 +237,12 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
           await shown.goto(`${url}/${hash}`);
           await shown.locator('h1').waitFor();
           await shown.locator('.freshness:not(:empty)').waitFor();
+          if (title === 'import') {
+            await shown
+              .getByLabel('File to import')
+              .setInputFiles(path.join(root, 'test/fixtures/import/short.csv'));
+            await shown.getByRole('heading', { name: 'Preview' }).waitFor();
+          }
           if (title === 'device') await shown.locator('.chart canvas').waitFor();
           if (screenshots) {
             await mkdir(screenshots, { recursive: true });
@@ -267,9 +313,12 @@ const views = {
   fleet: '#/devices',
   device: '#/devices/boiler-1?range=15m',
   alarms: '#/alarms',
+  import: '#/import?device=preview-1',
   operations: '#/operations',
 };
 const everyScope = 'devices:write,devices:read,telemetry:write,telemetry:read,operate';
+
+type Dragging = { DataTransfer: new () => { readonly items: { add(file: File): void } } };
 
 type Axe = {
   axe: {
@@ -281,7 +330,6 @@ type Axe = {
 
 let axeSource: string | undefined;
 async function readAxe(): Promise<string> {
-  const { readFile } = await import('node:fs/promises');
   axeSource ??= await readFile(axe, 'utf8');
   return axeSource;
 }

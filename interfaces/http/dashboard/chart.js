@@ -4,6 +4,16 @@ import uPlot from '/dashboard/uplot.js';
 /** Told apart by luminance as well as by hue. */
 const colours = ['--line-1', '--line-2', '--line-3', '--line-4', '--line-5', '--line-6'];
 
+/** Of the axis of time, by the least seconds from one label to the next: what each says, and below it a new year or day. */
+const none = null;
+const timeLabels = [
+  [31_536_000, '{YYYY}', none, none, none, none, none, none, 1],
+  [2_419_200, '{MMM}', '\n{YYYY}', none, none, none, none, none, 1],
+  [86_400, '{D} {MMM}', '\n{YYYY}', none, none, none, none, none, 1],
+  [60, '{HH}:{mm}', '\n{D} {MMM} {YYYY}', none, '\n{D} {MMM}', none, none, none, 1],
+  [1, '{HH}:{mm}:{ss}', '\n{D} {MMM} {YYYY}', none, '\n{D} {MMM}', none, none, none, 1],
+];
+
 /**
  * @typedef {{ at: number, value: number | null }} Point Epoch seconds.
  * @typedef {{ from: number, to: number, name: string }} Band
@@ -106,10 +116,13 @@ export class Chart {
     this.#plot = new uPlot(
       {
         ...this.#size(),
-        axes: [axis, { ...axis, size: 60 }],
+        axes: [
+          { ...axis, space: 72, values: timeLabels },
+          { ...axis, size: 60 },
+        ],
         cursor: { drag: { x: true, y: false } },
         series: [
-          {},
+          { value: '{D} {MMM} {YYYY} {HH}:{mm}:{ss}' },
           ...names.map((label, i) => ({
             label,
             stroke: colour(colours[i % colours.length]),

@@ -7,6 +7,10 @@ const count = new Intl.NumberFormat();
 
 export const number = (/** @type {number} */ value) => count.format(value);
 
+/** `1 line`, `2,000 lines`. */
+export const counted = (/** @type {number} */ value, /** @type {string} */ noun) =>
+  `${number(value)} ${noun}${value === 1 ? '' : 's'}`;
+
 export const time = (/** @type {string | null | undefined} */ iso) =>
   iso
     ? html`<time datetime=${iso} title=${iso}>${full.format(new Date(iso))}</time>`
@@ -103,6 +107,15 @@ export function ask({ title, fields = nothing, submit, isDangerous = false, act 
 /** Tells something that has to be read, such as a token that is shown once. */
 export const tell = (/** @type {string} */ title, /** @type {unknown} */ content) =>
   ask({ title, fields: content, submit: 'Close', act: async () => true });
+
+/** Gives the browser a file to keep. */
+export function save(/** @type {Blob} */ content, /** @type {string} */ name) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
 
 /** An id for `Idempotency-Key`; `crypto.randomUUID` is there over HTTPS and on this machine only. */
 export const requestId = () =>

@@ -68,8 +68,8 @@ export function follow(query, { from, onEvent, onExpired, onState = () => {} }) 
   }
 }
 
-/** @param {ReadableStream<Uint8Array>} body */
-async function* lines(body) {
+/** Of NDJSON, each without its end. @param {ReadableStream<Uint8Array>} body */
+export async function* lines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   for (;;) {

@@ -5,12 +5,14 @@ import { apiKey, events, forgetScopes, freshness } from './api.js';
 import { DevicePage } from './device.js';
 import { ask, faults, number } from './elements.js';
 import { FleetPage } from './fleet.js';
+import { ImportPage } from './import.js';
 import { OperationsPage } from './operations.js';
 
 /** Everything there is to see of a page is in its address. */
 const pages = [
   { path: /^\/devices$/, page: FleetPage, title: 'Fleet', nav: '#/devices' },
   { path: /^\/devices\/(.+)$/, page: DevicePage, title: 'Device', nav: '#/devices' },
+  { path: /^\/import$/, page: ImportPage, title: 'Import', nav: '#/import' },
   { path: /^\/alarms$/, page: AlarmsPage, title: 'Alarms', nav: '#/alarms' },
   { path: /^\/operations$/, page: OperationsPage, title: 'Operations', nav: '#/operations' },
 ];

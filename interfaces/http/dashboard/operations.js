@@ -134,7 +134,7 @@ export class OperationsPage extends Page {
     return html`<section><h2>Projections</h2>
       <div class="scroll" tabindex="0" role="region" aria-label="Projections">
         <table>
-          <thead><tr><th scope="col">Projection</th><th scope="col">State</th><th scope="col">Behind</th><th scope="col">Generation</th><th scope="col">Positions</th><td></td></tr></thead>
+          <thead><tr><th scope="col">Projection</th><th scope="col">State</th><th scope="col" class="number">Behind</th><th scope="col">Generation</th><th scope="col">Positions</th><td></td></tr></thead>
           <tbody>${this.data.projections.map((one) => this.#projection(one))}</tbody>
         </table>
       </div>

@@ -2,7 +2,7 @@
 import { html, nothing, render } from '/dashboard/lit-html.js';
 import { address, call, devicePath, get } from './api.js';
 import { Chart } from './chart.js';
-import { faults, shown, time } from './elements.js';
+import { faults, save, shown, time } from './elements.js';
 import { follow } from './live.js';
 
 /** By name: seconds shown, and the width of a bucket where points would be too many. */
@@ -15,6 +15,10 @@ const ranges = {
   '30d': { seconds: 2_592_000, interval: '6h' },
   '1y': { seconds: 31_536_000, interval: '1d' },
 };
+/** The shortest range that holds so many seconds, or the longest there is. */
+export const rangeOf = (/** @type {number} */ seconds) =>
+  Object.keys(ranges).find((name) => ranges[name].seconds >= seconds) ?? '1y';
+
 const mostPoints = 5000;
 const rowsShown = 100;
 const keptLive = 20_000;
@@ -43,7 +47,7 @@ export class Series {
   #drawn = 0;
 
   /**
-   * @param {HTMLElement} root @param {string} id @param {URLSearchParams} query `range` and `metric`
+   * @param {HTMLElement} root @param {string} id @param {URLSearchParams} query `range`, `to` and `metric`
    * @param {(changes: Record<string, string>) => void} change puts something into the address
    */
   constructor(root, id, query, change) {
@@ -63,7 +67,7 @@ export class Series {
 
   /** @param {URLSearchParams} query */
   update(query) {
-    const isSame = ['range', 'metric'].every((name) => query.get(name) === this.#query.get(name));
+    const isSame = ['range', 'to', 'metric'].every((name) => query.get(name) === this.#query.get(name));
     this.#query = query;
     if (!isSame) void this.#load();
   }
@@ -77,10 +81,18 @@ export class Series {
     return asked.length > 0 ? asked : this.#metrics.slice(0, 4);
   }
 
+  /** Where the range ends; `undefined` where that is now. */
+  get #end() {
+    const at = Date.parse(this.#query.get('to') ?? '');
+    return Number.isNaN(at) ? undefined : at;
+  }
+
   #selection() {
     const { seconds, interval } = this.#range;
+    const end = this.#end;
     return {
-      from: new Date(Date.now() - seconds * 1000).toISOString(),
+      from: new Date((end ?? Date.now()) - seconds * 1000).toISOString(),
+      ...(end !== undefined && { to: new Date(end).toISOString() }),
       metric: this.#chosen,
       ...(interval ? { interval, aggregate: 'avg', limit: 10_000 } : { order: 'desc', limit: mostPoints }),
     };
@@ -105,8 +117,9 @@ export class Series {
       this.#error = error;
     }
     this.#isLoaded = true;
+    if (this.#error || this.#range.interval !== undefined || this.#end !== undefined) this.#live = '';
+    else this.#follow();
     this.#render();
-    if (!this.#error && this.#range.interval === undefined) this.#follow();
   }
 
   /** The stream begins with the newest values and has everything after them. */
@@ -155,11 +168,7 @@ export class Series {
         query: { ...this.#selection(), ...(this.#range.interval ? {} : { order: 'asc' }) },
         accept: 'text/csv',
       });
-      const link = document.createElement('a');
-      link.href = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
-      link.download = `${this.#id}.csv`;
-      link.click();
-      URL.revokeObjectURL(link.href);
+      save(new Blob([text], { type: 'text/csv' }), `${this.#id}.csv`);
     } catch (error) {
       this.#error = error;
       this.#render();
@@ -221,6 +230,8 @@ export class Series {
       <label>Range <select @change=${(event) => this.#change({ range: event.target.value })}>
         ${Object.keys(ranges).map((one) => html`<option ?selected=${one === name}>${one}</option>`)}
       </select></label>
+      <label>Until <input type="datetime-local" step="1" .value=${localTime(this.#end)}
+        @change=${(event) => this.#change({ to: event.target.value ? new Date(event.target.value).toISOString() : '' })}></label>
       <fieldset><legend>Metrics</legend>
         ${this.#metrics.map(
           (metric) => html`<label class="choice"><input type="checkbox" .checked=${chosen.includes(metric)}
@@ -248,4 +259,11 @@ export class Series {
       </div>
     </details>`;
   }
+}
+
+/** As the browser's own field has it, in its own time zone; nothing for now. */
+function localTime(/** @type {number | undefined} */ at) {
+  if (at === undefined) return '';
+  const offset = new Date(at).getTimezoneOffset() * 60_000;
+  return new Date(at - offset).toISOString().slice(0, 19);
 }
