@@ -311,7 +311,7 @@ onEachProfile('Live streams', (openProfile) => {
         [400, 'invalid-request'],
         query,
       );
-    const client = await follow('events=buckets,devices&type=pump&metric=o&interval=1h&aggregate=count');
+    const client = await follow('events=buckets,devices&q=a&metric=o&interval=1h&aggregate=count');
     await send('b', 1, 'o');
     await send('a', 1, 'p');
     await send('a', 3, 'o');
