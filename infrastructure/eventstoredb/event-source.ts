@@ -25,6 +25,7 @@ import {
   reading,
   toPosition,
 } from './recorded-events.ts';
+import { type Followed, type Follower, SharedSubscriptions } from './shared-subscription.ts';
 import { type Arrival, Searched, subscribeTo } from './subscription.ts';
 
 export type SubscriptionOptions = {
@@ -51,6 +52,7 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
   readonly #log: Log;
   readonly #prefix: string;
   readonly #batchSize: number;
+  readonly #subscriptions: SharedSubscriptions;
 
   constructor(
     connection: EventStoreDbConnection,
@@ -61,6 +63,7 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     this.#log = log;
     this.#prefix = prefix;
     this.#batchSize = batchSize;
+    this.#subscriptions = new SharedSubscriptions(connection, prefix, batchSize);
   }
 
   async run(consumer: BatchConsumer<RecordedEvent>, options: RunOptions): Promise<void> {
@@ -183,7 +186,7 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     }, allEvents);
   }
 
-  /** Hands over what comes behind the checkpoint until the subscription breaks or `signal` aborts. */
+  /** Hands over what comes behind the checkpoint until others have left it behind; rejects when the subscription breaks or `signal` aborts. */
   async #follow(
     consumer: BatchConsumer<RecordedEvent>,
     signal: AbortSignal,
@@ -192,40 +195,26 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     let after = await consumer.checkpoint(partition).catch(consumerFailed);
     const skipped = (await consumer.skipped?.(partition).catch(consumerFailed)) ?? null;
     const begin = await beginOf(this.#connection, after, skipped);
-    const { client, deadlineMs } = this.#connection;
-    const subscription = subscribeTo(client, this.#prefix, begin, this.#batchSize);
-    const unconfirmed = () => {
-      this.#connection.abandon(client);
-      subscription.destroy(new Error(`The subscription was not confirmed within ${deadlineMs} ms`));
-    };
-    const timer = setTimeout(unconfirmed, deadlineMs);
-    subscription.once('confirmation', () => clearTimeout(timer));
-    const moreIsHere = async (gathered: number) => {
-      if (gathered === this.#batchSize) return false;
-      // What has arrived is handed through the client's streams one by one: give it a turn to come out.
-      if (subscription.readableLength === 0) await nextTurn();
-      return subscription.readableLength > 0;
-    };
+    const subscription = this.#subscriptions.follow(begin);
+    const gathering = new Gathering(subscription, this.#batchSize, signal);
     const foreign = new ForeignEvents(this.#connection, this.#prefix, consumer, partition, { after, begin });
     try {
-      await reading<Arrival, void>(subscription, signal, async (arriving) => {
+      await reading<Followed, void>(subscription, signal, async (arriving) => {
         // `for await` reads no further while a batch is consumed, which holds the server back.
         let events: RecordedEvent[] = [];
         let searched = new Searched();
         let furthest = begin;
         for await (const arrival of arriving) {
-          const position = positionIn(arrival) ?? furthest;
+          const position = (arrival instanceof Searched ? arrival.upTo : arrival.position) ?? furthest;
           // A store that was put back to an earlier copy under a subscription: what is consumed may not be of it.
           if (comparePositions(position, furthest) < 0)
             await consumer.checkpoint(partition).catch(consumerFailed);
           furthest = position;
           if (arrival instanceof Searched) searched = searched.and(arrival);
-          else if (arrival.event) {
-            const event = eventOfStreams(this.#prefix, arrival.event);
-            if (event) events.push(event);
-            else searched = searched.and(new Searched({ upTo: positionOf(arrival.event) }));
-          }
-          if (await moreIsHere(events.length)) continue;
+          else if (arrival.event) events.push(arrival.event);
+          else searched = searched.and(new Searched({ upTo: arrival.position }));
+          if (arrival instanceof Searched && arrival.isEnd) gathering.caughtUp();
+          if (await gathering.isMoreThan(events.length)) continue;
           if (signal.aborted) return;
           const last = events.at(-1);
           if (last) {
@@ -240,15 +229,54 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
         }
       });
     } finally {
-      clearTimeout(timer);
       await foreign.end();
     }
-    throw new Error('The server ended the subscription');
   }
 }
 
-const positionIn = (arrival: Arrival): Position | undefined =>
-  arrival instanceof Searched ? arrival.upTo : arrival.event && positionOf(arrival.event);
+const gatherMs = 10;
+const emptyWaitsAtEnd = 3;
+
+/**
+ * How long to wait for a batch to fill. While history comes, a moment: what has been decoded by then shares the
+ * transaction. At its end, or once nothing came a few times, only until what has arrived is here.
+ */
+class Gathering {
+  readonly #arriving: Pick<Follower, 'readableLength'>;
+  readonly #batchSize: number;
+  readonly #signal: AbortSignal;
+  #emptyWaits = 0;
+
+  constructor(arriving: Pick<Follower, 'readableLength'>, batchSize: number, signal: AbortSignal) {
+    this.#arriving = arriving;
+    this.#batchSize = batchSize;
+    this.#signal = signal;
+  }
+
+  caughtUp(): void {
+    this.#emptyWaits = emptyWaitsAtEnd;
+  }
+
+  async isMoreThan(gathered: number): Promise<boolean> {
+    if (gathered === this.#batchSize) {
+      // As much as that comes of history, or of a backlog.
+      this.#emptyWaits = 0;
+      return false;
+    }
+    if (this.#arriving.readableLength === 0) await this.#wait();
+    return this.#arriving.readableLength > 0;
+  }
+
+  async #wait(): Promise<void> {
+    if (this.#emptyWaits >= emptyWaitsAtEnd) {
+      // What has arrived is handed through the client's streams one by one: give it a turn to come out.
+      await nextTurn();
+      return;
+    }
+    await delay(gatherMs, undefined, { signal: this.#signal }).catch(stopped);
+    this.#emptyWaits = this.#arriving.readableLength > 0 ? 0 : this.#emptyWaits + 1;
+  }
+}
 
 /** Whether a subscription has come to where the log ended. */
 function isAt(arrival: Arrival, end: Position | null): boolean {

@@ -98,6 +98,8 @@ export class ForeignEvents {
   /** The last event consumed, and the place that is known to have nothing of ours before it but what was consumed. */
   #after: Position | null;
   #upTo: Position | null;
+  /** The server has searched further than what is consumed or stored. */
+  #isAhead = false;
   #heardAt = performance.now();
   #storedAt = performance.now();
   #pauseMs = firstPauseMs;
@@ -124,7 +126,10 @@ export class ForeignEvents {
   /** The consumer has everything up to `position`, which is an event of ours. */
   consumed(position: Position): void {
     this.#after = furthest(this.#after, position);
-    this.#upTo = furthest(this.#upTo, position);
+    if (comparePositions(position, this.#upTo) > 0) {
+      this.#upTo = position;
+      this.#isAhead = false;
+    }
     this.#heard();
   }
 
@@ -133,6 +138,7 @@ export class ForeignEvents {
     if (upTo !== undefined) this.#heard();
     if (upTo !== undefined && comparePositions(upTo, this.#upTo) > 0) {
       this.#upTo = upTo;
+      this.#isAhead = true;
       await this.#consumer.skip?.(this.#partition, this.#after, { position: upTo });
     }
     if (isEnd) await this.#look();
@@ -157,7 +163,7 @@ export class ForeignEvents {
   async #tick(): Promise<void> {
     const now = performance.now();
     const isQuiet = now - this.#heardAt >= firstPauseMs;
-    if (isQuiet || now - this.#storedAt >= storeEveryMs) await this.#look();
+    if (isQuiet || (this.#isAhead && now - this.#storedAt >= storeEveryMs)) await this.#look();
     this.#schedule(this.#pauseMs);
   }
 
@@ -176,6 +182,7 @@ export class ForeignEvents {
     this.#pauseMs = foreign ? firstPauseMs : Math.min(longestPauseMs, 2 * this.#pauseMs);
     if (!foreign || comparePositions(foreign.position, this.#upTo) <= 0) return;
     this.#upTo = foreign.position;
+    this.#isAhead = false;
     this.#storedAt = performance.now();
     await this.#consumer.skip?.(this.#partition, this.#after, foreign);
   }

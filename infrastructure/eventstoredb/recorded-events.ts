@@ -1,9 +1,4 @@
-import type {
-  RecordedEvent as ClientEvent,
-  Position as LogPosition,
-  ReadableSubscription,
-  StreamingRead,
-} from '@eventstore/db-client';
+import type { RecordedEvent as ClientEvent, Position as LogPosition } from '@eventstore/db-client';
 import type { Position } from '../../application/ports/event-source.ts';
 import {
   type EventMetadata,
@@ -70,12 +65,17 @@ function metadataOf({ metadata }: ClientEvent): EventMetadata {
   return (readable ? metadata : {}) as EventMetadata;
 }
 
+type ReadStream<Event> = AsyncIterable<Event> & { destroy(error?: Error): unknown } & (
+    | { cancel(): Promise<void> }
+    | { unsubscribe(): Promise<void> }
+  );
+
 /**
  * Reads a stream of the client's, and ends it on the server when `read` is done or `signal` aborts: the client leaves
  * the call open when its stream is left early.
  */
 export async function reading<Event, T>(
-  stream: StreamingRead<Event> | ReadableSubscription<Event>,
+  stream: ReadStream<Event>,
   signal: AbortSignal,
   read: (events: AsyncIterable<Event>) => Promise<T>,
 ): Promise<T> {

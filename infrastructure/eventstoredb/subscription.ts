@@ -34,7 +34,7 @@ export const checkpointEvery = 512;
 
 export type Arrival = { readonly event?: ClientEvent } | Searched;
 
-type DeviceSubscription = AllStreamSubscription & AsyncIterable<Arrival>;
+export type DeviceSubscription = AllStreamSubscription & AsyncIterable<Arrival>;
 
 /**
  * A subscription to the streams whose names begin with `prefix`, and to their metadata, behind `after`. What the
