@@ -12,12 +12,12 @@ export type DistributedStores = {
 
 /**
  * Every store of the distributed profile: real Kafka, real MariaDB or MySQL, and EventStoreDB's protocol in this
- * process: a single node, or what EVENTSTORE_STAND_IN names.
+ * process, as EVENTSTORE_STAND_IN names it.
  */
 export async function distributedStores(brokers: string, mysqlUrl: string): Promise<DistributedStores> {
   const name = randomUUID().slice(0, 8);
   const database = await ownDatabase(mysqlUrl);
-  const { EVENTSTORE_STAND_IN: wanted = 'node' } = process.env;
+  const { EVENTSTORE_STAND_IN: wanted = standInBeside(mysqlUrl) } = process.env;
   const events = await standIns[wanted as StandInName].start();
   return {
     mysqlUrl: database.url,
@@ -34,4 +34,11 @@ export async function distributedStores(brokers: string, mysqlUrl: string): Prom
       await database.drop();
     },
   };
+}
+
+/** A suite that runs on both databases meets a cluster and a user of few rights; one with a server of its own, a node. */
+function standInBeside(mysqlUrl: string): StandInName {
+  const { LOCAL_MARIADB_URL, LOCAL_MYSQL_URL } = process.env;
+  if (mysqlUrl === LOCAL_MARIADB_URL) return 'cluster';
+  return mysqlUrl === LOCAL_MYSQL_URL ? 'restricted' : 'node';
 }
