@@ -3,19 +3,35 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { onEachProfile, type Profile } from '../support/each-profile.ts';
+import { distributedStores } from '../support/distributed-stores.ts';
+import type { Profile } from '../support/each-profile.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { freePort } from '../support/free-port.ts';
 import { httpClient } from '../support/http-client.ts';
 import { type LiveEvent, liveClient } from '../support/live-client.ts';
 import { type Seeded, seeded } from '../support/seeded.ts';
+import { needs } from '../support/servers.ts';
 
 const clients = 100;
 const kills = 1;
 const devices = ['a', 'b', 'c'];
 
-onEachProfile('A hundred live streams, cut at random while their server is killed', (openProfile) => {
+/** Streams read the log alone: one database is enough. */
+describe('A hundred live streams, cut at random while their server is killed', function () {
+  this.timeout(120_000);
+  describe('embedded', () => following(async () => ({ env: {}, drop: async () => {} })));
+  needs('KAFKA_BROKERS', 'on Kafka', (brokers) =>
+    needs('LOCAL_MARIADB_URL', 'and MariaDB', (url) =>
+      following(async () => {
+        const { env, close } = await distributedStores(brokers, url);
+        return { env, roles: ['api'], drop: close };
+      }),
+    ),
+  );
+});
+
+function following(openProfile: () => Promise<Profile>): void {
   let profile: Profile;
   let folder: string;
   let server: FieldlogProcess;
@@ -60,7 +76,7 @@ onEachProfile('A hundred live streams, cut at random while their server is kille
         await pause(30);
       }
     })();
-    const following = Array.from({ length: clients }, () => received(random));
+    const followers = Array.from({ length: clients }, () => received(random));
     for (let killed = 0; killed < kills; killed += 1) {
       await pause(500 + random.next() * 500);
       await server.end('SIGKILL');
@@ -79,7 +95,7 @@ onEachProfile('A hundred live streams, cut at random while their server is kille
     assert.equal(new Set(inLog).size, inLog.length, 'the log has a reading twice');
     const missing = accepted.filter((n) => !inLog.includes(n));
     assert.deepEqual(missing, [], 'readings that were accepted are not in the log');
-    for (const [client, events] of (await Promise.all(following)).entries())
+    for (const [client, events] of (await Promise.all(followers)).entries())
       assert.deepEqual(
         inOrder(events).map(({ data }) => data.position),
         log.map(({ data }) => data.position),
@@ -110,7 +126,7 @@ onEachProfile('A hundred live streams, cut at random while their server is kille
     }
     return readings;
   }
-});
+}
 
 const lastOfDevice = -1;
 const reading = (deviceId: string | undefined, n: number) => ({ deviceId, metrics: { n } });
