@@ -105,8 +105,9 @@ function scopesOf(url: string): readonly Scope[] {
 /** Milliseconds between looks whether the key of a stream still is one. */
 const checkKeyEvery = 2000;
 
-export const liveRoute = (live: LiveStreams, access: Access): Route =>
-  route({
+export function liveRoute(live: LiveStreams, access: Access): Route {
+  const keys = new KeyWatch(access);
+  return route({
     method: 'get',
     path: '/api/v1/live',
     scope: 'telemetry:read',
@@ -151,28 +152,52 @@ export const liveRoute = (live: LiveStreams, access: Access): Route =>
       if (req.method === 'HEAD') return void res.end();
       res.flushHeaders();
       const sink = new ResponseSink(res, format, live.closed);
-      const unwatch = watchKey(sink, access, context, scopesOf(req.url));
+      keys.add(sink, context, scopesOf(req.url));
       const snapshot = asked === undefined && sources.includes('telemetry');
       try {
         await live.run(selection, from, { snapshot, holder }, sink);
       } finally {
-        unwatch();
+        keys.remove(sink);
         sink.end('failed');
       }
       return undefined;
     },
   });
+}
 
-function watchKey(
-  sink: LiveSink,
-  access: Access,
-  context: RequestContext,
-  scopes: readonly Scope[],
-): () => void {
-  const timer = setInterval(async () => {
-    if (!(await access.stillAdmits(context, scopes).catch(() => true))) sink.end('revoked');
-  }, checkKeyEvery);
-  return () => clearInterval(timer);
+/** Ends streams whose keys are no longer good, or no longer have what the stream needs. One timer looks after all. */
+class KeyWatch {
+  readonly #access: Access;
+  readonly #streams = new Map<
+    LiveSink,
+    { readonly context: RequestContext; readonly scopes: readonly Scope[] }
+  >();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(access: Access) {
+    this.#access = access;
+  }
+
+  add(sink: LiveSink, context: RequestContext, scopes: readonly Scope[]): void {
+    this.#streams.set(sink, { context, scopes });
+    this.#timer ??= setInterval(() => this.#look(), checkKeyEvery);
+  }
+
+  remove(sink: LiveSink): void {
+    this.#streams.delete(sink);
+    if (this.#streams.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #look(): void {
+    for (const [sink, { context, scopes }] of this.#streams)
+      this.#access.stillAdmits(context, scopes).then(
+        (isGood) => isGood || sink.end('revoked'),
+        // Not known while the keys cannot be read.
+        () => {},
+      );
+  }
 }
 
 type LiveFormat = {
