@@ -7,7 +7,7 @@ import type {
   TelemetryChanges,
   TelemetryTables,
 } from '../../application/ports/read-models.ts';
-import { bucketOf, type RollupLevel, rollupLevels } from '../../domain/rollup.ts';
+import { bucketOf, type RollupLevel, rollupLevels, rollupWidth } from '../../domain/rollup.ts';
 import { latestDocument, readLatest, readMetrics, readRollup, rollupDocument } from './documents.ts';
 import { tableOf } from './generation-tables.ts';
 import { addToTotals } from './ledger-totals.ts';
@@ -72,14 +72,10 @@ export function sqlTelemetryTables(sql: Sql, generation: number, partition: numb
         )
       ).map(readingRow),
 
-    async lastReading(deviceId, metric, before) {
-      const having = metric === null ? '' : 'AND JSON_EXTRACT(metrics, ?) IS NOT NULL';
-      const [row] = await sql.all<StoredReading>(
-        `SELECT ${readingColumns} FROM ${readings} WHERE device_id = ? AND ts < ? ${having} ORDER BY ts DESC LIMIT 1`,
-        [deviceId, before, ...(metric === null ? [] : [`$."${metric}"`])],
-      );
-      return row && readingRow(row);
-    },
+    lastReading: (deviceId, metric, before) =>
+      metric === null
+        ? newestReading(sql, readings, deviceId, before)
+        : lastWithMetric(sql, { readings, days: rollups('1d') }, deviceId, metric, before),
 
     async rollups(keys) {
       const rows: RollupRow[] = [];
@@ -108,6 +104,53 @@ export function sqlTelemetryTables(sql: Sql, generation: number, partition: numb
     write: (changes) => writeChanges(sql, generation, partition, changes),
   };
 }
+
+async function newestReading(
+  sql: Sql,
+  table: string,
+  deviceId: string,
+  before: number,
+  { from, metric }: { readonly from?: number; readonly metric?: string } = {},
+): Promise<ReadingRow | undefined> {
+  const since = from === undefined ? '' : 'AND ts >= ?';
+  const having = metric === undefined ? '' : 'AND JSON_EXTRACT(metrics, ?) IS NOT NULL';
+  const [row] = await sql.all<StoredReading>(
+    `SELECT ${readingColumns} FROM ${table} WHERE device_id = ? AND ts < ? ${since} ${having} ORDER BY ts DESC LIMIT 1`,
+    [
+      deviceId,
+      before,
+      ...(from === undefined ? [] : [from]),
+      ...(metric === undefined ? [] : [memberOf(metric)]),
+    ],
+  );
+  return row && readingRow(row);
+}
+
+/**
+ * The rollups by day say on which one it stands, and are kept as long as the points: a metric that is rare, or has no
+ * value before, would be looked for in every reading of years.
+ */
+async function lastWithMetric(
+  sql: Sql,
+  { readings, days }: { readonly readings: string; readonly days: string },
+  deviceId: string,
+  metric: string,
+  before: number,
+): Promise<ReadingRow | undefined> {
+  const day = bucketOf('1d', before);
+  const onSameDay = await newestReading(sql, readings, deviceId, before, { from: day, metric });
+  if (onSameDay) return onSameDay;
+  const [last] = await sql.rows<[number]>(
+    `SELECT bucket FROM ${days} WHERE device_id = ? AND bucket < ? AND JSON_EXTRACT(metrics, ?) IS NOT NULL
+     ORDER BY bucket DESC LIMIT 1`,
+    [deviceId, day, memberOf(metric)],
+  );
+  if (!last) return undefined;
+  const [from] = last;
+  return newestReading(sql, readings, deviceId, from + rollupWidth['1d'], { from, metric });
+}
+
+const memberOf = (metric: string): string => `$."${metric}"`;
 
 const tableNames = (generation: number) => ({
   readings: tableOf('telemetry', generation),

@@ -6,7 +6,7 @@ import {
   type ProjectionTables,
   type ReadModels,
 } from '../../application/ports/read-models.ts';
-import { rollupLevels, rollupWidth } from '../../domain/rollup.ts';
+import { addPoint, rollupLevels, rollupWidth } from '../../domain/rollup.ts';
 import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
 import type { Opened } from './opened.ts';
 
@@ -258,6 +258,32 @@ export function readModelsContract(
         assert.equal((await telemetry.lastReading('a', null, 3))?.timestamp, 2);
         assert.equal(await telemetry.lastReading('a', 'hum', 2), undefined);
       });
+    });
+
+    it('finds the last reading with a metric by the rollups of days', async () => {
+      const width = rollupWidth['1d'];
+      const days = (...of: readonly number[]) =>
+        of.map((day) => ({
+          deviceId: 'a',
+          level: '1d' as const,
+          bucket: day * width,
+          metrics: new Map([['temp', addPoint(undefined, day, 0)]]),
+        }));
+      const rows = [1, 4, 6].flatMap((day) => [reading(day * width + 5), reading(day * width + 9)]);
+      const others = [5, 7].map((day) => reading(day * width, { hum: 1 }));
+      await using(({ telemetry }) =>
+        telemetry.write({ inserted: [...rows, ...others], rollups: days(1, 4, 6) }),
+      );
+      const last = (before: number) =>
+        using(async ({ telemetry }) => (await telemetry.lastReading('a', 'temp', before))?.timestamp);
+      assert.equal(await last(6 * width + 9), 6 * width + 5);
+      assert.equal(await last(6 * width + 5), 4 * width + 9);
+      assert.equal(await last(4 * width), width + 9);
+      assert.equal(await last(8 * width), 6 * width + 9);
+      assert.equal(await last(width + 5), undefined);
+      // Nothing but those days is looked at.
+      await using(({ telemetry }) => telemetry.write({ emptied: days(4) }));
+      assert.equal(await last(6 * width + 5), width + 9);
     });
 
     it('replaces and removes readings', async () => {
