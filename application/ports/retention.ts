@@ -20,6 +20,8 @@ export type Sweep = {
 
 /** Retention records beside the read models: policies, sweeps, the lease. Every call throws `ReadModelsUnavailable`. */
 export interface RetentionRecords {
+  /** By the clock of the database server, epoch milliseconds; infinity where that is this machine's. */
+  now(): Promise<number>;
   schedule(): Promise<RetentionSchedule>;
   /** Brings a policy into force at `since` unless the newest is the same. Answers with whether it did. */
   announce(policy: RetentionPolicy, since: number): Promise<boolean>;

@@ -68,7 +68,7 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
     async once(signal) {
       await erase(signal);
       await removeDeleted(signal);
-      const from = clock.now();
+      const from = await now();
       while ((settledAt ?? Number.NEGATIVE_INFINITY) < from - onItsWayMilliseconds) {
         await settle(await activeGeneration(projection, control));
         await pause(100, signal);
@@ -79,14 +79,19 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
     },
   };
 
+  /** What a clock that is ahead would take for expired could not be brought back: both have to say so. */
+  async function now(): Promise<number> {
+    return Math.min(clock.now(), await records.now());
+  }
+
   /** Learns up to which moment everything that had come by then has been consumed. */
   async function settle(generation: GenerationId): Promise<void> {
-    const now = { at: clock.now(), ends: await source.ends() };
-    mark ??= now;
+    const seen = { at: await now(), ends: await source.ends() };
+    mark ??= seen;
     for (const [partition, end] of mark.ends)
       if (comparePositions(await readModels.checkpoint(generation, partition), end) < 0) return;
     settledAt = mark.at - onItsWayMilliseconds;
-    mark = now;
+    mark = seen;
   }
 
   function erase(signal: AbortSignal): Promise<void> {

@@ -21,6 +21,14 @@ const sweepColumns = `s.swept_to AS sweptTo, s.target, s.after_device AS "after"
 const projection = 'telemetry';
 
 export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): RetentionRecords => ({
+  async now() {
+    if (db.dialect === 'sqlite') return Number.POSITIVE_INFINITY;
+    const [[time] = [Number.POSITIVE_INFINITY]] = await db.rows<[number]>(
+      "SELECT TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', UTC_TIMESTAMP(3)) DIV 1000",
+    );
+    return Number(time);
+  },
+
   async schedule() {
     const rows = await db.all<{ since: number; policy: string }>(
       'SELECT since, policy FROM retention_policies ORDER BY since',

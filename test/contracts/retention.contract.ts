@@ -51,6 +51,13 @@ export function retentionContract(adapter: string, open: () => Promise<Opened<Ad
       ]);
     });
 
+    it('says the time by the clock of the database server, if that has one of its own', async () => {
+      const { db, records } = opened;
+      const now = await records.now();
+      if (db.dialect === 'sqlite') assert.equal(now, Number.POSITIVE_INFINITY);
+      else assert.ok(Math.abs(now - Date.now()) < 60_000, `${now}`);
+    });
+
     it('brings no policy into force before the one that it follows', async () => {
       const { records } = opened;
       await records.announce([{ keep: { points: 1 } }], 100);

@@ -234,6 +234,26 @@ onEachEngine('What is no longer kept', (openStore) => {
     assert.equal(await rowsOf('telemetry_expired_g1'), 0);
   });
 
+  it('is what both the clock of the sweeper and that of the database say', async () => {
+    await policy([{ keep: { points: 3 } }]);
+    await history();
+    const ports = await sweepPorts(fixture.container);
+    const sweeper = retentionSweeper(
+      {
+        ...ports,
+        records: { ...ports.records, now: async () => Date.now() },
+        control: fixture.ports.control,
+        readModels: fixture.ports.readModels,
+        source: fixture.source,
+        clock: { now: () => Date.now() + 30 * day },
+      },
+      builder('a clock that is ahead'),
+      quiet,
+    );
+    assert.equal((await sweeper.once(signal)).removed.points, 42);
+    assert.equal(await oldest('telemetry_g1', 'ts'), ago(3));
+  });
+
   it('is removed by one of two at a time, each row counted once', async () => {
     await policy([{ keep: { points: 3 } }]);
     await history();
