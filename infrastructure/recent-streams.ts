@@ -3,7 +3,7 @@ import type { LoadedDevice, RecentStreams } from '../application/devices/device-
 import { type RecordedEvent, streamDeletedType } from '../application/ports/event-store.ts';
 
 /** Of one stream, at most this part of all: a long one must not push out what many commands need. */
-const largestShare = 1 / 16;
+const largestShare = 1 / 4;
 
 /**
  * Keeps the streams that this process has read or changed last, up to a number of bytes. Only while it hears of what

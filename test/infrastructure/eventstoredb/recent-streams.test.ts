@@ -136,4 +136,18 @@ describe('A node that keeps recent streams of EventStoreDB', () => {
     idle.set('d-49', one.recent.get('d-49') as never);
     assert.equal(idle.get('d-49'), undefined);
   });
+
+  it('keeps a long stream that takes up to a quarter of its bytes', () => {
+    const recent = new RecentStreamCache(1_000_000);
+    recent.begin();
+    const long = (events: number) => ({
+      events: Array.from({ length: events }, (_, revision) => ({ revision, data: 'x'.repeat(500) })),
+      state: { status: 'unregistered' },
+      revision: events - 1,
+    });
+    recent.set('fits', long(200) as never);
+    recent.set('too long', long(300) as never);
+    assert.ok(recent.get('fits'));
+    assert.equal(recent.get('too long'), undefined);
+  });
 });
