@@ -1,6 +1,7 @@
 import { catchUp } from './figures/catch-up.ts';
 import { commandsDistributed } from './figures/commands-distributed.ts';
 import { commandsEmbedded } from './figures/commands-embedded.ts';
+import { fleet } from './figures/fleet.ts';
 import { idle } from './figures/idle.ts';
 import { influx } from './figures/influx.ts';
 import { ingestEmbedded } from './figures/ingest-embedded.ts';
@@ -47,6 +48,7 @@ export const figures: readonly Figure[] = [
   { part: 'e2e', file: 'scale', measure: scale },
   { part: 'e2e', file: 'idle', measure: idle },
   { part: 'e2e', file: 'start-up', measure: startUp },
+  { part: 'scale', file: 'fleet', needsServers: true, measure: fleet },
   { part: 'slo', file: 'slo', needsServers: true, measure: slo },
 ];
 
