@@ -32,8 +32,11 @@ type OpenFileOptions = {
   readonly seen?: FileSeen;
 };
 
-/** Milliseconds. A checkpoint that is not finished makes a file look as if another was copied over it. */
-const doubtWithin = 1000;
+/**
+ * Milliseconds. A checkpoint that is not finished makes a file look as if another was copied over it: it is so only where
+ * nothing has changed the file any more for as long as this.
+ */
+const unchangedFor = 2000;
 
 /** A file that was just opened. A look takes microseconds unless it was changed, so every commit can afford two. */
 export class OpenFile {
@@ -44,7 +47,8 @@ export class OpenFile {
   /** When it was changed before it was last found to be what it should be. */
   #changedAt: bigint | undefined;
   #marks: Marks | undefined;
-  #doubtSince: number | undefined;
+  /** The change after which the file was not what it should be, and when that was seen. */
+  #doubt: { readonly changedAt: bigint | undefined; readonly since: number } | undefined;
   #overwritten = false;
 
   constructor(path: string, options: OpenFileOptions) {
@@ -83,11 +87,13 @@ export class OpenFile {
     this.#bytes = bytes;
     if (this.#overwritten || changedAt === this.#changedAt) return !this.#overwritten;
     if (this.#reaches(changedAt)) {
-      this.#doubtSince = undefined;
+      this.#doubt = undefined;
       return true;
     }
-    this.#doubtSince ??= performance.now();
-    this.#overwritten = performance.now() - this.#doubtSince > doubtWithin;
+    const now = performance.now();
+    const since = this.#doubt?.changedAt === changedAt ? this.#doubt.since : now;
+    this.#doubt = { changedAt, since };
+    this.#overwritten = now - since > unchangedFor;
     return !this.#overwritten && !this.#options.writes;
   }
 

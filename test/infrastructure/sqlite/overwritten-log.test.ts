@@ -93,7 +93,7 @@ describe('A log that an older one is copied over while it is open', () => {
         copyFileSync(older, path);
         const refused = { message: new RegExp(`${name} was overwritten while it was in use`) };
         await assert.rejects(log.write(1), refused);
-        await eventually(() => assert.rejects(source.ends(), refused), { within: 3000 });
+        await eventually(() => assert.rejects(source.ends(), refused), { within: 5000 });
       } finally {
         await source.close();
         await log.close();
@@ -148,7 +148,7 @@ describe('Read models that older ones are copied over while they are open', () =
       await db.all('SELECT * FROM projections');
       copyFileSync(older, path);
       const refused = { name: 'ReadModelsUnavailable', message: /read-models.db was overwritten/ };
-      await eventually(() => assert.rejects(db.all('SELECT 1'), refused), { within: 3000 });
+      await eventually(() => assert.rejects(db.all('SELECT 1'), refused), { within: 5000 });
       await assert.rejects(db.run('DELETE FROM dead_letters'), refused);
     } finally {
       await db.close();
