@@ -91,7 +91,7 @@ export class OpenFile {
       return true;
     }
     const now = performance.now();
-    const since = this.#doubt?.changedAt === changedAt ? this.#doubt.since : now;
+    const since = this.#doubt && this.#doubt.changedAt === changedAt ? this.#doubt.since : now;
     this.#doubt = { changedAt, since };
     this.#overwritten = now - since > unchangedFor;
     return !this.#overwritten && !this.#options.writes;

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { unwatchFile, watchFile } from 'node:fs';
-import { createServer, IncomingMessage, type Server, ServerResponse } from 'node:http';
+import { createServer, IncomingMessage, type RequestListener, type Server, ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
@@ -8,6 +8,7 @@ import type { Express, Response } from 'express';
 import type { Log } from '../../application/ports/system.ts';
 import { fileNamedBy } from '../../infrastructure/config/config.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
+import { Pipelining } from './pipelining.ts';
 import { contextOf } from './request-context.ts';
 
 export type HttpServer = {
@@ -25,8 +26,9 @@ export type HttpServer = {
 };
 
 /** The application on a server of its own, which stops as `stopping` says. */
-export function serving(app: Express, stopping: Shutdown, certificate?: Certificate): HttpServer {
-  const server = expressServer(app, certificate);
+export function serving(app: Express, stopping: Shutdown, log: Log, certificate?: Certificate): HttpServer {
+  const pipelining = new Pipelining(app, log);
+  const server = expressServer(app, certificate, (req, res) => pipelining.handle(req, res));
   stopping.watch(server);
   // Longer than load balancers and devices keep an idle connection, so that they close it first.
   server.keepAliveTimeout = 75_000;
@@ -54,12 +56,18 @@ export function serving(app: Express, stopping: Shutdown, certificate?: Certific
  * handles, and changing the prototype of a live object is most of what a small request costs it; setting the one
  * already there costs nothing. Express itself is as it was.
  */
-export function expressServer(app: Express, certificate?: Certificate): Server | TlsServer {
+export function expressServer(
+  app: Express,
+  certificate?: Certificate,
+  answer: RequestListener = app,
+): Server | TlsServer {
   const options = {
     IncomingMessage: withPrototype(IncomingMessage, app.request),
     ServerResponse: withPrototype(ServerResponse, app.response),
   };
-  return certificate ? createTlsServer({ ...options, ...certificate }, app) : createServer(options, app);
+  return certificate
+    ? createTlsServer({ ...options, ...certificate }, answer)
+    : createServer(options, answer);
 }
 
 function withPrototype<Base extends typeof IncomingMessage | typeof ServerResponse>(
@@ -156,6 +164,8 @@ export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
   }
 
   function logCut(res: ServerResponse, reason: string): void {
+    // One that waits behind others of its connection has not begun.
+    if (!(res as Partial<Response>).locals) return;
     const { caller, route, startedAt } = contextOf(res as Response);
     const seconds = (performance.now() - startedAt) / 1000;
     const { correlationId } = caller;

@@ -143,6 +143,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
       guard: browserGuard(services.browsers ?? { origins: [], isOpen: () => false }),
     }),
     stopping,
+    log,
     options.certificate,
   );
 }
@@ -166,5 +167,9 @@ export function workerServer(services: WorkerServices): HttpServer {
   const routes = operationRoutes({ ...services, moreMetrics: [], closing: stopping.begun });
   const requests = requestMetrics(services.metrics);
   const guard = browserGuard({ origins: [], isOpen: () => false });
-  return serving(httpApp(routes, { ...services, requests, guard, maxBodyBytes: 1024 }), stopping);
+  return serving(
+    httpApp(routes, { ...services, requests, guard, maxBodyBytes: 1024 }),
+    stopping,
+    services.log,
+  );
 }
