@@ -16,12 +16,17 @@ const modules = [
   'device',
   'elements',
   'fleet',
+  'hooks',
   'import',
   'live',
+  'live-hub',
+  'live-worker',
   'main',
   'operations',
   'page',
+  'points',
   'series',
+  'transport',
 ];
 
 /** Where each file of the page is; nothing of it is built, and nothing comes from another host. */

@@ -1,8 +1,10 @@
 /** Alarms, which people acknowledge, and the rules that raise them. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { address, call, get } from './api.js';
+import { call, get, post, scopes } from './api.js';
 import { ask, chip, faults, shown, time } from './elements.js';
+import { hookSection, loadHooks } from './hooks.js';
 import { Page } from './page.js';
+import { address } from './transport.js';
 
 const states = ['open', 'acknowledged', 'cleared'];
 const kinds = ['range', 'rate', 'stuck', 'silent', 'novel'];
@@ -15,15 +17,22 @@ export class AlarmsPage extends Page {
 
   async load(/** @type {URLSearchParams} */ query) {
     const { state, deviceId, rule, cursor } = Object.fromEntries(query);
-    const [{ json }, rules] = await Promise.all([
+    const known = await scopes().catch(() => new Set());
+    const [{ json }, rules, hooks] = await Promise.all([
       get('/api/v1/alarms', { state, deviceId, rule, cursor, limit: 50 }),
       // A key for a part of the fleet sees alarms and no rules.
       get('/api/v1/rules').then(
         ({ json }) => ({ rules: json.rules, ruleError: undefined }),
         (ruleError) => ({ rules: [], ruleError }),
       ),
+      known.has('operate')
+        ? loadHooks().then(
+            (hooks) => ({ hooks, hookError: undefined }),
+            (hookError) => ({ hooks: [], hookError }),
+          )
+        : undefined,
     ]);
-    return { alarms: json.alarms, next: json.next, ...rules };
+    return { alarms: json.alarms, next: json.next, ...rules, ...hooks };
   }
 
   async #acknowledge(/** @type {any} */ alarm) {
@@ -39,6 +48,7 @@ export class AlarmsPage extends Page {
   }
 
   async #create() {
+    const { hooks = [] } = this.data ?? {};
     await ask({
       title: 'Create a rule',
       fields: html`<label>Name <input name="name" required maxlength="200"></label>
@@ -49,6 +59,11 @@ export class AlarmsPage extends Page {
         <label>Below <input name="below" inputmode="decimal"></label>
         <label>For <input name="for" placeholder="5m"></label>
         <label>Severity <select name="severity"><option>info</option><option selected>warning</option><option>critical</option></select></label>
+        ${
+          hooks.length > 0
+            ? html`<label>Hook <select name="hook"><option value="">none</option>${hooks.map(({ hook }) => html`<option value=${hook.hookId}>${hook.url}</option>`)}</select></label>`
+            : nothing
+        }
         <p class="muted"><code>range</code> and <code>rate</code> take bounds, <code>stuck</code> and <code>silent</code> a time.
           Selection by labels and hysteresis: <code>fieldlog rules create --help</code>.</p>`,
       submit: 'Create',
@@ -65,6 +80,7 @@ export class AlarmsPage extends Page {
           ...(type && { selector: { type } }),
           ...Object.fromEntries(bounds),
           ...(given.for && { for: given.for }),
+          ...(given.hook && { notify: [given.hook] }),
         };
         return call('POST', '/api/v1/rules', { body });
       },
@@ -72,15 +88,18 @@ export class AlarmsPage extends Page {
     await this.reload();
   }
 
-  async #switch(/** @type {any} */ rule) {
+  async #act(/** @type {() => Promise<unknown>} */ action) {
     try {
-      const action = rule.status === 'enabled' ? 'disable' : 'enable';
-      await call('POST', `/api/v1/rules/${rule.ruleId}/${action}`, { body: {}, etag: `"${rule.revision}"` });
+      await action();
+      await this.reload();
     } catch (error) {
       this.fail(error);
-      return;
     }
-    await this.reload();
+  }
+
+  #switch(/** @type {any} */ rule) {
+    const action = rule.status === 'enabled' ? 'disable' : 'enable';
+    return this.#act(() => post(`/api/v1/rules/${rule.ruleId}/${action}`, {}, `"${rule.revision}"`));
   }
 
   render() {
@@ -115,7 +134,8 @@ export class AlarmsPage extends Page {
         <div class="head"><h2>Rules</h2>
           ${this.may.has('devices:write') ? html`<button type="button" class="primary" @click=${() => this.#create()}>Create a rule</button>` : nothing}
         </div>
-        ${faults(ruleError)} ${this.data ? this.#ruleTable() : nothing}`,
+        ${faults(ruleError)} ${this.data ? this.#ruleTable() : nothing}
+        ${this.data?.hooks ? hookSection(this.data, (action) => () => this.#act(action)) : nothing}`,
       this.root,
     );
   }
@@ -135,7 +155,7 @@ export class AlarmsPage extends Page {
                   ${alarm.acknowledgedBy ? html`<br><small>acknowledged by ${alarm.acknowledgedBy}${alarm.note ? `: ${alarm.note}` : ''}</small>` : nothing}</td>
                 <td>${time(alarm.raisedAt)}</td>
                 <td>${time(alarm.clearedAt)}</td>
-                <td>${
+                <td class="buttons">${
                   alarm.state === 'open' && this.may.has('devices:write')
                     ? html`<button type="button" class="quiet" @click=${() => this.#acknowledge(alarm)}>Acknowledge</button>`
                     : nothing
@@ -172,7 +192,7 @@ export class AlarmsPage extends Page {
               <td>${kind} of ${metric ?? 'every metric'}${bounds.map((one) => `, ${one} ${rule[one]}`)}
                 ${Object.keys(selector).length > 0 ? html`<br><small>${shown(selector)}</small>` : nothing}</td>
               <td>${time(since)}</td>
-              <td>${
+              <td class="buttons">${
                 this.may.has('devices:write')
                   ? html`<button type="button" class="quiet" @click=${() => this.#switch(rule)}>${status === 'enabled' ? 'Disable' : 'Enable'}</button>`
                   : nothing

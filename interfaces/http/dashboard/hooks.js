@@ -36,6 +36,14 @@ async function create() {
     );
 }
 
+async function test(/** @type {any} */ hook) {
+  const { delivered, status, error } = (await post(path(hook, 'test'))).json;
+  await tell(
+    'Test of the hook',
+    html`<p>${delivered ? `Delivered: the receiver answered ${status}.` : `Not delivered: ${error}`}</p>`,
+  );
+}
+
 const remove = (/** @type {any} */ hook) =>
   ask({
     title: 'Remove the hook',
@@ -83,6 +91,7 @@ function row({ hook, failed }, acting) {
     <td>${time(hook.changedAt)}</td>
     <td class="buttons">
       ${first ? html`<button type="button" class="quiet" @click=${acting(() => post(path(hook, 'deliveries/retry')))}>Retry</button>` : nothing}
+      <button type="button" class="quiet" @click=${acting(() => test(hook))}>Test</button>
       <button type="button" class="quiet" @click=${acting(() => post(path(hook, action), {}, `"${hook.revision}"`))}>
         ${action === 'disable' ? 'Disable' : 'Enable'}</button>
       <button type="button" class="danger" @click=${acting(() => remove(hook))}>Remove</button>
