@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
-import { isOnPath } from '../deploy/tools.ts';
+import type { BrowserContext, Page } from 'playwright-core';
 import { root } from '../deploy/yaml-file.ts';
+import {
+  accessibilityFaults,
+  browserMissing,
+  DashboardBrowser,
+  dropFile,
+} from '../support/dashboard-browser.ts';
 import { eventually } from '../support/eventually.ts';
-import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
-import { freePort } from '../support/free-port.ts';
-import { type HttpClient, httpClient } from '../support/http-client.ts';
+import type { HttpClient } from '../support/http-client.ts';
 
-const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
-const program = process.env.CHROMIUM ?? 'chromium';
+const fixtures = path.join(root, 'test/fixtures/import');
 /** `SCREENSHOTS=1` writes those of docs/screenshots anew. */
 const screenshots = process.env.SCREENSHOTS === undefined ? undefined : path.join(root, 'docs/screenshots');
 const sizes = {
@@ -21,95 +21,34 @@ const sizes = {
   phone: { viewport: { width: 390, height: 844 }, colorScheme: 'light' },
 } as const;
 
-const isThere = path.isAbsolute(program) || isOnPath(program);
-const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
-
 /** The page in a real browser, against a whole server. */
-(isThere ? describe : describe.skip)('The dashboard', function () {
+(browserMissing ? describe.skip : describe)('The dashboard', function () {
   this.timeout(120_000);
-  // Each continues from what the one before has left.
-  this.bail(true);
-  let folder: string;
-  let server: FieldlogProcess;
-  let port: number;
+  this.bail(true); // Each continues from what the one before has left.
+  let dashboard: DashboardBrowser;
   let url: string;
   let call: HttpClient;
-  let browser: Browser;
   let context: BrowserContext;
   let page: Page;
-  /** What a browser reports that must not be there. */
-  const faults: string[] = [];
-
-  async function serve(): Promise<void> {
-    server = fieldlog(['serve'], { PORT: String(port), DATA_DIR: path.join(folder, 'data') });
-    await server.says(/(http:\/\/\S+)/, 60_000);
-  }
 
   before(async () => {
-    folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-dashboard-'));
-    port = await freePort();
-    url = `http://127.0.0.1:${port}`;
-    call = httpClient(url);
-    await serve();
-    browser = await chromium.launch({
-      executablePath: path.isAbsolute(program) ? program : whereIs(program),
-      // Root, which containers and CI run as, has no sandbox in Chromium.
-      args: ['--no-sandbox'],
-    });
-    context = await browser.newContext({ ...sizes.light, locale: 'en-GB', timezoneId: 'UTC' });
-    page = await opened(context);
+    dashboard = await DashboardBrowser.start();
+    ({ url, call } = dashboard);
+    context = await dashboard.context(sizes.light);
+    page = await dashboard.opened(context);
   });
-  after(async () => {
-    await browser?.close();
-    await server?.end('SIGKILL');
-    await rm(folder, { recursive: true, force: true });
-  });
+  after(() => dashboard?.close());
 
-  async function opened(of: BrowserContext): Promise<Page> {
-    const one = await of.newPage();
-    one.setDefaultTimeout(20_000);
-    one.on('pageerror', (error) => faults.push(String(error)));
-    one.on('console', (message) => {
-      // The server is killed in one test, and a conflict is provoked in another.
-      const isExpected = /Failed to load resource|ERR_(CONNECTION|INCOMPLETE|EMPTY)/.test(message.text());
-      if (message.type() === 'error' && !isExpected) faults.push(message.text());
-    });
-    one.on('request', (request) => {
-      const { protocol, host } = new URL(request.url());
-      if (protocol.startsWith('http') && host !== `127.0.0.1:${port}`) faults.push(`asked ${request.url()}`);
-    });
-    return one;
-  }
-
-  /** One reading each ten seconds, the first so many minutes ago. */
-  const measure = async (minutesAgo: number, count: number) => {
-    const from = Date.now() - minutesAgo * 60_000;
-    const json = Array.from({ length: count }, (_, i) => ({
-      deviceId: 'boiler-1',
-      timestamp: from + i * 10_000,
-      metrics: { temperature: 21 + 4 * Math.sin(i / 4), on: i % 10 < 6 },
-    }));
-    assert.equal((await call('POST', '/api/v1/telemetry', { json })).status, 202);
-  };
+  const measure = (minutesAgo: number, count: number, deviceId = 'boiler-1') =>
+    dashboard.measure(deviceId, minutesAgo, count);
   /** Of the dialog that is open. */
   const filled = (label: string, value: string) =>
     page.getByRole('dialog').getByLabel(label, { exact: true }).fill(value);
   const pressed = (name: string) => page.getByRole('button', { name, exact: true }).click();
-  /** A file of the importer's tests, on the page that is open. */
-  const dropped = async (file: string) => {
-    const text = await readFile(path.join(root, 'test/fixtures/import', file), 'utf8');
-    const dataTransfer = await page.evaluateHandle(
-      ([content, name]) => {
-        const transfer = new (globalThis as unknown as Dragging).DataTransfer();
-        transfer.items.add(new File([content], name));
-        return transfer;
-      },
-      [text, file] as const,
-    );
-    await page.dispatchEvent('.drop', 'drop', { dataTransfer });
-  };
-  const values = async () => {
-    const [, count = '0'] = (await page.locator('summary').textContent())?.match(/newest (\d+) values/) ?? [];
+  const dropped = (file: string) => dropFile(page, path.join(fixtures, file));
+  const values = async (shown = page) => {
+    const [, count = '0'] =
+      (await shown.locator('summary').textContent())?.match(/newest (\d+) values/) ?? [];
     return Number(count);
   };
 
@@ -140,6 +79,32 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
     await page.locator('.chip.active').waitFor();
   });
 
+  it('registers a device by the keyboard alone', async () => {
+    const focused = () => page.evaluate('document.activeElement?.textContent?.trim()');
+    const tabTo = async (text: string) => {
+      for (let i = 0; (await focused()) !== text; i += 1) {
+        assert.ok(i < 30, `${text} is not reached`);
+        await page.keyboard.press('Tab');
+      }
+    };
+    await page.goto(`${url}/#/devices`);
+    await page.getByRole('link', { name: 'Boiler 1' }).waitFor();
+    await tabTo('Register a device');
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    assert.equal(await focused(), 'Register a device');
+    await page.keyboard.press('Enter');
+    for (const text of ['Boiler 2', 'boiler', 'boiler-2']) {
+      await page.keyboard.type(text);
+      await page.keyboard.press('Tab');
+    }
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Boiler 2' }).waitFor();
+    await page.goto(`${url}/#/devices/boiler-1`);
+  });
+
   it('shows a device as it was', async () => {
     await page.getByRole('slider').fill('0');
     await page.getByText('As it was at revision 0').waitFor();
@@ -161,11 +126,34 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
     await page.getByRole('heading', { name: 'Mine', level: 1 }).waitFor();
   });
 
+  it('follows devices in eight tabs at once by one stream', async () => {
+    const before = await values();
+    const tabs = [page];
+    for (let i = 1; i < 8; i += 1) tabs.push(await dashboard.opened(context));
+    const isOther = (tab: Page) => tabs.indexOf(tab) % 2 === 1;
+    try {
+      for (const tab of tabs) if (isOther(tab)) await tab.goto(`${url}/#/devices/boiler-2?range=15m`);
+      for (const tab of tabs.slice(1))
+        if (!isOther(tab)) await tab.goto(`${url}/#/devices/boiler-1?range=15m`);
+      for (const tab of tabs) await tab.locator('.chip.live').waitFor();
+      await measure(2, 3, 'boiler-2');
+      await measure(5, 4);
+      for (const tab of tabs)
+        await eventually(async () => assert.equal(await values(tab), isOther(tab) ? 6 : before + 8), {
+          within: 20_000,
+        });
+      const { text } = await call('GET', '/metrics');
+      assert.match(text, /^fieldlog_live_streams 1$/m);
+    } finally {
+      for (const tab of tabs.slice(1)) await tab.close();
+    }
+  });
+
   it('loses no point of the chart when the server is killed and comes back', async () => {
     const before = await values();
-    await server.end('SIGKILL');
+    await dashboard.kill();
     await page.locator('.chip.cut').waitFor({ timeout: 30_000 });
-    await serve();
+    await dashboard.serve();
     await measure(3, 15);
     await page.locator('.chip.live').waitFor({ timeout: 30_000 });
     await eventually(async () => assert.equal(await values(), before + 30), { within: 30_000 });
@@ -175,7 +163,7 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
     await page.getByRole('link', { name: 'Operations' }).click();
     await page.getByRole('heading', { name: 'Every accepted reading' }).waitFor();
     await eventually(async () =>
-      assert.match((await page.locator('.equation').textContent()) ?? '', /stored\s+35/),
+      assert.match((await page.locator('.equation').textContent()) ?? '', /stored\s+42/),
     );
     const row = page.getByRole('row', { name: /^telemetry/ });
     await row.getByRole('button', { name: 'Rebuild' }).click();
@@ -185,6 +173,33 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
     });
     await pressed('Audit against the log');
     await page.getByText('no difference').waitFor({ timeout: 30_000 });
+  });
+
+  it('retries a dead letter until it is applied, and discards another', async () => {
+    const parked = [10_000, 3_600_000].map((ahead) => ({
+      deviceId: 'boiler-2',
+      timestamp: Date.now() + ahead,
+      metrics: { ahead },
+    }));
+    assert.equal((await call('POST', '/api/v1/telemetry', { json: parked })).status, 202);
+    const letters = page.getByRole('region', { name: 'Dead letters' }).getByRole('row', { name: /future/ });
+    await letters.nth(1).waitFor();
+    await letters.nth(1).getByRole('button', { name: 'Discard' }).click();
+    await filled('Reason', 'a wrong clock');
+    await page.getByRole('dialog').getByRole('button', { name: 'Discard for good' }).click();
+    await letters.nth(1).waitFor({ state: 'detached' });
+    await eventually(
+      async () => {
+        await letters.getByRole('button', { name: 'Retry' }).click({ timeout: 1000 });
+        await page.getByText('None: every event could be applied').waitFor({ timeout: 1000 });
+      },
+      { within: 30_000 },
+    );
+    const { json } = await call('GET', '/api/v1/devices/boiler-2/telemetry?metric=ahead');
+    assert.deepEqual(
+      json.points.map(({ value }: { value: number }) => value),
+      [10_000],
+    );
   });
 
   it('creates a rule, and shows the alarm it raises until it is acknowledged', async () => {
@@ -199,6 +214,28 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
     await pressed('Create');
     await page.getByRole('link', { name: 'Too hot' }).waitFor();
     assert.match((await page.getByRole('row', { name: /Too hot/ }).textContent()) ?? '', /above 90/);
+  });
+
+  it('creates a hook, whose secret it shows once, and a rule that names it', async () => {
+    await pressed('Create a hook');
+    await filled('Address', 'http://10.0.0.1/alarms');
+    await pressed('Create');
+    // Addresses inside the network are for those whom HOOKS_ALLOW names.
+    await page.getByRole('dialog').getByRole('alert').waitFor();
+    await filled('Address', `${url}/api/v1/none`);
+    await pressed('Create');
+    await page.getByRole('heading', { name: 'The secret of the hook' }).waitFor();
+    assert.match((await page.locator('.secret').textContent()) ?? '', /^whsec_/);
+    await pressed('Close');
+    await pressed('Create a rule');
+    await filled('Name', 'Posted');
+    await filled('Metric', 'posted');
+    await filled('Above', '1');
+    await page
+      .getByRole('dialog')
+      .getByLabel('Hook')
+      .selectOption({ label: `${url}/api/v1/none` });
+    await pressed('Create');
   });
 
   it('imports a file that is dropped, and shows it on the chart', async () => {
@@ -230,54 +267,50 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
 
   for (const [name, size] of Object.entries(sizes))
     it(`breaks no rule of accessibility: ${name}`, async () => {
-      const one = await browser.newContext({ ...size, locale: 'en-GB', timezoneId: 'UTC' });
-      const shown = await opened(one);
+      const one = await dashboard.context(size);
+      const shown = await dashboard.opened(one);
       try {
         for (const [title, hash] of Object.entries(views)) {
           await shown.goto(`${url}/${hash}`);
           await shown.locator('h1').waitFor();
           await shown.locator('.freshness:not(:empty)').waitFor();
           if (title === 'import') {
-            await shown
-              .getByLabel('File to import')
-              .setInputFiles(path.join(root, 'test/fixtures/import/short.csv'));
+            await shown.getByLabel('File to import').setInputFiles(path.join(fixtures, 'short.csv'));
             await shown.getByRole('heading', { name: 'Preview' }).waitFor();
           }
           if (title === 'device') await shown.locator('.chart canvas').waitFor();
-          if (screenshots) {
-            await mkdir(screenshots, { recursive: true });
-            await shown.screenshot({ path: path.join(screenshots, `${title}-${name}.png`) });
-          }
-          // By the protocol of the debugger, which the page's own policy does not hold.
-          await shown.evaluate(await readAxe());
-          const found = await shown.evaluate(() =>
-            (globalThis as unknown as Axe).axe.run({ resultTypes: ['violations'] }),
-          );
-          assert.deepEqual(
-            found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`),
-            [],
-            `${title}, ${name}`,
-          );
+          if (screenshots) await shown.screenshot({ path: path.join(screenshots, `${title}-${name}.png`) });
+          assert.deepEqual(await accessibilityFaults(shown), [], `${title}, ${name}`);
         }
       } finally {
         await one.close();
       }
     });
 
-  it('asks once for a key, keeps it out of addresses, and hides what the key may not do', async () => {
-    const { stdout } = await made('keys', 'create', '--name', 'all', '--scopes', everyScope);
-    assert.match(stdout, /flk_/);
-    const { stdout: reading } = await made(
-      'keys',
-      'create',
-      '--name',
-      'reads',
-      '--scopes',
-      'devices:read,telemetry:read',
+  it('shows what a hook could not deliver, and tries again', async () => {
+    await page.goto(`${url}/#/alarms`);
+    const hook = page.getByRole('region', { name: 'Hooks' }).getByRole('row', { name: /none/ });
+    await eventually(
+      async () => {
+        const json = { deviceId: 'boiler-2', metrics: { posted: 2 } };
+        assert.equal((await call('POST', '/api/v1/telemetry', { json })).status, 202);
+        await hook.getByText(/^1 alarm/).waitFor({ timeout: 1000 });
+      },
+      { within: 30_000 },
     );
-    const [secret = ''] = /flk_\S+/.exec(reading) ?? [];
-    const one = await browser.newContext(sizes.light);
-    const shown = await opened(one);
+    await hook.getByRole('button', { name: 'Retry' }).click();
+    await hook.getByRole('button', { name: 'Test' }).click();
+    await page.getByRole('dialog').getByText('Not delivered: ').waitFor();
+    await pressed('Close');
+    await hook.getByRole('button', { name: 'Disable' }).click();
+    await hook.locator('.chip.disabled').waitFor();
+  });
+
+  it('asks once for a key, keeps it out of addresses, and hides what the key may not do', async () => {
+    assert.match(await dashboard.key('all', 'devices:write,devices:read,operate'), /^flk_/);
+    const secret = await dashboard.key('reads', 'devices:read,telemetry:read');
+    const one = await dashboard.context(sizes.light);
+    const shown = await dashboard.opened(one);
     try {
       await eventually(async () => assert.equal((await call('GET', '/api/v1/devices')).status, 401), {
         within: 20_000,
@@ -288,23 +321,20 @@ const missing = `in a browser (needs ${program}: eval "$(.ci/tools)")`;
       await shown.getByRole('link', { name: 'Mine' }).waitFor();
       assert.equal(await shown.getByRole('button', { name: 'Register a device' }).count(), 0);
       assert.ok(!shown.url().includes(secret));
+      const next = await dashboard.opened(one);
+      await next.goto(url);
+      await next.getByRole('link', { name: 'Mine' }).waitFor();
     } finally {
       await one.close();
     }
   });
 
   it('has reported no error, no breach of its policy and no request to another host', () =>
-    assert.deepEqual(faults, []));
-
-  async function made(...args: readonly string[]) {
-    const one = fieldlog(args, { DATA_DIR: path.join(folder, 'data') });
-    const [stdout = ''] = await one.says(/[\s\S]*flk_\S+[\s\S]*/, 30_000);
-    await one.end('SIGTERM');
-    return { stdout };
-  }
+    assert.deepEqual(dashboard.faults, []));
 });
 
-if (!isThere)
+const missing = browserMissing;
+if (missing !== undefined)
   describe('The dashboard', () => {
     it(missing, process.env.CI ? () => assert.fail(missing) : undefined);
   });
@@ -316,29 +346,3 @@ const views = {
   import: '#/import?device=preview-1',
   operations: '#/operations',
 };
-const everyScope = 'devices:write,devices:read,telemetry:write,telemetry:read,operate';
-
-type Dragging = { DataTransfer: new () => { readonly items: { add(file: File): void } } };
-
-type Axe = {
-  axe: {
-    run(
-      options: object,
-    ): Promise<{ violations: readonly { id: string; nodes: readonly { html: string }[] }[] }>;
-  };
-};
-
-let axeSource: string | undefined;
-async function readAxe(): Promise<string> {
-  axeSource ??= await readFile(axe, 'utf8');
-  return axeSource;
-}
-
-function whereIs(name: string): string {
-  const folder = (process.env.PATH ?? '')
-    .split(path.delimiter)
-    .find(
-      (one) => isOnPath(name) && createRequire(import.meta.url)('node:fs').existsSync(path.join(one, name)),
-    );
-  return path.join(folder ?? '', name);
-}

@@ -1,4 +1,5 @@
 /** Calls of the API: they send the key, turn problems into errors, and remember how fresh the last answer was. */
+import { address, headersOf } from './transport.js';
 
 const keyName = 'fieldlog-api-key';
 
@@ -8,6 +9,33 @@ export const apiKey = {
   set: (/** @type {string} */ key) => sessionStorage.setItem(keyName, key),
   forget: () => sessionStorage.removeItem(keyName),
 };
+
+/** How long other tabs have to answer. */
+const answerWithin = 200;
+
+/** Answers tabs that have no key yet, so that it is asked for once in a browser. */
+const keys = new BroadcastChannel('fieldlog-key');
+keys.addEventListener('message', ({ data }) => {
+  const key = apiKey.get();
+  if (data.isAsked && key !== null) keys.postMessage({ key });
+});
+
+/** The key that another tab has; `undefined` where none has one. @returns {Promise<string | undefined>} */
+export function keyOfOtherTab() {
+  return new Promise((resolve) => {
+    const take = (/** @type {MessageEvent} */ { data }) => {
+      if (data.key === undefined) return;
+      keys.removeEventListener('message', take);
+      resolve(data.key);
+    };
+    keys.addEventListener('message', take);
+    setTimeout(() => {
+      keys.removeEventListener('message', take);
+      resolve(undefined);
+    }, answerWithin);
+    keys.postMessage({ isAsked: true });
+  });
+}
 
 /** A problem of RFC 9457, or what kept the answer from coming. */
 export class Problem extends Error {
@@ -39,21 +67,7 @@ export let freshness;
 
 const announce = (/** @type {string} */ name) => events.dispatchEvent(new Event(name));
 
-export function headers(/** @type {Record<string, string>} */ more = {}) {
-  const key = apiKey.get();
-  return { 'X-Requested-With': 'dashboard', ...(key && { 'X-API-Key': key }), ...more };
-}
-
-/** `/api/v1/devices` with those of the parameters that are set. */
-export function address(/** @type {string} */ path, /** @type {Record<string, any>} */ query = {}) {
-  const given = Object.entries(query).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value])
-      .filter((one) => one !== undefined && one !== '')
-      .map((one) => [name, String(one)]),
-  );
-  const text = new URLSearchParams(given).toString();
-  return text === '' ? path : `${path}?${text}`;
-}
+export const headers = (/** @type {Record<string, string>} */ more = {}) => headersOf(apiKey.get(), more);
 
 /**
  * Throws `Problem`.
@@ -105,7 +119,7 @@ export const post = (
 /** @type {Promise<ReadonlySet<string>> | undefined} */
 let known;
 
-/** The scopes of the key; all of them while the server has no keys. */
+/** What the key may do; all of it while the server has no keys. */
 export function scopes() {
   known ??= get('/api/v1/access').then(
     ({ json }) => new Set(json.scopes),

@@ -1,8 +1,9 @@
 /** The devices, by page of the server, and the registration of one. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { address, call, get } from './api.js';
+import { call, get } from './api.js';
 import { ask, chip, faults, labelsOf, labelsText, tell, time } from './elements.js';
 import { Page } from './page.js';
+import { address } from './transport.js';
 
 const perPage = 50;
 const states = ['active', 'suspended', 'decommissioned', 'erased'];

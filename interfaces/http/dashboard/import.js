@@ -1,10 +1,10 @@
 /** Imports a file: what is to be known of it, what would come of it, and then what came of it. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { address, get, headers, Problem } from './api.js';
+import { get, headers, Problem } from './api.js';
 import { counted, faults, number, save, shown, time } from './elements.js';
-import { lines } from './live.js';
 import { Page } from './page.js';
 import { rangeOf } from './series.js';
+import { address, lines } from './transport.js';
 
 /** By parameter of the API, how it is called here, and an example. */
 const fields = {

@@ -1,82 +1,64 @@
-/** A live stream that continues where it was cut: no event twice and none left out. */
-import { address, headers } from './api.js';
+/** Follows a device while the page is visible, by the one live stream that all pages of the browser share. */
+import { apiKey } from './api.js';
+import { LiveHub } from './live-hub.js';
 
-const shortest = 500;
-const longest = 10_000;
+/** Of seconds: browsers let timers of hidden pages run once a minute. */
+const sayEvery = 30_000;
 
 /**
- * Follows `/api/v1/live` while the page is visible, so that a browser has one stream. `onEvent` gets each event;
- * `onExpired` is called when the log no longer has what follows: the page reads anew then.
- * @param {Record<string, any>} query
- * @param {{ from?: string | undefined, onEvent: (event: { event: string, data: any, id: string }) => void, onExpired: () => void, onState?: (state: 'live' | 'cut') => void }} options
+ * `onBegun` gets a position: a query that waits for it and the events that come from then on have everything. It is
+ * called again whenever the page was hidden, or the log no longer had what followed.
+ * @param {string} deviceId
+ * @param {{ onBegun: (position: string) => void, onEvent: (message: { event: string, data: any }) => void, onState: (state: 'live' | 'cut') => void }} options
  * @returns {() => void} ends it
  */
-export function follow(query, { from, onEvent, onExpired, onState = () => {} }) {
-  let position = from;
-  let wait = shortest;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  /** @type {AbortController | undefined} */
-  let open;
-  let isOver = false;
-
+export function follow(deviceId, { onBegun, onEvent, onState }) {
+  /** @type {(() => void) | undefined} */
+  let leave;
+  const take = (/** @type {any} */ message) => {
+    if (!leave) return;
+    if (message.begun !== undefined) onBegun(message.begun);
+    else if (message.state) onState(message.state);
+    else onEvent(message);
+  };
   const seen = () => {
-    clearTimeout(timer);
-    if (document.visibilityState === 'visible') void run();
-    else open?.abort();
+    if (document.visibilityState === 'visible') leave ??= joined(deviceId, take);
+    else end();
+  };
+  const end = () => {
+    leave?.();
+    leave = undefined;
   };
   document.addEventListener('visibilitychange', seen);
+  window.addEventListener('pagehide', end);
+  window.addEventListener('pageshow', seen);
   seen();
-
   return () => {
-    isOver = true;
-    clearTimeout(timer);
-    open?.abort();
+    end();
     document.removeEventListener('visibilitychange', seen);
+    window.removeEventListener('pagehide', end);
+    window.removeEventListener('pageshow', seen);
   };
-
-  async function run() {
-    if (isOver || open) return;
-    const stop = new AbortController();
-    open = stop;
-    try {
-      const answer = await fetch(address('/api/v1/live', { ...query, from: position }), {
-        headers: headers({ Accept: 'application/x-ndjson' }),
-        cache: 'no-store',
-        signal: stop.signal,
-      });
-      if (answer.status === 410) {
-        position = undefined;
-        onExpired();
-      } else if (answer.ok && answer.body) {
-        wait = shortest;
-        onState('live');
-        for await (const line of lines(answer.body)) {
-          const event = JSON.parse(line);
-          if (event.id) position = event.id;
-          onEvent(event);
-        }
-      } else if (answer.status < 500 && answer.status !== 429) isOver = true;
-    } catch {
-      // Cut: it is opened again below.
-    }
-    open = undefined;
-    if (isOver || document.visibilityState !== 'visible') return;
-    onState('cut');
-    timer = setTimeout(run, wait * (0.5 + Math.random()));
-    wait = Math.min(wait * 2, longest);
-  }
 }
 
-/** Of NDJSON, each without its end. @param {ReadableStream<Uint8Array>} body */
-export async function* lines(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = '';
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split('\n');
-    rest = parts.pop() ?? '';
-    yield* parts.filter((part) => part !== '');
-  }
+/** Some browsers of phones have no shared workers: there each page has a stream, of which one is visible. */
+function joined(/** @type {string} */ deviceId, /** @type {(message: any) => void} */ take) {
+  if (!('SharedWorker' in window)) return joinedHere(deviceId, take);
+  const { port } = new SharedWorker('/dashboard/live-worker.js', { type: 'module', name: 'fieldlog-live' });
+  port.onmessage = ({ data }) => take(data);
+  port.postMessage({ follow: deviceId, key: apiKey.get() });
+  const timer = setInterval(() => port.postMessage({}), sayEvery);
+  return () => {
+    clearInterval(timer);
+    port.postMessage({ isOver: true });
+    port.close();
+  };
+}
+
+function joinedHere(/** @type {string} */ deviceId, /** @type {(message: any) => void} */ send) {
+  const hub = new LiveHub(apiKey.get());
+  const follower = { deviceId, send };
+  // What is told at once comes before whoever joins has got its way out.
+  queueMicrotask(() => hub.join(follower));
+  return () => hub.leave(follower);
 }

@@ -1,28 +1,50 @@
 /** The shell: pages by address, the key, and how fresh the page is. */
 import { html, render } from '/dashboard/lit-html.js';
-import { AlarmsPage } from './alarms.js';
-import { apiKey, events, forgetScopes, freshness } from './api.js';
-import { DevicePage } from './device.js';
+import { apiKey, events, forgetScopes, freshness, keyOfOtherTab } from './api.js';
 import { ask, faults, number } from './elements.js';
-import { FleetPage } from './fleet.js';
-import { ImportPage } from './import.js';
-import { OperationsPage } from './operations.js';
 
-/** Everything there is to see of a page is in its address. */
+/** Everything there is to see of a page is in its address. Its code is loaded when it is opened. */
 const pages = [
-  { path: /^\/devices$/, page: FleetPage, title: 'Fleet', nav: '#/devices' },
-  { path: /^\/devices\/(.+)$/, page: DevicePage, title: 'Device', nav: '#/devices' },
-  { path: /^\/import$/, page: ImportPage, title: 'Import', nav: '#/import' },
-  { path: /^\/alarms$/, page: AlarmsPage, title: 'Alarms', nav: '#/alarms' },
-  { path: /^\/operations$/, page: OperationsPage, title: 'Operations', nav: '#/operations' },
+  {
+    path: /^\/devices$/,
+    load: async () => (await import('./fleet.js')).FleetPage,
+    title: 'Fleet',
+    nav: '#/devices',
+  },
+  {
+    path: /^\/devices\/(.+)$/,
+    load: async () => (await import('./device.js')).DevicePage,
+    title: 'Device',
+    nav: '#/devices',
+  },
+  {
+    path: /^\/import$/,
+    load: async () => (await import('./import.js')).ImportPage,
+    title: 'Import',
+    nav: '#/import',
+  },
+  {
+    path: /^\/alarms$/,
+    load: async () => (await import('./alarms.js')).AlarmsPage,
+    title: 'Alarms',
+    nav: '#/alarms',
+  },
+  {
+    path: /^\/operations$/,
+    load: async () => (await import('./operations.js')).OperationsPage,
+    title: 'Operations',
+    nav: '#/operations',
+  },
 ];
 
 const content = /** @type {HTMLElement} */ (document.getElementById('content'));
 const keyButton = /** @type {HTMLButtonElement} */ (document.getElementById('key'));
 /** @type {{ path: string, page: import('./page.js').Page<any> } | undefined} */
 let current;
+/** Of the address that was opened last. */
+let turn = 0;
 
-function open() {
+async function open() {
   const [path = '', query = ''] = location.hash.slice(1).split('?');
   const parameters = new URLSearchParams(query);
   if (current?.path === path) return current.page.update(parameters);
@@ -30,6 +52,8 @@ function open() {
   if (!found) return location.replace('#/devices');
   current?.page.close();
   current = undefined;
+  turn += 1;
+  const opened = turn;
   render(html``, content);
   const [, id] = found.path.exec(path) ?? [];
   document.title = `${id ? decodeURIComponent(id) : found.title} · Fieldlog`;
@@ -37,9 +61,13 @@ function open() {
     if (link.getAttribute('href') === found.nav) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   try {
-    const page = new found.page(content, parameters, id === undefined ? '' : decodeURIComponent(id));
+    const Found = await found.load();
+    if (opened !== turn) return;
+    const page = new Found(content, parameters, id === undefined ? '' : decodeURIComponent(id));
     current = { path, page };
     page.open();
+    // So that they open while the server cannot be reached.
+    for (const { load } of pages) void load().catch(() => {});
   } catch (error) {
     render(faults(error), content);
   }
@@ -49,13 +77,20 @@ function again() {
   current?.page.close();
   current = undefined;
   forgetScopes();
-  open();
+  void open();
 }
 
 let isAsking = false;
-async function askForKey() {
+async function askForKey(mayBeOfOtherTab = true) {
   if (isAsking) return;
   isAsking = true;
+  const other = mayBeOfOtherTab ? await keyOfOtherTab() : undefined;
+  if (other !== undefined && other !== apiKey.get()) {
+    isAsking = false;
+    apiKey.set(other);
+    keyButton.hidden = false;
+    return again();
+  }
   const given = await ask({
     title: 'API key',
     fields: html`<p>This server asks for a key. It is kept until the browser is closed.</p>
@@ -85,7 +120,7 @@ keyButton.hidden = apiKey.get() === null;
 keyButton.addEventListener('click', () => {
   apiKey.forget();
   forgetScopes();
-  void askForKey();
+  void askForKey(false);
 });
 window.addEventListener('hashchange', open);
-open();
+void open();

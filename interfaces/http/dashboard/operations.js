@@ -1,8 +1,9 @@
 /** For operators: whether all is well, where each projection is, what became of every reading, and what was parked. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { address, call, get, Problem } from './api.js';
+import { call, get, Problem } from './api.js';
 import { ask, chip, faults, number, time } from './elements.js';
 import { Page } from './page.js';
+import { address } from './transport.js';
 
 const outcomes = ['stored', 'duplicate', 'corrected', 'deadLettered', 'late', 'retracted', 'expired'];
 const capital = (/** @type {string} */ word) => word[0].toUpperCase() + word.slice(1);
@@ -22,10 +23,11 @@ export class OperationsPage extends Page {
 
   async load(/** @type {URLSearchParams} */ query) {
     const after = query.get('after') ?? '';
-    const [status, projections, letters, ready] = await Promise.all([
+    const [status, projections, letters, key, ready] = await Promise.all([
       get('/api/v1/status'),
       get('/api/v1/projections'),
       get('/api/v1/dead-letters', { limit: 50, after }),
+      get('/api/v1/access'),
       get('/health/ready').then(
         ({ json }) => json,
         (error) => (error instanceof Problem ? error.body : undefined),
@@ -35,6 +37,7 @@ export class OperationsPage extends Page {
       status: status.json,
       projections: projections.json.projections,
       letters: letters.json.deadLetters,
+      key: key.json,
       ready,
     };
   }
@@ -99,7 +102,7 @@ export class OperationsPage extends Page {
       html`<div class="head"><h1>Operations</h1> ${ready ? chip(isReady ? 'ready' : 'not ready') : nothing}</div>
         ${ready && !isReady ? html`<p class="fault" role="alert">${ready.detail}</p>` : nothing}
         ${faults(this.error)} ${faults(this.#failed)}
-        ${this.data ? html`${this.#ledger()} ${this.#projectionTable()} ${this.#letterTable()} ${this.#retention()}` : nothing}`,
+        ${this.data ? html`${this.#ledger()} ${this.#projectionTable()} ${this.#letterTable()} ${this.#retention()} ${this.#key()}` : nothing}`,
       this.root,
     );
   }
@@ -220,6 +223,15 @@ export class OperationsPage extends Page {
           : html`<p>${policy.map((rule) => html`<code>${JSON.stringify(rule)}</code> `)}</p>
             <p>Swept to ${time(sweptTo)}; removed ${number(removed.points)} points.</p>`
       }
+    </section>`;
+  }
+
+  #key() {
+    const { actor, scopes, isBound } = this.data.key;
+    return html`<section><h2>API key</h2>
+      <p>${actor === 'anonymous' ? html`This server has no keys: everybody who reaches it may do everything.` : html`<b>${actor}</b>${isBound ? ', for a part of the fleet' : ''}:`}
+        ${scopes.map((scope) => html`<code>${scope}</code> `)}</p>
+      <p class="muted">Keys are made and revoked with <code>fieldlog keys</code>.</p>
     </section>`;
   }
 }

@@ -1,9 +1,11 @@
 /** What was measured by one device: the chart, the table of what it shows, the same as CSV, and the live tail. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { address, call, devicePath, get } from './api.js';
+import { call, devicePath, get, Problem } from './api.js';
 import { Chart } from './chart.js';
-import { faults, save, shown, time } from './elements.js';
+import { every, faults, save, shown, time } from './elements.js';
 import { follow } from './live.js';
+import { Points } from './points.js';
+import { address } from './transport.js';
 
 /** By name: seconds shown, and the width of a bucket where points would be too many. */
 const ranges = {
@@ -21,9 +23,12 @@ export const rangeOf = (/** @type {number} */ seconds) =>
 
 const mostPoints = 5000;
 const rowsShown = 100;
-const keptLive = 20_000;
-
-/** @typedef {{ at: string, metric: string, value: number | string | boolean | null }} Measured */
+/** Milliseconds from one drawing to the next: a device may send more often than anybody can look. */
+const drawEvery = 250;
+/** Seconds from one query of averages to the next. */
+const averagesEvery = 30;
+/** Milliseconds after which a read model that is behind is asked again. */
+const whenBehind = 10_000;
 
 export class Series {
   #root;
@@ -32,8 +37,7 @@ export class Series {
   #change;
   /** @type {Chart | undefined} */
   #chart;
-  /** @type {Measured[]} */
-  #measured = [];
+  #points = new Points();
   /** @type {readonly string[]} */
   #metrics = [];
   /** @type {readonly any[]} */
@@ -44,7 +48,16 @@ export class Series {
   #isCut = false;
   #live = '';
   #unfollow = () => {};
-  #drawn = 0;
+  /** While a query is asked. @type {{ timestamp: string, metrics: Record<string, any> }[] | undefined} */
+  #arrived;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #later;
+  /** Of the query that was asked last: an answer to one before it is dropped. */
+  #turn = 0;
+  #isOver = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #drawing;
+  #drawnAt = 0;
 
   /**
    * @param {HTMLElement} root @param {string} id @param {URLSearchParams} query `range`, `to` and `metric`
@@ -59,7 +72,9 @@ export class Series {
   }
 
   close() {
-    cancelAnimationFrame(this.#drawn);
+    this.#isOver = true;
+    clearTimeout(this.#later);
+    clearTimeout(this.#drawing);
     this.#unfollow();
     this.#chart?.close();
     this.#chart = undefined;
@@ -98,68 +113,103 @@ export class Series {
     };
   }
 
+  /** At once, and again when the live stream has begun: what came before it is in the second answer. */
   async #load() {
     this.#unfollow();
+    this.#live = '';
+    const isNow = this.#end === undefined;
+    if (isNow && this.#range.interval !== undefined) {
+      this.#unfollow = every(averagesEvery, () => this.#fetch());
+      return;
+    }
+    await this.#fetch();
+    if (isNow && !this.#isOver) this.#follow();
+  }
+
+  /** With `waitFor`, positions, what is read has everything up to there. */
+  async #fetch(/** @type {string} */ waitFor = '') {
+    this.#turn += 1;
+    const turn = this.#turn;
+    this.#arrived = [];
     try {
-      const latest = await get(`${devicePath(this.#id)}/telemetry/latest`);
-      this.#metrics = latest.json.points.map(({ metric }) => metric);
-      if (this.#metrics.length > 0) {
-        const { json } = await get(`${devicePath(this.#id)}/telemetry`, this.#selection());
+      const latest = await this.#get(`${devicePath(this.#id)}/telemetry/latest`, { waitFor });
+      const metrics = latest.json.points.map(({ metric }) => metric);
+      this.#metrics = metrics;
+      if (metrics.length > 0) {
+        const { json } = await this.#get(`${devicePath(this.#id)}/telemetry`, {
+          ...this.#selection(),
+          waitFor,
+        });
+        if (turn !== this.#turn) return;
         this.#isCut = json.next !== null;
-        this.#measured = json.points
-          ? json.points.map(({ timestamp, metric, value }) => ({ at: timestamp, metric, value })).reverse()
-          : json.buckets.map(({ start, metric, avg }) => ({ at: start, metric, value: avg }));
+        this.#points = new Points();
+        for (const { timestamp, metric, value } of json.points?.reverse() ?? [])
+          this.#points.add(metric, Date.parse(timestamp), value);
+        for (const { start, metric, avg } of json.buckets ?? [])
+          this.#points.add(metric, Date.parse(start), avg);
+        // Which the answer may not have.
+        for (const { timestamp, metrics } of this.#arrived ?? []) this.#add(timestamp, metrics);
       }
       const alarms = await get('/api/v1/alarms', { deviceId: this.#id, limit: 100 }).catch(() => undefined);
+      if (turn !== this.#turn) return;
       this.#alarms = alarms?.json.alarms ?? [];
       this.#error = undefined;
     } catch (error) {
+      if (turn !== this.#turn) return;
       this.#error = error;
     }
+    this.#arrived = undefined;
     this.#isLoaded = true;
-    if (this.#error || this.#range.interval !== undefined || this.#end !== undefined) this.#live = '';
-    else this.#follow();
-    this.#render();
+    this.#renderSoon();
   }
 
-  /** The stream begins with the newest values and has everything after them. */
+  /** Where the read model does not get there, what it has is shown, and it is asked again soon. */
+  async #get(/** @type {string} */ path, /** @type {Record<string, any>} */ { waitFor, ...query }) {
+    const awaited = waitFor.split(',').filter((one) => /:\d+:\d/.test(one));
+    if (awaited.length === 0 || awaited.length > 100) return get(path, query);
+    try {
+      return await get(path, { ...query, waitFor: awaited });
+    } catch (error) {
+      if (!(error instanceof Problem && error.type === 'not-yet-projected')) throw error;
+      clearTimeout(this.#later);
+      this.#later = setTimeout(() => this.#fetch(waitFor), whenBehind);
+      return get(path, query);
+    }
+  }
+
   #follow() {
-    this.#unfollow = follow(
-      { deviceId: this.#id, events: 'readings' },
-      {
-        onEvent: ({ event, data }) => {
-          if (event === 'reading') this.#add(data.timestamp, data.metrics);
-          else if (event === 'snapshot')
-            for (const { points } of data.devices)
-              for (const { timestamp, metric, value } of points) this.#add(timestamp, { [metric]: value });
-          else if (event === 'gap' || event === 'retraction') void this.#load();
-        },
-        onExpired: () => void this.#load(),
-        onState: (state) => {
-          this.#live = state;
-          this.#renderSoon();
-        },
+    this.#unfollow = follow(this.#id, {
+      onBegun: (position) => void this.#fetch(position),
+      onEvent: ({ event, data }) => {
+        if (event === 'reading') {
+          this.#arrived?.push(data);
+          this.#add(data.timestamp, data.metrics);
+        } else void this.#load();
       },
-    );
+      onState: (state) => {
+        this.#live = state;
+        this.#renderSoon();
+      },
+    });
   }
 
   /** @param {string} at @param {Record<string, any>} metrics */
   #add(at, metrics) {
     for (const [metric, value] of Object.entries(metrics)) {
       if (!this.#metrics.includes(metric)) this.#metrics = [...this.#metrics, metric].sort();
-      const last = this.#measured.findLastIndex((one) => one.metric === metric && one.at <= at);
-      if (this.#measured[last]?.at === at) this.#measured[last] = { at, metric, value };
-      else this.#measured.push({ at, metric, value });
+      this.#points.add(metric, Date.parse(at), value);
     }
-    const oldest = new Date(Date.now() - this.#range.seconds * 1000).toISOString();
-    if (this.#measured.length > keptLive || (this.#measured[0]?.at ?? oldest) < oldest)
-      this.#measured = this.#measured.filter((one) => one.at >= oldest).slice(-keptLive);
     this.#renderSoon();
   }
 
   #renderSoon() {
-    cancelAnimationFrame(this.#drawn);
-    this.#drawn = requestAnimationFrame(() => this.#render());
+    this.#drawing ??= setTimeout(
+      () => {
+        this.#drawing = undefined;
+        if (!this.#isOver) this.#render();
+      },
+      this.#drawnAt + drawEvery - performance.now(),
+    );
   }
 
   async #download() {
@@ -176,9 +226,11 @@ export class Series {
   }
 
   #render() {
+    this.#drawnAt = performance.now();
+    if (this.#end === undefined) this.#points.dropBefore(Date.now() - this.#range.seconds * 1000);
     const chosen = this.#chosen;
     const numeric = chosen.filter((metric) =>
-      this.#measured.some((one) => one.metric === metric && typeof one.value !== 'string'),
+      this.#points.get(metric).values.some((value) => typeof value !== 'string'),
     );
     render(
       html`<div class="head">
@@ -205,12 +257,13 @@ export class Series {
     const root = /** @type {HTMLElement | null} */ (this.#root.querySelector('.chart'));
     if (!root) return;
     this.#chart ??= new Chart(root);
-    const lines = metrics.map((metric) =>
-      this.#measured
-        .filter((one) => one.metric === metric && typeof one.value !== 'string' && one.value !== null)
-        .map(({ at, value }) => ({ at: Date.parse(at) / 1000, value: Number(value) }))
-        .sort((a, b) => a.at - b.at),
-    );
+    const lines = metrics.map((metric) => {
+      const { times, values } = this.#points.get(metric);
+      return times
+        .map((at, i) => ({ at: at / 1000, value: values[i] }))
+        .filter(({ value }) => typeof value !== 'string' && value !== null)
+        .map(({ at, value }) => ({ at, value: Number(value) }));
+    });
     const bands = this.#alarms.map(({ raisedAt, clearedAt, ruleName }) => ({
       from: Date.parse(raisedAt) / 1000,
       to: clearedAt ? Date.parse(clearedAt) / 1000 : Date.now() / 1000,
@@ -245,16 +298,13 @@ export class Series {
 
   /** @param {readonly string[]} chosen */
   #table(chosen) {
-    const rows = this.#measured
-      .filter(({ metric }) => chosen.includes(metric))
-      .slice(-rowsShown)
-      .reverse();
+    const rows = this.#points.newest(chosen, rowsShown);
     return html`<details>
       <summary>The newest ${rows.length} values shown</summary>
       <div class="scroll" tabindex="0" role="region" aria-label="Values">
         <table>
           <thead><tr><th scope="col">Time</th><th scope="col">Metric</th><th scope="col">Value</th></tr></thead>
-          <tbody>${rows.map(({ at, metric, value }) => html`<tr><td>${time(at)}</td><td>${metric}</td><td>${shown(value)}</td></tr>`)}</tbody>
+          <tbody>${rows.map(({ at, metric, value }) => html`<tr><td>${time(new Date(at).toISOString())}</td><td>${metric}</td><td>${shown(value)}</td></tr>`)}</tbody>
         </table>
       </div>
     </details>`;
