@@ -11,8 +11,8 @@ export type Followed = { readonly position: Position; readonly event: RecordedEv
 /** What a follower of a subscription reads; it ends when it has fallen behind the others. */
 export type Follower = Readable & AsyncIterable<Followed> & { unsubscribe(): Promise<void> };
 
-/** So long the others wait for a follower that takes nothing. */
-const patienceMs = 1_000;
+/** So long, twice, the others wait for a follower that takes nothing; in between it can, if only this thread was busy. */
+const patienceMs = 500;
 
 /**
  * Subscriptions of one process to the same streams: those that begin at the same place at the same time are one on
@@ -52,6 +52,7 @@ class Feed {
   readonly #onBegun: () => void;
   readonly #confirming: NodeJS.Timeout;
   #waiting: NodeJS.Timeout | undefined;
+  #waits = 0;
 
   /** `onBegun` is called when nobody can join any more. */
   constructor(
@@ -105,19 +106,25 @@ class Feed {
     }
     if (this.#full.size === 0) return;
     this.#subscription.pause();
-    this.#waiting ??= setTimeout(() => this.#leaveBehind(), patienceMs);
+    if (this.#followers.size > 1) this.#waiting ??= setTimeout(() => this.#leaveBehind(), patienceMs);
   }
 
   #taken(follower: Follower): void {
     if (!this.#full.delete(follower) || this.#full.size > 0) return;
     clearTimeout(this.#waiting);
     this.#waiting = undefined;
+    this.#waits = 0;
     this.#subscription.resume();
   }
 
   #leaveBehind(): void {
+    const othersWait = this.#full.size < this.#followers.size;
+    this.#waits = othersWait ? this.#waits + 1 : 0;
+    if (this.#waits < 2) {
+      this.#waiting = setTimeout(() => this.#leaveBehind(), patienceMs);
+      return;
+    }
     this.#waiting = undefined;
-    if (this.#full.size === this.#followers.size) return;
     for (const follower of this.#full) {
       this.#followers.delete(follower);
       follower.push(null);

@@ -111,6 +111,20 @@ describe('Projections that follow the same streams of EventStoreDB', () => {
     assert.equal(server.traffic.subscriptions.size, 2);
   });
 
+  it('leave one behind, too, that takes nothing for longer than the others', async () => {
+    const [held, other] = [new Held(), new Held()];
+    run(held);
+    run(other);
+    // As long as both take nothing, however long that is, neither is behind.
+    const began = performance.now();
+    await eventually(() => assert.ok(performance.now() - began > 1_500));
+    assert.equal(server.traffic.subscriptions.size, 1);
+    other.gate.resolve();
+    await hasAll(other, history);
+    held.gate.resolve();
+    await hasAll(held, history);
+  });
+
   it('have subscriptions of their own where they begin elsewhere', async () => {
     const [one, other] = [new RecordingConsumer<RecordedEvent>(), new RecordingConsumer<RecordedEvent>()];
     const first = server.store.stored(stream)?.[0]?.position;
