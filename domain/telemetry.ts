@@ -79,7 +79,21 @@ export type Retraction = {
   readonly reason: string;
 };
 
+/**
+ * A clock found that nothing had come of a device for as long as a rule allows. It stands in the log among the readings,
+ * so that whoever reads these again knows what had come by then.
+ */
+export type SilenceNotice = {
+  readonly deviceId: string;
+  readonly ruleId: string;
+  /** `null` for a rule about any reading. */
+  readonly metric: string | null;
+  /** Epoch milliseconds: when the last arrival was too long ago. */
+  readonly due: number;
+};
+
 // Type names and field names below are stored for ever. Add; never rename.
 export type TelemetryEvent =
   | { readonly type: 'TelemetryRecorded'; readonly data: Reading }
-  | { readonly type: 'TelemetryRetracted'; readonly data: Retraction };
+  | { readonly type: 'TelemetryRetracted'; readonly data: Retraction }
+  | { readonly type: 'SilenceNoticed'; readonly data: SilenceNotice };

@@ -71,6 +71,7 @@ export const alarmSchemas = {
     notify: z.array(id),
   }),
   changed: z.object(change),
+  silence: z.object({ deviceId, ruleId: id, metric: metric.nullable(), due: time }),
   acknowledged: z.object({ alarmId: id, note: z.string().nullable() }),
 };
 

@@ -101,6 +101,7 @@ export const eventShapes: EventShapes = {
       }),
     ),
   ],
+  SilenceNoticed: [shape(alarmSchemas.silence)],
   RuleCreated: [shape(ruleSchemas.defined)],
   RuleChanged: [shape(ruleSchemas.defined)],
   RuleEnabled: [shape(ruleSchemas.other)],

@@ -62,8 +62,9 @@ export class DevicePeriods {
     const periods = events.flatMap((event) => {
       device = deviceDecider.evolve(device, this.#registry.deviceEvent(event));
       if (device.status === 'unregistered') return [];
-      const { type, labels } = device;
-      return [{ since: Date.parse(event.metadata.recordedAt), type, labels }];
+      const { type, labels, status } = device;
+      const isActive = status === 'active';
+      return [{ since: Date.parse(event.metadata.recordedAt), type, labels, isActive }];
     });
     // A rebuild is not to find its alarms again.
     return isErased(device) ? [] : periods;

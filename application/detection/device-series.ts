@@ -1,6 +1,6 @@
-import { type Evaluator, evaluatorOf } from '../../domain/detection/evaluators.ts';
-import type { RuleDefinition, RuleSelector, RuleVersion } from '../../domain/detection/rule.ts';
-import type { MetricValue, Reading } from '../../domain/telemetry.ts';
+import { type Evaluator, evaluatorOf, type Transition } from '../../domain/detection/evaluators.ts';
+import type { RuleDefinition, RuleVersion } from '../../domain/detection/rule.ts';
+import type { MetricValue, Reading, SilenceNotice } from '../../domain/telemetry.ts';
 import type { AlarmRow, DetectionTotals, DeviceAttributes, SeriesStateRow } from '../ports/detection.ts';
 import type { AlarmChanges, Cause } from './alarm-changes.ts';
 import { heardOfAfterMilliseconds } from './followed-events.ts';
@@ -86,9 +86,7 @@ export class DeviceSeries {
     this.#selectedUntil = next ? next.since + heardOfAfterMilliseconds : Number.POSITIVE_INFINITY;
     this.#rules = active.filter(
       (rule): rule is ActiveRule =>
-        rule.definition !== null &&
-        period !== undefined &&
-        selects(rule.definition.selector, this.#deviceId, period),
+        rule.definition !== null && period !== undefined && selects(rule.definition, this.#deviceId, period),
     );
     this.#slots = new Map();
     this.#load();
@@ -136,7 +134,28 @@ export class DeviceSeries {
     if (timestamp > series.newest) series.newest = timestamp;
     series.isChanged = true;
     const value = isSilence ? 0 : Number(given);
-    for (const transition of series.evaluator.next({ timestamp, receivedAt: arrival.receivedAt, value })) {
+    this.#change(
+      series,
+      series.evaluator.next({ timestamp, receivedAt: arrival.receivedAt, value }),
+      arrival,
+      changes,
+    );
+    return true;
+  }
+
+  /** Nothing happens where something has arrived since. Answers whether anything is to be stored. */
+  notice({ ruleId, metric, due }: SilenceNotice, cause: Cause, changes: AlarmChanges): boolean {
+    const series = this.#series.get(ruleId)?.get(metric ?? anyReading);
+    const transitions = series?.evaluator.silentUntil?.(due) ?? [];
+    if (!series || transitions.length === 0) return false;
+    series.isChanged = true;
+    this.#change(series, transitions, cause, changes);
+    return true;
+  }
+
+  #change(series: Series, transitions: readonly Transition[], arrival: Cause, changes: AlarmChanges): void {
+    const { rule, metric } = series;
+    for (const transition of transitions) {
       if (transition.change === 'raised')
         series.alarm = changes.raise({ rule, deviceId: this.#deviceId, metric }, transition, arrival);
       else if (series.alarm && transition.change === 'escalated')
@@ -146,7 +165,6 @@ export class DeviceSeries {
         series.alarm = undefined;
       }
     }
-    return true;
   }
 
   /** The rule was changed, disabled or removed. */
@@ -258,11 +276,13 @@ const noLongerSelected = {
   explanation: 'The rule no longer selects the device',
 };
 
+/** Of a device that may not send, nothing is expected. */
 const selects = (
-  { deviceId, type, labels }: RuleSelector,
+  { selector: { deviceId, type, labels }, condition }: RuleDefinition,
   id: string,
   device: DeviceAttributes[number],
 ): boolean =>
+  (condition.kind !== 'silent' || device.isActive) &&
   (deviceId === undefined || deviceId === id) &&
   (type === undefined || type === device.type) &&
   (labels === undefined ||

@@ -42,13 +42,15 @@ export async function previewRule(
   range: TimeRange,
   { telemetry }: PreviewServices,
   signal: AbortSignal,
+  now: number,
 ): Promise<Preview> {
   const isSilence = rule.condition.kind === 'silent';
+  const until = Math.min(range.to, now);
   const changes: PreviewedChange[] = [];
   let [points, devices, raised, found] = [0, 0, 0, 0];
   let deviceId: string | undefined;
   let series = new Map<string, { readonly evaluator: Evaluator; newest: number }>();
-  const judge = ({ timestamp, metric, value }: Point, name: string) => {
+  const judge = ({ timestamp, value }: Pick<Point, 'timestamp' | 'value'>, name: string) => {
     if (typeof value === 'string' && !isSilence) return;
     const one = series.get(name) ?? {
       evaluator: evaluatorOf(rule.condition),
@@ -60,12 +62,21 @@ export async function previewRule(
     one.newest = timestamp;
     points += 1;
     const judged = isSilence ? 0 : Number(value);
-    for (const transition of one.evaluator.next({ timestamp, receivedAt: timestamp, value: judged })) {
+    // What comes at the last moment is not missing.
+    report(one.evaluator.silentUntil?.(timestamp - 1) ?? [], name);
+    report(one.evaluator.next({ timestamp, receivedAt: timestamp, value: judged }), name);
+  };
+  const report = (transitions: readonly Transition[], name: string) => {
+    for (const transition of transitions) {
       if (transition.change === 'raised') raised += 1;
       found += 1;
       if (changes.length < mostChanges)
-        changes.push({ ...transition, deviceId: deviceId ?? '', metric: name === '' ? null : metric });
+        changes.push({ ...transition, deviceId: deviceId ?? '', metric: name === '' ? null : name });
     }
+  };
+  /** Of the device whose readings are over, which may have fallen silent for good. */
+  const end = () => {
+    for (const [name, { evaluator }] of series) report(evaluator.silentUntil?.(until) ?? [], name);
   };
   const query = {
     scope: scopeOf(rule),
@@ -78,6 +89,7 @@ export async function previewRule(
     signal.throwIfAborted();
     for (const point of chunk) {
       if (point.deviceId !== deviceId) {
+        end();
         deviceId = point.deviceId;
         devices += 1;
         series = new Map();
@@ -86,6 +98,7 @@ export async function previewRule(
       if (points > mostPoints) throw new PreviewTooLarge(mostPoints);
     }
   }
+  end();
   return { points, devices, raised, changes, isCut: found > changes.length };
 }
 

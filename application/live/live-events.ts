@@ -53,6 +53,7 @@ export function ofTelemetry(
     const event = registry.telemetryEvent(record);
     if (event.type === 'TelemetryRetracted')
       return { event: 'retraction', data: { ...event.data, position } };
+    if (event.type !== 'TelemetryRecorded') return undefined;
     const { deviceId, timestamp, metrics } = event.data;
     return { event: 'reading', data: { deviceId, timestamp, metrics, position } };
   });

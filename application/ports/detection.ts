@@ -24,7 +24,7 @@ export type AlarmRow = AlarmFacts & {
   readonly state: 'open' | 'cleared';
   /** Epoch milliseconds. */
   readonly raisedAt: number;
-  /** Of the reading that raised it; for silence of the one that ended it. */
+  /** Of the event of the log that raised it: a reading, or the notice of a silence. */
   readonly position: Position;
   readonly correlationId: string;
   readonly value: number | null;
@@ -129,10 +129,15 @@ export interface AlarmQueries {
   totals(): Promise<Omit<DetectionTotals, 'partition' | 'newest'>>;
 }
 
+/** A series of which nothing has arrived, with the time by which something should have. */
+export type OverdueSeries = Pick<SeriesStateRow, 'deviceId' | 'metric'> & { readonly due: number };
+
 /** What is on record of alarms besides what follows from the telemetry log. */
 export interface AlarmRecords {
   /** Changes nothing when it was acknowledged before. */
   acknowledge(alarmId: string, acknowledgement: Acknowledgement): Promise<void>;
+  /** Series of a rule about silence, of the active generation, that are due by `time` and have no alarm open. */
+  overdue(ruleId: string, time: number, limit: number): Promise<readonly OverdueSeries[]>;
   /** The oldest announcements that nobody has heard yet. */
   announcements(
     limit: number,
@@ -153,4 +158,6 @@ export type DeviceAttributes = readonly {
   readonly since: number;
   readonly type: string;
   readonly labels: Labels;
+  /** It may send: it is neither suspended nor decommissioned. */
+  readonly isActive: boolean;
 }[];

@@ -1,4 +1,4 @@
-import type { Reading } from '../../domain/telemetry.ts';
+import type { Reading, SilenceNotice } from '../../domain/telemetry.ts';
 import { AlarmChanges } from '../detection/alarm-changes.ts';
 import type { DevicePeriods } from '../detection/device-periods.ts';
 import { DeviceSeries, type SeriesKey } from '../detection/device-series.ts';
@@ -11,10 +11,11 @@ import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { type PartitionProjection, type Projection, type Validated, versionOf } from './projection.ts';
 import { describeTelemetry } from './telemetry.ts';
 
-/** An event with what rules judge of it; nothing of what is no reading or cannot be read. */
+/** An event with what rules judge of it; nothing of what says nothing to them, or cannot be read. */
 type DecodedForDetection = {
   readonly logged: TelemetryRecord;
   readonly reading: Reading | undefined;
+  readonly notice: SilenceNotice | undefined;
   /** Of the device, once they are known; none of one that is not registered. */
   attributes: DeviceAttributes;
 };
@@ -41,19 +42,29 @@ export function detectionProjection(
     version: versionOf('detection'),
     describe: describeTelemetry,
     // What cannot be read is a dead letter of `telemetry` already, and no rule has anything to say of it.
-    decode: (logged) => ({ logged, reading: readingOf(logged, parts.registry), attributes: unknown }),
+    decode: (logged) => ({ logged, ...judgedOf(logged, parts.registry), attributes: unknown }),
     forPartition: () => new DetectionPartition(parts, announces === 'announces'),
   };
 }
 
-function readingOf(logged: TelemetryRecord, registry: EventRegistry): Reading | undefined {
+function judgedOf(
+  logged: TelemetryRecord,
+  registry: EventRegistry,
+): Pick<DecodedForDetection, 'reading' | 'notice'> {
   try {
     const event = registry.telemetryEvent(logged);
-    return event.type === 'TelemetryRecorded' ? event.data : undefined;
+    if (event.type === 'TelemetryRecorded') return { reading: event.data, notice: undefined };
+    if (event.type === 'SilenceNoticed') return { reading: undefined, notice: event.data };
+    return nothingToJudge;
   } catch {
-    return undefined;
+    return nothingToJudge;
   }
 }
+
+const nothingToJudge = { reading: undefined, notice: undefined };
+
+const deviceOf = ({ reading, notice }: DecodedForDetection): string | undefined =>
+  reading?.deviceId ?? notice?.deviceId;
 
 /** Devices whose series are remembered between batches. */
 const devicesKept = 20_000;
@@ -88,12 +99,15 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
     await rules.refresh();
     await devices.refresh();
     const ids = new Set<string>();
-    if (!rules.isEmpty) for (const { reading } of events) if (reading) ids.add(reading.deviceId);
+    if (!rules.isEmpty)
+      for (const event of events) {
+        const id = deviceOf(event);
+        if (id !== undefined) ids.add(id);
+      }
     if (ids.size > 0) {
       const found = await devices.find(ids);
       // With the event: the transaction may be run again when others have been validated meanwhile.
-      for (const event of events)
-        if (event.reading) event.attributes = found.get(event.reading.deviceId) ?? unknown;
+      for (const event of events) event.attributes = found.get(deviceOf(event) ?? '') ?? unknown;
     }
     return { accepted: events, rejected: new Map() };
   }
@@ -113,18 +127,22 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
     const judgements = { totals, maxSeries, changes };
     const pending: Pending = { touched: new Set(), dropped: [], changes, totals };
     await this.#loadDevices(judged, tables);
-    for (const { logged, reading } of judged) {
+    for (const event of judged) {
+      const { logged, reading, notice } = event;
       if (logged.receivedAt > totals.newest) {
         await this.#endRules(logged, pending, tables);
         totals.newest = logged.receivedAt;
       }
-      const device = reading && this.#devices.get(reading.deviceId);
+      const device = this.#devices.get(deviceOf(event) ?? '');
       const active = rules.activeAt(totals.newest);
       if (!device || active.length === 0) continue;
       const dropped = device.select(active, totals.newest, logged, changes);
       totals.series -= dropped.length;
       pending.dropped.push(...dropped);
-      if (device.judge(reading, logged, judgements)) pending.touched.add(device);
+      const isChanged = reading
+        ? device.judge(reading, logged, judgements)
+        : notice && device.notice(notice, logged, changes);
+      if (isChanged) pending.touched.add(device);
     }
     await this.#write(pending, tables);
     this.#totals = totals;
@@ -141,11 +159,13 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
 
   async #loadDevices(events: readonly DecodedForDetection[], tables: DetectionTables): Promise<void> {
     const missing = new Map<string, DeviceAttributes>();
-    for (const { reading, attributes } of events) {
-      if (!reading || attributes === unknown) continue;
-      const known = this.#devices.get(reading.deviceId);
+    for (const event of events) {
+      const { attributes } = event;
+      const id = deviceOf(event);
+      if (id === undefined || attributes === unknown) continue;
+      const known = this.#devices.get(id);
       if (known) known.attributes = attributes;
-      else missing.set(reading.deviceId, attributes);
+      else missing.set(id, attributes);
     }
     if (missing.size === 0) return;
     const rows = await tables.states([...missing.keys()]);

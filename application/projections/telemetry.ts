@@ -1,5 +1,5 @@
 import type { DeviceRetention } from '../../domain/retention.ts';
-import { isDeviceId, type Metrics, type Reading } from '../../domain/telemetry.ts';
+import { isDeviceId, type Metrics, type Reading, type TelemetryEvent } from '../../domain/telemetry.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { EventSource, Position, Positioned } from '../ports/event-source.ts';
@@ -21,10 +21,20 @@ import { type DecodedRetraction, retract } from './telemetry-corrections.ts';
 import { placeUntimed } from './untimed-readings.ts';
 
 /** A checked event of the telemetry log with what the log says of it. */
-type DecodedTelemetryEvent = DecodedReading | DecodedRetraction;
+type DecodedTelemetryEvent = DecodedReading | DecodedRetraction | DecodedNotice;
+
+/** Nothing that this projection is about. */
+type DecodedNotice = {
+  readonly logged: TelemetryRecord;
+  readonly event: Extract<TelemetryEvent, { type: 'SilenceNoticed' }>;
+  readonly retention?: DeviceRetention;
+};
 
 const isReading = (decoded: DecodedTelemetryEvent): decoded is DecodedReading =>
   decoded.event.type === 'TelemetryRecorded';
+
+const isRetraction = (decoded: DecodedTelemetryEvent): decoded is DecodedRetraction =>
+  decoded.event.type === 'TelemetryRetracted';
 
 type TelemetryOptions = {
   /** A reading whose time is more milliseconds than this after its arrival is parked. */
@@ -181,6 +191,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
         else late.of(decoded.event.data.deviceId, receivedAt).late += 1;
         continue;
       }
+      if (!isRetraction(decoded)) continue;
       await this.#record(readings, telemetry);
       readings = [];
       while ((await this.applyPart(decoded, tables)) === 'more');
@@ -192,7 +203,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
 
   /** A retraction from where it was left in the last transaction, as long as nothing came between. */
   async applyPart(decoded: DecodedTelemetryEvent, tables: ProjectionTables): Promise<'more' | 'done'> {
-    if (isReading(decoded)) throw new Error('A reading has no parts');
+    if (!isRetraction(decoded)) throw new Error(`${decoded.event.type} has no parts`);
     const { position } = decoded.logged;
     const since = this.#retracting?.position === position ? this.#retracting.since : Number.NEGATIVE_INFINITY;
     if (since === Number.NEGATIVE_INFINITY) await this.#settleWaiting(decoded, tables);
@@ -253,7 +264,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
     const unknown = new Set<string>();
     for (const { event } of events) {
       const { deviceId } = event.data;
-      if (deviceIds.has(deviceId)) continue;
+      if (deviceIds.has(deviceId) || event.type === 'SilenceNoticed') continue;
       deviceIds.add(deviceId);
       const entry = this.#directory.peek(deviceId);
       if (entry) setRetention(deviceId, entry);
@@ -293,7 +304,8 @@ function withRetainedPart(decoded: DecodedReading): DecodedReading | undefined {
 }
 
 /** Whether the ledger has to account for an event of the log; what is not known for certain may be a reading. */
-export const countsAsReading = ({ type }: TelemetryRecord): boolean => type !== 'TelemetryRetracted';
+export const countsAsReading = ({ type }: TelemetryRecord): boolean =>
+  type !== 'TelemetryRetracted' && type !== 'SilenceNoticed';
 
 /** Where the ledger counts an event, whether or not it can be read. */
 export const arrivalOf = ({ receivedAt, data }: TelemetryRecord) => ({
@@ -302,7 +314,8 @@ export const arrivalOf = ({ receivedAt, data }: TelemetryRecord) => ({
 });
 
 export function describeTelemetry({ id, type, correlationId, data }: TelemetryRecord): EventDescription {
-  const deviceId = deviceIdOf(data);
+  // Nothing of the device waits for a notice, nor does a notice for what does.
+  const deviceId = type === 'SilenceNoticed' ? '' : deviceIdOf(data);
   return { id, type, correlationId, stream: deviceId === '' ? `event-${id}` : `device-${deviceId}` };
 }
 

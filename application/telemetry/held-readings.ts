@@ -31,7 +31,7 @@ export class HeldReadings {
       while (untimed && this.#metricsAt.has(time)) time += 1;
       this.#metricsAt.set(time, { ...this.#metricsAt.get(time), ...metrics });
       if (this.#metricsAt.size > 1.5 * this.#most + margin) this.#shrink();
-    } else if (event) {
+    } else if (event?.type === 'TelemetryRetracted') {
       const { metric, from, to } = event.data;
       for (const [timestamp, metrics] of this.#metricsAt) {
         if (timestamp < from || timestamp >= to) continue;

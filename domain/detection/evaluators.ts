@@ -26,6 +26,8 @@ export type Transition = {
  */
 export interface Evaluator {
   next(reading: SeriesReading): readonly Transition[];
+  /** Nothing arrived until `time`. Absent where that means nothing. */
+  silentUntil?(time: number): readonly Transition[];
   /** All that the next transitions depend on, as doubles. */
   save(): readonly number[];
 }
@@ -208,31 +210,37 @@ class StuckEvaluator implements Evaluator {
   }
 }
 
-/** Finds at each arrival whether it came too late. That nothing comes at all, a clock has to find out: see `silence`. */
+/** That nothing comes, a clock has to find out; the next arrival clears the alarm. */
 class SilenceEvaluator implements Evaluator {
   readonly #for: number;
   #last: number | undefined;
+  #isOpen: boolean;
 
   constructor(condition: Extract<Condition, { kind: 'silent' }>, saved?: ArrayLike<number>) {
     this.#for = condition.for;
     this.#last = saved?.[0];
+    this.#isOpen = saved?.[1] === 1;
   }
 
   next({ receivedAt }: SeriesReading): readonly Transition[] {
     const last = this.#last;
     // Of two nodes with clocks that differ, the later arrival counts.
     if (last === undefined || receivedAt > last) this.#last = receivedAt;
-    if (last === undefined || receivedAt - last <= this.#for) return nothing;
-    const silent = receivedAt - last;
+    if (last === undefined || !this.#isOpen) return nothing;
+    this.#isOpen = false;
+    const silent = Math.max(0, receivedAt - last);
     const explanation = `A reading came after ${duration(silent)}`;
-    return [
-      silence(last, this.#for),
-      { change: 'cleared', at: receivedAt, value: null, magnitude: silent / 1000, explanation },
-    ];
+    return [{ change: 'cleared', at: receivedAt, value: null, magnitude: silent / 1000, explanation }];
+  }
+
+  silentUntil(time: number): readonly Transition[] {
+    if (this.#last === undefined || this.#isOpen || time < this.#last + this.#for) return nothing;
+    this.#isOpen = true;
+    return [silence(this.#last, this.#for)];
   }
 
   save(): readonly number[] {
-    return this.#last === undefined ? [] : [this.#last];
+    return this.#last === undefined ? [] : [this.#last, this.#isOpen ? 1 : 0];
   }
 }
 

@@ -39,7 +39,7 @@ export type RuleKind = Condition['kind'];
 export const ruleKinds = ['range', 'rate', 'stuck', 'silent', 'novel'] as const satisfies readonly RuleKind[];
 
 /** Devices for which all of this holds; every device when empty. */
-export type RuleSelector = {
+type RuleSelector = {
   readonly deviceId?: string;
   readonly type?: string;
   readonly labels?: Labels;

@@ -5,6 +5,7 @@ import type {
   AlarmRecords,
   AlarmView,
   Announcement,
+  OverdueSeries,
 } from '../../application/ports/detection.ts';
 import { withActiveGenerations } from './active-generations.ts';
 import { alarmColumns, alarmRow, type StoredAlarm } from './detection-tables.ts';
@@ -114,6 +115,15 @@ export const sqlAlarmRecords = (sql: SqlDatabase): AlarmRecords => ({
       [alarmId, at, by, note],
     );
   },
+
+  overdue: (ruleId, time, limit) =>
+    withActiveGenerations(sql, ({ detection }) =>
+      sql.all<OverdueSeries>(
+        `SELECT device_id AS "deviceId", metric, due FROM ${tableOf('detection_states', detection)}
+         WHERE due <= ? AND rule_id = ? AND alarm_id IS NULL ORDER BY due LIMIT ?`,
+        [time, ruleId, limit],
+      ),
+    ),
 
   async announcements(limit) {
     const rows = await sql.rows<[number, string]>(

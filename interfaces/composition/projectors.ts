@@ -2,6 +2,7 @@ import type { Container } from 'inversify';
 import { announce } from '../../application/detection/announcing.ts';
 import { skipWhileIdle } from '../../application/detection/idle.ts';
 import { sendToHooks } from '../../application/detection/sending.ts';
+import { noticeSilence } from '../../application/detection/silence.ts';
 import { retryRegistered } from '../../application/late-registrations.ts';
 import { withDeadLetterFeed } from '../../application/parking.ts';
 import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
@@ -205,8 +206,11 @@ export async function startProjectors(
     : undefined;
   const announcing = names.includes('detection') ? runAnnouncing(container, signal) : undefined;
   const sending = names.includes('detection') ? runSending(container, signal) : undefined;
+  const noticing = names.includes('detection') ? runNoticing(container, signal) : undefined;
   return {
-    running: Promise.all([supervising, sweeping, retrying, announcing, sending]).then(() => undefined),
+    running: Promise.all([supervising, sweeping, retrying, announcing, sending, noticing]).then(
+      () => undefined,
+    ),
     stalled: () =>
       [...detector.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
   };
@@ -240,6 +244,25 @@ async function runAnnouncing(container: Container, signal: AbortSignal): Promise
     container.getAsync(s.log),
   ]);
   await announce({ records, eventStore, registry, ids, clock, log }, signal);
+}
+
+/** Looks for silent devices until `signal` is aborted. */
+async function runNoticing(container: Container, signal: AbortSignal): Promise<void> {
+  const config = await container.getAsync(s.config);
+  if (config.DETECTION === 'off') return;
+  const [source, progress, records, rules, registry, ids, clock, log] = await Promise.all([
+    container.getAsync(s.telemetrySource),
+    container.getAsync(s.freshness),
+    container.getAsync(s.alarmRecords),
+    container.getAsync(s.ruleBook),
+    container.getAsync(s.registry),
+    container.getAsync(s.ids),
+    container.getAsync(s.clock),
+    container.getAsync(s.log),
+  ]);
+  // Without what measures and bounds the intake of readings.
+  const telemetryLog = () => container.getAsync(s.plainTelemetryLog);
+  await noticeSilence({ source, progress, records, rules, telemetryLog, registry, ids, clock, log }, signal);
 }
 
 /** Sends alarms to hooks until `signal` is aborted. */

@@ -206,7 +206,13 @@ const previewRoute = (services: PreviewServices): Route =>
     },
     problems: ['preview-too-large'],
     async handle({ res, body: { rule, from, to } }) {
-      const found = await previewRule(definitionOf(rule), { from, to }, services, abortOnClose(res));
+      const found = await previewRule(
+        definitionOf(rule),
+        { from, to },
+        services,
+        abortOnClose(res),
+        Date.now(),
+      );
       const { points, devices, raised, isCut } = found;
       return {
         status: 200,

@@ -134,19 +134,66 @@ onEachEngine('Projection detection', (open) => {
     assert.deepEqual({ series, unwatched }, { series: 1, unwatched: 1 });
   });
 
-  it('finds silence at the arrival that ends it', async () => {
-    await fixture.rule('quiet', { condition: { kind: 'silent', for: 60_000 } });
-    const arrive = (receivedAt: number) =>
+  describe('with a rule about silence', () => {
+    const arrive = (receivedAt: number, deviceId = 'a') =>
+      fixture.publishRaw({ deviceId, timestamp: receivedAt, metrics: { t: 1, text: 'x' } }, { receivedAt });
+    const notice = (due: number, more: object = {}) =>
       fixture.publishRaw(
-        { deviceId: 'a', timestamp: receivedAt, metrics: { t: 1, text: 'x' } },
-        { receivedAt },
+        { deviceId: 'a', ruleId: 'quiet', metric: null, due, ...more },
+        { type: 'SilenceNoticed', receivedAt: due + 7000 },
       );
-    for (const receivedAt of [1000, 50_000, 200_000]) await arrive(receivedAt);
-    await detect();
-    const [alarm] = await fixture.alarms();
-    assert.equal(alarm?.raised_at, 110_000);
-    assert.equal(alarm?.cleared_at, 200_000);
-    assert.equal(alarm?.metric, null);
+    beforeEach(() => fixture.rule('quiet', { condition: { kind: 'silent', for: 60_000 } }));
+
+    it('raises an alarm at a notice, once, and clears it at the next arrival', async () => {
+      for (const receivedAt of [1000, 50_000]) await arrive(receivedAt);
+      await notice(110_000);
+      await notice(110_000);
+      await detect();
+      const [open, ...others] = await fixture.alarms();
+      assert.deepEqual([open?.state, open?.raised_at, open?.metric, others], ['open', 110_000, null, []]);
+      assert.equal(
+        open?.explanation,
+        'Nothing came for 1 min: the last reading arrived at 1970-01-01T00:00:50.000Z',
+      );
+      await arrive(200_000);
+      await detect();
+      const [alarm] = await fixture.alarms();
+      assert.deepEqual(
+        [alarm?.state, alarm?.cleared_at, alarm?.cleared_by],
+        ['cleared', 200_000, 'A reading came after 2 min 30 s'],
+      );
+    });
+
+    it('raises nothing where a reading stands before the notice, nor for a rule, series or device that is not there', async () => {
+      await arrive(1000);
+      await arrive(60_000);
+      await notice(61_000);
+      await notice(61_000, { deviceId: 'b' });
+      await notice(61_000, { deviceId: 'stranger' });
+      await notice(120_000, { ruleId: 'none' });
+      await notice(120_000, { metric: 't' });
+      await notice(120_000, { due: 'soon' });
+      await detect();
+      assert.deepEqual(await fixture.alarms(), []);
+      // An outage of the server: nobody has noticed anything, and so it is not said that the device was silent.
+      await arrive(9_000_000);
+      await detect();
+      assert.deepEqual(await fixture.alarms(), []);
+    });
+
+    it('expects nothing of a device that may not send', async () => {
+      await arrive(1000);
+      await detect();
+      const context = { correlationId: 'c', actor: 'test' };
+      await fixture.commands.handle({ type: 'DecommissionDevice', deviceId: 'a', reason: 'x' }, context);
+      await fixture.publishRaw(
+        { deviceId: 'a', ruleId: 'quiet', metric: null, due: 61_000 },
+        { type: 'SilenceNoticed', receivedAt: Date.now() + 60_000 },
+      );
+      await detect();
+      assert.deepEqual(await fixture.alarms(), []);
+      assert.equal((await fixture.totals())?.series, 0);
+    });
   });
 
   it('passes over what is no reading, and readings of devices that are not registered', async () => {

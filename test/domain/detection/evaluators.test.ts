@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { evaluatorOf, type SeriesReading, type Transition } from '../../../domain/detection/evaluators.ts';
+import {
+  type Evaluator,
+  evaluatorOf,
+  type SeriesReading,
+  type Transition,
+} from '../../../domain/detection/evaluators.ts';
 import type { Condition } from '../../../domain/detection/rule.ts';
 
 const minute = 60_000;
@@ -10,9 +15,15 @@ const start = Date.parse('2026-03-01T00:00:00Z');
 const minutely = (values: readonly number[]): readonly SeriesReading[] =>
   values.map((value, i) => ({ timestamp: start + i * minute, receivedAt: start + i * minute, value }));
 
+/** A clock goes on between the readings. */
+const next = (evaluator: Evaluator, reading: SeriesReading): readonly Transition[] => [
+  ...(evaluator.silentUntil?.(reading.receivedAt - 1) ?? []),
+  ...evaluator.next(reading),
+];
+
 function judge(condition: Condition, readings: readonly SeriesReading[]): readonly Transition[] {
   const evaluator = evaluatorOf(condition);
-  return readings.flatMap((reading) => evaluator.next(reading));
+  return readings.flatMap((reading) => next(evaluator, reading));
 }
 
 /** `raised 3`: the change and how many minutes after the start. */
@@ -120,6 +131,19 @@ describe('Conditions of rules', () => {
       ]);
     });
 
+    it('is found by a clock, once, and not by the arrival that ends it', () => {
+      const evaluator = evaluatorOf({ kind: 'silent', for: 5 * minute });
+      const [first, second] = arrivals(0, 20);
+      assert.deepEqual(evaluator.silentUntil?.(start + 90 * minute), [], 'nothing has come yet');
+      assert.ok(first && second);
+      evaluator.next(first);
+      assert.deepEqual(evaluator.silentUntil?.(start + 5 * minute - 1), []);
+      assert.deepEqual(evaluator.next(second), [], 'nobody has looked');
+      const [raised] = evaluator.silentUntil?.(start + 26 * minute) ?? [];
+      assert.deepEqual([raised?.change, raised?.at], ['raised', start + 25 * minute]);
+      assert.deepEqual(evaluator.silentUntil?.(start + 40 * minute), []);
+    });
+
     it('counts from the latest arrival when clocks differ', () => {
       assert.deepEqual(changes({ kind: 'silent', for: 5 * minute }, arrivals(10, 4, 14)), []);
     });
@@ -177,7 +201,7 @@ describe('Conditions of rules', () => {
           let evaluator = evaluatorOf(condition);
           const transitions = readings.flatMap((reading) => {
             evaluator = evaluatorOf(condition, Float64Array.from(evaluator.save()));
-            return evaluator.next(reading);
+            return next(evaluator, reading);
           });
           assert.deepEqual(transitions, judge(condition, readings));
         }),
