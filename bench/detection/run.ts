@@ -12,6 +12,7 @@ import {
   scoreAt,
 } from './nab.ts';
 import { alarmsByProduct } from './product.ts';
+import { compareRebuild } from './rebuild.ts';
 
 /** The least that the frozen settings must score, by profile. */
 const floors: Readonly<Record<Profile, number>> = { standard: 72, 'low FP': 63, 'low FN': 76 };
@@ -38,6 +39,10 @@ const published: readonly (readonly [string, number, number, number])[] = [
   ['Null', 0, 0, 0],
 ];
 
+if (process.argv.includes('--rebuild')) {
+  await compareRebuild();
+  process.exit();
+}
 const folder = process.env.NAB_DIR;
 if (folder === undefined) {
   console.error(

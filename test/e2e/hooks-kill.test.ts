@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { eventually } from '../support/eventually.ts';
+import { HooksFixture } from '../support/hooks-fixture.ts';
+import { seeded } from '../support/seeded.ts';
+
+const alarmsOfEach = 15;
+const kills = 4;
+const script = path.resolve(import.meta.dirname, '../support/hook-sending.ts');
+
+describe('A sender to hooks that is killed', function () {
+  this.timeout(60_000);
+  let fixture: HooksFixture;
+  let sender: ChildProcess | undefined;
+
+  beforeEach(async () => {
+    fixture = await HooksFixture.open();
+  });
+  afterEach(async () => {
+    await kill();
+    await fixture.close();
+  });
+
+  async function kill(): Promise<void> {
+    if (!sender || sender.exitCode !== null || sender.signalCode !== null) return;
+    sender.kill('SIGKILL');
+    await once(sender, 'exit');
+  }
+
+  it('and a receiver that dies, lose nothing: each id comes, with one content, in order of its alarm', async () => {
+    const random = seeded(5);
+    let isAlive = true;
+    const failures = new Map<string, number>();
+    const receiver = await fixture.hook('one', ({ id }, res) => {
+      const failed = failures.get(id) ?? 0;
+      const isWell = failed >= 2 || (isAlive && random.next() < 0.8);
+      if (isWell) return void res.writeHead(204).end();
+      failures.set(id, failed + 1);
+      // It has received it, and dies before it answers; or it answers that it is busy.
+      if (!isAlive || random.next() < 0.5) res.destroy();
+      else res.writeHead(503).end();
+    });
+    await fixture.detection.rule('hot', { condition: { kind: 'range', above: 30 }, notify: ['one'] });
+    const values = Array.from({ length: alarmsOfEach }, () => [31, 20]).flat();
+    for (const deviceId of ['a', 'b']) await fixture.measure(deviceId, ...values);
+    await fixture.detect();
+    const wanted = (await fixture.listed('one')).map(({ eventId, alarmId }) => ({ eventId, alarmId }));
+    assert.equal(wanted.length, 4 * alarmsOfEach);
+
+    const origin = Date.now();
+    const start = () => {
+      const env = { ...process.env, DATA_DIR: fixture.detection.folder, HOOKS_ALLOW: '127.0.0.1' };
+      const own = { ORIGIN: String(origin), SPEED: '40' };
+      sender = spawn(process.execPath, [script], { env: { ...env, ...own }, stdio: 'ignore' });
+    };
+    const came = (count: number) => {
+      const before = receiver.received.length;
+      return eventually(() => assert.ok(receiver.received.length >= before + count), { within: 10_000 });
+    };
+    for (let killed = 0; killed < kills; killed += 1) {
+      start();
+      isAlive = killed !== 1;
+      await came(1 + Math.floor(8 * random.next()));
+      await kill();
+    }
+    isAlive = true;
+    start();
+    await fixture.emptied('one');
+
+    const seen = new Map<string, string>();
+    const order = new Map<string, string[]>();
+    for (const { id, body } of receiver.received) {
+      assert.equal(seen.get(id) ?? body, body, 'the same id says the same');
+      const { subject } = JSON.parse(body);
+      if (!seen.has(id)) order.set(subject, [...(order.get(subject) ?? []), id]);
+      seen.set(id, body);
+    }
+    const wantedOrder = Map.groupBy(wanted, ({ alarmId }) => alarmId);
+    assert.deepEqual(
+      order,
+      new Map(
+        [...order.keys()].map((alarm) => [alarm, wantedOrder.get(alarm)?.map(({ eventId }) => eventId)]),
+      ),
+    );
+    assert.deepEqual([...seen.keys()].sort(), wanted.map(({ eventId }) => eventId).sort());
+    assert.ok(receiver.received.length > wanted.length, 'some came twice');
+  });
+});
