@@ -92,8 +92,26 @@ export type SilenceNotice = {
   readonly due: number;
 };
 
+/** A person wants an open alarm cleared; its place in the log says between which readings. */
+export type AlarmClearRequest = {
+  readonly alarmId: string;
+  readonly deviceId: string;
+  readonly ruleId: string;
+  /** `null` for an alarm about any reading. */
+  readonly metric: string | null;
+  readonly note: string | null;
+};
+
 // Type names and field names below are stored for ever. Add; never rename.
 export type TelemetryEvent =
   | { readonly type: 'TelemetryRecorded'; readonly data: Reading }
   | { readonly type: 'TelemetryRetracted'; readonly data: Retraction }
-  | { readonly type: 'SilenceNoticed'; readonly data: SilenceNotice };
+  | DetectionEvent;
+
+/** What only rules and alarms are concerned with. */
+export type DetectionEvent =
+  | { readonly type: 'SilenceNoticed'; readonly data: SilenceNotice }
+  | { readonly type: 'AlarmClearRequested'; readonly data: AlarmClearRequest };
+
+export const isDetectionEvent = (type: string): type is DetectionEvent['type'] =>
+  type === 'SilenceNoticed' || type === 'AlarmClearRequested';

@@ -72,6 +72,13 @@ export const alarmSchemas = {
   }),
   changed: z.object(change),
   silence: z.object({ deviceId, ruleId: id, metric: metric.nullable(), due: time }),
+  clearing: z.object({
+    alarmId: id,
+    deviceId,
+    ruleId: id,
+    metric: metric.nullable(),
+    note: z.string().nullable(),
+  }),
   acknowledged: z.object({ alarmId: id, note: z.string().nullable() }),
 };
 

@@ -102,6 +102,7 @@ export const eventShapes: EventShapes = {
     ),
   ],
   SilenceNoticed: [shape(alarmSchemas.silence)],
+  AlarmClearRequested: [shape(alarmSchemas.clearing)],
   RuleCreated: [shape(ruleSchemas.defined)],
   RuleChanged: [shape(ruleSchemas.defined)],
   RuleEnabled: [shape(ruleSchemas.other)],

@@ -78,10 +78,11 @@ export class AlarmChanges {
     return this.#put(row, transition, cause);
   }
 
-  clear(alarm: AlarmRow, transition: Omit<Transition, 'change'>, cause: Cause): void {
+  /** `actor`: the person who did it. */
+  clear(alarm: AlarmRow, transition: Omit<Transition, 'change'>, cause: Cause, actor?: string): void {
     const { at, explanation } = transition;
     const row = { ...alarm, state: 'cleared' as const, clearedAt: at, clearedBy: explanation };
-    this.#put(row, { ...transition, change: 'cleared' }, cause);
+    this.#put(row, { ...transition, change: 'cleared' }, cause, actor);
   }
 
   /** What has been gathered, which is then forgotten. */
@@ -92,12 +93,19 @@ export class AlarmChanges {
     return taken;
   }
 
-  #put(row: AlarmRow, { change, at, value, magnitude, explanation }: Transition, cause: Cause): AlarmRow {
+  #put(
+    row: AlarmRow,
+    { change, at, value, magnitude, explanation }: Transition,
+    cause: Cause,
+    actor?: string,
+  ): AlarmRow {
     const { alarmId, ruleId, ruleRevision, ruleName, kind, severity, deviceId, metric, notify } = row;
     const facts = { alarmId, ruleId, ruleRevision, ruleName, kind, severity, deviceId, metric };
     const { correlationId } = cause;
     this.#rows.set(row.alarmId, row);
-    this.#announcements.push({ ...facts, change, at, value, magnitude, explanation, correlationId, notify });
+    const changed = { change, at, value, magnitude, explanation };
+    const by = actor === undefined ? {} : { actor };
+    this.#announcements.push({ ...facts, ...changed, correlationId, notify, ...by });
     return row;
   }
 }

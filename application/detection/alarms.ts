@@ -10,6 +10,8 @@ import type { AlarmQueries, AlarmRecords, AlarmView } from '../ports/detection.t
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { EventStore } from '../ports/event-store.ts';
 import type { Clock, Ids } from '../ports/system.ts';
+import type { TelemetryLog } from '../ports/telemetry-log.ts';
+import { NotYetProjected, type ProgressReader } from '../progress.ts';
 import { streamCommands } from './stream-commands.ts';
 
 export type Alarms = {
@@ -18,16 +20,33 @@ export type Alarms = {
    * may be made again. Throws `Rejection`, `EventStoreUnavailable`, `ReadModelsUnavailable` and what commands throw.
    */
   acknowledge(alarmId: string, note: string | null, conditions: CommandConditions): Promise<AlarmView>;
+  /**
+   * Has an open alarm cleared, by an event of the telemetry log, so that a rebuild clears it between the same readings.
+   * Answers the alarm as it is once detection has come there, or after five seconds. Throws `Rejection`,
+   * `TelemetryLogUnavailable`, `ReadModelsUnavailable`.
+   */
+  clear(
+    alarmId: string,
+    note: string | null,
+    caller: Pick<CommandConditions, 'correlationId' | 'actor' | 'traceparent'>,
+  ): Promise<AlarmView>;
 };
 
-export function alarms(
-  eventStore: EventStore,
-  registry: EventRegistry,
-  queries: Pick<AlarmQueries, 'find'>,
-  records: Pick<AlarmRecords, 'acknowledge'>,
-  ids: Ids,
-  clock: Clock,
-): Alarms {
+type AlarmPorts = {
+  readonly eventStore: EventStore;
+  readonly registry: EventRegistry;
+  readonly queries: Pick<AlarmQueries, 'find'>;
+  readonly records: Pick<AlarmRecords, 'acknowledge'>;
+  readonly telemetryLog: TelemetryLog;
+  readonly progress: Pick<ProgressReader, 'waitFor'>;
+  readonly ids: Ids;
+  readonly clock: Clock;
+};
+
+const clearedWithin = 5_000;
+
+export function alarms(ports: AlarmPorts): Alarms {
+  const { eventStore, registry, queries, records, telemetryLog, progress, ids, clock } = ports;
   const commands = streamCommands(
     {
       name: 'Alarm',
@@ -53,9 +72,35 @@ export function alarms(
         by: actor,
         note: event.data.note,
       });
-      const view = await queries.find(alarmId);
-      if (!view) throw new Rejection('AlarmNotFound', `There is no alarm ${alarmId}`);
-      return view;
+      return find(alarmId);
+    },
+
+    async clear(alarmId, note, { correlationId, actor, traceparent }) {
+      const alarm = await find(alarmId);
+      if (alarm.state === 'cleared') return alarm;
+      const { deviceId, ruleId, metric } = alarm;
+      const type = 'AlarmClearRequested';
+      const positions = await telemetryLog.publish({
+        id: ids.uuidV7(),
+        type,
+        schemaVersion: registry.currentVersion(type),
+        receivedAt: clock.now(),
+        correlationId,
+        actor,
+        ...(traceparent !== undefined && { traceparent }),
+        events: [{ alarmId, deviceId, ruleId, metric, note }],
+      });
+      const awaited = positions.map((position) => ({ source: 'telemetry' as const, ...position }));
+      await progress.waitFor(['detection'], awaited, clearedWithin).catch((error) => {
+        if (!(error instanceof NotYetProjected)) throw error;
+      });
+      return find(alarmId);
     },
   };
+
+  async function find(alarmId: string): Promise<AlarmView> {
+    const view = await queries.find(alarmId);
+    if (!view) throw new Rejection('AlarmNotFound', `There is no alarm ${alarmId}`);
+    return view;
+  }
 }

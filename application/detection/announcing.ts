@@ -85,7 +85,7 @@ function isNotified(history: readonly RecordedEvent[], registry: EventRegistry):
 }
 
 function newEvent(announcement: Announcement, { registry, ids, clock }: AnnouncingPorts): NewEvent {
-  const { alarmId, change, correlationId, at, magnitude } = announcement;
+  const { alarmId, change, correlationId, at, magnitude, actor = 'detection' } = announcement;
   const event = alarmEvent(announcement);
   const id = ids.uuidV5('alarm-event', alarmId, change, at, magnitude);
   return {
@@ -95,7 +95,7 @@ function newEvent(announcement: Announcement, { registry, ids, clock }: Announci
     metadata: {
       $correlationId: correlationId,
       $causationId: correlationId,
-      actor: 'detection',
+      actor,
       recordedAt: new Date(clock.now()).toISOString(),
       schemaVersion: registry.currentVersion(event.type),
     },
@@ -103,7 +103,17 @@ function newEvent(announcement: Announcement, { registry, ids, clock }: Announci
 }
 
 function alarmEvent(announcement: Announcement): AlarmEvent {
-  const { change, correlationId: _, notify, at, value, magnitude, explanation, ...facts } = announcement;
+  const {
+    change,
+    correlationId: _,
+    actor: __,
+    notify,
+    at,
+    value,
+    magnitude,
+    explanation,
+    ...facts
+  } = announcement;
   const changed = { at, value, magnitude, explanation };
   if (change === 'raised') return { type: 'AlarmRaised', data: { ...facts, ...changed, notify } };
   const type = change === 'escalated' ? 'AlarmEscalated' : 'AlarmCleared';

@@ -1,6 +1,6 @@
 import { type Evaluator, evaluatorOf, type Transition } from '../../domain/detection/evaluators.ts';
 import type { RuleDefinition, RuleVersion } from '../../domain/detection/rule.ts';
-import type { MetricValue, Reading, SilenceNotice } from '../../domain/telemetry.ts';
+import type { AlarmClearRequest, MetricValue, Reading, SilenceNotice } from '../../domain/telemetry.ts';
 import type { AlarmRow, DetectionTotals, DeviceAttributes, SeriesStateRow } from '../ports/detection.ts';
 import type { AlarmChanges, Cause } from './alarm-changes.ts';
 import { heardOfAfterMilliseconds } from './followed-events.ts';
@@ -25,7 +25,7 @@ type Slot = { readonly rule: ActiveRule; readonly isSilence: boolean; series: Se
 type Arrival = Cause & { readonly receivedAt: number };
 
 /** What the judgements of a batch add to. */
-type BatchOfJudgements = {
+export type BatchOfJudgements = {
   readonly totals: Counted;
   readonly maxSeries: number;
   readonly changes: AlarmChanges;
@@ -150,6 +150,23 @@ export class DeviceSeries {
     if (!series || transitions.length === 0) return false;
     series.isChanged = true;
     this.#change(series, transitions, cause, changes);
+    return true;
+  }
+
+  /** Nothing happens where it is cleared already. Answers whether anything is to be stored. */
+  clear(
+    { alarmId, ruleId, metric, note }: AlarmClearRequest,
+    request: Arrival & { readonly actor: string },
+    changes: AlarmChanges,
+  ): boolean {
+    const series = this.#series.get(ruleId)?.get(metric ?? anyReading);
+    if (series?.alarm?.alarmId !== alarmId) return false;
+    const { actor, receivedAt: at } = request;
+    const explanation = `${actor} cleared it${note === null ? '' : `: ${note}`}`;
+    changes.clear(series.alarm, { at, value: null, magnitude: 0, explanation }, request, actor);
+    series.alarm = undefined;
+    series.evaluator.clear();
+    series.isChanged = true;
     return true;
   }
 

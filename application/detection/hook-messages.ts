@@ -22,7 +22,7 @@ export function alarmMessage(
 ): HookRequest {
   if (hook.definition.kind === 'alertmanager')
     return alertRequest(hook, eventId, alertOf(announcement, now), now);
-  const { alarmId, change, at, correlationId, notify: _, ...facts } = announcement;
+  const { alarmId, change, at, correlationId, notify: _, actor: __, ...facts } = announcement;
   const time = isoTime(at);
   const data = { alarmId, ...facts, change, at: time, correlationId };
   const about = { source: '/api/v1/alarms', type: `fieldlog.alarm.${change}`, subject: alarmId, time };

@@ -62,6 +62,8 @@ export type Announcement = AlarmFacts &
     readonly change: 'raised' | 'escalated' | 'cleared';
     readonly correlationId: string;
     readonly notify: readonly string[];
+    /** The person who did it; absent where a rule did. */
+    readonly actor?: string;
   };
 
 /** A change of an alarm that a hook is to be sent. */

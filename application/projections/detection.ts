@@ -1,7 +1,7 @@
-import type { Reading, SilenceNotice } from '../../domain/telemetry.ts';
+import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import { AlarmChanges } from '../detection/alarm-changes.ts';
 import type { DevicePeriods } from '../detection/device-periods.ts';
-import { DeviceSeries, type SeriesKey } from '../detection/device-series.ts';
+import { type BatchOfJudgements, DeviceSeries, type SeriesKey } from '../detection/device-series.ts';
 import type { RuleBook } from '../detection/rule-book.ts';
 import type { DetectionTables, DetectionTotals, DeviceAttributes } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
@@ -11,11 +11,10 @@ import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { type PartitionProjection, type Projection, type Validated, versionOf } from './projection.ts';
 import { describeTelemetry } from './telemetry.ts';
 
-/** An event with what rules judge of it; nothing of what says nothing to them, or cannot be read. */
+/** An event of the log; `undefined` for what says nothing to rules, or cannot be read. */
 type DecodedForDetection = {
   readonly logged: TelemetryRecord;
-  readonly reading: Reading | undefined;
-  readonly notice: SilenceNotice | undefined;
+  readonly event: JudgedEvent | undefined;
   /** Of the device, once they are known; none of one that is not registered. */
   attributes: DeviceAttributes;
 };
@@ -42,29 +41,21 @@ export function detectionProjection(
     version: versionOf('detection'),
     describe: describeTelemetry,
     // What cannot be read is a dead letter of `telemetry` already, and no rule has anything to say of it.
-    decode: (logged) => ({ logged, ...judgedOf(logged, parts.registry), attributes: unknown }),
+    decode: (logged) => ({ logged, event: judgedOf(logged, parts.registry), attributes: unknown }),
     forPartition: () => new DetectionPartition(parts, announces === 'announces'),
   };
 }
 
-function judgedOf(
-  logged: TelemetryRecord,
-  registry: EventRegistry,
-): Pick<DecodedForDetection, 'reading' | 'notice'> {
+type JudgedEvent = Exclude<TelemetryEvent, { type: 'TelemetryRetracted' }>;
+
+function judgedOf(logged: TelemetryRecord, registry: EventRegistry): JudgedEvent | undefined {
   try {
     const event = registry.telemetryEvent(logged);
-    if (event.type === 'TelemetryRecorded') return { reading: event.data, notice: undefined };
-    if (event.type === 'SilenceNoticed') return { reading: undefined, notice: event.data };
-    return nothingToJudge;
+    return event.type === 'TelemetryRetracted' ? undefined : event;
   } catch {
-    return nothingToJudge;
+    return undefined;
   }
 }
-
-const nothingToJudge = { reading: undefined, notice: undefined };
-
-const deviceOf = ({ reading, notice }: DecodedForDetection): string | undefined =>
-  reading?.deviceId ?? notice?.deviceId;
 
 /** Devices whose series are remembered between batches. */
 const devicesKept = 20_000;
@@ -99,15 +90,12 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
     await rules.refresh();
     await devices.refresh();
     const ids = new Set<string>();
-    if (!rules.isEmpty)
-      for (const event of events) {
-        const id = deviceOf(event);
-        if (id !== undefined) ids.add(id);
-      }
+    if (!rules.isEmpty) for (const { event } of events) if (event) ids.add(event.data.deviceId);
     if (ids.size > 0) {
       const found = await devices.find(ids);
       // With the event: the transaction may be run again when others have been validated meanwhile.
-      for (const event of events) event.attributes = found.get(deviceOf(event) ?? '') ?? unknown;
+      for (const decoded of events)
+        if (decoded.event) decoded.attributes = found.get(decoded.event.data.deviceId) ?? unknown;
     }
     return { accepted: events, rejected: new Map() };
   }
@@ -127,22 +115,18 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
     const judgements = { totals, maxSeries, changes };
     const pending: Pending = { touched: new Set(), dropped: [], changes, totals };
     await this.#loadDevices(judged, tables);
-    for (const event of judged) {
-      const { logged, reading, notice } = event;
+    for (const { logged, event } of judged) {
       if (logged.receivedAt > totals.newest) {
         await this.#endRules(logged, pending, tables);
         totals.newest = logged.receivedAt;
       }
-      const device = this.#devices.get(deviceOf(event) ?? '');
+      const device = event && this.#devices.get(event.data.deviceId);
       const active = rules.activeAt(totals.newest);
       if (!device || active.length === 0) continue;
       const dropped = device.select(active, totals.newest, logged, changes);
       totals.series -= dropped.length;
       pending.dropped.push(...dropped);
-      const isChanged = reading
-        ? device.judge(reading, logged, judgements)
-        : notice && device.notice(notice, logged, changes);
-      if (isChanged) pending.touched.add(device);
+      if (applyTo(device, event, logged, judgements)) pending.touched.add(device);
     }
     await this.#write(pending, tables);
     this.#totals = totals;
@@ -159,10 +143,9 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
 
   async #loadDevices(events: readonly DecodedForDetection[], tables: DetectionTables): Promise<void> {
     const missing = new Map<string, DeviceAttributes>();
-    for (const event of events) {
-      const { attributes } = event;
-      const id = deviceOf(event);
-      if (id === undefined || attributes === unknown) continue;
+    for (const { event, attributes } of events) {
+      if (!event || attributes === unknown) continue;
+      const id = event.data.deviceId;
       const known = this.#devices.get(id);
       if (known) known.attributes = attributes;
       else missing.set(id, attributes);
@@ -202,6 +185,23 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
       totals: { ...totals },
       announcements: this.#announces ? announcements : [],
     });
+  }
+}
+
+/** Answers whether anything of the device is to be stored. */
+function applyTo(
+  device: DeviceSeries,
+  event: JudgedEvent,
+  logged: TelemetryRecord,
+  judgements: BatchOfJudgements,
+): boolean {
+  switch (event.type) {
+    case 'TelemetryRecorded':
+      return device.judge(event.data, logged, judgements);
+    case 'SilenceNoticed':
+      return device.notice(event.data, logged, judgements.changes);
+    case 'AlarmClearRequested':
+      return device.clear(event.data, logged, judgements.changes);
   }
 }
 

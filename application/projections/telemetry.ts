@@ -1,5 +1,11 @@
 import type { DeviceRetention } from '../../domain/retention.ts';
-import { isDeviceId, type Metrics, type Reading, type TelemetryEvent } from '../../domain/telemetry.ts';
+import {
+  type DetectionEvent,
+  isDetectionEvent,
+  isDeviceId,
+  type Metrics,
+  type Reading,
+} from '../../domain/telemetry.ts';
 import type { DeviceDirectory, DirectoryEntry } from '../ports/device-directory.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { EventSource, Position, Positioned } from '../ports/event-source.ts';
@@ -21,12 +27,12 @@ import { type DecodedRetraction, retract } from './telemetry-corrections.ts';
 import { placeUntimed } from './untimed-readings.ts';
 
 /** A checked event of the telemetry log with what the log says of it. */
-type DecodedTelemetryEvent = DecodedReading | DecodedRetraction | DecodedNotice;
+type DecodedTelemetryEvent = DecodedReading | DecodedRetraction | DecodedForOthers;
 
 /** Nothing that this projection is about. */
-type DecodedNotice = {
+type DecodedForOthers = {
   readonly logged: TelemetryRecord;
-  readonly event: Extract<TelemetryEvent, { type: 'SilenceNoticed' }>;
+  readonly event: DetectionEvent;
   readonly retention?: DeviceRetention;
 };
 
@@ -264,7 +270,7 @@ class TelemetryPartition implements PartitionProjection<TelemetryRecord, Decoded
     const unknown = new Set<string>();
     for (const { event } of events) {
       const { deviceId } = event.data;
-      if (deviceIds.has(deviceId) || event.type === 'SilenceNoticed') continue;
+      if (deviceIds.has(deviceId) || isDetectionEvent(event.type)) continue;
       deviceIds.add(deviceId);
       const entry = this.#directory.peek(deviceId);
       if (entry) setRetention(deviceId, entry);
@@ -305,7 +311,7 @@ function withRetainedPart(decoded: DecodedReading): DecodedReading | undefined {
 
 /** Whether the ledger has to account for an event of the log; what is not known for certain may be a reading. */
 export const countsAsReading = ({ type }: TelemetryRecord): boolean =>
-  type !== 'TelemetryRetracted' && type !== 'SilenceNoticed';
+  type !== 'TelemetryRetracted' && !isDetectionEvent(type);
 
 /** Where the ledger counts an event, whether or not it can be read. */
 export const arrivalOf = ({ receivedAt, data }: TelemetryRecord) => ({
@@ -314,8 +320,8 @@ export const arrivalOf = ({ receivedAt, data }: TelemetryRecord) => ({
 });
 
 export function describeTelemetry({ id, type, correlationId, data }: TelemetryRecord): EventDescription {
-  // Nothing of the device waits for a notice, nor does a notice for what does.
-  const deviceId = type === 'SilenceNoticed' ? '' : deviceIdOf(data);
+  // Readings of the device do not wait for it, nor does it for them.
+  const deviceId = isDetectionEvent(type) ? '' : deviceIdOf(data);
   return { id, type, correlationId, stream: deviceId === '' ? `event-${id}` : `device-${deviceId}` };
 }
 

@@ -28,6 +28,8 @@ export interface Evaluator {
   next(reading: SeriesReading): readonly Transition[];
   /** Nothing arrived until `time`. Absent where that means nothing. */
   silentUntil?(time: number): readonly Transition[];
+  /** A person has cleared the alarm: what raised it counts anew. */
+  clear(): void;
   /** All that the next transitions depend on, as doubles. */
   save(): readonly number[];
 }
@@ -91,6 +93,11 @@ class Run {
     return 'raised';
   }
 
+  clear(): void {
+    this.isOpen = false;
+    this.count = 0;
+  }
+
   /** In words, nothing for a single reading. */
   get duration(): string {
     return this.count > 1 ? `, in ${grouped(this.count)} readings since ${time(this.since)}` : '';
@@ -126,6 +133,10 @@ class RangeEvaluator implements Evaluator {
     return [{ change, at: timestamp, value, magnitude: passed?.by ?? 0, explanation }];
   }
 
+  clear(): void {
+    this.#run.clear();
+  }
+
   save(): readonly number[] {
     return this.#run.save();
   }
@@ -156,6 +167,10 @@ class RateEvaluator implements Evaluator {
       ? `It went ${measured}, which is ${passed.side} ${passed.bound}${this.#run.duration}`
       : `It went ${measured}, which is back within ${boundsText(this.#condition)}`;
     return [{ change, at: timestamp, value, magnitude: passed?.by ?? 0, explanation }];
+  }
+
+  clear(): void {
+    this.#run.clear();
   }
 
   save(): readonly number[] {
@@ -205,6 +220,11 @@ class StuckEvaluator implements Evaluator {
     return [{ change: 'raised', at: timestamp, value, magnitude: stuckFor / 1000, explanation }];
   }
 
+  clear(): void {
+    this.#isOpen = false;
+    this.#count = 0;
+  }
+
   save(): readonly number[] {
     return [this.#since, this.#value, this.#count, this.#isOpen ? 1 : 0];
   }
@@ -237,6 +257,12 @@ class SilenceEvaluator implements Evaluator {
     if (this.#last === undefined || this.#isOpen || time < this.#last + this.#for) return nothing;
     this.#isOpen = true;
     return [silence(this.#last, this.#for)];
+  }
+
+  /** Nothing is expected until the next arrival: the same silence would be the same alarm. */
+  clear(): void {
+    this.#isOpen = false;
+    this.#last = undefined;
   }
 
   save(): readonly number[] {
@@ -283,6 +309,11 @@ class NoveltyEvaluator implements Evaluator {
     this.#isOpen = false;
     const explanation = `The last ${quietReadings} readings were nothing new`;
     return [{ change: 'cleared', at: timestamp, value, magnitude: 0, explanation }];
+  }
+
+  clear(): void {
+    this.#isOpen = false;
+    this.#quiet = 0;
   }
 
   save(): readonly number[] {

@@ -281,12 +281,17 @@ function bindDetection(bind: Bind, config: Config): void {
   );
   bind(s.hookDeliveries).toResolvedValue(sqlHookDeliveries, [s.database]);
   bind(s.hookSender).toDynamicValue(() => hookSender(config.HOOKS_ALLOW));
-  bind(s.alarms).toResolvedValue(alarms, [
-    s.eventStore,
-    s.registry,
-    s.alarmQueries,
-    s.alarmRecords,
-    s.ids,
-    s.clock,
-  ]);
+  bind(s.alarms).toDynamicValue(async (context) => {
+    const [eventStore, registry, queries, records, telemetryLog, progress, ids, clock] = await Promise.all([
+      context.getAsync(s.eventStore),
+      context.getAsync(s.registry),
+      context.getAsync(s.alarmQueries),
+      context.getAsync(s.alarmRecords),
+      context.getAsync(s.telemetryLog),
+      context.getAsync(s.freshness),
+      context.getAsync(s.ids),
+      context.getAsync(s.clock),
+    ]);
+    return alarms({ eventStore, registry, queries, records, telemetryLog, progress, ids, clock });
+  });
 }

@@ -22,6 +22,9 @@ const params = z.strictObject({
 });
 const stateError = 'must be open, acknowledged or cleared';
 const key = z.strictObject({ raisedAt: z.number(), alarmId: z.string() });
+const note = text(500)
+  .optional()
+  .meta({ description: 'What others should know.', examples: ['On my way'] });
 const one = { description: 'As it is now.', content: { 'application/json': alarmAnswer } };
 
 export function alarmRoutes(
@@ -110,15 +113,7 @@ export function alarmRoutes(
       description: 'Records who has seen it. An alarm that was acknowledged before stays as it is.',
       params,
       headers: registrationHeaders,
-      body: {
-        as: 'json',
-        schema: z.strictObject({
-          note: text(500)
-            .optional()
-            .meta({ description: 'What others should know.', examples: ['On my way'] }),
-        }),
-        optional: true,
-      },
+      body: { as: 'json', schema: z.strictObject({ note }), optional: true },
       responses: { 200: one },
       problems: ['alarm-not-found', 'idempotency-key-reused', 'concurrent-changes'],
       async handle({ params: { alarmId }, body, headers, context }) {
@@ -126,6 +121,29 @@ export function alarmRoutes(
         const conditions = conditionsOf(context, headers);
         const alarm = await alarms.acknowledge(alarmId, body?.note ?? null, conditions);
         return { status: 200, json: alarmJson(alarm) };
+      },
+    }),
+
+    route({
+      method: 'post',
+      path: '/api/v1/alarms/:alarmId/clear',
+      scope: 'devices:write',
+      boundKeys: 'each-device',
+      tag: 'Alarms',
+      summary: 'Clear an alarm',
+      description:
+        'What raised it counts anew: where it still holds, a later reading raises another alarm. One that was cleared before stays as it is.',
+      params,
+      body: { as: 'json', schema: z.strictObject({ note }), optional: true },
+      responses: {
+        200: one,
+        202: { ...one, description: 'As it is now: it will be cleared once detection has come so far.' },
+      },
+      problems: ['alarm-not-found'],
+      async handle({ params: { alarmId }, body, context }) {
+        if (boundsOf(context.identity) !== undefined) await seen(alarmId, context);
+        const alarm = await alarms.clear(alarmId, body?.note ?? null, context.caller);
+        return { status: alarm.state === 'cleared' ? 200 : 202, json: alarmJson(alarm) };
       },
     }),
   ];

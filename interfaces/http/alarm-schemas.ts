@@ -41,8 +41,12 @@ export const alarmAnswer = z
     acknowledgedAt: time.nullable(),
     acknowledgedBy: z.string().nullable(),
     note: z.string().nullable().meta({ description: 'Of whoever acknowledged it.' }),
-    correlationId: z.string().meta({ description: 'Of the request that brought the reading; of silence, of its notice.' }),
-    position: z.string().meta({ description: 'Of the reading in the telemetry log; of silence, of its notice.' }),
+    correlationId: z
+      .string()
+      .meta({ description: 'Of the request that brought the reading; of silence, of its notice.' }),
+    position: z
+      .string()
+      .meta({ description: 'Of the reading in the telemetry log; of silence, of its notice.' }),
   })
   .meta({ id: 'Alarm' });
 

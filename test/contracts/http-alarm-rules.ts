@@ -255,6 +255,19 @@ export function httpAlarmRules({ call, pages, fresh }: HttpSubject): void {
       assert.equal(cleared.json.alarms[0].clearedBy, '20 is back within at most 30');
       assert.equal(cleared.json.alarms[0].note, 'On my way');
       assert.deepEqual((await call('GET', address)).json, cleared.json.alarms[0]);
+      const late = await call('POST', `${address}/clear`, { json: { note: 'Too late' } });
+      assert.deepEqual([late.status, late.json], [200, cleared.json.alarms[0]]);
+
+      const raisedAgain = await call('GET', alarmsOf(`&state=open&waitFor=${await send(33)}`));
+      const [second] = raisedAgain.json.alarms;
+      const byHand = await call('POST', `/api/v1/alarms/${second.alarmId}/clear`, {
+        json: { note: 'Replaced' },
+      });
+      assert.deepEqual([byHand.status, byHand.json.state], [200, 'cleared'], byHand.text);
+      assert.match(byHand.json.clearedBy, /^\S+ cleared it: Replaced$/);
+      const third = await call('GET', alarmsOf(`&state=open&waitFor=${await send(34)}`));
+      assert.equal(third.json.alarms.length, 1);
+      assert.notEqual(third.json.alarms[0].alarmId, second.alarmId);
       // Others that use the same stores are not to be judged by it.
       await call('POST', `/api/v1/rules/${ruleId}/remove`);
     });
@@ -262,7 +275,8 @@ export function httpAlarmRules({ call, pages, fresh }: HttpSubject): void {
     it('is missing when there is none', async () => {
       const none = '/api/v1/alarms/6f1c3f0e-7f6d-5f0a-9a35-2b1d6f0c8e21';
       assert.deepEqual(problemOf(await call('GET', none)), [404, 'alarm-not-found']);
-      assert.deepEqual(problemOf(await call('POST', `${none}/acknowledge`)), [404, 'alarm-not-found']);
+      for (const action of ['acknowledge', 'clear'])
+        assert.deepEqual(problemOf(await call('POST', `${none}/${action}`)), [404, 'alarm-not-found']);
       assert.deepEqual(problemOf(await call('GET', '/api/v1/alarms/x')), [400, 'invalid-request']);
     });
   });

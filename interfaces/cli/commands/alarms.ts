@@ -25,7 +25,7 @@ type Filter = {
 export function alarmsCommand(program: Command, context: CommandContext): void {
   const alarms = program
     .command('alarms')
-    .description('List, show and acknowledge alarms')
+    .description('List, show, acknowledge and clear alarms')
     .addHelpText('after', examples + exitCodesHelp);
   const { add, clientOf, pages } = apiCommands(alarms, 'alarm', context);
 
@@ -53,6 +53,18 @@ export function alarmsCommand(program: Command, context: CommandContext): void {
     .action(async (id: string, { note, ...options }: ApiOptions & { note?: string }) => {
       const body = note === undefined ? {} : { note };
       const alarm = await clientOf(options).send<Alarm>('POST', `${addressOf(id)}/acknowledge`, body);
+      await print(context, alarm, () => alarmText(alarm), options);
+    });
+
+  add(
+    'clear <id>',
+    'Clear an alarm; where what raised it still holds, a later reading raises another',
+    'clear e2ba36fb-e920-59ac-8d15-224f4d097bf6 --note "Sensor replaced"',
+  )
+    .option('--note <text>', 'what others should know')
+    .action(async (id: string, { note, ...options }: ApiOptions & { note?: string }) => {
+      const body = note === undefined ? {} : { note };
+      const alarm = await clientOf(options).send<Alarm>('POST', `${addressOf(id)}/clear`, body);
       await print(context, alarm, () => alarmText(alarm), options);
     });
 

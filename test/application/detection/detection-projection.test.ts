@@ -196,6 +196,64 @@ onEachEngine('Projection detection', (open) => {
     });
   });
 
+  it('clears an alarm at a request, between the same readings in a rebuild, and raises another', async () => {
+    const rules = {
+      hot: { kind: 'range', above: 30 },
+      frozen: { kind: 'stuck', for: 1000 },
+      quiet: { kind: 'silent', for: 60_000 },
+    } as const;
+    for (const [ruleId, condition] of Object.entries(rules)) await fixture.rule(ruleId, { condition });
+    await measure('a', [1000, 31], [2000, 31]);
+    await detect();
+    const receivedAt = Date.now() + 120_000;
+    const [[due] = [0]] = await fixture.db.rows<[number]>(
+      "SELECT due FROM detection_states_g1 WHERE rule_id = 'quiet'",
+    );
+    await fixture.publishRaw(
+      { deviceId: 'a', ruleId: 'quiet', metric: null, due },
+      { type: 'SilenceNoticed', receivedAt },
+    );
+    await detect();
+    const before = await fixture.alarms();
+    assert.deepEqual((await states()).sort(), ['frozen a open', 'hot a open', 'quiet a open']);
+    const clear = ({ alarm_id, rule_id, metric }: (typeof before)[number], note: string | null) =>
+      fixture.publishRaw(
+        { alarmId: alarm_id, deviceId: 'a', ruleId: rule_id, metric, note },
+        { type: 'AlarmClearRequested', receivedAt },
+      );
+    for (const alarm of before) await clear(alarm, alarm.rule_id === 'hot' ? 'Sensor replaced' : null);
+    for (const alarm of before) await clear(alarm, 'again');
+    await clear({ ...(before[0] as (typeof before)[number]), rule_id: 'none' }, 'of no rule');
+    await fixture.publishRaw(
+      { deviceId: 'a', ruleId: 'quiet', metric: null, due },
+      { type: 'SilenceNoticed', receivedAt },
+    );
+    await detect();
+    assert.deepEqual(
+      (await fixture.alarms()).map(({ rule_id, state, cleared_by }) => [rule_id, state, cleared_by]).sort(),
+      [
+        ['frozen', 'cleared', 'test cleared it'],
+        ['hot', 'cleared', 'test cleared it: Sensor replaced'],
+        ['quiet', 'cleared', 'test cleared it'],
+      ],
+    );
+    await measure('a', [3000, 31], [3500, 31], [4000, 31]);
+    await detect();
+    const open = (await fixture.alarms()).filter(({ state }) => state === 'open');
+    assert.deepEqual(open.map(({ rule_id, raised_at }) => [rule_id, raised_at]).sort(), [
+      ['frozen', 4000],
+      ['hot', 3000],
+    ]);
+    const live = await fixture.digest();
+    const { comparison } = await rebuild(fixture.pipelines.detection, fixture.ports, {
+      builder,
+      signal: new AbortController().signal,
+      handover: 0,
+    });
+    assert.ok(comparison.equal, JSON.stringify(comparison));
+    assert.deepEqual(await fixture.digest(2), live);
+  });
+
   it('passes over what is no reading, and readings of devices that are not registered', async () => {
     await fixture.rule('hot', { condition: { kind: 'range', above: 30 } });
     await fixture.publishRaw({ nonsense: true });

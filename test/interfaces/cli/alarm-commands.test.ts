@@ -128,5 +128,7 @@ describe('fieldlog rules and alarms', function () {
     const refused = await cli('alarms', 'acknowledge', none, '--note', 'Seen');
     assert.equal(refused.code, 1);
     assert.match(refused.err, /There is no alarm/);
+    const gone = await cli('alarms', 'clear', none, '--note', 'Replaced');
+    assert.deepEqual([gone.code, gone.err.includes(`There is no alarm ${none}`)], [1, true], gone.err);
   });
 });
