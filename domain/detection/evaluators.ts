@@ -1,3 +1,4 @@
+import { durationText, groupedCount, shortNumber, timeText } from './explanation-texts.ts';
 import { NoveltyDetector } from './novelty.ts';
 import type { Condition, Persistence, ValueBounds } from './rule.ts';
 
@@ -100,7 +101,7 @@ class Run {
 
   /** In words, nothing for a single reading. */
   get duration(): string {
-    return this.count > 1 ? `, in ${grouped(this.count)} readings since ${time(this.since)}` : '';
+    return this.count > 1 ? `, in ${groupedCount(this.count)} readings since ${timeText(this.since)}` : '';
   }
 
   save(): readonly number[] {
@@ -162,7 +163,7 @@ class RateEvaluator implements Evaluator {
     const change = this.#run.next(timestamp, isPassed, isPassed);
     if (!change) return nothing;
     const passed = change === 'raised' ? beyond(rate, this.#condition) : undefined;
-    const measured = `from ${last.value} at ${time(last.timestamp)} to ${value} at ${time(timestamp)}, ${short(rate)} a second`;
+    const measured = `from ${last.value} at ${timeText(last.timestamp)} to ${value} at ${timeText(timestamp)}, ${shortNumber(rate)} a second`;
     const explanation = passed
       ? `It went ${measured}, which is ${passed.side} ${passed.bound}${this.#run.duration}`
       : `It went ${measured}, which is back within ${boundsText(this.#condition)}`;
@@ -216,7 +217,7 @@ class StuckEvaluator implements Evaluator {
     if (this.#isOpen || stuckFor < this.#for) return nothing;
     this.#isOpen = true;
     const within = this.#tolerance === 0 ? '' : ` within ${this.#tolerance}`;
-    const explanation = `It has been ${this.#value}${within} for ${duration(stuckFor)}, in ${grouped(this.#count)} readings since ${time(this.#since)}`;
+    const explanation = `It has been ${this.#value}${within} for ${durationText(stuckFor)}, in ${groupedCount(this.#count)} readings since ${timeText(this.#since)}`;
     return [{ change: 'raised', at: timestamp, value, magnitude: stuckFor / 1000, explanation }];
   }
 
@@ -249,7 +250,7 @@ class SilenceEvaluator implements Evaluator {
     if (last === undefined || !this.#isOpen) return nothing;
     this.#isOpen = false;
     const silent = Math.max(0, receivedAt - last);
-    const explanation = `A reading came after ${duration(silent)}`;
+    const explanation = `A reading came after ${durationText(silent)}`;
     return [{ change: 'cleared', at: receivedAt, value: null, magnitude: silent / 1000, explanation }];
   }
 
@@ -272,7 +273,7 @@ class SilenceEvaluator implements Evaluator {
 
 /** The alarm of a series whose last reading arrived at `last`, due when `longest` milliseconds have passed since. */
 function silence(last: number, longest: number): Transition {
-  const explanation = `Nothing came for ${duration(longest)}: the last reading arrived at ${time(last)}`;
+  const explanation = `Nothing came for ${durationText(longest)}: the last reading arrived at ${timeText(last)}`;
   return { change: 'raised', at: last + longest, value: null, magnitude: longest / 1000, explanation };
 }
 
@@ -321,11 +322,11 @@ class NoveltyEvaluator implements Evaluator {
   }
 
   #explain(value: number, novelty: number, seen: number): string {
-    const away = (distance: number) => `${short(distance)} usual ranges away from every`;
-    const of = `${grouped(seen)} readings`;
+    const away = (distance: number) => `${shortNumber(distance)} usual ranges away from every`;
+    const of = `${groupedCount(seen)} readings`;
     // The mean counts half.
     if (this.#detector.isOfMean(novelty))
-      return `The mean of the last 24 readings, ${short(this.#detector.mean)}, is ${away(2 * novelty)} such mean of ${of}`;
+      return `The mean of the last 24 readings, ${shortNumber(this.#detector.mean)}, is ${away(2 * novelty)} such mean of ${of}`;
     return `${value} is ${away(novelty)} value in ${of}`;
   }
 }
@@ -343,33 +344,3 @@ function boundsText({ above, below }: ValueBounds): string {
   if (above !== undefined && below !== undefined) return `${below} to ${above}`;
   return above === undefined ? `at least ${below}` : `at most ${above}`;
 }
-
-const time = (ms: number): string => new Date(ms).toISOString();
-
-/** Two digits behind the point, or three that count. */
-const short = (value: number): string =>
-  String(Math.abs(value) >= 10 ? Math.round(value * 100) / 100 : Number(value.toPrecision(3)));
-
-/** `41,203`. */
-const grouped = (count: number): string => String(count).replaceAll(/\B(?=(\d{3})+$)/g, ',');
-
-/** `1 h 30 min`: the two greatest units. */
-function duration(ms: number): string {
-  const parts: string[] = [];
-  let rest = ms;
-  for (const [unit, size] of units) {
-    const count = Math.floor(rest / size);
-    rest -= count * size;
-    if (count > 0) parts.push(`${count} ${unit}`);
-    if (parts.length === 2) break;
-  }
-  return parts.length === 0 ? '0 s' : parts.join(' ');
-}
-
-const units = [
-  ['d', 86_400_000],
-  ['h', hour],
-  ['min', 60_000],
-  ['s', 1000],
-  ['ms', 1],
-] as const;
