@@ -7,7 +7,7 @@ import { HooksFixture } from '../support/hooks-fixture.ts';
 import { seeded } from '../support/seeded.ts';
 
 const alarmsOfEach = 15;
-const kills = 4;
+const kills = 3;
 const script = path.resolve(import.meta.dirname, '../support/hook-sending.ts');
 
 describe('A sender to hooks that is killed', function () {
