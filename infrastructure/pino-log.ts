@@ -1,13 +1,15 @@
 import { type DestinationStream, type LoggerOptions, pino } from 'pino';
-import pretty from 'pino-pretty';
 import type { Log } from '../application/ports/system.ts';
 import type { EventDescription } from '../application/projections/projection.ts';
 import type { ProjectorObserver } from '../application/projector.ts';
 
+// Most processes and threads write to no terminal, and need not load it.
+const pretty = process.stderr.isTTY ? (await import('pino-pretty')).default : undefined;
+
 /** JSON lines on standard error, easy to read when that is a terminal. Standard output is for results. */
 export function pinoLog(level: string, role: string): Log {
   const options: LoggerOptions = { level, base: { role }, timestamp: pino.stdTimeFunctions.isoTime };
-  const destination: DestinationStream = process.stderr.isTTY
+  const destination: DestinationStream = pretty
     ? pretty({ destination: 2, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' })
     : pino.destination(2);
   const logger = pino(options, destination);

@@ -82,7 +82,7 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
     callers.rates,
     registerUnknown(contained.commands, config.AUTO_REGISTER),
   );
-  const mqtt = mqttIntakes(config, { ...contained, ...callers, intake }, certificate);
+  const mqtt = await mqttIntakes(config, { ...contained, ...callers, intake }, certificate);
   const live = new LiveStreams(await liveServices(container), {
     streams: config.LIVE_STREAMS,
     perKey: config.LIVE_STREAMS_PER_KEY,

@@ -5,8 +5,7 @@ import { StartupError } from '../../infrastructure/startup-error.ts';
 import type { Checks } from '../http/health-routes.ts';
 import type { Certificate } from '../http/listener.ts';
 import type { MqttRejection } from '../http/mqtt-rejections-route.ts';
-import { MqttBridge } from '../mqtt/bridge.ts';
-import { MqttServer, type MqttServices } from '../mqtt/mqtt-server.ts';
+import type { MqttServer, MqttServices } from '../mqtt/mqtt-server.ts';
 import { MqttRejections } from '../mqtt/publications.ts';
 
 type MqttIntakes = {
@@ -26,19 +25,19 @@ type MqttIntakes = {
 const mostPacketBytes = 1_048_576;
 const maxReadings = 5000;
 
-/** The endpoint of `MQTT_PORT` and the bridge to `MQTT_BROKER_URL`. */
-export function mqttIntakes(
+/** The endpoint of `MQTT_PORT` and the bridge to `MQTT_BROKER_URL`; MQTT is loaded where one of them is configured. */
+export async function mqttIntakes(
   config: Config,
   services: Omit<MqttServices, 'rejections'>,
   certificate: Certificate | undefined,
-): MqttIntakes {
+): Promise<MqttIntakes> {
   const { MQTT_TLS: isSecure, MQTT_TOPICS: topics, MQTT_BROKER_URL: brokerUrl } = config;
   const rejections = new MqttRejections();
   const maxPacketBytes = Math.min(mostPacketBytes, config.MAX_BODY_BYTES);
   const server =
     config.MQTT_PORT === undefined
       ? undefined
-      : new MqttServer(
+      : new (await import('../mqtt/mqtt-server.ts')).MqttServer(
           { ...services, rejections },
           {
             maxConnections: config.MQTT_CONNECTIONS,
@@ -50,7 +49,7 @@ export function mqttIntakes(
   const bridge =
     brokerUrl === undefined
       ? undefined
-      : new MqttBridge(
+      : new (await import('../mqtt/bridge.ts')).MqttBridge(
           { ...services, rejections },
           {
             url: brokerUrl,
