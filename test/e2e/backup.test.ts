@@ -57,7 +57,7 @@ describe('A backup', function () {
     assert.equal((await call('POST', '/api/v1/devices/bulk', { json })).status, 200);
   }
   /** Once everything is consumed: what an audit found, and the digest of each table of each projection. */
-  async function settled(call: HttpClient) {
+  async function settled(call: HttpClient, name: string) {
     await eventually(
       async () => {
         const { projections } = (await call('GET', '/api/v1/status')).json;
@@ -68,12 +68,12 @@ describe('A backup', function () {
       },
       { within: 60_000, every: 100 },
     );
-    const { totals, differences } = (await call('GET', '/api/v1/audit')).json;
+    const { totals, differences } = JSON.parse(await done(['audit', '--json'], name));
     assert.deepEqual(differences, []);
     assert.equal(totals.rows, totals.accepted);
     const digests = [];
-    for (const name of ['devices', 'device_history', 'telemetry'])
-      digests.push((await call('GET', `/api/v1/projections/${name}/digest`)).json);
+    for (const projection of ['devices', 'device_history', 'telemetry'])
+      digests.push(JSON.parse(await done(['projections', 'digest', projection, '--json'], name)));
     return {
       accepted: totals.accepted as number,
       digests: digests.map(({ tables, positions }) => ({ tables, positions })),
@@ -108,27 +108,27 @@ describe('A backup', function () {
       assert.notEqual(renewed, identity, 'positions after the backup are given again');
     }
     const other = await serve('other');
-    const restored = await settled(other.call);
+    const restored = await settled(other.call, 'other');
     for (let n = 0; n < 5; n += 1) await send(other.call, sent + n);
-    const later = await settled(other.call);
+    const later = await settled(other.call, 'other');
     assert.equal(later.accepted, restored.accepted + 1000);
     await other.server.end('SIGTERM');
     await done(['projections', 'rebuild', 'telemetry'], 'other');
     const again = await serve('other');
-    assert.deepEqual((await settled(again.call)).digests, later.digests);
+    assert.deepEqual((await settled(again.call, 'other')).digests, later.digests);
   });
 
   it('of the logs alone brings back the same tables', async () => {
     const { server, call } = await serve('data');
     await register(call);
     for (let n = 0; n < 5; n += 1) await send(call, n);
-    const before = await settled(call);
+    const before = await settled(call, 'data');
     await done(['backup', at('backup'), '--logs-only'], 'data');
     assert.ok(!existsSync(at('backup/read-models.db')));
     await server.end('SIGKILL');
     await done(['restore', at('backup')], 'other');
     const other = await serve('other');
-    assert.deepEqual(await settled(other.call), before);
+    assert.deepEqual(await settled(other.call, 'other'), before);
   });
 
   it('that was killed is not there, and the next one is', async () => {
@@ -150,7 +150,7 @@ describe('A backup', function () {
     }
     await done(['backup', at('backup')], 'data');
     await done(['restore', at('backup')], 'other');
-    assert.ok((await settled((await serve('other')).call)).accepted >= 50 * 200);
+    assert.ok((await settled((await serve('other')).call, 'other')).accepted >= 50 * 200);
   });
 
   it('whose restore was killed starts no server, until it is restored again', async () => {
@@ -167,7 +167,7 @@ describe('A backup', function () {
       assert.match(err, /A restore into \S+ was cut short: run `fieldlog restore` again/);
       await done(['restore', at('backup')], 'other');
     }
-    assert.equal((await settled((await serve('other')).call)).accepted, 20 * 200);
+    assert.equal((await settled((await serve('other')).call, 'other')).accepted, 20 * 200);
   });
 
   it('that is not what it was, is none, or would overwrite data is refused with the reason', async () => {

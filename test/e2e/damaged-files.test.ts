@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   closeSync,
+  cpSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -18,11 +19,12 @@ import { httpClient, problemOf } from '../support/http-client.ts';
 
 describe('A damaged file', function () {
   this.timeout(120_000);
+  let whole: string;
   let folder: string;
   let server: FieldlogProcess | undefined;
 
-  beforeEach(async () => {
-    folder = mkdtempSync(path.join(tmpdir(), 'fieldlog-damaged-'));
+  before(async () => {
+    folder = whole = mkdtempSync(path.join(tmpdir(), 'fieldlog-whole-'));
     const { call } = await serve();
     const devices = Array.from({ length: 300 }, (_, i) => ({
       deviceId: `d-${i}`,
@@ -46,6 +48,14 @@ describe('A damaged file', function () {
       { within: 30_000 },
     );
     assert.equal(await server?.end('SIGTERM'), 0);
+  });
+  after(async () => {
+    await server?.end('SIGKILL');
+    rmSync(whole, { recursive: true });
+  });
+  beforeEach(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'fieldlog-damaged-'));
+    cpSync(whole, folder, { recursive: true });
   });
   afterEach(async () => {
     await server?.end('SIGKILL');

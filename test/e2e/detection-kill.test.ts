@@ -6,10 +6,10 @@ import { DatabaseSync } from 'node:sqlite';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { httpClient } from '../support/http-client.ts';
+import { runs } from '../support/runs.ts';
 import { seeded } from '../support/seeded.ts';
 
-// Enough for work on it; all of them before a change is taken.
-const kills = process.env.CI ? 20 : 5;
+const kills = runs(20);
 const devices = 5;
 const perRequest = 100;
 const requests = 12;

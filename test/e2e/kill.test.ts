@@ -6,9 +6,9 @@ import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
 import { sqliteTelemetrySource } from '../../infrastructure/sqlite/telemetry-source.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
+import { runs } from '../support/runs.ts';
 
-// Enough for work on it; all of them before a change is taken.
-const kills = process.env.CI ? 20 : 6;
+const kills = runs(20);
 const devices = 10;
 const senders = 4;
 const batch = 25;

@@ -3,6 +3,7 @@ import { access, copyFile, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { projectionNames } from '../../application/projections/projection.ts';
+import { runCli } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { httpClient } from '../support/http-client.ts';
@@ -40,15 +41,7 @@ describe('Logs that an operator replaces', function () {
     server = undefined;
   }
 
-  async function command(...args: string[]) {
-    const process = fieldlog(args, env());
-    let out = '';
-    process.child.stdout?.on('data', (text: string) => {
-      out += text;
-    });
-    const code = await new Promise<number | null>((resolve) => process.child.once('close', resolve));
-    return { code, out, err: process.errors() };
-  }
+  const command = (...args: string[]) => runCli(args, { env: env() });
 
   const register = async (deviceId: string) => {
     const json = { deviceId, name: deviceId, type: 'test' };

@@ -6,6 +6,7 @@ import { configFrom } from '../../../infrastructure/config/config.ts';
 import { StartupError } from '../../../infrastructure/startup-error.ts';
 import { openLog } from '../../../interfaces/composition/process.ts';
 import { serve } from '../../../interfaces/composition/roles.ts';
+import { runCli } from '../../support/cli.ts';
 import { eventually } from '../../support/eventually.ts';
 import { httpClient } from '../../support/http-client.ts';
 
@@ -102,7 +103,8 @@ describe('Files of a store from different times', function () {
         return 'not ready';
       }
       await consumed(served);
-      const { totals, differences } = (await served.call('GET', '/api/v1/audit')).json;
+      const { out } = await runCli(['audit', '--json'], { env: { DATA_DIR: path.join(folder, name) } });
+      const { totals, differences } = JSON.parse(out);
       assert.deepEqual(differences, []);
       const readings = perDevice * (devicesOf[telemetry].length + 4);
       assert.deepEqual([totals.accepted, totals.rows + totals.deadLettered], [readings, readings]);
