@@ -38,12 +38,13 @@ import { sqlAlarmQueries, sqlAlarmRecords } from '../../infrastructure/sql/alarm
 import { sqlAuditOutcomes, sqlAuditTables } from '../../infrastructure/sql/audit.ts';
 import { sqlDeadLetters } from '../../infrastructure/sql/dead-letters.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/device-queries.ts';
+import { sqlErasedDevices } from '../../infrastructure/sql/erased-devices.ts';
 import { sqlHistoryGap } from '../../infrastructure/sql/expired-readings.ts';
 import { sqlProjectionControl } from '../../infrastructure/sql/generations.ts';
 import { sqlHookDeliveries } from '../../infrastructure/sql/hook-deliveries.ts';
 import { sqlProgressQueries } from '../../infrastructure/sql/progress-queries.ts';
 import { sqlPartitionCounts, sqlReadModels } from '../../infrastructure/sql/read-models.ts';
-import { sqlErasedDevices, sqlRetentionRecords } from '../../infrastructure/sql/retention.ts';
+import { sqlRetentionRecords } from '../../infrastructure/sql/retention.ts';
 import { sqlRetentionTables } from '../../infrastructure/sql/retention-sweep.ts';
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
 import type { SqlQueries } from '../../infrastructure/sql/sql.ts';

@@ -44,166 +44,159 @@ const changeProblems = [
 ] as const;
 const common = { tag: 'Alarms', scope: 'operate' } as const;
 
-export function hookRoutes(services: HookServices): readonly Route[] {
-  const { hooks, hookDeliveries, hookSender, ids } = services;
-  return [
-    route({
-      ...common,
-      method: 'post',
-      path: '/api/v1/hooks',
-      summary: 'Create a hook',
-      description:
-        'Rules that have its id in `notify` send it their alarms. The answer alone has the secret.',
-      body: {
-        as: 'json',
-        schema: z
-          .strictObject({
-            hookId: hookId.optional().meta({ description: 'Made by the server when absent: a UUID.' }),
-            kind: hookKind.default('webhook'),
-            url: hookUrl,
-            secret: hookSecret.optional().meta({ description: 'Made by the server when absent.' }),
-          })
-          .meta({ id: 'NewHook' }),
+export const hookRoutes = (services: HookServices): readonly Route[] => [
+  createRoute(services),
+  listRoute(services),
+  findRoute(services),
+  changeRoute(services),
+  ...(['enable', 'disable', 'remove'] as const).map((action) => actionRoute(services, action)),
+  testRoute(services),
+  deliveriesRoute(services),
+  retryRoute(services),
+];
+
+const createRoute = ({ hooks, hookSender, ids }: HookServices): Route =>
+  route({
+    ...common,
+    method: 'post',
+    path: '/api/v1/hooks',
+    summary: 'Create a hook',
+    description: 'Rules that have its id in `notify` send it their alarms. The answer alone has the secret.',
+    body: {
+      as: 'json',
+      schema: z
+        .strictObject({
+          hookId: hookId.optional().meta({ description: 'Made by the server when absent: a UUID.' }),
+          kind: hookKind.default('webhook'),
+          url: hookUrl,
+          secret: hookSecret.optional().meta({ description: 'Made by the server when absent.' }),
+        })
+        .meta({ id: 'NewHook' }),
+    },
+    responses: {
+      201: {
+        ...one,
+        description: 'The hook as it was created.',
+        content: { 'application/json': createdHook },
+        headers: { ...one.headers, Location: 'The address of the hook.' },
       },
-      responses: {
-        201: {
-          ...one,
-          description: 'The hook as it was created.',
-          content: { 'application/json': createdHook },
-          headers: { ...one.headers, Location: 'The address of the hook.' },
-        },
+    },
+    problems: ['hook-already-exists', 'concurrent-changes'],
+    async handle({ body, context }) {
+      requirePublic(hookSender, body.url);
+      const id = body.hookId ?? ids.uuidV7();
+      const definition = {
+        ...(body.kind !== 'webhook' && { kind: body.kind }),
+        url: body.url,
+        ...(body.secret !== undefined && { secret: body.secret }),
+      };
+      const hook = await hooks.create(id, definition, context.caller);
+      return {
+        status: 201,
+        headers: { ETag: etag(hook.revision), Location: `/api/v1/hooks/${id}` },
+        json: { ...hookJson(hook), secret: hook.definition.secret },
+      };
+    },
+  });
+
+const listRoute = ({ hooks }: HookServices): Route =>
+  route({
+    ...common,
+    method: 'get',
+    path: '/api/v1/hooks',
+    summary: 'List hooks',
+    responses: {
+      200: {
+        description: 'In order of creation, without those that were removed.',
+        content: { 'application/json': z.strictObject({ hooks: z.array(hookAnswer) }) },
       },
-      problems: ['hook-already-exists', 'concurrent-changes'],
-      async handle({ body, context }) {
-        requirePublic(body.url);
-        const id = body.hookId ?? ids.uuidV7();
-        const definition = {
-          ...(body.kind !== 'webhook' && { kind: body.kind }),
-          url: body.url,
-          ...(body.secret !== undefined && { secret: body.secret }),
-        };
-        const hook = await hooks.create(id, definition, context.caller);
-        return {
-          status: 201,
-          headers: { ETag: etag(hook.revision), Location: `/api/v1/hooks/${id}` },
-          json: { ...hookJson(hook), secret: hook.definition.secret },
-        };
+    },
+    problems: ['dependency-unavailable'],
+    handle: async () => ({ status: 200, json: { hooks: (await hooks.list()).map(hookJson) } }),
+  });
+
+const findRoute = ({ hooks }: HookServices): Route =>
+  route({
+    ...common,
+    method: 'get',
+    path: '/api/v1/hooks/:hookId',
+    summary: 'Get a hook',
+    params,
+    responses: { 200: one },
+    problems: ['hook-not-found'],
+    handle: async ({ params: { hookId } }) => respond(await find(hooks, hookId)),
+  });
+
+const changeRoute = ({ hooks, hookSender }: HookServices): Route =>
+  route({
+    ...common,
+    method: 'patch',
+    path: '/api/v1/hooks/:hookId',
+    summary: 'Change the address or the secret of a hook',
+    description: 'Counts from the next request on; those that wait are sent to the new address.',
+    params,
+    headers: commandHeaders,
+    body: {
+      as: 'json',
+      schema: z
+        .strictObject({ url: hookUrl.optional(), secret: hookSecret.optional() })
+        .refine((given) => Object.keys(given).length > 0, { error: 'must have url or secret' })
+        .meta({ minProperties: 1 }),
+    },
+    responses: { 200: one },
+    problems: changeProblems,
+    async handle({ params: { hookId }, body: { url, secret }, headers, context }) {
+      if (url !== undefined) requirePublic(hookSender, url);
+      const changes = { ...(url !== undefined && { url }), ...(secret !== undefined && { secret }) };
+      return respond(await hooks.change(hookId, changes, conditionsOf(context, headers)));
+    },
+  });
+
+const actionRoute = ({ hooks, hookDeliveries }: HookServices, action: HookAction): Route =>
+  route({
+    ...common,
+    method: 'post',
+    path: `/api/v1/hooks/:hookId/${action}`,
+    summary: summaries[action],
+    params,
+    headers: commandHeaders,
+    body: { as: 'json', schema: z.strictObject({}), optional: true },
+    responses: { 200: one },
+    problems: changeProblems,
+    async handle({ params: { hookId }, headers, context }) {
+      const hook = await hooks.set(hookId, action, conditionsOf(context, headers));
+      if (action === 'remove') await hookDeliveries.drop(hookId);
+      return respond(hook);
+    },
+  });
+
+const testRoute = ({ hooks, hookSender, ids }: HookServices): Route =>
+  route({
+    ...common,
+    method: 'post',
+    path: '/api/v1/hooks/:hookId/test',
+    summary: 'Send a test message to a hook',
+    description:
+      'Once and at once, signed as alarms are, of type `fieldlog.hook.test`; also to a hook that is disabled.',
+    params,
+    body: { as: 'json', schema: z.strictObject({}), optional: true },
+    responses: {
+      200: {
+        description: 'What came of it, within 10 s.',
+        content: { 'application/json': hookTestAnswer },
       },
-    }),
+    },
+    problems: ['hook-not-found', 'hook-removed'],
+    async handle({ res, params: { hookId } }) {
+      const hook = await find(hooks, hookId);
+      if (hook.status === 'removed')
+        throw new Rejection('HookIsRemoved', `Hook ${hookId} is removed, which is final`);
+      const ports = { sender: hookSender, ids, clock: { now: Date.now } };
+      return { status: 200, json: await sendTest(hook, ports, abortOnClose(res)) };
+    },
+  });
 
-    route({
-      ...common,
-      method: 'get',
-      path: '/api/v1/hooks',
-      summary: 'List hooks',
-      responses: {
-        200: {
-          description: 'In order of creation, without those that were removed.',
-          content: { 'application/json': z.strictObject({ hooks: z.array(hookAnswer) }) },
-        },
-      },
-      problems: ['dependency-unavailable'],
-      handle: async () => ({ status: 200, json: { hooks: (await hooks.list()).map(hookJson) } }),
-    }),
-
-    route({
-      ...common,
-      method: 'get',
-      path: '/api/v1/hooks/:hookId',
-      summary: 'Get a hook',
-      params,
-      responses: { 200: one },
-      problems: ['hook-not-found'],
-      handle: async ({ params: { hookId } }) => respond(await find(hookId)),
-    }),
-
-    route({
-      ...common,
-      method: 'patch',
-      path: '/api/v1/hooks/:hookId',
-      summary: 'Change the address or the secret of a hook',
-      description: 'Counts from the next request on; those that wait are sent to the new address.',
-      params,
-      headers: commandHeaders,
-      body: {
-        as: 'json',
-        schema: z
-          .strictObject({ url: hookUrl.optional(), secret: hookSecret.optional() })
-          .refine((given) => Object.keys(given).length > 0, { error: 'must have url or secret' })
-          .meta({ minProperties: 1 }),
-      },
-      responses: { 200: one },
-      problems: changeProblems,
-      async handle({ params: { hookId }, body: { url, secret }, headers, context }) {
-        if (url !== undefined) requirePublic(url);
-        const changes = { ...(url !== undefined && { url }), ...(secret !== undefined && { secret }) };
-        return respond(await hooks.change(hookId, changes, conditionsOf(context, headers)));
-      },
-    }),
-
-    ...(['enable', 'disable', 'remove'] as const).map((action) =>
-      route({
-        ...common,
-        method: 'post',
-        path: `/api/v1/hooks/:hookId/${action}`,
-        summary: summaries[action],
-        params,
-        headers: commandHeaders,
-        body: { as: 'json', schema: z.strictObject({}), optional: true },
-        responses: { 200: one },
-        problems: changeProblems,
-        async handle({ params: { hookId }, headers, context }) {
-          const hook = await hooks.set(hookId, action, conditionsOf(context, headers));
-          if (action === 'remove') await hookDeliveries.drop(hookId);
-          return respond(hook);
-        },
-      }),
-    ),
-
-    route({
-      ...common,
-      method: 'post',
-      path: '/api/v1/hooks/:hookId/test',
-      summary: 'Send a test message to a hook',
-      description:
-        'Once and at once, signed as alarms are, of type `fieldlog.hook.test`; also to a hook that is disabled.',
-      params,
-      body: { as: 'json', schema: z.strictObject({}), optional: true },
-      responses: {
-        200: {
-          description: 'What came of it, within 10 s.',
-          content: { 'application/json': hookTestAnswer },
-        },
-      },
-      problems: ['hook-not-found', 'hook-removed'],
-      async handle({ res, params: { hookId } }) {
-        const hook = await find(hookId);
-        if (hook.status === 'removed')
-          throw new Rejection('HookIsRemoved', `Hook ${hookId} is removed, which is final`);
-        const ports = { sender: hookSender, ids, clock: { now: Date.now } };
-        return { status: 200, json: await sendTest(hook, ports, abortOnClose(res)) };
-      },
-    }),
-
-    ...deliveryRoutes(services, find),
-  ];
-
-  async function find(id: string): Promise<StoredHook> {
-    const hook = await hooks.find(id);
-    if (!hook) throw new Rejection('HookNotFound', `There is no hook ${id}`);
-    return hook;
-  }
-
-  function requirePublic(url: string): void {
-    const fault = hookSender.faultOf(url);
-    if (fault !== undefined) throw invalidRequest([{ in: 'body', path: '/url', detail: fault }]);
-  }
-}
-
-const deliveryRoutes = (
-  { hookDeliveries }: Pick<HookServices, 'hookDeliveries'>,
-  find: (hookId: string) => Promise<StoredHook>,
-): readonly Route[] => [
+const deliveriesRoute = ({ hooks, hookDeliveries }: HookServices): Route =>
   route({
     ...common,
     method: 'get',
@@ -228,13 +221,14 @@ const deliveryRoutes = (
     },
     problems: ['hook-not-found'],
     async handle({ params: { hookId }, query: { state, after, limit } }) {
-      await find(hookId);
+      await find(hooks, hookId);
       const filter = { limit, ...(state && { state }), ...(after !== undefined && { after }) };
       const found = await hookDeliveries.list(hookId, filter);
       return { status: 200, json: { deliveries: found.map(deliveryJson) } };
     },
-  }),
+  });
 
+const retryRoute = ({ hooks, hookDeliveries }: HookServices): Route =>
   route({
     ...common,
     method: 'post',
@@ -260,15 +254,25 @@ const deliveryRoutes = (
     },
     problems: ['hook-not-found', 'not-found'],
     async handle({ params: { hookId }, body }) {
-      await find(hookId);
+      await find(hooks, hookId);
       const deliveryId = body?.deliveryId;
       const retried = await hookDeliveries.retry(hookId, Date.now(), deliveryId);
       if (deliveryId !== undefined && retried === 0)
         throw new HttpProblem('not-found', `Hook ${hookId} has no failed delivery ${deliveryId}`);
       return { status: 200, json: { retried } };
     },
-  }),
-];
+  });
+
+async function find(hooks: HookServices['hooks'], id: string): Promise<StoredHook> {
+  const hook = await hooks.find(id);
+  if (!hook) throw new Rejection('HookNotFound', `There is no hook ${id}`);
+  return hook;
+}
+
+function requirePublic(hookSender: HookServices['hookSender'], url: string): void {
+  const fault = hookSender.faultOf(url);
+  if (fault !== undefined) throw invalidRequest([{ in: 'body', path: '/url', detail: fault }]);
+}
 
 const summaries: Record<HookAction, string> = {
   enable: 'Enable a hook',

@@ -123,7 +123,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...telemetryLatestRoutes(services),
     ...telemetrySeriesRoutes(services),
     retractionRoute(services.retract),
-    ...ruleRoutes(services.rules, services.hooks, ids, services),
+    ...ruleRoutes(services),
     ...hookRoutes(services),
     ...alarmRoutes(services.alarmQueries, services.alarms, freshness, ids, directory),
     mqttRejectionsRoute(services.mqttRejections ?? (() => [])),

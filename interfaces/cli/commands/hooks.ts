@@ -2,7 +2,13 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { z } from 'zod';
 import type { createdHook, deliveryAnswer, hookAnswer, hookTestAnswer } from '../../http/hook-schemas.ts';
-import { type ApiOptions, apiCommands, ifMatch, type RevisionOption } from '../api-commands.ts';
+import {
+  type ApiCommands,
+  type ApiOptions,
+  apiCommands,
+  ifMatch,
+  type RevisionOption,
+} from '../api-commands.ts';
 import { type CommandContext, print, whole } from '../command-context.ts';
 import { exitCodes, exitCodesHelp, UsageError } from '../exit-codes.ts';
 import { fieldLines, table } from '../terminal.ts';
@@ -26,9 +32,14 @@ export function hooksCommand(program: Command, context: CommandContext): void {
     .command('hooks')
     .description('Create, change and list the hooks that alarms are sent to, and retry failed deliveries')
     .addHelpText('after', help + exitCodesHelp);
-  const { add, addChange, clientOf } = apiCommands(hooks, 'hook', context);
-  const show = (hook: Hook, options: ApiOptions) => print(context, hook, () => hookText(hook), options);
+  const commands = apiCommands(hooks, 'hook', context);
+  addChanges(commands, context);
+  addQueries(commands, context);
+  addDeliveries(commands, context);
+}
 
+function addChanges({ add, addChange, clientOf }: ApiCommands, context: CommandContext): void {
+  const show = showing(context);
   add(
     'create <address>',
     'Create a hook, and show its secret once',
@@ -83,7 +94,10 @@ export function hooksCommand(program: Command, context: CommandContext): void {
         await show(await clientOf(options).send<Hook>('POST', path, {}, ifMatch(options)), options);
       },
     );
+}
 
+function addQueries({ add, clientOf }: ApiCommands, context: CommandContext): void {
+  const show = showing(context);
   add('list', 'List hooks in order of creation', 'list --json').action(async (options: ApiOptions) => {
     const { hooks: found } = await clientOf(options).get<{ hooks: Hook[] }>('/api/v1/hooks');
     const rows = found.map(({ hookId, kind, status, url }) => [hookId, kind, status, url]);
@@ -94,7 +108,9 @@ export function hooksCommand(program: Command, context: CommandContext): void {
     async (id: string, options: ApiOptions) =>
       show(await clientOf(options).get<Hook>(addressOf(id)), options),
   );
+}
 
+function addDeliveries({ add, clientOf }: ApiCommands, context: CommandContext): void {
   add('test <id>', 'Send a hook a test message; exit code 1 when it is not delivered', 'test on-call').action(
     async (id: string, options: ApiOptions) => {
       const path = `${addressOf(id)}/test`;
@@ -146,6 +162,9 @@ export function hooksCommand(program: Command, context: CommandContext): void {
       await print(context, answer, () => `${answer.retried} to be sent again\n`, options);
     });
 }
+
+const showing = (context: CommandContext) => (hook: Hook, options: ApiOptions) =>
+  print(context, hook, () => hookText(hook), options);
 
 const actions = {
   enable: 'Enable a hook',
