@@ -4,7 +4,8 @@ import {
   type RetentionSchedule,
   type TypePeriods,
 } from '../../domain/retention.ts';
-import type { RetentionRecords } from '../ports/retention.ts';
+import type { DeviceDirectory } from '../ports/device-directory.ts';
+import type { ErasedDevices, RetentionRecords } from '../ports/retention.ts';
 import type { Clock } from '../ports/system.ts';
 
 /** Retention by the stored policies. */
@@ -59,3 +60,32 @@ const mostKept = 10_000;
 /** Most devices never change type, so that they share a result. */
 const keyOf = (types: TypePeriods): string =>
   types.length === 1 ? String(types[0]?.type) : JSON.stringify(types);
+
+/** Everything of an erased device may be removed at any moment. */
+const nothingRetained = { horizon: () => Number.POSITIVE_INFINITY };
+
+/**
+ * Looks up the retention of those devices of which something expires, for one audit. As long as there is no policy, which device
+ * this is the read models say at once: a fleet is not looked up in the event store.
+ */
+export function retentionLookup(
+  retention: CurrentRetention,
+  directory: Pick<DeviceDirectory, 'find'>,
+  erased: Pick<ErasedDevices, 'list'>,
+): (deviceIds: ReadonlySet<string>) => Promise<ReadonlyMap<string, Pick<DeviceRetention, 'horizon'>>> {
+  let erasedIds: Promise<ReadonlySet<string>> | undefined;
+  return async (deviceIds) => {
+    await retention.refresh();
+    if (!retention.hasPolicy) {
+      erasedIds ??= erased.list().then((ids) => new Set(ids));
+      const known = await erasedIds;
+      return new Map([...deviceIds].filter((id) => known.has(id)).map((id) => [id, nothingRetained]));
+    }
+    const found = new Map<string, Pick<DeviceRetention, 'horizon'>>();
+    for (const [id, { types }] of await directory.find(deviceIds)) {
+      const deviceRetention = retention.forDevice(types);
+      if (deviceRetention) found.set(id, deviceRetention);
+    }
+    return found;
+  };
+}

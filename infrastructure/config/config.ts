@@ -4,7 +4,6 @@ import { z } from 'zod';
 import { formatPolicy } from '../../domain/retention.ts';
 import { StartupError } from '../startup-error.ts';
 import { formVariables } from './form-variables.ts';
-import { liveVariables } from './live-variables.ts';
 import { retentionPolicy } from './retention-policy.ts';
 import {
   file,
@@ -90,7 +89,10 @@ export const configSchema = z.object({
   MYSQL_POOL_SIZE: wholeNumber(1, 500).default(10).describe('connections of a process to the database'),
 
   ...formVariables,
-  ...liveVariables,
+  LIVE_STREAMS: wholeNumber(1, 100_000).default(1000).describe('live streams of one process at most'),
+  LIVE_STREAMS_PER_KEY: wholeNumber(1, 100_000)
+    .default(20)
+    .describe('live streams of one API key in one process at most'),
   TLS_CERT_FILE: z
     .string()
     .min(1)

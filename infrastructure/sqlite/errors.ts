@@ -1,5 +1,6 @@
 import { statfsSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { OperatorNeeded } from '../../application/ports/event-source.ts';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable, UnfitValue } from '../../application/ports/read-models.ts';
@@ -130,4 +131,28 @@ export function openingError(error: unknown, path: string): unknown {
   return message
     ? new StartupError(`Cannot open ${path}: ${message}. Check DATA_DIR`, { cause: error })
     : error;
+}
+
+/**
+ * Reads a whole file: `quick` finds pages that are not what they should be, otherwise indexes are compared with their
+ * tables too. Answers with what is wrong and what to do, or `undefined`. Servers may be writing meanwhile.
+ */
+export function findDamage(path: string, how: 'quick' | 'full'): string | undefined {
+  try {
+    const db = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+    try {
+      const pragma = how === 'quick' ? 'quick_check' : 'integrity_check';
+      const [row] = db.prepare(`PRAGMA ${pragma}(1)`).all();
+      const found = String(row?.[pragma]);
+      return found === 'ok'
+        ? undefined
+        : `${path} is damaged (${found.replace(/\s+/g, ' ')}); ${remedyFor(path)}`;
+    } finally {
+      db.close();
+    }
+  } catch (error) {
+    const fault = fileFault(error, path);
+    if (fault instanceof StorageFault) return fault.reason;
+    throw error;
+  }
 }

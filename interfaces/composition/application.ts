@@ -11,7 +11,7 @@ import type { Ids, Log } from '../../application/ports/system.ts';
 import type { ProgressReader } from '../../application/progress.ts';
 import { type ProjectionName, projectionNames, sourceOf } from '../../application/projections/projection.ts';
 import type { ProjectionPipeline } from '../../application/rebuild/projection-pipeline.ts';
-import { retentionLookup } from '../../application/retention/audit-retention.ts';
+import { retentionLookup } from '../../application/retention/policy.ts';
 import type { IngestTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { superviseProjectors } from '../workers/projector-supervisor.ts';

@@ -25,7 +25,7 @@ import {
 } from '../../infrastructure/kafka/topic-migration.ts';
 import { KafkaTopicReader } from '../../infrastructure/kafka/topic-reader.ts';
 import { ensureTopic, warnOfTopic } from '../../infrastructure/kafka/topics.ts';
-import { consumerMetrics } from '../../infrastructure/metrics/consumer-metrics.ts';
+import { consumerMetrics } from '../../infrastructure/metrics/telemetry-log-metrics.ts';
 import { type MysqlOptions, MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';

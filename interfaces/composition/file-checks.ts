@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { dataFiles } from '../../infrastructure/sqlite/database-file.ts';
-import { findDamage } from '../../infrastructure/sqlite/file-check.ts';
+import { findDamage } from '../../infrastructure/sqlite/errors.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 
 /** `damage` is what is wrong and what to do about it. */

@@ -1,11 +1,8 @@
 import { type MetricObject, Registry } from 'prom-client';
 import { configFrom } from '../../infrastructure/config/config.ts';
 import { measureDisk } from '../../infrastructure/disk.ts';
-import { consumerMetrics } from '../../infrastructure/metrics/consumer-metrics.ts';
 import { measureDetection } from '../../infrastructure/metrics/detection-metrics.ts';
 import { measureHooks, triedDeliveries } from '../../infrastructure/metrics/hook-metrics.ts';
-import { querySeconds } from '../../infrastructure/metrics/metered-sql.ts';
-import { measureWaiting, publishSeconds } from '../../infrastructure/metrics/metered-telemetry-log.ts';
 import {
   measureConnections,
   measureDependencies,
@@ -13,7 +10,16 @@ import {
   measureThread,
 } from '../../infrastructure/metrics/process-metrics.ts';
 import { measureStalls, ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
-import { measureLedger, measureProgress } from '../../infrastructure/metrics/read-model-metrics.ts';
+import {
+  measureLedger,
+  measureProgress,
+  querySeconds,
+} from '../../infrastructure/metrics/read-model-metrics.ts';
+import {
+  consumerMetrics,
+  measureWaiting,
+  publishSeconds,
+} from '../../infrastructure/metrics/telemetry-log-metrics.ts';
 import { measureBackups } from '../../interfaces/composition/backups.ts';
 import { readingMetrics, requestMetrics } from '../../interfaces/http/http-metrics.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { Registry } from 'prom-client';
-import { consumerMetrics } from '../../../infrastructure/metrics/consumer-metrics.ts';
+import { consumerMetrics } from '../../../infrastructure/metrics/telemetry-log-metrics.ts';
 
 describe('Metrics of consumers', () => {
   it('count messages that expired and consumers that were given up, from zero on', async () => {

@@ -4,14 +4,14 @@ import type { AuditOutcome } from '../../../application/ports/audit.ts';
 import { type EventSource, exactly, type Positioned } from '../../../application/ports/event-source.ts';
 import type { ProgressQueries } from '../../../application/ports/queries.ts';
 import type { TelemetryPublication } from '../../../application/ports/telemetry-log.ts';
-import { meteredSql } from '../../../infrastructure/metrics/metered-sql.ts';
-import { MeteredTelemetryLog } from '../../../infrastructure/metrics/metered-telemetry-log.ts';
 import { measureConnections, measureDependencies } from '../../../infrastructure/metrics/process-metrics.ts';
 import {
   measureLedger,
   measureProgress,
+  meteredSql,
   waitingTimes,
 } from '../../../infrastructure/metrics/read-model-metrics.ts';
+import { MeteredTelemetryLog } from '../../../infrastructure/metrics/telemetry-log-metrics.ts';
 
 const never = new Promise<never>(() => {});
 const failing = () => Promise.reject(new Error('no'));
