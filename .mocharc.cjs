@@ -13,13 +13,14 @@ const named = process.argv.slice(2).some((argument) => existsSync(argument));
 
 /**
  * With files or folders as arguments only those are run, one after the other in this process, where `.only` and a
- * debugger work. Otherwise every file under test/, two at a time.
+ * debugger work. Otherwise every file under test/, three at a time: many wait for timers. In CI, whose servers need the
+ * cores too, two.
  */
 module.exports = {
   recursive: true,
   extension: ['test.ts'],
   parallel: !named,
-  jobs: 2,
+  jobs: process.env.CI ? 2 : 3,
   require: ['./test/support/worker-exit.cjs', './test/support/runtime-folder.cjs'],
   reporter: 'test/support/reporter.cjs',
   // Two test processes share the cores with four servers there.
