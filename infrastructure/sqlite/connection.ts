@@ -35,15 +35,15 @@ export class SqliteConnection {
   }
 
   all<Row>(text: string, params: readonly SqlValue[] = []): Row[] {
-    return this.#tell(() => this.#statement(text).all(...params) as Row[]);
+    return this.#withStorageErrors(() => this.#statement(text).all(...params) as Row[]);
   }
 
   rows<Row extends readonly unknown[]>(text: string, params: readonly SqlValue[] = []): Row[] {
-    return this.#tell(() => this.#statement(text, 'arrays').all(...params) as unknown as Row[]);
+    return this.#withStorageErrors(() => this.#statement(text, 'arrays').all(...params) as unknown as Row[]);
   }
 
   run(text: string, params: readonly SqlValue[] = []): number {
-    return this.#tell(() => Number(this.#statement(text).run(...params).changes));
+    return this.#withStorageErrors(() => Number(this.#statement(text).run(...params).changes));
   }
 
   /** Holds a snapshot of the file until it is read to the end or left. */
@@ -52,14 +52,14 @@ export class SqliteConnection {
     params: readonly SqlValue[] = [],
   ): AsyncGenerator<Row[], void> {
     // Not a cached statement: another stream may be reading the same one.
-    const rows = this.#tell(() => {
+    const rows = this.#withStorageErrors(() => {
       const statement = this.#db.prepare(text);
       statement.setReturnArrays(true);
       return statement.iterate(...params) as unknown as Iterator<Row>;
     });
     try {
       for (;;) {
-        const chunk = this.#tell(() => nextRows(rows, chunkRows));
+        const chunk = this.#withStorageErrors(() => nextRows(rows, chunkRows));
         if (chunk.length > 0) yield chunk;
         if (chunk.length < chunkRows) return;
         await nextTurn();
@@ -71,7 +71,7 @@ export class SqliteConnection {
 
   /** The values of the rows follow one another. */
   insertRows({ into, then, width, values }: RowsToInsert): void {
-    this.#tell(() => {
+    this.#withStorageErrors(() => {
       const row = `(${Array(width).fill('?').join()})`;
       let at = 0;
       for (const rows of [rowsInStatement, 1]) {
@@ -85,7 +85,7 @@ export class SqliteConnection {
 
   /** Answers with whether the file was free to be written to. */
   tryBegin(): boolean {
-    return this.#tell(() => {
+    return this.#withStorageErrors(() => {
       try {
         this.#statement('BEGIN IMMEDIATE').run();
         return true;
@@ -97,12 +97,12 @@ export class SqliteConnection {
   }
 
   commit(): void {
-    this.#tell(() => this.#statement('COMMIT').run());
+    this.#withStorageErrors(() => this.#statement('COMMIT').run());
   }
 
   /** Does nothing when SQLite has already given the transaction up, as it does when the disk is full. */
   rollback(): void {
-    if (this.#db.isTransaction) this.#tell(() => this.#statement('ROLLBACK').run());
+    if (this.#db.isTransaction) this.#withStorageErrors(() => this.#statement('ROLLBACK').run());
   }
 
   close(): void {
@@ -120,7 +120,7 @@ export class SqliteConnection {
     return statement;
   }
 
-  #tell<T>(work: () => T): T {
+  #withStorageErrors<T>(work: () => T): T {
     try {
       return work();
     } catch (error) {

@@ -90,7 +90,7 @@ export function openTracing(options: TracingOptions, log: Pick<Log, 'warn'>): Tr
       await Promise.race([flushed, late.promise]);
       clearTimeout(timer);
       agent.destroy();
-      lost.tellRest();
+      lost.logRest();
     },
   };
 }
@@ -143,7 +143,7 @@ type ExportLog = {
   /** The exporter, with an eye on what it loses. */
   over(exporter: SpanExporter): SpanExporter;
   /** Logs the spans lost since the last line, with those whose export has not ended. */
-  tellRest(): void;
+  logRest(): void;
 };
 
 /**
@@ -154,7 +154,7 @@ function exportLog(log: Pick<Log, 'warn'>): ExportLog {
   const failed = seldom((lost, err) => log.warn({ lost, err }, 'Spans could not be exported'));
   const warned = seldom((times, detail) => log.warn({ times, detail }, 'The exporter of spans warns'));
   const nothing = () => {};
-  let underWay = 0;
+  let inFlight = 0;
   diag.setLogger(
     {
       warn: (...words) => warned.add(1, words.map(String).join(' ')),
@@ -170,20 +170,20 @@ function exportLog(log: Pick<Log, 'warn'>): ExportLog {
   return {
     over: (exporter) => ({
       export(spans, done) {
-        underWay += spans.length;
+        inFlight += spans.length;
         exporter.export(spans, (result) => {
-          underWay -= spans.length;
+          inFlight -= spans.length;
           if (result.code !== ExportResultCode.SUCCESS) failed.add(spans.length, result.error);
           done(result);
         });
       },
       shutdown: () => exporter.shutdown(),
     }),
-    tellRest() {
-      if (underWay > 0)
-        failed.add(underWay, new Error('The exporter was closed before the collector answered'));
-      failed.tell();
-      warned.tell();
+    logRest() {
+      if (inFlight > 0)
+        failed.add(inFlight, new Error('The exporter was closed before the collector answered'));
+      failed.flush();
+      warned.flush();
     },
   };
 }
@@ -191,18 +191,18 @@ function exportLog(log: Pick<Log, 'warn'>): ExportLog {
 function seldom(log: (count: number, what: unknown) => void) {
   let count = 0;
   let last: unknown;
-  let toldAt = Number.NEGATIVE_INFINITY;
-  return { add, tell };
+  let loggedAt = Number.NEGATIVE_INFINITY;
+  return { add, flush };
 
   function add(more: number, what: unknown): void {
     count += more;
     last = what;
-    if (performance.now() - toldAt >= logEvery) tell();
+    if (performance.now() - loggedAt >= logEvery) flush();
   }
 
-  function tell(): void {
+  function flush(): void {
     if (count === 0) return;
-    toldAt = performance.now();
+    loggedAt = performance.now();
     log(count, last);
     count = 0;
   }

@@ -148,7 +148,7 @@ function start(
       } catch (err) {
         if (either.aborted) return;
         if (err instanceof OperatorNeeded) {
-          await refusal.tell(err.message);
+          await refusal.report(err.message);
           await pause(longestPauseMilliseconds, either);
           continue;
         }

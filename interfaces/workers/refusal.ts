@@ -18,7 +18,7 @@ export class ProjectionRefusal {
     this.#log = log;
   }
 
-  async tell(reason: string): Promise<void> {
+  async report(reason: string): Promise<void> {
     if (reason !== this.#logged)
       this.#log.error({ projection: this.projection, reason }, 'projection refused');
     this.#logged = reason;
