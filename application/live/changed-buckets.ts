@@ -9,15 +9,15 @@ export type BucketSelection = {
   readonly aggregates: readonly Aggregate[];
 };
 
-/** The client's end of a stream that tells of buckets. */
+/** The client's end of a stream of buckets. */
 type BucketSink = {
   /** How far the stream has seen the telemetry log. */
   seen(): Ends;
-  /** Whether the client takes what it is told. */
+  /** Whether the client takes what it is sent. */
   canTake(): boolean;
   write(event: 'bucket' | 'gap', data: object): void;
-  /** Where a stream continues whose buckets were told up to these positions, and as final up to this time. */
-  idOf(told: Ends, finalTo: number): string;
+  /** Where a stream continues whose buckets were sent up to these positions, and as final up to this time. */
+  idOf(sentTo: Ends, finalTo: number): string;
 };
 
 /** What the read model had, at one moment. */
@@ -29,9 +29,9 @@ export type BucketLook = {
   readonly now: number;
 };
 
-/** Positions of the first event that was not told, and of the last; `null` is told in any case. */
+/** Positions of the first event that was not sent, and of the last; `null` is sent in any case. */
 type Changed = BucketKey & { readonly partition: number; first: Position | null; last: Position | null };
-/** A bucket that was told while it could still change; final once the read model has come to `waitsFor`. */
+/** A bucket that was sent while it could still change; final once the read model has come to `waitsFor`. */
 type Open = BucketKey & { readonly partition: number; waitsFor?: Position | null };
 /** Buckets of which a retraction has left nothing, but for those that have changed since. */
 type Emptied = {
@@ -51,10 +51,10 @@ export type Taken = {
   readonly finalTo: number;
 };
 
-/** Buckets that wait to be told, or to become final, of one stream; beyond it the oldest are left out, and counted. */
+/** Buckets that wait to be sent, or to become final, of one stream; beyond it the oldest are left out, and counted. */
 const mostBuckets = 20_000;
 
-/** The buckets that one stream has yet to tell, however often they change until then. */
+/** The buckets that one stream has yet to send, however often they change until then. */
 export class ChangedBuckets {
   readonly level: RollupLevel;
   readonly #aggregates: readonly Aggregate[];
@@ -63,7 +63,7 @@ export class ChangedBuckets {
   readonly #changed = new Map<string, Changed>();
   readonly #open = new Map<string, Open>();
   #emptied: readonly Emptied[] = [];
-  #told: Ends;
+  #sentTo: Ends;
   #finalTo: number;
   #missed = 0;
   #hasBegun = false;
@@ -72,23 +72,23 @@ export class ChangedBuckets {
   constructor(
     { level, aggregates }: BucketSelection,
     metrics: ReadonlySet<string> | undefined,
-    from: { readonly told: Ends; readonly finalTo: number },
+    from: { readonly sentTo: Ends; readonly finalTo: number },
     sink: BucketSink,
   ) {
     this.level = level;
     this.#aggregates = aggregates;
     this.#metrics = metrics;
-    this.#told = from.told;
+    this.#sentTo = from.sentTo;
     this.#finalTo = from.finalTo;
     this.#sink = sink;
   }
 
-  /** Up to which events buckets were told. */
-  get told(): Ends {
-    return this.#told;
+  /** Up to which events buckets were sent. */
+  get sentTo(): Ends {
+    return this.#sentTo;
   }
 
-  /** All buckets that end after this time are told when the stream begins. Epoch milliseconds. */
+  /** All buckets that end after this time are sent when the stream begins. Epoch milliseconds. */
   get finalTo(): number {
     return this.#finalTo;
   }
@@ -118,17 +118,17 @@ export class ChangedBuckets {
     }
   }
 
-  /** All that was to be told in any case has been added. */
+  /** All that is sent in any case has been added. */
   begun(): void {
     this.#hasBegun = true;
   }
 
-  /** To be told in any case. */
+  /** To be sent in any case. */
   add(deviceId: string, bucket: number, partition: number): void {
     this.#change(deviceId, bucket, partition, null);
   }
 
-  /** What can be told by this look, which is then no longer waiting. */
+  /** What can be sent by this look, which is then no longer waiting. */
   take(look: BucketLook): Taken {
     const { reached, now } = look;
     const has = (partition: number, position: Position | null) =>
@@ -153,7 +153,7 @@ export class ChangedBuckets {
     const through = new Map(
       [...this.#sink.seen()].map(([partition, seen]) => {
         const least = has(partition, seen) ? seen : (reached.get(partition) ?? null);
-        return [partition, furthest(least, this.#told.get(partition) ?? null)];
+        return [partition, furthest(least, this.#sentTo.get(partition) ?? null)];
       }),
     );
     return { look, emptied, buckets, through, finalTo: Math.max(finalTo, this.#finalTo) };
@@ -166,10 +166,10 @@ export class ChangedBuckets {
       this.#change(deviceId, bucket, partition, first);
   }
 
-  /** Tells what was taken, as the read model has it: a bucket is told whole, metric by metric. */
-  tell(taken: Taken, slices: ReadonlyMap<string, readonly RollupSlice[]>): void {
+  /** Sends what was taken, as the read model has it: a bucket is sent whole, metric by metric. */
+  send(taken: Taken, slices: ReadonlyMap<string, readonly RollupSlice[]>): void {
     const { look, emptied, buckets, through, finalTo } = taken;
-    const told: object[] = emptied.map(({ deviceId, metric, start, end, partition }) => ({
+    const messages: object[] = emptied.map(({ deviceId, metric, start, end, partition }) => ({
       ...{ deviceId, metric, start: isoTime(start), end: isoTime(end), count: 0 },
       ...{ final: false, position: tokenOf(partition, look.reached) },
     }));
@@ -180,17 +180,17 @@ export class ChangedBuckets {
       const position = tokenOf(one.partition, look.reached);
       for (const slice of slices.get(key) ?? [])
         if (this.#metrics?.has(slice.metric) ?? true)
-          told.push({ ...this.#dataOf(slice), final: isFinal, position });
+          messages.push({ ...this.#dataOf(slice), final: isFinal, position });
     }
-    const [from, to] = [this.#sink.idOf(this.#told, this.#finalTo), this.#sink.idOf(through, finalTo)];
+    const [from, to] = [this.#sink.idOf(this.#sentTo, this.#finalTo), this.#sink.idOf(through, finalTo)];
     const missed = this.#missed;
     this.#missed = 0;
     if (missed > 0) this.#sink.write('gap', { from, to, reason: 'slow', missed });
     // A cut within these resumes before all of them: some may then come twice, and none is lost.
-    for (const data of told.slice(0, -1)) this.#sink.write('bucket', data);
-    this.#told = through;
+    for (const data of messages.slice(0, -1)) this.#sink.write('bucket', data);
+    this.#sentTo = through;
     this.#finalTo = finalTo;
-    for (const data of told.slice(-1)) this.#sink.write('bucket', data);
+    for (const data of messages.slice(-1)) this.#sink.write('bucket', data);
     this.#room.resolve();
     this.#room = Promise.withResolvers();
   }

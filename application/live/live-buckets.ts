@@ -33,14 +33,14 @@ export class LiveBuckets {
     this.#stopped = stopped;
   }
 
-  /** From now on the stream's buckets are told, until the function that is returned is called. */
+  /** From now on the stream's buckets are sent, until the function that is returned is called. */
   follow(changed: ChangedBuckets): () => void {
     this.#streams.add(changed);
     if (!this.#looking) void this.#lookOn();
     return () => this.#streams.delete(changed);
   }
 
-  /** Has every bucket of the selection told that was not told as final. Throws what the stores throw. */
+  /** Has every bucket of the selection sent that was not sent as final. Throws what the stores throw. */
   async begin(changed: ChangedBuckets, selection: LiveSelection, signal: AbortSignal): Promise<void> {
     const { telemetry, telemetryQueries } = this.#services;
     const partitionOf = await telemetry.partitioner();
@@ -78,7 +78,7 @@ export class LiveBuckets {
       for (const changed of this.#streams) if (changed.canTake) taken.set(changed, changed.take(look));
       const slices = await this.#read(taken);
       this.#isFailing = false;
-      for (const [changed, one] of taken) changed.tell(one, slices[changed.level]);
+      for (const [changed, one] of taken) changed.send(one, slices[changed.level]);
     } catch (err) {
       for (const [changed, one] of taken) changed.putBack(one);
       if (!this.#isFailing)

@@ -3,17 +3,17 @@ import { comparePositions, type Position, type SourceName } from '../ports/event
 /** Of a log: the last position of each partition; `null` is before its first event. */
 export type Ends = ReadonlyMap<number, Position | null>;
 
-/** The logs that streams tell of. Alarms are in the event store beside devices, and followed on their own. */
+/** The logs that streams send. Alarms are in the event store beside devices, and followed on their own. */
 export const liveLogs = ['telemetry', 'devices', 'alarms'] as const satisfies readonly (
   | SourceName
   | 'alarms'
 )[];
 export type LiveLog = (typeof liveLogs)[number];
 
-/** How far a stream has been told: of each log, the last position of each partition; `null` is before the first event. */
+/** How far a stream has been sent: of each log, the last position of each partition; `null` is before the first event. */
 export class LivePosition {
   readonly #logs: Readonly<Record<LiveLog, Map<number, Position | null>>>;
-  /** Up to which time buckets were told as final, of a stream that tells of them. Epoch milliseconds. */
+  /** Up to which time buckets were sent as final, of a stream of buckets. Epoch milliseconds. */
   readonly finalTo: number | undefined;
 
   constructor({ telemetry, devices, alarms }: Readonly<Record<LiveLog, Ends>>, finalTo?: number) {
@@ -25,7 +25,7 @@ export class LivePosition {
     return new LivePosition(this.#logs, this.finalTo);
   }
 
-  /** The same of the other logs, where buckets were told up to `telemetry`. */
+  /** The same of the other logs, where buckets were sent up to `telemetry`. */
   withBuckets(telemetry: Ends, finalTo: number): LivePosition {
     return new LivePosition({ ...this.#logs, telemetry }, finalTo);
   }

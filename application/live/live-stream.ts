@@ -7,11 +7,11 @@ import { type LiveData, liveJson, type TailedEvent } from './live-events.ts';
 import type { LiveLog, LivePosition } from './live-position.ts';
 import type { LiveTail } from './live-tail.ts';
 
-/** What a stream tells of: every one of these must hold. */
+/** What a stream sends: every one of these must hold. */
 export type LiveSelection = {
-  /** Whose events are told. */
+  /** Whose events are sent. */
   readonly sources: readonly LiveLog[];
-  /** Buckets that change are told; not together with the readings that change them. */
+  /** Buckets that change are sent; not together with the readings that change them. */
   readonly buckets?: BucketSelection;
   /** Of all devices when absent. */
   readonly deviceIds?: ReadonlySet<string>;
@@ -68,9 +68,9 @@ export class LiveStream {
   readonly #hasFilter: boolean;
   /** The logs that are followed. */
   readonly #logs: readonly LiveLog[];
-  /** Of a stream that tells of buckets: what it has yet to tell. */
+  /** Of a stream of buckets: what it has yet to send. */
   readonly buckets: ChangedBuckets | undefined;
-  /** Of what was told; the tail's own once the stream is live. */
+  /** Of what was sent; the tail's own once the stream is live. */
   #position: LivePosition;
   /** Where a stream is that has read the log further than the tail has. */
   #ahead: LivePosition | undefined;
@@ -95,14 +95,15 @@ export class LiveStream {
     this.#logs = buckets ? [...sources, 'telemetry'] : sources;
     if (!buckets) return;
     const begin = {
-      told: new Map(from.of('telemetry')),
+      sentTo: new Map(from.of('telemetry')),
       finalTo: Math.min(from.finalTo ?? Infinity, Date.now()),
     };
     this.buckets = new ChangedBuckets(buckets, chosen, begin, {
       seen: () => this.#reached.of('telemetry'),
       canTake: () => !this.#isFull && !this.#conflation,
       write: (event, data) => this.#tellBucket(event, data),
-      idOf: (told, finalTo) => String((this.#conflation?.since ?? this.#reached).withBuckets(told, finalTo)),
+      idOf: (sentTo, finalTo) =>
+        String((this.#conflation?.since ?? this.#reached).withBuckets(sentTo, finalTo)),
     });
   }
 
@@ -112,8 +113,8 @@ export class LiveStream {
   }
 
   #idAt(position: LivePosition): string {
-    const { told, finalTo } = this.buckets ?? {};
-    return String(told && finalTo !== undefined ? position.withBuckets(told, finalTo) : position);
+    const { sentTo, finalTo } = this.buckets ?? {};
+    return String(sentTo && finalTo !== undefined ? position.withBuckets(sentTo, finalTo) : position);
   }
 
   get #reached(): LivePosition {
@@ -205,7 +206,7 @@ export class LiveStream {
     if (this.#sink.pending() > queueBytes) void this.#conflate();
   }
 
-  /** Whether the stream has not told of it, until the tail has come as far as the stream. */
+  /** Whether the stream has not sent it, until the tail has come as far as the stream. */
   #isNew(event: TailedEvent, ahead: LivePosition): boolean {
     if (!isBehind(event, ahead)) return false;
     if (this.#logs.every((source) => this.#position.reaches(source, ahead))) this.#ahead = undefined;

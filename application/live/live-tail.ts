@@ -22,7 +22,7 @@ export type LiveLogs = {
   readonly log: Log;
 };
 
-/** Who is told of what arrives. Must not throw, and must not wait. */
+/** Who gets what arrives. Must not throw, and must not wait. */
 type TailListener = {
   /** Its events are looked up by these; those of every device when absent. */
   readonly deviceIds: ReadonlySet<string> | undefined;
@@ -51,7 +51,7 @@ export class LiveTail {
   readonly #alarms = new Map<string, AlarmFacts>();
   #kept: TailedEvent[] = [];
   #first = 0;
-  /** Before the first event kept, and behind the last one told. */
+  /** Before the first event kept, and behind the last one passed on. */
   #base: LivePosition | undefined;
   #at: LivePosition | undefined;
   #starting: Promise<void> | undefined;
@@ -205,7 +205,7 @@ export class LiveTail {
     for (const listener of this.#byDevice.get(event.deviceId) ?? []) listener.told(event, device);
   }
 
-  /** Asks until the event store answers: to pass over an event would leave it out untold. */
+  /** Asks until the event store answers: to pass over an event would leave it out unnoticed. */
   async #lookUp(events: readonly TailedEvent[]): Promise<ReadonlyMap<string, DeviceRow | undefined>> {
     const ids = [...new Set(events.map(({ deviceId }) => deviceId))];
     while (!this.#stopped.signal.aborted) {

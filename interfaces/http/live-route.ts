@@ -45,7 +45,7 @@ const parameters = z
   .strictObject({
     events: list(z.enum(kinds, { error: kindError }), kindError)
       .default(['readings'])
-      .meta({ description: 'What is told: repeated, or with commas. readings when absent.' }),
+      .meta({ description: 'What is sent: repeated, or with commas. readings when absent.' }),
     deviceId: list(deviceId, 'must be at most 100 devices')
       .optional()
       .meta({ description: 'These devices only: repeated, or with commas. All when absent.' }),

@@ -231,5 +231,5 @@ class ImportAnswer {
   }
 }
 
-const explained = <Told extends { readonly reason?: string } | RefusedLine>(told: Told): Told =>
-  told.reason === undefined ? told : { ...told, reason: inParameters(told.reason) };
+const explained = <Line extends { readonly reason?: string } | RefusedLine>(line: Line): Line =>
+  line.reason === undefined ? line : { ...line, reason: inParameters(line.reason) };

@@ -11,21 +11,21 @@ const begun = bucketOf('1m', 1_760_000_000_000);
 describe('Buckets of a live stream that have changed', () => {
   let seen: string;
   // biome-ignore lint/suspicious/noExplicitAny: a test says what it expects of an event by asserting it.
-  let told: { event: string; data: any; id: string }[];
+  let sent: { event: string; data: any; id: string }[];
   let changed: ChangedBuckets;
   /** What the read model has. */
   let slices: Map<string, RollupSlice[]>;
 
   beforeEach(() => {
     seen = '1';
-    told = [];
+    sent = [];
     slices = new Map();
     const idOf = (ends: ReadonlyMap<number, string | null>, finalTo: number) => `${ends.get(0)} ${finalTo}`;
-    const from = { told: new Map([[0, '1']]), finalTo: begun };
+    const from = { sentTo: new Map([[0, '1']]), finalTo: begun };
     changed = new ChangedBuckets({ level: '1m', aggregates: ['sum'] }, undefined, from, {
       seen: () => new Map([[0, seen]]),
       canTake: () => true,
-      write: (event, data) => told.push({ event, data, id: idOf(changed.told, changed.finalTo) }),
+      write: (event, data) => sent.push({ event, data, id: idOf(changed.sentTo, changed.finalTo) }),
       idOf,
     });
     changed.begun();
@@ -46,47 +46,47 @@ describe('Buckets of a live stream that have changed', () => {
     const taken = changed.take({
       ...{ reached: new Map([[0, String(reached)]]), ends: new Map([[0, String(ends)]]), now },
     });
-    return { taken, tell: () => changed.tell(taken, slices) };
+    return { taken, send: () => changed.send(taken, slices) };
   };
-  const sums = () => told.map(({ data: { sum, final }, id }) => [sum, final, id]);
+  const sums = () => sent.map(({ data: { sum, final }, id }) => [sum, final, id]);
 
-  it('are told once the read model has them, and as final when the clock and it have passed their end', () => {
+  it('are sent once the read model has them, and as final when the clock and it have passed their end', () => {
     read(2, begun + 1000);
-    look(1, begun + 2000).tell();
+    look(1, begun + 2000).send();
     assert.deepEqual(sums(), []);
     read(3, begun + 3000);
-    look(2, begun + 4000).tell();
-    look(3, begun + 5000).tell();
-    look(3, begun + 6000).tell();
+    look(2, begun + 4000).send();
+    look(3, begun + 5000).send();
+    look(3, begun + 6000).send();
     assert.deepEqual(sums(), [
       [2, false, `2 ${begun + 4000}`],
       [2, false, `3 ${begun + 5000}`],
     ]);
-    told = [];
+    sent = [];
     // The log goes further than the read model has come: what is between may be in the bucket.
-    look(3, begun + minute, 5).tell();
-    look(4, begun + minute + 1000, 9).tell();
+    look(3, begun + minute, 5).send();
+    look(4, begun + minute + 1000, 9).send();
     assert.deepEqual(sums(), []);
     assert.equal(changed.finalTo, begun + minute - 1);
-    look(5, begun + minute + 2000, 9).tell();
-    look(6, begun + minute + 3000, 9).tell();
+    look(5, begun + minute + 2000, 9).send();
+    look(6, begun + minute + 3000, 9).send();
     assert.deepEqual(sums(), [[2, true, `3 ${begun + minute + 2000}`]]);
     read(7, begun + 4000);
-    look(7, begun + minute + 4000).tell();
+    look(7, begun + minute + 4000).send();
     assert.deepEqual(sums().at(-1), [3, true, `7 ${begun + minute + 4000}`]);
   });
 
   it('wait for the next look when the read model could not be read', () => {
     read(2, begun);
     changed.putBack(look(2, begun).taken);
-    look(2, begun).tell();
+    look(2, begun).send();
     assert.deepEqual(sums(), [[1, false, `2 ${begun}`]]);
   });
 
   it('are counted in a gap where there were too many of them, which continues before it', () => {
     for (let i = 0; i < 20_003; i += 1) read(i + 2, begun, `d-${i}`);
-    look(30_000, begun).tell();
-    const [gap, ...buckets] = told;
+    look(30_000, begun).send();
+    const [gap, ...buckets] = sent;
     const { missed, reason, from, to } = gap?.data ?? {};
     assert.deepEqual(
       [gap?.event, missed, reason, gap?.id, from],
