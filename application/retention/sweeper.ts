@@ -3,7 +3,7 @@ import { pause } from '../pause.ts';
 import { comparePositions, type EventSource, type Position, type Positioned } from '../ports/event-source.ts';
 import { activeGeneration, type LeaseOwner, type ProjectionControl } from '../ports/generations.ts';
 import type { GenerationId, ReadModels } from '../ports/read-models.ts';
-import type { Sweep } from '../ports/retention.ts';
+import type { RetentionRecords, Sweep } from '../ports/retention.ts';
 import type { Clock, Log } from '../ports/system.ts';
 import {
   type ErasingPorts,
@@ -129,7 +129,7 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
       const { projection: name, generation } = await activeGeneration(projection, control);
       const live = { projection: name, generation };
       const sweep = (await records.sweepOf(live)) ?? initialSweep;
-      const target = sweep.target ?? (await nextTarget(sweep));
+      const target = sweep.target ?? (await nextTarget(sweep, settledAt, records));
       if (target === undefined) return 'done';
       const next = await sweepPage(live, { ...sweep, target }, ports, clock.now, signal);
       if (next.target === null)
@@ -139,17 +139,20 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
       await records.releaseLease(owner);
     }
   }
+}
 
-  /** A new one when a day has begun, or a policy come into force, since the last. */
-  async function nextTarget({ sweptTo }: Sweep): Promise<number | undefined> {
-    const at = settledAt;
-    if (at === undefined) return undefined;
-    const inForce = (await records.schedule()).filter(({ since }) => since <= at);
-    if (inForce.length === 0 || (sweptTo !== null && at <= sweptTo)) return undefined;
-    const isNews =
-      sweptTo === null ||
-      bucketOf('1d', at) > bucketOf('1d', sweptTo) ||
-      inForce.some(({ since }) => since > sweptTo);
-    return isNews ? at : undefined;
-  }
+/** A new one when a day has begun, or a policy come into force, since the last. */
+async function nextTarget(
+  { sweptTo }: Sweep,
+  at: number | undefined,
+  records: RetentionRecords,
+): Promise<number | undefined> {
+  if (at === undefined) return undefined;
+  const inForce = (await records.schedule()).filter(({ since }) => since <= at);
+  if (inForce.length === 0 || (sweptTo !== null && at <= sweptTo)) return undefined;
+  const isNews =
+    sweptTo === null ||
+    bucketOf('1d', at) > bucketOf('1d', sweptTo) ||
+    inForce.some(({ since }) => since > sweptTo);
+  return isNews ? at : undefined;
 }

@@ -35,57 +35,7 @@ export function alarmRoutes(
   directory: Pick<DeviceDirectory, 'find'>,
 ): readonly Route[] {
   return [
-    route({
-      method: 'get',
-      path: '/api/v1/alarms',
-      scope: 'devices:read',
-      boundKeys: 'selection',
-      tag: 'Alarms',
-      summary: 'List alarms',
-      query: consistencyParameters.extend({
-        state: z
-          .enum(['open', 'acknowledged', 'cleared'], { error: stateError })
-          .optional()
-          .meta({ description: 'Alarms in this state; `open` are those that nobody has acknowledged.' }),
-        deviceId: deviceId.optional().meta({ description: 'Alarms of this device.' }),
-        rule: ruleId.optional().meta({ description: 'Alarms of this rule.' }),
-        since: time.optional().meta({ description: 'Alarms raised from then on.' }),
-        limit: integer(1, 1000).default(100).meta({ description: 'Alarms in this page at most.' }),
-        cursor: cursorParameter,
-      }),
-      responses: {
-        200: {
-          description: 'The newest first.',
-          content: { 'application/json': z.strictObject({ alarms: z.array(alarmAnswer), next }) },
-          headers: { ...consistencyHeaders, Link: 'The next page, as `rel="next"`.' },
-        },
-      },
-      problems: ['not-yet-projected'],
-      async handle({ req, query, context }) {
-        const within = boundsOf(context.identity);
-        const filter = { ...filterOf(query), ...(within !== undefined && { within }) };
-        const projections =
-          within === undefined ? (['detection'] as const) : (['detection', 'devices'] as const);
-        const headers = await consistent(freshness, projections, query);
-        const cursor = cursors(ids, ['alarms', filter], key);
-        const after = cursor.read(query.cursor);
-        const found = await queries.list(filter, {
-          limit: query.limit + 1,
-          ...(after !== undefined && { after }),
-        });
-        const { rows, next } = pageOf(
-          found,
-          query.limit,
-          ({ raisedAt, alarmId }) => ({ raisedAt, alarmId }),
-          cursor,
-        );
-        return {
-          status: 200,
-          headers: { ...headers, ...nextLink(req.url, next) },
-          json: { alarms: rows.map(alarmJson), next },
-        };
-      },
-    }),
+    listRoute(queries, freshness, ids),
 
     route({
       method: 'get',
@@ -154,6 +104,59 @@ export function alarmRoutes(
     throw new Rejection('AlarmNotFound', `There is no alarm ${alarmId}`);
   }
 }
+
+const listRoute = (queries: AlarmQueries, freshness: ProgressReader, ids: Ids): Route =>
+  route({
+    method: 'get',
+    path: '/api/v1/alarms',
+    scope: 'devices:read',
+    boundKeys: 'selection',
+    tag: 'Alarms',
+    summary: 'List alarms',
+    query: consistencyParameters.extend({
+      state: z
+        .enum(['open', 'acknowledged', 'cleared'], { error: stateError })
+        .optional()
+        .meta({ description: 'Alarms in this state; `open` are those that nobody has acknowledged.' }),
+      deviceId: deviceId.optional().meta({ description: 'Alarms of this device.' }),
+      rule: ruleId.optional().meta({ description: 'Alarms of this rule.' }),
+      since: time.optional().meta({ description: 'Alarms raised from then on.' }),
+      limit: integer(1, 1000).default(100).meta({ description: 'Alarms in this page at most.' }),
+      cursor: cursorParameter,
+    }),
+    responses: {
+      200: {
+        description: 'The newest first.',
+        content: { 'application/json': z.strictObject({ alarms: z.array(alarmAnswer), next }) },
+        headers: { ...consistencyHeaders, Link: 'The next page, as `rel="next"`.' },
+      },
+    },
+    problems: ['not-yet-projected'],
+    async handle({ req, query, context }) {
+      const within = boundsOf(context.identity);
+      const filter = { ...filterOf(query), ...(within !== undefined && { within }) };
+      const projections =
+        within === undefined ? (['detection'] as const) : (['detection', 'devices'] as const);
+      const headers = await consistent(freshness, projections, query);
+      const cursor = cursors(ids, ['alarms', filter], key);
+      const after = cursor.read(query.cursor);
+      const found = await queries.list(filter, {
+        limit: query.limit + 1,
+        ...(after !== undefined && { after }),
+      });
+      const { rows, next } = pageOf(
+        found,
+        query.limit,
+        ({ raisedAt, alarmId }) => ({ raisedAt, alarmId }),
+        cursor,
+      );
+      return {
+        status: 200,
+        headers: { ...headers, ...nextLink(req.url, next) },
+        json: { alarms: rows.map(alarmJson), next },
+      };
+    },
+  });
 
 function filterOf({
   state,
