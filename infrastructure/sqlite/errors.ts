@@ -63,7 +63,7 @@ function freeBytes(path: string): number {
 }
 
 /** What an operator has to do about the file at `path`; `error` itself where that is nothing. */
-export function fileFault(error: unknown, path: string): unknown {
+function fileFault(error: unknown, path: string): unknown {
   if (isFull(error, path))
     return new StorageFault(
       'full',
@@ -82,7 +82,7 @@ export function fileFault(error: unknown, path: string): unknown {
 }
 
 /** How a damaged file is made good. */
-export const remedyFor = (path: string): string =>
+const remedyFor = (path: string): string =>
   basename(path) === 'read-models.db'
     ? 'stop the server, move it and the files beside it away, and start again: it is rebuilt from the logs'
     : 'stop the server and restore it from a backup, or set DATA_DIR to the folder that was meant';
