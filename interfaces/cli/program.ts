@@ -1,9 +1,11 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Command, CommanderError, Help } from 'commander';
 import { storageFaultOf } from '../../application/ports/storage.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { printable } from '../printable.ts';
 import type { CommandContext } from './command-context.ts';
 import { exitCodes, exitCodesHelp } from './exit-codes.ts';
+import type { Terminal } from './terminal.ts';
 
 const examples = `
 Examples:
@@ -119,7 +121,8 @@ export async function run(args: readonly string[], context: CommandContext): Pro
     // Help of what is no command would be that of all, as if nothing were wrong.
     const isKnownName = named === '' || isKnown(root, named);
     const asked = isKnownName ? args : args.filter((one) => one !== '--help' && one !== '-h');
-    await root.parseAsync(asked, { from: 'user' });
+    await root.parseAsync(asked, { from: 'user' }).catch(throwUnlessHelp);
+    await assertWritten(terminal);
     return context.exitCode;
   } catch (error) {
     const exitCode = await exitCodeOf(error);
@@ -129,6 +132,17 @@ export async function run(args: readonly string[], context: CommandContext): Pro
     if (env.LOG_LEVEL === 'debug' && error instanceof Error) terminal.note(error.stack ?? '');
     return exitCode;
   }
+}
+
+/** Commander throws when it has shown help or the version. */
+function throwUnlessHelp(error: unknown): void {
+  if (!(error instanceof CommanderError) || error.exitCode !== 0) throw error;
+}
+
+/** Throws where standard output cannot be written to: what was written last may not have failed yet. */
+async function assertWritten(terminal: Terminal): Promise<void> {
+  await nextTurn();
+  await terminal.out('');
 }
 
 /**
@@ -146,7 +160,8 @@ export async function program(
     .version(packageJson.version)
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => void terminal.out(text),
+      // A failure is noticed at the end.
+      writeOut: (text) => void terminal.out(text).catch(() => {}),
       writeErr: (text) => terminal.note(text.trimEnd()),
       outputError: (text, write) => {
         if (!isJson) write(text.replace(/^error: /, 'fieldlog: '));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -54,6 +54,21 @@ describe('The fieldlog process', function () {
     });
     assert.match(stderr, /\n {4}at /);
   });
+
+  for (const args of ['--help', '--version', 'config'])
+    it(`says that its answer could not be written, and ends with 3: ${args}`, async function () {
+      const full = await open('/dev/full', 'w').catch(() => this.skip());
+      try {
+        const { status, stderr } = spawnSync(process.execPath, [bin, args], {
+          encoding: 'utf8',
+          stdio: ['ignore', full.fd, 'pipe'],
+        });
+        assert.match(stderr, /^fieldlog: standard output cannot be written to: .*\n$/);
+        assert.equal(status, 3);
+      } finally {
+        await full.close();
+      }
+    });
 
   it('continues in silence when nobody reads its answer any more', async () => {
     const child = spawn(process.execPath, [bin, 'config', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
