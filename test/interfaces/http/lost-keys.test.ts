@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -31,8 +31,8 @@ describe('A store that has had an API key', function () {
     return out.trim();
   };
 
-  /** What the status answers without a key and with it. A server that does not start opens nothing either. */
-  async function answers(env: Readonly<Record<string, string>> = {}) {
+  /** What the status answers without a key and with each. A server that does not start opens nothing either. */
+  async function answers(env: Readonly<Record<string, string>> = {}, secrets = [secret]) {
     const config = configFrom({ PORT: '0', DATA_DIR: dataDir, ...env });
     const served = await serve(config, openLog('silent', 'serve')).catch((error) => {
       assert.ok(error instanceof StartupError, String(error));
@@ -41,7 +41,9 @@ describe('A store that has had an API key', function () {
     const status = async (headers: Record<string, string>) =>
       (await fetch(`${served.url}/api/v1/status`, { headers })).status;
     try {
-      return [await status({}), await status({ 'X-API-Key': secret })];
+      const found = [await status({})];
+      for (const one of secrets) found.push(await status({ 'X-API-Key': one }));
+      return found;
     } finally {
       await served.close();
     }
@@ -95,5 +97,32 @@ describe('A store that has had an API key', function () {
     assert.deepEqual(await answers({ REQUIRE_KEYS: 'true' }), [401, 401]);
     secret = await create('a');
     assert.deepEqual(await answers({ REQUIRE_KEYS: 'true' }), [401, 200]);
+  });
+
+  it('is open to nobody without a key, from whatever times its files are', async () => {
+    const older = await create('a');
+    await cp(dataDir, path.join(folder, 'older'), { recursive: true });
+    const { code } = await runCli(['keys', 'revoke', 'a'], { env: { DATA_DIR: dataDir } });
+    assert.equal(code, 0);
+    const newer = await create('b');
+    await cp(dataDir, path.join(folder, 'newer'), { recursive: true });
+
+    // The others are those of one file that is missing or older.
+    for (const [access, events] of [
+      ['older', 'missing'],
+      ['older', 'newer'],
+      ['newer', 'older'],
+      ['missing', 'older'],
+    ] as const) {
+      await rm(dataDir, { recursive: true });
+      await mkdir(dataDir, { mode: 0o700 });
+      for (const [file, age] of [
+        ['access.db', access],
+        ['events.db', events],
+      ] as const)
+        if (age !== 'missing') await cp(path.join(folder, age, file), path.join(dataDir, file));
+      const expected = [401, access === 'older' ? 200 : 401, access === 'newer' ? 200 : 401];
+      assert.deepEqual(await answers({}, [older, newer]), expected, `access ${access}, events ${events}`);
+    }
   });
 });

@@ -162,6 +162,32 @@ describe('fieldlog import', () => {
       });
     });
 
+    it('imports refused lines again, as they were read before, once they are corrected', async () => {
+      const rejects = path.join(folder, 'corrected.ndjson');
+      const options = [
+        '--rejects',
+        rejects,
+        '--time-format',
+        'dd.MM.yyyy',
+        '--tz',
+        'Europe/Berlin',
+        '--metric',
+        'temp',
+      ];
+      const first = await imports(
+        'device;time;temp\na;01.02.2026;1,5\na;02.02.2026;warm\na;03.02.2026;cold\n',
+        [...['--decimal', ',', '--delimiter', ';'], ...options],
+      );
+      assert.equal(first.readings.length, 1);
+      const corrected = (await readFile(rejects, 'utf8')).replace('"warm"', '"2,5"');
+      const { code, readings, report } = await imports(corrected, ['--from-rejects']);
+      assert.equal(code, 1);
+      assert.deepEqual(readings, [
+        { deviceId: 'a', timestamp: Date.parse('2026-02-01T23:00:00Z'), metrics: { temp: 2.5 } },
+      ]);
+      assert.deepEqual([report.lines, report.accepted, report.refused], [2, 1, 1]);
+    });
+
     it('tells the first refused lines and how many more there are', async () => {
       const lines = Array.from(
         { length: 30 },
