@@ -7,6 +7,7 @@ import { influx } from './figures/influx.ts';
 import { ingestEmbedded } from './figures/ingest-embedded.ts';
 import { ingestKafka } from './figures/ingest-kafka.ts';
 import { lineProtocol } from './figures/line-protocol.ts';
+import { live } from './figures/live.ts';
 import { mqtt } from './figures/mqtt.ts';
 import { projectEmbedded } from './figures/project-embedded.ts';
 import { projectKafka } from './figures/project-kafka.ts';
@@ -41,6 +42,7 @@ export const figures: readonly Figure[] = [
   { part: 'replay', file: 'rebuild-beside', measure: rebuildBeside },
   { part: 'replay', file: 'catch-up', measure: catchUp },
   { part: 'replay', file: 'shared-store', measure: sharedStore },
+  { part: 'live', file: 'live', measure: live },
   { part: 'mqtt', file: 'mqtt', measure: mqtt },
   { part: 'e2e', file: 'influx', measure: influx },
   { part: 'e2e', file: 'line-protocol', measure: lineProtocol },

@@ -39,8 +39,8 @@ export type TailedEvent = {
   /** Epoch milliseconds when the API took it. */
   readonly arrivedAt: number;
   readonly told: LiveData | undefined;
-  /** JSON of `told`, made once for each selection of metrics. */
-  readonly texts: Map<string, string | undefined>;
+  /** JSON of `told`, made once for each selection of metrics, and not before somebody is told. */
+  texts?: Map<string, string | undefined>;
 };
 
 export function ofTelemetry(
@@ -117,7 +117,7 @@ const tailed = (
   deviceId: string,
   arrivedAt: number,
   told: LiveData | undefined,
-): TailedEvent => ({ source, partition, position, deviceId, arrivedAt, told, texts: new Map() });
+): TailedEvent => ({ source, partition, position, deviceId, arrivedAt, told });
 
 /** What cannot be read is parked by the projector, and told by its dead letter. */
 function read(told: () => LiveData | undefined): LiveData | undefined {
@@ -129,11 +129,11 @@ function read(told: () => LiveData | undefined): LiveData | undefined {
 }
 
 /** The event as JSON with these metrics only; `undefined` when none is left of it. */
-export function liveJson(
-  { told, texts }: TailedEvent,
-  metrics: ReadonlySet<string> | undefined,
-): string | undefined {
+export function liveJson(event: TailedEvent, metrics: ReadonlySet<string> | undefined): string | undefined {
+  const { told } = event;
   if (!told) return undefined;
+  event.texts ??= new Map();
+  const { texts } = event;
   const key = metrics === undefined || told.event === 'device' ? '' : [...metrics].join();
   if (texts.has(key)) return texts.get(key);
   const text = jsonOf(told, metrics);
