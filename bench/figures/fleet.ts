@@ -103,7 +103,9 @@ function watchLag(url: string): { end(): Promise<number> } {
   let greatest = 0;
   const watching = (async () => {
     while (!stop.signal.aborted) {
-      greatest = Math.max(greatest, await lagOf(url));
+      const now = await lagOf(url);
+      // Not a number while it is unknown.
+      if (now > greatest) greatest = now;
       await pause(1000, undefined, { signal: stop.signal }).catch(() => undefined);
     }
   })();

@@ -7,6 +7,8 @@ import { kafkaClient } from '../../infrastructure/kafka/client.ts';
 import { runCli } from '../support/cli.ts';
 import { type DistributedStores, distributedStores } from '../support/distributed-stores.ts';
 import { eventually } from '../support/eventually.ts';
+import { fieldlog } from '../support/fieldlog-process.ts';
+import { newerRelease } from '../support/newer-release.ts';
 import { quiet, type ReplayFixture, replayFixture } from '../support/replay-fixture.ts';
 import { needs, onMariadbAndMysql } from '../support/servers.ts';
 
@@ -154,25 +156,28 @@ needs('KAFKA_BROKERS', 'A topic from which the broker has removed the oldest rec
       assert.match(uncheckedBefore, /^2026-01-0\d$/);
     });
 
-    it('is enough for a release of a newer version, whose workers carry over what is older', async () => {
+    it('is enough for workers of a newer release beside those of this one, which carry over what is older', async () => {
       const before = { readings: await readings(2), parked: await waiting() };
       const { telemetry } = fixture.pipelines;
-      const stop = fixture.consuming([{ ...telemetry, version: telemetry.version + 1 }]);
-      await eventually(
-        async () => {
-          const [state] = (await fixture.ports.control.states()).filter(
-            ({ projection }) => projection === 'telemetry',
-          );
-          const active = state?.generations.find(({ generation }) => generation === state.active);
-          assert.equal(active?.version, telemetry.version + 1);
-        },
-        { within: 30_000 },
-      );
-      await stop();
-      const active = (await fixture.ports.control.states()).find(
-        (one) => one.projection === 'telemetry',
-      )?.active;
-      assert.deepEqual(await readings(active ?? 0), before.readings);
+      const active = async () => {
+        const states = await fixture.ports.control.states();
+        const state = states.find(({ projection }) => projection === 'telemetry');
+        return state?.generations.find(({ generation }) => generation === state.active);
+      };
+      const newer = await newerRelease();
+      const stop = fixture.consuming([telemetry]);
+      const deployed = fieldlog(['telemetry-projector'], { ...env, PORT: '0', WORKER_PORT: '0' }, newer.bin);
+      try {
+        await eventually(
+          async () => assert.equal((await active())?.version, telemetry.version + 1, deployed.errors()),
+          { within: 60_000, every: 100 },
+        );
+      } finally {
+        await deployed.end('SIGTERM');
+        await stop();
+        await newer.remove();
+      }
+      assert.deepEqual(await readings((await active())?.generation ?? 0), before.readings);
       assert.deepEqual(await waiting(), before.parked);
     });
 
