@@ -46,6 +46,7 @@ const expectedErrors = new Set([
   'SwitchedMeanwhile',
   'RebuildUnderWay',
   'AbortError',
+  'StreamDeleted',
 ]);
 
 /** What devices were asked and answered, and what their log says of it. */
@@ -56,6 +57,9 @@ export class DeviceBook {
   readonly #answers = new Map<string, { readonly revision: number; readonly status: string }>();
   readonly #requestOfKey = new Map<string, Set<string>>();
   readonly #acknowledged = new Map<string, number>();
+  readonly #deleted = new Set<string>();
+  /** Requests that were made when the device's stream was deleted already. */
+  readonly #tooLate = new Set<string>();
   #read = 0;
 
   constructor(facts: () => readonly DeviceFact[]) {
@@ -66,6 +70,11 @@ export class DeviceBook {
     const facts = this.#facts();
     for (; this.#read < facts.length; this.#read += 1) {
       const fact = facts[this.#read] as DeviceFact;
+      if (fact.type === '$streamDeleted') {
+        this.#streams.delete(fact.stream);
+        this.#deleted.add(fact.stream);
+        continue;
+      }
       const stream = this.#streams.get(fact.stream) ?? [];
       const before = stream.at(-1);
       check(
@@ -90,6 +99,8 @@ export class DeviceBook {
       this.#answers,
       this.#requestOfKey,
       this.#acknowledged,
+      this.#deleted,
+      this.#tooLate,
     ])
       one.clear();
     this.#read = 0;
@@ -105,6 +116,17 @@ export class DeviceBook {
     return [...this.#streams.keys()].map((stream) => stream.slice('device-'.length)).sort();
   }
 
+  /** Nothing is promised of a device whose stream somebody deleted, but that it leaves every list. */
+  isDeleted(deviceId: string): boolean {
+    this.#catchUp();
+    return this.#deleted.has(`device-${deviceId}`);
+  }
+
+  get deletedIds(): readonly string[] {
+    this.#catchUp();
+    return [...this.#deleted].map((stream) => stream.slice('device-'.length)).sort();
+  }
+
   state(deviceId: string): State | undefined {
     return stateAfter(this.stream(deviceId));
   }
@@ -115,6 +137,7 @@ export class DeviceBook {
   }
 
   asked({ id, command, key }: CommandRequest): void {
+    if (this.isDeleted(command.deviceId)) this.#tooLate.add(id);
     if (key === undefined) return;
     const name = `${command.deviceId} ${key}`;
     this.#requestOfKey.set(name, (this.#requestOfKey.get(name) ?? new Set()).add(id));
@@ -122,6 +145,11 @@ export class DeviceBook {
 
   answered(request: CommandRequest, { device, position, wasReplayed }: Answer): void {
     const { id, command, key, expectedRevision } = request;
+    check(
+      !this.#tooLate.has(id),
+      () => `${id} was answered after the stream of ${command.deviceId} was deleted`,
+    );
+    if (this.isDeleted(command.deviceId)) return;
     const stream = this.stream(command.deviceId);
     const fact = this.#byPosition.get(position);
     check(
@@ -162,6 +190,12 @@ export class DeviceBook {
   /** `knownBefore`: the revision acknowledged when the request was made. */
   refused({ id, command }: CommandRequest, error: Error, knownBefore: number): void {
     checkError(error, id);
+    const isDeleted = this.isDeleted(command.deviceId);
+    check(
+      isDeleted || error.name !== 'StreamDeleted',
+      () => `${id} was told that the stream of ${command.deviceId} is deleted, which it is not`,
+    );
+    if (isDeleted) return;
     // Users repeat a request as it was; only the order of names differs.
     check(error.name !== 'IdempotencyKeyReused', () => `${id} was taken for another request than its first`);
     if (error.name !== 'Rejection') return;
@@ -177,6 +211,7 @@ export class DeviceBook {
 
   /** A read that claims to be as new as the log. */
   strongRead(deviceId: string, found: Snapshot | undefined, knownBefore: number): void {
+    if (this.isDeleted(deviceId)) return;
     const stream = this.stream(deviceId);
     const revision = found?.revision ?? -1;
     check(

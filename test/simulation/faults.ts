@@ -11,6 +11,7 @@ export class Faults {
   readonly #world: World;
   readonly #random: Random;
   readonly #starting = { api: 0, worker: 0 };
+  #deletions = 0;
 
   constructor(world: World, random: Random) {
     this.#world = world;
@@ -29,7 +30,20 @@ export class Faults {
       this.#world.servers.telemetryLog.rebalance();
     }
     if (this.#random.chance(0.01)) this.#world.servers.eventStore.scavenge();
+    if (this.#has('deletion') && this.#random.chance(0.01)) this.#deleteStream();
     this.keepAlive(this.#random.between(0, 4000));
+  }
+
+  /** An administrator of the event store deletes a device's stream; two thirds of the devices stay. */
+  #deleteStream(): void {
+    const { devices, servers, timeline, options } = this.#world;
+    const left = devices.deviceIds;
+    if (left.length === 0 || this.#deletions >= options.devices / 3) return;
+    this.#deletions += 1;
+    const stream = `device-${this.#random.pick(left)}`;
+    timeline.add('world', `${stream} is deleted for good`);
+    timeline.count('fault: stream deleted');
+    servers.eventStore.deleteForGood(stream);
   }
 
   #weather(): void {
@@ -89,7 +103,7 @@ export class Faults {
     return apis.length === options.apiNodes && workers.length === options.workers;
   }
 
-  /** With everything at rest: time leaps, and an operator puts back what is older. */
+  /** With everything at rest: time leaps, the log forgets its beginning, and an operator puts back what is older. */
   async betweenRounds(): Promise<void> {
     const { time, timeline, servers } = this.#world;
     if (this.#has('leap')) {
@@ -97,6 +111,12 @@ export class Faults {
       timeline.add('world', `time leaps by ${leap / hour} hours`);
       timeline.count('fault: leap');
       time.leap(leap);
+    }
+    if (this.#has('expiry')) {
+      const tenths = this.#random.between(1, 8);
+      timeline.add('world', `${tenths} tenths of the telemetry log expire`);
+      timeline.count('fault: expiry');
+      servers.telemetryLog.expire(tenths / 10);
     }
     if (!this.#has('restore')) return;
     const what = this.#random.pick([

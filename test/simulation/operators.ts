@@ -70,14 +70,15 @@ export class Operators {
   }
 
   async #work(kind: keyof typeof workWeights, operations: Operations, signal: AbortSignal): Promise<unknown> {
-    const { random, options } = this.#world;
+    const { random, options, servers } = this.#world;
+    const keepOlder = servers.telemetryLog.hasExpired && random.chance(0.5);
     const name = random.pick(projectionNames);
     const deviceId = `d${random.between(1, options.devices)}`;
     switch (kind) {
       case 'rebuild':
-        return this.#switched(() => operations.rebuild(name, { signal, handover: 100 }));
+        return this.#switched(() => operations.rebuild(name, { signal, handover: 100, keepOlder }));
       case 'rebuildDevice':
-        return this.#switched(() => operations.rebuildDevice(name, deviceId, { signal }));
+        return this.#switched(() => operations.rebuildDevice(name, deviceId, { signal, keepOlder }));
       case 'rollback':
         return this.#switched(() =>
           operations.switchTo(random.pick(['retired', 'ready']), name, { signal, handover: 100 }),

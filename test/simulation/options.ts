@@ -29,6 +29,8 @@ export const faultKinds = [
   'poison',
   'restore',
   'leap',
+  'deletion',
+  'expiry',
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
@@ -41,6 +43,11 @@ export const drawOptions = (
   const retentionDays = random.chance(0.2) ? random.between(2, 5) : null;
   // What is put back and what expires are not simulated together.
   const left = faultKinds.filter((kind) => kind !== 'restore' || retentionDays === null);
+  const drawn = () => {
+    const faults = left.filter((kind) => random.chance(0.6) && !without.has(kind));
+    const mayExpire = retentionDays === null && !faults.includes('restore');
+    return faults.filter((kind) => kind !== 'expiry' || mayExpire);
+  };
   return {
     seed,
     operations,
@@ -52,6 +59,6 @@ export const drawOptions = (
     pace: random.pick([20, 60, 200]),
     retentionDays,
     clockSkew: random.pick([0, 0, 5, 700]),
-    faults: left.filter((kind) => random.chance(0.6) && !without.has(kind)),
+    faults: drawn(),
   };
 };

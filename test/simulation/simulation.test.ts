@@ -9,7 +9,7 @@ import { runWorld } from './world.ts';
 const seeds = 20;
 const operations = 40;
 
-/** Seeds of 150 operations that broke a rule once. */
+/** Seeds of 150 operations that broke a rule once, when there were no other kinds of faults. */
 const regressions = {
   '16': 'a process crashes just before its transaction',
   '99': 'a slow look for registered devices puts off the next',
@@ -30,7 +30,7 @@ describe('Simulation', function () {
 
   for (const [seed, what] of Object.entries(regressions))
     it(`of seed ${seed} breaks no rule any more: ${what}`, async () => {
-      const { violation } = await runWorld(drawOptions(seed, 150));
+      const { violation } = await runWorld(drawOptions(seed, 150, new Set(['deletion', 'expiry'])));
       assert.equal(violation?.stack, undefined);
     });
 

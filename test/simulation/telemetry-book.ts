@@ -63,12 +63,12 @@ const startOf = (width: number, time: number) => Math.floor(time / width) * widt
 
 /**
  * Reads the true logs from the first event to the last, one reading after the other. What has a dead letter is left
- * out; whether it may have one is checked.
+ * out; whether it may have one is checked. Of a device that was registered `once` any reading may have one.
  */
 export function recompute(
   partitions: readonly (readonly TelemetryFact[])[],
   deadLetters: readonly LetterSeen[],
-  isRegistered: (deviceId: string) => boolean,
+  isRegistered: (deviceId: string) => boolean | 'once',
   partitionOf: (deviceId: string) => number,
 ): ExpectedTelemetry {
   const rows = new Map<string, Map<number, Row>>();
@@ -104,7 +104,7 @@ export function recompute(
         if (isReading) count('deadLettered');
         const isHeld = held.has(`${partition} ${deadLetter.stream}`);
         check(
-          fault !== undefined || isHeld || deadLetter.discarded !== null,
+          fault !== undefined || isHeld || deadLetter.discarded !== null || isRegistered(counted) === 'once',
           () => `the event at ${partition}/${position} is parked as ${deadLetter.cause} without a reason`,
         );
         if (
@@ -142,7 +142,7 @@ function faultOf(
   data: unknown,
   receivedAt: number,
   isHere: (deviceId: string) => boolean,
-  isRegistered: (deviceId: string) => boolean,
+  isRegistered: (deviceId: string) => boolean | 'once',
 ): 'type' | 'form' | 'partition' | 'device' | 'future' | undefined {
   if (type !== 'TelemetryRecorded' && type !== 'TelemetryRetracted') return 'type';
   const { deviceId, timestamp, metrics } = data as Partial<Sent>;

@@ -1,4 +1,4 @@
-import type { Metrics } from '../../domain/telemetry.ts';
+import type { Metrics, Reading } from '../../domain/telemetry.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
 import { collected } from '../support/collected.ts';
 import { check, checkError } from './book-keeper.ts';
@@ -19,7 +19,7 @@ export class TelemetryUsers {
   }
 
   async ingest(api: RunningProcess): Promise<void> {
-    const { random, timeline, devices, servers } = this.#world;
+    const { random, timeline, devices, telemetry } = this.#world;
     const id = this.#requests.id('i');
     const readings = Array.from({ length: random.pick([1, 1, 2, 5, 12]) }, (_, index) => ({
       index,
@@ -38,21 +38,17 @@ export class TelemetryUsers {
         api.process.name,
         `${id} accepted ${accepted} at ${positions.map((at) => `${at.partition}/${at.position}`)}`,
       );
-      const log = servers.telemetryLog.partitions;
-      const stored = log.reduce(
-        (sum, facts) => sum + facts.filter(({ correlationId }) => correlationId === id).length,
-        0,
-      );
+      const stored = telemetry.ofRequest(id).length;
       check(stored === accepted, () => `${id} got an answer for ${accepted} readings, the log has ${stored}`);
       check(accepted + refused.length === readings.length, () => `${id} got no answer for some readings`);
       for (const { partition, position } of positions)
         check(
-          log[partition]?.some((fact) => fact.position === position) === true,
+          telemetry.has(partition, position),
           () => `${id} got ${partition}/${position}, which is not in the log`,
         );
       for (const { deviceId, reason } of refused)
         check(
-          reason !== 'unknown-device' || !known.has(deviceId),
+          reason !== 'unknown-device' || !known.has(deviceId) || devices.isDeleted(deviceId),
           () => `${id}: ${deviceId} was refused as unknown after its registration was answered`,
         );
       if (accepted > 0 && random.chance(0.3)) await this.#readBack(api, id, positions);
@@ -86,22 +82,15 @@ export class TelemetryUsers {
 
   /** Nothing that was never sent. */
   async readPoints(api: RunningProcess): Promise<void> {
-    const { servers, timeline } = this.#world;
+    const { telemetry, timeline } = this.#world;
     const id = this.#requests.id('q');
     const deviceId = this.#requests.device();
     try {
       const found = await this.#points(api, deviceId, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
       if (this.#world.isSwitching) return;
-      const sent = new Set<string>();
-      for (const facts of servers.telemetryLog.partitions)
-        for (const { data } of facts) {
-          const { deviceId: of, metrics } = data as { deviceId?: string; metrics?: Metrics };
-          if (of === deviceId)
-            for (const [name, value] of Object.entries(metrics ?? {})) sent.add(`${name} ${value}`);
-        }
       for (const { metric, value, timestamp } of found)
         check(
-          sent.has(`${metric} ${value}`),
+          telemetry.hasSent(deviceId, metric, value),
           () => `${id}: ${metric} ${value} of ${deviceId} at ${timestamp} was never sent`,
         );
       timeline.add(api.process.name, `${id} ${found.length} points of ${deviceId}`);
@@ -159,7 +148,7 @@ export class TelemetryUsers {
     id: string,
     positions: readonly { partition: number; position: string }[],
   ): Promise<void> {
-    const { telemetryLog } = this.#world.servers;
+    const { telemetry } = this.#world;
     const freshness = await api.container.getAsync(s.freshness);
     await freshness.waitFor(
       ['telemetry'],
@@ -171,24 +160,18 @@ export class TelemetryUsers {
       { limit: 1 },
     );
     if (parked.length > 0 || this.#world.options.retentionDays !== null || this.#world.isSwitching) return;
-    for (const facts of telemetryLog.partitions)
-      for (const { data, correlationId } of facts) {
-        const { deviceId, timestamp, metrics, untimed } = data as {
-          deviceId: string;
-          timestamp: number;
-          metrics: Metrics;
-          untimed?: true;
-        };
-        if (correlationId !== id || untimed || this.#world.isTouched(deviceId, timestamp)) continue;
-        const points = await this.#points(api, deviceId, timestamp, timestamp + 1);
-        for (const [name, value] of Object.entries(metrics))
-          check(
-            points.some((point) => point.metric === name && point.value === value) ||
-              // A retraction may have come since it was asked.
-              this.#world.isTouched(deviceId, timestamp),
-            () => `${id}: ${name} of ${deviceId} at ${timestamp} cannot be read at its position`,
-          );
-      }
+    for (const { data } of telemetry.ofRequest(id)) {
+      const { deviceId, timestamp, metrics, untimed } = data as Reading;
+      if (untimed || this.#world.isTouched(deviceId, timestamp)) continue;
+      const points = await this.#points(api, deviceId, timestamp, timestamp + 1);
+      for (const [name, value] of Object.entries(metrics))
+        check(
+          points.some((point) => point.metric === name && point.value === value) ||
+            // A retraction may have come since it was asked.
+            this.#world.isTouched(deviceId, timestamp),
+          () => `${id}: ${name} of ${deviceId} at ${timestamp} cannot be read at its position`,
+        );
+    }
   }
 
   async #points(api: RunningProcess, deviceId: string, from: number, to: number) {

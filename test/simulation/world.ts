@@ -5,6 +5,7 @@ import { Operators } from './operators.ts';
 import type { WorldOptions } from './options.ts';
 import { Random } from './random.ts';
 import { rebuildRefused, settle } from './settlement.ts';
+import { TelemetryIndex } from './telemetry-index.ts';
 import { Timeline } from './timeline.ts';
 import { Users } from './users.ts';
 import { DatabaseServer } from './world/database.ts';
@@ -35,6 +36,7 @@ export class World {
   readonly network: Network;
   readonly servers: Servers;
   readonly devices: DeviceBook;
+  readonly telemetry: TelemetryIndex;
   readonly apis: RunningProcess[] = [];
   readonly workers: RunningProcess[] = [];
   /** Processes of operators' commands. */
@@ -66,6 +68,7 @@ export class World {
       database: new DatabaseServer(random.fork('database')),
     };
     this.devices = new DeviceBook(() => this.servers.eventStore.history);
+    this.telemetry = new TelemetryIndex(() => this.servers.telemetryLog.partitions);
     this.users = new Users(this);
     this.operators = new Operators(this);
     this.faults = new Faults(this, random.fork('faults'));
@@ -198,13 +201,16 @@ export class World {
     const before = this.devices.deviceIds.map(
       (deviceId) => [deviceId, this.devices.state(deviceId)] as const,
     );
+    const deleted = this.devices.deletedIds;
     this.devices.restart();
+    this.telemetry.restart();
     this.#isRecovering = true;
     for (let i = 0; i < this.options.apiNodes; i += 1) await this.startOne('api');
     // The log may have grown beyond its old end before a projector looks at it.
     if (this.random.chance(0.5)) await this.liveOn(80);
     for (let i = 0; i < this.options.workers; i += 1) await this.startOne('worker');
-    // What an older event store does not know is registered again by its owner, and erased again.
+    for (const deviceId of deleted) this.servers.eventStore.deleteForGood(`device-${deviceId}`);
+    // What an older event store does not know is registered again by its owner, and erased or deleted again.
     for (const [deviceId, state] of before) {
       if (this.devices.state(deviceId) === undefined)
         await this.during(() => this.users.devices.register(deviceId));
@@ -216,14 +222,10 @@ export class World {
 
   /** Whether more than one event in the log speaks of that moment of a device. */
   isTouched(deviceId: string, timestamp: number): boolean {
-    const facts = this.servers.telemetryLog.partitions.flat().filter(({ type, data }) => {
-      const said = data as { readonly deviceId?: string; readonly timestamp?: number };
-      return said.deviceId === deviceId && (type === 'TelemetryRetracted' || said.timestamp === timestamp);
-    });
     return (
-      facts.length > 1 ||
-      facts.some(({ type }) => type === 'TelemetryRetracted') ||
-      this.devices.state(deviceId)?.status === 'erased'
+      this.telemetry.isTouched(deviceId, timestamp) ||
+      this.devices.state(deviceId)?.status === 'erased' ||
+      this.devices.isDeleted(deviceId)
     );
   }
 

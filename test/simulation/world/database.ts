@@ -28,6 +28,8 @@ export class DatabaseServer {
   readonly #folder = mkdtempSync(join(shared, 'fieldlog-simulation-'));
   #writer: SqliteConnection;
   #reader: SqliteConnection;
+  /** The reader has a transaction open, which sees all that is committed: most reads then need no look at the file. */
+  #isReaderCurrent = false;
   #idle: SqliteConnection[] = [];
   #copies = 0;
   /** The end of the transaction that was begun last. */
@@ -43,8 +45,8 @@ export class DatabaseServer {
     const read = <T>(text: string, work: () => T) => by.call('database', text.slice(0, 60), work);
     const database: SqlDatabase = {
       dialect: 'sqlite',
-      all: (text, params) => read(text, () => this.#reader.all(text, params)),
-      rows: (text, params) => read(text, () => this.#reader.rows(text, params)),
+      all: (text, params) => read(text, () => this.#currentReader().all(text, params)),
+      rows: (text, params) => read(text, () => this.#currentReader().rows(text, params)),
       run: (text, params) => database.transaction((tx) => tx.run(text, params)),
       write: (...args) => database.transaction((tx) => tx.write(...args)),
       stream: (text, params) => this.#stream(by, text, params),
@@ -78,6 +80,8 @@ export class DatabaseServer {
   copy(): string {
     this.#copies += 1;
     const path = join(this.#folder, `copy-${this.#copies}.db`);
+    this.#reader.rollback();
+    this.#isReaderCurrent = false;
     this.#reader.run(`VACUUM INTO '${path}'`);
     return path;
   }
@@ -124,6 +128,7 @@ export class DatabaseServer {
         if (!isOpen) return;
         isOpen = false;
         forget();
+        this.#isReaderCurrent = false;
         if (how === 'commit') connection.commit();
         else connection.rollback();
         turn.resolve();
@@ -135,8 +140,10 @@ export class DatabaseServer {
       connection.run('BEGIN IMMEDIATE');
       try {
         await by.call('database', 'begin', () => undefined);
-        const result = await work(transactionOn(connection, by, () => isOpen));
+        const { sql, assertWritten } = transactionOn(connection, by, () => isOpen);
+        const result = await work(sql);
         await by.alive();
+        assertWritten();
         const fate = this.#fate();
         if (fate !== 'none') this.#note(by, fate);
         if (fate === 'full') throw new ReadModelsUnavailable('the disk of the database is full');
@@ -151,6 +158,15 @@ export class DatabaseServer {
         end('rollback');
       }
     }
+  }
+
+  #currentReader(): SqliteConnection {
+    if (!this.#isReaderCurrent) {
+      this.#reader.rollback();
+      this.#reader.run('BEGIN');
+      this.#isReaderCurrent = true;
+    }
+    return this.#reader;
   }
 
   #fate(): 'none' | keyof DatabaseFaults {
@@ -176,22 +192,45 @@ export class DatabaseServer {
   #close(): void {
     for (const connection of [this.#writer, this.#reader, ...this.#idle]) connection.close();
     this.#idle = [];
+    this.#isReaderCurrent = false;
   }
 }
 
-function transactionOn(connection: SqliteConnection, by: SimulatedProcess, isOpen: () => boolean): Sql {
+/** A transaction in which rows could not be written does not commit, whether or not its work minds. */
+type OpenTransaction = { readonly sql: Sql; assertWritten(): void };
+
+function transactionOn(
+  connection: SqliteConnection,
+  by: SimulatedProcess,
+  isOpen: () => boolean,
+): OpenTransaction {
+  let failed: { readonly error: unknown } | undefined;
   // Nothing is awaited between the look at the process and the statement.
   const live = async <T>(statement: () => T): Promise<T> => {
     if (!by.isAlive) await by.alive();
     if (!isOpen()) throw new Error('This transaction is over');
     return statement();
   };
-  return {
+  const sql: Sql = {
     dialect: 'sqlite',
     all: (text, params) => live(() => connection.all(text, params)),
     rows: (text, params) => live(() => connection.rows(text, params)),
     run: (text, params) => live(() => connection.run(text, params)),
-    write: (mode, table, columns, rows) => live(() => insert(connection, mode, table, columns, rows)),
+    write: (mode, table, columns, rows) =>
+      live(() => {
+        try {
+          insert(connection, mode, table, columns, rows);
+        } catch (error) {
+          failed ??= { error };
+          throw error;
+        }
+      }),
+  };
+  return {
+    sql,
+    assertWritten() {
+      if (failed) throw failed.error;
+    },
   };
 }
 

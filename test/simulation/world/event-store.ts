@@ -14,15 +14,17 @@ import {
   type RecordedEvent,
   RevisionConflict,
   StreamDeleted,
+  streamDeletedType,
 } from '../../../application/ports/event-store.ts';
 import type { Random } from '../random.ts';
-import { readPartition, Waiters } from './partition-reader.ts';
+import { firstWhere, readPartition, Waiters } from './partition-reader.ts';
 import type { SimulatedProcess } from './process.ts';
 
 type Content = {
   readonly log: RecordedEvent[];
   readonly history: RecordedEvent[];
   readonly truncated: Map<string, number>;
+  readonly deleted: Set<string>;
   readonly next: number;
 };
 
@@ -36,7 +38,7 @@ export class EventStoreServer {
   #next = 1;
   readonly #streams = new Map<string, RecordedEvent[]>();
   #truncated = new Map<string, number>();
-  readonly #deleted = new Set<string>();
+  #deleted = new Set<string>();
 
   constructor(random: Random) {
     this.#identity = `events-${random.hex(8)}`;
@@ -78,9 +80,33 @@ export class EventStoreServer {
     this.#truncated.set(stream, before);
   }
 
-  /** What is truncated is gone from the log as well. */
+  /** As an administrator does: the stream cannot be read or appended to ever again, and the log says so. */
+  deleteForGood(stream: string): void {
+    if (this.#deleted.has(stream)) return;
+    this.#deleted.add(stream);
+    const id = `deletion of ${stream}`;
+    const position = String(this.#next);
+    this.#next += 1;
+    const recordedAt = new Date().toISOString();
+    const cause = {
+      $correlationId: id,
+      $causationId: id,
+      actor: 'event store',
+      recordedAt,
+      schemaVersion: 1,
+    };
+    const revision = Number.MAX_SAFE_INTEGER;
+    const deletion = { id, type: streamDeletedType, data: {}, metadata: cause, stream, revision, position };
+    this.#log.push(deletion);
+    this.#history.push(deletion);
+    this.waiters.wake();
+  }
+
+  /** What is truncated or deleted is gone from the log as well. */
   scavenge(): void {
-    this.#log = this.#log.filter(({ stream, revision }) => revision >= (this.#truncated.get(stream) ?? 0));
+    this.#log = this.#log.filter(({ stream, revision, type }) =>
+      this.#deleted.has(stream) ? type === streamDeletedType : revision >= (this.#truncated.get(stream) ?? 0),
+    );
   }
 
   copy(): Content {
@@ -88,19 +114,22 @@ export class EventStoreServer {
       log: [...this.#log],
       history: [...this.#history],
       truncated: new Map(this.#truncated),
+      deleted: new Set(this.#deleted),
       next: this.#next,
     };
   }
 
   /** Nothing may be connected. `isAnother`: a log that is not known to be the same. */
-  putBack({ log, history, truncated, next }: Content, isAnother: boolean): void {
+  putBack({ log, history, truncated, deleted, next }: Content, isAnother: boolean): void {
     this.#log = [...log];
     this.#history = [...history];
     this.#next = next;
     this.#truncated = new Map(truncated);
+    this.#deleted = new Set(deleted);
     this.#streams.clear();
     for (const event of history)
-      this.#streams.set(event.stream, [...(this.#streams.get(event.stream) ?? []), event]);
+      if (event.type !== streamDeletedType)
+        this.#streams.set(event.stream, [...(this.#streams.get(event.stream) ?? []), event]);
     if (isAnother) this.#identity = `${this.#identity}-again`;
   }
 
@@ -163,9 +192,7 @@ export class EventStoreServer {
 
   #after(position: Position | null): readonly RecordedEvent[] {
     if (position === null) return this.#log;
-    // From the end: most ask for the newest.
-    let from = this.#log.length;
-    while (from > 0 && Number((this.#log[from - 1] as RecordedEvent).position) > Number(position)) from -= 1;
-    return this.#log.slice(from);
+    const last = Number(position);
+    return this.#log.slice(firstWhere(this.#log, 0, (event) => Number(event.position) > last));
   }
 }

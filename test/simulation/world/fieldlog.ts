@@ -27,6 +27,26 @@ export type Servers = {
 /** The application as the entry points compose it, over the models of its servers. */
 export type RunningProcess = { readonly process: SimulatedProcess; readonly container: Container };
 
+const configs = new Map<number | null, ReturnType<typeof configFrom>>();
+
+/** The same for all processes of a world, and much of what a start costs. */
+function configOf({ retentionDays }: WorldOptions): ReturnType<typeof configFrom> {
+  const known = configs.get(retentionDays);
+  const config =
+    known ??
+    configFrom({
+      DATA_DIR: '/simulated',
+      EVENTSTORE_URL: 'esdb://simulated:2113',
+      KEEP_GENERATIONS: '1',
+      CLOCK_TOLERANCE: '1h',
+      BACKLOG_LIMIT: '0',
+      DIRECTORY_SIZE: '100',
+      ...(retentionDays !== null && { RETENTION: JSON.stringify([{ points: `${retentionDays}d` }]) }),
+    });
+  configs.set(retentionDays, config);
+  return config;
+}
+
 function compose(
   process: SimulatedProcess,
   { eventStore, rules, telemetryLog, database }: Servers,
@@ -34,17 +54,7 @@ function compose(
   random: Random,
 ): Container {
   const container = new Container({ defaultScope: 'Singleton' });
-  const config = configFrom({
-    DATA_DIR: '/simulated',
-    KEEP_GENERATIONS: '1',
-    CLOCK_TOLERANCE: '1h',
-    BACKLOG_LIMIT: '0',
-    DIRECTORY_SIZE: '100',
-    ...(options.retentionDays !== null && {
-      RETENTION: JSON.stringify([{ points: `${options.retentionDays}d` }]),
-    }),
-  });
-  container.load(applicationModule(config, logOf(process)));
+  container.load(applicationModule(configOf(options), logOf(process)));
   const events = eventStore.client(process);
   const telemetry = telemetryLog.client(process);
   const sql = database.connect(process);

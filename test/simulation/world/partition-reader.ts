@@ -88,6 +88,21 @@ export async function readPartition<Event extends Positioned>(
   await storing.catch(() => {});
 }
 
+/** The index, at least `from`, of the first of all that hold; those that hold come last. */
+export function firstWhere<Event>(
+  events: readonly Event[],
+  from: number,
+  holds: (event: Event) => boolean,
+): number {
+  let [low, high] = [from, events.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (holds(events[middle] as Event)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
 /** Wakes those that wait for more. */
 export class Waiters {
   readonly #waiting = new Set<() => void>();

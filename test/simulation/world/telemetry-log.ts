@@ -13,10 +13,16 @@ import {
   type TelemetryRecord,
 } from '../../../application/ports/telemetry-log.ts';
 import { hashOf, type Random } from '../random.ts';
-import { type PartitionContent, readPartition, Waiters } from './partition-reader.ts';
+import { firstWhere, type PartitionContent, readPartition, Waiters } from './partition-reader.ts';
 import type { SimulatedProcess } from './process.ts';
 
-type Partition = { events: TelemetryRecord[]; next: number; expired: Position | null };
+type Partition = {
+  /** All there ever was. */
+  history: TelemetryRecord[];
+  /** How many of these, the oldest, cannot be read any more. */
+  expired: number;
+  next: number;
+};
 
 type Member = {
   readonly by: SimulatedProcess;
@@ -42,11 +48,12 @@ export class TelemetryLogServer {
   constructor(random: Random, partitions: number) {
     this.#random = random;
     this.#identity = `telemetry-${random.hex(8)}`;
-    this.#partitions = Array.from({ length: partitions }, () => ({ events: [], next: 0, expired: null }));
+    this.#partitions = Array.from({ length: partitions }, () => ({ history: [], expired: 0, next: 0 }));
   }
 
+  /** All that was ever in the log, expired or not. */
   get partitions(): readonly (readonly TelemetryRecord[])[] {
-    return this.#partitions.map(({ events }) => events);
+    return this.#partitions.map(({ history }) => history);
   }
 
   partitionOf = (deviceId: string): number => hashOf(deviceId) % this.#partitions.length;
@@ -58,15 +65,18 @@ export class TelemetryLogServer {
     events: readonly unknown[],
   ): Position {
     const log = this.#partitions[partition] as Partition;
-    const { id, type, schemaVersion, receivedAt, correlationId, actor } = publication;
-    const header = { id, type, schemaVersion, receivedAt, correlationId, actor };
+    const { id, type, schemaVersion, receivedAt, correlationId, actor, traceparent } = publication;
+    const trace = traceparent === undefined ? {} : { traceparent };
+    const header = { id, type, schemaVersion, receivedAt, correlationId, actor, ...trace };
     const copied = JSON.parse(JSON.stringify(events)) as unknown[];
+    // Ids are counted over all partitions of a publication.
+    const first = partition * 1_000_000;
     for (const [i, data] of copied.entries())
-      log.events.push(recordAt({ ...header, id: `${id}/${partition}` }, i, `${log.next}-${i}`, data));
+      log.history.push(recordAt(header, first + i, `${log.next}-${i}`, data));
     // A marker of a transaction takes an offset of its own.
     log.next += this.#random.chance(0.1) ? 2 : 1;
     this.waiters.wake();
-    return (log.events.at(-1) as TelemetryRecord).position;
+    return (log.history.at(-1) as TelemetryRecord).position;
   }
 
   publish(publication: TelemetryPublication): readonly PartitionPosition[] {
@@ -82,21 +92,22 @@ export class TelemetryLogServer {
   }
 
   copy(): readonly Partition[] {
-    return this.#partitions.map((one) => ({ ...one, events: [...one.events] }));
+    return this.#partitions.map((one) => ({ ...one, history: [...one.history] }));
   }
 
   /** Nothing may be connected. */
   putBack(copy: readonly Partition[], isAnother: boolean): void {
-    this.#partitions = copy.map((one) => ({ ...one, events: [...one.events] }));
+    this.#partitions = copy.map((one) => ({ ...one, history: [...one.history] }));
     if (isAnother) this.#identity = `${this.#identity}-again`;
   }
 
-  /** Forgets the oldest events, so many of each partition. */
+  get hasExpired(): boolean {
+    return this.#partitions.some(({ expired }) => expired > 0);
+  }
+
+  /** Forgets the oldest events, so much of what each partition has. */
   expire(part: number): void {
-    for (const log of this.#partitions) {
-      const gone = log.events.splice(0, Math.floor(log.events.length * part));
-      log.expired = gone.at(-1)?.position ?? log.expired;
-    }
+    for (const log of this.#partitions) log.expired += Math.floor((log.history.length - log.expired) * part);
   }
 
   client(by: SimulatedProcess): {
@@ -111,9 +122,8 @@ export class TelemetryLogServer {
       source: {
         name: 'telemetry',
         run: (consumer, options) => this.#run(by, consumer, options),
-        ends: () =>
-          ask('ends', () => perPartition(({ events, expired }) => events.at(-1)?.position ?? expired)),
-        expired: () => ask('expired', () => perPartition(({ expired }) => expired)),
+        ends: () => ask('ends', () => perPartition(({ history }) => history.at(-1)?.position ?? null)),
+        expired: () => ask('expired', () => perPartition(expiredUpTo)),
         partitioner: async () => this.partitionOf,
         identity: () => ask('identity', () => this.#identity),
         eventAt: (partition, position) =>
@@ -184,22 +194,25 @@ export class TelemetryLogServer {
     return {
       partition,
       after: (position) => {
-        const { events } = this.#partitions[partition] as Partition;
-        let from = events.length;
-        while (from > 0 && isAfter((events[from - 1] as TelemetryRecord).position, position)) from -= 1;
-        return { after: position, events: events.slice(from) };
+        const { history, expired } = this.#partitions[partition] as Partition;
+        const from = firstWhere(history, expired, (event) => isAfter(event.position, position));
+        return { after: position, events: history.slice(from) };
       },
       waiters: this.waiters,
     };
   }
 
   #eventAt(partition: number, position: Position): { readonly id: string } | 'none' | 'unknown' {
-    const { events, expired } = this.#partitions[partition] as Partition;
-    const found = events.find((event) => event.position === position);
-    if (found) return { id: found.id };
-    return expired !== null && !isAfter(position, expired) ? 'unknown' : 'none';
+    const log = this.#partitions[partition] as Partition;
+    const expired = expiredUpTo(log);
+    if (expired !== null && !isAfter(position, expired)) return 'unknown';
+    const found = log.history.findLast((event) => event.position === position);
+    return found ? { id: found.id } : 'none';
   }
 }
+
+const expiredUpTo = ({ history, expired }: Partition): Position | null =>
+  history[expired - 1]?.position ?? null;
 
 /** Offset and index, as numbers; the model has its own comparison. */
 function isAfter(position: Position, other: Position | null): boolean {
