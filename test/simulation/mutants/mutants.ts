@@ -130,13 +130,13 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'a key is not remembered',
     commands,
-    'isFresh ? ids.uuidV7() : ids.uuidV5(stream, context.actor, context.idempotencyKey)',
+    'key === undefined ? ids.uuidV7() : ids.uuidV5(this.stream, actor, key)',
     'ids.uuidV7()',
   ),
   mutant(
     'a key whose command changes nothing leaves no trace',
     commands,
-    'decided.length === 0 && !isFresh ? unchanged(deviceId, state) : decided;',
+    'decided.length === 0 && !this.isFresh ? unchanged(deviceId, state) : decided;',
     'decided;',
   ),
   mutant(
