@@ -179,6 +179,9 @@ async function count(
     const isBehind = (at: number) => at >= scope.to + atMostApart && at <= now + atMostApart;
     return events.every(({ receivedAt }) => isBehind(receivedAt)) ? 'enough' : undefined;
   });
+  // Nothing says until when events came to a partition all of which has expired.
+  for (const [partition, position] of expired)
+    if (position !== null && !seen.has(partition)) uncheckedBefore = bucketOf('1d', now) + width;
   return uncheckedBefore;
 }
 

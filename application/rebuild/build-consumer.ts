@@ -178,15 +178,20 @@ type ReadOptions = {
 };
 
 /**
- * Hands over all events of a log up to `ends` once, in order within each partition. No more of a partition once `visit`
+ * Hands over all events of a log up to `upTo` once, in order within each partition. No more of a partition once `visit`
  * has answered `enough`.
  */
 export async function readLog<Event extends Positioned>(
-  source: Pick<EventSource<Event>, 'run'>,
-  ends: Positions,
+  source: Pick<EventSource<Event>, 'run' | 'expired'>,
+  upTo: Positions,
   { group, signal, from = new Map() }: ReadOptions,
   visit: (events: readonly Event[], partition: number) => unknown,
 ): Promise<void> {
+  const expired = await source.expired();
+  // Where everything has expired, no event comes that would end the wait.
+  const ends = new Map(
+    [...upTo].filter(([partition, end]) => comparePositions(end, expired.get(partition) ?? null) > 0),
+  );
   if (ends.size === 0) return;
   const stop = new AbortController();
   const stopped = AbortSignal.any([signal, stop.signal]);

@@ -12,6 +12,7 @@ import { assertWritable, storageFaultOf } from '../ports/storage.ts';
 import type { Clock } from '../ports/system.ts';
 import { countLag } from '../progress.ts';
 import { BuildConsumer, covers, type Positions } from './build-consumer.ts';
+import { passExpired } from './expired-history.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 
 type BuildOrder = {
@@ -79,14 +80,13 @@ class RunningBuild implements Build {
   readonly #ended: AbortSignal;
   #phase: BuildPhase = 'fill';
   #isDone = false;
-  #session: BuildSession;
+  #session: BuildSession | undefined;
 
   constructor(order: BuildOrder, ports: RebuildPorts) {
     this.#order = order;
     this.#ports = ports;
     this.#progress = progressCounter(ports.clock);
     this.#ended = AbortSignal.any([order.signal, this.#failure.signal]);
-    this.#session = this.#openSession();
   }
 
   async run<T>(work: (build: Build) => Promise<T>): Promise<T> {
@@ -101,7 +101,7 @@ class RunningBuild implements Build {
       return await this.#orAbort(work(this));
     } finally {
       clearInterval(reports);
-      await this.#session.stop();
+      await this.#session?.stop();
       await reporting;
       await this.#report().catch(() => {
         // The last report is best effort: another owner may hold the lease by now.
@@ -115,7 +115,10 @@ class RunningBuild implements Build {
   }
 
   async catchUp(): Promise<void> {
-    const { pipeline, live, mayPassLive } = this.#order;
+    const { pipeline, live, next, mayPassLive } = this.#order;
+    this.#ended.throwIfAborted();
+    if (!this.#session) await passExpired(pipeline, next, this.#ports.readModels);
+    const { consumer } = this.#opened();
     let shortest = Number.POSITIVE_INFINITY;
     for (let round = 0, noShorter = 0; noShorter < lastRounds; round += 1) {
       const target = mayPassLive
@@ -124,8 +127,8 @@ class RunningBuild implements Build {
       // Counting may read the log: it is done for the first round, which is the long one.
       if (round === 0) await this.#countRemaining(target);
       const started = performance.now();
-      this.#session.consumer.allowUpTo(target);
-      await this.#orAbort(this.#session.consumer.whenReached(target));
+      consumer.allowUpTo(target);
+      await this.#orAbort(consumer.whenReached(target));
       if (this.#phase === 'fill') await this.enter('catch-up');
       const took = performance.now() - started;
       if (round > 0 && took < nearMilliseconds) return;
@@ -143,8 +146,8 @@ class RunningBuild implements Build {
   async align(then: (held: HeldGeneration) => Promise<void>, how?: 'committed'): Promise<boolean> {
     const { isOtherLog } = this.#order;
     for (;;) {
-      await this.#session.consumer.close();
-      const { consumer, readModels } = this.#session;
+      const { consumer, readModels } = this.#opened();
+      await consumer.close();
       let samePosition = true;
       let calls = 0;
       try {
@@ -164,8 +167,8 @@ class RunningBuild implements Build {
       } catch (error) {
         if (!(error instanceof HoldRolledBack)) throw error;
         this.#isDone = false;
-        await this.#session.stop();
-        this.#session = this.#openSession();
+        await this.#session?.stop();
+        this.#session = undefined;
       } finally {
         readModels.use(this.#ports.readModels);
       }
@@ -177,7 +180,7 @@ class RunningBuild implements Build {
   }
 
   async keepRunning(milliseconds: number): Promise<void> {
-    this.#session.consumer.allowUpTo('none');
+    this.#opened().consumer.allowUpTo('none');
     await pause(milliseconds, this.#ended);
   }
 
@@ -188,6 +191,12 @@ class RunningBuild implements Build {
     // While something is left: to take back what the build has written needs room too.
     if (this.#ports.disk && !this.#isDone) assertWritable(this.#ports.disk);
     await this.#ports.control.report(next, runner, now);
+  }
+
+  /** Opened when it is first needed: it begins where the generation stands then. */
+  #opened(): BuildSession {
+    this.#session ??= this.#openSession();
+    return this.#session;
   }
 
   #openSession(): BuildSession {

@@ -2,7 +2,7 @@ import { pagesById } from '../pages.ts';
 import type { DeadLetters, StoredDeadLetter } from '../ports/dead-letters.ts';
 import { comparePositions, type Position } from '../ports/event-source.ts';
 import { type ExpiredPosition, ReplayRefused } from '../ports/generations.ts';
-import type { GenerationId, ReadingRow } from '../ports/read-models.ts';
+import type { GenerationId, ReadingRow, ReadModels } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { arrivalOf } from '../projections/telemetry.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
@@ -58,6 +58,8 @@ export async function assertNoLoss(
   let { readings, from } = await gap.count(live, expired.ofDevice);
   for await (const some of expiredDeadLetters(live, expired, deadLetters))
     for (const { event } of some) {
+      // Of a device that was erased there is nothing left to lose.
+      if (event === null) continue;
       const { receivedAt } = arrivalOf(event as TelemetryRecord);
       readings += 1;
       from = from === null ? receivedAt : Math.min(from, receivedAt);
@@ -109,6 +111,20 @@ export async function copyExpired(
         );
         return null;
       });
+}
+
+/**
+ * Counts what the log no longer has as consumed, once the rows of it are copied: where all of a partition has expired,
+ * no event would ever move the generation's checkpoint to where the live one stands.
+ */
+export async function passExpired(
+  pipeline: ProjectionPipeline,
+  next: GenerationId,
+  readModels: ReadModels,
+): Promise<void> {
+  for (const [partition, expired] of await pipeline.expired())
+    if (expired !== null)
+      await readModels.transact(next, partition, async (_, { position }) => position ?? expired);
 }
 
 const pageSize = 500;

@@ -95,7 +95,10 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
           // Without validation: the live generation has accepted these rows, and sweeps remove what expires of them.
           await worker.apply(carriedReadings(rows), tables);
           await tables.deadLetters.park(deadLetters);
-          const events = deadLetters.map(({ event }) => event as TelemetryRecord);
+          // Of a device that was erased there is no event any more, and nothing of it is counted.
+          const events = deadLetters.flatMap(({ event }) =>
+            event === null ? [] : [event as TelemetryRecord],
+          );
           await worker.onParked?.(events, tables);
         },
         retention: retentionAlongside(await sweepPorts(container), clock.now),

@@ -124,6 +124,7 @@ describe('readLog', () => {
     const log = events(1, 2, 3, 4);
     const visited: string[] = [];
     const source = {
+      expired: async () => new Map([[0, null]]),
       async run(consumer: BatchConsumer<Positioned>) {
         for (const count of [2, 4]) {
           const after = await consumer.checkpoint(0);
@@ -136,5 +137,27 @@ describe('readLog', () => {
       visited.push(...some.map(({ position }) => position));
     });
     assert.deepEqual(visited, ['1', '2', '3', '4']);
+  });
+
+  it('does not wait for a partition all of which has expired', async () => {
+    const visited: string[] = [];
+    const source = {
+      expired: async () =>
+        new Map([
+          [0, '4'],
+          [1, '2'],
+        ]),
+      async run(consumer: BatchConsumer<Positioned>) {
+        await consumer.consume({ partition: 1, after: null, events: events(3) });
+      },
+    };
+    const ends = new Map([
+      [0, '4'],
+      [1, '3'],
+    ]);
+    await readLog(source, ends, { group: 'a reader', signal }, (some, partition) => {
+      visited.push(...some.map(({ position }) => `${partition}:${position}`));
+    });
+    assert.deepEqual(visited, ['1:3']);
   });
 });

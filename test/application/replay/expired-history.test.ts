@@ -16,10 +16,11 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
   let stores: ReadModelStore;
   let fixture: ReplayFixture;
   let shortened: ProjectionPipeline;
-  const lost = 5;
+  let lost: number;
 
   beforeEach(async () => {
     stores = await open();
+    lost = 5;
     fixture = await replayFixture(stores.env);
     const { records } = await sweepPorts(fixture.container);
     await records.announce([{ keep: { points: 10 } }], 0);
@@ -78,6 +79,50 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
     });
     assert.ok(switched);
     assert.ok(comparison.equal, JSON.stringify(comparison));
+  });
+
+  it('ends when all of the log is lost, at the position of the live generation', async () => {
+    lost = Number((await fixture.pipelines.telemetry.ends()).get(0));
+    const signal = AbortSignal.timeout(10_000);
+    const keepOlder = true;
+    const { comparison, switched } = await rebuild(shortened, fixture.ports, {
+      ...options(),
+      signal,
+      keepOlder,
+    });
+    assert.ok(switched);
+    assert.ok(comparison.equal && comparison.samePosition, JSON.stringify(comparison));
+  });
+
+  it('passes over the dead letters of a device that was erased', async () => {
+    const { telemetry } = fixture.pipelines;
+    lost = Number((await telemetry.ends()).get(0)) + 1;
+    await fixture.publishRaw(
+      { deviceId: 'c', timestamp: 1000, metrics: { n: 1 } },
+      { receivedAt: 1_000_020 },
+    );
+    const stop = fixture.consuming();
+    await fixture.consumed('telemetry');
+    await stop();
+    // As `removeRest` leaves them.
+    assert.equal(
+      await fixture.db.run(
+        "UPDATE dead_letters SET event = 'null', discarded_at = 1, discarded_by = 'erased', discard_reason = 'erased'",
+      ),
+      1,
+    );
+    await assert.rejects(rebuild(shortened, fixture.ports, options()), (error) => {
+      assert.ok(error instanceof HistoryExpired, String(error));
+      assert.equal(error.readings, 10);
+      return true;
+    });
+    const { switched } = await rebuild(shortened, fixture.ports, { ...options(), keepOlder: true });
+    assert.ok(switched);
+    const left = await fixture.db.rows('SELECT generation, event FROM dead_letters ORDER BY generation');
+    assert.deepEqual(left, [
+      [1, 'null'],
+      [2, 'null'],
+    ]);
   });
 
   it('is enough for a release of a newer version, which carries over what is older by itself', async () => {
