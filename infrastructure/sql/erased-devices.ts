@@ -14,12 +14,13 @@ const telemetryTables = [
   ...rollupLevels.map((level) => `telemetry_${level}`),
 ];
 
-/** A table that has every device of a projection, and the projection whose active generation lists what is there. */
+/** Tables that between them have every device of a projection, and the projection whose active generation lists them. */
 const unlistedIn = {
-  telemetry: ['telemetry_latest', 'devices'],
-  devices: ['devices', 'devices'],
-  device_history: ['device_history', 'device_history'],
-  detection: ['detection_states', 'devices'],
+  telemetry: [['telemetry_latest'], 'devices'],
+  devices: [['devices'], 'devices'],
+  device_history: [['device_history'], 'device_history'],
+  // Alarms stay when their rule ends, what it remembered does not.
+  detection: [['detection_states', 'alarms'], 'devices'],
 } as const;
 
 const deviceTables = {
@@ -98,14 +99,14 @@ const findings = (db: SqlDatabase): Findings => ({
   },
 
   async unlisted({ projection: name, generation }) {
-    const [table, listed] = unlistedIn[name as ProjectionName];
-    const rows = await withActiveGenerations(db, (active) =>
-      db.rows<[string]>(
-        `SELECT DISTINCT device_id FROM ${tableOf(table, generation)} t
-         WHERE NOT EXISTS (SELECT 1 FROM ${tableOf(listed, active[listed])} d WHERE d.device_id = t.device_id) LIMIT ?`,
-        [mostUnlisted],
-      ),
-    );
+    const [tables, listed] = unlistedIn[name as ProjectionName];
+    const rows = await withActiveGenerations(db, (active) => {
+      const selects = tables.map(
+        (table) => `SELECT DISTINCT device_id FROM ${tableOf(table, generation)} t
+         WHERE NOT EXISTS (SELECT 1 FROM ${tableOf(listed, active[listed])} d WHERE d.device_id = t.device_id)`,
+      );
+      return db.rows<[string]>(`${selects.join(' UNION ')} LIMIT ?`, [mostUnlisted]);
+    });
     return rows.map(([deviceId]) => deviceId);
   },
 
