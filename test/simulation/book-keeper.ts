@@ -70,6 +70,7 @@ export class DeviceBook {
     const facts = this.#facts();
     for (; this.#read < facts.length; this.#read += 1) {
       const fact = facts[this.#read] as DeviceFact;
+      if (!fact.stream.startsWith('device-')) continue;
       if (fact.type === '$streamDeleted') {
         this.#streams.delete(fact.stream);
         this.#deleted.add(fact.stream);
@@ -93,16 +94,8 @@ export class DeviceBook {
 
   /** An older log was put back: what it lost was lost by the operator. */
   restart(): void {
-    for (const one of [
-      this.#streams,
-      this.#byPosition,
-      this.#answers,
-      this.#requestOfKey,
-      this.#acknowledged,
-      this.#deleted,
-      this.#tooLate,
-    ])
-      one.clear();
+    for (const some of [this.#streams, this.#byPosition, this.#answers, this.#requestOfKey]) some.clear();
+    for (const some of [this.#acknowledged, this.#deleted, this.#tooLate]) some.clear();
     this.#read = 0;
   }
 
@@ -113,7 +106,7 @@ export class DeviceBook {
 
   get deviceIds(): readonly string[] {
     this.#catchUp();
-    return [...this.#streams.keys()].map((stream) => stream.slice('device-'.length)).sort();
+    return idsOf(this.#streams.keys());
   }
 
   /** Nothing is promised of a device whose stream somebody deleted, but that it leaves every list. */
@@ -124,7 +117,7 @@ export class DeviceBook {
 
   get deletedIds(): readonly string[] {
     this.#catchUp();
-    return [...this.#deleted].map((stream) => stream.slice('device-'.length)).sort();
+    return idsOf(this.#deleted);
   }
 
   state(deviceId: string): State | undefined {
@@ -273,6 +266,9 @@ export function checkError(error: Error, id: string): void {
 export function check(holds: boolean, violation: () => string): asserts holds {
   if (!holds) throw new Violation(violation());
 }
+
+const idsOf = (streams: Iterable<string>) =>
+  [...streams].map((stream) => stream.slice('device-'.length)).sort();
 
 const stateOf = ({ name, type, labels, status }: State): State => ({ name, type, labels, status });
 

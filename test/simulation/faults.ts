@@ -10,12 +10,14 @@ const hour = 3_600_000;
 export class Faults {
   readonly #world: World;
   readonly #random: Random;
+  readonly #ruleRandom: Random;
   readonly #starting = { api: 0, worker: 0 };
   #deletions = 0;
 
   constructor(world: World, random: Random) {
     this.#world = world;
     this.#random = random;
+    this.#ruleRandom = random.fork('rules');
   }
 
   #has(kind: FaultKind): boolean {
@@ -44,6 +46,11 @@ export class Faults {
     timeline.add('world', `${stream} is deleted for good`);
     timeline.count('fault: stream deleted');
     servers.eventStore.deleteForGood(stream);
+  }
+
+  /** Rules come early, and change now and then. */
+  changesRules(): boolean {
+    return this.#world.options.hasRules && this.#ruleRandom.chance(0.03);
   }
 
   #weather(): void {
@@ -113,7 +120,7 @@ export class Faults {
       time.leap(leap);
     }
     if (this.#has('expiry')) {
-      const tenths = this.#random.between(1, 8);
+      const tenths = this.#random.between(1, 10);
       timeline.add('world', `${tenths} tenths of the telemetry log expire`);
       timeline.count('fault: expiry');
       servers.telemetryLog.expire(tenths / 10);
@@ -136,7 +143,10 @@ export class Faults {
     timeline.add('world', `the copy of the ${what} is put back`);
     timeline.count(`fault: ${what} put back`);
     if (what === 'database') servers.database.putBack(copies.database);
-    if (what === 'event store') servers.eventStore.putBack(copies.events, false);
+    if (what === 'event store') {
+      servers.eventStore.putBack(copies.events, false);
+      this.#world.hasLostEvents = true;
+    }
     if (what === 'telemetry log') servers.telemetryLog.putBack(copies.telemetry, false);
     if (what === 'telemetry log anew') servers.telemetryLog.putBack(copies.telemetry, true);
     await this.#world.recover();

@@ -29,8 +29,8 @@ const client = () => {
 };
 const eventStore = () => {
   const server = new EventStoreServer(new Random('contract'));
-  const { store, eraser, source } = server.client(client());
-  return { server, source, store: { ...store, ...eraser } };
+  const { store, eraser, sourceOf } = server.client(client());
+  return { server, source: sourceOf('device-'), store: { ...store, ...eraser } };
 };
 const telemetryLog = (partitions: number) => {
   const server = new TelemetryLogServer(new Random('contract'), partitions);

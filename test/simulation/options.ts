@@ -15,6 +15,8 @@ export type WorldOptions = {
   readonly retentionDays: number | null;
   /** Milliseconds that clocks of two processes differ at most. */
   readonly clockSkew: number;
+  /** Readings are judged by rules, which are made and changed meanwhile. */
+  readonly hasRules: boolean;
   /** What else happens than users' and operators' requests. */
   readonly faults: readonly FaultKind[];
 };
@@ -60,5 +62,6 @@ export const drawOptions = (
     retentionDays,
     clockSkew: random.pick([0, 0, 5, 700]),
     faults: drawn(),
+    hasRules: random.chance(0.5) && !without.has('rules'),
   };
 };

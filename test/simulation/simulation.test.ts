@@ -9,14 +9,40 @@ import { runWorld } from './world.ts';
 const seeds = 20;
 const operations = 40;
 
-/** Seeds of 150 operations that broke a rule once, when there were no other kinds of faults. */
-const regressions = {
-  '16': 'a process crashes just before its transaction',
-  '99': 'a slow look for registered devices puts off the next',
-  '104': 'a registered device waits behind a reading in a foreign partition',
-  '218': 'an API and a worker are gone at once when faults end',
-  52: 'a reading of an erased device that came an hour after the erasure stayed in the tables',
-};
+/** Worlds of 150 operations that broke a rule once. Later kinds of faults are left out, which would make others of them. */
+const regressions = [
+  {
+    seed: '16',
+    what: 'a process crashes just before its transaction',
+    without: ['deletion', 'expiry', 'rules'],
+  },
+  {
+    seed: '99',
+    what: 'a slow look for registered devices puts off the next',
+    without: ['deletion', 'expiry', 'rules'],
+  },
+  {
+    seed: '104',
+    what: 'a registered device waits behind a reading in a foreign partition',
+    without: ['deletion', 'expiry', 'rules'],
+  },
+  {
+    seed: '218',
+    what: 'an API and a worker are gone at once when faults end',
+    without: ['deletion', 'expiry', 'rules'],
+  },
+  {
+    seed: '52',
+    what: 'a reading of an erased device that came an hour after the erasure stayed in the tables',
+    without: ['deletion', 'expiry', 'rules'],
+  },
+  { seed: '39', what: 'an audit waits for a partition all of which has expired', without: ['rules'] },
+  {
+    seed: '33',
+    what: 'an alarm stays whose rule has ended when the stream of its device is deleted',
+    without: ['expiry'],
+  },
+];
 
 /** `npm run simulation` runs as many and as long worlds as are asked for; see docs/simulation.md. */
 describe('Simulation', function () {
@@ -28,9 +54,9 @@ describe('Simulation', function () {
       assert.equal(violation?.stack, undefined);
     });
 
-  for (const [seed, what] of Object.entries(regressions))
+  for (const { seed, what, without } of regressions)
     it(`of seed ${seed} breaks no rule any more: ${what}`, async () => {
-      const { violation } = await runWorld(drawOptions(seed, 150, new Set(['deletion', 'expiry'])));
+      const { violation } = await runWorld(drawOptions(seed, 150, new Set(without)));
       assert.equal(violation?.stack, undefined);
     });
 

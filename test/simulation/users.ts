@@ -1,5 +1,7 @@
 import { DeviceUsers } from './device-users.ts';
+import type { Random } from './random.ts';
 import { Requests } from './requests.ts';
+import { RuleUsers } from './rule-users.ts';
 import { TelemetryUsers } from './telemetry-users.ts';
 import type { World } from './world.ts';
 
@@ -19,13 +21,21 @@ const operationWeights = {
 export class Users {
   readonly devices: DeviceUsers;
   readonly #telemetry: TelemetryUsers;
+  readonly #rules: RuleUsers;
   readonly #world: World;
 
-  constructor(world: World) {
+  constructor(world: World, random: Random) {
     this.#world = world;
     const requests = new Requests(world);
     this.devices = new DeviceUsers(world, requests);
     this.#telemetry = new TelemetryUsers(world, requests);
+    this.#rules = new RuleUsers(world, requests, random.fork('rules'));
+  }
+
+  /** A change of a rule, beside the operations. */
+  async changeRules(): Promise<void> {
+    const api = this.#world.anyApi();
+    if (api) await Promise.race([this.#rules.act(api), api.process.crashed]);
   }
 
   /** One operation; resolves when it is answered, or its process is gone. */

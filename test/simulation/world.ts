@@ -49,6 +49,8 @@ export class World {
   #violation: Error | undefined;
   #isEnding = false;
   #isRecovering = false;
+  /** The event store was put back: rules may be gone by which readings were judged. */
+  hasLostEvents = false;
 
   constructor(options: WorldOptions) {
     this.options = options;
@@ -63,13 +65,12 @@ export class World {
     };
     this.servers = {
       eventStore: new EventStoreServer(random.fork('event store')),
-      rules: new EventStoreServer(random.fork('rules')),
       telemetryLog: new TelemetryLogServer(random.fork('telemetry log'), options.partitions),
       database: new DatabaseServer(random.fork('database')),
     };
     this.devices = new DeviceBook(() => this.servers.eventStore.history);
     this.telemetry = new TelemetryIndex(() => this.servers.telemetryLog.partitions);
-    this.users = new Users(this);
+    this.users = new Users(this, random);
     this.operators = new Operators(this);
     this.faults = new Faults(this, random.fork('faults'));
   }
@@ -102,6 +103,7 @@ export class World {
   async #chaos(operations: number): Promise<void> {
     for (let i = 0; i < operations; i += 1) {
       this.faults.draw(i);
+      if (this.faults.changesRules()) this.#start(() => this.users.changeRules());
       if (this.#inFlight < mostAtOnce)
         this.#start(this.random.chance(0.025) ? () => this.operators.act() : () => this.users.act());
       await this.pass(this.random.between(0, this.options.pace));

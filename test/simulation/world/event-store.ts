@@ -136,7 +136,8 @@ export class EventStoreServer {
   client(by: SimulatedProcess): {
     readonly store: EventStore;
     readonly eraser: EventEraser;
-    readonly source: EventSource<RecordedEvent>;
+    /** The log of all streams whose names begin so. */
+    sourceOf(prefix: string): EventSource<RecordedEvent>;
   } {
     return {
       store: {
@@ -149,16 +150,16 @@ export class EventStoreServer {
         eraseBefore: (stream, revision) =>
           by.call('event store', `truncate ${stream}`, () => this.truncate(stream, revision)),
       },
-      source: this.#source(by),
+      sourceOf: (prefix) => this.#source(by, prefix),
     };
   }
 
-  #source(by: SimulatedProcess): EventSource<RecordedEvent> {
+  #source(by: SimulatedProcess, prefix: string): EventSource<RecordedEvent> {
     const ask = <T>(asked: string, answer: () => T) => by.call('event store', asked, answer);
     return {
       name: 'devices',
-      run: (consumer, options) => this.#run(by, consumer, options),
-      ends: () => ask('end', () => new Map([[0, this.#log.at(-1)?.position ?? null]])),
+      run: (consumer, options) => this.#run(by, prefix, consumer, options),
+      ends: () => ask('end', () => new Map([[0, this.#after(prefix, null).at(-1)?.position ?? null]])),
       expired: async () => new Map([[0, null]]),
       partitioner: async () => () => 0,
       identity: () => ask('identity', () => this.#identity),
@@ -169,12 +170,13 @@ export class EventStoreServer {
           // A scavenged event leaves a gap below the end.
           return Number(position) < this.#next ? 'unknown' : 'none';
         }),
-      countAfter: (_, position) => ask('count', () => exactly(this.#after(position).length)),
+      countAfter: (_, position) => ask('count', () => exactly(this.#after(prefix, position).length)),
     };
   }
 
   async #run(
     by: SimulatedProcess,
+    prefix: string,
     consumer: BatchConsumer<RecordedEvent>,
     { signal, keepsOthers = false }: RunOptions,
   ): Promise<void> {
@@ -183,16 +185,16 @@ export class EventStoreServer {
       after: (position: Position | null) => {
         if (position !== null && Number(position) >= this.#next)
           throw new CheckpointOfAnotherLog(`The event store ends before ${position}`);
-        return { after: position, events: this.#after(position) };
+        return { after: position, events: this.#after(prefix, position) };
       },
       waiters: this.waiters,
     };
     await readPartition(by, content, consumer, { signal, keepsOthers, server: 'event store' });
   }
 
-  #after(position: Position | null): readonly RecordedEvent[] {
-    if (position === null) return this.#log;
-    const last = Number(position);
-    return this.#log.slice(firstWhere(this.#log, 0, (event) => Number(event.position) > last));
+  #after(prefix: string, position: Position | null): readonly RecordedEvent[] {
+    const last = Number(position ?? 0);
+    const rest = this.#log.slice(firstWhere(this.#log, 0, (event) => Number(event.position) > last));
+    return rest.filter(({ stream }) => stream.startsWith(prefix));
   }
 }

@@ -18,8 +18,6 @@ import type { TelemetryLogServer } from './telemetry-log.ts';
 /** What stands still when every process is gone. */
 export type Servers = {
   readonly eventStore: EventStoreServer;
-  /** The log of rules and hooks, of which no world has any. */
-  readonly rules: EventStoreServer;
   readonly telemetryLog: TelemetryLogServer;
   readonly database: DatabaseServer;
 };
@@ -49,7 +47,7 @@ function configOf({ retentionDays }: WorldOptions): ReturnType<typeof configFrom
 
 function compose(
   process: SimulatedProcess,
-  { eventStore, rules, telemetryLog, database }: Servers,
+  { eventStore, telemetryLog, database }: Servers,
   options: WorldOptions,
   random: Random,
 ): Container {
@@ -60,9 +58,9 @@ function compose(
   const sql = database.connect(process);
   container.bind(s.plainEventStore).toConstantValue(events.store);
   container.bind(s.eventEraser).toConstantValue(events.eraser);
-  container.bind(s.deviceSource).toConstantValue(events.source);
-  container.bind(s.ruleSource).toConstantValue(rules.client(process).source);
-  container.bind(s.hookSource).toConstantValue(rules.client(process).source);
+  container.bind(s.deviceSource).toConstantValue(events.sourceOf('device-'));
+  container.bind(s.ruleSource).toConstantValue(events.sourceOf('rule-'));
+  container.bind(s.hookSource).toConstantValue(events.sourceOf('hook-'));
   container.bind(s.plainTelemetryLog).toConstantValue(telemetry.log);
   container.bind(s.telemetrySource).toConstantValue(telemetry.source);
   container.bind(s.database).toConstantValue(sql);
