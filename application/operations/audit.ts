@@ -181,7 +181,8 @@ async function count(
   });
   // Nothing says until when events came to a partition all of which has expired.
   for (const [partition, position] of expired)
-    if (position !== null && !seen.has(partition)) uncheckedBefore = bucketOf('1d', now) + width;
+    if (position !== null && comparePositions(ends.get(partition) ?? null, position) <= 0)
+      uncheckedBefore = bucketOf('1d', now) + width;
   return uncheckedBefore;
 }
 
