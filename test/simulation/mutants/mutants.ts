@@ -178,8 +178,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'a log that is read again is counted twice',
     building,
-    'visited.get(partition) ?? null',
-    'visited.get(-1) ?? null',
+    'visited.get(partition) ?? from.get(partition) ?? null',
+    'visited.get(-1) ?? from.get(partition) ?? null',
   ),
   mutant(
     'a late answer takes a build back',
