@@ -50,7 +50,7 @@ export const drawOptions = (
     const mayExpire = retentionDays === null && !faults.includes('restore');
     return faults.filter((kind) => kind !== 'expiry' || mayExpire);
   };
-  return {
+  const options = {
     seed,
     operations,
     partitions: random.between(1, 4),
@@ -62,6 +62,8 @@ export const drawOptions = (
     retentionDays,
     clockSkew: random.pick([0, 0, 5, 700]),
     faults: drawn(),
-    hasRules: random.chance(0.5) && !without.has('rules'),
   };
+  // Rules and what is put back are not simulated together yet.
+  const mayHaveRules = !options.faults.includes('restore') && !without.has('rules');
+  return { ...options, hasRules: random.chance(0.5) && mayHaveRules };
 };
