@@ -19,6 +19,8 @@ import type { SimulatedProcess } from './process.ts';
 type Partition = {
   /** All there ever was. */
   history: TelemetryRecord[];
+  /** When each of these came, by the log's clock. */
+  cameAt: number[];
   /** How many of these, the oldest, cannot be read any more. */
   expired: number;
   next: number;
@@ -48,7 +50,12 @@ export class TelemetryLogServer {
   constructor(random: Random, partitions: number) {
     this.#random = random;
     this.#identity = `telemetry-${random.hex(8)}`;
-    this.#partitions = Array.from({ length: partitions }, () => ({ history: [], expired: 0, next: 0 }));
+    this.#partitions = Array.from({ length: partitions }, () => ({
+      history: [],
+      cameAt: [],
+      expired: 0,
+      next: 0,
+    }));
   }
 
   /** All that was ever in the log, expired or not. */
@@ -71,8 +78,10 @@ export class TelemetryLogServer {
     const copied = JSON.parse(JSON.stringify(events)) as unknown[];
     // Ids are counted over all partitions of a publication.
     const first = partition * 1_000_000;
-    for (const [i, data] of copied.entries())
+    for (const [i, data] of copied.entries()) {
       log.history.push(recordAt(header, first + i, `${log.next}-${i}`, data));
+      log.cameAt.push(Date.now());
+    }
     // A marker of a transaction takes an offset of its own.
     log.next += this.#random.chance(0.1) ? 2 : 1;
     this.waiters.wake();
@@ -92,12 +101,12 @@ export class TelemetryLogServer {
   }
 
   copy(): readonly Partition[] {
-    return this.#partitions.map((one) => ({ ...one, history: [...one.history] }));
+    return this.#partitions.map((one) => ({ ...one, history: [...one.history], cameAt: [...one.cameAt] }));
   }
 
   /** Nothing may be connected. */
   putBack(copy: readonly Partition[], isAnother: boolean): void {
-    this.#partitions = copy.map((one) => ({ ...one, history: [...one.history] }));
+    this.#partitions = copy.map((one) => ({ ...one, history: [...one.history], cameAt: [...one.cameAt] }));
     if (isAnother) this.#identity = `${this.#identity}-again`;
   }
 
@@ -124,6 +133,11 @@ export class TelemetryLogServer {
         run: (consumer, options) => this.#run(by, consumer, options),
         ends: () => ask('ends', () => perPartition(({ history }) => history.at(-1)?.position ?? null)),
         expired: () => ask('expired', () => perPartition(expiredUpTo)),
+        positionsBefore: async (time) =>
+          perPartition(({ history, cameAt, expired }) => {
+            const first = firstWhere(cameAt, expired, (at) => at >= time);
+            return history[first - 1]?.position ?? null;
+          }),
         partitioner: async () => this.partitionOf,
         identity: () => ask('identity', () => this.#identity),
         eventAt: (partition, position) =>
