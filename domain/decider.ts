@@ -18,7 +18,8 @@ export type RejectionCode =
   | 'HookAlreadyExists'
   | 'HookNotFound'
   | 'HookIsRemoved'
-  | 'AlarmNotFound';
+  | 'AlarmNotFound'
+  | 'LiveQueryNotFound';
 
 /** A command the domain refuses, named by the rule that forbids it. */
 export class Rejection extends Error {

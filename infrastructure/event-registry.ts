@@ -4,6 +4,7 @@ import type { AlarmEvent } from '../domain/detection/alarm.ts';
 import type { HookEvent } from '../domain/detection/hook.ts';
 import type { RuleEvent } from '../domain/detection/rule.ts';
 import type { DeviceEvent } from '../domain/device.ts';
+import type { LiveQueryEvent } from '../domain/live-query.ts';
 import {
   isDeviceId,
   isMetricName,
@@ -71,7 +72,7 @@ type Shape = {
 };
 type Shapes = readonly [Shape, ...Shape[]];
 export type EventShapes = Readonly<
-  Record<(DeviceEvent | TelemetryEvent | RuleEvent | AlarmEvent | HookEvent)['type'], Shapes>
+  Record<(DeviceEvent | TelemetryEvent | RuleEvent | AlarmEvent | HookEvent | LiveQueryEvent)['type'], Shapes>
 >;
 
 const deviceId = z.string().refine(isDeviceId, 'is not a device id');
@@ -117,6 +118,15 @@ export const eventShapes: EventShapes = {
   HookEnabled: [shape(hookSchemas.other)],
   HookDisabled: [shape(hookSchemas.other)],
   HookRemoved: [shape(hookSchemas.other)],
+  LiveQuerySaved: [
+    shape(
+      z.object({
+        name: z.string(),
+        parameters: z.record(z.string(), z.union([z.string(), z.array(z.string())])),
+      }),
+    ),
+  ],
+  LiveQueryRemoved: [shape(z.object({ name: z.string() }))],
 };
 
 export const eventRegistry: EventRegistry = registryOf(eventShapes);
@@ -132,6 +142,8 @@ export function registryOf(shapes: EventShapes): EventRegistry {
       ({ type, data: newest(type, metadata?.schemaVersion, data) }) as AlarmEvent,
     hookEvent: ({ type, data, metadata }) =>
       ({ type, data: newest(type, metadata?.schemaVersion, data) }) as HookEvent,
+    liveQueryEvent: ({ type, data, metadata }) =>
+      ({ type, data: newest(type, metadata?.schemaVersion, data) }) as LiveQueryEvent,
     telemetryEvent: ({ type, schemaVersion, data }) =>
       ({ type, data: newest(type, schemaVersion, data) }) as TelemetryEvent,
   };

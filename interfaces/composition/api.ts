@@ -176,6 +176,7 @@ async function containedServices(container: Container) {
     rules: await container.getAsync(s.rules),
     alarms: await container.getAsync(s.alarms),
     hooks: await container.getAsync(s.hooks),
+    liveQueries: await container.getAsync(s.liveQueries),
     hookDeliveries: await container.getAsync(s.hookDeliveries),
     hookSender: await container.getAsync(s.hookSender),
     alarmQueries: await container.getAsync(s.alarmQueries),

@@ -16,6 +16,7 @@ import { rules } from '../../application/detection/rules.ts';
 import { deviceCommands, eraseDevice } from '../../application/devices/device-commands.ts';
 import { deviceHistory } from '../../application/devices/device-stream.ts';
 import { logWithReserve, storeWithReserve } from '../../application/disk-reserve.ts';
+import { savedQueries } from '../../application/live/saved-queries.ts';
 import { discardedDeviceEvents } from '../../application/operations/dead-letters.ts';
 import type { Log } from '../../application/ports/system.ts';
 import type { TelemetryLog } from '../../application/ports/telemetry-log.ts';
@@ -149,6 +150,7 @@ const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
 
 const ruleEvents = Symbol('RuleEvents') as ServiceIdentifier<FollowedEvents>;
 const hookEvents = Symbol('HookEvents') as ServiceIdentifier<FollowedEvents>;
+const liveQueryEvents = Symbol('LiveQueryEvents') as ServiceIdentifier<FollowedEvents>;
 const deviceEvents = Symbol('DeviceEvents') as ServiceIdentifier<FollowedEvents>;
 
 type Bind = ContainerModuleLoadOptions['bind'];
@@ -280,6 +282,19 @@ function bindDetection(bind: Bind, config: Config): void {
       hooks(eventStore, registry, events, ids, clock, newHookSecret),
     [s.eventStore, s.registry, hookEvents, s.ids, s.clock],
   );
+  bind(liveQueryEvents)
+    .toResolvedValue(
+      (source, ids, clock) => new FollowedEvents(source, `live-queries-${ids.uuidV7()}`, clock),
+      [s.liveQuerySource, s.ids, s.clock],
+    )
+    .onDeactivation(closeOnDeactivation);
+  bind(s.liveQueries).toResolvedValue(savedQueries, [
+    s.eventStore,
+    s.registry,
+    liveQueryEvents,
+    s.ids,
+    s.clock,
+  ]);
   bind(s.hookDeliveries).toResolvedValue(sqlHookDeliveries, [s.database]);
   bind(s.hookSender).toDynamicValue(() => hookSender(config.HOOKS_ALLOW));
   bind(s.alarms).toDynamicValue(async (context) => {

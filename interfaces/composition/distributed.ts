@@ -7,6 +7,7 @@ import type { Log } from '../../application/ports/system.ts';
 import { alarmStream } from '../../domain/detection/alarm.ts';
 import { hookStream } from '../../domain/detection/hook.ts';
 import { ruleStream } from '../../domain/detection/rule.ts';
+import { liveQueryStream } from '../../domain/live-query.ts';
 import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts';
 import { eventStoreDbAccessMarker } from '../../infrastructure/eventstoredb/access-marker.ts';
 import { EventStoreDbConnection } from '../../infrastructure/eventstoredb/connection.ts';
@@ -62,6 +63,10 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
     );
     bind(s.hookSource).toResolvedValue(
       (connection) => new EventStoreDbEventSource(connection, log, { prefix: hookStream('') }),
+      [connectionId],
+    );
+    bind(s.liveQuerySource).toResolvedValue(
+      (connection) => new EventStoreDbEventSource(connection, log, { prefix: liveQueryStream('') }),
       [connectionId],
     );
     bind(s.alarmSource).toResolvedValue(

@@ -3,6 +3,7 @@ import { assertWritable } from '../../application/ports/storage.ts';
 import { alarmStream } from '../../domain/detection/alarm.ts';
 import { hookStream } from '../../domain/detection/hook.ts';
 import { ruleStream } from '../../domain/detection/rule.ts';
+import { liveQueryStream } from '../../domain/live-query.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { diskOf } from '../../infrastructure/disk.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
@@ -52,6 +53,9 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
       .onDeactivation(closeOnDeactivation);
     bind(s.hookSource)
       .toDynamicValue(() => sqliteEventSource(events, { prefix: hookStream('') }))
+      .onDeactivation(closeOnDeactivation);
+    bind(s.liveQuerySource)
+      .toDynamicValue(() => sqliteEventSource(events, { prefix: liveQueryStream('') }))
       .onDeactivation(closeOnDeactivation);
     bind(s.alarmSource)
       .toDynamicValue(() => sqliteEventSource(events, { prefix: alarmStream('') }))

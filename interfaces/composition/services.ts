@@ -8,6 +8,7 @@ import type { RuleBook } from '../../application/detection/rule-book.ts';
 import type { Rules } from '../../application/detection/rules.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
 import type { DeviceHistory, DiscardedEvents } from '../../application/devices/device-stream.ts';
+import type { SavedQueries } from '../../application/live/saved-queries.ts';
 import type { AccessMarker, ApiKeys, Credentials } from '../../application/ports/api-keys.ts';
 import type { AuditOutcomes, AuditTables } from '../../application/ports/audit.ts';
 import type { Calendar } from '../../application/ports/calendar.ts';
@@ -57,6 +58,7 @@ export const services = {
   /** The events of rules. */
   ruleSource: id<EventSource<RecordedEvent>>('RuleSource'),
   hookSource: id<EventSource<RecordedEvent>>('HookSource'),
+  liveQuerySource: id<EventSource<RecordedEvent>>('LiveQuerySource'),
   alarmSource: id<EventSource<RecordedEvent>>('AlarmSource'),
   telemetryLog: id<TelemetryLog>('TelemetryLog'),
   telemetrySource: id<EventSource<TelemetryRecord>>('TelemetrySource'),
@@ -85,6 +87,7 @@ export const services = {
   alarmQueries: id<AlarmQueries>('AlarmQueries'),
   alarmRecords: id<AlarmRecords>('AlarmRecords'),
   hooks: id<Hooks>('Hooks'),
+  liveQueries: id<SavedQueries>('LiveQueries'),
   hookDeliveries: id<HookDeliveries>('HookDeliveries'),
   hookSender: id<HookSender>('HookSender'),
   devicePeriods: id<DevicePeriods>('DevicePeriods'),

@@ -99,8 +99,7 @@ export function access({ keys, credentials, directory, metricsToken, limits }: A
     context.identity = { is: 'key', key };
     context.caller = { ...context.caller, actor: key.name };
     const needed = route.scopesOf?.(url) ?? (route.scope === 'any' ? [] : [route.scope]);
-    for (const scope of needed)
-      if (!key.scopes.some((one) => one === scope)) throw scopeMissing(key, { scope });
+    requireScopes(context, needed);
     if (key.only !== null && route.boundKeys === undefined)
       throw new HttpProblem('outside-key', 'Only a key for the whole fleet may do this', {
         members: { only: key.only },
@@ -144,6 +143,14 @@ const credentialAt: Readonly<
   'query-p': (_, url) => new URLSearchParams(url.split('?')[1]).get('p') ?? undefined,
   'path-token': (_, url) => /^\/api\/v1\/([^/?]+)\/telemetry(\?|$)/.exec(url)?.[1],
 };
+
+/** Throws a problem unless the caller's key has all of them, or none is needed. */
+export function requireScopes({ identity }: RequestContext, needed: readonly Route['scope'][]): void {
+  if (identity.is !== 'key') return;
+  const { key } = identity;
+  for (const scope of needed)
+    if (!key.scopes.some((one) => one === scope)) throw scopeMissing(key, { scope });
+}
 
 const unidentified = (detail: string): HttpProblem =>
   new HttpProblem('key-required', detail, { headers: { 'WWW-Authenticate': 'Bearer realm="fieldlog"' } });

@@ -92,7 +92,7 @@ const allow = (res: Response, origin: string): Response =>
 
 const allowNext = (res: Response): Response =>
   res.set({
-    'Access-Control-Allow-Methods': 'GET, HEAD, POST, PATCH',
+    'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
     'Access-Control-Allow-Headers': accepted,
     'Access-Control-Max-Age': '600',
   });

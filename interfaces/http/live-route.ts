@@ -1,95 +1,33 @@
 import type { Request, Response } from 'express';
 import { z } from 'zod';
-import { emptyPosition, type LiveLog } from '../../application/live/live-position.ts';
+import type { LiveLog } from '../../application/live/live-position.ts';
 import type { LiveEnd, LiveSelection, LiveSink } from '../../application/live/live-stream.ts';
-import type { AskedPosition, LiveStreams } from '../../application/live/live-streams.ts';
+import type { LiveStreams } from '../../application/live/live-streams.ts';
+import type { SavedQueries } from '../../application/live/saved-queries.ts';
 import type { Scope } from '../../application/ports/api-keys.ts';
-import { rollupLevels, usualAggregates } from '../../domain/rollup.ts';
-import type { Access } from './access.ts';
+import { Rejection } from '../../domain/decider.ts';
+import { usualAggregates } from '../../domain/rollup.ts';
+import { type Access, requireScopes } from './access.ts';
 import { confined } from './device-bounds.ts';
-import { deviceFilterOf, deviceFilterParameters } from './device-query-routes.ts';
+import { deviceFilterOf } from './device-query-routes.ts';
+import {
+  type LiveKind,
+  liveKinds,
+  liveParameters,
+  livePositions,
+  liveScopes,
+  liveSelection,
+} from './live-parameters.ts';
 import { HttpProblem } from './problems.ts';
 import type { RequestContext } from './request-context.ts';
 import { type Route, route } from './route.ts';
-import { aggregateParameter, metricParameter } from './telemetry-schemas.ts';
-import { deviceId, list, queryOf, single } from './validation.ts';
-
-const kinds = ['readings', 'buckets', 'devices', 'alarms'] as const;
-type Kind = (typeof kinds)[number];
-
-const kindError = `must be of ${kinds.join(', ')}`;
-const whole = '(?:0|[1-9]\\d{0,19})';
-const positionForm = new RegExp(
-  `^(devices|telemetry|alarms|buckets):(?:(\\d{1,9}):(${whole}(?:-${whole}){0,3})|${emptyPosition})$`,
-);
-const fromError = 'must be the id of an event of a live stream, or positions such as telemetry:0:42';
-
-const positions = single(fromError)
-  .transform((given, context): readonly AskedPosition[] => {
-    if (given === emptyPosition) return [];
-    const parts = given.split(',').map((part) => positionForm.exec(part));
-    if (parts.length <= 2000 && parts.every((part) => part !== null))
-      return parts.map(([, source, partition = 0, position = null]) => ({
-        source: source as AskedPosition['source'],
-        partition: Number(partition),
-        position,
-      }));
-    context.addIssue({ code: 'custom', message: fromError, input: given });
-    return z.NEVER;
-  })
-  .meta({ examples: ['telemetry:0:42'] });
-
-const intervalError = `must be ${rollupLevels.join(', ')}`;
-
-const parameters = z
-  .strictObject({
-    events: list(z.enum(kinds, { error: kindError }), kindError)
-      .default(['readings'])
-      .meta({ description: 'What is sent: repeated, or with commas. readings when absent.' }),
-    deviceId: list(deviceId, 'must be at most 100 devices')
-      .optional()
-      .meta({ description: 'These devices only: repeated, or with commas. All when absent.' }),
-    ...deviceFilterParameters.shape,
-    metric: metricParameter,
-    interval: z
-      .enum(rollupLevels, { error: intervalError })
-      .optional()
-      .meta({ description: 'Of buckets, by the calendar of UTC; 1m when absent.' }),
-    aggregate: aggregateParameter,
-    from: positions.optional().meta({
-      description:
-        'Continue behind this: the `id` of an event, or the `Fieldlog-Position` of a query. Begins with a snapshot when absent.',
-    }),
-  })
-  .superRefine(({ events, ...given }, context) => {
-    if (events.includes('buckets') && events.includes('readings'))
-      context.addIssue({
-        code: 'custom',
-        path: ['events'],
-        message: 'must have buckets or readings: each is a stream of its own',
-        input: events,
-      });
-    for (const name of ['interval', 'aggregate'] as const)
-      if (!events.includes('buckets') && given[name] !== undefined)
-        context.addIssue({
-          code: 'custom',
-          path: [name],
-          message: 'needs events=buckets',
-          input: given[name],
-        });
-  });
+import { queryOf } from './validation.ts';
 
 const headers = z.object({
-  'last-event-id': positions.optional().meta({ description: 'As `from`, which it goes before.' }),
+  'last-event-id': livePositions.optional().meta({ description: 'As `from`, which it goes before.' }),
 });
 
-const scopeOfKind: Readonly<Record<Kind, Scope>> = {
-  readings: 'telemetry:read',
-  buckets: 'telemetry:read',
-  devices: 'devices:read',
-  alarms: 'devices:read',
-};
-const logOfKind: Readonly<Record<Exclude<Kind, 'buckets'>, LiveLog>> = {
+const logOfKind: Readonly<Record<Exclude<LiveKind, 'buckets'>, LiveLog>> = {
   readings: 'telemetry',
   devices: 'devices',
   alarms: 'alarms',
@@ -97,15 +35,18 @@ const logOfKind: Readonly<Record<Exclude<Kind, 'buckets'>, LiveLog>> = {
 
 /** What is asked for, even where it is not valid: the scopes are checked before the request is. */
 function scopesOf(url: string): readonly Scope[] {
-  const asked = [queryOf(url).events ?? 'readings'].flat().flatMap((text) => text.split(','));
-  const known = kinds.filter((kind) => asked.includes(kind));
-  return known.length === 0 ? ['telemetry:read'] : [...new Set(known.map((kind) => scopeOfKind[kind]))];
+  const { query, events = 'readings' } = queryOf(url);
+  // What a saved query needs is known, and checked, when it has been read.
+  if (query !== undefined) return [];
+  const asked = [events].flat().flatMap((text) => text.split(','));
+  const known = liveKinds.filter((kind) => asked.includes(kind));
+  return known.length === 0 ? ['telemetry:read'] : liveScopes(known);
 }
 
 /** Milliseconds between looks whether the key of a stream still is one. */
 const checkKeyEvery = 2000;
 
-export function liveRoute(live: LiveStreams, access: Access): Route {
+export function liveRoute(live: LiveStreams, queries: Pick<SavedQueries, 'find'>, access: Access): Route {
   const keys = new KeyWatch(access);
   return route({
     method: 'get',
@@ -117,7 +58,7 @@ export function liveRoute(live: LiveStreams, access: Access): Route {
     summary: 'Follow readings, buckets, devices and alarms as they change',
     description:
       'A stream that can be continued where it was cut, without loss: docs/live.md. `events=devices` and `events=alarms` need `devices:read`, with readings both.',
-    query: parameters,
+    query: liveParameters,
     headers,
     responses: {
       200: {
@@ -125,22 +66,31 @@ export function liveRoute(live: LiveStreams, access: Access): Route {
         content: { 'text/event-stream': z.string(), 'application/x-ndjson': z.string() },
       },
     },
-    problems: ['subscription-expired', 'too-many-streams', 'live-streams-full', 'not-acceptable'],
+    problems: [
+      'subscription-expired',
+      'too-many-streams',
+      'live-streams-full',
+      'not-acceptable',
+      'live-query-not-found',
+    ],
     async handle({ req, res, context, query, headers }) {
       const format = formatOf(req);
       const holder = context.identity.is === 'key' ? context.identity.key.name : '';
+      const chosen = query.query === undefined ? query : await saved(query.query);
+      const { events = ['readings'], interval = '1m', aggregate = usualAggregates } = chosen;
+      const scopes = liveScopes(events);
+      requireScopes(context, scopes);
       const asked = headers['last-event-id'] ?? query.from;
       const from = await live.start(asked, holder);
-      const sources = kinds.flatMap((kind) =>
-        kind !== 'buckets' && query.events.includes(kind) ? [logOfKind[kind]] : [],
+      const sources = liveKinds.flatMap((kind) =>
+        kind !== 'buckets' && events.includes(kind) ? [logOfKind[kind]] : [],
       );
-      const { interval = '1m', aggregate = usualAggregates } = query;
       const selection: LiveSelection = {
         sources,
-        ...(query.events.includes('buckets') && { buckets: { level: interval, aggregates: aggregate } }),
-        devices: confined(deviceFilterOf(query), context),
-        ...(query.deviceId && { deviceIds: new Set(query.deviceId) }),
-        ...(query.metric && { metrics: new Set(query.metric) }),
+        ...(events.includes('buckets') && { buckets: { level: interval, aggregates: aggregate } }),
+        devices: confined(deviceFilterOf(chosen), context),
+        ...(chosen.deviceId && { deviceIds: new Set(chosen.deviceId) }),
+        ...(chosen.metric && { metrics: new Set(chosen.metric) }),
       };
       res.status(200).set({
         'Content-Type': `${format.type}; charset=utf-8`,
@@ -152,7 +102,7 @@ export function liveRoute(live: LiveStreams, access: Access): Route {
       if (req.method === 'HEAD') return void res.end();
       res.flushHeaders();
       const sink = new ResponseSink(res, format, live.closed);
-      keys.add(sink, context, scopesOf(req.url));
+      keys.add(sink, context, scopes);
       const snapshot = asked === undefined && sources.includes('telemetry');
       try {
         await live.run(selection, from, { snapshot, holder }, sink);
@@ -163,6 +113,12 @@ export function liveRoute(live: LiveStreams, access: Access): Route {
       return undefined;
     },
   });
+
+  async function saved(name: string): Promise<z.output<typeof liveSelection>> {
+    const found = await queries.find(name);
+    if (!found) throw new Rejection('LiveQueryNotFound', `There is no live query ${name}`);
+    return liveSelection.parse(found.parameters);
+  }
 }
 
 /** Ends streams whose keys are no longer good, or no longer have what the stream needs. One timer looks after all. */

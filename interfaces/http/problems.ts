@@ -35,6 +35,7 @@ export const problemKinds = {
   'device-not-registered': { status: 404, title: 'The device is not registered' },
   'outside-key': { status: 403, title: 'The key is for other devices' },
   'rule-not-found': { status: 404, title: 'There is no such rule' },
+  'live-query-not-found': { status: 404, title: 'There is no such live query' },
   'hook-not-found': { status: 404, title: 'There is no such hook' },
   'alarm-not-found': { status: 404, title: 'There is no such alarm' },
   'not-found': { status: 404, title: 'Not found' },
@@ -134,6 +135,7 @@ const rejections: Record<RejectionCode, ProblemKind> = {
   HookNotFound: 'hook-not-found',
   HookIsRemoved: 'hook-removed',
   AlarmNotFound: 'alarm-not-found',
+  LiveQueryNotFound: 'live-query-not-found',
 };
 
 /** The one place where an error becomes a problem. */

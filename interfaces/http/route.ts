@@ -58,7 +58,7 @@ type RouteOf<
   Headers extends z.ZodType,
   Body extends z.ZodType,
 > = {
-  readonly method: 'get' | 'post' | 'put' | 'patch';
+  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
   /** As Express wants it, such as `/api/v1/devices/:deviceId`. */
   readonly path: string;
   /** The scope a key needs to call the route; `any` needs a key of any scope, `public` needs none. */

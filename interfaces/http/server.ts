@@ -5,6 +5,7 @@ import type { Rules } from '../../application/detection/rules.ts';
 import type { DeviceCommands, EraseDevice } from '../../application/devices/device-commands.ts';
 import type { DeviceHistory } from '../../application/devices/device-stream.ts';
 import type { LiveStreams } from '../../application/live/live-streams.ts';
+import type { SavedQueries } from '../../application/live/saved-queries.ts';
 import type { Credentials } from '../../application/ports/api-keys.ts';
 import type { AlarmQueries } from '../../application/ports/detection.ts';
 import type { HookDeliveries, HookSender } from '../../application/ports/hooks.ts';
@@ -30,6 +31,7 @@ import { readingMetrics, requestMetrics } from './http-metrics.ts';
 import { type Intake, intakeOf } from './intake.ts';
 import { lineProtocolRoutes } from './line-protocol-routes.ts';
 import { type Certificate, type HttpServer, serving, shutdown } from './listener.ts';
+import { liveQueryRoutes } from './live-query-routes.ts';
 import { liveRoute } from './live-route.ts';
 import { otlpRoute, remoteWriteRoute } from './metric-push-routes.ts';
 import { type MqttRejection, mqttRejectionsRoute } from './mqtt-rejections-route.ts';
@@ -70,6 +72,7 @@ export type HttpServices = TelemetryQueryServices &
     readonly hookDeliveries: Pick<HookDeliveries, 'list' | 'retry' | 'drop'>;
     readonly hookSender: HookSender;
     readonly live: LiveStreams;
+    readonly liveQueries: SavedQueries;
     readonly retention: Pick<RetentionRecords, 'schedule' | 'activeSweep'>;
     readonly writeAheadLog?: WriteAheadLog | undefined;
     /** Of parts that are built on this one. */
@@ -119,7 +122,8 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     ...deviceCommandRoutes(services),
     deviceBulkRoute(services, { bytes: maxBodyBytes, items: maxBulk }),
     ...deviceQueryRoutes(services),
-    liveRoute(services.live, access),
+    liveRoute(services.live, services.liveQueries, access),
+    ...liveQueryRoutes(services.liveQueries),
     ...telemetryLatestRoutes(services),
     ...telemetrySeriesRoutes(services),
     retractionRoute(services.retract),

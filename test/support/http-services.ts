@@ -101,6 +101,7 @@ export function httpServices(replaced: Partial<HttpServices> = {}) {
     alarms: notAsked,
     alarmQueries: notAsked,
     hooks: notAsked,
+    liveQueries: notAsked,
     hookDeliveries: notAsked,
     hookSender: notAsked,
     replay: notAsked,
@@ -128,6 +129,7 @@ type NotAsked = HttpServices['replay'] &
   HttpServices['alarms'] &
   HttpServices['alarmQueries'] &
   HttpServices['hooks'] &
+  HttpServices['liveQueries'] &
   HttpServices['hookDeliveries'] &
   HttpServices['hookSender'];
 

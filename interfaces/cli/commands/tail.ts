@@ -28,7 +28,8 @@ Examples:
 `;
 
 type TailOptions = {
-  readonly events: string;
+  readonly events?: string;
+  readonly query?: string;
   readonly device?: readonly string[];
   readonly type?: string;
   readonly label?: readonly Label[];
@@ -53,7 +54,8 @@ export function tailCommand(program: Command, context: CommandContext): void {
   program
     .command('tail')
     .description('Follow readings, device changes and alarms as they come')
-    .option('--events <kinds>', 'of readings, buckets, devices and alarms, with commas', 'readings')
+    .option('--events <kinds>', 'of readings, buckets, devices and alarms, with commas (default: readings)')
+    .option('--query <name>', 'a saved live query, instead of what to choose by options')
     .option('--device <id>', 'this device; repeatable', each(String))
     .option('--type <type>', 'devices of this type')
     .option('--label <key=value>', 'devices with this label; repeatable', each(label))
@@ -103,13 +105,14 @@ async function tail(options: TailOptions, context: CommandContext): Promise<void
   }
 }
 
-const queryOf = ({ events, device, type, label: labels, metric, interval }: TailOptions): Query => ({
+const queryOf = ({ events, device, type, label: labels, metric, interval, query }: TailOptions): Query => ({
   events,
   deviceId: device,
   type,
   label: labels?.map(([key, value]) => `${key}:${value}`),
   metric,
   interval,
+  query,
 });
 
 async function show(line: LiveLine, options: TailOptions, { terminal }: CommandContext): Promise<void> {

@@ -64,6 +64,7 @@ const decisions: readonly (readonly [form: RegExp, decision: Decision])[] = [
   [/^post \/api\/v1\/devices\/\{deviceId\}\/(erase|telemetry\/retractions)$/, 'refused'],
   [/^get (\/metrics|\/api\/v1\/(status|mqtt\/rejections))$/, 'refused'],
   [/^(get|post|patch) \/api\/v1\/(rules|hooks)\b/, 'refused'],
+  [/^(get|put|delete) \/api\/v1\/live\/queries\b/, 'refused'],
   // Of alarms below, of live streams in live-keys.test.ts.
   [/^((get|post) \/api\/v1\/alarms\b|get \/api\/v1\/live$)/, 'own-test'],
   [/^(get|post|patch) \/api\/v1\/(projections|dead-letters|audit|rebuilds)\b/, 'refused'],
