@@ -51,9 +51,7 @@ type TelemetryOptions = {
   readonly cacheBytes?: number;
 };
 
-/**
- * Points, newest values, rollups and the conservation ledger, all of one device in one partition.
- */
+/** Points, newest values, rollups and the conservation ledger, all of one device in one partition. */
 export function telemetryProjection(
   registry: EventRegistry,
   directory: DeviceDirectory,
