@@ -57,6 +57,9 @@ export type ExpectedTelemetry = {
   readonly ledger: ReadonlyMap<string, Omit<LedgerSeen, 'deviceId' | 'day'>>;
 };
 
+/** Are in the telemetry log for detection alone: no reading, and of no row of points. */
+const ofAlarms: readonly string[] = ['SilenceNoticed', 'AlarmClearRequested'];
+
 const day = 86_400_000;
 const widths = { '1m': 60_000, '1h': 3_600_000, '1d': day } as const;
 const startOf = (width: number, time: number) => Math.floor(time / width) * width;
@@ -80,6 +83,7 @@ export function recompute(
   let seen = 0;
   for (const [partition, facts] of partitions.entries())
     for (const { type, position, receivedAt, data } of facts) {
+      if (ofAlarms.includes(type)) continue;
       const { deviceId } = data as { readonly deviceId?: unknown };
       const counted = isId(deviceId) ? deviceId : '';
       const count = (outcome: string, at = receivedAt, by = 1) => {
