@@ -48,11 +48,11 @@ export class DevicePeriods {
     return found;
   }
 
-  /** Not remembered when anything changed while it was read. */
+  /** Not remembered when anything changed while it was read, nor of one that may be registered before its next reading. */
   async #load(deviceId: string): Promise<DeviceAttributes> {
     const changes = this.#changes;
     const periods = await this.#read(deviceId);
-    if (changes === this.#changes) this.#known.set(deviceId, periods);
+    if (changes === this.#changes && periods.length > 0) this.#known.set(deviceId, periods);
     return periods;
   }
 

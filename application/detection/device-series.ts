@@ -80,10 +80,14 @@ export class DeviceSeries {
   ): readonly SeriesKey[] {
     if (active === this.#active && time < this.#selectedUntil) return none;
     const at = time - heardOfAfterMilliseconds;
-    const period = this.#attributes.findLast(({ since }) => since <= at) ?? this.#attributes[0];
+    const [first] = this.#attributes;
+    // What came before a device was registered is of none, also to a rebuild, which knows that it will be.
+    const isThere = first !== undefined && first.since <= time;
+    const period = isThere ? (this.#attributes.findLast(({ since }) => since <= at) ?? first) : undefined;
     const next = this.#attributes.find(({ since }) => since > at);
+    const nextAt = next ? next.since + heardOfAfterMilliseconds : Number.POSITIVE_INFINITY;
     this.#active = active;
-    this.#selectedUntil = next ? next.since + heardOfAfterMilliseconds : Number.POSITIVE_INFINITY;
+    this.#selectedUntil = isThere ? nextAt : (first?.since ?? nextAt);
     this.#rules = active.filter(
       (rule): rule is ActiveRule =>
         rule.definition !== null && period !== undefined && selects(rule.definition, this.#deviceId, period),

@@ -5,6 +5,7 @@ import { type BatchOfJudgements, DeviceSeries, type SeriesKey } from '../detecti
 import type { RuleBook } from '../detection/rule-book.ts';
 import type { DetectionTables, DetectionTotals, DeviceAttributes } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
+import type { EventSource, Positioned } from '../ports/event-source.ts';
 import type { ProjectionTables } from '../ports/read-models.ts';
 import type { Ids } from '../ports/system.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
@@ -23,6 +24,7 @@ type DetectionParts = {
   readonly registry: EventRegistry;
   readonly rules: RuleBook;
   readonly devices: DevicePeriods;
+  readonly partitioner: EventSource<Positioned>['partitioner'];
   readonly ids: Ids;
   /** Series watched in a partition at most. */
   readonly maxSeries: number;
@@ -89,8 +91,12 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
     this.#partition = partition;
     await rules.refresh();
     await devices.refresh();
+    const partitionOf = await this.#parts.partitioner();
     const ids = new Set<string>();
-    if (!rules.isEmpty) for (const { event } of events) if (event) ids.add(event.data.deviceId);
+    if (!rules.isEmpty)
+      // What a foreign producer wrote to another partition is a dead letter of `telemetry`.
+      for (const { event } of events)
+        if (event && partitionOf(event.data.deviceId) === partition) ids.add(event.data.deviceId);
     if (ids.size > 0) {
       const found = await devices.find(ids);
       // With the event: the transaction may be run again when others have been validated meanwhile.

@@ -116,6 +116,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
       registry,
       rules,
       devices: await container.getAsync(s.devicePeriods),
+      partitioner: () => source.partitioner(),
       ids: await container.getAsync(s.ids),
       maxSeries: config.DETECTION_SERIES,
     };
