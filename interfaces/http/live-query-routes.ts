@@ -21,7 +21,7 @@ const parameters = z
 const answer = z
   .strictObject({
     name: z.string(),
-    parameters: z.record(z.string(), value),
+    parameters,
     revision: z
       .int()
       .min(0)

@@ -25,12 +25,13 @@ const untimed = (n: number, timestamp: number): TelemetryRecord => ({
 /** A log of one partition that has `events` events, the last of which never come when `missing` are. */
 function logOf(events: number, missing = 0, records?: readonly TelemetryRecord[], mostReadings?: number) {
   let ended = 0;
-  const source: Pick<EventSource<TelemetryRecord>, 'ends' | 'run' | 'partitioner'> = {
+  const source: Pick<EventSource<TelemetryRecord>, 'ends' | 'expired' | 'run' | 'partitioner'> = {
     ends: async () =>
       new Map([
         [0, String(events)],
         [1, '1000000'],
       ]),
+    expired: async () => new Map(),
     partitioner: async () => () => 0,
     async run(consumer, { signal }) {
       const there = records ?? Array.from({ length: events - missing }, (_, i) => reading(i + 1));
