@@ -41,7 +41,7 @@ const anyReading = '';
 export class DeviceSeries {
   readonly #deviceId: string;
   readonly #series = new Map<string, Map<string, Series>>();
-  readonly #stored: readonly SeriesStateRow[];
+  #stored: readonly SeriesStateRow[];
   readonly #alarms: ReadonlyMap<string, AlarmRow>;
   #attributes: DeviceAttributes;
   #active: readonly RuleVersion[] | undefined;
@@ -190,7 +190,8 @@ export class DeviceSeries {
 
   /** The rule was changed, disabled or removed. */
   forget(ruleId: string): void {
-    this.#load();
+    // The rules that the other rows belong to are not known before the first reading.
+    this.#stored = this.#stored.filter((row) => row.ruleId !== ruleId);
     this.#series.delete(ruleId);
     this.#slots = new Map();
   }

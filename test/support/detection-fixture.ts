@@ -1,4 +1,5 @@
 import { type RuleDefinition, type RuleEvent, ruleStream } from '../../domain/detection/rule.ts';
+import { type DeviceEvent, deviceStream } from '../../domain/device.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
 import { type ReplayFixture, replayFixture } from './replay-fixture.ts';
 
@@ -21,34 +22,36 @@ export async function detectionFixture(env: Readonly<Record<string, string>> = {
   const eventStore = await fixture.container.getAsync(s.eventStore);
   const revisions = new Map<string, number>();
 
-  async function append(event: RuleEvent): Promise<void> {
-    const stream = ruleStream(event.data.ruleId);
+  async function record(stream: string, { type, data }: RuleEvent | DeviceEvent, at: number): Promise<void> {
     const expected = revisions.get(stream);
-    const [recorded] = await eventStore.append(
-      stream,
-      [
-        {
-          id: `${stream}-${(expected ?? -1) + 1}`,
-          type: event.type,
-          data: event.data,
-          metadata: {
-            $correlationId: 'c',
-            $causationId: 'c',
-            actor: 'test',
-            recordedAt: new Date().toISOString(),
-            schemaVersion: 1,
-          },
-        },
-      ],
-      expected ?? 'none',
-    );
+    const metadata = {
+      $correlationId: 'c',
+      $causationId: 'c',
+      actor: 'test',
+      recordedAt: new Date(at).toISOString(),
+      schemaVersion: 1,
+    };
+    const id = `${stream}-${(expected ?? -1) + 1}`;
+    const [recorded] = await eventStore.append(stream, [{ id, type, data, metadata }], expected ?? 'none');
     revisions.set(stream, recorded?.revision ?? 0);
+  }
+
+  async function append(event: RuleEvent): Promise<void> {
+    await record(ruleStream(event.data.ruleId), event, Date.now());
     await (await fixture.container.getAsync(s.ruleBook)).refreshNow();
   }
 
   return {
     ...fixture,
     append,
+
+    /** In 1970, so that readings of any moment are judged. */
+    register: (deviceId: string) =>
+      record(
+        deviceStream(deviceId),
+        { type: 'DeviceRegistered', data: { deviceId, name: deviceId, type: 'test', labels: {} } },
+        0,
+      ),
 
     rule: (ruleId: string, rule: Partial<RuleDefinition> & Pick<RuleDefinition, 'condition'>, since = 0) =>
       append({

@@ -119,6 +119,20 @@ onEachEngine('Projection detection', (open) => {
     assert.equal((await fixture.totals())?.series, 0);
   });
 
+  it('remembers what other rules know of a device when a rule ends right after a restart', async () => {
+    const at = (receivedAt: number, t: number) =>
+      fixture.publishRaw({ deviceId: 'a', timestamp: receivedAt, metrics: { t } }, { receivedAt });
+    await fixture.rule('hot', { condition: { kind: 'range', above: 30 } }, 1000);
+    await fixture.rule('warm', { condition: { kind: 'range', above: 20 } }, 1000);
+    await at(1000, 40);
+    await fixture.append({ type: 'RuleDisabled', data: { ruleId: 'hot', since: 2000 } });
+    await detect();
+    await at(2000, 10);
+    await detect();
+    assert.deepEqual((await states()).sort(), ['hot a cleared', 'warm a cleared']);
+    assert.equal((await fixture.totals())?.series, 1);
+  });
+
   it('watches as many series as it may, the first that come, and counts what it does not watch', async () => {
     await fixture.close();
     fixture = await detectionFixture({ ...stores.env, DETECTION_SERIES: '1' });
