@@ -1,6 +1,7 @@
 import { defaultSensitivity } from '../../domain/detection/evaluators.ts';
 import { NoveltyDetector, type NoveltySettings, noveltySettings } from '../../domain/detection/novelty.ts';
 import { median } from '../harness/statistics.ts';
+import { printGenerated } from './generated.ts';
 import {
   type Alarm,
   type Alarms,
@@ -42,6 +43,10 @@ const published: readonly (readonly [string, number, number, number])[] = [
 if (process.argv.includes('--rebuild')) {
   await compareRebuild();
   process.exit();
+}
+if (!printGenerated()) {
+  console.error('More than one false alarm in 1,000 values of a process without a fault');
+  process.exitCode = 1;
 }
 const folder = process.env.NAB_DIR;
 if (folder === undefined) {
