@@ -2,12 +2,15 @@ import { z } from 'zod';
 import { file, onOff, url, wholeNumber } from './variable-forms.ts';
 
 /** How the payload of a topic is read; `any` is found out by the media type or the first byte. */
-const topicForms = ['any', 'json', 'cbor', 'senml', 'lines', 'thingsboard', 'gateway'] as const;
+const topicForms = ['any', 'json', 'cbor', 'senml', 'lines', 'value', 'thingsboard', 'gateway'] as const;
 
-/** A topic filter; the level `{device}` stands for one level, which names the device. */
+/**
+ * A topic filter; the level `{device}` stands for one level, which names the device, and `{metric}` for one that names
+ * the metric of a payload that is a value by itself.
+ */
 export type TopicRule = { readonly filter: string; readonly form: (typeof topicForms)[number] };
 
-const filterForm = /^(([^#+{}/=,]*|\+|\{device\})\/)*([^#+{}/=,]*|\+|#|\{device\})$/;
+const filterForm = /^(([^#+{}/=,]*|\+|\{device\}|\{metric\})\/)*([^#+{}/=,]*|\+|#|\{device\}|\{metric\})$/;
 
 /** `filter=form[,…]`, such as `plant/{device}/data=json,legacy/#=lines`. */
 const topics = z
@@ -20,11 +23,14 @@ const topics = z
       .map((rule) => {
         const [filter = '', named, ...more] = rule.split('=');
         const form = topicForms.find((one) => one === named);
-        if (form !== undefined && filter !== '' && filterForm.test(filter) && more.length === 0)
-          return { filter, form };
+        const isFilter = filter !== '' && filterForm.test(filter) && more.length === 0;
+        const isNamedTwice = form !== 'value' && filter.includes('{metric}');
+        if (form !== undefined && isFilter && !isNamedTwice) return { filter, form };
         context.addIssue({
           code: 'custom',
-          message: `must be filter=form[,…] with one of the forms ${topicForms.join(', ')}, such as plant/{device}/data=json`,
+          message: isNamedTwice
+            ? `must have {metric} only in topics of the form value: ${rule}`
+            : `must be filter=form[,…] with one of the forms ${topicForms.join(', ')}, such as plant/{device}/data=json`,
         });
         return z.NEVER;
       }),
@@ -76,6 +82,6 @@ export const formVariables = {
   MQTT_BROKER_CERT_FILE: file().describe('certificate in PEM that the broker is shown'),
   MQTT_BROKER_KEY_FILE: file().describe('private key of that certificate, in PEM'),
   MQTT_TOPICS: topics.describe(
-    'further topics, filter=form[,…], such as plant/{device}/data=json; forms are any, json, cbor, senml, lines, thingsboard, gateway',
+    'further topics, filter=form[,…], such as plant/{device}/data=json or shellies/{device}/{metric}=value; forms are any, json, cbor, senml, lines, value, thingsboard, gateway',
   ),
 };

@@ -64,7 +64,9 @@ export class MqttBridge {
     this.#broker = new URL(url).host;
     const filters = topics.length === 0 ? usualFilters : topics.map(({ filter }) => filter);
     const shared = share === undefined ? '' : `$share/${share}/`;
-    this.#subscriptions = filters.map((filter) => `${shared}${filter.replaceAll('{device}', '+')}`);
+    this.#subscriptions = filters.map(
+      (filter) => `${shared}${filter.replaceAll(/\{device\}|\{metric\}/g, '+')}`,
+    );
     this.#metrics = mqttBridgeMetrics(services.metrics, () => ({
       connections: this.#links.filter(({ isSubscribed }) => isSubscribed).length,
       inFlight: this.#links.reduce((sum, { taking }) => sum + taking.size, 0),

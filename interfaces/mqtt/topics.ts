@@ -1,5 +1,6 @@
 import type { TopicRule } from '../../infrastructure/config/form-variables.ts';
 import { decodeLines } from '../http/formats/line-protocol.ts';
+import { decodeValue } from '../http/formats/own-shape.ts';
 import { decodePayload, guessedType, type PayloadType, payloadType } from '../http/formats/payload.ts';
 import type { DecodeContext, Decoded } from '../http/formats/reading-set.ts';
 import { decodeThingsBoard, decodeThingsBoardGateway } from '../http/formats/thingsboard.ts';
@@ -35,9 +36,14 @@ export function topicCodecs(rules: readonly TopicRule[]) {
     const { path, type } = withoutProperties(topic);
     const levels = path.split('/');
     for (const { levels: filter, form } of all) {
-      const match = matches(filter, levels);
-      if (!match) continue;
-      return { decode: decoderOf(form, payloadType(contentType ?? type ?? '')), ...match };
+      const named = matches(filter, levels);
+      if (!named) continue;
+      const { device, metric = 'value' } = named;
+      const decode: TopicCodec['decode'] =
+        form === 'value'
+          ? (payload, context) => decodeValue(metric, payload, context)
+          : decoderOf(form, payloadType(contentType ?? type ?? ''));
+      return { decode, ...(device !== undefined && { device }) };
     }
     return undefined;
   };
@@ -51,23 +57,27 @@ function withoutProperties(topic: string): { readonly path: string; readonly typ
   return { path: topic.slice(0, at), ...(type !== null && { type }) };
 }
 
-function matches(
-  filter: readonly string[],
-  levels: readonly string[],
-): { readonly device?: string } | undefined {
-  let device: string | undefined;
+/** What a topic names. */
+type Named = { readonly device?: string; readonly metric?: string };
+
+/** What the levels name where they match the filter. */
+function matches(filter: readonly string[], levels: readonly string[]): Named | undefined {
+  const named: { -readonly [Name in keyof Named]: string } = {};
   for (const [i, wanted] of filter.entries()) {
-    if (wanted === '#') return device === undefined ? {} : { device };
+    if (wanted === '#') return named;
     const level = levels[i];
     if (level === undefined) return undefined;
-    if (wanted === '{device}') device = level;
+    if (wanted === '{device}') named.device = level;
+    else if (wanted === '{metric}') named.metric = level;
     else if (wanted !== '+' && wanted !== level) return undefined;
   }
-  if (filter.length !== levels.length) return undefined;
-  return device === undefined ? {} : { device };
+  return filter.length === levels.length ? named : undefined;
 }
 
-function decoderOf(form: TopicRule['form'], said: PayloadType | undefined): TopicCodec['decode'] {
+function decoderOf(
+  form: Exclude<TopicRule['form'], 'value'>,
+  said: PayloadType | undefined,
+): TopicCodec['decode'] {
   if (form === 'thingsboard') return decodeThingsBoard;
   if (form === 'gateway') return decodeThingsBoardGateway;
   if (form === 'lines') return (payload, context) => decodeLines(payload, context, { precision: 'ns' });

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -208,6 +210,40 @@ provider.shutdown()
       ['count', 'sum', 'min', 'max'].map((part) => names.get(`seconds.${part}`)),
       [1, 1.5, 1.5, 1.5],
     );
+  });
+
+  it('ESP32: PubSubClient by the packets recorded from it, with the calls documented', async () => {
+    const token = await server.register('esp32-7');
+    const [, connected = ''] = /client\.connect\("([^"]*)", "fld_…", ""\)/.exec(documentation) ?? [];
+    const [, topic = '', written = ''] =
+      /client\.publish\("(v1[^"]*)", "(.*?)"\);`/.exec(documentation) ?? [];
+    const text = (value: string) => {
+      const bytes = Buffer.from(value);
+      return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 255]), bytes]);
+    };
+    const packet = (type: number, ...parts: Buffer[]) => {
+      const body = Buffer.concat(parts);
+      assert.ok(body.length < 128);
+      return Buffer.concat([Buffer.from([type, body.length]), body]);
+    };
+    // As version 2.8 writes them: MQTT 3.1.1, a clean session, keep alive 15 s, QoS 0.
+    const connect = packet(
+      0x10,
+      ...[Buffer.from('00044d51545404c2000f', 'hex'), text(connected), text(token), text('')],
+    );
+    const publish = packet(0x30, text(topic), Buffer.from(written.replaceAll('\\"', '"')));
+    const socket = connectSocket(Number(server.mqttPort), '127.0.0.1');
+    try {
+      socket.write(connect);
+      const [answer] = (await once(socket, 'data')) as [Buffer];
+      assert.equal(answer.toString('hex'), '20020000');
+      socket.write(publish);
+      assert.deepEqual(await namesOf('esp32-7', 1), [['t', 1]]);
+      socket.write(Buffer.from('e000', 'hex'));
+      await once(socket.resume(), 'close');
+    } finally {
+      socket.destroy();
+    }
   });
 
   it('Telegraf: by the address and credential documented', async () => {

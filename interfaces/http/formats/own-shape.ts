@@ -1,9 +1,16 @@
 import { isTimestamp } from '../../../domain/telemetry.ts';
+import { parseExactJson } from '../../exact-json.ts';
 import { parseIsoTime } from '../iso-time.ts';
 import { timestampFault } from '../value-faults.ts';
 import { cborOf, plainOf } from './cbor-payload.ts';
-import { isMembers, jsonOf } from './json-payload.ts';
-import { type DecodeContext, type Decoded, ReadingSet, type SampleTime } from './reading-set.ts';
+import { isMembers, jsonOf, textOf } from './json-payload.ts';
+import {
+  type DecodeContext,
+  type Decoded,
+  metricNameOf,
+  ReadingSet,
+  type SampleTime,
+} from './reading-set.ts';
 import { thingsBoardReadings } from './thingsboard.ts';
 
 /** The readings of `POST /api/v1/telemetry` as CBOR: a map or an array of maps. Throws `MalformedPayload` or `OversizedPayload`. */
@@ -64,3 +71,22 @@ function timeOf(given: unknown): SampleTime | string {
   const rest = typeof given === 'string' ? (/\.\d{3}(\d*[1-9])/.exec(given)?.[1] ?? '') : '';
   return { milliseconds, rest };
 }
+
+/**
+ * A value by itself, as what publishes one topic for each quantity sends it: Home Assistant, Shelly, Homie. A number or
+ * truth value as JSON writes it; all else is text, such as `on`. The device is that of the context. Throws
+ * `MalformedPayload`.
+ */
+export function decodeValue(metric: string, bytes: Uint8Array, context: DecodeContext): Decoded {
+  const text = textOf(bytes).trim();
+  const set = new ReadingSet(context.limits);
+  const at = { index: 0, path: '', device: context.device, time: undefined };
+  if (text === '' || /^[[{"]/.test(text)) set.reject(0, '', 'must be a number, true, false or a plain text');
+  else set.add(at, metricNameOf([metric]), scalarOf(text));
+  return set.decoded();
+}
+
+const numberForm = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+const scalarOf = (text: string): unknown =>
+  numberForm.test(text) || text === 'true' || text === 'false' ? parseExactJson(text) : text;

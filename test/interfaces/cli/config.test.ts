@@ -97,6 +97,10 @@ describe('fieldlog config', () => {
       { CLOCK_TOLERANCE: '1.5d' },
       'CLOCK_TOLERANCE: must be whole seconds, minutes, hours or days such as 90s',
     ],
+    [
+      { MQTT_TOPICS: 'plant/{device}/{metric}=json' },
+      'MQTT_TOPICS: must have {metric} only in topics of the form value: plant/{device}/{metric}=json',
+    ],
     [{ KAFKA_SASL_MECHANISM: 'plain' }, 'KAFKA_SASL_MECHANISM: needs KAFKA_SASL_USERNAME beside it'],
     [{ KAFKA_SASL_PASSWORD: 'secret' }, 'KAFKA_SASL_PASSWORD: needs KAFKA_SASL_MECHANISM beside it'],
     [{ KAFKA_SSL_CA_FILE: 'ca.pem' }, 'KAFKA_SSL_CA_FILE: needs KAFKA_SSL=true beside it'],

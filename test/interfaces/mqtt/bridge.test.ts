@@ -248,6 +248,38 @@ describeWith(['mosquitto'], 'The bridge to an MQTT broker', function () {
     assert.equal(await node.count('fieldlog_mqtt_bridge_connections'), 16);
   });
 
+  it('takes a value by itself by what its topic names', async () => {
+    broker = await Mosquitto.start(['allow_anonymous true']);
+    publisherOf();
+    const node = await open({
+      topics: [
+        { filter: 'homeassistant/sensor/{device}/state', form: 'value' },
+        { filter: 'shellies/{device}/{metric}', form: 'value' },
+      ],
+    });
+    await node.isReady();
+    const client = publisher as MqttClient;
+    // Home Assistant's statestream: the state as it is, QoS 1, retained.
+    const state = 'homeassistant/sensor/boiler_temperature/state';
+    for (const payload of ['21.5', 'unavailable', '{"a": 1}', ''])
+      await client.publishAsync(state, payload, { qos: 1, retain: true });
+    for (const payload of ['-0.5e1', 'true', 'on', '021', '1e999', '9007199254740993', 'NaN'])
+      await client.publishAsync('shellies/plug-1/power state', payload, { qos: 1 });
+    // The broker spreads them over the connections of the bridge, so they come in any order.
+    const values = (device: string, metric: string) =>
+      node.taken.flatMap(({ deviceId, metrics }) => (deviceId === device ? [metrics[metric]] : [])).sort();
+    await eventually(() => assert.equal(node.taken.length + node.rejections.list().length, 11));
+    assert.deepEqual(values('boiler_temperature', 'value'), [21.5, 'unavailable'].sort());
+    assert.deepEqual(values('plug-1', 'power_state'), [-5, true, 'on', '021', 'NaN'].sort());
+    assert.deepEqual(
+      node.rejections
+        .list()
+        .map(({ topic }) => topic)
+        .sort(),
+      [state, state, 'shellies/plug-1/power state', 'shellies/plug-1/power state'],
+    );
+  });
+
   it('speaks TLS and shows a password, and says when the broker refuses', async () => {
     const { cert, key } = selfSigned();
     broker = await Mosquitto.start(
