@@ -3,6 +3,7 @@ import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import type { BatchConsumer, Positioned, SourceName } from '../../application/ports/event-source.ts';
 import type { EventStore } from '../../application/ports/event-store.ts';
 import type { TelemetryLog } from '../../application/ports/telemetry-log.ts';
+import { withoutCredentials } from '../identity.ts';
 import { type Destination, TracedEventStore, TracedTelemetryLog, tracedConsumer } from './traced-ports.ts';
 import type { Tracing } from './tracing.ts';
 
@@ -59,12 +60,6 @@ const knownMethods = new Set([
   'TRACE',
 ]);
 
-/** Credentials, and what stands where ThingsBoard's clients have the token of a device, whatever that is. */
-const secretSegments =
-  /(?<=\/)fl[kd]_[^/]*|(?<=^\/api\/v1\/)(?!devices\/)[^/]+(?=\/(telemetry|attributes|rpc)(\/|$))/g;
-
-const shownPath = (url: string): string => (url.split('?', 1)[0] ?? '').replaceAll(secretSegments, '-');
-
 /** Server spans, by the semantic conventions for HTTP, without what a query or a body says. */
 function requestSpans({ tracer, contexts }: Tracing): RequestSpans {
   return {
@@ -75,7 +70,7 @@ function requestSpans({ tracer, contexts }: Tracing): RequestSpans {
       const attributes = {
         'http.request.method': isKnown ? method : '_OTHER',
         'url.scheme': 'encrypted' in socket ? 'https' : 'http',
-        'url.path': shownPath(url),
+        'url.path': withoutCredentials(url.split('?', 1)[0] ?? ''),
         'network.protocol.version': httpVersion,
         'fieldlog.correlation_id': correlationId,
       };

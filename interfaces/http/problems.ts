@@ -20,6 +20,7 @@ import { HistoryExpired } from '../../application/rebuild/expired-history.ts';
 import { LogNotRead } from '../../application/telemetry/as-recorded.ts';
 import { InvalidInterval, InvalidTimeZone } from '../../application/telemetry/buckets.ts';
 import { Rejection, type RejectionCode } from '../../domain/decider.ts';
+import { withoutCredentials } from '../../infrastructure/identity.ts';
 import { MalformedPayload, OversizedPayload } from './formats/reading-set.ts';
 import { contextOf, RequestAborted } from './request-context.ts';
 
@@ -232,18 +233,12 @@ function sendProblem(res: Response, { kind, message, extras }: HttpProblem): voi
       title,
       status,
       detail: message,
-      instance: withoutToken(res.req.originalUrl.split('?', 1)[0] ?? ''),
+      instance: withoutCredentials(res.req.originalUrl.split('?', 1)[0] ?? ''),
       correlationId,
       ...extras.members,
     }),
   );
 }
-
-/** Devices of ThingsBoard have their token in the path, and a mistyped one is nearly as secret. */
-const withoutToken = (path: string): string =>
-  path
-    .replace(/^(\/+api\/+v1\/+)(?!devices(?:\/|$))[^/]+(?=\/+(telemetry|attributes|rpc)\b)/i, '$1{token}')
-    .replaceAll(/fl[dk]_[\w-]+\.[\w-]+/g, '{token}');
 
 /** Express's error handler, known to it by its four parameters. */
 export function problems(log: Log): ErrorRequestHandler {
