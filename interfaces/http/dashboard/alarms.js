@@ -48,7 +48,8 @@ export class AlarmsPage extends Page {
   }
 
   async #create() {
-    const { hooks = [] } = this.data ?? {};
+    // As they are now: one made a moment ago may not have been loaded yet.
+    const hooks = this.may.has('operate') ? (await get('/api/v1/hooks')).json.hooks : [];
     await ask({
       title: 'Create a rule',
       fields: html`<label>Name <input name="name" required maxlength="200"></label>
@@ -61,7 +62,7 @@ export class AlarmsPage extends Page {
         <label>Severity <select name="severity"><option>info</option><option selected>warning</option><option>critical</option></select></label>
         ${
           hooks.length > 0
-            ? html`<label>Hook <select name="hook"><option value="">none</option>${hooks.map(({ hook }) => html`<option value=${hook.hookId}>${hook.url}</option>`)}</select></label>`
+            ? html`<label>Hook <select name="hook"><option value="">none</option>${hooks.map((/** @type {any} */ hook) => html`<option value=${hook.hookId}>${hook.url}</option>`)}</select></label>`
             : nothing
         }
         <p class="muted"><code>range</code> and <code>rate</code> take bounds, <code>stuck</code> and <code>silent</code> a time.
@@ -85,7 +86,6 @@ export class AlarmsPage extends Page {
         return call('POST', '/api/v1/rules', { body });
       },
     });
-    await this.reload();
   }
 
   async #act(/** @type {() => Promise<unknown>} */ action) {
@@ -132,7 +132,7 @@ export class AlarmsPage extends Page {
               : this.#table()
         }
         <div class="head"><h2>Rules</h2>
-          ${this.may.has('devices:write') ? html`<button type="button" class="primary" @click=${() => this.#create()}>Create a rule</button>` : nothing}
+          ${this.may.has('devices:write') ? html`<button type="button" class="primary" @click=${() => this.#act(() => this.#create())}>Create a rule</button>` : nothing}
         </div>
         ${faults(ruleError)} ${this.data ? this.#ruleTable() : nothing}
         ${this.data?.hooks ? hookSection(this.data, (action) => () => this.#act(action)) : nothing}`,

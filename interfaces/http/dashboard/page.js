@@ -21,6 +21,9 @@ export class Page {
   may = new Set();
   #isOpen = false;
   #stop = () => {};
+  #loads = 0;
+  /** Of the load that is shown. */
+  #shown = 0;
 
   /** @param {HTMLElement} root @param {URLSearchParams} query @param {number} seconds from one load to the next */
   constructor(root, query, seconds) {
@@ -53,18 +56,22 @@ export class Page {
     void this.reload();
   }
 
-  /** What is there is shown on when it fails. */
+  /** What is there is shown on when it fails; a load that began before the one that is shown comes too late. */
   async reload() {
     const asked = this.query;
+    this.#loads += 1;
+    const load = this.#loads;
+    const isLate = () => asked !== this.query || load < this.#shown;
     try {
       const data = await this.load(asked);
-      if (asked !== this.query) return;
+      if (isLate()) return;
       this.data = data;
       this.error = undefined;
     } catch (error) {
-      if (asked !== this.query) return;
+      if (isLate()) return;
       this.error = error;
     }
+    this.#shown = load;
     this.show();
   }
 
