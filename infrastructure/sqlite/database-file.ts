@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { StartupError } from '../startup-error.ts';
 import { isBusy, openingError } from './errors.ts';
+import { isCheckpointUnfinished } from './wal-index.ts';
 
 export type SqliteFile = {
   readonly path: string;
@@ -67,6 +68,7 @@ export function openSqliteFile(file: SqliteFile): DatabaseSync {
       db.exec(`PRAGMA synchronous = ${file.synchronous}; PRAGMA wal_autocheckpoint = ${checkpointPages};
         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -${file.cache}`);
       migrate(db, file);
+      if (isCheckpointUnfinished(file.path)) endCheckpoint(db);
       return db;
     } catch (error) {
       db.close();
@@ -129,6 +131,15 @@ function migrate(db: DatabaseSync, { path, migrations }: SqliteFile): void {
   } catch (error) {
     if (db.isTransaction) db.exec('ROLLBACK');
     throw error;
+  }
+}
+
+/** So that the file alone says again what it is. What cannot be moved to it now stays in the write-ahead log. */
+function endCheckpoint(db: DatabaseSync): void {
+  try {
+    db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+  } catch {
+    // The disk may be full.
   }
 }
 

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { OperatorNeeded } from '../../application/ports/event-source.ts';
 import { type FileState, type Marks, onFileAlone } from './file-state.ts';
+import { isCheckpointUnfinished } from './wal-index.ts';
 
 /** What is written to it is lost with the last process that has it open. */
 export class FileReplaced extends OperatorNeeded {
@@ -33,8 +34,8 @@ type OpenFileOptions = {
 };
 
 /**
- * Milliseconds. A checkpoint that is not finished makes a file look as if another was copied over it: it is so only where
- * nothing has changed the file any more for as long as this.
+ * Milliseconds. A checkpoint that is not finished makes a file look as if another was copied over it. Where it cannot be
+ * found out whether there is one, it is so only if nothing has changed the file any more for as long as this.
  */
 const unchangedFor = 2000;
 
@@ -81,7 +82,7 @@ export class OpenFile {
     );
   }
 
-  #isWhole({ bytes, changedAt }: FileFound): boolean {
+  #isWhole({ bytes, changedAt }: FileFound, looksLeft = 3): boolean {
     // For good: a checkpoint makes it longer again, but not whole.
     if (this.#options.onlyGrows) this.#overwritten ||= bytes < this.#bytes;
     this.#bytes = bytes;
@@ -93,7 +94,16 @@ export class OpenFile {
     const now = performance.now();
     const since = this.#doubt && this.#doubt.changedAt === changedAt ? this.#doubt.since : now;
     this.#doubt = { changedAt, since };
-    this.#overwritten = now - since > unchangedFor;
+    const isLasting = now - since > unchangedFor;
+    if (isCheckpointUnfinished(this.#path)) {
+      // Where it stands still there is nothing to see until it changes the file again.
+      if (isLasting) this.#changedAt = changedAt;
+      return true;
+    }
+    const found = foundAt(this.#path);
+    // A checkpoint may have been met that has ended since.
+    if (found.changedAt !== changedAt && looksLeft > 0) return this.#isWhole(found, looksLeft - 1);
+    this.#overwritten = isLasting;
     return !this.#overwritten && !this.#options.writes;
   }
 
