@@ -24,7 +24,6 @@ const sizes = {
 /** The page in a real browser, against a whole server. */
 (browserMissing ? describe.skip : describe)('The dashboard', function () {
   this.timeout(120_000);
-  this.bail(true); // Each continues from what the one before has left.
   let dashboard: DashboardBrowser;
   let url: string;
   let call: HttpClient;
@@ -38,6 +37,15 @@ const sizes = {
     page = await dashboard.opened(context);
   });
   after(() => dashboard?.close());
+
+  // Each continues from what the one before has left. Mocha's own bail would end the other files too.
+  let hasFailed = false;
+  beforeEach(function () {
+    if (hasFailed) this.skip();
+  });
+  afterEach(function () {
+    hasFailed ||= this.currentTest?.state === 'failed';
+  });
 
   const measure = (minutesAgo: number, count: number, deviceId = 'boiler-1') =>
     dashboard.measure(deviceId, minutesAgo, count);
