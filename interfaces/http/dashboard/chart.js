@@ -61,7 +61,8 @@ function colour(/** @type {string} */ name) {
 }
 
 export class Chart {
-  #root;
+  /** Where it is drawn. */
+  root;
   /** @type {uPlot | undefined} */
   #plot;
   #names = '';
@@ -75,7 +76,7 @@ export class Chart {
 
   /** @param {HTMLElement} root */
   constructor(root) {
-    this.#root = root;
+    this.root = root;
     this.#resized = new ResizeObserver(() => this.#plot?.setSize(this.#size()));
     this.#resized.observe(root);
     this.#scheme.addEventListener('change', this.#again);
@@ -100,7 +101,7 @@ export class Chart {
   }
 
   #size() {
-    return { width: Math.max(this.#root.clientWidth, 240), height: 300 };
+    return { width: Math.max(this.root.clientWidth, 240), height: 300 };
   }
 
   #build() {
@@ -134,7 +135,7 @@ export class Chart {
         hooks: { drawClear: [(/** @type {uPlot} */ plot) => this.#drawBands(plot, colour('--band'))] },
       },
       /** @type {any} */ (joined(lines)),
-      this.#root,
+      this.root,
     );
   }
 

@@ -39,7 +39,8 @@ export class DevicePage extends Page {
   async load(/** @type {URLSearchParams} */ query) {
     const at = query.get('at');
     const { json: device, etag = '' } = await get(devicePath(this.#id));
-    const isSame = device.revision === this.data?.device.revision;
+    // The history has a read model of its own, which may be behind that of the device.
+    const isSame = this.data?.history.some(({ revision }) => revision === device.revision);
     return {
       device,
       etag,

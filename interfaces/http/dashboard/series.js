@@ -133,9 +133,10 @@ export class Series {
     this.#arrived = [];
     try {
       const latest = await this.#get(`${devicePath(this.#id)}/telemetry/latest`, { waitFor });
-      const metrics = latest.json.points.map(({ metric }) => metric);
-      this.#metrics = metrics;
-      if (metrics.length > 0) {
+      if (turn !== this.#turn) return;
+      const arrived = this.#arrived.flatMap(({ metrics }) => Object.keys(metrics));
+      this.#metrics = [...new Set([...latest.json.points.map(({ metric }) => metric), ...arrived])].sort();
+      if (this.#metrics.length > 0) {
         const { json } = await this.#get(`${devicePath(this.#id)}/telemetry`, {
           ...this.#selection(),
           waitFor,
@@ -256,7 +257,11 @@ export class Series {
   #draw(metrics) {
     const root = /** @type {HTMLElement | null} */ (this.#root.querySelector('.chart'));
     if (!root) return;
-    this.#chart ??= new Chart(root);
+    // The place is another one after there was nothing to show.
+    if (this.#chart?.root !== root) {
+      this.#chart?.close();
+      this.#chart = new Chart(root);
+    }
     const lines = metrics.map((metric) => {
       const { times, values } = this.#points.get(metric);
       return times
