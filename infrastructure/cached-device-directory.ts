@@ -51,7 +51,8 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     this.#registry = registry;
     this.#discarded = discarded;
     this.#recent = recent;
-    this.#entries = new LRUCache({ max: size });
+    // With `max` alone it would take the memory for all of them at once.
+    this.#entries = new LRUCache({ maxSize: size, sizeCalculation: () => 1 });
   }
 
   peek(deviceId: string): DirectoryEntry | undefined {

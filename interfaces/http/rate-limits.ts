@@ -95,7 +95,8 @@ function tokenBuckets(
   { rate, burst, remembered }: { readonly rate: number; readonly burst: number; readonly remembered: number },
   now: () => number,
 ): TokenBuckets {
-  const buckets = new LRUCache<string, Bucket>({ max: remembered });
+  // With `max` alone it would take the memory for all of them at once.
+  const buckets = new LRUCache<string, Bucket>({ maxSize: remembered, sizeCalculation: () => 1 });
 
   return {
     secondsToWait(name) {
