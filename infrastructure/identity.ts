@@ -56,12 +56,6 @@ const kinds: Readonly<Record<string, CredentialKind>> = { flk: 'key', fld: 'devi
 /** Prefix, whose it is, secret; subject and secret as base64url, so that all of it is a bearer token of RFC 6750. */
 const form = /^(flk|fld)_([\w-]{1,180})\.[\w-]{43}$/;
 
-/** A path without credentials, and without what stands where ThingsBoard's clients have the token of a device, whatever that is. */
-export const withoutCredentials = (path: string): string =>
-  path
-    .replace(/^(\/+api\/+v1\/+)(?!devices(?:\/|$))[^/]+(?=\/+(telemetry|attributes|rpc)\b)/i, '$1{token}')
-    .replaceAll(/(?:flk|fld)_[^/]*/g, '{token}');
-
 /**
  * One round of SHA-256 is enough: nobody can try 2^256 secrets however fast each try is. Slow hashes such as argon2
  * are for passwords that people choose, and would cost every request what they cost an attacker.

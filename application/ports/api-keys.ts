@@ -76,3 +76,9 @@ export type Credentials = {
   /** Takes as long wherever the two hashes differ. */
   same(hash: string, other: string): boolean;
 };
+
+/** A path without credentials, and without what stands where ThingsBoard's clients have the token of a device, whatever that is. */
+export const withoutCredentials = (path: string): string =>
+  path
+    .replace(/^(\/+api\/+v1\/+)(?!devices(?:\/|$))[^/]+(?=\/+(telemetry|attributes|rpc)\b)/i, '$1{token}')
+    .replaceAll(/(?:flk|fld)_[^/]*/g, '{token}');

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
+import { withoutCredentials } from '../../application/ports/api-keys.ts';
 import type { BatchConsumer, Positioned, SourceName } from '../../application/ports/event-source.ts';
 import type { EventStore } from '../../application/ports/event-store.ts';
 import type { TelemetryLog } from '../../application/ports/telemetry-log.ts';
-import { withoutCredentials } from '../identity.ts';
 import { type Destination, TracedEventStore, TracedTelemetryLog, tracedConsumer } from './traced-ports.ts';
 import type { Tracing } from './tracing.ts';
 

@@ -3,6 +3,7 @@ import { PreviewTooLarge } from '../../application/detection/preview.ts';
 import { IdempotencyKeyReused, StaleRevision } from '../../application/devices/device-commands.ts';
 import { UnknownRevision } from '../../application/devices/device-stream.ts';
 import { PositionExpired, TooManyStreams } from '../../application/live/live-streams.ts';
+import { withoutCredentials } from '../../application/ports/api-keys.ts';
 import {
   AppendTooLarge,
   EventStoreUnavailable,
@@ -20,7 +21,6 @@ import { HistoryExpired } from '../../application/rebuild/expired-history.ts';
 import { LogNotRead } from '../../application/telemetry/as-recorded.ts';
 import { InvalidInterval, InvalidTimeZone } from '../../application/telemetry/buckets.ts';
 import { Rejection, type RejectionCode } from '../../domain/decider.ts';
-import { withoutCredentials } from '../../infrastructure/identity.ts';
 import { MalformedPayload, OversizedPayload } from './formats/reading-set.ts';
 import { contextOf, RequestAborted } from './request-context.ts';
 
