@@ -62,7 +62,7 @@ export function refuseBareRequest(req: IncomingMessage): void {
   if (ownHeaders.some((name) => name in req.headers)) return;
   throw new HttpProblem(
     'unsupported-media-type',
-    'A request that changes something needs Content-Type: application/json, or X-Requested-With where it has no body, so that no web page can send it unasked',
+    'A request that changes something needs Content-Type: application/json, or X-Requested-With beside another one or none, so that no web page can send it unasked',
     { headers: { Accept: 'application/json' } },
   );
 }
