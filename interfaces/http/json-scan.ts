@@ -21,8 +21,15 @@ const backslash = 0x5c;
 const closeBracket = 0x5d;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
-const isSpace = (byte: number) => byte === 0x20 || byte === 0x09 || byte === newline || byte === 0x0d;
 const byteOrderMark = [0xef, 0xbb, 0xbf];
+
+const [part, space, token] = [0, 1, 2];
+/** What a byte outside strings is: part of a number or word, space, or one that has to be looked at. */
+const kinds = new Uint8Array(256).fill(part);
+for (const byte of [0x20, 0x09, 0x0d]) kinds[byte] = space;
+for (const byte of [newline, quote, comma, colon, openBracket, closeBracket, openBrace, closeBrace])
+  kinds[byte] = token;
+for (const byte of byteOrderMark) kinds[byte] = token;
 
 /**
  * Counts what parsing would make of JSON, chunk by chunk, so that a body which is too much is refused before the rest
@@ -47,76 +54,68 @@ export class JsonScan {
     this.#limits = limits;
   }
 
-  /** Throws a problem once a limit is passed. */
+  /**
+   * Throws a problem once a limit is passed. One loop over local variables: with a call, or fields, for each byte it took
+   * three times as long as parsing.
+   */
   feed(chunk: Buffer): void {
-    let i = 0;
-    while (i < chunk.length) i = this.#isInString ? this.#string(chunk, i) : this.#token(chunk, i);
+    const most = this.#limits.values;
+    const isLines = this.#isLines;
+    let [depth, values] = [this.#depth, this.#values];
+    let [isInString, isEscaped] = [this.#isInString, this.#isEscaped];
+    for (let i = 0; i < chunk.length; i += 1) {
+      const byte = chunk[i] as number;
+      if (isInString && !(isLines && byte === newline)) {
+        if (byte === quote && !isEscaped) isInString = false;
+        isEscaped = byte === backslash && !isEscaped;
+        continue;
+      }
+      const kind = kinds[byte];
+      if (kind === space || (kind === part && values > 0)) continue;
+      if (byte === newline) {
+        if (!isLines) continue;
+        if (values > 0) this.#next();
+        [depth, values, isInString, isEscaped] = [0, 0, false, false];
+        continue;
+      }
+      if (this.#isArray === undefined && !byteOrderMark.includes(byte)) this.#isArray = byte === openBracket;
+      if (values === 0) values = 1;
+      if (byte === quote) isInString = true;
+      else if (byte === openBrace || byte === openBracket) {
+        depth += 1;
+        values += 1;
+        if (values > most) throw tooManyValues(most);
+        if (depth > deepest) throw new HttpProblem('malformed-json', 'The body nests too deep');
+      } else if (byte === closeBrace || byte === closeBracket) depth -= 1;
+      else if (byte === comma && depth === 1 && this.#isArray) {
+        values = 0;
+        this.#endItem(this.#offset + i);
+      } else if (byte === comma || byte === colon) {
+        values += 1;
+        if (values > most) throw tooManyValues(most);
+      }
+    }
+    [this.#depth, this.#values] = [depth, values];
+    [this.#isInString, this.#isEscaped] = [isInString, isEscaped];
     this.#offset += chunk.length;
   }
 
-  /** Reads to the end of the string, or of the chunk. */
-  #string(chunk: Buffer, from: number): number {
-    let i = from;
-    for (; i < chunk.length; i += 1) {
-      const byte = chunk[i];
-      if (byte === newline && this.#isLines) break;
-      if (this.#isEscaped) this.#isEscaped = false;
-      else if (byte === backslash) this.#isEscaped = true;
-      else if (byte === quote) {
-        this.#isInString = false;
-        return i + 1;
-      }
-    }
-    if (i === chunk.length) return i;
-    this.#isInString = false;
-    this.#isEscaped = false;
-    return i;
-  }
-
-  #token(chunk: Buffer, at: number): number {
-    const byte = chunk[at] as number;
-    if (byte === newline && this.#isLines) this.#endLine();
-    if (isSpace(byte)) return at + 1;
-    if (this.#isArray === undefined && !byteOrderMark.includes(byte)) this.#isArray = byte === openBracket;
-    if (this.#values === 0) this.#count();
-    if (byte === quote) this.#isInString = true;
-    else if (byte === openBrace || byte === openBracket) {
-      this.#depth += 1;
-      this.#count();
-      if (this.#depth > deepest) throw new HttpProblem('malformed-json', 'The body nests too deep');
-    } else if (byte === closeBrace || byte === closeBracket) this.#depth -= 1;
-    else if (byte === comma && this.#depth === 1 && this.#isArray) this.#endItem(at);
-    else if (byte === comma || byte === colon) this.#count();
-    return at + 1;
-  }
-
-  #count(): void {
-    this.#values += 1;
-    if (this.#values <= this.#limits.values) return;
-    const limit = this.#limits.values;
-    throw new HttpProblem('body-too-large', `Nothing sent may have more than ${limit} members and elements`, {
-      members: { limit },
-    });
-  }
-
-  #endItem(at: number): void {
+  #endItem(offset: number): void {
     this.#next();
-    const offset = this.#offset + at;
     if (offset - (this.cuts.at(-1) ?? 0) >= sliceBytes) this.cuts.push(offset);
   }
 
-  #endLine(): void {
-    if (this.#values > 0) this.#next();
-    this.#depth = 0;
-  }
-
   #next(): void {
-    this.#values = 0;
     this.#items += 1;
     if (this.#items < this.#limits.items + (this.#isLines ? 1 : 0)) return;
     throw tooManyItems(this.#limits.items);
   }
 }
+
+const tooManyValues = (limit: number): HttpProblem =>
+  new HttpProblem('body-too-large', `Nothing sent may have more than ${limit} members and elements`, {
+    members: { limit },
+  });
 
 export const tooManyItems = (limit: number): HttpProblem =>
   new HttpProblem('too-many-items', `The body must have at most ${limit} items`, { members: { limit } });
