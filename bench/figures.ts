@@ -9,6 +9,7 @@ import { ingestKafka } from './figures/ingest-kafka.ts';
 import { lineProtocol } from './figures/line-protocol.ts';
 import { live } from './figures/live.ts';
 import { mqtt } from './figures/mqtt.ts';
+import { projectDetection } from './figures/project-detection.ts';
 import { projectEmbedded } from './figures/project-embedded.ts';
 import { projectKafka } from './figures/project-kafka.ts';
 import { rangeQuery } from './figures/range-query.ts';
@@ -34,6 +35,7 @@ export const figures: readonly Figure[] = [
   { part: 'ingest', file: 'ingest-embedded', measure: ingestEmbedded },
   { part: 'ingest', file: 'ingest-kafka', needsServers: true, measure: ingestKafka },
   { part: 'project', file: 'project-embedded', measure: projectEmbedded },
+  { part: 'project', file: 'project-detection', measure: projectDetection },
   { part: 'project', file: 'project-kafka', needsServers: true, measure: projectKafka },
   { part: 'commands', file: 'commands-embedded', measure: commandsEmbedded },
   { part: 'commands', file: 'commands-distributed', measure: commandsDistributed },

@@ -47,6 +47,24 @@ export const fleetReadings = (from: number, count: number, devices: number) =>
     return { deviceId: deviceId(device), timestamp: readingTime(n, devices), metrics: metricsOf(device) };
   });
 
+/** The same, but that values change as those of sensors do: a wave of a minute, noise, two decimals. */
+export const varyingReadings = (from: number, count: number, devices: number) =>
+  fleetReadings(from, count, devices).map((reading, i) => {
+    const n = from + i;
+    const minutes = Math.floor(n / devices) / 60;
+    const metrics = Object.entries(reading.metrics).map(([name, value], metric) => {
+      const wave = 2 * Math.sin(2 * Math.PI * (minutes + (n % devices) / devices));
+      return [name, Math.round(100 * (value + wave + noise(4 * n + metric))) / 100];
+    });
+    return { ...reading, metrics: Object.fromEntries(metrics) as Record<string, number> };
+  });
+
+/** From 0 to 1, the same for the same `n`. */
+function noise(n: number): number {
+  const mixed = Math.imul(n ^ (n >>> 15), 0x2c1b3c6d);
+  return ((Math.imul(mixed ^ (mixed >>> 12), 0x297a2d39) ^ (mixed >>> 15)) >>> 0) / 2 ** 32;
+}
+
 /** When the `n`th reading of a fleet was taken. */
 export const readingTime = (n: number, devices: number): number => firstTime + Math.floor(n / devices) * step;
 

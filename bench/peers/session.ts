@@ -11,7 +11,13 @@ import { services as s } from '../../interfaces/composition/services.ts';
 import { superviseProjectors } from '../../interfaces/workers/projector-supervisor.ts';
 import { inFlight } from '../harness/in-flight.ts';
 import { serveCalls } from '../harness/peer.ts';
-import { correlationId, deviceDetails, deviceHistory, fleetReadings } from '../harness/workload.ts';
+import {
+  correlationId,
+  deviceDetails,
+  deviceHistory,
+  fleetReadings,
+  varyingReadings,
+} from '../harness/workload.ts';
 
 const context = { correlationId, actor: 'bench' };
 const log = pinoLog('warn', 'bench');
@@ -70,10 +76,12 @@ const calls = {
   },
 
   /** Publishes readings of the fleet, as requests of so many readings would. */
-  async fill({ readings, devices, perRequest }: { readings: number; devices: number; perRequest: number }) {
+  async fill(asked: { readings: number; devices: number; perRequest: number; vary?: boolean }) {
+    const { readings, devices, perRequest, vary = false } = asked;
     const ingest = await container().getAsync(s.ingest);
+    const readingsFrom = vary ? varyingReadings : fleetReadings;
     await inFlight(readings / perRequest, 64, async (request) => {
-      const some = fleetReadings(request * perRequest, perRequest, devices);
+      const some = readingsFrom(request * perRequest, perRequest, devices);
       const { accepted } = await ingest(
         some.map((reading, index) => ({ index, ...reading })),
         context,
@@ -96,16 +104,30 @@ const calls = {
     return last;
   },
 
-  /** Projects all that is in the log, from nothing; events a second from the first commit to the last. */
-  async project({ projection, events }: { projection: ProjectionName; events: number }): Promise<number> {
-    const projections = await supervisedProjections(container(), [projection]);
+  /**
+   * Projects all that is in the log, from nothing; events a second from the first commit to the last, of the projection
+   * that is behind the others.
+   */
+  async project({ projection, events }: { projection: Projected; events: number }): Promise<number> {
+    const names = typeof projection === 'string' ? [projection] : projection;
+    const projections = await supervisedProjections(container(), names);
     const stop = new AbortController();
     const running = superviseProjectors(projections, await container().getAsync(s.control), stop.signal, log);
-    const first = await until(projection, 1);
-    const last = await until(projection, events);
+    const first = await until(names, 1);
+    const last = await until(names, events);
     stop.abort();
     await running;
     return ((last.done - first.done) * 1000) / (last.at - first.at);
+  },
+
+  /** Series that detection watches, and the mean bytes of what it remembers of one. */
+  async series(): Promise<{ series: number; bytes: number }> {
+    const database = await container().getAsync(s.database);
+    const [[series = 0, characters = 0] = []] = await database.rows<[number, number]>(
+      'SELECT COUNT(*), AVG(LENGTH(state)) FROM detection_states_g1',
+    );
+    // Base64 has four characters for three bytes.
+    return { series, bytes: (characters * 3) / 4 };
   },
 };
 serveCalls(calls);
@@ -115,18 +137,23 @@ function container(): Container {
   return opened;
 }
 
-async function until(projection: ProjectionName, events: number): Promise<{ done: number; at: number }> {
-  const progress = await container().getAsync(s.progressQueries);
+type Projected = ProjectionName | readonly ProjectionName[];
+
+async function until(
+  names: readonly ProjectionName[],
+  events: number,
+): Promise<{ done: number; at: number }> {
   for (;;) {
-    // Positions of the embedded event store count its events; those of other logs do not.
-    const done =
-      projection === 'telemetry'
-        ? (await progress.ledgerTotals()).stored
-        : Number(
-            (await progress.progress()).find((one) => one.projection === projection)?.checkpoints[0]
-              ?.position ?? 0,
-          );
+    const done = Math.min(...(await Promise.all(names.map(eventsDone))));
     if (done >= events) return { done, at: performance.now() };
     await pause(5);
   }
+}
+
+async function eventsDone(projection: ProjectionName): Promise<number> {
+  const progress = await container().getAsync(s.progressQueries);
+  // Positions of the embedded logs count their events; those of other logs do not.
+  if (projection === 'telemetry') return (await progress.ledgerTotals()).stored;
+  const known = (await progress.progress()).find((one) => one.projection === projection);
+  return Number(known?.checkpoints[0]?.position ?? 0);
 }
