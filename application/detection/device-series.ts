@@ -1,4 +1,9 @@
-import { type Evaluator, evaluatorOf, type Transition } from '../../domain/detection/evaluators.ts';
+import {
+  type Evaluator,
+  evaluatorOf,
+  type SeriesReading,
+  type Transition,
+} from '../../domain/detection/evaluators.ts';
 import type { RuleDefinition, RuleVersion } from '../../domain/detection/rule.ts';
 import type { AlarmClearRequest, MetricValue, Reading, SilenceNotice } from '../../domain/telemetry.ts';
 import type { AlarmRow, DetectionTotals, DeviceAttributes, SeriesStateRow } from '../ports/detection.ts';
@@ -17,7 +22,11 @@ type Series = {
   newest: number;
   alarm: AlarmRow | undefined;
   isChanged: boolean;
+  /** What the evaluator has not been shown yet. */
+  readonly waiting: Waiting[];
 };
+
+type Waiting = SeriesReading & { readonly cause: Cause };
 
 /** A rule about a metric, with what it has seen of it. */
 type Slot = { readonly rule: ActiveRule; readonly isSilence: boolean; series: Series | undefined };
@@ -97,7 +106,10 @@ export class DeviceSeries {
     return this.#dropUnselected(time, cause, changes);
   }
 
-  /** Judges the values of a reading. Answers whether anything is to be stored. */
+  /**
+   * Has the values of a reading judged, later, by `takeChanged` or whatever else is about their series: those of one
+   * series together, whose evaluator is then in the processor's cache. Answers whether anything is to be stored.
+   */
   judge(reading: Reading, arrival: Arrival, batch: BatchOfJudgements): boolean {
     let isChanged = false;
     for (const metric in reading.metrics)
@@ -117,7 +129,7 @@ export class DeviceSeries {
     given: MetricValue,
     timestamp: number,
     arrival: Arrival,
-    { totals, maxSeries, changes }: BatchOfJudgements,
+    { totals, maxSeries }: BatchOfJudgements,
   ): boolean {
     const { isSilence, rule } = slot;
     if (typeof given === 'string' && !isSilence) {
@@ -138,20 +150,17 @@ export class DeviceSeries {
     if (timestamp > series.newest) series.newest = timestamp;
     series.isChanged = true;
     const value = isSilence ? 0 : Number(given);
-    this.#change(
-      series,
-      series.evaluator.next({ timestamp, receivedAt: arrival.receivedAt, value }),
-      arrival,
-      changes,
-    );
+    series.waiting.push({ timestamp, receivedAt: arrival.receivedAt, value, cause: arrival });
     return true;
   }
 
   /** Nothing happens where something has arrived since. Answers whether anything is to be stored. */
   notice({ ruleId, metric, due }: SilenceNotice, cause: Cause, changes: AlarmChanges): boolean {
     const series = this.#series.get(ruleId)?.get(metric ?? anyReading);
-    const transitions = series?.evaluator.silentUntil?.(due) ?? [];
-    if (!series || transitions.length === 0) return false;
+    if (!series) return false;
+    this.#judgeWaiting(series, changes);
+    const transitions = series.evaluator.silentUntil?.(due) ?? [];
+    if (transitions.length === 0) return false;
     series.isChanged = true;
     this.#change(series, transitions, cause, changes);
     return true;
@@ -164,6 +173,7 @@ export class DeviceSeries {
     changes: AlarmChanges,
   ): boolean {
     const series = this.#series.get(ruleId)?.get(metric ?? anyReading);
+    if (series) this.#judgeWaiting(series, changes);
     if (series?.alarm?.alarmId !== alarmId) return false;
     const { actor, receivedAt: at } = request;
     const explanation = `${actor} cleared it${note === null ? '' : `: ${note}`}`;
@@ -172,6 +182,15 @@ export class DeviceSeries {
     series.evaluator.clear();
     series.isChanged = true;
     return true;
+  }
+
+  #judgeWaiting(series: Series, changes: AlarmChanges): void {
+    const { evaluator, waiting } = series;
+    for (const reading of waiting) {
+      const transitions = evaluator.next(reading);
+      if (transitions.length > 0) this.#change(series, transitions, reading.cause, changes);
+    }
+    waiting.length = 0;
   }
 
   #change(series: Series, transitions: readonly Transition[], arrival: Cause, changes: AlarmChanges): void {
@@ -197,12 +216,13 @@ export class DeviceSeries {
   }
 
   /** The rows of the series that changed since the last call. */
-  takeChanged(partition: number): readonly SeriesStateRow[] {
+  takeChanged(partition: number, changes: AlarmChanges): readonly SeriesStateRow[] {
     const rows: SeriesStateRow[] = [];
     for (const byMetric of this.#series.values())
       for (const series of byMetric.values()) {
         if (!series.isChanged) continue;
         series.isChanged = false;
+        this.#judgeWaiting(series, changes);
         rows.push(this.#rowOf(series, partition));
       }
     return rows;
@@ -218,7 +238,7 @@ export class DeviceSeries {
       metric,
       partition,
       revision: rule.revision,
-      state: [newest, ...saved],
+      state: withFirst(newest, saved),
       alarmId: alarm?.alarmId ?? null,
       due: condition.kind === 'silent' && lastArrival !== undefined ? lastArrival + condition.for : null,
     };
@@ -245,9 +265,17 @@ export class DeviceSeries {
   #seriesOf(rule: ActiveRule, metric: string, totals: Counted, maxSeries: number): Series | undefined {
     if (totals.series >= maxSeries) return undefined;
     totals.series += 1;
-    const evaluator = evaluatorOf(rule.definition.condition);
-    const newest = Number.NEGATIVE_INFINITY;
-    const series: Series = { rule, metric, evaluator, newest, alarm: undefined, isChanged: false };
+    return this.#add(rule, metric, undefined, evaluatorOf(rule.definition.condition));
+  }
+
+  #add(
+    rule: ActiveRule,
+    metric: string,
+    alarm: AlarmRow | undefined,
+    evaluator: Evaluator,
+    newest = Number.NEGATIVE_INFINITY,
+  ): Series {
+    const series: Series = { rule, metric, evaluator, newest, alarm, isChanged: false, waiting: [] };
     const byMetric = this.#series.get(rule.ruleId) ?? new Map<string, Series>();
     this.#series.set(rule.ruleId, byMetric);
     byMetric.set(metric, series);
@@ -261,16 +289,9 @@ export class DeviceSeries {
     for (const { ruleId, metric, state, alarmId } of this.#stored) {
       const rule = this.#active?.find((one): one is ActiveRule => one.ruleId === ruleId);
       if (!rule) continue;
-      const byMetric = this.#series.get(ruleId) ?? new Map<string, Series>();
-      this.#series.set(ruleId, byMetric);
-      byMetric.set(metric, {
-        rule,
-        metric,
-        evaluator: evaluatorOf(rule.definition.condition, Array.prototype.slice.call(state, 1)),
-        newest: state[0] as number,
-        alarm: alarmId === null ? undefined : this.#alarms.get(alarmId),
-        isChanged: false,
-      });
+      const alarm = alarmId === null ? undefined : this.#alarms.get(alarmId);
+      const evaluator = evaluatorOf(rule.definition.condition, Array.prototype.slice.call(state, 1));
+      this.#add(rule, metric, alarm, evaluator, state[0]);
     }
   }
 
@@ -278,7 +299,9 @@ export class DeviceSeries {
     const dropped: SeriesKey[] = [];
     for (const [ruleId, byMetric] of this.#series) {
       if (this.#rules.some((rule) => rule.ruleId === ruleId)) continue;
-      for (const { metric, alarm } of byMetric.values()) {
+      for (const series of byMetric.values()) {
+        this.#judgeWaiting(series, changes);
+        const { metric, alarm } = series;
         dropped.push({ deviceId: this.#deviceId, ruleId, metric });
         if (alarm) changes.clear(alarm, { ...noLongerSelected, at: time }, cause);
       }
@@ -286,6 +309,13 @@ export class DeviceSeries {
     }
     return dropped;
   }
+}
+
+function withFirst(first: number, others: ArrayLike<number>): Float64Array {
+  const all = new Float64Array(others.length + 1);
+  all[0] = first;
+  all.set(others, 1);
+  return all;
 }
 
 type Counted = { -readonly [Name in keyof DetectionTotals]: DetectionTotals[Name] };

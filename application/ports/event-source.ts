@@ -56,6 +56,8 @@ export type RunOptions = {
    * reject for it. A source of one partition need not heed it.
    */
   readonly keepsOthers?: boolean;
+  /** Events of a batch at most, where the source can choose. */
+  readonly batchEvents?: number;
 };
 
 /** An ordered, durable log that can be read from any position, again and again. */

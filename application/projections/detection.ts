@@ -42,6 +42,7 @@ export function detectionProjection(
     name: 'detection',
     version: versionOf('detection'),
     describe: describeTelemetry,
+    batchEvents,
     // What cannot be read is a dead letter of `telemetry` already, and no rule has anything to say of it.
     decode: (logged) => ({ logged, event: judgedOf(logged, parts.registry), attributes: unknown }),
     forPartition: () => new DetectionPartition(parts, announces === 'announces'),
@@ -58,6 +59,9 @@ function judgedOf(logged: TelemetryRecord, registry: EventRegistry): JudgedEvent
     return undefined;
   }
 }
+
+/** What rules remember of a series is stored once a batch, however many of its values that has. */
+const batchEvents = 20_000;
 
 /** Devices whose series are remembered between batches. */
 const devicesKept = 20_000;
@@ -181,8 +185,8 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
   }
 
   async #write({ touched, dropped, changes, totals }: Pending, tables: DetectionTables): Promise<void> {
+    const states = [...touched].flatMap((device) => device.takeChanged(this.#partition, changes));
     const { alarms, announcements } = changes.take();
-    const states = [...touched].flatMap((device) => device.takeChanged(this.#partition));
     touched.clear();
     await tables.write({
       states,

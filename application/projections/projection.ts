@@ -51,6 +51,9 @@ export type Projection<Event extends Positioned, Decoded> = {
   /** Events that are applied in parts, each a transaction of its own; none when absent. */
   readonly standsAlone?: (event: Event) => boolean;
 
+  /** Events of a batch at most, where a source can choose; as many as the source likes when absent. */
+  readonly batchEvents?: number;
+
   /** A worker of its own for each partition, with whatever it caches of the tables. */
   forPartition(): PartitionProjection<Event, Decoded>;
 };

@@ -106,6 +106,7 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
         group: generation === 1 ? group : `${group}-g${generation}`,
         signal,
         keepsOthers: role === 'live',
+        ...(projection.batchEvents !== undefined && { batchEvents: projection.batchEvents }),
       }),
   };
 }

@@ -32,7 +32,7 @@ export interface Evaluator {
   /** A person has cleared the alarm: what raised it counts anew. */
   clear(): void;
   /** All that the next transitions depend on, as doubles. */
-  save(): readonly number[];
+  save(): ArrayLike<number>;
 }
 
 /** An evaluator at its beginning, or as `saved`. */
@@ -317,8 +317,8 @@ class NoveltyEvaluator implements Evaluator {
     this.#quiet = 0;
   }
 
-  save(): readonly number[] {
-    return [this.#isOpen ? 1 : 0, this.#quiet, ...this.#detector.save()];
+  save(): Float64Array {
+    return this.#detector.save([this.#isOpen ? 1 : 0, this.#quiet]);
   }
 
   #explain(value: number, novelty: number, seen: number): string {

@@ -69,12 +69,21 @@ class Codebook {
     return novelty;
   }
 
-  /** Its size, then the centres and then their counts. */
-  save(): number[] {
-    return [this.#size, ...this.#centres.subarray(0, this.#size), ...this.#counts.subarray(0, this.#size)];
+  /** How many doubles `save` writes. */
+  get savedLength(): number {
+    return 1 + 2 * this.#size;
   }
 
-  /** Takes over what `save` gave, from `offset` on; returns the offset behind it. */
+  /** Writes its size, then the centres and then their counts to `into`, from `offset` on. */
+  save(into: Float64Array, offset: number): void {
+    into[offset] = this.#size;
+    for (let i = 0; i < this.#size; i += 1) {
+      into[offset + 1 + i] = this.#centres[i] as number;
+      into[offset + 1 + this.#size + i] = this.#counts[i] as number;
+    }
+  }
+
+  /** Takes over what `save` wrote, from `offset` on; returns the offset behind it. */
   load(saved: ArrayLike<number>, offset: number): number {
     this.#size = saved[offset] as number;
     this.#total = 0;
@@ -211,10 +220,19 @@ export class NoveltyDetector {
     return novelty;
   }
 
-  /** All that the next values depend on, as doubles. */
-  save(): number[] {
-    const recent = this.#recent.subarray(0, Math.min(this.#seen, meanLength));
-    return [this.#seen, this.#claim, ...recent, ...this.#values.save(), ...this.#means.save()];
+  /** All that the next values depend on, as doubles, behind as many as `first` that are the caller's. */
+  save(first: readonly number[] = []): Float64Array {
+    const recent = Math.min(this.#seen, meanLength);
+    const ofValues = first.length + 2 + recent;
+    const ofMeans = ofValues + this.#values.savedLength;
+    const saved = new Float64Array(ofMeans + this.#means.savedLength);
+    saved.set(first);
+    saved[first.length] = this.#seen;
+    saved[first.length + 1] = this.#claim;
+    for (let i = 0; i < recent; i += 1) saved[first.length + 2 + i] = this.#recent[i] as number;
+    this.#values.save(saved, ofValues);
+    this.#means.save(saved, ofMeans);
+    return saved;
   }
 
   /** Takes over what `save` gave, from `offset` on; returns the offset behind it. */

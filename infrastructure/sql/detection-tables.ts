@@ -133,8 +133,11 @@ const stateValues = (row: SeriesStateRow) =>
   ] as const;
 
 /** Doubles in base64: exact, and made in a fraction of the time of decimal numbers. */
-const textOf = (doubles: ArrayLike<number>): string =>
-  Buffer.from(Float64Array.from(doubles).buffer).toString('base64');
+function textOf(doubles: ArrayLike<number>): string {
+  const { buffer, byteOffset, byteLength } =
+    doubles instanceof Float64Array ? doubles : new Float64Array(doubles);
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
+}
 
 function doublesOf(text: string): Float64Array {
   const bytes = Buffer.from(text, 'base64');

@@ -85,8 +85,11 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     this.#signal = new CommitSignal(reader.path);
   }
 
-  run(consumer: BatchConsumer<Event>, { signal }: RunOptions): Promise<void> {
-    const run = this.#run(consumer, AbortSignal.any([signal, this.#closing.signal]));
+  run(
+    consumer: BatchConsumer<Event>,
+    { signal, batchEvents = this.#options.batchEvents }: RunOptions,
+  ): Promise<void> {
+    const run = this.#run(consumer, batchEvents, AbortSignal.any([signal, this.#closing.signal]));
     const ended = run.then(
       () => undefined,
       () => undefined,
@@ -153,7 +156,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
     }
   }
 
-  async #run(consumer: BatchConsumer<Event>, signal: AbortSignal): Promise<void> {
+  async #run(consumer: BatchConsumer<Event>, batchEvents: number, signal: AbortSignal): Promise<void> {
     let failures = 0;
     let at: number | undefined;
     /** The batches that are not stored yet, two at most. */
@@ -163,7 +166,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
         this.#file.assertInPlace();
         at ??= this.#known(await consumer.checkpoint(partition));
         const from = at;
-        const events = this.#read((reader) => reader.after(from));
+        const events = this.#read((reader) => reader.after(from, batchEvents));
         const last = events.at(-1);
         if (!last) {
           // More may come while something is stored, and would not be heard of.
@@ -178,7 +181,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
         underWay = allDone([before, stored]);
         await before;
         at = this.#numberOf(last.position);
-        if (failures === 0 && events.length >= this.#options.batchEvents) {
+        if (failures === 0 && events.length >= batchEvents) {
           // There is more behind a full batch: it is read and handled while this one is stored.
           await Promise.race([handled, stored]);
           await nextTurn();
@@ -188,7 +191,7 @@ export class SqliteSource<Event extends Positioned> implements EventSource<Event
         underWay = undefined;
         failures = 0;
         const early = began + this.#options.batchInterval - performance.now();
-        if (early > 0 && events.length < this.#options.batchEvents) await pause(early, signal);
+        if (early > 0 && events.length < batchEvents) await pause(early, signal);
         // A consumer that never waits for anything would otherwise keep timers and signals from being seen.
         else await nextTurn();
       } catch (error) {

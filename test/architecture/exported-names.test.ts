@@ -39,7 +39,6 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'NoveltySettings',
     'noveltySettings',
     'defaultSensitivity',
-    'SeriesReading',
   ],
   'lets tests register every metric without a server': ['querySeconds', 'measureWaiting', 'publishSeconds'],
   'lets tests start what the command line starts': ['program', 'serve', 'expressServer'],

@@ -107,6 +107,21 @@ describe('SqliteSource', () => {
     assert.equal((await source.countAfter(0, '4')).events, 6);
   });
 
+  it('makes batches as large as the run asks for', async () => {
+    await publish(6);
+    const source = telemetry({ batchEvents: 2 });
+    const consumer = new RecordingConsumer<TelemetryRecord>();
+    const stop = new AbortController();
+    const running = source.run(consumer, { group: 'test', signal: stop.signal, batchEvents: 4 });
+    await eventually(() => assert.equal(consumer.events.length, 6));
+    stop.abort();
+    await running;
+    assert.deepEqual(shapes(consumer), [
+      [null, '1', '2', '3', '4'],
+      ['4', '5', '6'],
+    ]);
+  });
+
   it('hands the next batch over when a full one is handled, and both again when that is not stored', async () => {
     await publish(6);
     const consumer = new RecordingConsumer<TelemetryRecord>();
