@@ -80,6 +80,7 @@ export const alarmSchemas = {
     note: z.string().nullable(),
   }),
   acknowledged: z.object({ alarmId: id, note: z.string().nullable() }),
+  silenced: z.object({ alarmId: id, until: time, note: z.string().nullable() }),
 };
 
 export const hookSchemas = {

@@ -113,6 +113,7 @@ export const eventShapes: EventShapes = {
   AlarmEscalated: [shape(alarmSchemas.changed)],
   AlarmCleared: [shape(alarmSchemas.changed)],
   AlarmAcknowledged: [shape(alarmSchemas.acknowledged)],
+  AlarmSilenced: [shape(alarmSchemas.silenced)],
   HookCreated: [shape(hookSchemas.defined)],
   HookChanged: [shape(hookSchemas.defined)],
   HookEnabled: [shape(hookSchemas.other)],

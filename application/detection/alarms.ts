@@ -21,6 +21,15 @@ export type Alarms = {
    */
   acknowledge(alarmId: string, note: string | null, conditions: CommandConditions): Promise<AlarmView>;
   /**
+   * Has hooks sent nothing new of the alarm's rule, device and metric until a time, epoch milliseconds; one that has
+   * passed ends it. Recorded as acknowledgements are. Throws the same.
+   */
+  silence(
+    alarmId: string,
+    wanted: { readonly until: number; readonly note: string | null },
+    conditions: CommandConditions,
+  ): Promise<AlarmView>;
+  /**
    * Has an open alarm cleared, by an event of the telemetry log, so that a rebuild clears it between the same readings.
    * Answers the alarm as it is once detection has come there, or after five seconds. Throws `Rejection`,
    * `TelemetryLogUnavailable`, `ReadModelsUnavailable`.
@@ -36,7 +45,7 @@ type AlarmPorts = {
   readonly eventStore: EventStore;
   readonly registry: EventRegistry;
   readonly queries: Pick<AlarmQueries, 'find'>;
-  readonly records: Pick<AlarmRecords, 'acknowledge'>;
+  readonly records: Pick<AlarmRecords, 'acknowledge' | 'silence'>;
   readonly telemetryLog: TelemetryLog;
   readonly progress: Pick<ProgressReader, 'waitFor'>;
   readonly ids: Ids;
@@ -72,6 +81,19 @@ export function alarms(ports: AlarmPorts): Alarms {
         by: actor,
         note: event.data.note,
       });
+      return find(alarmId);
+    },
+
+    async silence(alarmId, { until, note }, conditions) {
+      const alarm = await find(alarmId);
+      const command: AlarmCommand = { type: 'SilenceAlarm', alarmId, until, note };
+      const { events } = await commands.handle(alarmId, command, conditions);
+      // Of a request that is repeated, the silence that it made.
+      const recorded = events.findLast(({ type }) => type === 'AlarmSilenced');
+      if (!recorded) throw new Error(`Alarm ${alarmId} has no silence after a command`);
+      const { data } = registry.alarmEvent(recorded) as Extract<AlarmEvent, { type: 'AlarmSilenced' }>;
+      const silencing = { until: data.until, by: recorded.metadata.actor, note: data.note };
+      await records.silence(alarm, silencing, clock.now());
       return find(alarmId);
     },
 

@@ -113,7 +113,14 @@ export type AlarmFilter = {
 /** Who has seen an alarm; `at` is epoch milliseconds. */
 type Acknowledgement = { readonly at: number; readonly by: string; readonly note: string | null };
 
-export type AlarmView = AlarmRow & { readonly acknowledgement: Acknowledgement | null };
+/** Until when hooks are sent nothing new of a rule, a device and a metric, and who wanted it; epoch milliseconds. */
+export type Silencing = { readonly until: number; readonly by: string; readonly note: string | null };
+
+export type AlarmView = AlarmRow & {
+  readonly acknowledgement: Acknowledgement | null;
+  /** The last one of its rule, device and metric, also when it has ended. */
+  readonly silencing: Silencing | null;
+};
 
 export type AlarmKey = Pick<AlarmRow, 'raisedAt' | 'alarmId'>;
 
@@ -138,6 +145,12 @@ export type OverdueSeries = Pick<SeriesStateRow, 'deviceId' | 'metric'> & { read
 export interface AlarmRecords {
   /** Changes nothing when it was acknowledged before. */
   acknowledge(alarmId: string, acknowledgement: Acknowledgement): Promise<void>;
+  /** In place of an earlier one. What is held back already is sent when the new one ends. */
+  silence(
+    alarm: Pick<AlarmRow, 'ruleId' | 'deviceId' | 'metric'>,
+    silencing: Silencing,
+    now: number,
+  ): Promise<void>;
   /** Series of a rule about silence, of the active generation, that are due by `time` and have no alarm open. */
   overdue(ruleId: string, time: number, limit: number): Promise<readonly OverdueSeries[]>;
   /** The oldest announcements that nobody has heard yet. */
@@ -145,8 +158,8 @@ export interface AlarmRecords {
     limit: number,
   ): Promise<readonly { readonly seq: number; readonly announcement: Announcement }[]>;
   /**
-   * The event store has these. Their deliveries to hooks, due at `now`, are put down with that, by whoever notes it
-   * first.
+   * The event store has these. Their deliveries to hooks, due at `now` or when the silence of their rule, device and
+   * metric ends, are put down with that, by whoever notes it first. What is raised and cleared in silence is not sent.
    */
   announced(
     done: readonly { readonly seq: number; readonly deliveries: readonly NewDelivery[] }[],

@@ -36,32 +36,54 @@ export type AlarmEvent =
   | {
       readonly type: 'AlarmAcknowledged';
       readonly data: { readonly alarmId: string; readonly note: string | null };
+    }
+  | {
+      readonly type: 'AlarmSilenced';
+      readonly data: {
+        readonly alarmId: string;
+        /** Epoch milliseconds. */
+        readonly until: number;
+        readonly note: string | null;
+      };
     };
 
-export type AlarmCommand = {
-  readonly type: 'AcknowledgeAlarm';
-  readonly alarmId: string;
-  readonly note: string | null;
-};
+export type AlarmCommand =
+  | { readonly type: 'AcknowledgeAlarm'; readonly alarmId: string; readonly note: string | null }
+  | {
+      /** Its rule, device and metric send nothing to hooks until then. */
+      readonly type: 'SilenceAlarm';
+      readonly alarmId: string;
+      /** Epoch milliseconds; a time that has passed ends a silence. */
+      readonly until: number;
+      readonly note: string | null;
+    };
 
 /** An alarm that was acknowledged stays so, whether it is open or cleared. */
 type Alarm =
   | { readonly status: 'missing' }
-  | { readonly status: 'open' | 'cleared'; readonly isAcknowledged: boolean };
+  | {
+      readonly status: 'open' | 'cleared';
+      readonly isAcknowledged: boolean;
+      readonly silencedUntil?: number;
+    };
 
 export const alarmStream = (alarmId: string): string => `alarm-${alarmId}`;
 
-/** The projection raises, escalates and clears; a person acknowledges. */
+/** The projection raises, escalates and clears; a person acknowledges and silences. */
 export const alarmDecider: Decider<Alarm, AlarmCommand, AlarmEvent> = {
   initial: { status: 'missing' },
 
-  decide({ alarmId, note }, alarm) {
+  decide(command, alarm) {
+    const { alarmId, note } = command;
     if (alarm.status === 'missing')
       throw new Rejection(
         'AlarmNotFound',
         `There is no alarm ${alarmId}, or it was raised only a moment ago`,
       );
-    return alarm.isAcknowledged ? [] : [{ type: 'AlarmAcknowledged', data: { alarmId, note } }];
+    if (command.type === 'AcknowledgeAlarm')
+      return alarm.isAcknowledged ? [] : [{ type: 'AlarmAcknowledged', data: { alarmId, note } }];
+    const { until } = command;
+    return alarm.silencedUntil === until ? [] : [{ type: 'AlarmSilenced', data: { alarmId, until, note } }];
   },
 
   evolve(alarm, event) {
@@ -75,6 +97,8 @@ export const alarmDecider: Decider<Alarm, AlarmCommand, AlarmEvent> = {
         return { ...alarm, status: 'cleared' };
       case 'AlarmAcknowledged':
         return { ...alarm, isAcknowledged: true };
+      case 'AlarmSilenced':
+        return { ...alarm, silencedUntil: event.data.until };
     }
   },
 };

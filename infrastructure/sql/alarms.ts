@@ -11,13 +11,16 @@ import { withActiveGenerations } from './active-generations.ts';
 import { alarmColumns, alarmRow, type StoredAlarm } from './detection-tables.ts';
 import { matchingDevices } from './device-queries.ts';
 import { tableOf } from './generation-tables.ts';
-import { deliveryColumns, newDeliveryRow } from './hook-deliveries.ts';
+import { addDeliveries, setSilence } from './hook-deliveries.ts';
 import type { SqlDatabase, SqlQueries, SqlValue } from './sql.ts';
 
 type StoredView = StoredAlarm & {
   readonly acknowledgedAt: number | null;
   readonly acknowledgedBy: string | null;
   readonly note: string | null;
+  readonly silencedUntil: number | null;
+  readonly silencedBy: string | null;
+  readonly silenceNote: string | null;
 };
 
 export function sqlAlarmQueries(sql: SqlQueries): AlarmQueries {
@@ -67,10 +70,13 @@ export function sqlAlarmQueries(sql: SqlQueries): AlarmQueries {
   };
 }
 
-const viewColumns = `${alarmColumns}, k.acknowledged_at AS acknowledgedAt, k.acknowledged_by AS acknowledgedBy, k.note`;
+const viewColumns = `${alarmColumns}, k.acknowledged_at AS acknowledgedAt, k.acknowledged_by AS acknowledgedBy, k.note,
+  s.silent_until AS silencedUntil, s.silenced_by AS silencedBy, s.note AS silenceNote`;
 
 const viewOf = (generation: number): string =>
-  `${tableOf('alarms', generation)} a LEFT JOIN alarm_acknowledgements k ON k.alarm_id = a.alarm_id`;
+  `${tableOf('alarms', generation)} a LEFT JOIN alarm_acknowledgements k ON k.alarm_id = a.alarm_id
+   LEFT JOIN alarm_silences s
+     ON s.rule_id = a.rule_id AND s.device_id = a.device_id AND s.metric = COALESCE(a.metric, '')`;
 
 function matchingAlarms(
   { state, deviceId, ruleId, since, within }: AlarmFilter,
@@ -101,10 +107,13 @@ function matchingAlarms(
   };
 }
 
-function alarmView({ acknowledgedAt, acknowledgedBy, note, ...row }: StoredView): AlarmView {
+function alarmView(stored: StoredView): AlarmView {
+  const { acknowledgedAt, acknowledgedBy, note, silencedUntil, silencedBy, silenceNote, ...row } = stored;
   const acknowledgement =
     acknowledgedAt === null ? null : { at: acknowledgedAt, by: acknowledgedBy ?? '', note };
-  return { ...alarmRow(row), acknowledgement };
+  const silencing =
+    silencedUntil === null ? null : { until: silencedUntil, by: silencedBy ?? '', note: silenceNote };
+  return { ...alarmRow(row), acknowledgement, silencing };
 }
 
 export const sqlAlarmRecords = (sql: SqlDatabase): AlarmRecords => ({
@@ -115,6 +124,8 @@ export const sqlAlarmRecords = (sql: SqlDatabase): AlarmRecords => ({
       [alarmId, at, by, note],
     );
   },
+
+  silence: (alarm, silencing, now) => sql.transaction((tx) => setSilence(tx, alarm, silencing, now)),
 
   overdue: (ruleId, time, limit) =>
     withActiveGenerations(sql, ({ detection }) =>
@@ -141,9 +152,7 @@ export const sqlAlarmRecords = (sql: SqlDatabase): AlarmRecords => ({
       for (const { seq, deliveries } of done) {
         // One after the other: of two processes, the second waits here, and finds it gone.
         const isOurs = (await tx.run('DELETE FROM alarm_outbox WHERE seq = ?', [seq])) > 0;
-        if (!isOurs || deliveries.length === 0) continue;
-        const rows = deliveries.map((delivery) => newDeliveryRow(delivery, now));
-        await tx.write('insert', 'hook_deliveries', deliveryColumns, rows);
+        if (isOurs) await addDeliveries(tx, deliveries, now);
       }
     }),
 });

@@ -14,6 +14,15 @@ export const alarmTables = (dialect: Sql['dialect']): readonly string[] => [
     'acknowledged_by VARCHAR(160) NOT NULL',
     'note MEDIUMTEXT',
   ]),
+  createTable(dialect, 'alarm_silences', [
+    'rule_id VARCHAR(64) NOT NULL',
+    'device_id VARCHAR(128) NOT NULL',
+    'metric VARCHAR(128) NOT NULL',
+    'silent_until BIGINT NOT NULL',
+    'silenced_by VARCHAR(160) NOT NULL',
+    'note MEDIUMTEXT',
+    'PRIMARY KEY (rule_id, device_id, metric)',
+  ]),
   createTable(dialect, 'hook_deliveries', [
     `id ${sequence(dialect)}`,
     'hook_id VARCHAR(64) NOT NULL',

@@ -228,6 +228,7 @@ async function forgetSeries(tx: Sql, generation: number, deviceId: string): Prom
        WHERE alarm_id IN (SELECT alarm_id FROM ${tableOf('alarms', generation)} WHERE device_id = ?)`,
       [deviceId],
     );
+  await tx.run('DELETE FROM alarm_silences WHERE device_id = ?', [deviceId]);
   const counts = await tx.rows<[number, number]>(
     `SELECT part, COUNT(*) FROM ${tableOf('detection_states', generation)} WHERE device_id = ? GROUP BY part`,
     [deviceId],

@@ -1,8 +1,8 @@
-import type { Announcement, NewDelivery } from '../../application/ports/detection.ts';
+import type { Announcement, NewDelivery, Silencing } from '../../application/ports/detection.ts';
 import type { Delivery, DeliveryState, HookDeliveries } from '../../application/ports/hooks.ts';
 import type { Sql, SqlValue } from './sql.ts';
 
-export const deliveryColumns = [
+const deliveryColumns = [
   'hook_id',
   'alarm_id',
   'event_id',
@@ -13,10 +13,64 @@ export const deliveryColumns = [
   'created_at',
 ];
 
-export const newDeliveryRow = (
-  { hookId, alarmId, eventId, announcement }: NewDelivery,
+type AlarmedSeries = Pick<Announcement, 'ruleId' | 'deviceId' | 'metric'>;
+
+/** Puts down what is to be sent of one change of an alarm, at `now` or when the silence of its series ends. */
+export async function addDeliveries(tx: Sql, deliveries: readonly NewDelivery[], now: number): Promise<void> {
+  const [first] = deliveries;
+  if (!first) return;
+  const isEnd = first.announcement.change === 'cleared';
+  const wanted: NewDelivery[] = [];
+  for (const delivery of deliveries)
+    if (!isEnd || !(await endedInSilence(tx, delivery))) wanted.push(delivery);
+  const until = isEnd ? now : await silencedUntil(tx, first.announcement);
+  const [state, dueAt] = until > now ? ['silenced', until] : ['waiting', now];
+  const rows = wanted.map(({ hookId, alarmId, eventId, announcement }) => [
+    ...[hookId, alarmId, eventId, JSON.stringify(announcement)],
+    ...[state, 0, dueAt, now],
+  ]);
+  if (rows.length > 0) await tx.write('insert', 'hook_deliveries', deliveryColumns, rows);
+}
+
+/** Drops what a silence has held back of an alarm that is cleared. Answers whether nobody knows that it was raised. */
+async function endedInSilence(tx: Sql, { hookId, alarmId }: NewDelivery): Promise<boolean> {
+  const held = "FROM hook_deliveries WHERE hook_id = ? AND alarm_id = ? AND state = 'silenced'";
+  const rows = await tx.rows<[string]>(`SELECT announcement ${held}`, [hookId, alarmId]);
+  if (rows.length > 0) await tx.run(`DELETE ${held}`, [hookId, alarmId]);
+  return rows.some(([text]) => (JSON.parse(text) as Announcement).change === 'raised');
+}
+
+async function silencedUntil(tx: Sql, { ruleId, deviceId, metric }: AlarmedSeries): Promise<number> {
+  const [[until] = [0]] = await tx.rows<[number]>(
+    'SELECT silent_until FROM alarm_silences WHERE rule_id = ? AND device_id = ? AND metric = ?',
+    [ruleId, deviceId, metric ?? ''],
+  );
+  return Number(until);
+}
+
+/** Silences a series in place of any silence before, with what is held back already. */
+export async function setSilence(
+  tx: Sql,
+  series: AlarmedSeries,
+  { until, by, note }: Silencing,
   now: number,
-): readonly SqlValue[] => [hookId, alarmId, eventId, JSON.stringify(announcement), 'waiting', 0, now, now];
+): Promise<void> {
+  const { ruleId, deviceId, metric } = series;
+  await tx.write(
+    'replace',
+    'alarm_silences',
+    ['rule_id', 'device_id', 'metric', 'silent_until', 'silenced_by', 'note'],
+    [[ruleId, deviceId, metric ?? '', until, by, note]],
+  );
+  const held = await tx.rows<[number, string]>(
+    "SELECT id, announcement FROM hook_deliveries WHERE state = 'silenced'",
+  );
+  for (const [id, text] of held) {
+    const one = JSON.parse(text) as Announcement;
+    if (one.ruleId === ruleId && one.deviceId === deviceId && one.metric === metric)
+      await tx.run('UPDATE hook_deliveries SET due_at = ? WHERE id = ?', [Math.max(until, now), id]);
+  }
+}
 
 type StoredDelivery = Omit<Delivery, 'announcement'> & { readonly announcement: string };
 
@@ -49,7 +103,7 @@ export function sqlHookDeliveries(sql: Sql): HookDeliveries {
       const found = await read(
         `WHERE d.hook_id = ? AND d.state <> 'failed' AND d.due_at <= ? AND NOT EXISTS (
            SELECT 1 FROM hook_deliveries o
-           WHERE o.hook_id = d.hook_id AND o.alarm_id = d.alarm_id AND o.state = 'waiting'
+           WHERE o.hook_id = d.hook_id AND o.alarm_id = d.alarm_id AND o.state IN ('waiting', 'silenced')
              AND (o.id < d.id OR d.state = 'repeating'))
          ORDER BY d.id LIMIT ?`,
         [hookId, now, limit],
@@ -57,13 +111,21 @@ export function sqlHookDeliveries(sql: Sql): HookDeliveries {
       const taken: Delivery[] = [];
       for (const delivery of found) {
         const { deliveryId, state, tries, dueAt } = delivery;
+        const isHeld = state === 'silenced';
+        const next = {
+          ...delivery,
+          state: isHeld ? ('waiting' as const) : state,
+          tries: tries + 1,
+          dueAt: until,
+          createdAt: isHeld ? now : delivery.createdAt,
+        };
         // Whoever finds it as it was read has it.
         const changed = await sql.run(
-          `UPDATE hook_deliveries SET tries = tries + 1, due_at = ?
+          `UPDATE hook_deliveries SET state = ?, tries = ?, due_at = ?, created_at = ?
            WHERE id = ? AND state = ? AND tries = ? AND due_at = ?`,
-          [until, deliveryId, state, tries, dueAt],
+          [next.state, next.tries, next.dueAt, next.createdAt, deliveryId, state, tries, dueAt],
         );
-        if (changed > 0) taken.push({ ...delivery, tries: tries + 1, dueAt: until });
+        if (changed > 0) taken.push(next);
       }
       return taken;
     },
@@ -117,7 +179,7 @@ export function sqlHookDeliveries(sql: Sql): HookDeliveries {
     async counts() {
       const rows = await sql.rows<[DeliveryState, number, number]>(
         `SELECT state, COUNT(*), MIN(created_at) FROM hook_deliveries
-         WHERE state <> 'repeating' GROUP BY state`,
+         WHERE state IN ('waiting', 'failed') GROUP BY state`,
       );
       return rows.map(([state, count, oldest]) => ({ state, count: Number(count), oldest: Number(oldest) }));
     },

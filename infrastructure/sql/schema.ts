@@ -7,7 +7,7 @@ import { countedEpochColumn, countMissing, ledgerTotalsTable } from './ledger-to
 import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 12;
+const schemaVersion = 13;
 
 /** Brings the read-model tables up to this release, from nothing or from any older one. */
 export async function migrateReadModels(db: SqlDatabase, now: number): Promise<void> {

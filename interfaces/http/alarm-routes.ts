@@ -76,6 +76,34 @@ export function alarmRoutes(
 
     route({
       method: 'post',
+      path: '/api/v1/alarms/:alarmId/silence',
+      scope: 'devices:write',
+      boundKeys: 'each-device',
+      tag: 'Alarms',
+      summary: 'Silence an alarm',
+      description:
+        'Until then hooks are sent nothing new of its rule, device and metric. What is raised meanwhile is sent at the end, unless it was cleared. A time that has passed ends the silence.',
+      params,
+      headers: registrationHeaders,
+      body: {
+        as: 'json',
+        schema: z.strictObject({
+          until: time.meta({ description: 'The end of the silence.' }),
+          note,
+        }),
+      },
+      responses: { 200: one },
+      problems: ['alarm-not-found', 'idempotency-key-reused', 'concurrent-changes'],
+      async handle({ params: { alarmId }, body: { until, note = null }, headers, context }) {
+        if (boundsOf(context.identity) !== undefined) await seen(alarmId, context);
+        const conditions = conditionsOf(context, headers);
+        const alarm = await alarms.silence(alarmId, { until, note }, conditions);
+        return { status: 200, json: alarmJson(alarm) };
+      },
+    }),
+
+    route({
+      method: 'post',
       path: '/api/v1/alarms/:alarmId/clear',
       scope: 'devices:write',
       boundKeys: 'each-device',

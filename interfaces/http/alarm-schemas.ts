@@ -41,6 +41,12 @@ export const alarmAnswer = z
     acknowledgedAt: time.nullable(),
     acknowledgedBy: z.string().nullable(),
     note: z.string().nullable().meta({ description: 'Of whoever acknowledged it.' }),
+    silencedUntil: time.nullable().meta({
+      description:
+        'Hooks are sent nothing new of its rule, device and metric until then; it may have passed.',
+    }),
+    silencedBy: z.string().nullable(),
+    silenceNote: z.string().nullable().meta({ description: 'Of whoever silenced it.' }),
     correlationId: z
       .string()
       .meta({ description: 'Of the request that brought the reading; of silence, of its notice.' }),
@@ -50,7 +56,7 @@ export const alarmAnswer = z
   })
   .meta({ id: 'Alarm' });
 
-export function alarmJson({ acknowledgement, ...alarm }: AlarmView) {
+export function alarmJson({ acknowledgement, silencing, ...alarm }: AlarmView) {
   const { raisedAt, clearedAt, partition, state, notify: _, ...others } = alarm;
   return {
     ...others,
@@ -60,6 +66,9 @@ export function alarmJson({ acknowledgement, ...alarm }: AlarmView) {
     acknowledgedAt: acknowledgement && isoTimeOf(acknowledgement.at),
     acknowledgedBy: acknowledgement?.by ?? null,
     note: acknowledgement?.note ?? null,
+    silencedUntil: silencing && isoTimeOf(silencing.until),
+    silencedBy: silencing?.by ?? null,
+    silenceNote: silencing?.note ?? null,
     position: `telemetry:${partition}:${alarm.position}`,
   };
 }

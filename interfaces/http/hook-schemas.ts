@@ -61,9 +61,10 @@ export const deliveryAnswer = z
     alarmId: z.string(),
     eventId: z.string().meta({ description: 'The `webhook-id`: the same at each try.' }),
     change: z.enum(['raised', 'escalated', 'cleared']),
-    state: z
-      .enum(deliveryStates)
-      .meta({ description: '`repeating`: it was delivered, and is sent again while its alarm is open.' }),
+    state: z.enum(deliveryStates).meta({
+      description:
+        '`repeating`: it was delivered, and is sent again while its alarm is open; `silenced`: it is sent when a silence ends.',
+    }),
     tries: z.int().meta({ description: 'Requests since it was created or last retried.' }),
     dueAt: z.iso.datetime().nullable().meta({ description: 'Of the next try; null for one that failed.' }),
     createdAt: z.iso.datetime(),

@@ -180,6 +180,11 @@ onEachEngine('A device that is erased', (openStore) => {
     assert.equal((await fixture.totals())?.series, 2);
     for (const { alarm_id } of alarms)
       await fixture.db.run('INSERT INTO alarm_acknowledgements VALUES (?, 0, ?, NULL)', [alarm_id, personal]);
+    for (const id of ['watch', 'other'])
+      await fixture.db.run("INSERT INTO alarm_silences VALUES ('high', ?, 'pulse', 0, ?, NULL)", [
+        id,
+        personal,
+      ]);
 
     await erase();
     assert.deepEqual(
@@ -189,6 +194,7 @@ onEachEngine('A device that is erased', (openStore) => {
     assert.equal(await rows('detection_states_g1'), 0);
     assert.equal((await fixture.totals())?.series, 1);
     assert.equal((await fixture.db.rows('SELECT 1 FROM alarm_acknowledgements')).length, 1);
+    assert.deepEqual(await fixture.db.rows('SELECT device_id FROM alarm_silences'), [['other']]);
 
     const options = { builder, signal, handover: 0 };
     const { generation } = await rebuild(fixture.pipelines.detection, fixture.ports, options);

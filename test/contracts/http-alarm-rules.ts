@@ -250,6 +250,23 @@ export function httpAlarmRules({ call, pages, fresh }: HttpSubject): void {
       assert.deepEqual(await pages(alarmsOf('&state=open'), 'alarms'), [[]]);
       assert.deepEqual(await pages(alarmsOf('&state=acknowledged'), 'alarms'), [[acknowledged]]);
 
+      const until = new Date(Date.now() + 60_000).toISOString();
+      const silenced = await call('POST', `${address}/silence`, { json: { until, note: 'Maintenance' } });
+      assert.deepEqual(
+        [silenced.status, silenced.json.silencedUntil, silenced.json.silenceNote, silenced.json.note],
+        [200, until, 'Maintenance', 'On my way'],
+        silenced.text,
+      );
+      for (const [json, path] of [
+        [{}, '/until'],
+        [{ until: 'tomorrow' }, '/until'],
+        [{ until, note: '' }, '/note'],
+        [{ until, for: '1h' }, '/for'],
+      ] as const) {
+        const wrong = await call('POST', `${address}/silence`, { json });
+        assert.deepEqual([...problemOf(wrong), wrong.json.errors[0].path], [400, 'invalid-request', path]);
+      }
+
       const waitFor = await send(20);
       const cleared = await call('GET', alarmsOf(`&state=cleared&rule=${ruleId}&waitFor=${waitFor}`));
       assert.equal(cleared.json.alarms[0].clearedBy, '20 is back within at most 30');
@@ -277,6 +294,8 @@ export function httpAlarmRules({ call, pages, fresh }: HttpSubject): void {
       assert.deepEqual(problemOf(await call('GET', none)), [404, 'alarm-not-found']);
       for (const action of ['acknowledge', 'clear'])
         assert.deepEqual(problemOf(await call('POST', `${none}/${action}`)), [404, 'alarm-not-found']);
+      const json = { until: '2026-03-02T06:00:00Z' };
+      assert.deepEqual(problemOf(await call('POST', `${none}/silence`, { json })), [404, 'alarm-not-found']);
       assert.deepEqual(problemOf(await call('GET', '/api/v1/alarms/x')), [400, 'invalid-request']);
     });
   });

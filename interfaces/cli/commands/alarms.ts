@@ -25,7 +25,7 @@ type Filter = {
 export function alarmsCommand(program: Command, context: CommandContext): void {
   const alarms = program
     .command('alarms')
-    .description('List, show, acknowledge and clear alarms')
+    .description('List, show, acknowledge, silence and clear alarms')
     .addHelpText('after', examples + exitCodesHelp);
   const { add, clientOf, pages } = apiCommands(alarms, 'alarm', context);
 
@@ -54,6 +54,20 @@ export function alarmsCommand(program: Command, context: CommandContext): void {
       const body = note === undefined ? {} : { note };
       const alarm = await clientOf(options).send<Alarm>('POST', `${addressOf(id)}/acknowledge`, body);
       await print(context, alarm, () => alarmText(alarm), options);
+    });
+
+  add(
+    'silence <id>',
+    'Send hooks nothing new of the rule, device and metric of an alarm for some time',
+    'silence e2ba36fb-e920-59ac-8d15-224f4d097bf6 --until 2026-03-02T06:00:00Z --note "Maintenance"',
+  )
+    .requiredOption('--until <time>', 'the end of the silence, in ISO 8601; one that has passed ends it')
+    .option('--note <text>', 'what others should know')
+    .action(async (id: string, options: ApiOptions & { until: string; note?: string }) => {
+      const { until, note, ...others } = options;
+      const body = { until, ...(note !== undefined && { note }) };
+      const alarm = await clientOf(others).send<Alarm>('POST', `${addressOf(id)}/silence`, body);
+      await print(context, alarm, () => alarmText(alarm), others);
     });
 
   add(

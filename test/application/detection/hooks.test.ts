@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { HookDeliveries } from '../../../application/ports/hooks.ts';
+import { services as s } from '../../../interfaces/composition/services.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { ReceivedHook } from '../../support/hook-receiver.ts';
 import { HooksFixture, operator } from '../../support/hooks-fixture.ts';
@@ -70,6 +71,72 @@ describe('Alarms to hooks', function () {
         },
       },
     );
+  });
+
+  describe('of a series that is silenced', () => {
+    const hour = 3_600_000;
+    let receiver: Awaited<ReturnType<HooksFixture['hook']>>;
+
+    beforeEach(async () => {
+      receiver = await fixture.hook('one');
+      await fixture.detection.rule('hot', { condition: hot, notify: ['one'] });
+      await fixture.measure('a', 31, 20);
+      await fixture.measure('b', 20);
+      await fixture.detect();
+      await fixture.sending();
+      await fixture.emptied('one');
+      assert.deepEqual(changes(receiver.received.splice(0)), ['a raised', 'a cleared']);
+    });
+
+    async function silence(until: number): Promise<void> {
+      const alarms = await fixture.detection.container.getAsync(s.alarms);
+      const { alarm_id } = (await fixture.detection.alarms())[0] ?? {};
+      const view = await alarms.silence(alarm_id ?? '', { until, note: null }, operator);
+      assert.deepEqual(view.silencing, { until, by: operator.actor, note: null });
+    }
+    /** A minute after the readings before. */
+    async function measureNext(deviceId: string, ...values: readonly number[]): Promise<void> {
+      fixture.start += 10_000;
+      await fixture.measure(deviceId, ...values);
+      await fixture.detect();
+    }
+    const states = async () => (await fixture.listed('one')).map(({ state }) => state);
+
+    it('wait for its end, and are not sent when they are cleared before; of others they are sent', async () => {
+      await silence(Date.now() + hour);
+      await measureNext('a', 32, 20);
+      assert.deepEqual(await states(), []);
+      await measureNext('a', 33);
+      await measureNext('b', 34);
+      await eventually(async () => assert.deepEqual(await states(), ['silenced']));
+      assert.deepEqual(changes(receiver.received), ['b raised']);
+      fixture.ahead = hour + 1000;
+      await fixture.emptied('one');
+      assert.deepEqual(changes(receiver.received), ['b raised', 'a raised']);
+      await measureNext('a', 20);
+      await fixture.emptied('one');
+      assert.deepEqual(changes(receiver.received), ['b raised', 'a raised', 'a cleared']);
+    });
+
+    it('are sent when it ends early, and later when it is made longer', async () => {
+      await silence(Date.now() + hour);
+      await measureNext('a', 32);
+      await silence(Date.now() + 3 * hour);
+      fixture.ahead = 2 * hour;
+      assert.deepEqual(await states(), ['silenced']);
+      await silence(Date.now());
+      await fixture.emptied('one');
+      assert.deepEqual(changes(receiver.received), ['a raised']);
+    });
+
+    it('end also during it, where they were sent before', async () => {
+      await measureNext('a', 32);
+      await fixture.emptied('one');
+      await silence(Date.now() + hour);
+      await measureNext('a', 20);
+      await fixture.emptied('one');
+      assert.deepEqual(changes(receiver.received), ['a raised', 'a cleared']);
+    });
   });
 
   it('are sent again under the same id when the sender ended before it noted the answer', async () => {

@@ -37,6 +37,21 @@ describe('Alarm', () => {
     given(raised, acknowledged, cleared).when(acknowledge).thenNothing();
   });
 
+  it('is silenced until a time, and until another when somebody wants it', () => {
+    const silence = (until: number) => ({ type: 'SilenceAlarm', alarmId, until, note: null }) as const;
+    const silenced = (until: number): AlarmEvent => ({
+      type: 'AlarmSilenced',
+      data: { alarmId, until, note: null },
+    });
+    given(raised).when(silence(9)).thenEvents(silenced(9));
+    given(raised, cleared).when(silence(9)).thenEvents(silenced(9));
+    given(raised, silenced(9), escalated).when(silence(9)).thenNothing();
+    given(raised, silenced(9)).when(silence(5)).thenEvents(silenced(5));
+    given(raised, silenced(9), silenced(5)).when(silence(9)).thenEvents(silenced(9));
+    given(raised, silenced(9)).when(acknowledge).thenEvents(acknowledged);
+    given().when(silence(9)).thenRejected('AlarmNotFound');
+  });
+
   it('cannot be acknowledged before it was raised', () =>
     given().when(acknowledge).thenRejected('AlarmNotFound'));
 
