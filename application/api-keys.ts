@@ -35,7 +35,7 @@ export function keyRing(
   /** `undefined` until the mark in the event store could be read. */
   let isMarked: boolean | undefined;
   let wereThere = areRequired;
-  /** Hashes of those that this process has seen revoked: a store put back to an earlier state makes none valid again. */
+  /** Names of those that were ever seen revoked: a store put back to an earlier state makes none valid again. */
   const revoked = new Set<string>();
   return { load, isAuthRequired: () => wereThere || isMarked !== false, find, follow };
 
@@ -45,21 +45,23 @@ export function keyRing(
     reportOlder(listed);
     known = listed;
     wereThere ||= known.size > 0;
-    for (const { hash, revokedAt } of known.values()) if (revokedAt !== null) revoked.add(hash);
+    for (const { name, revokedAt } of known.values()) if (revokedAt !== null) revoked.add(name);
   }
 
   /** Keys are added and revoked, never removed: a store without what was read before is an older one. */
   function reportOlder(listed: ReadonlyMap<string, ApiKey>): void {
     const missing = [...known.keys()].filter((name) => !listed.has(name));
-    const isValidAgain = ({ name, hash, revokedAt }: ApiKey) =>
-      revokedAt === null && revoked.has(hash) && known.get(name)?.revokedAt !== null;
+    const isValidAgain = ({ name, revokedAt }: ApiKey) =>
+      revokedAt === null && revoked.has(name) && known.get(name)?.revokedAt !== null;
     const validAgain = [...listed.values()].filter(isValidAgain).map(({ name }) => name);
     if (missing.length + validAgain.length > 0) log.error({ missing, validAgain }, keysOlder);
   }
 
   async function readMark(): Promise<void> {
     try {
-      isMarked = await adoptKeys(stores);
+      const isClosed = await adoptKeys(stores);
+      for (const name of await recordRevocations(stores)) revoked.add(name);
+      isMarked = isClosed;
       if (isMarked && (await stores.keys.list()).length === 0) log.error({}, keysMissing);
     } catch (err) {
       if (!(err instanceof EventStoreUnavailable)) throw err;
@@ -73,7 +75,7 @@ export function keyRing(
       await loadIfPossible();
     }
     const key = known.get(shown.subject);
-    const isGood = key && isValid(key, clock.now()) && !revoked.has(key.hash);
+    const isGood = key && isValid(key, clock.now()) && !revoked.has(key.name);
     return isGood && credentials.same(key.hash, shown.hash) ? key : undefined;
   }
 
@@ -97,7 +99,7 @@ const keysMissing =
   'there were API keys and they are missing, access stays closed: restore them from a backup or create new ones';
 
 const keysOlder =
-  'API keys were put back to an earlier state: those revoked since are refused until the next start, revoke them again';
+  'API keys were put back to an earlier state: those revoked since stay refused, those made since have to be made again';
 
 const isValid = ({ expiresAt, revokedAt }: ApiKey, now: number): boolean =>
   revokedAt === null && (expiresAt === null || now < expiresAt);
@@ -122,6 +124,33 @@ export async function adoptKeys({ keys, marker, older }: AccessStores): Promise<
   return true;
 }
 
+/** Records in the event store which keys are revoked; answers with all names that it has recorded. Throws what the stores throw. */
+async function recordRevocations({ keys, marker }: AccessStores): Promise<ReadonlySet<string>> {
+  const recorded = await marker.revokedNames();
+  const isNew = ({ name, revokedAt }: ApiKey) => revokedAt !== null && !recorded.has(name);
+  const names = (await keys.list()).filter(isNew).map(({ name }) => name);
+  if (names.length > 0) await marker.recordRevoked(names);
+  return new Set([...recorded, ...names]);
+}
+
+/**
+ * Revokes a key where nodes see it within seconds, and records that in the event store; while that is away, the next start
+ * of a server does. Answers `false` when no key has the name.
+ */
+export async function revokeKey(
+  { keys, marker }: AccessStores,
+  clock: Clock,
+  name: string,
+): Promise<boolean> {
+  if (!(await keys.revoke(name, clock.now()))) return false;
+  try {
+    await marker.recordRevoked([name]);
+  } catch (error) {
+    if (!(error instanceof EventStoreUnavailable)) throw error;
+  }
+  return true;
+}
+
 /** Creates a key and returns its secret, which is shown only here. `undefined` when the name is taken. */
 export async function createKey(
   { keys, marker }: AccessStores,
@@ -132,6 +161,7 @@ export async function createKey(
     ...asked
   }: Pick<ApiKey, 'name' | 'scopes' | 'expiresAt'> & { readonly only?: ApiKey['only'] },
 ): Promise<{ readonly key: ApiKey; readonly secret: string } | undefined> {
+  if ((await marker.revokedNames()).has(asked.name)) return undefined;
   const { secret, hash } = credentials.issue('key', asked.name);
   const key = { ...asked, only, hash, createdAt: clock.now(), revokedAt: null };
   // First, so that there is no moment in which the key could be lost and everything be open again.

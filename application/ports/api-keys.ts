@@ -38,13 +38,17 @@ export interface ApiKeys {
 }
 
 /**
- * A mark in the event store that there has been a key. Whoever loses the keys, or puts back none, opens nothing.
- * Throws `EventStoreUnavailable`.
+ * What the event store has about the keys: that there has been one, and which are revoked. Whoever loses the keys, or puts
+ * back earlier ones, opens nothing. Throws `EventStoreUnavailable`.
  */
 export interface AccessMarker {
   isAccessClosed(): Promise<boolean>;
   /** For good. May be called again. */
   closeAccess(): Promise<void>;
+  /** Names of keys that were recorded as revoked. */
+  revokedNames(): Promise<ReadonlySet<string>>;
+  /** For good. May be called again. */
+  recordRevoked(names: readonly string[]): Promise<void>;
 }
 
 /** The store of the keys cannot be used now; the same call may be made again. */

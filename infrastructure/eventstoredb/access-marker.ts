@@ -1,37 +1,76 @@
 import type { AccessMarker } from '../../application/ports/api-keys.ts';
-import { type EventStore, RevisionConflict } from '../../application/ports/event-store.ts';
+import {
+  type EventStore,
+  type ExpectedRevision,
+  RevisionConflict,
+} from '../../application/ports/event-store.ts';
 import type { Clock, Ids } from '../../application/ports/system.ts';
 
 /** No device's: those that read device events never come to it. */
 const accessStream = 'fieldlog-access';
 
-/** An AccessMarker as the one event of a stream. */
-export const eventStoreDbAccessMarker = (
+const revokedType = 'ApiKeyRevoked';
+
+/** Others append at the same time only where keys are revoked at the same moment. */
+const tries = 10;
+
+/** An AccessMarker as a stream: its first event closes access, and each key that is revoked has one. */
+export function eventStoreDbAccessMarker(
   eventStore: Pick<EventStore, 'read' | 'append'>,
   ids: Ids,
   clock: Clock,
-): AccessMarker => ({
-  isAccessClosed: async () => (await eventStore.read(accessStream)).length > 0,
+): AccessMarker {
+  return {
+    isAccessClosed: async () => (await eventStore.read(accessStream)).length > 0,
 
-  async closeAccess() {
-    const id = ids.uuidV7();
-    const metadata = {
-      $correlationId: id,
-      $causationId: id,
-      actor: 'fieldlog',
-      recordedAt: new Date(clock.now()).toISOString(),
-      schemaVersion: 1,
+    async closeAccess() {
+      try {
+        await append('AccessClosed', [{}], 'none');
+      } catch (error) {
+        // It was closed before.
+        if (!(error instanceof RevisionConflict)) throw error;
+      }
+    },
+
+    revokedNames: async () => (await recorded()).names,
+
+    async recordRevoked(names) {
+      for (let left = tries; ; left -= 1) {
+        const before = await recorded();
+        const missing = names.filter((name) => !before.names.has(name));
+        if (missing.length === 0) return;
+        try {
+          const data = missing.map((name) => ({ name }));
+          await append(revokedType, data, before.count === 0 ? 'none' : before.count - 1);
+          return;
+        } catch (error) {
+          if (!(error instanceof RevisionConflict) || left === 0) throw error;
+        }
+      }
+    },
+  };
+
+  async function recorded() {
+    const events = await eventStore.read(accessStream);
+    const revoked = events.filter(({ type }) => type === revokedType);
+    return {
+      count: events.length,
+      names: new Set(revoked.map(({ data }) => (data as { name: string }).name)),
     };
-    try {
-      await eventStore.append(
-        accessStream,
-        [{ id, type: 'AccessClosed', data: {}, metadata }],
-        'none',
-        'unused',
-      );
-    } catch (error) {
-      // It was closed before.
-      if (!(error instanceof RevisionConflict)) throw error;
-    }
-  },
-});
+  }
+
+  async function append(type: string, data: readonly object[], expected: ExpectedRevision): Promise<void> {
+    const events = data.map((one) => {
+      const id = ids.uuidV7();
+      const metadata = {
+        $correlationId: id,
+        $causationId: id,
+        actor: 'fieldlog',
+        recordedAt: new Date(clock.now()).toISOString(),
+        schemaVersion: 1,
+      };
+      return { id, type, data: one, metadata };
+    });
+    await eventStore.append(accessStream, events, expected, 'unused');
+  }
+}

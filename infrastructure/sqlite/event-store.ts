@@ -153,6 +153,27 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
     }
   }
 
+  async revokedNames(): Promise<ReadonlySet<string>> {
+    try {
+      const isThere = this.#db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'revoked_keys'").get();
+      const rows = isThere ? this.#db.prepare('SELECT name FROM revoked_keys').all() : [];
+      return new Set(rows.map(({ name }) => String(name)));
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  async recordRevoked(names: readonly string[]): Promise<void> {
+    try {
+      // Not by a migration: a release that does not know it may open the file again.
+      this.#db.exec('CREATE TABLE IF NOT EXISTS revoked_keys (name TEXT PRIMARY KEY) STRICT');
+      const insert = this.#db.prepare('INSERT OR IGNORE INTO revoked_keys VALUES (?)');
+      for (const name of names) insert.run(name);
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
   /** Throws what was found out about a damaged file: the part that is read next may be whole. */
   assertWhole(): void {
     if (this.#damage) throw this.#damage;

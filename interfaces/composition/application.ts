@@ -1,5 +1,5 @@
 import type { Container } from 'inversify';
-import { adoptKeys, createKey } from '../../application/api-keys.ts';
+import { adoptKeys, createKey, revokeKey } from '../../application/api-keys.ts';
 import type { DeviceCommands } from '../../application/devices/device-commands.ts';
 import { type DeviceAudit, deviceAudit } from '../../application/operations/device-audit.ts';
 import { type Operations, operations } from '../../application/operations/operations.ts';
@@ -135,7 +135,7 @@ async function apiKeyOperations(container: Container): Promise<ApiKeyOperations>
   return {
     create: (asked) => createKey(stores, credentials, clock, asked),
     list: () => keys.list(),
-    revoke: (name) => keys.revoke(name, clock.now()),
+    revoke: (name) => revokeKey(stores, clock, name),
   };
 }
 

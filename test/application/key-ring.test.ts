@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { adoptKeys, createKey, keyRing } from '../../application/api-keys.ts';
+import { adoptKeys, createKey, keyRing, revokeKey } from '../../application/api-keys.ts';
 import type { AccessMarker, ApiKey, ApiKeys } from '../../application/ports/api-keys.ts';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
@@ -14,6 +14,7 @@ describe('The key ring', () => {
   let now: number;
   let failing: boolean;
   let marked: boolean | 'unknown';
+  let revokedNames: Set<string>;
   const marker: AccessMarker = {
     async isAccessClosed() {
       if (marked === 'unknown') throw new EventStoreUnavailable('gone');
@@ -21,6 +22,11 @@ describe('The key ring', () => {
     },
     async closeAccess() {
       marked = true;
+    },
+    revokedNames: async () => revokedNames,
+    async recordRevoked(names) {
+      if (marked === 'unknown') throw new EventStoreUnavailable('gone');
+      for (const name of names) revokedNames.add(name);
     },
   };
   const keys: ApiKeys = {
@@ -36,7 +42,7 @@ describe('The key ring', () => {
     keyRing({ keys, marker }, credentials, { now: () => now }, silent, areRequired);
 
   beforeEach(() => {
-    [stored, looks, now, failing, marked] = [[], 0, 1000, false, false];
+    [stored, looks, now, failing, marked, revokedNames] = [[], 0, 1000, false, false, new Set()];
   });
 
   function made(name: string, replaced: Partial<ApiKey> = {}) {
@@ -173,6 +179,41 @@ describe('The key ring', () => {
     assert.equal(await found.find(revoked.shown), undefined);
     assert.equal(await found.find(newer.shown), undefined);
     assert.deepEqual(errors, [{ missing: ['b'], validAgain: ['a'] }]);
+  });
+
+  it('refuses a key that was revoked before it started, though the keys be put back to before that', async () => {
+    const [revoked, other] = [made('a'), made('b')];
+    const earlier = stored;
+    stored = [{ ...revoked.key, revokedAt: 1 }, other.key];
+    await ring().load();
+    stored = earlier;
+    const errors: unknown[] = [];
+    const log = { ...silent, error: (fields: object) => errors.push(fields) };
+    const found = keyRing({ keys, marker }, credentials, { now: () => now }, log);
+    await found.load();
+    assert.equal(await found.find(revoked.shown), undefined);
+    assert.deepEqual(await found.find(other.shown), other.key);
+    assert.deepEqual(errors, [{ missing: [], validAgain: ['a'] }]);
+    const asked = { name: 'a', scopes: ['operate'], expiresAt: null } as const;
+    stored = [];
+    assert.equal(await createKey({ keys, marker }, credentials, { now: () => now }, asked), undefined);
+  });
+
+  it('records a revocation in the event store, and revokes though that be away', async () => {
+    const revoked: string[] = [];
+    const revoking: ApiKeys = {
+      ...keys,
+      async revoke(name) {
+        revoked.push(name);
+        return name !== 'none';
+      },
+    };
+    const revoke = (name: string) => revokeKey({ keys: revoking, marker }, { now: () => now }, name);
+    assert.deepEqual([await revoke('a'), await revoke('none')], [true, false]);
+    assert.deepEqual([...revokedNames], ['a']);
+    marked = 'unknown';
+    assert.equal(await revoke('b'), true);
+    assert.deepEqual(revoked, ['a', 'none', 'b']);
   });
 
   it('notices a revocation within five seconds, and continues with what it knows while it cannot look', async () => {

@@ -11,7 +11,6 @@ const allowed: Readonly<Record<string, string>> = {
   'application/disk-reserve.ts': 'surrounds two ports and is of neither',
   'application/rebuild/upgrade.ts': 'with rebuild.ts it would be too long',
   'domain/detection/explanation-texts.ts': 'with evaluators.ts it would be too long',
-  'infrastructure/eventstoredb/access-marker.ts': 'the adapter of a port, without a connection of its own',
 };
 
 describe('Files', () => {

@@ -21,5 +21,21 @@ export function accessMarkerContract(
         await close();
       }
     });
+
+    it('has the names of revoked keys for everybody, each once', async () => {
+      const { one, other, close } = await open();
+      try {
+        assert.deepEqual([...(await one.revokedNames())], []);
+        await one.closeAccess();
+        await Promise.all([one.recordRevoked(['a', 'b']), other.recordRevoked(['b', 'c'])]);
+        await one.recordRevoked([]);
+        await one.recordRevoked(['a']);
+        for (const marker of [one, other])
+          assert.deepEqual([...(await marker.revokedNames())].sort(), ['a', 'b', 'c']);
+        assert.equal(await other.isAccessClosed(), true);
+      } finally {
+        await close();
+      }
+    });
   });
 }
