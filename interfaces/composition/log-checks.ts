@@ -13,6 +13,7 @@ import { sqlProgressQueries } from '../../infrastructure/sql/progress-queries.ts
 import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
 import { dataFiles } from '../../infrastructure/sqlite/database-file.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
+import { openTelemetryFile } from './embedded.ts';
 import { pipelineOf } from './projectors.ts';
 import { services as s } from './services.ts';
 
@@ -24,7 +25,10 @@ export async function hasConsumed(db: SqlQueries, source: SourceName): Promise<b
   );
 }
 
-/** Throws a `StartupError` where a log's file is missing that the read models were made from: none is made in its place. */
+/**
+ * Throws a `StartupError` where a log's file is missing that the read models were made from, or events of the devices that
+ * readings are of: none is made in its place.
+ */
 export async function requireLogFiles(config: Config, db: SqlQueries): Promise<void> {
   const files = dataFiles(config.DATA_DIR);
   const embedded = [
@@ -41,6 +45,21 @@ export async function requireLogFiles(config: Config, db: SqlQueries): Promise<v
         `${file} is missing, although the read models were made from it: put back ${basename(file)}, or, to begin with ` +
           `an empty one, ${readModels}`,
       );
+  if (embedded.length === 2 && !existsSync(files.events) && (await hasReadings(config)))
+    throw new StartupError(
+      `${files.events} is missing, although telemetry.db has readings of its devices: put back events.db, or, to begin with ` +
+        'an empty store, remove telemetry.db as well',
+    );
+}
+
+async function hasReadings(config: Config): Promise<boolean> {
+  if (!existsSync(dataFiles(config.DATA_DIR).telemetry)) return false;
+  const source = openTelemetryFile(config);
+  try {
+    return [...(await source.ends()).values()].some((end) => end !== null);
+  } finally {
+    await source.close();
+  }
 }
 
 /**

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -97,32 +97,5 @@ describe('A store that has had an API key', function () {
     assert.deepEqual(await answers({ REQUIRE_KEYS: 'true' }), [401, 401]);
     secret = await create('a');
     assert.deepEqual(await answers({ REQUIRE_KEYS: 'true' }), [401, 200]);
-  });
-
-  it('is open to nobody without a key, from whatever times its files are', async () => {
-    const older = await create('a');
-    await cp(dataDir, path.join(folder, 'older'), { recursive: true });
-    const { code } = await runCli(['keys', 'revoke', 'a'], { env: { DATA_DIR: dataDir } });
-    assert.equal(code, 0);
-    const newer = await create('b');
-    await cp(dataDir, path.join(folder, 'newer'), { recursive: true });
-
-    // The others are those of one file that is missing or older.
-    for (const [access, events] of [
-      ['older', 'missing'],
-      ['older', 'newer'],
-      ['newer', 'older'],
-      ['missing', 'older'],
-    ] as const) {
-      await rm(dataDir, { recursive: true });
-      await mkdir(dataDir, { mode: 0o700 });
-      for (const [file, age] of [
-        ['access.db', access],
-        ['events.db', events],
-      ] as const)
-        if (age !== 'missing') await cp(path.join(folder, age, file), path.join(dataDir, file));
-      const expected = [401, access === 'older' ? 200 : 401, access === 'newer' ? 200 : 401];
-      assert.deepEqual(await answers({}, [older, newer]), expected, `access ${access}, events ${events}`);
-    }
   });
 });
