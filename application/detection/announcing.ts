@@ -7,6 +7,8 @@ import {
   type NewEvent,
   type RecordedEvent,
   RevisionConflict,
+  StreamDeleted,
+  StreamUnreadable,
 } from '../ports/event-store.ts';
 import type { Clock, Ids, Log } from '../ports/system.ts';
 
@@ -52,10 +54,10 @@ async function append(announcement: Announcement, ports: AnnouncingPorts): Promi
   const { alarmId, notify } = announcement;
   const stream = alarmStream(alarmId);
   for (;;) {
-    const history = await eventStore.read(stream);
-    const event = newEvent(announcement, ports);
-    const isThere = history.some(({ id }) => id === event.id);
     try {
+      const history = await eventStore.read(stream);
+      const event = newEvent(announcement, ports);
+      const isThere = history.some(({ id }) => id === event.id);
       const revision = history.at(-1)?.revision ?? 'none';
       const appended = isThere ? [] : await eventStore.append(stream, [event], revision);
       if (notify.length === 0) return [];
@@ -68,17 +70,25 @@ async function append(announcement: Announcement, ports: AnnouncingPorts): Promi
       }
       return [...new Set(notify)].map((hookId) => ({ hookId, alarmId, eventId: event.id, announcement }));
     } catch (error) {
+      if (error instanceof StreamDeleted || error instanceof StreamUnreadable) {
+        log.warn({ alarmId, reason: error.message }, 'alarm not appended to the event store');
+        return [];
+      }
       // Somebody has acknowledged it meanwhile, or announced it.
       if (!(error instanceof RevisionConflict)) throw error;
     }
   }
 }
 
+const raisedType = 'AlarmRaised' satisfies AlarmEvent['type'];
+
 /** Both edges of an alarm are sent or none: the event by which it was raised decides. */
 function isNotified(history: readonly RecordedEvent[], registry: EventRegistry): boolean {
   for (const recorded of history) {
+    // Another program may have written between.
+    if (recorded.type !== raisedType) continue;
     const event = registry.alarmEvent(recorded);
-    if (event.type === 'AlarmRaised')
+    if (event.type === raisedType)
       return Date.parse(recorded.metadata.recordedAt) - event.data.at <= notifiedWithinMilliseconds;
   }
   return false;

@@ -2,8 +2,14 @@ import { type Device, deviceDecider, deviceStream } from '../../domain/device.ts
 import { readDevice } from '../devices/device-stream.ts';
 import type { DeviceAttributes } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import { type EventStore, type RecordedEvent, StreamDeleted } from '../ports/event-store.ts';
+import {
+  type EventStore,
+  type RecordedEvent,
+  StreamDeleted,
+  StreamUnreadable,
+} from '../ports/event-store.ts';
 import type { FollowedEvents } from './followed-events.ts';
+import { ownEvents } from './own-events.ts';
 
 /** Enough for most devices to be read once. */
 const mostKept = 50_000;
@@ -57,10 +63,12 @@ export class DevicePeriods {
   }
 
   async #read(deviceId: string): Promise<DeviceAttributes> {
-    const events = await readDevice(this.#eventStore, deviceId).catch(deletedAsMissing);
+    const stored = await readDevice(this.#eventStore, deviceId).catch(lostAsMissing);
+    const decode = (event: RecordedEvent) => this.#registry.deviceEvent(event);
+    const events = ownEvents(stored, { decider: deviceDecider, decode });
     let device: Device = deviceDecider.initial;
     const periods = events.flatMap((event) => {
-      device = deviceDecider.evolve(device, this.#registry.deviceEvent(event));
+      device = deviceDecider.evolve(device, decode(event));
       if (device.status === 'unregistered') return [];
       const { type, labels, status } = device;
       const isActive = status === 'active';
@@ -71,8 +79,8 @@ export class DevicePeriods {
   }
 }
 
-function deletedAsMissing(error: unknown): readonly RecordedEvent[] {
-  if (error instanceof StreamDeleted) return [];
+function lostAsMissing(error: unknown): readonly RecordedEvent[] {
+  if (error instanceof StreamDeleted || error instanceof StreamUnreadable) return [];
   throw error;
 }
 

@@ -12,6 +12,7 @@ import type { EventRegistry } from '../ports/event-registry.ts';
 import type { EventStore, RecordedEvent } from '../ports/event-store.ts';
 import type { Clock, Ids } from '../ports/system.ts';
 import type { FollowedEvents } from './followed-events.ts';
+import { ownEvents } from './own-events.ts';
 import { streamCommands } from './stream-commands.ts';
 
 /** A hook as it is now. */
@@ -64,7 +65,10 @@ export function hooks(
   const commands = streamCommands(aggregate, eventStore, ids, clock);
   const streams = new Map<string, readonly RecordedEvent[]>();
   followed.onEvents((arrived) => {
-    for (const event of arrived) streams.set(event.stream, [...(streams.get(event.stream) ?? []), event]);
+    for (const event of arrived) {
+      const before = streams.get(event.stream) ?? [];
+      streams.set(event.stream, ownEvents([...before, event], aggregate));
+    }
   });
   return {
     create: (hookId, definition, conditions) =>

@@ -4,11 +4,13 @@ import {
   type RuleEvent,
   type RuleVersion,
   ruleDecider,
+  ruleStream,
   ruleVersions,
 } from '../../domain/detection/rule.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import type { RecordedEvent } from '../ports/event-store.ts';
-import type { FollowedEvents } from './followed-events.ts';
+import { type RecordedEvent, streamDeletedType } from '../ports/event-store.ts';
+import { type FollowedEvents, heardOfAfterMilliseconds } from './followed-events.ts';
+import { ownEvents } from './own-events.ts';
 
 /** A rule as it is now. */
 export type StoredRule = {
@@ -117,13 +119,23 @@ export class RuleBook {
 
   /** As they are now, those that were removed too, in order of creation. */
   list(): readonly StoredRule[] {
-    return [...this.#streams].flatMap(([, events]) => storedRule(events, this.#registry) ?? []);
+    return [...this.#streams].flatMap(([, events]) => {
+      const removed = events.findLastIndex(({ type }) => type === removedType);
+      // Behind a removal there is something only where its stream was deleted, and the id is used again.
+      return (
+        storedRule(removed < events.length - 1 ? events.slice(removed + 1) : events, this.#registry) ?? []
+      );
+    });
   }
 
   #add(arrived: readonly RecordedEvent[]): void {
     for (const event of arrived) {
       const before = this.#streams.get(event.stream) ?? [];
-      this.#streams.set(event.stream, [...before, event]);
+      const own = ownEvents([...before, asRemoval(event)], {
+        decider: ruleDecider,
+        decode: (recorded) => this.#registry.ruleEvent(recorded),
+      });
+      this.#streams.set(event.stream, own);
     }
     this.#period = undefined;
     this.#versions = [
@@ -131,6 +143,16 @@ export class RuleBook {
       ...[...this.#streams.values()].map((events) => ruleVersions(ruleEvents(events, this.#registry))),
     ];
   }
+}
+
+const removedType = 'RuleRemoved' satisfies RuleEvent['type'];
+
+/** Whoever deletes a rule's stream in the store removes the rule, from then on. */
+function asRemoval(event: RecordedEvent): RecordedEvent {
+  if (event.type !== streamDeletedType) return event;
+  const ruleId = event.stream.slice(ruleStream('').length);
+  const since = Date.parse(event.metadata.recordedAt) + heardOfAfterMilliseconds;
+  return { ...event, type: removedType, data: { ruleId, since } };
 }
 
 type Period = { readonly from: number; readonly to: number; readonly rules: readonly RuleVersion[] };

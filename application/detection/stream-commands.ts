@@ -1,8 +1,14 @@
 import type { Decider } from '../../domain/decider.ts';
 import { type CommandConditions, IdempotencyKeyReused, StaleRevision } from '../devices/device-commands.ts';
-import type { EventStore, NewEvent, RecordedEvent } from '../ports/event-store.ts';
-import { RevisionConflict } from '../ports/event-store.ts';
+import {
+  type EventStore,
+  type NewEvent,
+  type RecordedEvent,
+  RevisionConflict,
+  StreamDeleted,
+} from '../ports/event-store.ts';
 import type { Clock, Ids } from '../ports/system.ts';
+import { ownEvents } from './own-events.ts';
 
 /** An aggregate and how its events are stored. */
 type StoredAggregate<State, Command, Event> = {
@@ -14,16 +20,17 @@ type StoredAggregate<State, Command, Event> = {
   readonly versionOf: (event: Event) => number;
 };
 
-/** The events of the stream right after the command, and whether it was handled before, under its idempotency key. */
+/** The aggregate's events right after the command, and whether it was handled before, under its idempotency key. */
 type HandledCommand = { readonly events: readonly RecordedEvent[]; readonly wasReplayed: boolean };
 
 /** Handles the commands of one aggregate. */
 type StreamCommands<Command> = {
   /**
    * Load, fold, decide, append; again when another writer got there first and the caller named no revision. Throws
-   * `Rejection`, `StaleRevision`, `IdempotencyKeyReused`, `RevisionConflict`, `EventStoreUnavailable`.
+   * `Rejection`, `StaleRevision`, `IdempotencyKeyReused`, `RevisionConflict`, `EventStoreUnavailable`, `StreamDeleted`.
    */
   handle(id: string, command: Command, conditions: CommandConditions): Promise<HandledCommand>;
+  /** The aggregate's events; none when its stream was deleted. Throws `EventStoreUnavailable`. */
   read(id: string): Promise<readonly RecordedEvent[]>;
 };
 
@@ -39,7 +46,14 @@ export function streamCommands<
   ids: Ids,
   clock: Clock,
 ): StreamCommands<Command> {
-  return { handle, read: (id) => eventStore.read(streamOf(id)) };
+  return {
+    handle,
+    read: async (id) => own(await eventStore.read(streamOf(id)).catch(deletedAsNone)),
+  };
+
+  function own(history: readonly RecordedEvent[]): readonly RecordedEvent[] {
+    return ownEvents(history, { decider, decode });
+  }
 
   async function handle(
     id: string,
@@ -55,18 +69,19 @@ export function streamCommands<
       const last = history.findLastIndex(({ metadata }) => metadata.$causationId === commandId);
       if (last !== -1) {
         if (history[last]?.metadata.commandDigest !== digest) throw new IdempotencyKeyReused();
-        return { events: history.slice(0, last + 1), wasReplayed: true };
+        return { events: own(history.slice(0, last + 1)), wasReplayed: true };
       }
       const revision = history.at(-1)?.revision;
       if (expectedRevision !== undefined && revision !== undefined && revision !== expectedRevision)
         throw new StaleRevision(id, expectedRevision, revision, name);
-      const state = history.map(decode).reduce(decider.evolve, decider.initial);
+      const before = own(history);
+      const state = before.map(decode).reduce(decider.evolve, decider.initial);
       const events = decider.decide(command, state);
-      if (events.length === 0) return { events: history, wasReplayed: false };
+      if (events.length === 0) return { events: before, wasReplayed: false };
       try {
         const recorded = events.map((event, i) => newEvent(event, i, commandId, digest, conditions));
         const appended = await eventStore.append(stream, recorded, revision ?? 'none');
-        return { events: [...history, ...appended], wasReplayed: false };
+        return { events: [...before, ...appended], wasReplayed: false };
       } catch (error) {
         if (!(error instanceof RevisionConflict) || attempt === attempts) throw error;
       }
@@ -100,3 +115,8 @@ export function streamCommands<
 /** The command as JSON, without the moment from which it counts: a repeated request is the same command. */
 const repeatable = (command: unknown): string =>
   JSON.stringify(command, (key, value) => (key === 'since' ? undefined : value));
+
+function deletedAsNone(error: unknown): readonly RecordedEvent[] {
+  if (error instanceof StreamDeleted) return [];
+  throw error;
+}

@@ -3,7 +3,13 @@ import type { DeviceHistory } from '../devices/device-stream.ts';
 import { pause } from '../pause.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import type { Batch, BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
-import { type EventStore, EventStoreUnavailable, type RecordedEvent } from '../ports/event-store.ts';
+import {
+  type EventStore,
+  EventStoreUnavailable,
+  type RecordedEvent,
+  StreamDeleted,
+  StreamUnreadable,
+} from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
 import type { Ids, Log } from '../ports/system.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
@@ -268,11 +274,18 @@ export class LiveTail {
   async #factsOf(stream: string): Promise<AlarmFacts | undefined> {
     const known = this.#alarms.get(stream);
     if (known) return known;
-    const [first] = stream.startsWith(alarmStream('')) ? await this.#logs.eventStore.read(stream) : [];
+    if (!stream.startsWith(alarmStream(''))) return undefined;
+    const [first] = await this.#logs.eventStore.read(stream).catch(lostAsNone);
     if (first?.type !== 'AlarmRaised') return undefined;
     const { data } = this.#logs.registry.alarmEvent(first);
     if (this.#alarms.size >= rememberedDevices) this.#alarms.clear();
     this.#alarms.set(stream, data as AlarmFacts);
     return data as AlarmFacts;
   }
+}
+
+/** Of an alarm whose stream somebody deleted or hid, nothing is known any more. */
+function lostAsNone(error: unknown): readonly RecordedEvent[] {
+  if (error instanceof StreamDeleted || error instanceof StreamUnreadable) return [];
+  throw error;
 }

@@ -1,9 +1,10 @@
 import { type LiveQueryParameters, liveQueryDecider, liveQueryStream } from '../../domain/live-query.ts';
 import type { FollowedEvents } from '../detection/followed-events.ts';
+import { ownEvents } from '../detection/own-events.ts';
 import { streamCommands } from '../detection/stream-commands.ts';
 import type { CommandConditions } from '../devices/device-commands.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import type { EventStore, RecordedEvent } from '../ports/event-store.ts';
+import { type EventStore, type RecordedEvent, streamDeletedType } from '../ports/event-store.ts';
 import type { Clock, Ids } from '../ports/system.ts';
 
 /** A live query as it is now. */
@@ -43,7 +44,9 @@ export function savedQueries(
   const commands = streamCommands(aggregate, eventStore, ids, clock);
   const last = new Map<string, RecordedEvent>();
   followed.onEvents((arrived) => {
-    for (const event of arrived) last.set(event.stream, event);
+    for (const event of arrived)
+      if (ownEvents([event], aggregate).length > 0) last.set(event.stream, event);
+      else if (event.type === streamDeletedType) last.delete(event.stream);
   });
   return {
     async save(name, parameters, conditions) {

@@ -34,7 +34,10 @@ export type ExpectedRevision = number | 'none';
 
 /** Keeps each stream's events in order and refuses to fork a stream. */
 export interface EventStore {
-  /** The stream's events in order, `[]` when it does not exist. Throws `EventStoreUnavailable`, `StreamDeleted`. */
+  /**
+   * The stream's events in order, `[]` when it does not exist. Throws `EventStoreUnavailable`, `StreamDeleted`, and
+   * `StreamUnreadable` when it exists and all of its events are hidden.
+   */
   read(stream: string): Promise<readonly RecordedEvent[]>;
 
   /**
@@ -114,11 +117,15 @@ export class StreamUnreadable extends Error {
   override readonly name = 'StreamUnreadable';
   readonly stream: string;
   readonly revision: number;
-  readonly eventType: string;
+  /** Nothing where the stream shows no event at all. */
+  readonly eventType: string | undefined;
 
-  constructor({ stream, revision, type }: Pick<RecordedEvent, 'stream' | 'revision' | 'type'>, cause: Error) {
+  constructor(
+    { stream, revision, type }: Pick<RecordedEvent, 'stream' | 'revision'> & { readonly type?: string },
+    cause: Error,
+  ) {
     super(
-      `Stream ${stream} cannot be read at revision ${revision}, ${type}: ${cause.message}. ` +
+      `Stream ${stream} cannot be read at revision ${revision}${type === undefined ? '' : `, ${type}`}: ${cause.message}. ` +
         'See "A device\'s stream cannot be read" in docs/runbook.md',
       { cause },
     );

@@ -121,7 +121,8 @@ function decide(command: RuleCommand, rule: Rule): readonly RuleEvent[] {
 function evolve(rule: Rule, event: RuleEvent): Rule {
   if (event.type === 'RuleCreated' || event.type === 'RuleChanged') {
     const { ruleId: _, since: __, ...definition } = event.data;
-    return { status: rule.status === 'missing' ? 'enabled' : rule.status, definition };
+    const isNew = rule.status === 'missing' || event.type === 'RuleCreated';
+    return { status: isNew ? 'enabled' : rule.status, definition };
   }
   if (rule.status === 'missing')
     throw new Error(`${event.type} of rule ${event.data.ruleId} comes before its creation`);

@@ -18,6 +18,7 @@ import {
   type RecordedEvent,
   RevisionConflict,
   StreamDeleted,
+  StreamUnreadable,
 } from '../../application/ports/event-store.ts';
 import type { EventStoreDbConnection, Ticket } from './connection.ts';
 import { isSoftDeletion, reading, recordedEvent, toPosition } from './recorded-events.ts';
@@ -39,11 +40,12 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
     this.#connection = connection;
   }
 
-  read(stream: string): Promise<readonly RecordedEvent[]> {
-    return this.#connection.persistently((client, ticket) => readStream(client, stream, ticket), {
-      doing: 'read',
-      stream,
-    });
+  async read(stream: string): Promise<readonly RecordedEvent[]> {
+    const call = (client: EventStoreDBClient, ticket: Ticket) => readStream(client, stream, ticket);
+    const events = await this.#connection.persistently(call, { doing: 'read', stream });
+    // A stream that is there, and shows nothing: it can neither be begun nor continued.
+    if (events?.length === 0) throw new StreamUnreadable({ stream, revision: 0 }, new Error(allHidden));
+    return events ?? [];
   }
 
   async isDeleted(stream: string): Promise<boolean> {
@@ -80,7 +82,7 @@ export class EventStoreDbEventStore implements EventStore, EventEraser {
       ticket.progress();
       // Read back, because the answer has at most the last event's position, and because a repeated append answers
       // with what was stored the first time.
-      const appended = await readStream(client, stream, ticket, firstRevision, events.length);
+      const appended = (await readStream(client, stream, ticket, firstRevision, events.length)) ?? [];
       if (appended.length < events.length)
         throw new EventStoreUnavailable(`Stream ${stream} does not show yet what was appended to it`);
       return appended;
@@ -151,15 +153,18 @@ const metastreamOf = (stream: string): string => `$$${stream}`;
 const propertiesIn = (data: unknown): Properties =>
   typeof data === 'object' && data !== null && !(data instanceof Uint8Array) ? (data as Properties) : {};
 
+const allHidden = 'its metadata ($tb, $maxAge, $maxCount) hides all of its events';
+
 type Attempt = (client: EventStoreDBClient, ticket: Ticket) => Promise<readonly RecordedEvent[]>;
 
+/** Nothing where there is no such stream. */
 async function readStream(
   client: EventStoreDBClient,
   stream: string,
   { signal, progress }: Ticket,
   from?: bigint,
   maxCount: number = Number.MAX_SAFE_INTEGER,
-): Promise<readonly RecordedEvent[]> {
+): Promise<readonly RecordedEvent[] | undefined> {
   const events: RecordedEvent[] = [];
   try {
     await reading(
@@ -174,6 +179,7 @@ async function readStream(
     );
   } catch (error) {
     missingAsEmpty(error);
+    return undefined;
   }
   return events;
 }

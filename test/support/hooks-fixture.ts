@@ -29,8 +29,9 @@ export class HooksFixture {
     this.detection = detection;
   }
 
-  static async open(): Promise<HooksFixture> {
-    const fixture = new HooksFixture(await detectionFixture({ HOOKS_ALLOW: '127.0.0.1' }));
+  /** `env` says where its stores are, if not in files of its own. */
+  static async open(env: Readonly<Record<string, string>> = {}): Promise<HooksFixture> {
+    const fixture = new HooksFixture(await detectionFixture({ ...env, HOOKS_ALLOW: '127.0.0.1' }));
     await fixture.detection.register('a');
     await fixture.detection.register('b');
     return fixture;

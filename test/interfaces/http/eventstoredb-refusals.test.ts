@@ -145,6 +145,46 @@ describe('What EventStoreDB refuses, over HTTP', function () {
     assert.deepEqual([sent.status, sent.json.accepted], [202, 1], sent.text);
   });
 
+  it('is the same problem where the metadata of a stream hides all of it, and the device stays refused', async () => {
+    await register('hidden', 'well');
+    server.store.append('$$device-hidden', 'any', [written('$metadata', { $tb: 100 })]);
+    for (const answer of [
+      await call('GET', '/api/v1/devices/hidden'),
+      await call('PATCH', '/api/v1/devices/hidden', { json: { name: 'N' } }),
+      await call('POST', '/api/v1/devices', { json: device('hidden') }),
+      await call('POST', '/api/v1/devices/hidden/erase', { json: { reason: 'r' } }),
+    ]) {
+      assert.deepEqual(problemOf(answer), [409, 'device-stream-unreadable'], answer.text);
+      assert.equal(answer.json.stream, 'device-hidden');
+      assert.match(answer.json.detail, /\$tb, \$maxAge, \$maxCount.*docs\/runbook\.md/);
+    }
+  });
+
+  it('refuses the readings of what AUTO_REGISTER cannot register, and takes those of others', async () => {
+    await served?.close();
+    served = await servedFolder({ EVENTSTORE_URL: server.url, LOG_LEVEL: 'silent', AUTO_REGISTER: 'auto' });
+    call = await checkedClient(served.url);
+    await register('gone', 'hidden');
+    server.store.tombstone('device-gone', 'any');
+    server.store.append('$$device-hidden', 'any', [written('$metadata', { $maxCount: 0, $tb: 9 })]);
+    server.store.append('device-spoilt', 'any', [written('OrderPlaced', { order: 1 })]);
+    await eventually(async () => {
+      const readings = ['gone', 'hidden', 'spoilt', 'new'].map((deviceId) => ({
+        deviceId,
+        metrics: { n: 1 },
+      }));
+      const { status, json, text } = await call('POST', '/api/v1/telemetry', { json: readings });
+      assert.deepEqual([status, json.accepted], [202, 1], text);
+      assert.deepEqual(
+        json.errors.map(({ index, type }: { index: number; type: string }) => [
+          index,
+          type.split('/').at(-1),
+        ]),
+        [0, 1, 2].map((index) => [index, 'device-not-registered']),
+      );
+    });
+  });
+
   describe('to a user', () => {
     let node: SecureNode;
     const readAll = (roles: unknown) => node.write('$$$all', '$metadata', { $acl: { $r: roles } });
