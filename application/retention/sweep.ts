@@ -242,11 +242,10 @@ export async function sweepErasedEverywhere(
   }
   await erased.finish(finished, now());
   const detection = states.find(({ projection }) => projection === 'detection');
-  for (const { projection, generation, status } of detection?.generations ?? []) {
-    if (status === 'building') continue;
+  // Also of one that is being built: it may have been interrupted before the erasure.
+  for (const { projection, generation } of detection?.generations ?? [])
     for (const deviceId of await ports.erased.watched({ projection, generation }))
       await ports.erased.removeDeleted({ projection, generation }, deviceId);
-  }
 }
 
 /** The stream, which the call that erased the device has truncated unless it was cut short. */
@@ -274,10 +273,10 @@ export async function sweepDeletedEverywhere(
   for (const { projection, active, generations } of await control.states())
     for (const { generation, status } of generations) {
       const id = { projection, generation };
-      if (status === 'building') continue;
-      if (projection === 'telemetry') await sweepDeleted(id, ports, now, signal);
-      // Projectors of devices remove them from the active generations by the event, that of detection follows readings.
-      else if (generation !== active || projection === 'detection')
+      const isBuilding = status === 'building';
+      if (projection === 'telemetry' && !isBuilding) await sweepDeleted(id, ports, now, signal);
+      // Projectors of devices remove them from the active generation and a build by the event; detection follows readings.
+      if (projection === 'detection' || (projection !== 'telemetry' && generation !== active && !isBuilding))
         for (const deviceId of await deletedDevices(id, ports))
           await ports.erased.removeDeleted(id, deviceId);
     }

@@ -204,6 +204,30 @@ onEachEngine('A device that is erased', (openStore) => {
     );
   });
 
+  it('loses its alarms in a build that was interrupted before and continues', async () => {
+    await fixture.rule('high', { metric: 'pulse', condition: { kind: 'range', above: 50 } }, Date.now());
+    for (const id of ['watch', 'other']) await fixture.measure(id, [[5000, { pulse: 60 }]]);
+    await consumed();
+    const interruption = new AbortController();
+    const interrupted = rebuild(fixture.pipelines.detection, fixture.ports, {
+      builder,
+      signal: interruption.signal,
+      onProgress: ({ phase }) => phase === 'compare' && interruption.abort(),
+    });
+    await assert.rejects(interrupted, { name: 'AbortError' });
+    assert.equal((await fixture.alarms(2)).length, 2);
+
+    await erase();
+    const { detection } = fixture.pipelines;
+    const outcome = await rebuild(detection, fixture.ports, { builder, signal, handover: 0 });
+    assert.ok(outcome.resumed);
+    assert.equal(outcome.comparison.tables.find(({ table }) => table === 'alarms')?.equal, true);
+    assert.deepEqual(
+      (await fixture.alarms(2)).map(({ device_id }) => device_id),
+      ['other'],
+    );
+  });
+
   it('does not come back with a rebuild, whose tables are equal, however long ago its erasure was complete', async () => {
     await erase();
     await sweep(() => Date.now() + 3_700_000);
