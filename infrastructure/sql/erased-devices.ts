@@ -4,6 +4,7 @@ import { deviceStream, erasedName } from '../../domain/device.ts';
 import { rollupLevels } from '../../domain/rollup.ts';
 import { withActiveGenerations } from './active-generations.ts';
 import { tableOf } from './generation-tables.ts';
+import { hasBegun } from './generations.ts';
 import { countingDevice } from './ledger-totals.ts';
 import { bumpEpoch, lockCheckpoints, nextEpoch } from './read-models.ts';
 import { chunks, placeholders, type Sql, type SqlDatabase } from './sql.ts';
@@ -85,7 +86,9 @@ const findings = (db: SqlDatabase): Findings => ({
     }));
   },
 
-  async watched({ generation }) {
+  async watched({ projection, generation }) {
+    // One that is being built may have no tables yet.
+    if (!(await hasBegun(db, projection, generation))) return [];
     const rows = await withActiveGenerations(db, ({ devices }) =>
       db.rows<[string]>(
         `SELECT device_id FROM ${tableOf('devices', devices)} d
@@ -99,6 +102,7 @@ const findings = (db: SqlDatabase): Findings => ({
   },
 
   async unlisted({ projection: name, generation }) {
+    if (!(await hasBegun(db, name, generation))) return [];
     const [tables, listed] = unlistedIn[name as ProjectionName];
     const rows = await withActiveGenerations(db, (active) => {
       const selects = tables.map(

@@ -174,7 +174,7 @@ async function claim(
 }
 
 /** Nothing is written into a generation but together with a checkpoint. */
-async function hasBegun(sql: SqlQueries, projection: string, generation: number): Promise<boolean> {
+export async function hasBegun(sql: SqlQueries, projection: string, generation: number): Promise<boolean> {
   const [row] = await sql.rows<[number]>(
     'SELECT part FROM checkpoints WHERE projection = ? AND generation = ? LIMIT 1',
     [projection, generation],

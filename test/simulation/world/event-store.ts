@@ -34,7 +34,7 @@ export class EventStoreServer {
   #identity: string;
   #log: RecordedEvent[] = [];
   #history: RecordedEvent[] = [];
-  /** The position of the next event: those of scavenged ones are not used again. */
+  /** The position of the next event, in bytes: those of scavenged ones are not used again. */
   #next = 1;
   readonly #streams = new Map<string, RecordedEvent[]>();
   #truncated = new Map<string, number>();
@@ -64,11 +64,12 @@ export class EventStoreServer {
     if (there.length === events.length && there.every(({ id }, i) => id === events[i]?.id)) return there;
     if ((stored.at(-1)?.revision ?? -1) + 1 !== next) throw new RevisionConflict(stream);
     const recorded = events.map((event, i): RecordedEvent => {
-      const copy = JSON.parse(JSON.stringify(event)) as NewEvent;
-      return { ...copy, stream, revision: next + i, position: String(this.#next + i) };
+      const bytes = JSON.stringify(event);
+      const position = String(this.#next);
+      this.#next += bytes.length;
+      return { ...(JSON.parse(bytes) as NewEvent), stream, revision: next + i, position };
     });
     this.#streams.set(stream, [...stored, ...recorded]);
-    this.#next += recorded.length;
     this.#log.push(...recorded);
     this.#history.push(...recorded);
     this.waiters.wake();
