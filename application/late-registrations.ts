@@ -1,7 +1,7 @@
 import { pagesById } from './pages.ts';
 import { type DeadLetterRetry, retryStream } from './parking.ts';
 import { pause } from './pause.ts';
-import type { DeadLetters } from './ports/dead-letters.ts';
+import type { DeadLetters, ParkedStream } from './ports/dead-letters.ts';
 import { activeGeneration, type ProjectionControl } from './ports/generations.ts';
 import type { ReadModels } from './ports/read-models.ts';
 import type { Log } from './ports/system.ts';
@@ -35,8 +35,7 @@ export async function retryRegistered(
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
-  /** When a stream may be tried again, by its name. */
-  const failed = new Map<string, number>();
+  const tried: TriedStreams = { failed: new Map(), interrupted: new Map() };
   let reported = false;
   let isReleased = false;
   while (!signal.aborted) {
@@ -45,7 +44,7 @@ export async function retryRegistered(
     try {
       if (!isReleased) await retryFreed(projection, ports, signal);
       isReleased = true;
-      await retryOnce(projection, ports, failed, log, signal);
+      await retryOnce(projection, ports, tried, log, signal);
       reported = false;
     } catch (err) {
       // Readiness shows a database that is unavailable.
@@ -56,6 +55,13 @@ export async function retryRegistered(
     await pause(Math.min(longestPause, Math.max(pollMilliseconds, taken / greatestShare)), signal);
   }
 }
+
+type TriedStreams = {
+  /** When a stream may be tried again, by its name. */
+  readonly failed: Map<string, number>;
+  /** Whose first dead letters may be applied, so that nothing is found of those behind them any more. */
+  readonly interrupted: Map<string, Pick<ParkedStream, 'partition' | 'stream'>>;
+};
 
 /** Events parked by a release in which others held them that hold nothing in this one. */
 async function retryFreed(
@@ -89,7 +95,7 @@ async function retryFreed(
 async function retryOnce(
   projection: Waiting,
   { control, deadLetters, readModels }: RegistrationPorts,
-  failed: Map<string, number>,
+  { failed, interrupted }: TriedStreams,
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
@@ -97,11 +103,14 @@ async function retryOnce(
   // Tables of another version of the code are left to the nodes that have it.
   if (active.version !== projection.version) return;
   for (const [stream, until] of failed) if (until <= performance.now()) failed.delete(stream);
-  const streams = await deadLetters.ofRegisteredDevices(active, streamsAtOnce + failed.size);
+  const found = await deadLetters.ofRegisteredDevices(active, streamsAtOnce + failed.size);
+  const streams = [...interrupted.values(), ...found.filter(({ stream }) => !interrupted.has(stream))];
   for (const { partition, stream } of streams) {
     if (signal.aborted) return;
     if (failed.has(stream)) continue;
+    interrupted.set(stream, { partition, stream });
     const retried = await retryStream(active, { partition, stream }, projection.deadLetterRetry, readModels);
+    interrupted.delete(stream);
     if (retried.failed) failed.set(stream, performance.now() + failedPause);
     log.info({ ...retried, partition }, 'dead letters of a device registered since were retried');
   }

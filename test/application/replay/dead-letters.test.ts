@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { retryRegistered } from '../../../application/late-registrations.ts';
 import { deadLetterOperations } from '../../../application/operations/dead-letters.ts';
 import { activeGeneration, type LeaseOwner, ReplayRefused } from '../../../application/ports/generations.ts';
+import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
 import type { ProjectionName } from '../../../application/projections/projection.ts';
 import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
 import { rebuild } from '../../../application/rebuild/rebuild.ts';
@@ -169,6 +170,41 @@ onEachEngine('Dead letters', (open) => {
     assert.match(String(corrected), /3/);
     stop.abort();
     await retrying;
+  });
+
+  it('of a device that is registered by now are retried to the last although the database was away between', async () => {
+    for (const at of [1, Date.now() + 3_600_000_000])
+      await fixture.publishRaw({ deviceId: 'late', timestamp: at, metrics: { n: at } });
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    await fixture.register('late');
+    await fixture.measure('late', [[2, { n: 2 }]]);
+    await fixture.consumed('telemetry');
+    assert.deepEqual(
+      (await list()).map(({ cause }) => cause),
+      ['unknown-device', 'future', 'behind'],
+    );
+    const { readModels } = fixture.ports;
+    let failures = 0;
+    const repair: typeof readModels.repair = async (...repaired) => {
+      const isFirstApplied = (await list({ cause: 'unknown-device' })).length === 0;
+      if (isFirstApplied && failures === 0) {
+        failures += 1;
+        throw new ReadModelsUnavailable('away');
+      }
+      return readModels.repair(...repaired);
+    };
+    const ports = { ...fixture.ports, readModels: Object.assign(Object.create(readModels), { repair }) };
+    const stop = new AbortController();
+    const retrying = retryRegistered(fixture.pipelines.telemetry, ports, quiet, stop.signal);
+    await eventually(async () => assert.deepEqual(await timestampsOf('late'), [1, 2]));
+    stop.abort();
+    await retrying;
+    assert.equal(failures, 1);
+    assert.deepEqual(
+      (await list()).map(({ cause }) => cause),
+      ['future'],
+    );
   });
 
   it('of a reading that is none hold up nothing, and are not applied over what came later', async () => {
