@@ -26,8 +26,14 @@ export class HistoryExpired extends ReplayRefused {
   }
 }
 
+type Only = { readonly deviceId: string; readonly stream: string };
+
 /** What the log has lost of what is to be built. */
 type ExpiredHistory = {
+  /** Of each partition the last that is lost. */
+  readonly last: ReadonlyMap<number, Position | null>;
+  /** The one device that all this is about. */
+  readonly only: Only | undefined;
   readonly ofDevice: ExpiredPosition;
   readonly has: (letter: StoredDeadLetter) => boolean;
 };
@@ -35,12 +41,14 @@ type ExpiredHistory = {
 /** What the log has lost, of one stream when that is all that is built; `undefined` when it has all. */
 export async function expiredHistory(
   pipeline: ProjectionPipeline,
-  only?: { readonly deviceId: string; readonly stream: string },
+  only?: Only,
 ): Promise<ExpiredHistory | undefined> {
   const expired: ReadonlyMap<number, Position | null> = await pipeline.expired();
   if ([...expired.values()].every((position) => position === null)) return undefined;
   const partitionOf = await pipeline.partitioner();
   return {
+    last: expired,
+    only,
     ofDevice: (deviceId) =>
       only && only.deviceId !== deviceId ? null : (expired.get(partitionOf(deviceId)) ?? null),
     has: ({ partition, position, stream }) =>
@@ -78,6 +86,23 @@ export async function assertNoLoss(
  * the log. Which duplicates and corrections there once were, the log alone could say.
  */
 export async function copyExpired(
+  pipeline: ProjectionPipeline,
+  live: GenerationId,
+  next: GenerationId,
+  expired: ExpiredHistory,
+  ports: Pick<RebuildPorts, 'gap' | 'deadLetters' | 'readModels'>,
+): Promise<void> {
+  for (let copied = expired; ; ) {
+    await copyOnce(pipeline, live, next, copied, ports);
+    // To copy much takes long, and the log may have lost more meanwhile.
+    const now = await expiredHistory(pipeline, copied.only);
+    if (!now || [...now.last].every(([partition, last]) => last === (copied.last.get(partition) ?? null)))
+      return;
+    copied = now;
+  }
+}
+
+async function copyOnce(
   pipeline: ProjectionPipeline,
   live: GenerationId,
   next: GenerationId,
@@ -125,6 +150,19 @@ export async function passExpired(
   for (const [partition, expired] of await pipeline.expired())
     if (expired !== null)
       await readModels.transact(next, partition, async (_, { position }) => position ?? expired);
+}
+
+/** Whether the log has lost what a build that was interrupted had yet to consume, and has not copied. */
+export async function hasMissed(
+  next: GenerationId,
+  pipeline: ProjectionPipeline,
+  readModels: Pick<ReadModels, 'checkpoint'>,
+): Promise<boolean> {
+  for (const [partition, expired] of await pipeline.expired()) {
+    const position = await readModels.checkpoint(next, partition);
+    if (position !== null && comparePositions(position, expired) < 0) return true;
+  }
+  return false;
 }
 
 const pageSize = 500;

@@ -16,7 +16,7 @@ import type { GenerationId } from '../ports/read-models.ts';
 import { assertRoomFor, storageFaultOf } from '../ports/storage.ts';
 import { type Build, runBuild } from './build.ts';
 import { compareGenerations, losses, nothingCompared } from './comparison.ts';
-import { assertNoLoss, copyExpired, expiredHistory } from './expired-history.ts';
+import { assertNoLoss, copyExpired, expiredHistory, hasMissed } from './expired-history.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 
 export type ReplayOptions = {
@@ -215,7 +215,10 @@ async function claimNext(
   }
   let claimed = await control.claim(request, builder);
   const begun = { projection: live.projection, generation: claimed.generation };
-  if (claimed.resumed && !(await isOfThisLog(begun, pipeline, ports))) {
+  const isAnew =
+    claimed.resumed &&
+    (!(await isOfThisLog(begun, pipeline, ports)) || (await hasMissed(begun, pipeline, ports.readModels)));
+  if (isAnew) {
     await control.drop(begun, builder);
     claimed = await control.claim(request, builder);
   }

@@ -186,4 +186,41 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
     const { comparison, resumed } = await rebuild(shortened, ports, { ...options(), keepOlder: true });
     assert.ok(resumed && comparison.equal, JSON.stringify(comparison));
   });
+
+  it('carries over too what the log loses while it carries over', async () => {
+    const losing: ProjectionPipeline = {
+      ...shortened,
+      carry: async (older, tables) => {
+        lost = 8;
+        await fixture.pipelines.telemetry.carry?.(older, tables);
+      },
+    };
+    const { comparison } = await rebuild(losing, fixture.ports, { ...options(), keepOlder: true });
+    assert.ok(comparison.equal, JSON.stringify(comparison));
+  });
+
+  it('begins anew when the log has lost meanwhile what a killed run had yet to read', async () => {
+    const { ports } = fixture;
+    const stop = new AbortController();
+    const dying: ProjectionPipeline = {
+      ...shortened,
+      run: (consumer, of, signal) =>
+        shortened.run(
+          {
+            checkpoint: (partition) => consumer.checkpoint(partition),
+            async consume({ events, ...batch }) {
+              await consumer.consume({ ...batch, events: events.slice(0, 2) });
+              stop.abort(new Error('killed'));
+            },
+          },
+          of,
+          signal,
+        ),
+    };
+    const first = rebuild(dying, ports, { ...options(), signal: stop.signal, keepOlder: true });
+    await assert.rejects(first, /killed/);
+    lost = 9;
+    const { comparison, resumed } = await rebuild(shortened, ports, { ...options(), keepOlder: true });
+    assert.ok(!resumed && comparison.equal, JSON.stringify(comparison));
+  });
 });
