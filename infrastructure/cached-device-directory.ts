@@ -123,9 +123,13 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     return new Map();
   }
 
-  #read(deviceId: string): Promise<DirectoryEntry | undefined> {
-    const under = this.#reading.get(deviceId);
-    if (under) return under;
+  /** Joins a read that is on its way; what such a read did not find may have been registered since it began. */
+  async #read(deviceId: string): Promise<DirectoryEntry | undefined> {
+    const entry = await this.#reading.get(deviceId);
+    return entry ?? this.#reading.get(deviceId) ?? this.#begin(deviceId);
+  }
+
+  #begin(deviceId: string): Promise<DirectoryEntry | undefined> {
     const reading = this.#load(deviceId).then(
       (entry) => {
         if (this.#reading.get(deviceId) !== reading) return entry;

@@ -45,6 +45,28 @@ describe('Device directory', () => {
     assert.equal(await statusIn(directory, 'a'), 'active');
   });
 
+  it('knows a device that was registered while it was being read for somebody else', async () => {
+    const gate = Promise.withResolvers<void>();
+    const slow = new CachedDeviceDirectory(
+      {
+        async read(stream) {
+          const events = await eventStore.read(stream);
+          await gate.promise;
+          return events;
+        },
+        isDeleted: async () => false,
+        append: (stream, events, expected) => eventStore.append(stream, events, expected),
+      },
+      eventRegistry,
+      100,
+    );
+    const early = statusIn(slow, 'a');
+    await register('a');
+    const late = statusIn(slow, 'a');
+    gate.resolve();
+    assert.deepEqual(await Promise.all([early, late]), [undefined, 'active']);
+  });
+
   it('finds the registered ones among many', async () => {
     const ids = Array.from({ length: 150 }, (_, i) => `d-${i}`);
     await Promise.all(ids.filter((_, i) => i % 2 === 0).map(register));

@@ -22,6 +22,8 @@ export class Operators {
   #commands = 0;
   /** Switches that may be running: what is read meanwhile may be of either generation. */
   switching = 0;
+  /** Of these, readings may have been given up. */
+  readonly discarded = new Set<string>();
 
   constructor(world: World) {
     this.#world = world;
@@ -106,6 +108,7 @@ export class Operators {
     if (waiting.length === 0) return undefined;
     const { stream } = this.#world.random.pick(waiting);
     const why = { by: 'operator', reason: 'known' };
+    this.discarded.add(stream);
     return deadLetterOperations.discard({ projection: 'telemetry', stream }, why);
   }
 

@@ -148,7 +148,7 @@ export class TelemetryUsers {
     id: string,
     positions: readonly { partition: number; position: string }[],
   ): Promise<void> {
-    const { telemetry } = this.#world;
+    const { telemetry, operators } = this.#world;
     const freshness = await api.container.getAsync(s.freshness);
     await freshness.waitFor(
       ['telemetry'],
@@ -163,6 +163,7 @@ export class TelemetryUsers {
     for (const { data } of telemetry.ofRequest(id)) {
       const { deviceId, timestamp, metrics, untimed } = data as Reading;
       if (untimed || this.#world.isTouched(deviceId, timestamp)) continue;
+      if (operators.discarded.has(`device-${deviceId}`)) continue;
       const points = await this.#points(api, deviceId, timestamp, timestamp + 1);
       for (const [name, value] of Object.entries(metrics))
         check(
