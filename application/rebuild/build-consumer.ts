@@ -35,6 +35,7 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
   readonly #inner: BatchConsumer<Event>;
   readonly #options: BuildConsumerOptions<Event>;
   readonly #reached = new Map<number, Position>();
+  /** Without an event, because the log has none there. */
   readonly #skipped = new Map<number, Position>();
   #limits: Positions | 'none' = new Map();
   #consuming = 0;
@@ -95,6 +96,7 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
       if (this.#options.signal.aborted) throw new Error('Consuming was stopped');
       const allowed = this.#allowed(rest);
       if (allowed.length === 0) {
+        this.#passLimit(rest.partition);
         const changed = this.#changed.promise;
         waiting?.();
         await changed;
@@ -154,6 +156,16 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
     if (last && comparePositions(last.position, limit) <= 0) return events;
     const beyond = events.findIndex(({ position }) => comparePositions(position, limit) > 0);
     return events.slice(0, beyond);
+  }
+
+  /** The log has no event left between what was consumed and the limit, that of the limit itself included. */
+  #passLimit(partition: number): void {
+    // An earlier batch may not be durable yet; the last of those that are consumed calls again.
+    if (this.#consuming > 0) return;
+    const limit = this.#limits === 'none' ? undefined : this.#limits.get(partition);
+    if (limit === undefined || comparePositions(this.#furthest(partition), limit) >= 0) return;
+    this.#skipped.set(partition, limit);
+    this.#notify();
   }
 
   #furthest(partition: number): Position | null {

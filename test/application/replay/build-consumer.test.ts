@@ -105,6 +105,17 @@ describe('BuildConsumer', () => {
     assert.deepEqual(consumed, []);
   });
 
+  it('has reached a position whose event the log no longer has, once the next one comes', async () => {
+    const consumer = new BuildConsumer(inner, { signal });
+    consumer.allowUpTo(new Map([[0, '3']]));
+    const consuming = consumer.consume(batch([1, 2, 4]));
+    await consumer.whenReached(new Map([[0, '3']]));
+    assert.deepEqual(consumed, [['1', '2']]);
+    consumer.allowUpTo('none');
+    await consuming;
+    assert.deepEqual(consumed, [['1', '2'], ['4']]);
+  });
+
   it('stays at the furthest position when an earlier batch is answered after a later one', async () => {
     const first = Promise.withResolvers<void>();
     const answers = [first.promise, Promise.resolve()];
