@@ -168,8 +168,8 @@ export class EventStoreServer {
         ask(`event at ${position}`, () => {
           const found = this.#log.find((event) => event.position === position);
           if (found) return { id: found.id };
-          // A scavenged event leaves a gap below the end.
-          return Number(position) < this.#next ? 'unknown' : 'none';
+          // A scavenged event leaves a gap; elsewhere a position is inside of a record, or beyond the end.
+          return this.#history.some((event) => event.position === position) ? 'unknown' : 'none';
         }),
       countAfter: (_, position) => ask('count', () => exactly(this.#after(prefix, position).length)),
     };
