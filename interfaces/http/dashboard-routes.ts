@@ -22,6 +22,7 @@ const modules = [
   'live-hub',
   'live-worker',
   'main',
+  'measured',
   'operations',
   'page',
   'points',

@@ -134,6 +134,3 @@ export function scopes() {
 export function forgetScopes() {
   known = undefined;
 }
-
-/** Of the path's parts and nothing else. */
-export const devicePath = (/** @type {string} */ id) => `/api/v1/devices/${encodeURIComponent(id)}`;

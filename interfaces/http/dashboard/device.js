@@ -1,10 +1,10 @@
 /** One device: what it is and was, what may be done to it, and what it has measured. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { call, devicePath, get, Problem } from './api.js';
+import { call, get, Problem } from './api.js';
 import { ask, chip, faults, labelsOf, labelsText, shown, tell, time } from './elements.js';
 import { Page } from './page.js';
 import { Series } from './series.js';
-import { address } from './transport.js';
+import { address, devicePath } from './transport.js';
 
 /**
  * @typedef {object} Loaded

@@ -20,6 +20,9 @@ export const headersOf = (
   ...more,
 });
 
+/** Of the path's parts and nothing else. */
+export const devicePath = (/** @type {string} */ id) => `/api/v1/devices/${encodeURIComponent(id)}`;
+
 /** Of NDJSON, each without its end. @param {ReadableStream<Uint8Array>} body */
 export async function* lines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
