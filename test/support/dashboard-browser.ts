@@ -153,3 +153,9 @@ export async function dropFile(page: Page, file: string): Promise<void> {
   );
   await page.dispatchEvent('.drop', 'drop', { dataTransfer });
 }
+
+/** How many values the table of a chart says it has. */
+export async function shownValues(page: Page): Promise<number> {
+  const [, count = '0'] = (await page.locator('summary').textContent())?.match(/newest (\d+) values/) ?? [];
+  return Number(count);
+}

@@ -35,14 +35,16 @@ export class AlarmsPage extends Page {
     return { alarms: json.alarms, next: json.next, ...rules, ...hooks };
   }
 
-  async #acknowledge(/** @type {any} */ alarm) {
+  /** @param {any} alarm @param {'Acknowledge' | 'Clear'} what */
+  async #noted(alarm, what) {
     await ask({
-      title: 'Acknowledge the alarm',
+      title: `${what} the alarm`,
       fields: html`<p>${alarm.ruleName}, ${alarm.deviceId}: ${alarm.explanation}</p>
-        <label>Note <input name="note" maxlength="500"></label>`,
-      submit: 'Acknowledge',
+        ${what === 'Clear' ? html`<p class="muted">Its rule counts anew: what still holds raises another alarm.</p>` : nothing}
+        <label>Note <input name="note" maxlength="500" placeholder=${what === 'Clear' ? 'Sensor replaced' : 'On my way'}></label>`,
+      submit: what,
       act: ({ note }) =>
-        call('POST', `/api/v1/alarms/${alarm.alarmId}/acknowledge`, { body: note ? { note } : {} }),
+        call('POST', `/api/v1/alarms/${alarm.alarmId}/${what.toLowerCase()}`, { body: note ? { note } : {} }),
     });
     await this.reload();
   }
@@ -120,7 +122,7 @@ export class AlarmsPage extends Page {
             ${states.map((one) => html`<option ?selected=${one === state}>${one}</option>`)}
           </select></label>
         </div>
-        ${faults(this.error)}
+        ${this.#narrowed()} ${faults(this.error)}
         ${
           alarms === undefined
             ? this.error
@@ -140,6 +142,23 @@ export class AlarmsPage extends Page {
     );
   }
 
+  #actions(/** @type {any} */ alarm) {
+    if (alarm.state === 'cleared' || !this.may.has('devices:write')) return nothing;
+    const button = (/** @type {'Acknowledge' | 'Clear'} */ what) =>
+      html`<button type="button" class="quiet" @click=${() => this.#noted(alarm, what)}>${what}</button>`;
+    return html`${alarm.state === 'open' ? button('Acknowledge') : nothing} ${button('Clear')}`;
+  }
+
+  /** Whose alarms are shown, where they are not those of everything. */
+  #narrowed() {
+    const { rule, deviceId } = Object.fromEntries(this.query);
+    if (!rule && !deviceId) return nothing;
+    const named = this.data?.rules.find(({ ruleId }) => ruleId === rule)?.name ?? rule;
+    const whose = [rule && `the rule ${named}`, deviceId && `the device ${deviceId}`].filter(Boolean);
+    const others = address('/alarms', { state: this.query.get('state') ?? '' });
+    return html`<p class="past">Alarms of ${whose.join(' and ')}. <a href=${`#${others}`}>Show all</a></p>`;
+  }
+
   #table() {
     const { alarms, next } = this.data;
     return html`<div class="scroll" tabindex="0" role="region" aria-label="Alarms">
@@ -154,12 +173,8 @@ export class AlarmsPage extends Page {
                 <td>${alarm.ruleName}<br><small>${alarm.explanation}</small>
                   ${alarm.acknowledgedBy ? html`<br><small>acknowledged by ${alarm.acknowledgedBy}${alarm.note ? `: ${alarm.note}` : ''}</small>` : nothing}</td>
                 <td>${time(alarm.raisedAt)}</td>
-                <td>${time(alarm.clearedAt)}</td>
-                <td class="buttons">${
-                  alarm.state === 'open' && this.may.has('devices:write')
-                    ? html`<button type="button" class="quiet" @click=${() => this.#acknowledge(alarm)}>Acknowledge</button>`
-                    : nothing
-                }</td>
+                <td>${time(alarm.clearedAt)}${alarm.clearedBy ? html`<br><small>${alarm.clearedBy}</small>` : nothing}</td>
+                <td class="buttons">${this.#actions(alarm)}</td>
               </tr>`,
             )}
           </tbody>

@@ -65,10 +65,11 @@ export class DevicePage extends Page {
     const done = await ask({
       title: 'Change the device',
       fields: html`<label>Name <input name="name" required maxlength="200" .value=${wanted.name}></label>
+        <label>Type <input name="type" required maxlength="64" .value=${wanted.type}></label>
         <label>Labels <input name="labels" .value=${labelsText(wanted.labels)}></label>`,
       submit: 'Save',
-      act: async ({ name, labels = '' }) => {
-        const body = { name, labels: labelsOf(labels) };
+      act: async ({ name, type, labels = '' }) => {
+        const body = { name, type, labels: labelsOf(labels) };
         try {
           await call('PATCH', devicePath(this.#id), { body, etag });
           return 'saved';
@@ -92,7 +93,10 @@ export class DevicePage extends Page {
       fields: html`<p>Revision ${theirs.revision} was made while you were at it. Nothing of yours was saved.</p>
         <table>
           <thead><tr><td></td><th scope="col">now</th><th scope="col">yours</th></tr></thead>
-          <tbody>${row('Name', theirs.name, mine.name)}${row('Labels', labelsText(theirs.labels), labelsText(mine.labels))}</tbody>
+          <tbody>
+            ${row('Name', theirs.name, mine.name)} ${row('Type', theirs.type, mine.type)}
+            ${row('Labels', labelsText(theirs.labels), labelsText(mine.labels))}
+          </tbody>
         </table>`,
       submit: 'Edit mine on top of it',
       act: async () => true,

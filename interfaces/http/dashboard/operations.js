@@ -23,11 +23,12 @@ export class OperationsPage extends Page {
 
   async load(/** @type {URLSearchParams} */ query) {
     const after = query.get('after') ?? '';
-    const [status, projections, letters, key, ready] = await Promise.all([
+    const { json: key } = await get('/api/v1/access');
+    if (!key.scopes.includes('operate')) return { key };
+    const [status, projections, letters, ready] = await Promise.all([
       get('/api/v1/status'),
       get('/api/v1/projections'),
       get('/api/v1/dead-letters', { limit: 50, after }),
-      get('/api/v1/access'),
       get('/health/ready').then(
         ({ json }) => json,
         (error) => (error instanceof Problem ? error.body : undefined),
@@ -37,7 +38,7 @@ export class OperationsPage extends Page {
       status: status.json,
       projections: projections.json.projections,
       letters: letters.json.deadLetters,
-      key: key.json,
+      key,
       ready,
     };
   }
@@ -102,7 +103,16 @@ export class OperationsPage extends Page {
       html`<div class="head"><h1>Operations</h1> ${ready ? chip(isReady ? 'ready' : 'not ready') : nothing}</div>
         ${ready && !isReady ? html`<p class="fault" role="alert">${ready.detail}</p>` : nothing}
         ${faults(this.error)} ${faults(this.#failed)}
-        ${this.data ? html`${this.#ledger()} ${this.#projectionTable()} ${this.#letterTable()} ${this.#retention()} ${this.#key()}` : nothing}`,
+        ${
+          this.data?.status
+            ? html`${this.#ledger()} ${this.#projectionTable()} ${this.#letterTable()} ${this.#retention()}`
+            : this.data
+              ? html`<p class="empty">What the server does is shown to keys with the scope <code>operate</code>.</p>`
+              : this.error
+                ? nothing
+                : html`<p class="muted">Loading …</p>`
+        }
+        ${this.data ? this.#access() : nothing}`,
       this.root,
     );
   }
@@ -226,12 +236,19 @@ export class OperationsPage extends Page {
     </section>`;
   }
 
-  #key() {
+  #access() {
     const { actor, scopes, isBound } = this.data.key;
-    return html`<section><h2>API key</h2>
-      <p>${actor === 'anonymous' ? html`This server has no keys: everybody who reaches it may do everything.` : html`<b>${actor}</b>${isBound ? ', for a part of the fleet' : ''}:`}
-        ${scopes.map((scope) => html`<code>${scope}</code> `)}</p>
-      <p class="muted">Keys are made and revoked with <code>fieldlog keys</code>.</p>
+    const isOpen = actor === 'anonymous';
+    return html`<section><h2>Access</h2>
+      <dl>
+        <div><dt>You are</dt><dd>${isOpen ? 'anybody who reaches this server: it has no API keys' : html`the key <b>${actor}</b>`}</dd></div>
+        <div><dt>May do</dt><dd>${scopes.map((scope) => html`<code class="value">${scope}</code>`)}</dd></div>
+        <div><dt>With</dt><dd>${isBound ? 'devices of its part of the fleet' : 'all devices'}</dd></div>
+      </dl>
+      <p>Keys are made and revoked on the command line of a server only, so that no key can make another:</p>
+      <pre tabindex="0"><code>fieldlog keys create --name gateway-1 --scopes telemetry:write
+fieldlog keys list
+fieldlog keys revoke gateway-1</code></pre>
     </section>`;
   }
 }
