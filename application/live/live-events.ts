@@ -39,8 +39,8 @@ export type TailedEvent = {
   /** Epoch milliseconds when the API took it. */
   readonly arrivedAt: number;
   readonly told: LiveData | undefined;
-  /** JSON of `told`, made once for each selection of metrics, and not before somebody is told. */
-  texts?: Map<string, string | undefined>;
+  /** JSON of `told`, made once for each selection of metrics. Only while it is passed on: many events are kept. */
+  texts: Map<string, string | undefined> | undefined;
 };
 
 export function ofTelemetry(
@@ -117,7 +117,7 @@ const tailed = (
   deviceId: string,
   arrivedAt: number,
   told: LiveData | undefined,
-): TailedEvent => ({ source, partition, position, deviceId, arrivedAt, told });
+): TailedEvent => ({ source, partition, position, deviceId, arrivedAt, told, texts: undefined });
 
 /** What cannot be read is parked by the projector, and told by its dead letter. */
 function read(told: () => LiveData | undefined): LiveData | undefined {
@@ -130,10 +130,9 @@ function read(told: () => LiveData | undefined): LiveData | undefined {
 
 /** The event as JSON with these metrics only; `undefined` when none is left of it. */
 export function liveJson(event: TailedEvent, metrics: ReadonlySet<string> | undefined): string | undefined {
-  const { told } = event;
+  const { told, texts } = event;
   if (!told) return undefined;
-  event.texts ??= new Map();
-  const { texts } = event;
+  if (!texts) return jsonOf(told, metrics);
   const key = metrics === undefined || told.event === 'device' ? '' : [...metrics].join();
   if (texts.has(key)) return texts.get(key);
   const text = jsonOf(told, metrics);

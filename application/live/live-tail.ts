@@ -207,8 +207,12 @@ export class LiveTail {
   }
 
   #pass(event: TailedEvent, device: DeviceRow | undefined): void {
+    const followers = this.#byDevice.get(event.deviceId);
+    if (this.#everyone.size === 0 && !followers) return;
+    event.texts = new Map();
     for (const listener of this.#everyone) listener.told(event, device);
-    for (const listener of this.#byDevice.get(event.deviceId) ?? []) listener.told(event, device);
+    for (const listener of followers ?? []) listener.told(event, device);
+    event.texts = undefined;
   }
 
   /** Asks until the event store answers: to pass over an event would leave it out unnoticed. */

@@ -168,7 +168,7 @@ const sizes = {
     const rejects = (await readFile(await download.path(), 'utf8')).trim().split('\n');
     assert.deepEqual([rejects.length, JSON.parse(rejects[1] ?? '').line], [2, 3]);
     await page.getByRole('link', { name: 'Chart of dropped-1' }).click();
-    await page.locator('.chart canvas').waitFor();
+    await page.locator('.chart canvas').first().waitFor();
     await eventually(async () => assert.equal(await shownValues(page), 2), { within: 20_000 });
   });
 

@@ -54,7 +54,7 @@ import type { HttpClient } from '../support/http-client.ts';
     await page.getByRole('heading', { name: 'Boiler 1' }).waitFor();
     await measure(10, 20);
     await page.locator('.chip.live').waitFor();
-    await page.locator('.chart canvas').waitFor();
+    await page.locator('.chart canvas').first().waitFor();
     await eventually(async () => assert.equal(await values(), 40), { within: 20_000 });
     await pressed('Suspend');
     await filled('Reason', 'maintenance');

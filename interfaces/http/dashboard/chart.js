@@ -1,4 +1,4 @@
-/** Lines over time: gaps are gaps, alarms are bands, and new points are added at the end. */
+/** Lines over time, one below the other: gaps are gaps, alarms are bands, and new points are added at the end. */
 import uPlot from '/dashboard/uplot.js';
 
 /** Told apart by luminance as well as by hue. */
@@ -16,7 +16,13 @@ const timeLabels = [
 
 /**
  * @typedef {{ at: number, value: number | null }} Point Epoch seconds.
- * @typedef {{ from: number, to: number, name: string }} Band
+ * @typedef {{ from: number, to: number, metric: string | null }} Band `null` for a band on each line.
+ * @typedef {object} Shown
+ * @property {readonly string[]} names
+ * @property {readonly (readonly Point[])[]} lines Of the same order.
+ * @property {readonly Band[]} bands
+ * @property {number} from
+ * @property {number} to
  */
 
 /**
@@ -40,15 +46,11 @@ export function withGaps(points) {
   });
 }
 
-/** Several lines on one axis of time: for each time a value, `null` for a hole, `undefined` where a line has no point. */
-export function joined(/** @type {readonly (readonly Point[])[]} */ lines) {
-  const times = [...new Set(lines.flatMap((line) => line.map(({ at }) => at)))].sort((a, b) => a - b);
-  const columns = lines.map((line) => {
-    const values = new Map(line.map(({ at, value }) => [at, value]));
-    return times.map((at) => values.get(at));
-  });
-  return [times, ...columns];
-}
+/** Times and values as uPlot takes them: `null` for a hole. */
+const columns = (/** @type {readonly Point[]} */ points) => [
+  points.map(({ at }) => at),
+  points.map(({ value }) => value),
+];
 
 /** A colour of the page's scheme, as a canvas takes it. */
 function colour(/** @type {string} */ name) {
@@ -60,24 +62,34 @@ function colour(/** @type {string} */ name) {
   return color;
 }
 
+/** How many there were. */
+let charts = 0;
+
+/** Each line has an axis of its own: what is measured in thousands would flatten what is measured in tenths. */
 export class Chart {
   /** Where it is drawn. */
   root;
-  /** @type {uPlot | undefined} */
-  #plot;
+  /** @type {readonly uPlot[]} */
+  #plots = [];
   #names = '';
-  /** @type {readonly Band[]} */
-  #bands = [];
   #resized;
   #scheme = matchMedia('(prefers-color-scheme: dark)');
   #again = () => this.#build();
-  /** @type {{ names: readonly string[], lines: readonly (readonly Point[])[] } | undefined} */
-  #shown;
+  /** @type {Shown} */
+  #shown = { names: [], lines: [], bands: [], from: 0, to: 0 };
+  /** Whether a part of the time was chosen, which then stays. */
+  #isZoomed = false;
+  /** Of the lines that have the cursor together. */
+  #group;
 
   /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
-    this.#resized = new ResizeObserver(() => this.#plot?.setSize(this.#size()));
+    charts += 1;
+    this.#group = `chart-${charts}`;
+    this.#resized = new ResizeObserver(() => {
+      for (const plot of this.#plots) plot.setSize({ width: this.#width, height: plot.height });
+    });
     this.#resized.observe(root);
     this.#scheme.addEventListener('change', this.#again);
   }
@@ -85,66 +97,107 @@ export class Chart {
   close() {
     this.#resized.disconnect();
     this.#scheme.removeEventListener('change', this.#again);
-    this.#plot?.destroy();
+    for (const plot of this.#plots) plot.destroy();
   }
 
-  /**
-   * @param {readonly string[]} names @param {readonly (readonly Point[])[]} lines of the same order
-   * @param {readonly Band[]} bands
-   */
-  show(names, lines, bands) {
-    this.#bands = bands;
-    this.#shown = { names, lines: lines.map(withGaps) };
-    if (this.#plot && this.#names === names.join())
-      this.#plot.setData(/** @type {any} */ (joined(this.#shown.lines)));
-    else this.#build();
+  /** All of the time is shown again. */
+  reset() {
+    this.#isZoomed = false;
   }
 
-  #size() {
-    return { width: Math.max(this.root.clientWidth, 240), height: 300 };
+  /** @param {Shown} shown */
+  show(shown) {
+    this.#shown = { ...shown, lines: shown.lines.map(withGaps) };
+    if (this.#names !== shown.names.join()) return this.#build();
+    for (const [i, plot] of this.#plots.entries()) this.#fill(plot, i);
+  }
+
+  /** @param {uPlot} plot @param {number} i */
+  #fill(plot, i) {
+    plot.setData(/** @type {any} */ (columns(this.#shown.lines[i] ?? [])));
+  }
+
+  get #width() {
+    return Math.max(this.root.clientWidth, 240);
   }
 
   #build() {
-    if (!this.#shown) return;
+    const { names } = this.#shown;
+    for (const plot of this.#plots) plot.destroy();
+    this.#names = names.join();
+    this.#plots = names.map((_, i) => this.#plot(i));
+  }
+
+  /** @param {number} i @returns {uPlot} */
+  #plot(i) {
     const { names, lines } = this.#shown;
     const axis = {
       stroke: colour('--muted'),
       grid: { stroke: colour('--border'), width: 1 },
       ticks: { stroke: colour('--border') },
     };
-    this.#plot?.destroy();
-    this.#names = names.join();
-    this.#plot = new uPlot(
+    const isLast = i === names.length - 1;
+    const height = (names.length === 1 ? 260 : 140) + (isLast ? 50 : 0);
+    return new uPlot(
       {
-        ...this.#size(),
+        width: this.#width,
+        height,
         axes: [
-          { ...axis, space: 72, values: timeLabels },
-          { ...axis, size: 60 },
+          {
+            ...axis,
+            space: 72,
+            values: timeLabels,
+            ...(isLast ? {} : { size: 8, values: (_, splits) => splits.map(() => '') }),
+          },
+          { ...axis, size: 60, space: 26 },
         ],
-        cursor: { drag: { x: true, y: false } },
+        scales: {
+          x: {
+            auto: () => !this.#isZoomed,
+            range: (_, from, to) => (this.#isZoomed ? [from, to] : [this.#shown.from, this.#shown.to]),
+          },
+        },
+        cursor: {
+          drag: { x: true, y: false },
+          sync: { key: this.#group, scales: ['x', /** @type {any} */ (null)] },
+          bind: {
+            dblclick: (_plot, _target, back) => (event) => {
+              this.#isZoomed = false;
+              return back(event);
+            },
+          },
+        },
         series: [
           { value: '{D} {MMM} {YYYY} {HH}:{mm}:{ss}' },
-          ...names.map((label, i) => ({
-            label,
-            stroke: colour(colours[i % colours.length]),
+          {
+            label: names[i] ?? '',
+            stroke: colour(colours[i % colours.length] ?? '--line-1'),
             width: 1.5,
             spanGaps: false,
             points: { size: 4 },
-          })),
+          },
         ],
-        hooks: { drawClear: [(/** @type {uPlot} */ plot) => this.#drawBands(plot, colour('--band'))] },
+        hooks: {
+          drawClear: [(plot) => this.#drawBands(plot, names[i])],
+          setSelect: [
+            ({ select }) => {
+              if (select.width > 0) this.#isZoomed = true;
+            },
+          ],
+        },
       },
-      /** @type {any} */ (joined(lines)),
+      /** @type {any} */ (columns(lines[i] ?? [])),
       this.root,
     );
   }
 
-  /** @param {uPlot} plot @param {string} fill */
-  #drawBands(plot, fill) {
+  /** @param {uPlot} plot @param {string | undefined} metric */
+  #drawBands(plot, metric) {
     const { ctx, bbox } = plot;
     ctx.save();
-    ctx.fillStyle = fill;
-    for (const { from, to } of this.#bands) {
+    ctx.fillStyle = colour('--band');
+    for (const { from, to, metric: of } of this.#shown.bands) {
+      if (of !== null && of !== metric) continue;
       const left = Math.max(plot.valToPos(from, 'x', true), bbox.left);
       const right = Math.min(plot.valToPos(to, 'x', true), bbox.left + bbox.width);
       if (right > left) ctx.fillRect(left, bbox.top, Math.max(right - left, 2), bbox.height);

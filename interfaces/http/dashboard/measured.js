@@ -122,6 +122,13 @@ export class Measured {
     });
   }
 
+  /** Epoch milliseconds. Nothing that was measured is beyond its end. */
+  get range() {
+    const { seconds, end = Date.now() } = this.#selection;
+    const newest = this.chosen.map((metric) => this.points.get(metric).times.at(-1) ?? 0);
+    return { from: end - seconds * 1000, to: Math.max(end, ...newest) };
+  }
+
   /** Leaves out what the range has left behind. */
   trim() {
     const { seconds, end } = this.#selection;

@@ -74,6 +74,7 @@ export class Series {
   }
 
   #select() {
+    this.#chart?.reset();
     const metrics = this.#query.get('metric')?.split(',').filter(Boolean) ?? [];
     void this.#measured.select({ ...this.#range, end: this.#end, metrics });
   }
@@ -134,20 +135,24 @@ export class Series {
             : html`${this.#controls(chosen)}
               <div class="chart" role="img" aria-label=${`${numeric.join(', ')} over time; the table below has the values`}></div>
               ${isCut ? html`<p class="muted">Only the newest ${mostPoints} points are shown: choose a longer range for averages.</p>` : nothing}
-              ${this.#alarms()} ${this.#table(chosen)}`
+              ${this.#hints()} ${this.#table(chosen)}`
         }`,
       this.#root,
     );
     this.#draw(numeric);
   }
 
-  /** What the bands of the chart are. */
-  #alarms() {
+  /** How lines are looked at, and what the bands behind them are. */
+  #hints() {
     const { alarms } = this.#measured;
-    if (alarms.length === 0) return nothing;
     const open = alarms.filter(({ clearedAt }) => clearedAt === null).length;
-    return html`<p class="muted">Bands are alarms: <a href=${`#${address('/alarms', { deviceId: this.#id })}`}>${counted(alarms.length, 'alarm')}</a> of
-      this device, ${open} open.</p>`;
+    const all = address('/alarms', { deviceId: this.#id });
+    return html`<p class="muted">Drag over a line to look closer; a double click shows all again.
+      ${
+        alarms.length > 0
+          ? html`Bands are <a href=${`#${all}`}>${counted(alarms.length, 'alarm')}</a> of this device, ${open} of them open.`
+          : nothing
+      }</p>`;
   }
 
   /** @param {readonly string[]} metrics */
@@ -167,12 +172,13 @@ export class Series {
         .filter(({ value }) => typeof value !== 'string' && value !== null)
         .map(({ at, value }) => ({ at, value: Number(value) }));
     });
-    const bands = alarms.map(({ raisedAt, clearedAt, ruleName }) => ({
+    const { from, to } = this.#measured.range;
+    const bands = alarms.map(({ raisedAt, clearedAt, metric }) => ({
       from: Date.parse(raisedAt) / 1000,
-      to: clearedAt ? Date.parse(clearedAt) / 1000 : Date.now() / 1000,
-      name: ruleName,
+      to: (clearedAt ? Date.parse(clearedAt) : to) / 1000,
+      metric,
     }));
-    this.#chart.show(metrics, lines, bands);
+    this.#chart.show({ names: metrics, lines, bands, from: from / 1000, to: to / 1000 });
   }
 
   /** @param {readonly string[]} chosen */
