@@ -254,11 +254,12 @@ export class LiveStream {
   }
 
   #matches(device: DeviceRow | undefined): boolean {
-    const { status, type, labels = [], text, within } = this.#selection.devices;
+    const { ids, status, type, labels = [], text, within } = this.#selection.devices;
     if (!device) return false;
     const part = text?.toLowerCase();
     return (
       (within === undefined || isWithin(within, device)) &&
+      (ids === undefined || ids.includes(device.deviceId)) &&
       (status === undefined || device.status === status) &&
       (type === undefined || device.type === type) &&
       labels.every(({ key, value }) => device.labels[key] === value) &&

@@ -6,6 +6,8 @@ import type { PartitionPosition } from './event-source.ts';
 import type { DeviceHistoryRow, DeviceRow, LedgerTotals } from './read-models.ts';
 
 export type DeviceFilter = {
+  /** One of these. */
+  readonly ids?: readonly string[];
   readonly status?: DeviceStatus;
   readonly type?: string;
   /** Every one of them must match. */

@@ -77,6 +77,8 @@ export function matchingDevices(filter: DeviceFilter, generation: number): Match
       value,
       value,
     ]);
+  if (filter.ids !== undefined)
+    conditions.push([`${id} IN (${filter.ids.map(() => '?').join()})`, ...filter.ids]);
   if (filter.status !== undefined) conditions.push(['d.status = ?', filter.status]);
   if (filter.type !== undefined) conditions.push([exactly('d.type'), filter.type, filter.type]);
   if (boundType !== undefined) conditions.push([exactly('d.type'), boundType, boundType]);

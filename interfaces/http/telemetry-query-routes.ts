@@ -32,6 +32,7 @@ import {
   rowsAnswer,
   seriesParameters,
 } from './telemetry-schemas.ts';
+import { deviceId, list } from './validation.ts';
 
 const queryProblems = ['not-acceptable', 'not-yet-projected', 'too-many-queries'] as const;
 const deviceProblems = [
@@ -152,6 +153,9 @@ const pointKey = z.object({ deviceId: z.string(), timestamp: z.number(), metric:
 
 const latestParameters = consistencyParameters.extend({ metric: metricParameter });
 const fleetLatestParameters = latestParameters.extend({
+  deviceId: list(deviceId, 'must be at most 100 devices')
+    .optional()
+    .meta({ description: 'These devices only: repeated, or with commas. All when absent.' }),
   ...deviceFilterParameters.shape,
   ...devicePageParameters,
 });
@@ -201,7 +205,10 @@ export function telemetryLatestRoutes({
       query: fleetLatestParameters,
       responses: latestResponses,
       problems: queryProblems,
-      handle: (exchange) => latest(exchange, fleet(exchange)),
+      handle({ query: { deviceId: ids, ...query }, ...exchange }) {
+        const filter = { ...deviceFilterOf(query), ...(ids !== undefined && { ids }) };
+        return latest({ ...exchange, query }, { devices: confined(filter, exchange.context) });
+      },
     }),
   ];
 

@@ -65,6 +65,19 @@ export function deviceQueriesContract(
         assert.deepEqual(await idsOf({ within: {} }, 1), ['A-1']);
       });
 
+      it('gives those of some ids that the rest of the filter matches', async () => {
+        const labels = { site: 'x' };
+        await fixture.registered(
+          { deviceId: 'a', labels },
+          { deviceId: 'b', labels },
+          { deviceId: 'A', labels: {} },
+        );
+        assert.deepEqual(await idsOf({ ids: ['b', 'A', 'none'] }), ['A', 'b']);
+        assert.deepEqual(await idsOf({ ids: ['b', 'A'], labels: [{ key: 'site', value: 'x' }] }), ['b']);
+        assert.deepEqual(await idsOf({ ids: ['a', 'b'], within: { idPrefix: 'b' } }), ['b']);
+        assert.deepEqual(await idsOf({ ids: ['a', 'b'] }, 10, 'a'), ['b']);
+      });
+
       it('continues after a device, in order of id, in which case counts', async () => {
         await fixture.registered(
           ...['b', 'a', 'B', 'A', 'a-1', 'a.1', 'a:1'].map((deviceId) => ({ deviceId })),

@@ -141,6 +141,14 @@ export function httpTelemetryQueryRules({ call, pages, fresh }: HttpSubject): vo
           [ids[1], 1000],
         ],
       );
+      const some = (query: string) => pages(`/api/v1/telemetry/latest?metric=temp&${query}`, 'points');
+      const [one] = await some(`deviceId=${ids[1]},none`);
+      assert.deepEqual(
+        one?.map(({ deviceId }) => deviceId),
+        [ids[1]],
+      );
+      assert.equal((await some(`deviceId=${ids[1]}&deviceId=${ids[0]}&type=${type}`)).flat().length, 2);
+      assert.deepEqual((await some(`deviceId=${ids[0]}&type=none`)).flat(), []);
     });
 
     it('answer in CSV and in lines too, but in no other form', async () => {

@@ -16,6 +16,22 @@ export const time = (/** @type {string | null | undefined} */ iso) =>
     ? html`<time datetime=${iso} title=${iso}>${full.format(new Date(iso))}</time>`
     : html`<span class="muted">–</span>`;
 
+const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' });
+/** Seconds of each, the longest first. */
+const units = /** @type {const} */ ([
+  ['day', 86_400],
+  ['hour', 3600],
+  ['minute', 60],
+  ['second', 1],
+]);
+
+/** How long ago, with the time when one points at it. */
+export function ago(/** @type {string} */ iso) {
+  const seconds = Math.round((Date.parse(iso) - Date.now()) / 1000);
+  const [unit, length] = units.find(([, length]) => Math.abs(seconds) >= length) ?? ['second', 1];
+  return html`<time datetime=${iso} title=${full.format(new Date(iso))}>${relative.format(Math.trunc(seconds / length), unit)}</time>`;
+}
+
 /** A state in words and colour: never in colour alone. */
 export const chip = (/** @type {string} */ state) => html`<span class="chip ${state}">${state}</span>`;
 
@@ -29,6 +45,10 @@ export const faults = (/** @type {unknown} */ error) =>
 /** JSON for people: a text without quotes, everything else as it is. */
 export const shown = (/** @type {unknown} */ value) =>
   typeof value === 'string' ? value : value === null || value === undefined ? '–' : JSON.stringify(value);
+
+/** The same, of a number six digits. */
+export const brief = (/** @type {unknown} */ value) =>
+  shown(typeof value === 'number' ? Number(value.toPrecision(6)) : value);
 
 /** `site=north, floor=2` to `{ site: 'north', floor: '2' }`. Throws for what has no `=`. */
 export function labelsOf(/** @type {string} */ text) {

@@ -1,14 +1,19 @@
 /** The devices, by page of the server, and the registration of one. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { call, get } from './api.js';
-import { ask, chip, faults, labelsOf, labelsText, tell, time } from './elements.js';
+import { call, get, scopes } from './api.js';
+import { ago, ask, brief, chip, faults, labelsOf, labelsText, tell } from './elements.js';
 import { Page } from './page.js';
 import { address } from './transport.js';
 
 const perPage = 50;
+/** Of each device. */
+const metricsShown = 3;
 const states = ['active', 'suspended', 'decommissioned', 'erased'];
 
 export class FleetPage extends Page {
+  /** The newest values, by device, once they are known. @type {ReadonlyMap<string, readonly any[]> | undefined} */
+  #newest;
+
   /** @param {HTMLElement} root @param {URLSearchParams} query */
   constructor(root, query) {
     super(root, query, 5);
@@ -16,7 +21,18 @@ export class FleetPage extends Page {
 
   async load(/** @type {URLSearchParams} */ query) {
     const { q, status, type, label, cursor } = Object.fromEntries(query);
-    return (await get('/api/v1/devices', { q, status, type, label, cursor, limit: perPage })).json;
+    const { json } = await get('/api/v1/devices', { q, status, type, label, cursor, limit: perPage });
+    // The table need not wait for what its devices have measured.
+    void this.#loadNewest(json.devices).catch(() => {});
+    return json;
+  }
+
+  async #loadNewest(/** @type {readonly any[]} */ devices) {
+    if (devices.length === 0 || !(await scopes()).has('telemetry:read')) return;
+    const ids = devices.map(({ deviceId }) => deviceId).join();
+    const { json } = await get('/api/v1/telemetry/latest', { deviceId: ids, limit: perPage });
+    this.#newest = Map.groupBy(json.points, ({ deviceId }) => deviceId);
+    this.show();
   }
 
   #filter(/** @type {Event} */ event) {
@@ -85,6 +101,19 @@ export class FleetPage extends Page {
     );
   }
 
+  #measured(/** @type {string} */ id) {
+    if (!this.#newest) return html`<td></td><td></td>`;
+    const points = this.#newest.get(id) ?? [];
+    const [seen = ''] = points
+      .map(({ timestamp }) => timestamp)
+      .sort()
+      .reverse();
+    const more = points.length - metricsShown;
+    return html`<td>${points.slice(0, metricsShown).map(({ metric, value }) => html`<span class="value"><small>${metric}</small> ${brief(value)}</span> `)}
+        ${more > 0 ? html`<small>and ${more} more</small>` : nothing}</td>
+      <td class="seen">${seen ? ago(seen) : html`<span class="muted">never</span>`}</td>`;
+  }
+
   #filters() {
     const value = (/** @type {string} */ name) => this.query.get(name) ?? '';
     return html`<form class="filters" role="search" @submit=${this.#filter} @change=${this.#filter}>
@@ -104,7 +133,7 @@ export class FleetPage extends Page {
     const query = Object.fromEntries(this.query);
     return html`<div class="scroll" tabindex="0" role="region" aria-label="Devices">
         <table>
-          <thead><tr><th scope="col">Device</th><th scope="col">State</th><th scope="col">Type</th><th scope="col">Labels</th><th scope="col">Changed</th></tr></thead>
+          <thead><tr><th scope="col">Device</th><th scope="col">State</th><th scope="col">Type</th><th scope="col">Labels</th><th scope="col">Newest values</th><th scope="col">Last seen</th></tr></thead>
           <tbody>
             ${devices.map(
               (device) => html`<tr>
@@ -113,7 +142,7 @@ export class FleetPage extends Page {
                 <td>${chip(device.status)}</td>
                 <td>${device.type}</td>
                 <td>${labelsText(device.labels)}</td>
-                <td>${time(device.updatedAt)}</td>
+                ${this.#measured(device.deviceId)}
               </tr>`,
             )}
           </tbody>
