@@ -134,14 +134,15 @@ export class DevicePage extends Page {
         ${faults(this.error)}
         ${
           device
-            ? html`<div class="head"><h1>${device.name || device.deviceId}</h1> ${chip(device.status)}</div>
+            ? html`<div class="head"><h1>${device.name || device.deviceId}</h1> ${chip(device.status)}
+                  ${past && past.revision !== now.revision ? nothing : this.#actions()}</div>
               ${
                 past && past.revision !== now.revision
                   ? html`<p class="past" role="status">As it was at revision ${past.revision}, ${time(past.updatedAt)}.
                     <button type="button" class="quiet" @click=${() => this.#change({ at: '' })}>Back to now</button></p>`
-                  : this.#actions()
+                  : nothing
               }
-              ${details(device)} ${this.#travel()}
+              <div class="facts">${details(device)} ${this.#travel()}</div>
               <section class="series"></section>
               ${this.#changes()}`
             : this.error
@@ -160,7 +161,7 @@ export class DevicePage extends Page {
     if (!this.may.has('devices:write') || status === 'decommissioned' || status === 'erased') return nothing;
     const button = (/** @type {string} */ text, /** @type {() => void} */ act, kind = 'quiet') =>
       html`<button type="button" class=${kind} @click=${act}>${text}</button>`;
-    return html`<p class="buttons">
+    return html`<div class="buttons">
       ${button('Change', () => this.#edit())}
       ${
         status === 'active'
@@ -169,7 +170,7 @@ export class DevicePage extends Page {
       }
       ${button('New token', () => this.#act('token', 'Make a new token'))}
       ${button('Decommission', () => this.#act('decommission', 'Decommission for good', true), 'danger')}
-    </p>`;
+    </div>`;
   }
 
   #travel() {

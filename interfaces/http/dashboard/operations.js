@@ -121,7 +121,7 @@ export class OperationsPage extends Page {
     const { ledger } = this.data.status;
     const sum = outcomes.reduce((total, name) => total + ledger[name], 0);
     return html`<section><h2>Every accepted reading</h2>
-      <p class="equation"><span>accounted for <b>${number(sum)}</b></span> =
+      <p class="equation"><span>accepted and projected <b>${number(sum)}</b></span> =
         ${outcomes.map((name, i) => html`${i > 0 ? ' + ' : ''}<span>${words(name)} <b>${number(ledger[name])}</b></span>`)}</p>
       ${
         this.may.has('operate')
