@@ -8,6 +8,7 @@ import {
   browserMissing,
   DashboardBrowser,
   dropFile,
+  endAtFailure,
   shownValues,
 } from '../support/dashboard-browser.ts';
 import { eventually } from '../support/eventually.ts';
@@ -40,14 +41,7 @@ const sizes = {
   });
   after(() => dashboard?.close());
 
-  // Each continues from what the one before has left. Mocha's own bail would end the other files too.
-  let hasFailed = false;
-  beforeEach(function () {
-    if (hasFailed) this.skip();
-  });
-  afterEach(function () {
-    hasFailed ||= this.currentTest?.state === 'failed';
-  });
+  endAtFailure();
 
   /** Of the dialog that is open. */
   const filled = (label: string, value: string) =>

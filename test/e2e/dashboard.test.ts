@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { BrowserContext, Page } from 'playwright-core';
-import { browserMissing, DashboardBrowser, shownValues } from '../support/dashboard-browser.ts';
+import { browserMissing, DashboardBrowser, endAtFailure, shownValues } from '../support/dashboard-browser.ts';
 import { eventually } from '../support/eventually.ts';
 import type { HttpClient } from '../support/http-client.ts';
 
@@ -21,14 +21,7 @@ import type { HttpClient } from '../support/http-client.ts';
   });
   after(() => dashboard?.close());
 
-  // Each continues from what the one before has left. Mocha's own bail would end the other files too.
-  let hasFailed = false;
-  beforeEach(function () {
-    if (hasFailed) this.skip();
-  });
-  afterEach(function () {
-    hasFailed ||= this.currentTest?.state === 'failed';
-  });
+  endAtFailure();
 
   const measure = (minutesAgo: number, count: number, deviceId = 'boiler-1') =>
     dashboard.measure(deviceId, minutesAgo, count);

@@ -159,3 +159,14 @@ export async function shownValues(page: Page): Promise<number> {
   const [, count = '0'] = (await page.locator('summary').textContent())?.match(/newest (\d+) values/) ?? [];
   return Number(count);
 }
+
+/** For tests that each continue from what the one before has left. Mocha's own bail would end the other files too. */
+export function endAtFailure(): void {
+  let hasFailed = false;
+  beforeEach(function () {
+    if (hasFailed) this.skip();
+  });
+  afterEach(function () {
+    hasFailed ||= this.currentTest?.state === 'failed';
+  });
+}
