@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { BatchConsumer, Positioned } from '../../../application/ports/event-source.ts';
 import { rebuild } from '../../../application/rebuild/rebuild.ts';
 import { services as s } from '../../../interfaces/composition/services.ts';
 import { detectionFixture } from '../../support/detection-fixture.ts';
@@ -357,6 +358,43 @@ onEachEngine('Projection detection', (open) => {
     });
     assert.ok(comparison.equal, JSON.stringify(comparison));
     assert.deepEqual(await fixture.digest(2), piecemeal);
+  });
+
+  it('raises nothing twice when a batch is delivered again, to the same worker or to another', async () => {
+    await fixture.rule('new', { condition: { kind: 'novel' } });
+    await fixture.rule('hot', { condition: { kind: 'range', above: 9, count: 2 } });
+    const { detection } = fixture.pipelines;
+    const generation = { projection: 'detection', generation: 1 };
+    const [one, other] = [0, 1].map(() => detection.consumer(generation, fixture.ports.readModels)) as [
+      BatchConsumer<Positioned>,
+      BatchConsumer<Positioned>,
+    ];
+    const deliveries: string[] = [];
+    const again: BatchConsumer<Positioned> = {
+      checkpoint: (partition) => one.checkpoint(partition),
+      async consume(batch) {
+        for (const worker of [one, one, other, one]) await worker.consume(batch);
+        deliveries.push(...batch.events.map(({ position }) => position));
+      },
+    };
+    const stop = new AbortController();
+    const running = detection.run(again, generation, stop.signal);
+    for (let i = 0; i < 60; i += 10) {
+      const values = Array.from({ length: 10 }, (_, n) => [1000 * (i + n), ((i + n) * 7) % 11] as const);
+      await measure('a', ...values, [1000 * (i + 9) + 1, 10 * i], [1000 * (i + 9) + 2, 10 * i]);
+      await fixture.consumed('detection');
+    }
+    stop.abort();
+    await running;
+    assert.ok(new Set(deliveries).size >= 72, `${deliveries.length} events`);
+    const found = await fixture.digest();
+    assert.ok((await fixture.alarms()).length >= 2);
+    const announced = await fixture.db.rows<[string]>('SELECT announcement FROM alarm_outbox');
+    assert.equal(new Set(announced.map(([text]) => text)).size, announced.length);
+    const options = { builder, signal: new AbortController().signal, handover: 0 };
+    const { comparison } = await rebuild(detection, fixture.ports, options);
+    assert.ok(comparison.equal, JSON.stringify(comparison));
+    assert.deepEqual(await fixture.digest(2), found);
   });
 
   it('refuses to rebuild one device alone', async () => {
