@@ -1,4 +1,4 @@
-/** Alarms, which people acknowledge, and the rules that raise them. */
+/** Alarms, which people acknowledge and silence, and the rules that raise them. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
 import { call, get, post, scopes } from './api.js';
 import { ask, chip, faults, shown, time } from './elements.js';
@@ -45,6 +45,23 @@ export class AlarmsPage extends Page {
       submit: what,
       act: ({ note }) =>
         call('POST', `/api/v1/alarms/${alarm.alarmId}/${what.toLowerCase()}`, { body: note ? { note } : {} }),
+    });
+    await this.reload();
+  }
+
+  async #silence(/** @type {any} */ alarm) {
+    await ask({
+      title: 'Silence the alarm',
+      fields: html`<p>Hooks are sent nothing new of ${alarm.ruleName}, ${alarm.deviceId} ${alarm.metric ?? ''}.</p>
+        <label>For <select name="hours"><option value="1">1 hour</option><option value="8">8 hours</option>
+          <option value="24">1 day</option><option value="168">7 days</option><option value="0">no longer</option></select></label>
+        <label>Note <input name="note" maxlength="500"></label>`,
+      submit: 'Silence',
+      act: ({ hours, note }) => {
+        const until = new Date(Date.now() + 3_600_000 * Number(hours)).toISOString();
+        const body = { until, ...(note && { note }) };
+        return call('POST', `/api/v1/alarms/${alarm.alarmId}/silence`, { body });
+      },
     });
     await this.reload();
   }
@@ -146,7 +163,8 @@ export class AlarmsPage extends Page {
     if (alarm.state === 'cleared' || !this.may.has('devices:write')) return nothing;
     const button = (/** @type {'Acknowledge' | 'Clear'} */ what) =>
       html`<button type="button" class="quiet" @click=${() => this.#noted(alarm, what)}>${what}</button>`;
-    return html`${alarm.state === 'open' ? button('Acknowledge') : nothing} ${button('Clear')}`;
+    return html`${alarm.state === 'open' ? button('Acknowledge') : nothing} ${button('Clear')}
+      <button type="button" class="quiet" @click=${() => this.#silence(alarm)}>Silence</button>`;
   }
 
   /** Whose alarms are shown, where they are not those of everything. */
@@ -171,7 +189,8 @@ export class AlarmsPage extends Page {
                 <td>${chip(alarm.severity)}</td>
                 <th scope="row"><a href=${`#/devices/${encodeURIComponent(alarm.deviceId)}`}>${alarm.deviceId}</a> <small>${alarm.metric ?? ''}</small></th>
                 <td>${alarm.ruleName}<br><small>${alarm.explanation}</small>
-                  ${alarm.acknowledgedBy ? html`<br><small>acknowledged by ${alarm.acknowledgedBy}${alarm.note ? `: ${alarm.note}` : ''}</small>` : nothing}</td>
+                  ${alarm.acknowledgedBy ? html`<br><small>acknowledged by ${alarm.acknowledgedBy}${alarm.note ? `: ${alarm.note}` : ''}</small>` : nothing}
+                  ${Date.parse(alarm.silencedUntil) > Date.now() ? html`<br><small>silenced by ${alarm.silencedBy} until ${time(alarm.silencedUntil)}</small>` : nothing}</td>
                 <td>${time(alarm.raisedAt)}</td>
                 <td>${time(alarm.clearedAt)}${alarm.clearedBy ? html`<br><small>${alarm.clearedBy}</small>` : nothing}</td>
                 <td class="buttons">${this.#actions(alarm)}</td>
