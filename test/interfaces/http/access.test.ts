@@ -35,7 +35,7 @@ const asked: readonly (readonly [form: RegExp, scope: Scope | 'any' | 'public'])
   [/^get \/api\/v1(\/devices\/\{deviceId\})?\/telemetry(\/latest)?$/, 'telemetry:read'],
   [/^(post \/api\/v1\/rules|patch \/api\/v1\/rules\/\{ruleId\})$/, 'devices:write'],
   [/^post \/api\/v1\/rules\/\{ruleId\}\/(enable|disable|remove)$/, 'devices:write'],
-  [/^post \/api\/v1\/alarms\/\{alarmId\}\/(acknowledge|clear)$/, 'devices:write'],
+  [/^post \/api\/v1\/alarms\/\{alarmId\}\/(acknowledge|silence|clear)$/, 'devices:write'],
   [/^get \/api\/v1\/(rules(\/\{ruleId\})?|alarms(\/\{alarmId\})?)$/, 'devices:read'],
   [/^post \/api\/v1\/rules\/preview$/, 'telemetry:read'],
   [/^get (\/api\/v1\/mqtt\/rejections|\/metrics|\/api\/v1\/status)$/, 'operate'],
