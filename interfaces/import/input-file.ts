@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -24,7 +25,7 @@ export class InputFile {
   readonly path: string;
   /** Bytes. */
   readonly size: number;
-  /** As the file system identifies files; `undefined` for a temporary file. */
+  /** As the file system identifies files; `undefined` for what came through a pipe or over a connection. */
   readonly identity: string | undefined;
   readonly #handle: FileHandle;
   #bytesRead = 0;
@@ -39,7 +40,7 @@ export class InputFile {
 
   /** `-` is standard input. Throws `UnusableInput`. */
   static async open(file: string, signal: AbortSignal): Promise<InputFile> {
-    if (file === '-') return InputFile.#kept(file, process.stdin, signal);
+    if (file === '-') return InputFile.#kept(file, process.stdin, signal, identityOf(fstatSync(0)));
     const handle = await open(file).catch((error) => {
       throw new UnusableInput(
         error.code === 'ENOENT' ? `there is no file ${file}` : `${file} cannot be read: ${error.code}`,
@@ -63,7 +64,12 @@ export class InputFile {
     return InputFile.#kept(name, source, signal);
   }
 
-  static async #kept(file: string, source: AsyncIterable<Buffer>, signal: AbortSignal): Promise<InputFile> {
+  static async #kept(
+    file: string,
+    source: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+    identity?: string,
+  ): Promise<InputFile> {
     const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-import-'));
     const handle = await open(path.join(folder, 'input'), 'w+');
     // An open file outlives its name, and nothing is left behind however the process ends.
@@ -79,7 +85,7 @@ export class InputFile {
       await handle.close();
       throw error;
     }
-    return new InputFile(file, handle, size, undefined);
+    return new InputFile(file, handle, size, identity);
   }
 
   /** The file from its beginning; ends early when `signal` is aborted. Throws `UnusableInput`. */

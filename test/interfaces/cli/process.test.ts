@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, copyFile, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -43,6 +43,25 @@ describe('The fieldlog process', function () {
     const { status, stdout, stderr } = runs(['import', '-', '--device', 'a'], 'time,temp\n2026-01-01,1\n');
     assert.deepEqual({ status, stderr }, { status: 0, stderr: '' });
     assert.match(stdout, /^Imported 1 reading of 1 device/);
+  });
+
+  it('overwrites no file that it imports, be it standard input', async () => {
+    const input = path.join(folder, 'input.csv');
+    await writeFile(input, 'time,temp\n2026-01-01,1\nnever,2\n');
+    const handle = await open(input);
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [bin, 'import', '-', '--device', 'a', '--rejects', input, '--force'],
+      {
+        encoding: 'utf8',
+        stdio: [handle.fd, 'pipe', 'pipe'],
+        env: { ...ownEnvironment, DATA_DIR: path.join(folder, 'data') },
+      },
+    );
+    await handle.close();
+    assert.equal(status, 2);
+    assert.match(stderr, /input\.csv is a file that is imported: name another for --rejects/);
+    assert.match(await readFile(input, 'utf8'), /^time,temp/);
   });
 
   it('shows a stack only where debugging is asked for', () => {

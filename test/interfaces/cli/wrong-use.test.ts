@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { runCli } from '../../support/cli.ts';
+
+const measured = 'time,temp\n2026-01-01,1\n';
 
 describe('Wrong use of the command line', () => {
   let folder: string;
@@ -12,7 +14,8 @@ describe('Wrong use of the command line', () => {
   before(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-usage-'));
     file = path.join(folder, 'some.csv');
-    await writeFile(file, 'time,temp\n2026-01-01,1\n');
+    await writeFile(file, measured);
+    await symlink(file, path.join(folder, 'link.csv'));
     await writeFile(path.join(folder, 'text.csv'), 'time,state\n2026-01-01,on fire\n');
     await writeFile(path.join(folder, 'twice.csv'), 'time,a,a\n2026-01-01,1,2\n');
     await writeFile(path.join(folder, 'alike.csv'), 'time,a b,a_b\n2026-01-01,1,2\n');
@@ -45,6 +48,13 @@ describe('Wrong use of the command line', () => {
     ['import F --device a --format xml', /Allowed choices are auto, csv, ndjson, json/],
     ['import F --device a --delimiter ;;', /--delimiter must be one character/],
     ['import F --device a --rejects /nowhere/at/all', /\/nowhere\/at\/all cannot be written: ENOENT/],
+    ['import F --device a --rejects F', /some\.csv is a file that is imported: name another/],
+    ['import F --device a --rejects F --force', /some\.csv is a file that is imported: name another/],
+    [
+      'import F --device a --rejects D/link.csv --force',
+      /link\.csv is a file that is imported: name another/,
+    ],
+    ['import F --device a --rejects D/text.csv', /text\.csv is there already: --force overwrites it/],
     ['import D/nothing.csv --device a', /there is no file .*nothing.csv/],
     ['import D --device a', /is a folder/],
     ['import D/empty.csv --device a', /empty.csv: there is nothing in it/],
@@ -71,6 +81,7 @@ describe('Wrong use of the command line', () => {
       assert.match(err, message);
       assert.match(err, /^fieldlog: [^\n]+\n$/);
       assert.ok(!existsSync(data));
+      assert.equal(await readFile(file, 'utf8'), measured);
     });
 
   it('a group of commands without a command shows its help and ends with 2', async () => {
