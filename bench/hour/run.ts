@@ -25,8 +25,16 @@ const { values: options } = parseArgs({
 const minutes = Number(options.minutes);
 const rate = Number(options.rate);
 
-/** Minutes between two of each, the first after half of that, and minutes that the disk stays full. */
-const every = { rebuild: 5, backup: 10, 'full disk': 20, 'full for': 1 };
+/**
+ * Minutes between two of each, the first after half of that, and minutes that the disk stays full: in an hour 5, 10, 20 and
+ * 1. A shorter run does all of it as often.
+ */
+const every = {
+  rebuild: minutes / 12,
+  backup: minutes / 6,
+  'full disk': minutes / 3,
+  'full for': minutes / 60,
+};
 const lookEvery = 5_000;
 const commandWithin = 240_000;
 const mebibyte = 1024 * 1024;
@@ -110,7 +118,7 @@ async function repeat(
 ): Promise<void> {
   for (let n = 0; ; n += 1) {
     const next = every[what] * (n + 0.5);
-    if (next + 1 >= minutes) return;
+    if (next + every['full for'] >= minutes) return;
     await pause(Math.max(0, (next - minute()) * 60_000));
     const from = minute();
     try {
