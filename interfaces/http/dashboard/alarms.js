@@ -188,7 +188,7 @@ export class AlarmsPage extends Page {
                 <td>${chip(alarm.state)}</td>
                 <td>${chip(alarm.severity)}</td>
                 <th scope="row"><a href=${`#/devices/${encodeURIComponent(alarm.deviceId)}`}>${alarm.deviceId}</a> <small>${alarm.metric ?? ''}</small></th>
-                <td>${alarm.ruleName}<br><small>${alarm.explanation}</small>
+                <td class="values">${alarm.ruleName}<br><small>${alarm.explanation}</small>
                   ${alarm.acknowledgedBy ? html`<br><small>acknowledged by ${alarm.acknowledgedBy}${alarm.note ? `: ${alarm.note}` : ''}</small>` : nothing}
                   ${Date.parse(alarm.silencedUntil) > Date.now() ? html`<br><small>silenced by ${alarm.silencedBy} until ${time(alarm.silencedUntil)}</small>` : nothing}</td>
                 <td>${time(alarm.raisedAt)}</td>

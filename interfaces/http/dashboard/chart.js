@@ -20,6 +20,7 @@ const timeLabels = [
  * @typedef {object} Shown
  * @property {readonly string[]} names
  * @property {readonly (readonly Point[])[]} lines Of the same order.
+ * @property {readonly boolean[]} areStates Lines of false (0) and true (1), which change at once.
  * @property {readonly Band[]} bands
  * @property {number} from
  * @property {number} to
@@ -62,6 +63,10 @@ function colour(/** @type {string} */ name) {
   return color;
 }
 
+/** Whatever of lines needs others to be drawn. */
+const nameOf = (/** @type {Shown} */ { names, areStates }) =>
+  names.map((name, i) => `${name} ${areStates[i]}`).join();
+
 /** How many there were. */
 let charts = 0;
 
@@ -76,7 +81,7 @@ export class Chart {
   #scheme = matchMedia('(prefers-color-scheme: dark)');
   #again = () => this.#build();
   /** @type {Shown} */
-  #shown = { names: [], lines: [], bands: [], from: 0, to: 0 };
+  #shown = { names: [], lines: [], areStates: [], bands: [], from: 0, to: 0 };
   /** Whether a part of the time was chosen, which then stays. */
   #isZoomed = false;
   /** Of the lines that have the cursor together. */
@@ -108,7 +113,7 @@ export class Chart {
   /** @param {Shown} shown */
   show(shown) {
     this.#shown = { ...shown, lines: shown.lines.map(withGaps) };
-    if (this.#names !== shown.names.join()) return this.#build();
+    if (this.#names !== nameOf(shown)) return this.#build();
     for (const [i, plot] of this.#plots.entries()) this.#fill(plot, i);
   }
 
@@ -122,15 +127,15 @@ export class Chart {
   }
 
   #build() {
-    const { names } = this.#shown;
     for (const plot of this.#plots) plot.destroy();
-    this.#names = names.join();
-    this.#plots = names.map((_, i) => this.#plot(i));
+    this.#names = nameOf(this.#shown);
+    this.#plots = this.#shown.names.map((_, i) => this.#plot(i));
   }
 
   /** @param {number} i @returns {uPlot} */
   #plot(i) {
-    const { names, lines } = this.#shown;
+    const { names, lines, areStates } = this.#shown;
+    const isState = areStates[i] === true;
     const axis = {
       stroke: colour('--muted'),
       grid: { stroke: colour('--border'), width: 1 },
@@ -149,14 +154,21 @@ export class Chart {
             values: timeLabels,
             ...(isLast ? {} : { size: 8, values: (_, splits) => splits.map(() => '') }),
           },
-          { ...axis, size: 60, space: 26 },
+          {
+            ...axis,
+            size: 60,
+            space: 26,
+            ...(isState && { splits: () => [0, 1], values: () => ['false', 'true'] }),
+          },
         ],
         scales: {
           x: {
             auto: () => !this.#isZoomed,
             range: (_, from, to) => (this.#isZoomed ? [from, to] : [this.#shown.from, this.#shown.to]),
           },
+          ...(isState && { y: { range: /** @type {[number, number]} */ ([-0.2, 1.2]) } }),
         },
+        ...(isState && { height: 90 + (isLast ? 50 : 0) }),
         cursor: {
           drag: { x: true, y: false },
           sync: { key: this.#group, scales: ['x', /** @type {any} */ (null)] },
@@ -175,6 +187,10 @@ export class Chart {
             width: 1.5,
             spanGaps: false,
             points: { size: 4 },
+            ...(isState && {
+              paths: uPlot.paths.stepped?.({ align: 1 }),
+              value: (_, value) => (value === null ? '--' : String(value === 1)),
+            }),
           },
         ],
         hooks: {

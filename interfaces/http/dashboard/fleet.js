@@ -109,7 +109,7 @@ export class FleetPage extends Page {
       .sort()
       .reverse();
     const more = points.length - metricsShown;
-    return html`<td>${points.slice(0, metricsShown).map(({ metric, value }) => html`<span class="value"><small>${metric}</small> ${brief(value)}</span> `)}
+    return html`<td class="values">${points.slice(0, metricsShown).map(({ metric, value }) => html`<span class="value"><small>${metric}</small> ${brief(value)}</span> `)}
         ${more > 0 ? html`<small>and ${more} more</small>` : nothing}</td>
       <td class="seen">${seen ? ago(seen) : html`<span class="muted">never</span>`}</td>`;
   }
@@ -133,16 +133,16 @@ export class FleetPage extends Page {
     const query = Object.fromEntries(this.query);
     return html`<div class="scroll" tabindex="0" role="region" aria-label="Devices">
         <table>
-          <thead><tr><th scope="col">Device</th><th scope="col">State</th><th scope="col">Type</th><th scope="col">Labels</th><th scope="col">Newest values</th><th scope="col">Last seen</th></tr></thead>
+          <thead><tr><th scope="col">Device</th><th scope="col">State</th><th scope="col">Newest values</th><th scope="col">Last seen</th><th scope="col">Type</th><th scope="col">Labels</th></tr></thead>
           <tbody>
             ${devices.map(
               (device) => html`<tr>
                 <th scope="row"><a href=${`#/devices/${encodeURIComponent(device.deviceId)}`}>${device.name || device.deviceId}</a>
                   <small>${device.deviceId}</small></th>
                 <td>${chip(device.status)}</td>
+                ${this.#measured(device.deviceId)}
                 <td>${device.type}</td>
                 <td>${labelsText(device.labels)}</td>
-                ${this.#measured(device.deviceId)}
               </tr>`,
             )}
           </tbody>

@@ -178,7 +178,11 @@ export class Series {
       to: (clearedAt ? Date.parse(clearedAt) : to) / 1000,
       metric,
     }));
-    this.#chart.show({ names: metrics, lines, bands, from: from / 1000, to: to / 1000 });
+    const areStates = metrics.map((metric) => {
+      const { values } = points.get(metric);
+      return values.length > 0 && values.every((value) => typeof value === 'boolean');
+    });
+    this.#chart.show({ names: metrics, lines, areStates, bands, from: from / 1000, to: to / 1000 });
   }
 
   /** @param {readonly string[]} chosen */
