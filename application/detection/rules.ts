@@ -4,6 +4,7 @@ import {
   type RuleEvent,
   ruleDecider,
   ruleStream,
+  unchangedRule,
 } from '../../domain/detection/rule.ts';
 import type { CommandConditions } from '../devices/device-commands.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
@@ -47,6 +48,7 @@ export function rules(
     streamOf: ruleStream,
     decode: registry.ruleEvent,
     versionOf: ({ type }: RuleEvent) => registry.currentVersion(type),
+    unchanged: unchangedRule,
   };
   const commands = streamCommands(aggregate, eventStore, ids, clock);
   // So that whoever judges readings that arrive from then on has heard of it.

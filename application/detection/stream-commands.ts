@@ -1,5 +1,10 @@
 import type { Decider } from '../../domain/decider.ts';
-import { type CommandConditions, IdempotencyKeyReused, StaleRevision } from '../devices/device-commands.ts';
+import {
+  type CommandConditions,
+  canonicalJson,
+  IdempotencyKeyReused,
+  StaleRevision,
+} from '../devices/device-commands.ts';
 import {
   type EventStore,
   type NewEvent,
@@ -18,6 +23,11 @@ type StoredAggregate<State, Command, Event> = {
   readonly streamOf: (id: string) => string;
   readonly decode: (recorded: RecordedEvent) => Event;
   readonly versionOf: (event: Event) => number;
+  /**
+   * What a command with an idempotency key leaves when it changes nothing, so that a late repeat is known. Nothing
+   * where no repeat could change anything.
+   */
+  readonly unchanged?: (command: Command, state: State) => readonly Event[];
 };
 
 /** The aggregate's events right after the command, and whether it was handled before, under its idempotency key. */
@@ -41,7 +51,14 @@ export function streamCommands<
   Command,
   Event extends { readonly type: string; readonly data: unknown },
 >(
-  { name, decider, streamOf, decode, versionOf }: StoredAggregate<State, Command, Event>,
+  {
+    name,
+    decider,
+    streamOf,
+    decode,
+    versionOf,
+    unchanged = () => [],
+  }: StoredAggregate<State, Command, Event>,
   eventStore: EventStore,
   ids: Ids,
   clock: Clock,
@@ -60,9 +77,9 @@ export function streamCommands<
     command: Command,
     conditions: CommandConditions,
   ): Promise<HandledCommand> {
-    const { idempotencyKey, expectedRevision } = conditions;
+    const { idempotencyKey, expectedRevision, actor } = conditions;
     const stream = streamOf(id);
-    const commandId = idempotencyKey === undefined ? ids.uuidV7() : ids.uuidV5(stream, idempotencyKey);
+    const commandId = idempotencyKey === undefined ? ids.uuidV7() : ids.uuidV5(stream, actor, idempotencyKey);
     const digest = idempotencyKey === undefined ? undefined : ids.digest(repeatable(command));
     for (let attempt = 1; ; attempt += 1) {
       const history = await eventStore.read(stream);
@@ -76,7 +93,8 @@ export function streamCommands<
         throw new StaleRevision(id, expectedRevision, revision, name);
       const before = own(history);
       const state = before.map(decode).reduce(decider.evolve, decider.initial);
-      const events = decider.decide(command, state);
+      const decided = decider.decide(command, state);
+      const events = decided.length === 0 && digest !== undefined ? unchanged(command, state) : decided;
       if (events.length === 0) return { events: before, wasReplayed: false };
       try {
         const recorded = events.map((event, i) => newEvent(event, i, commandId, digest, conditions));
@@ -113,8 +131,7 @@ export function streamCommands<
 }
 
 /** The command as JSON, without the moment from which it counts: a repeated request is the same command. */
-const repeatable = (command: unknown): string =>
-  JSON.stringify(command, (key, value) => (key === 'since' ? undefined : value));
+const repeatable = (command: unknown): string => canonicalJson({ ...(command as object), since: undefined });
 
 function deletedAsNone(error: unknown): readonly RecordedEvent[] {
   if (error instanceof StreamDeleted) return [];

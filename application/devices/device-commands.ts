@@ -253,7 +253,7 @@ const withoutSecrets = (command: DeviceCommand): DeviceCommand =>
   'tokenHash' in command && command.tokenHash !== undefined ? { ...command, tokenHash: 'a token' } : command;
 
 /** The same for the same values, in whatever order the names of an object came. */
-function canonicalJson(value: unknown): string {
+export function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_, part) =>
     typeof part === 'object' && part !== null && !Array.isArray(part)
       ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))

@@ -106,7 +106,7 @@ function decide(command: RuleCommand, rule: Rule): readonly RuleEvent[] {
   switch (command.type) {
     case 'ChangeRule': {
       const definition = { ...rule.definition, ...command.changes };
-      if (JSON.stringify(sorted(definition)) === JSON.stringify(sorted(rule.definition))) return [];
+      if (isSame(definition, rule.definition)) return [];
       return [{ type: 'RuleChanged', data: { ruleId, since, ...definition } }];
     }
     case 'EnableRule':
@@ -129,6 +129,13 @@ function evolve(rule: Rule, event: RuleEvent): Rule {
   return { status: statusAfter[event.type], definition: rule.definition };
 }
 
+/** The rule as it is, once more: an event that changes nothing. None of a rule that nothing can change. */
+export function unchangedRule(command: RuleCommand, rule: Rule): readonly RuleEvent[] {
+  if (rule.status === 'missing' || rule.status === 'removed') return [];
+  const { ruleId, since } = command;
+  return [{ type: 'RuleChanged', data: { ruleId, since, ...rule.definition } }];
+}
+
 const statusAfter = { RuleEnabled: 'enabled', RuleDisabled: 'disabled', RuleRemoved: 'removed' } as const;
 
 /** One wording of a rule, and from when it counts; `definition` is `null` where the rule is not enabled. */
@@ -143,19 +150,18 @@ export type RuleVersion = {
 /** What a rule was at which times, from its events in order. */
 export function ruleVersions(events: readonly RuleEvent[]): readonly RuleVersion[] {
   let rule: Rule = ruleDecider.initial;
-  let last = Number.NEGATIVE_INFINITY;
-  return events.map((event, revision) => {
+  const versions: RuleVersion[] = [];
+  for (const [revision, event] of events.entries()) {
     rule = evolve(rule, event);
     const { ruleId, since } = event.data;
+    const before = versions.at(-1);
+    const definition = rule.status === 'enabled' ? rule.definition : null;
+    // An event that changed nothing ends no alarm.
+    if (before?.definition && definition && isSame(before.definition, definition)) continue;
     // Clocks of two nodes may differ: a later change must not count earlier.
-    last = Math.max(last, since);
-    return {
-      ruleId,
-      revision,
-      since: last,
-      definition: rule.status === 'enabled' ? rule.definition : null,
-    };
-  });
+    versions.push({ ruleId, revision, since: Math.max(before?.since ?? since, since), definition });
+  }
+  return versions;
 }
 
 type ConditionFault = { readonly path: string; readonly message: string };
@@ -183,6 +189,9 @@ export function conditionFaults(condition: Condition): readonly ConditionFault[]
 }
 
 const noValueClears = 'no value would clear the alarm: clearBelow must not be greater than clearAbove';
+
+const isSame = (a: RuleDefinition, b: RuleDefinition): boolean =>
+  JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 
 /** Keys in one order, so that equal definitions have one text. */
 function sorted(value: unknown): unknown {

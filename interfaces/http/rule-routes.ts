@@ -66,7 +66,8 @@ const createRoute = ({ rules, hooks, ids }: RuleServices): Route =>
     async handle({ body, headers, context }) {
       await requireHooks(hooks, body.notify, []);
       const key = headers['idempotency-key'];
-      const id = body.ruleId ?? (key === undefined ? ids.uuidV7() : ids.uuidV5('rule', key));
+      const id =
+        body.ruleId ?? (key === undefined ? ids.uuidV7() : ids.uuidV5('rule', context.caller.actor, key));
       const answer = await rules.create(id, definitionOf(body), conditionsOf(context, headers));
       const { headers: tag, json } = respond(answer);
       return { status: 201, headers: { ...tag, Location: `/api/v1/rules/${id}` }, json };
