@@ -5,6 +5,18 @@ import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { onMariadbAndMysql } from '../support/servers.ts';
 import { root } from './yaml-file.ts';
 
+const textOf = (file: string) => readFileSync(path.join(root, file), 'utf8');
+
+describe('README.md and docker-compose.yml', () => {
+  it('name the Kafka that CI runs', () => {
+    const [, version] =
+      /<artifactId>kafka_[^<]*<\/artifactId>\s*<version>([^<]+)/.exec(textOf('deploy/local/kafka/pom.xml')) ??
+      [];
+    assert.ok(textOf('README.md').includes(`Apache Kafka ${version},`), version);
+    assert.ok(textOf('docker-compose.yml').includes(`image: apache/kafka:${version}\n`), version);
+  });
+});
+
 // Under CI alone: a developer's system may have another MariaDB.
 if (process.env.CI)
   onMariadbAndMysql('README.md', (url, name) => {
@@ -14,7 +26,9 @@ if (process.env.CI)
         .query<RowDataPacket[]>('SELECT VERSION() AS version')
         .finally(() => connection.end());
       const [series] = String(row?.version).match(/^\d+\.\d+/) ?? [];
-      const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
-      assert.ok(readme.includes(`${name} ${series}`), `README.md does not say ${name} ${series}`);
+      assert.ok(
+        textOf('README.md').includes(`${name} ${series}`),
+        `README.md does not say ${name} ${series}`,
+      );
     });
   });
