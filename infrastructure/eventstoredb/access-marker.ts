@@ -3,6 +3,8 @@ import {
   type EventStore,
   type ExpectedRevision,
   RevisionConflict,
+  StreamDeleted,
+  StreamUnreadable,
 } from '../../application/ports/event-store.ts';
 import type { Clock, Ids } from '../../application/ports/system.ts';
 
@@ -14,21 +16,24 @@ const revokedType = 'ApiKeyRevoked';
 /** Others append at the same time only where keys are revoked at the same moment. */
 const tries = 10;
 
-/** An AccessMarker as a stream: its first event closes access, and each key that is revoked has one. */
+/**
+ * An AccessMarker as a stream: its first event closes access, and each key that is revoked has one. Deleted for good, or
+ * hidden whole, it closes access as well, and no more is recorded there: of keys that are revoked the table of keys says so.
+ */
 export function eventStoreDbAccessMarker(
   eventStore: Pick<EventStore, 'read' | 'append'>,
   ids: Ids,
   clock: Clock,
 ): AccessMarker {
   return {
-    isAccessClosed: async () => (await eventStore.read(accessStream)).length > 0,
+    isAccessClosed: async () => (await recorded()).revision !== 'none',
 
     async closeAccess() {
       try {
         await append('AccessClosed', [{}], 'none');
       } catch (error) {
         // It was closed before.
-        if (!(error instanceof RevisionConflict)) throw error;
+        if (!(error instanceof RevisionConflict || isLost(error))) throw error;
       }
     },
 
@@ -38,10 +43,10 @@ export function eventStoreDbAccessMarker(
       for (let left = tries; ; left -= 1) {
         const before = await recorded();
         const missing = names.filter((name) => !before.names.has(name));
-        if (missing.length === 0) return;
+        if (missing.length === 0 || before.revision === 'lost') return;
         try {
           const data = missing.map((name) => ({ name }));
-          await append(revokedType, data, before.count === 0 ? 'none' : before.count - 1);
+          await append(revokedType, data, before.revision);
           return;
         } catch (error) {
           if (!(error instanceof RevisionConflict) || left === 0) throw error;
@@ -50,13 +55,18 @@ export function eventStoreDbAccessMarker(
     },
   };
 
-  async function recorded() {
-    const events = await eventStore.read(accessStream);
-    const revoked = events.filter(({ type }) => type === revokedType);
-    return {
-      count: events.length,
-      names: new Set(revoked.map(({ data }) => (data as { name: string }).name)),
-    };
+  async function recorded(): Promise<Recorded> {
+    try {
+      const events = await eventStore.read(accessStream);
+      const revoked = events.filter(({ type }) => type === revokedType);
+      return {
+        revision: events.at(-1)?.revision ?? 'none',
+        names: new Set(revoked.map(({ data }) => (data as { name: string }).name)),
+      };
+    } catch (error) {
+      if (!isLost(error)) throw error;
+      return { revision: 'lost', names: new Set() };
+    }
   }
 
   async function append(type: string, data: readonly object[], expected: ExpectedRevision): Promise<void> {
@@ -74,3 +84,9 @@ export function eventStoreDbAccessMarker(
     await eventStore.append(accessStream, events, expected, 'unused');
   }
 }
+
+/** The revision is the last event's. */
+type Recorded = { readonly revision: ExpectedRevision | 'lost'; readonly names: ReadonlySet<string> };
+
+const isLost = (error: unknown): boolean =>
+  error instanceof StreamDeleted || error instanceof StreamUnreadable;
