@@ -2,7 +2,7 @@ import { deviceStream } from '../../domain/device.ts';
 import { type DeviceRetention, retentionTargets } from '../../domain/retention.ts';
 import { pause } from '../pause.ts';
 import type { DeviceDirectory } from '../ports/device-directory.ts';
-import { type EventEraser, StreamDeleted } from '../ports/event-store.ts';
+import { type EventEraser, type EventStore, StreamDeleted } from '../ports/event-store.ts';
 import type { ProjectionControl } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
 import type {
@@ -137,6 +137,7 @@ const addCounts = (a: RemovedCounts, b: RemovedCounts): RemovedCounts => ({
 export type ErasingPorts = SweepPorts & {
   readonly erased: ErasedDevices;
   readonly eraser: Pick<EventEraser, 'eraseBefore'>;
+  readonly eventStore: Pick<EventStore, 'read'>;
   /** Somebody may delete a device's stream in the store itself. */
   readonly mayBeDeleted: boolean;
 };
@@ -232,7 +233,7 @@ export async function sweepErasedEverywhere(
   for (const erasure of pending) {
     const { deviceId, erasedAt } = erasure;
     signal.throwIfAborted();
-    if (!erasure.isTruncated) await truncate(erasure, ports, now());
+    if (!erasure.isTruncated && !(await truncate(erasure, ports, now()))) continue;
     let found = false;
     for (const generation of swept)
       found = (await sweepErasedDevice(generation, deviceId, ports, now, signal)) || found;
@@ -248,19 +249,26 @@ export async function sweepErasedEverywhere(
       await ports.erased.removeDeleted({ projection, generation }, deviceId);
 }
 
-/** The stream, which the call that erased the device has truncated unless it was cut short. */
+/**
+ * The stream, which the call that erased the device has truncated unless it was cut short. Not of a device that is not
+ * erased there: the store was put back to an earlier copy, and what it has must not be lost. Whether it is truncated.
+ */
 async function truncate(
   erasure: PendingErasure,
-  { erased, eraser }: Pick<ErasingPorts, 'erased' | 'eraser'>,
+  { erased, eraser, eventStore }: Pick<ErasingPorts, 'erased' | 'eraser' | 'eventStore'>,
   now: number,
-): Promise<void> {
+): Promise<boolean> {
+  const stream = deviceStream(erasure.deviceId);
   try {
-    await eraser.eraseBefore(deviceStream(erasure.deviceId), erasure.revision);
+    const events = await eventStore.read(stream);
+    if (events.find(({ revision }) => revision === erasure.revision)?.type !== 'DeviceErased') return false;
+    await eraser.eraseBefore(stream, erasure.revision);
   } catch (error) {
     // Then there is nothing left of it.
     if (!(error instanceof StreamDeleted)) throw error;
   }
   await erased.truncated(erasure, now);
+  return true;
 }
 
 /** The same of deleted devices. */

@@ -8,7 +8,7 @@ import { leaseOwner } from './process.ts';
 import { services as s } from './services.ts';
 
 export async function sweepPorts(container: Container): Promise<ErasingPorts> {
-  const [config, records, tables, directory, retention, erased, eraser] = await Promise.all([
+  const [config, records, tables, directory, retention, erased, eraser, eventStore] = await Promise.all([
     container.getAsync(s.config),
     container.getAsync(s.retentionRecords),
     container.getAsync(s.keptTables),
@@ -16,9 +16,10 @@ export async function sweepPorts(container: Container): Promise<ErasingPorts> {
     container.getAsync(s.retention),
     container.getAsync(s.erasedDevices),
     container.getAsync(s.eventEraser),
+    container.getAsync(s.eventStore),
   ]);
   const mayBeDeleted = config.EVENTSTORE_URL !== undefined;
-  return { records, tables, directory, retention, erased, eraser, mayBeDeleted };
+  return { records, tables, directory, retention, erased, eraser, eventStore, mayBeDeleted };
 }
 
 async function sweeperOf(container: Container, doing: string): Promise<RetentionSweeper> {

@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { CommandConditions } from '../../application/devices/device-commands.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { rebuild } from '../../application/rebuild/rebuild.ts';
+import type { ErasingPorts } from '../../application/retention/sweep.ts';
 import { retentionSweeper } from '../../application/retention/sweeper.ts';
 import { telemetryAsRecorded } from '../../application/telemetry/as-recorded.ts';
 import { uuidIds } from '../../infrastructure/identity.ts';
@@ -61,9 +62,10 @@ onEachEngine('A device that is erased', (openStore) => {
     await sweep();
   }
 
-  async function sweep(now = Date.now): Promise<void> {
+  async function sweep(now = Date.now, other: Partial<ErasingPorts> = {}): Promise<void> {
     const ports = {
       ...(await sweepPorts(fixture.container)),
+      ...other,
       control: fixture.ports.control,
       readModels: fixture.ports.readModels,
       source: fixture.source,
@@ -255,6 +257,21 @@ onEachEngine('A device that is erased', (openStore) => {
     await sweep();
     assert.doesNotMatch(await stored(), /Watch of Ada/);
     assert.doesNotMatch(await everyTable(), /pulse/);
+  });
+
+  it('keeps its events where the event store was put back to before its erasure', async () => {
+    const eventStore = await fixture.container.getAsync(s.eventStore);
+    const before = await eventStore.read('device-watch');
+    await fixture.commands.handle({ type: 'EraseDevice', deviceId: 'watch', reason: 'Asked for' }, by);
+    await consumed();
+    const others = before.map((event) => ({ ...event, revision: event.revision + before.length }));
+    await sweep(Date.now, { eventStore: { read: async () => [...before, ...others] } });
+    const stored = async () => JSON.stringify(await eventStore.read('device-watch'));
+    assert.match(await stored(), /Watch of Ada/);
+    const { erased } = await sweepPorts(fixture.container);
+    assert.equal((await erased.pending())[0]?.isTruncated, false);
+    await sweep();
+    assert.doesNotMatch(await stored(), /Watch of Ada/);
   });
 
   it('is not looked at again once nothing was left of it for an hour, unless something comes after all', async () => {
