@@ -29,8 +29,21 @@ export async function settle(world: World, phase: 'quiet' | 'rebuilt'): Promise<
   // Late registrations and erasures are looked for every so often.
   await world.pass(11_000);
   await world.until('every projection is at the end of its log', 60_000, () => isCaughtUp(world));
+  // Fifty times as long as a look for deleted devices takes, which may have been slow, passes until the next.
+  await world.until('nothing is left of deleted devices', 3_600_000, () => isRemoved(world));
   await checkDevices(world);
   await checkTelemetry(world);
+}
+
+/** Whether every point of devices whose streams were deleted is. */
+async function isRemoved(world: World): Promise<boolean> {
+  const { container } = world.anyApi() as NonNullable<ReturnType<World['anyApi']>>;
+  const queries = await container.getAsync(s.telemetryQueries);
+  for (const deviceId of world.devices.deletedIds) {
+    const query = { scope: { deviceId }, range: everything, order: 'asc', limit: 1 } as const;
+    if ((await collected(queries.points(query))).length > 0) return false;
+  }
+  return true;
 }
 
 async function ask<T>(
