@@ -19,6 +19,8 @@ type AnnouncingPorts = {
   readonly ids: Ids;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called for each change that this process has appended. */
+  readonly onAnnounced: (announcement: Announcement) => void;
 };
 
 /** Hooks are not sent of alarms that were older when they were found: those of a history, or of a long backlog. */
@@ -50,7 +52,7 @@ export async function announce(ports: AnnouncingPorts, signal: AbortSignal): Pro
 }
 
 async function append(announcement: Announcement, ports: AnnouncingPorts): Promise<readonly NewDelivery[]> {
-  const { eventStore, registry, log } = ports;
+  const { eventStore, registry, log, onAnnounced } = ports;
   const { alarmId, notify } = announcement;
   const stream = alarmStream(alarmId);
   for (;;) {
@@ -60,6 +62,7 @@ async function append(announcement: Announcement, ports: AnnouncingPorts): Promi
       const isThere = history.some(({ id }) => id === event.id);
       const revision = history.at(-1)?.revision ?? 'none';
       const appended = isThere ? [] : await eventStore.append(stream, [event], revision);
+      if (!isThere) onAnnounced(announcement);
       if (notify.length === 0) return [];
       if (!isNotified([...history, ...appended], registry)) {
         log.info(

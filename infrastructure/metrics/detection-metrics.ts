@@ -1,7 +1,20 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { AlarmQueries } from '../../application/ports/detection.ts';
-import { severities } from '../../domain/detection/rule.ts';
+import type { AlarmQueries, Announcement } from '../../application/ports/detection.ts';
+import { ruleKinds, severities } from '../../domain/detection/rule.ts';
 import { withinScrape } from './process-metrics.ts';
+
+/** Counts the changes of alarms that this process has appended to the event store. */
+export function announcedAlarms(registry: Registry): (announcement: Announcement) => void {
+  const counter = new Counter({
+    name: 'fieldlog_alarms_total',
+    help: 'Alarms raised, escalated and cleared, by the kind of their rule',
+    labelNames: ['kind', 'transition'],
+    registers: [registry],
+  });
+  for (const kind of ruleKinds)
+    for (const transition of ['raised', 'escalated', 'cleared']) counter.inc({ kind, transition }, 0);
+  return ({ kind, change: transition }) => counter.inc({ kind, transition });
+}
 
 /** Registers which alarms are open and what the active generation has judged; read at each scrape. */
 export function measureDetection(

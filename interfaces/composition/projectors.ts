@@ -24,6 +24,7 @@ import { dropOldGenerations, SwitchedMeanwhile } from '../../application/rebuild
 import { upgrade } from '../../application/rebuild/upgrade.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
 import { toleranceMilliseconds } from '../../infrastructure/config/variable-forms.ts';
+import { announcedAlarms } from '../../infrastructure/metrics/detection-metrics.ts';
 import { triedDeliveries } from '../../infrastructure/metrics/hook-metrics.ts';
 import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
@@ -239,15 +240,17 @@ async function dropKeptTooLong(
 
 /** Appends alarms to the event store until `signal` is aborted. */
 async function runAnnouncing(container: Container, signal: AbortSignal): Promise<void> {
-  const [records, eventStore, registry, ids, clock, log] = await Promise.all([
+  const [records, eventStore, registry, ids, clock, log, metrics] = await Promise.all([
     container.getAsync(s.alarmRecords),
     container.getAsync(s.eventStore),
     container.getAsync(s.registry),
     container.getAsync(s.ids),
     container.getAsync(s.clock),
     container.getAsync(s.log),
+    container.getAsync(s.metrics),
   ]);
-  await announce({ records, eventStore, registry, ids, clock, log }, signal);
+  const onAnnounced = announcedAlarms(metrics);
+  await announce({ records, eventStore, registry, ids, clock, log, onAnnounced }, signal);
 }
 
 /** Looks for silent devices until `signal` is aborted. */

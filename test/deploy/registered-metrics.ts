@@ -1,7 +1,7 @@
 import { type MetricObject, Registry } from 'prom-client';
 import { configFrom } from '../../infrastructure/config/config.ts';
 import { measureDisk } from '../../infrastructure/disk.ts';
-import { measureDetection } from '../../infrastructure/metrics/detection-metrics.ts';
+import { announcedAlarms, measureDetection } from '../../infrastructure/metrics/detection-metrics.ts';
 import { measureHooks, triedDeliveries } from '../../infrastructure/metrics/hook-metrics.ts';
 import {
   measureConnections,
@@ -40,6 +40,7 @@ export function registeredMetrics(): ReadonlyMap<string, readonly string[]> {
   measureProgress(registry, unasked, unasked);
   measureLedger(registry, unasked);
   measureDetection(registry, unasked);
+  announcedAlarms(registry);
   measureHooks(registry, unasked, unasked);
   triedDeliveries(registry);
   measureStalls(registry, unasked);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { announce } from '../../application/detection/announcing.ts';
 import { type SendingOutcome, sendToHooks } from '../../application/detection/sending.ts';
+import type { Announcement } from '../../application/ports/detection.ts';
 import type { HookDefinition } from '../../domain/detection/hook.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
 import { detectionFixture } from './detection-fixture.ts';
@@ -19,6 +20,7 @@ export class HooksFixture {
   /** Milliseconds by which the clock is ahead. */
   ahead = 0;
   readonly outcomes: SendingOutcome[] = [];
+  readonly announced: string[] = [];
   /** Of the readings, which are of these days. */
   start = Date.now() - 60_000;
   readonly clock = { now: () => Date.now() + this.ahead };
@@ -76,6 +78,7 @@ export class HooksFixture {
       ids: await container.getAsync(s.ids),
       clock: this.clock,
       log: quiet,
+      onAnnounced: ({ kind, change }: Announcement) => void this.announced.push(`${kind} ${change}`),
     };
     const stopDetecting = consuming([pipelines.detection]);
     await consumed('detection');

@@ -44,6 +44,13 @@ describe('Alarms to hooks', function () {
       assert.equal(new Set(received.map(({ id }) => id)).size, 5);
     }
     assert.equal(other.received.length, 0);
+    assert.deepEqual(fixture.announced.sort(), [
+      'range cleared',
+      'range cleared',
+      'range raised',
+      'range raised',
+      'range raised',
+    ]);
     const alarm = (await fixture.detection.alarms()).find(({ device_id }) => device_id === 'a');
     const event = JSON.parse(
       one.received.find(({ body }) => body.includes(alarm?.alarm_id ?? ''))?.body ?? '',
