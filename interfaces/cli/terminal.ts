@@ -16,7 +16,7 @@ export type Terminal = {
   readonly confirm?: (question: string) => Promise<boolean>;
 };
 
-/** Standard output cannot be written to, as on a full disk. */
+/** Standard output or a file that was asked for cannot be written to, as on a full disk. */
 export class OutputFailed extends Error {
   override readonly name = 'OutputFailed';
 }

@@ -161,7 +161,7 @@ async function toFile(
   } catch (error) {
     await output.abandon();
     terminal.note(
-      `fieldlog: ${file}.part has ${counted(output.points, 'point')}: --resume continues the export`,
+      `fieldlog: ${file}.part has ${counted(output.written, 'point')}: --resume continues the export`,
     );
     throw error;
   } finally {

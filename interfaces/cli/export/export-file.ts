@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
-import { type FileHandle, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import type { Point } from '../../../application/ports/queries.ts';
 import { pointShape } from '../../http/telemetry-schemas.ts';
 import { UsageError } from '../exit-codes.ts';
+import { OutputFailed } from '../terminal.ts';
 import { writeParquet } from './parquet-file.ts';
 import type { ExportPlace } from './point-source.ts';
 
@@ -67,6 +68,10 @@ export class ExportFile {
       throw new UsageError(
         `${path}.part is of an export that was stopped: --resume continues it, --force begins anew`,
       );
+    if (!begun && !force && (await hasContent(`${path}.part`)))
+      throw new UsageError(
+        `${path}.part is there already, and no note of an export: name another file, or overwrite it with --force`,
+      );
     const progress: Progress =
       resume && begun ? await progressOf(path, asked) : { query: asked, bytes: 0, points: 0, place: null };
     const handle = await open(`${path}.part`, 'a').catch((error: Error) => {
@@ -82,8 +87,13 @@ export class ExportFile {
   }
 
   /** Those in the file, from earlier runs too. */
+  get written(): number {
+    return this.#progress.points;
+  }
+
+  /** With those that are about to be written. */
   get points(): number {
-    return this.#progress.points + this.#waiting;
+    return this.written + this.#waiting;
   }
 
   async add(points: readonly Point[], place: ExportPlace): Promise<void> {
@@ -92,17 +102,19 @@ export class ExportFile {
     if (this.#text.length >= writeAt) await this.#write(place);
   }
 
-  /** Gives the file its name, with all that was added. */
+  /** Gives the file its name, with all that was added. Throws `OutputFailed`. */
   async finish(): Promise<void> {
     await this.#write(this.place ?? { scope: 0 });
+    await this.#writing(async () => {
+      const part = `${this.#path}.part`;
+      if (this.#format === 'parquet') {
+        await writeParquet(part, `${part}.parquet`);
+        await rename(`${part}.parquet`, this.#path);
+        await rm(part);
+      } else await rename(part, this.#path);
+      await rm(`${part}.json`, { force: true });
+    });
     await this.#handle.close();
-    const part = `${this.#path}.part`;
-    if (this.#format === 'parquet') {
-      await writeParquet(part, `${part}.parquet`);
-      await rename(`${part}.parquet`, this.#path);
-      await rm(part);
-    } else await rename(part, this.#path);
-    await rm(`${part}.json`, { force: true });
   }
 
   /** Leaves what is there for a later run. */
@@ -114,16 +126,36 @@ export class ExportFile {
   async #write(place: ExportPlace): Promise<void> {
     const bytes = Buffer.from(this.#text);
     const { bytes: at, points, query } = this.#progress;
-    await this.#handle.appendFile(bytes);
-    await this.#handle.datasync();
-    this.#progress = { query, bytes: at + bytes.length, points: points + this.#waiting, place };
+    const progress = { query, bytes: at + bytes.length, points: points + this.#waiting, place };
+    await this.#writing(async () => {
+      await this.#handle.appendFile(bytes);
+      await this.#handle.datasync();
+      const note = `${this.#path}.part.json`;
+      await writeFile(`${note}.new`, JSON.stringify(progress));
+      await rename(`${note}.new`, note);
+    });
+    this.#progress = progress;
     this.#text = '';
     this.#waiting = 0;
-    const note = `${this.#path}.part.json`;
-    await writeFile(`${note}.new`, JSON.stringify(this.#progress));
-    await rename(`${note}.new`, note);
+  }
+
+  async #writing(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === undefined) throw error;
+      const reason = code === 'ENOSPC' ? 'the disk is full' : message;
+      throw new OutputFailed(`${this.#path} cannot be written: ${reason}`, { cause: error });
+    }
   }
 }
+
+const hasContent = (path: string): Promise<boolean> =>
+  stat(path).then(
+    ({ size }) => size > 0,
+    () => false,
+  );
 
 async function progressOf(path: string, query: string): Promise<Progress> {
   const progress = JSON.parse(await readFile(`${path}.part.json`, 'utf8')) as Progress;

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { Interrupted } from '../../../interfaces/cli/exit-codes.ts';
 import { type Ran, runCli } from '../../support/cli.ts';
 import { eventually } from '../../support/eventually.ts';
+import { bin } from '../../support/fieldlog-process.ts';
 import { httpClient } from '../../support/http-client.ts';
+import { ownEnvironment } from '../../support/own-environment.ts';
 import { type ServedFolder, servedFolder } from '../../support/served.ts';
 
 const day = Date.UTC(2026, 0, 1);
@@ -163,8 +167,27 @@ describe('fieldlog export', function () {
     return running;
   }
 
+  it('says that its file cannot be written, and continues once it can', async () => {
+    const [whole, name] = [file('whole.csv'), file('full.csv')];
+    await ways.server(whole);
+    // A file that may not grow further fails as on a full disk: of 3 MB here, 2 MB are written.
+    const limited = promisify(execFile)(
+      'sh',
+      ['-c', 'ulimit -f 4096; exec "$@"', 'sh', process.execPath, bin, 'export', name, '--url', served.url],
+      { env: ownEnvironment },
+    );
+    const { code, stderr } = await limited.catch((error) => error);
+    assert.equal(code, 3, stderr);
+    assert.match(stderr, /full\.csv\.part has [1-9][\d,]* points: --resume continues the export/);
+    assert.match(stderr, /full\.csv cannot be written: /);
+    assert.ok(!existsSync(name));
+    assert.equal((await ways.server(name, '--resume')).code, 0);
+    assert.deepEqual(await readFile(name), await readFile(whole));
+  });
+
   it('says what is wrong before it writes anything', async () => {
     await writeFile(file('there.csv'), 'mine');
+    await writeFile(file('other.csv.part'), 'mine');
     for (const [args, message] of [
       [[file('there.csv')], /is there already: name another file, or overwrite it with --force/],
       [[file('x.txt')], /does not end with \.csv, \.ndjson or \.parquet/],
@@ -173,12 +196,15 @@ describe('fieldlog export', function () {
       [[file('x.csv'), '--from', '2026-01-01T00:00:00'], /no offset from UTC: add Z/],
       [[file('x.csv'), '--from', '5', '--to', '5'], /--to must be later than --from/],
       [[path.join(folder, 'no', 'x.csv')], /cannot be written/],
+      [[file('other.csv')], /other\.csv\.part is there already, and no note of an export/],
+      [[file('other.csv'), '--resume'], /other\.csv\.part is there already, and no note of an export/],
     ] as const) {
       const { code, err } = await ways.stores(...args);
       assert.equal(code, 2, err);
       assert.match(err, message);
     }
-    assert.equal(await readFile(file('there.csv'), 'utf8'), 'mine');
+    for (const mine of ['there.csv', 'other.csv.part'])
+      assert.equal(await readFile(file(mine), 'utf8'), 'mine');
     for (const exported of Object.values(ways)) {
       const unknown = await exported('-', '--format', 'csv', '--device', 'nobody');
       assert.equal(unknown.code, 1);
