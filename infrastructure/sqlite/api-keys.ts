@@ -1,10 +1,10 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { type ApiKeys, KeysUnavailable } from '../../application/ports/api-keys.ts';
+import type { ApiKeys } from '../../application/ports/api-keys.ts';
 import { StorageFault } from '../../application/ports/storage.ts';
 import { boundsJson, keyColumns, type StoredKey, scopesText, storedKey } from '../sql/api-keys.ts';
 import { StartupError } from '../startup-error.ts';
 import { openForReading, openSqliteFile, type SqliteFile } from './database-file.ts';
-import { isTaken, outageOf } from './errors.ts';
+import { isTaken, keysError } from './errors.ts';
 
 /** Few rows that hardly ever change: without a write-ahead log, the file alone is always whole. */
 const accessFile = (path: string): SqliteFile => ({
@@ -85,8 +85,7 @@ export function sqliteApiKeys(path: string): ApiKeys {
         db.close();
       }
     } catch (error) {
-      const message = outageOf(causeOf(error), path);
-      throw message ? new KeysUnavailable(message, { cause: error }) : error;
+      throw keysError(causeOf(error), path);
     }
   }
 }

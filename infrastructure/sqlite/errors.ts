@@ -1,6 +1,7 @@
-import { statfsSync } from 'node:fs';
+import { statfsSync, statSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { KeysUnavailable } from '../../application/ports/api-keys.ts';
 import { OperatorNeeded } from '../../application/ports/event-source.ts';
 import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable, UnfitValue } from '../../application/ports/read-models.ts';
@@ -88,7 +89,7 @@ const remedyFor = (path: string): string =>
     : 'stop the server and restore it from a backup, or set DATA_DIR to the folder that was meant';
 
 /** Why the file at `path` cannot be used now; nothing when `error` has another cause. */
-export function outageOf(error: unknown, path: string): string | undefined {
+function outageOf(error: unknown, path: string): string | undefined {
   if (error instanceof FileReplaced) return error.message;
   if ((error as { code?: unknown }).code === 'ERR_INVALID_STATE') return `${basename(path)} is closed`;
   const reason = outages.get(primaryCode(error) ?? 0);
@@ -112,6 +113,11 @@ export function readModelsError(error: unknown, path: string): unknown {
   return new UnfitValue(`${basename(path)}: ${(error as Error).message}`, { cause: error });
 }
 
+export function keysError(error: unknown, path: string): unknown {
+  const message = outageOf(error, path);
+  return message ? new KeysUnavailable(message, { cause: fileFault(error, path) }) : error;
+}
+
 /** A damaged log does not mend itself. */
 class FileDamaged extends OperatorNeeded {
   override readonly name = 'FileDamaged';
@@ -133,20 +139,36 @@ export function openingError(error: unknown, path: string): unknown {
     : error;
 }
 
+/** Finds positions in a log where its pages are good and what is in them is not: pages have no sums of their content. */
+const unreadable: Readonly<Record<string, string>> = {
+  'events.db':
+    'SELECT position AS at FROM events WHERE NOT (json_valid(data) AND json_valid(metadata)) LIMIT 1',
+  'telemetry.db': `SELECT at FROM (
+      SELECT first_offset AS at, body, lag(first_offset + count, 1, 1) OVER (ORDER BY first_offset) AS follows FROM batches
+    ) WHERE at <> follows OR NOT json_valid(body) LIMIT 1`,
+};
+
 /**
- * Reads a whole file: `quick` finds pages that are not what they should be, otherwise indexes are compared with their
- * tables too. Answers with what is wrong and what to do, or `undefined`. Servers may be writing meanwhile.
+ * Reads a whole file: `quick` finds pages that are not what they should be, `full` also indexes that differ from their
+ * tables, and in a log what cannot be read. Answers with what is wrong and what to do, or `undefined`. Servers may be
+ * writing meanwhile.
  */
 export function findDamage(path: string, how: 'quick' | 'full'): string | undefined {
+  const isAll = how === 'full';
+  // A start that was killed has left one, and the next goes on.
+  if (isAll && statSync(path).size === 0) return `${path} is empty; ${remedyFor(path)}`;
   try {
     const db = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
     try {
       const pragma = how === 'quick' ? 'quick_check' : 'integrity_check';
       const [row] = db.prepare(`PRAGMA ${pragma}(1)`).all();
       const found = String(row?.[pragma]);
-      return found === 'ok'
+      if (found !== 'ok') return `${path} is damaged (${found.replace(/\s+/g, ' ')}); ${remedyFor(path)}`;
+      const content = isAll ? unreadable[basename(path)] : undefined;
+      const at = content === undefined ? undefined : db.prepare(content).get()?.at;
+      return at === undefined
         ? undefined
-        : `${path} is damaged (${found.replace(/\s+/g, ' ')}); ${remedyFor(path)}`;
+        : `${path} is damaged (it cannot be read at ${at}); ${remedyFor(path)}`;
     } finally {
       db.close();
     }

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Container } from 'inversify';
 import { assertOwnLog } from '../../application/log-guard.ts';
@@ -40,20 +40,22 @@ export async function requireLogFiles(config: Config, db: SqlQueries): Promise<v
       ? `remove ${files.readModels} as well`
       : 'empty the database of MYSQL_URL as well';
   for (const [source, file] of embedded)
-    if (!existsSync(file) && (await hasConsumed(db, source)))
+    if (isNothing(file) && (await hasConsumed(db, source)))
       throw new StartupError(
-        `${file} is missing, although the read models were made from it: put back ${basename(file)}, or, to begin with ` +
+        `${file} is ${existsSync(file) ? 'empty' : 'missing'}, although the read models were made from it: put back ${basename(file)}, or, to begin with ` +
           `an empty one, ${readModels}`,
       );
-  if (embedded.length === 2 && !existsSync(files.events) && (await hasReadings(config)))
+  if (embedded.length === 2 && isNothing(files.events) && (await hasReadings(config)))
     throw new StartupError(
-      `${files.events} is missing, although telemetry.db has readings of its devices: put back events.db, or, to begin with ` +
+      `${files.events} is ${existsSync(files.events) ? 'empty' : 'missing'}, although telemetry.db has readings of its devices: put back events.db, or, to begin with ` +
         'an empty store, remove telemetry.db as well',
     );
 }
 
+const isNothing = (file: string): boolean => (statSync(file, { throwIfNoEntry: false })?.size ?? 0) === 0;
+
 async function hasReadings(config: Config): Promise<boolean> {
-  if (!existsSync(dataFiles(config.DATA_DIR).telemetry)) return false;
+  if (isNothing(dataFiles(config.DATA_DIR).telemetry)) return false;
   const source = openTelemetryFile(config);
   try {
     return [...(await source.ends()).values()].some((end) => end !== null);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { KeysUnavailable } from '../../../application/ports/api-keys.ts';
+import { storageFaultOf } from '../../../application/ports/storage.ts';
 import { sqlApiKeys } from '../../../infrastructure/sql/api-keys.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
 import { sqliteApiKeys } from '../../../infrastructure/sqlite/api-keys.ts';
@@ -51,6 +52,8 @@ describe('A file of API keys', () => {
       await assert.rejects(keys.list(), (error: Error) => {
         assert.ok(error instanceof KeysUnavailable, String(error));
         assert.match(error.message, /access\.db/);
+        if (fault !== 'is gone')
+          assert.match(storageFaultOf(error)?.reason ?? '', /restore it from a backup/);
         return true;
       });
     });

@@ -1,15 +1,22 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { EventStoreUnavailable } from '../../../application/ports/event-store.ts';
 import { ReadModelsUnavailable, UnfitValue } from '../../../application/ports/read-models.ts';
 import { StorageFault } from '../../../application/ports/storage.ts';
 import { TelemetryLogUnavailable } from '../../../application/ports/telemetry-log.ts';
+import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
 import {
   eventStoreError,
+  findDamage,
   readModelsError,
   telemetryLogError,
 } from '../../../infrastructure/sqlite/errors.ts';
+import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
+import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/telemetry-log.ts';
+import { newEvent, newStream } from '../../contracts/event-store.contract.ts';
+import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
 describe('What SQLite throws', () => {
@@ -99,5 +106,55 @@ describe('What SQLite throws', () => {
       assert.equal(unfit.cause, error);
       assert.deepEqual([eventStoreError(error, path), telemetryLogError(error, path)], [error, error]);
     }
+  });
+});
+
+describe('Damage that pages do not show', () => {
+  const damages: readonly (readonly [
+    name: 'telemetry' | 'events',
+    what: string,
+    statement: string,
+    at: number,
+  ])[] = [
+    ['telemetry', 'a body that is overwritten', "UPDATE batches SET body = '¥¥¥' WHERE first_offset = 3", 3],
+    ['telemetry', 'readings that are missing', 'DELETE FROM batches WHERE first_offset = 3', 5],
+    ['telemetry', 'the first readings missing', 'DELETE FROM batches WHERE first_offset = 1', 3],
+    ['events', 'data that is overwritten', "UPDATE events SET data = '¥' WHERE position = 2", 2],
+    ['events', 'metadata that is overwritten', "UPDATE events SET metadata = '' WHERE position = 3", 3],
+  ];
+  for (const [name, what, statement, at] of damages)
+    it(`is found by a full check: ${what} in ${name}.db`, async () => {
+      const directory = temporaryDirectory();
+      try {
+        const path = dataFiles(directory.path)[name];
+        const [log, store] = [
+          new SqliteTelemetryLog(dataFiles(directory.path).telemetry),
+          new SqliteEventStore(dataFiles(directory.path).events),
+        ];
+        for (let n = 0; n < 3; n += 1) {
+          await log.publish(newPublication([reading(newDevice(), 0), reading(newDevice(), 1)]));
+          await store.append(newStream(), [newEvent()], 'none');
+        }
+        await Promise.all([log.close(), store.close()]);
+        assert.equal(findDamage(path, 'full'), undefined);
+        const db = new DatabaseSync(path);
+        db.exec(statement);
+        db.close();
+        assert.equal(findDamage(path, 'quick'), undefined);
+        const found = findDamage(path, 'full') ?? '';
+        assert.match(found, new RegExp(`${name}\\.db is damaged .*it cannot be read at ${at}.*restore it`));
+      } finally {
+        directory.remove();
+      }
+    });
+
+  it('is found where nothing is left of a file', () => {
+    const directory = temporaryDirectory();
+    const path = join(directory.path, 'events.db');
+    writeFileSync(path, '');
+    assert.match(findDamage(path, 'full') ?? '', /events\.db is empty; .*restore it from a backup/);
+    // As a first start leaves it that was killed.
+    assert.equal(findDamage(path, 'quick'), undefined);
+    directory.remove();
   });
 });

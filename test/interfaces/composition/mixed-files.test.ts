@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { scopes } from '../../../application/ports/api-keys.ts';
@@ -179,6 +179,25 @@ describe('Files of a store from different times', function () {
       await served.close();
     }
   }
+
+  for (const [file, beside] of [
+    ['events.db', 'read-models.db'],
+    ['telemetry.db', 'read-models.db'],
+    ['events.db', 'telemetry.db'],
+  ] as const)
+    it(`an empty ${file} beside ${beside} is as good as none`, async () => {
+      const name = `empty-${file}-${beside}`;
+      await mkdir(path.join(folder, name), { mode: 0o700 });
+      await writeFile(path.join(folder, name, file), '');
+      await cp(path.join(folder, 'newer', beside), path.join(folder, name, beside));
+      if (file === 'telemetry.db')
+        await cp(path.join(folder, 'newer', 'events.db'), path.join(folder, name, 'events.db'));
+      await assert.rejects(start(name, ''), (error: Error) => {
+        assert.ok(error instanceof StartupError, String(error));
+        assert.match(error.message, new RegExp(`${file} is empty, although .*: put back ${file}`));
+        return true;
+      });
+    });
 
   for (const of of combinations) {
     const named = Object.entries(of).map(([file, age]) => `${file} ${age}`);
