@@ -100,6 +100,7 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
       rates: callers.rates,
       intake,
       mqttRejections: mqtt.rejections,
+      mqttEndpoint: mqtt.endpoint,
       moreRoutes: [importRoute({ ...contained, intake }, config.IMPORT_MAX_BYTES)],
       slots: new QuerySlots(config.QUERIES_AT_ONCE),
       tasks,

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { type Config, fileNamedBy } from '../../infrastructure/config/config.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
+import type { MqttEndpoint } from '../http/dashboard-routes.ts';
 import type { Checks } from '../http/health-routes.ts';
 import type { Certificate } from '../http/listener.ts';
 import type { MqttRejection } from '../http/mqtt-rejections-route.ts';
@@ -17,6 +18,8 @@ type MqttIntakes = {
    * the broker refuses.
    */
   open(): Promise<string | undefined>;
+  /** Where the endpoint is that is open. */
+  readonly endpoint: () => MqttEndpoint | undefined;
   renew(certificate: Certificate): void;
   close(drain: number): Promise<void>;
 };
@@ -59,11 +62,13 @@ export async function mqttIntakes(
             ...{ maxPacketBytes, maxReadings, topics },
           },
         );
+  let endpoint: MqttEndpoint | undefined;
   return {
     rejections: () => rejections.list(),
+    endpoint: () => endpoint,
     checks: bridge ? { mqttBroker: () => bridge.check() } : {},
     async open() {
-      const url = server && (await listen(server, config));
+      endpoint = server && (await listen(server, config));
       try {
         await bridge?.open();
       } catch (error) {
@@ -72,7 +77,7 @@ export async function mqttIntakes(
           `The MQTT broker of MQTT_BROKER_URL refuses: ${(error as Error).message}; it must speak MQTT 5, know the user and grant shared subscriptions`,
         );
       }
-      return url;
+      return endpoint && urlOf(endpoint, config.HOST);
     },
     renew(renewed) {
       if (isSecure) server?.renew(renewed);
@@ -85,17 +90,19 @@ export async function mqttIntakes(
 
 async function listen(
   server: MqttServer,
-  { MQTT_PORT: port = 0, MQTT_TLS: isSecure, HOST: host }: Config,
-): Promise<string> {
+  { MQTT_PORT: port = 0, MQTT_TLS: tls, HOST: host }: Config,
+): Promise<MqttEndpoint> {
   try {
-    const { port: taken } = await server.listen(port, host);
-    return `${isSecure ? 'mqtts' : 'mqtt'}://${isIP(host) === 6 ? `[${host}]` : host}:${taken}`;
+    return { port: (await server.listen(port, host)).port, tls };
   } catch (error) {
     throw new StartupError(
       `Cannot listen on ${host} port ${port} for MQTT: ${(error as Error).message}; set another MQTT_PORT`,
     );
   }
 }
+
+const urlOf = ({ port, tls }: MqttEndpoint, host: string): string =>
+  `${tls ? 'mqtts' : 'mqtt'}://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 
 function brokerTls(config: Config) {
   const read = (variable: 'MQTT_BROKER_CA_FILE' | 'MQTT_BROKER_CERT_FILE' | 'MQTT_BROKER_KEY_FILE') => {

@@ -44,10 +44,16 @@ const accessAnswer = z.strictObject({
   actor: z.string().meta({ description: 'The name of the key; `anonymous` while there are no keys.' }),
   scopes: z.array(z.enum(scopes)),
   isBound: z.boolean().meta({ description: 'The key is for a part of the fleet.' }),
+  mqtt: z
+    .strictObject({ port: z.int(), tls: z.boolean() })
+    .nullable()
+    .meta({ description: 'Where this server takes readings by MQTT; null where it does not.' }),
 });
 
+export type MqttEndpoint = { readonly port: number; readonly tls: boolean };
+
 /** The dashboard, and the call by which it knows what its key may do. */
-export const dashboardRoutes: readonly Route[] = [
+export const dashboardRoutes = (mqtt: () => MqttEndpoint | undefined): readonly Route[] => [
   route({
     method: 'get',
     path: '/',
@@ -104,6 +110,7 @@ export const dashboardRoutes: readonly Route[] = [
           actor: caller.actor,
           scopes: key?.scopes ?? scopes,
           isBound: key !== undefined && key.only !== null,
+          mqtt: mqtt() ?? null,
         },
       };
     },

@@ -18,7 +18,7 @@ import type { Access } from './access.ts';
 import { alarmRoutes } from './alarm-routes.ts';
 import { httpApp, type RequestSpans } from './app.ts';
 import { type BrowserRules, browserGuard } from './browser-guard.ts';
-import { dashboardRoutes } from './dashboard-routes.ts';
+import { dashboardRoutes, type MqttEndpoint } from './dashboard-routes.ts';
 import { deadLetterRoutes } from './dead-letter-routes.ts';
 import { deviceBulkRoute } from './device-bulk-route.ts';
 import { deviceCommandRoutes } from './device-command-routes.ts';
@@ -54,6 +54,8 @@ export type HttpServices = TelemetryQueryServices &
     readonly intake?: Intake;
     /** Publications by MQTT that were rejected; none when absent. */
     readonly mqttRejections?: (() => readonly MqttRejection[]) | undefined;
+    /** Where this process takes readings by MQTT; nowhere when absent. */
+    readonly mqttEndpoint?: (() => MqttEndpoint | undefined) | undefined;
     readonly retract: RetractTelemetry;
     readonly credentials: Credentials;
     readonly access: Access;
@@ -136,7 +138,7 @@ export function httpServer(services: HttpServices, options: HttpOptions): HttpSe
     auditRoute(services),
     statusRoute(progress, freshness, services.retention, services.writeAheadLog),
     ...(services.moreRoutes ?? []),
-    ...dashboardRoutes,
+    ...dashboardRoutes(services.mqttEndpoint ?? (() => undefined)),
     ...operationRoutes({ moreMetrics: [], stalled: () => [], ...services, version, closing: stopping.begun }),
   ];
   const routes = [...api, ...documentationRoutes(api, version)];

@@ -38,6 +38,11 @@ import type { HttpClient } from '../support/http-client.ts';
       (await page.locator('pre').first().textContent()) ?? '',
       new RegExp(`${url}/api/v1/devices`),
     );
+    const { port } = (await call('GET', '/api/v1/access')).json.mqtt;
+    assert.match(
+      (await page.locator('pre').nth(1).textContent()) ?? '',
+      new RegExp(`-h 127.0.0.1 -p ${port} -q 1`),
+    );
     await pressed('Register a device');
     await filled('Name', 'Boiler 1');
     await filled('Type', 'boiler');

@@ -72,6 +72,7 @@ export class DashboardBrowser {
       DATA_DIR: path.join(this.#folder, 'data'),
       CLOCK_TOLERANCE: '2s',
       HOOKS_ALLOW: '127.0.0.1',
+      MQTT_PORT: '0',
     });
     await this.#server.says(/(http:\/\/\S+)/, 60_000);
   }

@@ -116,13 +116,13 @@ export const post = (
   /** @type {string | undefined} */ etag = undefined,
 ) => call('POST', path, { body, etag });
 
-/** @type {Promise<ReadonlySet<string>> | undefined} */
+/** @type {Promise<any> | undefined} */
 let known;
 
-/** What the key may do; all of it while the server has no keys. */
-export function scopes() {
+/** Who one is, what the key may do (all of it while the server has no keys), and where MQTT is taken. */
+export function access() {
   known ??= get('/api/v1/access').then(
-    ({ json }) => new Set(json.scopes),
+    ({ json }) => json,
     (error) => {
       known = undefined;
       throw error;
@@ -130,6 +130,9 @@ export function scopes() {
   );
   return known;
 }
+
+/** What the key may do. @returns {Promise<ReadonlySet<string>>} */
+export const scopes = async () => new Set((await access()).scopes);
 
 export function forgetScopes() {
   known = undefined;

@@ -1,6 +1,6 @@
 /** The devices, by page of the server, and the registration of one. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { call, get, scopes } from './api.js';
+import { access, call, get, scopes } from './api.js';
 import { ago, ask, brief, chip, faults, labelsOf, labelsText, tell } from './elements.js';
 import { Page } from './page.js';
 import { address } from './transport.js';
@@ -13,6 +13,8 @@ const states = ['active', 'suspended', 'decommissioned', 'erased'];
 export class FleetPage extends Page {
   /** The newest values, by device, once they are known. @type {ReadonlyMap<string, readonly any[]> | undefined} */
   #newest;
+  /** Where the server takes MQTT. @type {{ port: number, tls: boolean } | null} */
+  #mqtt = null;
 
   /** @param {HTMLElement} root @param {URLSearchParams} query */
   constructor(root, query) {
@@ -22,6 +24,7 @@ export class FleetPage extends Page {
   async load(/** @type {URLSearchParams} */ query) {
     const { q, status, type, label, cursor } = Object.fromEntries(query);
     const { json } = await get('/api/v1/devices', { q, status, type, label, cursor, limit: perPage });
+    if (json.devices.length === 0) this.#mqtt = (await access()).mqtt;
     // The table need not wait for what its devices have measured.
     void this.#loadNewest(json.devices).catch(() => {});
     return json;
@@ -95,7 +98,7 @@ export class FleetPage extends Page {
               ? this.#table()
               : isFiltered
                 ? html`<p class="empty">No device is like that. <a href="#/devices">Show all</a></p>`
-                : firstSteps()
+                : firstSteps(this.#mqtt)
         }`,
       this.root,
     );
@@ -156,7 +159,7 @@ export class FleetPage extends Page {
 }
 
 /** For who has no device yet: the two calls that make the first point. */
-function firstSteps() {
+function firstSteps(/** @type {{ port: number, tls: boolean } | null} */ mqtt) {
   const { origin, hostname } = location;
   return html`<section class="empty">
     <h2>No device yet</h2>
@@ -165,8 +168,14 @@ function firstSteps() {
   -d '{"deviceId": "boiler-1", "name": "Boiler 1", "type": "boiler"}'
 curl -H 'Content-Type: application/json' ${origin}/api/v1/telemetry \\
   -d '{"deviceId": "boiler-1", "metrics": {"temperature": 21.5}}'</code></pre>
-    <p>By MQTT, where the server has <code>MQTT_PORT</code>:</p>
-    <pre tabindex="0"><code>mosquitto_pub -h ${hostname} -p 1883 -q 1 -t fieldlog/boiler-1/telemetry -m '{"temperature": 21.5}'</code></pre>
-    <p class="muted">Where there are API keys, add <code>-H 'X-API-Key: …'</code>. Every call is described at <a href="/docs">/docs</a>.</p>
+    ${
+      mqtt
+        ? html`<p>The same reading by MQTT:</p>
+          <pre tabindex="0"><code>mosquitto_pub -h ${hostname} -p ${mqtt.port}${mqtt.tls ? ' --capath /etc/ssl/certs' : ''} -q 1 \\
+  -t fieldlog/boiler-1/telemetry -m '{"temperature": 21.5}'</code></pre>`
+        : html`<p>This server takes no MQTT: start it with <code>MQTT_PORT=1883</code>, and devices publish to
+          <code>fieldlog/boiler-1/telemetry</code>.</p>`
+    }
+    <p class="muted">Where there are API keys, add <code>-H 'X-API-Key: …'</code>, by MQTT <code>-u key -P …</code>. Every call is described at <a href="/docs">/docs</a>.</p>
   </section>`;
 }

@@ -241,7 +241,10 @@ describe('The documentation of the API', () => {
     for (const outside of ['/dashboard/..%2fserver.ts', '/dashboard/index.html', '/dashboard/constructor'])
       assert.equal((await call('GET', outside)).status, 404, outside);
     const { json } = await call('GET', '/api/v1/access');
-    assert.deepEqual([json.actor, json.scopes.length, json.isBound], ['anonymous', 5, false]);
+    assert.deepEqual(
+      [json.actor, json.scopes.length, json.isBound, json.mqtt],
+      ['anonymous', 5, false, null],
+    );
   });
 });
 
