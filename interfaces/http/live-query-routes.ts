@@ -11,7 +11,14 @@ import { parse, rejectIssues } from './validation.ts';
 const valueError = 'must be a text or an array of texts';
 const value = z.union([z.string(), z.array(z.string()).max(100)], { error: valueError });
 const parameters = z
-  .strictObject(Object.fromEntries(liveSelectionNames.map((name) => [name, value.optional()])))
+  .strictObject(
+    Object.fromEntries(
+      liveSelectionNames.map((name) => [
+        name,
+        value.optional().meta({ description: `As \`${name}\` of \`GET /api/v1/live\`.` }),
+      ]),
+    ),
+  )
   .meta({
     id: 'LiveQueryParameters',
     description: 'Parameters of `GET /api/v1/live`, but for `from`.',

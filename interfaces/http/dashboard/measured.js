@@ -17,6 +17,9 @@ const metricsAtFirst = 4;
  * @typedef {(id: string, take: { onBegun: (position: string) => void, onEvent: (message: { event: string, data: any }) => void, onState: (state: 'live' | 'cut') => void }) => () => void} Follow
  */
 
+/** Whether the same may succeed later: the server was not there, or had too much to do. */
+const mayPass = (/** @type {any} */ { status = 0 }) => status === 0 || status === 429 || status >= 500;
+
 export class Measured {
   points = new Points();
   /** Those that the device has sent. @type {readonly string[]} */
@@ -166,14 +169,15 @@ export class Measured {
     this.#note({ from, to: from + width, position });
   }
 
-  #note(/** @type {Stale} */ { from, to, position }) {
+  /** @param {Stale} stale @param {number} after milliseconds until it is read */
+  #note({ from, to, position }, after = this.#refreshEvery) {
     const known = this.#stale;
     this.#stale = {
       from: Math.min(from, known?.from ?? from),
       to: Math.max(to, known?.to ?? to),
       position,
     };
-    this.#refreshing ??= setTimeout(() => this.#refresh(), this.#refreshEvery);
+    this.#refreshing ??= setTimeout(() => this.#refresh(), after);
   }
 
   /** Reads averages again that have changed, once the read model has what changed them. */
@@ -197,8 +201,7 @@ export class Measured {
     } catch (error) {
       if (this.#isOver) return;
       this.error = error;
-      clearTimeout(this.#later);
-      this.#later = setTimeout(() => this.#fetch(stale.position), this.#whenBehind);
+      this.#note({ ...stale, position: this.#stale?.position ?? stale.position }, this.#whenBehind);
     }
     this.#changed();
   }
@@ -227,11 +230,17 @@ export class Measured {
     } catch (error) {
       if (turn !== this.#turn) return;
       this.error = error;
+      if (mayPass(error)) this.#again(waitFor);
     }
     this.#arrived = undefined;
     for (const reading of arrived) this.#add(reading);
     this.isLoaded = true;
     this.#changed();
+  }
+
+  #again(/** @type {string} */ waitFor) {
+    clearTimeout(this.#later);
+    if (!this.#isOver) this.#later = setTimeout(() => this.#fetch(waitFor), this.#whenBehind);
   }
 
   async #read(/** @type {string} */ waitFor) {
@@ -271,8 +280,7 @@ export class Measured {
       return { json: (await this.#get(path, { ...query, waitFor: awaited })).json, isBehind: false };
     } catch (error) {
       if (/** @type {any} */ (error).type !== 'not-yet-projected') throw error;
-      clearTimeout(this.#later);
-      this.#later = setTimeout(() => this.#fetch(waitFor), this.#whenBehind);
+      this.#again(waitFor);
       return { json: (await this.#get(path, query)).json, isBehind: true };
     }
   }

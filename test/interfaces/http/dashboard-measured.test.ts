@@ -45,11 +45,13 @@ class Server {
   ended = 0;
   /** Resolves before answers of the newest values are given, which then are those from before. */
   held: Promise<void> | undefined;
+  isDown = false;
   #log: { readonly at: number; readonly metrics: Readonly<Record<string, number>> }[] = [];
   #projected = 0;
 
   readonly get = async (path: string, query: Query = {}): Promise<Answer> => {
     this.queries.push({ path, ...query });
+    if (this.isDown) throw Object.assign(new Error('The server cannot be reached'), { status: 0 });
     const seen = this.#log.slice(0, this.#projected);
     if (path.endsWith('/latest')) await this.held;
     for (const position of [query.waitFor ?? []].flat())
@@ -173,6 +175,25 @@ describe('What a chart of the dashboard shows', () => {
       [again?.from, again?.to],
       [start - fiveMinutes, start + fiveMinutes].map((at) => new Date(at).toISOString()),
     );
+  });
+
+  it('reads again what the server was not there for', async () => {
+    const start = Math.floor(Date.now() / fiveMinutes) * fiveMinutes;
+    server.isDown = true;
+    const selected = measured.select(day);
+    await eventually(async () => assert.ok(server.queries.length > 3));
+    server.isDown = false;
+    server.sent(start, { temperature: 20 });
+    server.project();
+    await selected;
+    await eventually(async () => assert.deepEqual(values(), [20]));
+    const asked = server.queries.length;
+    server.isDown = true;
+    server.sent(start + 1, { temperature: 30 });
+    server.project();
+    await eventually(async () => assert.ok(server.queries.length > asked + 3));
+    server.isDown = false;
+    await eventually(async () => assert.deepEqual(values(), [25]));
   });
 
   it('follows once, whatever was chosen meanwhile, and not when the range has ended', async () => {

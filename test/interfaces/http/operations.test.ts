@@ -234,7 +234,7 @@ describe('The documentation of the API', () => {
       const { status, text } = await call('GET', file);
       assert.equal(status, 200, file);
       // Modules name the others they need.
-      for (const [, name = ''] of text.matchAll(/from '(?:\.|\/dashboard)\/([\w-]+\.js)'/g))
+      for (const [, name = ''] of text.matchAll(/'(?:\.|\/dashboard)\/([\w-]+\.js)'/g))
         files.push(`/dashboard/${name}`);
     }
     assert.ok(seen.size > 10, [...seen].join());
