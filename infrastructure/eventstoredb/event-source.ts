@@ -33,6 +33,8 @@ export type SubscriptionOptions = {
   readonly prefix?: string;
   /** The most events in a batch. */
   readonly batchSize?: number;
+  /** Whether `ends` is the leader's: whoever waits for it then has all that was ever answered. */
+  readonly endsAtLeader?: boolean;
 };
 
 // The store has one log of all events; the streams of devices are picked from it as one partition.
@@ -52,17 +54,19 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
   readonly #log: Log;
   readonly #prefix: string;
   readonly #batchSize: number;
+  readonly #endsAtLeader: boolean;
   readonly #subscriptions: SharedSubscriptions;
 
   constructor(
     connection: EventStoreDbConnection,
     log: Log,
-    { prefix = deviceStream(''), batchSize = 500 }: SubscriptionOptions = {},
+    { prefix = deviceStream(''), batchSize = 500, endsAtLeader = false }: SubscriptionOptions = {},
   ) {
     this.#connection = connection;
     this.#log = log;
     this.#prefix = prefix;
     this.#batchSize = batchSize;
+    this.#endsAtLeader = endsAtLeader;
     this.#subscriptions = new SharedSubscriptions(connection, prefix, batchSize);
   }
 
@@ -103,7 +107,8 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
   }
 
   async ends(): Promise<ReadonlyMap<number, Position | null>> {
-    const newest = { direction: BACKWARDS, fromPosition: END, maxCount: 1 } as const;
+    const at = { direction: BACKWARDS, fromPosition: END, maxCount: 1 } as const;
+    const newest = { ...at, ...(this.#endsAtLeader && { requiresLeader: true }) };
     const end = await this.#connection.once(
       (client, { signal }) =>
         reading(client.readAll(newest), signal, async (events) => {

@@ -58,15 +58,18 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
       [connectionId],
     );
     bind(s.ruleSource).toResolvedValue(
-      (connection) => new EventStoreDbEventSource(connection, log, { prefix: ruleStream('') }),
+      (connection) =>
+        new EventStoreDbEventSource(connection, log, { prefix: ruleStream(''), endsAtLeader: true }),
       [connectionId],
     );
     bind(s.hookSource).toResolvedValue(
-      (connection) => new EventStoreDbEventSource(connection, log, { prefix: hookStream('') }),
+      (connection) =>
+        new EventStoreDbEventSource(connection, log, { prefix: hookStream(''), endsAtLeader: true }),
       [connectionId],
     );
     bind(s.liveQuerySource).toResolvedValue(
-      (connection) => new EventStoreDbEventSource(connection, log, { prefix: liveQueryStream('') }),
+      (connection) =>
+        new EventStoreDbEventSource(connection, log, { prefix: liveQueryStream(''), endsAtLeader: true }),
       [connectionId],
     );
     bind(s.alarmSource).toResolvedValue(

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { services as s } from '../../../interfaces/composition/services.ts';
+import { detectionFixture } from '../../support/detection-fixture.ts';
 import { EventStoreDbDouble } from '../../support/eventstoredb/eventstoredb-double.ts';
+import { type StandIn, standIns } from '../../support/eventstoredb/stand-ins.ts';
 import { eventually } from '../../support/eventually.ts';
 import { HooksFixture, operator } from '../../support/hooks-fixture.ts';
 
@@ -12,6 +14,8 @@ const written = (type: string, json: object) => ({
   data: Buffer.from(JSON.stringify(json)),
   metadata: new Uint8Array(),
 });
+type DetectionFixture = Awaited<ReturnType<typeof detectionFixture>>;
+
 const hot = { condition: { kind: 'range', above: 30 } } as const;
 
 describe('Streams of detection in an EventStoreDB that others use', function () {
@@ -130,5 +134,43 @@ describe('Streams of detection in an EventStoreDB that others use', function () 
       alarms.map(({ device_id }) => device_id),
       ['a'],
     );
+  });
+});
+
+describe('Lists of rules, hooks and live queries in a cluster whose followers lag and are preferred', function () {
+  this.timeout(60_000);
+  let cluster: StandIn;
+  // Whoever writes is sent to the leader, and stays there.
+  let writer: DetectionFixture;
+  let reader: DetectionFixture;
+
+  before(async () => {
+    cluster = await standIns.followers.start();
+    writer = await detectionFixture({ EVENTSTORE_URL: cluster.url });
+    reader = await detectionFixture({ EVENTSTORE_URL: cluster.url });
+  });
+  after(async () => {
+    await writer?.close();
+    await reader?.close();
+    await cluster?.stop();
+  });
+
+  const servicesOf = async ({ container }: DetectionFixture) => ({
+    rules: await container.getAsync(s.rules),
+    hooks: await container.getAsync(s.hooks),
+    queries: await container.getAsync(s.liveQueries),
+  });
+
+  it('have what was changed just before by another node', async () => {
+    const [own, other] = [await servicesOf(writer), await servicesOf(reader)];
+    const definition = { name: 'Hot', selector: {}, severity: 'warning', notify: [], ...hot } as const;
+    for (const id of ['a', 'b', 'c']) {
+      await own.rules.create(id, definition, operator);
+      assert.equal((await other.rules.list()).at(-1)?.ruleId, id);
+      await own.hooks.create(id, { url: 'http://127.0.0.1:9/' }, operator);
+      assert.equal((await other.hooks.list()).at(-1)?.hookId, id);
+      await own.queries.save(id, { events: 'readings' }, operator);
+      assert.equal((await other.queries.list()).at(-1)?.name, id);
+    }
   });
 });
