@@ -56,7 +56,20 @@ describe('Exact sum', () => {
     );
   });
 
-  it('has the nearest double first', () => {
+  it('has the nearest double first, the even one of two that are as near', () => {
+    const exponent = fc.constantFrom(-60, -2, -1, 0, 1, 2, 51, 52, 53, 54, 55);
+    const power = fc.tuple(exponent, fc.constantFrom(1, -1)).map(([n, sign]) => sign * 2 ** n);
+    fc.assert(
+      fc.property(fc.array(power, { maxLength: 12 }), (numbers) => {
+        const exact = numbers.reduce((total, n) => total + BigInt(n * 2 ** 60), 0n);
+        assert.equal(sumOf(numbers)[0], Number(exact) / 2 ** 60);
+      }),
+      { numRuns: 1000 },
+    );
+    assert.equal(sumOf([2 ** 53, 1])[0], 2 ** 53);
+    assert.equal(sumOf([2 ** 53, 1, 2 ** -60])[0], 2 ** 53 + 2);
+    assert.equal(sumOf([2 ** 53, 1, -(2 ** -60)])[0], 2 ** 53);
+    assert.equal(sumOf([-(2 ** 53), -1, -(2 ** -60)])[0], -(2 ** 53) - 2);
     assert.equal(sumOf([0.1, 0.2, 0.3])[0], 0.6);
     assert.equal(sumOf(Array.from({ length: 10 }, () => 0.1))[0], 1);
     assert.equal(sumOf([1e16, 1, -1e16])[0], 1);
