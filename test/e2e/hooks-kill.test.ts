@@ -6,12 +6,12 @@ import { eventually } from '../support/eventually.ts';
 import { HooksFixture } from '../support/hooks-fixture.ts';
 import { seeded } from '../support/seeded.ts';
 
-const alarmsOfEach = 15;
+const alarmsOfEach = 8;
 const kills = 3;
 const script = path.resolve(import.meta.dirname, '../support/hook-sending.ts');
 
 describe('A sender to hooks that is killed', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let fixture: HooksFixture;
   let sender: ChildProcess | undefined;
 
