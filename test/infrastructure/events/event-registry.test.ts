@@ -14,7 +14,7 @@ import {
 } from '../../../infrastructure/event-registry.ts';
 
 type Fixture = { readonly reads: unknown } & (
-  | { readonly log: 'devices' | 'rules' | 'alarms' | 'hooks'; readonly event: RecordedEvent }
+  | { readonly log: 'devices' | 'rules' | 'alarms' | 'hooks' | 'liveQueries'; readonly event: RecordedEvent }
   | { readonly log: 'telemetry'; readonly event: TelemetryRecord }
 );
 
@@ -32,6 +32,8 @@ function read(fixture: Fixture, registry = eventRegistry) {
       return registry.alarmEvent(fixture.event);
     case 'hooks':
       return registry.hookEvent(fixture.event);
+    case 'liveQueries':
+      return registry.liveQueryEvent(fixture.event);
     case 'telemetry':
       return registry.telemetryEvent(fixture.event);
   }
