@@ -50,7 +50,7 @@ const commands: Readonly<Record<string, readonly [description: string, load: () 
     async () => (await import('./commands/rules.ts')).rulesCommand,
   ],
   alarms: [
-    'List, show and acknowledge alarms',
+    'List, show, acknowledge, silence and clear alarms',
     async () => (await import('./commands/alarms.ts')).alarmsCommand,
   ],
   hooks: [

@@ -91,7 +91,7 @@ describe('fieldlog tail', function () {
     assert.match(expired.err, /is not in this log, which ends at/);
     const wrong = await tail(['--events', 'nonsense']);
     assert.equal(wrong.code, 1);
-    assert.match(wrong.err, /events.*must be of readings, devices, alarms/s);
+    assert.match(wrong.err, /events.*must be of readings, buckets, devices, alarms/s);
     assert.equal((await tail(['--count', '0'])).code, 2);
     const nobody = await runCli(['tail', '--url', `http://127.0.0.1:${await freePort()}`]);
     assert.equal(nobody.code, 3);

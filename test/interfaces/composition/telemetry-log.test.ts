@@ -7,8 +7,11 @@ import { temporaryDirectory } from '../../infrastructure/sqlite/temporary-direct
 import { quiet } from '../../support/replay-fixture.ts';
 
 describe('The telemetry log of the embedded profile', () => {
-  const folder = temporaryDirectory();
-  after(() => folder.remove());
+  let folder: ReturnType<typeof temporaryDirectory>;
+  beforeEach(() => {
+    folder = temporaryDirectory();
+  });
+  afterEach(() => folder.remove());
 
   for (const BACKLOG_LIMIT of ['0', '1000'])
     it(`counts publications when BACKLOG_LIMIT is ${BACKLOG_LIMIT}`, async () => {

@@ -147,7 +147,9 @@ describe('A web page of another site', () => {
 
   it('gets the headers that keep it out with every answer', async () => {
     for (const { method, path } of [...operations, { method: 'GET', path: '/nowhere' }]) {
-      const { status, headers } = await ask(open.url, method, path, json, method === 'GET' ? '' : '{"a":1}');
+      // Node's client announces no body of these methods.
+      const body = method === 'GET' || method === 'DELETE' ? '' : '{"a":1}';
+      const { status, headers } = await ask(open.url, method, path, json, body);
       const said = `${method} ${path} ${status}`;
       assert.match(String(headers['content-security-policy']), /default-src 'none'/, said);
       assert.equal(headers['x-content-type-options'], 'nosniff', said);
