@@ -30,17 +30,18 @@ export class Pipelining {
       connection = { answered: 0, waiting: [] };
       this.#connections.set(socket, connection);
     }
-    if (connection.answered < atOnce) this.#begin(connection, { req, res });
+    if (connection.answered < atOnce) this.#begin(connection, socket, { req, res });
     else if (connection.waiting.push({ req, res }) > waitingAtMost) this.#cut(connection, socket);
   }
 
-  #begin(connection: Connection, { req, res }: Waiting): void {
+  /** Node takes the socket from a request that it gives up. */
+  #begin(connection: Connection, socket: Socket, { req, res }: Waiting): void {
     connection.answered += 1;
     res.once('close', () => {
       connection.answered -= 1;
-      if (req.socket.destroyed) connection.waiting.length = 0;
+      if (socket.destroyed) connection.waiting.length = 0;
       const next = connection.waiting.shift();
-      if (next) this.#begin(connection, next);
+      if (next) this.#begin(connection, socket, next);
     });
     this.#answer(req, res);
   }
