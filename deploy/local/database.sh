@@ -62,6 +62,8 @@ launch() {
   server >/dev/null && return
   make_certificates
   configure
+  # Of a server that was killed: MySQL ends when its process is there still, be it as a zombie.
+  rm -f "$database/data/$name.sock.lock"
   setsid "${daemon[@]}" --defaults-file="$config" --user="$(id -un)" >>"$database/error.log" 2>&1 </dev/null 9>&- &
   echo $! >"$database/pid"
 }
