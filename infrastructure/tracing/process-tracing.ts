@@ -59,6 +59,12 @@ const knownMethods = new Set([
   'TRACE',
 ]);
 
+/** Credentials, and what stands where ThingsBoard's clients have the token of a device, whatever that is. */
+const secretSegments =
+  /(?<=\/)fl[kd]_[^/]*|(?<=^\/api\/v1\/)(?!devices\/)[^/]+(?=\/(telemetry|attributes|rpc)(\/|$))/g;
+
+const shownPath = (url: string): string => (url.split('?', 1)[0] ?? '').replaceAll(secretSegments, '-');
+
 /** Server spans, by the semantic conventions for HTTP, without what a query or a body says. */
 function requestSpans({ tracer, contexts }: Tracing): RequestSpans {
   return {
@@ -69,7 +75,7 @@ function requestSpans({ tracer, contexts }: Tracing): RequestSpans {
       const attributes = {
         'http.request.method': isKnown ? method : '_OTHER',
         'url.scheme': 'encrypted' in socket ? 'https' : 'http',
-        'url.path': url.split('?', 1)[0] ?? '',
+        'url.path': shownPath(url),
         'network.protocol.version': httpVersion,
         'fieldlog.correlation_id': correlationId,
       };
