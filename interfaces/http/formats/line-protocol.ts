@@ -36,8 +36,6 @@ type LineOptions = {
 /** How far a text value may reach: one whose quotation mark is missing must not swallow the lines behind it. */
 const longestText = 4096;
 
-const backslash = '\\';
-
 /**
  * InfluxDB's line protocol. The metric is `measurement.field`, and behind it the values of all tags but the device's,
  * in order of the tags' names: `cpu.usage_idle:cpu-total`. A line that is malformed is rejected by itself; so is one
@@ -50,6 +48,7 @@ export function decodeLines(
 ): Decoded {
   const text = textOf(bytes);
   const set = new ReadingSet(context.limits);
+  const metrics = new MetricNames();
   let index = 0;
   for (let start = 0; start < text.length; ) {
     const end = lineEnd(text, start);
@@ -73,14 +72,10 @@ export function decodeLines(
       return void set.reject(index, path, `has "${time.slice(0, 40)}" where a whole number is its time`);
     const named = deviceTag ?? (tags.has('device') ? 'device' : 'host');
     const device = namesDevice(named) ? tags.get(named) : context.device;
-    const others = [...tags].filter(([name]) => name !== named).sort(([a], [b]) => (a < b ? -1 : 1));
-    const suffix = others.map(([, value]) => value);
-    const tagged = others.map(([name, value]) => `${name}=${value}`).join(',');
+    const names = metrics.of(measurement, tags, named);
     for (const [field, value] of fields) {
-      const series = `${measurement},${tagged} ${field}`;
-      const name = metricNameOf([`${measurement}.${field}`, ...suffix]);
-      const sample = { index, path: `${path}/${field}`, device, time: at, series };
-      set.add(sample, name, fieldValue(value));
+      const { name, series } = names(field);
+      set.add({ index, path: `${path}/${field}`, device, time: at, series }, name, fieldValue(value));
     }
   }
 
@@ -90,13 +85,46 @@ export function decodeLines(
   }
 }
 
+const [space, quote, comma, hash, equals, backslash] = [0x20, 0x22, 0x2c, 0x23, 0x3d, 0x5c] as const;
+
+type MetricName = { readonly name: string; readonly series: string };
+
+/** The metrics' names of a payload, each made once: its lines differ in devices and times, and little else. */
+class MetricNames {
+  readonly #byTags = new Map<string, Map<string, MetricName>>();
+
+  /** Of the fields of a measurement and all its tags but the one that names the device. */
+  of(
+    measurement: string,
+    tags: ReadonlyMap<string, string>,
+    deviceTag: string,
+  ): (field: string) => MetricName {
+    const others = tags.size === 1 && tags.has(deviceTag) ? [] : othersOf(tags, deviceTag);
+    // No name and no value has a newline in it, so that two lists never come to one text.
+    const tagged = [measurement, ...others.flat()].join('\n');
+    const byField = this.#byTags.get(tagged) ?? new Map<string, MetricName>();
+    if (byField.size === 0) this.#byTags.set(tagged, byField);
+    return (field) => {
+      let named = byField.get(field);
+      if (!named) {
+        const parts = [`${measurement}.${field}`, ...others.map(([, value]) => value)];
+        named = { name: metricNameOf(parts), series: `${tagged}\n${field}` };
+        byField.set(field, named);
+      }
+      return named;
+    };
+  }
+}
+
+const othersOf = (tags: ReadonlyMap<string, string>, deviceTag: string) =>
+  [...tags].filter(([name]) => name !== deviceTag).sort(([a], [b]) => (a < b ? -1 : 1));
+
 /** Up to the newline that stands in no text value. */
 function lineEnd(text: string, start: number): number {
-  let newline = text.indexOf('\n', start);
-  if (newline === -1) newline = text.length;
-  if (text[start] === '#') return newline;
-  for (let at = unescaped(text, start, newline, ' '); at < newline; at += 1) {
-    if (text[at] !== '"') continue;
+  let newline = orEnd(text, text.indexOf('\n', start));
+  if (text.charCodeAt(start) === hash) return newline;
+  for (let at = unescaped(text, start, newline, space); at < newline; at += 1) {
+    if (text.charCodeAt(at) !== quote) continue;
     const closing = closingQuote(text, at + 1);
     if (closing === -1) return newline;
     if (closing > newline) newline = orEnd(text, text.indexOf('\n', closing));
@@ -110,17 +138,19 @@ const orEnd = (text: string, at: number): number => (at === -1 ? text.length : a
 function closingQuote(text: string, from: number): number {
   const most = Math.min(text.length, from + longestText);
   for (let i = from; i < most; i += 1) {
-    if (text[i] === backslash) i += 1;
-    else if (text[i] === '"') return i;
+    const code = text.charCodeAt(i);
+    if (code === backslash) i += 1;
+    else if (code === quote) return i;
   }
   return -1;
 }
 
-/** Where one of the characters stands without an escape before it; `end` when none does. */
-function unescaped(text: string, start: number, end: number, characters: string): number {
+/** Where one or the other character stands without an escape before it; `end` when neither does. */
+function unescaped(text: string, start: number, end: number, one: number, other = one): number {
   for (let i = start; i < end; i += 1) {
-    if (text[i] === backslash) i += 1;
-    else if (characters.includes(text[i] as string)) return i;
+    const code = text.charCodeAt(i);
+    if (code === backslash) i += 1;
+    else if (code === one || code === other) return i;
   }
   return end;
 }
@@ -134,45 +164,44 @@ type Line = {
 
 /** What is wrong with the line, as text, when it is none. */
 function parseLine(line: string): Line | string {
-  const head = unescaped(line, 0, line.length, ' ');
+  const head = unescaped(line, 0, line.length, space);
   if (head === line.length) return 'has no field: a line is measurement,tag=value field=value time';
-  const nameEnd = unescaped(line, 0, head, ',');
+  const nameEnd = unescaped(line, 0, head, comma);
   if (nameEnd === 0) return 'has no measurement';
   const tags = new Map<string, string>();
   for (let at = nameEnd + 1; at <= head && nameEnd < head; ) {
-    const end = unescaped(line, at, head, ',');
-    const equals = unescaped(line, at, end, '=');
-    if (equals === at || equals >= end - 1)
+    const end = unescaped(line, at, head, comma);
+    const sign = unescaped(line, at, end, equals);
+    if (sign === at || sign >= end - 1)
       return `has the tag "${line.slice(at, end).slice(0, 64)}", which is no name=value`;
-    tags.set(plain(line.slice(at, equals)), plain(line.slice(equals + 1, end)));
+    tags.set(plain(line.slice(at, sign)), plain(line.slice(sign + 1, end)));
     at = end + 1;
   }
   let at = head + 1;
-  while (line[at] === ' ') at += 1;
+  while (line.charCodeAt(at) === space) at += 1;
   const fields: [string, string][] = [];
   for (;;) {
-    const equals = unescaped(line, at, line.length, '=');
-    if (equals === at || equals >= line.length - 1) return 'has a field that is no name=value';
-    const end = valueEnd(line, equals + 1);
+    const sign = unescaped(line, at, line.length, equals);
+    if (sign === at || sign >= line.length - 1) return 'has a field that is no name=value';
+    const end = valueEnd(line, sign + 1);
     if (end === -1) return 'has a text value without its closing quotation mark';
-    fields.push([plain(line.slice(at, equals)), line.slice(equals + 1, end)]);
+    fields.push([plain(line.slice(at, sign)), line.slice(sign + 1, end)]);
     at = end + 1;
-    if (line[end] !== ',') break;
+    if (line.charCodeAt(end) !== comma) break;
   }
   return { measurement: plain(line.slice(0, nameEnd)), tags, fields, time: line.slice(at).trim() };
 }
 
 /** Where the value that begins at `start` ends; -1 when its quotation marks do not match. */
 function valueEnd(line: string, start: number): number {
-  if (line[start] !== '"') return unescaped(line, start, line.length, ', ');
+  if (line.charCodeAt(start) !== quote) return unescaped(line, start, line.length, comma, space);
   const closing = closingQuote(line, start + 1);
   if (closing === -1) return -1;
   const next = line[closing + 1];
   return next === undefined || next === ',' || next === ' ' ? closing + 1 : -1;
 }
 
-const plain = (text: string): string =>
-  text.includes(backslash) ? text.replaceAll(/\\([,= \\])/g, '$1') : text;
+const plain = (text: string): string => (text.includes('\\') ? text.replaceAll(/\\([,= \\])/g, '$1') : text);
 
 const numberForm = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
 const integerForm = /^[+-]?\d+[iu]$/;
@@ -183,13 +212,14 @@ const booleans: Readonly<Record<string, boolean>> = {
 
 /** What no value can be comes as something that no metric may be, and is refused as such. */
 function fieldValue(text: string): unknown {
+  if (numberForm.test(text)) return Number(text);
   if (text.startsWith('"')) return text.slice(1, -1).replaceAll(/\\(["\\])/g, '$1');
   if (Object.hasOwn(booleans, text)) return booleans[text];
   if (integerForm.test(text)) {
     const digits = text.slice(0, -1);
     return isExact(digits, Number(digits)) ? Number(digits) : BigInt(digits);
   }
-  return numberForm.test(text) ? Number(text) : undefined;
+  return undefined;
 }
 
 function timeOf(text: string, precision: LinePrecision): SampleTime | 'malformed' {

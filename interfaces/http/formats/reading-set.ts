@@ -1,6 +1,6 @@
 import type { SubmittedReading } from '../../../application/telemetry/ingest.ts';
 import {
-  deviceIdForm,
+  isDeviceId,
   isMetricName,
   isMetricValue,
   isTimestamp,
@@ -60,12 +60,24 @@ type SampleAt = {
   readonly series?: string;
 };
 
-type OpenReading = {
-  readonly index: number;
-  readonly deviceId: string;
+/** The readings of one device and time: the last one is open. */
+type Moment = {
   readonly timestamp: number | undefined;
-  readonly metrics: Record<string, MetricValue>;
+  readonly readings: { readonly metrics: Record<string, MetricValue> }[];
+  /** Metrics of the last one. */
   count: number;
+  /** What was cut off the time of every sample, until that differs: then of each metric by itself. */
+  readonly rest: string;
+  rests?: Map<string, string>;
+};
+
+type DeviceSamples = {
+  readonly id: string;
+  /** The moment of the sample before, which is nearly always that of the next. */
+  last: Moment | undefined;
+  readonly moments: Map<number | undefined, Moment>;
+  /** By metric, the series as the sender names it. */
+  readonly series: Map<string, string>;
 };
 
 const deviceFault =
@@ -79,11 +91,11 @@ const nameFault = `must have a name of letters, digits and _ . : / -, at most ${
  */
 export class ReadingSet {
   readonly #limits: DecodeLimits;
-  readonly #readings: OpenReading[] = [];
-  readonly #open = new Map<string, OpenReading>();
+  readonly #readings: SubmittedReading[] = [];
+  readonly #devices = new Map<string, DeviceSamples>();
+  /** Names that are well-formed. */
+  readonly #names = new Set<string>();
   readonly #rejections: DecodeRejection[] = [];
-  readonly #series = new Map<string, string>();
-  readonly #rests = new Map<string, string>();
   #samples = 0;
   #collapsed = 0;
 
@@ -93,25 +105,34 @@ export class ReadingSet {
 
   add(at: SampleAt, name: string, value: unknown): void {
     this.#count();
-    const fault = this.#faultOf(at, name, value);
-    if (fault !== undefined) {
-      this.#rejections.push({ index: at.index, path: at.path, detail: fault });
+    const device = this.#deviceOf(at.device);
+    const fault = typeof device === 'string' ? device : this.#faultOf(device, at, name, value);
+    if (typeof device === 'string' || fault !== undefined) {
+      this.#rejections.push({ index: at.index, path: at.path, detail: fault as string });
       return;
     }
-    const deviceId = at.device as string;
     const timestamp = at.time?.milliseconds;
-    const key = `${deviceId} ${timestamp ?? ''}`;
-    if (at.time !== undefined) this.#noteRest(`${key} ${name}`, at.time.rest);
-    let reading = this.#open.get(key);
-    if (!reading || reading.count === readingLimits.metrics || Object.hasOwn(reading.metrics, name)) {
+    const known = device.last?.timestamp === timestamp ? device.last : device.moments.get(timestamp);
+    const moment = known ?? {
+      timestamp,
+      readings: [],
+      count: readingLimits.metrics,
+      rest: at.time?.rest ?? '',
+    };
+    if (known === undefined) device.moments.set(timestamp, moment);
+    else if (at.time !== undefined) this.#noteRest(moment, name, at.time.rest);
+    device.last = moment;
+    let metrics = moment.readings.at(-1)?.metrics;
+    if (!metrics || moment.count === readingLimits.metrics || Object.hasOwn(metrics, name)) {
       if (this.#readings.length === this.#limits.readings)
         throw new OversizedPayload(this.#limits.readings, 'readings');
-      reading = { index: at.index, deviceId, timestamp, metrics: {}, count: 0 };
-      this.#readings.push(reading);
-      this.#open.set(key, reading);
+      metrics = {};
+      moment.readings.push({ metrics });
+      moment.count = 0;
+      this.#readings.push({ index: at.index, deviceId: device.id, timestamp, metrics });
     }
-    reading.metrics[name] = value as MetricValue;
-    reading.count += 1;
+    metrics[name] = value as MetricValue;
+    moment.count += 1;
   }
 
   reject(index: number, path: string, detail: string): void {
@@ -120,13 +141,7 @@ export class ReadingSet {
   }
 
   decoded(): Decoded {
-    const readings = this.#readings.map(({ index, deviceId, timestamp, metrics }) => ({
-      index,
-      deviceId,
-      timestamp,
-      metrics,
-    }));
-    return { readings, rejections: this.#rejections, collapsed: this.#collapsed };
+    return { readings: this.#readings, rejections: this.#rejections, collapsed: this.#collapsed };
   }
 
   #count(): void {
@@ -134,26 +149,47 @@ export class ReadingSet {
     if (this.#samples > this.#limits.samples) throw new OversizedPayload(this.#limits.samples, 'samples');
   }
 
-  #faultOf({ device, time, series }: SampleAt, name: string, value: unknown): string | undefined {
-    if (device === undefined) return noDevice;
-    if (typeof device !== 'string' || !deviceIdForm.test(device)) return `${shown(device)} ${deviceFault}`;
-    if (!isMetricName(name)) return `${shown(name)} ${nameFault}`;
+  /** What is wrong with it, as text, when it is no device's id. */
+  #deviceOf(id: unknown): DeviceSamples | string {
+    if (id === undefined) return noDevice;
+    const known = this.#devices.get(id as string);
+    if (known) return known;
+    if (!isDeviceId(id)) return `${shown(id)} ${deviceFault}`;
+    const device: DeviceSamples = { id, last: undefined, moments: new Map(), series: new Map() };
+    this.#devices.set(id, device);
+    return device;
+  }
+
+  #faultOf(
+    device: DeviceSamples,
+    { time, series }: SampleAt,
+    name: string,
+    value: unknown,
+  ): string | undefined {
+    if (!this.#names.has(name)) {
+      if (!isMetricName(name)) return `${shown(name)} ${nameFault}`;
+      this.#names.add(name);
+    }
     if (time !== undefined && !isTimestamp(time.milliseconds))
       return timestampFault(time.milliseconds, true) ?? 'must have a time';
     if (!isMetricValue(value)) return metricValueFault(value) ?? 'must have a value';
     if (series === undefined) return undefined;
-    const key = `${device} ${name}`;
-    const before = this.#series.get(key);
-    if (before === undefined) this.#series.set(key, series);
+    const before = device.series.get(name);
+    if (before === undefined) device.series.set(name, series);
     return before === undefined || before === series
       ? undefined
       : `has the name ${name} here, which another series of the device has as well: give them tags that differ in letters or digits`;
   }
 
-  #noteRest(key: string, rest: string): void {
-    const before = this.#rests.get(key);
+  #noteRest(moment: Moment, name: string, rest: string): void {
+    if (moment.rests === undefined) {
+      if (rest === moment.rest) return;
+      const names = moment.readings.flatMap(({ metrics }) => Object.keys(metrics));
+      moment.rests = new Map(names.map((before) => [before, moment.rest]));
+    }
+    const before = moment.rests.get(name);
     if (before !== undefined && before !== rest) this.#collapsed += 1;
-    this.#rests.set(key, rest);
+    moment.rests.set(name, rest);
   }
 }
 
