@@ -8,6 +8,7 @@ import type { Row } from '../harness/row.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);
+const longest = 60_000;
 
 /** What a person waits for at a terminal: the help, and a server with a new data folder until it is ready. */
 export async function startUp(bench: Bench): Promise<Row[]> {
@@ -38,17 +39,12 @@ async function milliseconds(work: () => Promise<unknown>): Promise<number> {
 }
 
 async function untilReady(bench: Bench): Promise<number> {
+  const env = { ...unset, PORT: '0', LOG_LEVEL: 'warn', DATA_DIR: await bench.folder() };
   const started = performance.now();
-  const server = bench.keep(
-    startProcess('npm start', 'npm', ['start', '--prefix', root], {
-      ...unset,
-      PORT: '0',
-      LOG_LEVEL: 'warn',
-      DATA_DIR: await bench.folder(),
-    }),
-  );
+  const server = bench.keep(startProcess('npm start', 'npm', ['start', '--prefix', root], env));
   const [url] = await server.said(/https?:\/\/[^\s)]+/);
-  while (!(await fetch(`${url}/health/ready`)).ok);
+  while (!(await fetch(`${url}/health/ready`)).ok)
+    if (performance.now() - started > longest) throw new Error('npm start was not ready within a minute');
   const taken = performance.now() - started;
   await server.end();
   return taken;
