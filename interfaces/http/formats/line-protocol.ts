@@ -100,15 +100,15 @@ class MetricNames {
     deviceTag: string,
   ): (field: string) => MetricName {
     const others = tags.size === 1 && tags.has(deviceTag) ? [] : othersOf(tags, deviceTag);
-    // No name and no value has a newline in it, so that two lists never come to one text.
-    const tagged = [measurement, ...others.flat()].join('\n');
+    // As JSON, so that no two lists come to one text, whatever is in them.
+    const tagged = JSON.stringify([measurement, ...others.flat()]);
     const byField = this.#byTags.get(tagged) ?? new Map<string, MetricName>();
     if (byField.size === 0) this.#byTags.set(tagged, byField);
     return (field) => {
       let named = byField.get(field);
       if (!named) {
         const parts = [`${measurement}.${field}`, ...others.map(([, value]) => value)];
-        named = { name: metricNameOf(parts), series: `${tagged}\n${field}` };
+        named = { name: metricNameOf(parts), series: `${tagged} ${field}` };
         byField.set(field, named);
       }
       return named;
