@@ -11,9 +11,7 @@ const kills = 3;
 const script = path.resolve(import.meta.dirname, '../support/hook-sending.ts');
 
 describe('A sender to hooks that is killed', function () {
-  this.timeout(180_000);
-  // Beside other files it has found too few deliveries within 30 s, for a reason not known yet: see its message.
-  if (process.env.CI) this.retries(1);
+  this.timeout(120_000);
   let fixture: HooksFixture;
   let sender: ChildProcess | undefined;
 
@@ -53,10 +51,11 @@ describe('A sender to hooks that is killed', function () {
 
     const origin = Date.now();
     const start = () => {
-      const env = { ...process.env, DATA_DIR: fixture.detection.folder, HOOKS_ALLOW: '127.0.0.1' };
-      const own = { ORIGIN: String(origin), SPEED: '40' };
+      // Not those that the tests are given.
+      const servers = { EVENTSTORE_URL: '', KAFKA_BROKERS: '', MYSQL_URL: '' };
+      const own = { DATA_DIR: fixture.detection.folder, HOOKS_ALLOW: '127.0.0.1' };
       sender = spawn(process.execPath, [script], {
-        env: { ...env, ...own },
+        env: { ...process.env, ...servers, ...own, ORIGIN: String(origin), SPEED: '40' },
         stdio: ['ignore', 'inherit', 'inherit'],
       });
     };
