@@ -4,11 +4,10 @@ import type { AlarmRecords, Announcement, NewDelivery } from '../ports/detection
 import type { EventRegistry } from '../ports/event-registry.ts';
 import {
   type EventStore,
+  isStreamLost,
   type NewEvent,
   type RecordedEvent,
   RevisionConflict,
-  StreamDeleted,
-  StreamUnreadable,
 } from '../ports/event-store.ts';
 import type { Clock, Ids, Log } from '../ports/system.ts';
 
@@ -73,7 +72,7 @@ async function append(announcement: Announcement, ports: AnnouncingPorts): Promi
       }
       return [...new Set(notify)].map((hookId) => ({ hookId, alarmId, eventId: event.id, announcement }));
     } catch (error) {
-      if (error instanceof StreamDeleted || error instanceof StreamUnreadable) {
+      if (isStreamLost(error)) {
         log.warn({ alarmId, reason: error.message }, 'alarm not appended to the event store');
         return [];
       }

@@ -2,12 +2,7 @@ import { type Device, deviceDecider, deviceStream } from '../../domain/device.ts
 import { readDevice } from '../devices/device-stream.ts';
 import type { DeviceAttributes } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import {
-  type EventStore,
-  type RecordedEvent,
-  StreamDeleted,
-  StreamUnreadable,
-} from '../ports/event-store.ts';
+import { type EventStore, isStreamLost, type RecordedEvent } from '../ports/event-store.ts';
 import type { FollowedEvents } from './followed-events.ts';
 import { ownEvents } from './own-events.ts';
 
@@ -80,7 +75,7 @@ export class DevicePeriods {
 }
 
 function lostAsMissing(error: unknown): readonly RecordedEvent[] {
-  if (error instanceof StreamDeleted || error instanceof StreamUnreadable) return [];
+  if (isStreamLost(error)) return [];
   throw error;
 }
 

@@ -6,9 +6,8 @@ import type { Batch, BatchConsumer, EventSource, Positioned } from '../ports/eve
 import {
   type EventStore,
   EventStoreUnavailable,
+  isStreamLost,
   type RecordedEvent,
-  StreamDeleted,
-  StreamUnreadable,
 } from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
 import type { Ids, Log } from '../ports/system.ts';
@@ -290,6 +289,6 @@ export class LiveTail {
 
 /** Of an alarm whose stream somebody deleted or hid, nothing is known any more. */
 function lostAsNone(error: unknown): readonly RecordedEvent[] {
-  if (error instanceof StreamDeleted || error instanceof StreamUnreadable) return [];
+  if (isStreamLost(error)) return [];
   throw error;
 }

@@ -145,3 +145,7 @@ export class StreamDeleted extends Error {
     this.stream = stream;
   }
 }
+
+/** Whether nothing can be read of the stream, now or ever, which must not hold up what others need. */
+export const isStreamLost = (error: unknown): error is StreamDeleted | StreamUnreadable =>
+  error instanceof StreamDeleted || error instanceof StreamUnreadable;

@@ -24,11 +24,11 @@ const topics = z
         const [filter = '', named, ...more] = rule.split('=');
         const form = topicForms.find((one) => one === named);
         const isFilter = filter !== '' && filterForm.test(filter) && more.length === 0;
-        const isNamedTwice = form !== 'value' && filter.includes('{metric}');
-        if (form !== undefined && isFilter && !isNamedTwice) return { filter, form };
+        const hasStrayMetric = form !== 'value' && filter.includes('{metric}');
+        if (form !== undefined && isFilter && !hasStrayMetric) return { filter, form };
         context.addIssue({
           code: 'custom',
-          message: isNamedTwice
+          message: hasStrayMetric
             ? `must have {metric} only in topics of the form value: ${rule}`
             : `must be filter=form[,…] with one of the forms ${topicForms.join(', ')}, such as plant/{device}/data=json`,
         });

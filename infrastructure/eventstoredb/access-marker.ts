@@ -2,9 +2,8 @@ import type { AccessMarker } from '../../application/ports/api-keys.ts';
 import {
   type EventStore,
   type ExpectedRevision,
+  isStreamLost,
   RevisionConflict,
-  StreamDeleted,
-  StreamUnreadable,
 } from '../../application/ports/event-store.ts';
 import type { Clock, Ids } from '../../application/ports/system.ts';
 
@@ -33,7 +32,7 @@ export function eventStoreDbAccessMarker(
         await append('AccessClosed', [{}], 'none');
       } catch (error) {
         // It was closed before.
-        if (!(error instanceof RevisionConflict || isLost(error))) throw error;
+        if (!(error instanceof RevisionConflict || isStreamLost(error))) throw error;
       }
     },
 
@@ -64,7 +63,7 @@ export function eventStoreDbAccessMarker(
         names: new Set(revoked.map(({ data }) => (data as { name: string }).name)),
       };
     } catch (error) {
-      if (!isLost(error)) throw error;
+      if (!isStreamLost(error)) throw error;
       return { revision: 'lost', names: new Set() };
     }
   }
@@ -87,6 +86,3 @@ export function eventStoreDbAccessMarker(
 
 /** The revision is the last event's. */
 type Recorded = { readonly revision: ExpectedRevision | 'lost'; readonly names: ReadonlySet<string> };
-
-const isLost = (error: unknown): boolean =>
-  error instanceof StreamDeleted || error instanceof StreamUnreadable;

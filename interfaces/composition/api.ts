@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import type { Container } from 'inversify';
 import type { DeviceCommands } from '../../application/devices/device-commands.ts';
 import { type LiveServices, LiveStreams } from '../../application/live/live-streams.ts';
-import { StreamDeleted, StreamUnreadable } from '../../application/ports/event-store.ts';
+import { isStreamLost } from '../../application/ports/event-store.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { Rejection } from '../../domain/decider.ts';
@@ -215,7 +215,7 @@ function registerUnknown(commands: DeviceCommands, type: string | undefined): Re
       // By another node, a moment ago.
       if (error instanceof Rejection && error.code === 'DeviceAlreadyRegistered') return;
       // It stays unknown, so that its own readings are refused and no others.
-      if (!(error instanceof StreamDeleted || error instanceof StreamUnreadable)) throw error;
+      if (!isStreamLost(error)) throw error;
     }
   };
 }
