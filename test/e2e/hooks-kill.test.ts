@@ -6,7 +6,7 @@ import { eventually } from '../support/eventually.ts';
 import { HooksFixture } from '../support/hooks-fixture.ts';
 import { seeded } from '../support/seeded.ts';
 
-const alarmsOfEach = 8;
+const alarmsOfEach = 15;
 const kills = 3;
 const script = path.resolve(import.meta.dirname, '../support/hook-sending.ts');
 
@@ -65,7 +65,7 @@ describe('A sender to hooks that is killed', function () {
         const { length } = receiver.received;
         assert.ok(length >= before + count, `${length - before} of ${count}, exit code ${sender?.exitCode}`);
       };
-      return eventually(wanted, { within: 20_000 });
+      return eventually(wanted, { within: 10_000 });
     };
     for (let killed = 0; killed < kills; killed += 1) {
       start();
