@@ -1,13 +1,13 @@
 import { catchUp } from './figures/catch-up.ts';
 import { commandsDistributed } from './figures/commands-distributed.ts';
 import { commandsEmbedded } from './figures/commands-embedded.ts';
+import { disk } from './figures/disk.ts';
 import { fleet } from './figures/fleet.ts';
 import { idle } from './figures/idle.ts';
-import { influx } from './figures/influx.ts';
 import { ingestEmbedded } from './figures/ingest-embedded.ts';
 import { ingestKafka } from './figures/ingest-kafka.ts';
-import { lineProtocol } from './figures/line-protocol.ts';
 import { live } from './figures/live.ts';
+import { memory } from './figures/memory.ts';
 import { mqtt } from './figures/mqtt.ts';
 import { projectDetection } from './figures/project-detection.ts';
 import { projectEmbedded } from './figures/project-embedded.ts';
@@ -20,6 +20,7 @@ import { scale } from './figures/scale.ts';
 import { sharedStore } from './figures/shared-store.ts';
 import { slo } from './figures/slo.ts';
 import { startUp } from './figures/start-up.ts';
+import { lineProtocol, timeSeries } from './figures/time-series.ts';
 import type { Bench } from './harness/bench.ts';
 import type { Pending, Row } from './harness/row.ts';
 
@@ -46,8 +47,10 @@ export const figures: readonly Figure[] = [
   { part: 'replay', file: 'shared-store', measure: sharedStore },
   { part: 'live', file: 'live', measure: live },
   { part: 'mqtt', file: 'mqtt', measure: mqtt },
-  { part: 'e2e', file: 'influx', measure: influx },
+  { part: 'e2e', file: 'time-series', measure: timeSeries },
   { part: 'e2e', file: 'line-protocol', measure: lineProtocol },
+  { part: 'e2e', file: 'memory', measure: memory },
+  { part: 'e2e', file: 'disk', measure: disk },
   { part: 'e2e', file: 'range-query', measure: rangeQuery },
   { part: 'e2e', file: 'scale', measure: scale },
   { part: 'e2e', file: 'idle', measure: idle },

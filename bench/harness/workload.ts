@@ -6,6 +6,8 @@ export type Workload = {
   readonly devices: number;
   /** Readings in one request, each of another device. */
   readonly perRequest: number;
+  /** Whether values change from reading to reading, as those of sensors do; otherwise a device repeats its own. */
+  readonly varies?: true;
 };
 
 export const metricsPerReading = 4;
@@ -19,16 +21,25 @@ export const deviceIds = (count: number): string[] => Array.from({ length: count
 export const deviceId = (n: number): string => `bench-${String(n).padStart(5, '0')}`;
 
 /** Bodies without end: the fleet in turn, then again a second later. No reading comes twice. */
-export function bodies({ format, devices, perRequest }: Workload): () => string {
-  const line = format === 'fieldlog' ? fieldlogReading : influxLine;
-  const templates = Array.from({ length: Math.ceil(devices / perRequest) }, (_, request) => {
-    const readings = Array.from({ length: perRequest }, (_, i) => line((request * perRequest + i) % devices));
-    return (format === 'fieldlog' ? asJson(readings) : readings.join('\n')).split(timeMark);
-  });
+export function bodies({ format, devices, perRequest, varies }: Workload): () => string {
+  const turn = Math.ceil(devices / perRequest);
   let next = 0;
+  if (varies)
+    return () => {
+      const readings = varyingReadings(next * perRequest, perRequest, devices);
+      next += 1;
+      return bodyOf(format, readings);
+    };
+  const templates = Array.from({ length: turn }, (_, request) => {
+    const readings = Array.from({ length: perRequest }, (_, i) => {
+      const device = (request * perRequest + i) % devices;
+      return { deviceId: deviceId(device), timestamp: timeMark, metrics: metricsOf(device) };
+    });
+    return bodyOf(format, readings).split(timeMark);
+  });
   return () => {
-    const template = templates[next % templates.length] as string[];
-    const time = firstTime + Math.floor(next / templates.length) * step;
+    const template = templates[next % turn] as string[];
+    const time = firstTime + Math.floor(next / turn) * step;
     next += 1;
     return template.join(String(time));
   };
@@ -36,8 +47,21 @@ export function bodies({ format, devices, perRequest }: Workload): () => string 
 
 const timeMark = '@time';
 
-const asJson = (readings: readonly string[]): string =>
-  readings.length === 1 ? (readings[0] as string) : `[${readings.join(',')}]`;
+type Sent = { readonly deviceId: string; readonly timestamp: number | string; readonly metrics: object };
+
+function bodyOf(format: Workload['format'], readings: readonly Sent[]): string {
+  const documents = readings.map(format === 'influx' ? influxLine : fieldlogReading);
+  if (format === 'influx') return documents.join('\n');
+  return documents.length === 1 ? (documents[0] as string) : `[${documents.join(',')}]`;
+}
+
+const fieldlogReading = ({ deviceId, timestamp, metrics }: Sent): string =>
+  `{"deviceId":"${deviceId}","timestamp":${timestamp},"metrics":${JSON.stringify(metrics)}}`;
+
+function influxLine({ deviceId, timestamp, metrics }: Sent): string {
+  const fields = Object.entries(metrics).map(([name, value]) => `${name}=${value}`);
+  return `telemetry,device=${deviceId} ${fields.join(',')} ${timestamp}`;
+}
 
 /** Readings `from` and those that follow, as `bodies` sends them. */
 export const fleetReadings = (from: number, count: number, devices: number) =>
@@ -75,14 +99,6 @@ export const metricsOf = (n: number): Record<string, number> => ({
   pressure: 990 + (n % 333) / 10,
   battery: 3.3 + (n % 90) / 100,
 });
-
-const fieldlogReading = (n: number): string =>
-  `{"deviceId":"${deviceId(n)}","timestamp":${timeMark},"metrics":${JSON.stringify(metricsOf(n))}}`;
-
-const influxLine = (n: number): string => {
-  const fields = Object.entries(metricsOf(n)).map(([name, value]) => `${name}=${value}`);
-  return `telemetry,device=${deviceId(n)} ${fields.join(',')} ${timeMark}`;
-};
 
 /** As long as those that come with requests: it is a fifth of what is stored of a reading. */
 export const correlationId = '01890000-0000-7000-8000-000000000000';
