@@ -1,6 +1,7 @@
 import { catchUp } from './figures/catch-up.ts';
 import { commandsDistributed } from './figures/commands-distributed.ts';
 import { commandsEmbedded } from './figures/commands-embedded.ts';
+import { cost } from './figures/cost.ts';
 import { disk } from './figures/disk.ts';
 import { fleet } from './figures/fleet.ts';
 import { idle } from './figures/idle.ts';
@@ -19,6 +20,7 @@ import { rebuildTelemetry } from './figures/rebuild-telemetry.ts';
 import { scale } from './figures/scale.ts';
 import { sharedStore } from './figures/shared-store.ts';
 import { slo } from './figures/slo.ts';
+import { springBoot } from './figures/spring-boot.ts';
 import { startUp } from './figures/start-up.ts';
 import { lineProtocol, timeSeries } from './figures/time-series.ts';
 import type { Bench } from './harness/bench.ts';
@@ -51,6 +53,8 @@ export const figures: readonly Figure[] = [
   { part: 'e2e', file: 'line-protocol', measure: lineProtocol },
   { part: 'e2e', file: 'memory', measure: memory },
   { part: 'e2e', file: 'disk', measure: disk },
+  { part: 'e2e', file: 'cost', needsServers: true, measure: cost },
+  { part: 'e2e', file: 'spring-boot', needsServers: true, measure: springBoot },
   { part: 'e2e', file: 'range-query', measure: rangeQuery },
   { part: 'e2e', file: 'scale', measure: scale },
   { part: 'e2e', file: 'idle', measure: idle },

@@ -39,6 +39,7 @@ try {
       rounds: options.quick ? 1 : Number(options.rounds),
       quick: options.quick,
       servers: distributed?.urls,
+      serverProcesses: distributed?.processes,
     });
     console.error(`${part}: ${file}`);
     try {

@@ -2,10 +2,10 @@ import { execFile } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Bench } from '../harness/bench.ts';
-import { openStores } from '../harness/distributed.ts';
+import { openStores, startRoles } from '../harness/distributed.ts';
 import { lagOf, registerFleet, startLoad, untilProjected } from '../harness/embedded.ts';
 import { startPeer } from '../harness/peer.ts';
-import { bin, startFieldlog, unset } from '../harness/process.ts';
+import { bin, unset } from '../harness/process.ts';
 import type { Row } from '../harness/row.ts';
 import { memoryOf } from '../harness/usage.ts';
 import { deviceId } from '../harness/workload.ts';
@@ -21,12 +21,8 @@ export async function fleet(bench: Bench): Promise<Row[]> {
   const stores = await openStores(bench);
   // A device that is not remembered costs a read of the event store with each of its readings.
   const env = { ...stores, DIRECTORY_SIZE: String(devices) };
-  const roles = [
-    bench.keep(await startFieldlog('api', env)),
-    bench.keep(await startFieldlog('device-projector', env)),
-    bench.keep(await startFieldlog('telemetry-projector', env)),
-  ] as const;
-  const [api] = roles;
+  const roles = await startRoles(bench, env);
+  const { api } = roles;
 
   const row = (figure: string, unit: string, value: number, atMost: number): Row => ({
     figure: `${devices.toLocaleString('en-US')} devices, ${readings.toLocaleString('en-US')} readings: ${figure}`,
@@ -76,7 +72,7 @@ export async function fleet(bench: Bench): Promise<Row[]> {
     row('newest values of a device', 'ms', await get(`devices/${middle}/telemetry/latest`), 50),
     row('audit of a sample of 1%', 's', await seconds('audited', () => audit(env)), 1200),
   ];
-  for (const { role, pid } of roles)
+  for (const { role, pid } of Object.values(roles))
     rows.push(row(`memory of ${role}, at most`, 'MiB', memoryOf(pid, 'VmHWM') ?? Number.NaN, 1024));
   return rows;
 }

@@ -1,8 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Bench } from '../harness/bench.ts';
-import { openStores } from '../harness/distributed.ts';
+import { openStores, startRoles } from '../harness/distributed.ts';
 import { fleet, lagOf, registerFleet, startLoad, untilProjected } from '../harness/embedded.ts';
-import { startFieldlog } from '../harness/process.ts';
 import { storedWithin } from '../harness/prometheus.ts';
 import type { Row } from '../harness/row.ts';
 import { watchUsage } from '../harness/usage.ts';
@@ -12,10 +11,7 @@ const rate = 2000;
 
 /** What users feel under a steady load, every role in a process of its own. */
 export async function slo(bench: Bench): Promise<Row[]> {
-  const stores = await openStores(bench);
-  const api = bench.keep(await startFieldlog('api', stores));
-  const devices = bench.keep(await startFieldlog('device-projector', stores));
-  const telemetry = bench.keep(await startFieldlog('telemetry-projector', stores));
+  const { api, devices, telemetry } = await startRoles(bench, await openStores(bench));
   const load = startLoad(bench);
   await registerFleet(api.url);
   const run = (seconds: number) =>

@@ -9,10 +9,13 @@ export type BenchOptions = {
   /** Short and small: shows that everything runs, not how fast. */
   readonly quick: boolean;
   /** Where the servers of the distributed profile are; undefined in the embedded one. */
-  readonly servers?: { readonly kafka: string; readonly mysql: string } | undefined;
+  readonly servers?: ServerUrls | undefined;
+  /** Those of them that were started for the run. */
+  readonly serverProcesses?: readonly Watched[] | undefined;
 };
 
-type Watched = { readonly role: string; readonly pid: number };
+export type ServerUrls = { readonly kafka: string; readonly mysql: string };
+export type Watched = { readonly role: string; readonly pid: number };
 type Side = {
   /** What a run needs, outside the measurement. */
   readonly prepare?: () => Promise<void>;

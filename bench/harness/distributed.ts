@@ -1,12 +1,13 @@
 import { createConnection } from 'mysql2/promise';
 import type { StandInPeer } from '../peers/eventstoredb.ts';
-import type { Bench } from './bench.ts';
+import type { Bench, ServerUrls } from './bench.ts';
 import { type Peer, startPeer } from './peer.ts';
+import { type Process, startFieldlog } from './process.ts';
 
 let named = 0;
 
 /** A name that nothing else on the servers has. */
-function unique(what: string): string {
+export function unique(what: string): string {
   named += 1;
   return `bench-${what}-${process.pid}-${Date.now()}-${named}`;
 }
@@ -30,6 +31,21 @@ export async function openStores(bench: Bench): Promise<Stores> {
 /** The same logs with new read models and a group that starts anew. */
 export async function withNewReadModels(bench: Bench, stores: Stores): Promise<Stores> {
   return { ...stores, KAFKA_GROUP: unique('group'), MYSQL_URL: await newDatabase(bench) };
+}
+
+type Role = Process & { readonly url: string };
+type Roles = Readonly<Record<'api' | 'devices' | 'telemetry', Role>>;
+
+/** Every role of the distributed profile in a process of its own. */
+export async function startRoles(
+  bench: Bench,
+  env: Stores & Readonly<Record<string, string>>,
+): Promise<Roles> {
+  return {
+    api: bench.keep(await startFieldlog('api', env)),
+    devices: bench.keep(await startFieldlog('device-projector', env)),
+    telemetry: bench.keep(await startFieldlog('telemetry-projector', env)),
+  };
 }
 
 export const startStandIn = (bench: Bench): Peer<StandInPeer> =>
@@ -58,7 +74,7 @@ async function onServer(bench: Bench, statement: string): Promise<void> {
   await connection.end();
 }
 
-function serversOf({ options }: Bench): { readonly kafka: string; readonly mysql: string } {
+export function serversOf({ options }: Bench): ServerUrls {
   if (!options.servers) throw new Error('This figure needs --profile distributed');
   return options.servers;
 }

@@ -50,7 +50,8 @@ export async function watchingMemory<T>(
   }
 }
 
-function cpuSeconds(pid: number): number | undefined {
+/** CPU that the process has taken since it was started. Undefined once it has ended and on systems without `/proc`. */
+export function cpuSeconds(pid: number): number | undefined {
   const fields = procFile(pid, 'stat')
     ?.replace(/^.*\) /s, '')
     .split(' ');
