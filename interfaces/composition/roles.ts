@@ -6,8 +6,6 @@ import { measureThread, withinScrape } from '../../infrastructure/metrics/proces
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import { WorkerChannel } from '../../infrastructure/worker-channel.ts';
 import packageJson from '../../package.json' with { type: 'json' };
-import { workerServer } from '../http/server.ts';
-import { listen, measure, neededToAccept, openCallers, startApi } from './api.ts';
 import { measureBackups, runBackups } from './backups.ts';
 import { openContainer } from './container.ts';
 import { requireWholeFiles } from './file-checks.ts';
@@ -28,9 +26,6 @@ type WorkerRole = keyof typeof workerRoles;
 /** Not the replica, if there is one: only queries read it. */
 const neededToProject = ['eventStore', 'telemetryLog', 'readModels', 'projections'];
 
-/** The projectors are here: they are as much of use as the API. */
-const neededToServe = [...neededToAccept, 'projections'];
-
 export type Role = 'serve' | 'api' | WorkerRole;
 
 export function startRole(role: Role, config: Config, log: Log): Promise<Served> {
@@ -41,7 +36,9 @@ export function startRole(role: Role, config: Config, log: Log): Promise<Served>
 /** The HTTP API alone, one of any number; the projectors run elsewhere. */
 async function runApi(config: Config, log: Log): Promise<Served> {
   requireServers('api', config);
-  const container = await openRole(config, log, 'api');
+  const opening = openRole(config, log, 'api');
+  const { startApi } = await httpModules(opening);
+  const container = await opening;
   try {
     const api = await startApi(container);
     return {
@@ -65,6 +62,10 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
   requireServers(role, config);
   lowerThreadPriority();
   const container = await openRole(config, log, role);
+  const [{ listen, measure, openCallers }, { workerServer }] = await Promise.all([
+    import('./api.ts'),
+    import('../http/server.ts'),
+  ]);
   const stopped = new AbortController();
   try {
     const [ids, metrics, stores, control] = await Promise.all([
@@ -111,6 +112,12 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
   }
 }
 
+/** Loaded while threads start that the object graph waits for. */
+function httpModules(opening: Promise<Container>) {
+  opening.catch(() => {});
+  return import('./api.ts');
+}
+
 /** The object graph of a role, once what it cannot do without is known to be there. */
 async function openRole(config: Config, log: Log, role: Role): Promise<Container> {
   const container = await openContainer(config, log, { traced: role });
@@ -149,7 +156,9 @@ export type Served = {
 /** Every role in one process: the API here, the projectors in a thread of their own. */
 export async function serve(config: Config, log: Log): Promise<Served> {
   requireWholeFiles(config);
-  const container = await openRole(config, log, 'serve');
+  const opening = openRole(config, log, 'serve');
+  const { startApi, neededToAccept } = await httpModules(opening);
+  const container = await opening;
   const notices = await compareLogs(container, projectionNames).catch(async (error) => {
     await container.unbindAllAsync();
     throw error;
@@ -159,7 +168,11 @@ export async function serve(config: Config, log: Log): Promise<Served> {
   try {
     measureThread(await container.getAsync(s.metrics), async () => (await thread.metrics()) !== undefined);
     const moreMetrics = [async () => (await thread.metrics()) ?? metricsMissing];
-    const api = await startApi(container, { moreMetrics, stalled: thread.stalled, needed: neededToServe });
+    const api = await startApi(container, {
+      moreMetrics,
+      stalled: thread.stalled,
+      needed: [...neededToAccept, 'projections'],
+    });
     measureBackups(await container.getAsync(s.metrics), config);
     const backingUp = runBackups(config, log, stopped.signal);
     return {

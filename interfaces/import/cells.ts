@@ -25,6 +25,9 @@ export type BrokenRow = {
  */
 export type RowChunks = AsyncGenerator<Iterable<Row | BrokenRow>, void>;
 
+export const inputFormats = ['auto', 'csv', 'ndjson', 'json', 'parquet'] as const;
+export type InputFormat = (typeof inputFormats)[number];
+
 /** What a file holds. */
 export type InputRows = {
   /** Known before the first row comes, `undefined` where rows name their own columns. */

@@ -1,8 +1,7 @@
 import { registration } from '../http/device-schemas.ts';
-import type { Decimal } from './cells.ts';
+import type { Decimal, InputFormat } from './cells.ts';
 import type { MetricColumn } from './columns.ts';
 import type { HistoryOptions, SendingOptions } from './import-file.ts';
-import type { InputFormat } from './input-rows.ts';
 import { timeReader } from './timestamps.ts';
 import { UnusableInput } from './unusable-input.ts';
 

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { integer, repeated, single } from '../http/validation.ts';
+import { inputFormats } from './cells.ts';
 import { metricColumn } from './columns.ts';
 import { encodingNamed } from './decoding.ts';
 import { delimiterNamed, mostSkipped } from './import-options.ts';
-import { inputFormats } from './input-rows.ts';
 import { UnusableInput } from './unusable-input.ts';
 
 /** A message of the importer in words of the API: `--device-column` is the parameter `deviceColumn`. */

@@ -1,13 +1,10 @@
-import type { InputRows } from './cells.ts';
+import type { InputFormat, InputRows } from './cells.ts';
 import type { CsvOptions } from './csv-dialect.ts';
 import { csvRows, peeked } from './csv-rows.ts';
 import { decoded, decompressed, isParquet } from './decoding.ts';
 import type { InputFile } from './input-file.ts';
 import { jsonRows, ndjsonRows } from './json-rows.ts';
 import { UnusableInput } from './unusable-input.ts';
-
-export const inputFormats = ['auto', 'csv', 'ndjson', 'json', 'parquet'] as const;
-export type InputFormat = (typeof inputFormats)[number];
 
 /** How a file is written, as far as the caller says it. */
 export type InputOptions = {

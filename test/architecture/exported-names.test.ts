@@ -32,8 +32,6 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'SamplerName',
     'FleetPlan',
     'RateOptions',
-    'HttpOptions',
-    'HttpServices',
   ],
   'lets the benchmark of detection choose settings': [
     'NoveltySettings',

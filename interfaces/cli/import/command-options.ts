@@ -1,8 +1,8 @@
 import { type Command, Option } from 'commander';
+import { inputFormats } from '../../import/cells.ts';
 import { metricColumn } from '../../import/columns.ts';
 import { encodingNamed } from '../../import/decoding.ts';
 import { delimiterNamed, type ImportOptions, mostSkipped } from '../../import/import-options.ts';
-import { inputFormats } from '../../import/input-rows.ts';
 import { each, jsonOption, urlOption, whole } from '../command-context.ts';
 import { UsageError } from '../exit-codes.ts';
 
