@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { StartupError } from '../startup-error.ts';
 import { isBusy, openingError } from './errors.ts';
-import { isCheckpointUnfinished } from './wal-index.ts';
+import { isCheckpointUnfinished, walIndexOf } from './wal-index.ts';
 
 export type SqliteFile = {
   readonly path: string;
@@ -68,7 +68,8 @@ export function openSqliteFile(file: SqliteFile): DatabaseSync {
       db.exec(`PRAGMA synchronous = ${file.synchronous}; PRAGMA wal_autocheckpoint = ${checkpointPages};
         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -${file.cache}`);
       migrate(db, file);
-      if (isCheckpointUnfinished(file.path)) endCheckpoint(db);
+      const index = walIndexOf(file.path);
+      if (index && isCheckpointUnfinished(index)) endCheckpoint(db);
       return db;
     } catch (error) {
       db.close();

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { OperatorNeeded } from '../../application/ports/event-source.ts';
 import { type FileState, type Marks, onFileAlone } from './file-state.ts';
-import { isCheckpointUnfinished } from './wal-index.ts';
+import { isCheckpointUnfinished, type WalIndex, walIndexOf, wasMovedInPart } from './wal-index.ts';
 
 /** What is written to it is lost with the last process that has it open. */
 export class FileReplaced extends OperatorNeeded {
@@ -33,10 +33,7 @@ type OpenFileOptions = {
   readonly seen?: FileSeen;
 };
 
-/**
- * Milliseconds. A checkpoint that is not finished makes a file look as if another was copied over it. Where it cannot be
- * found out whether there is one, it is so only if nothing has changed the file any more for as long as this.
- */
+/** Milliseconds after which a file that is not what it should be, and is not changed any more, is given up. */
 const unchangedFor = 2000;
 
 /** A file that was just opened. A look takes microseconds unless it was changed, so every commit can afford two. */
@@ -48,6 +45,8 @@ export class OpenFile {
   /** When it was changed before it was last found to be what it should be. */
   #changedAt: bigint | undefined;
   #marks: Marks | undefined;
+  /** How far checkpoints had come with it then. */
+  #index: WalIndex | undefined;
   /** The change after which the file was not what it should be, and when that was seen. */
   #doubt: { readonly changedAt: bigint | undefined; readonly since: number } | undefined;
   #overwritten = false;
@@ -87,35 +86,48 @@ export class OpenFile {
     if (this.#options.onlyGrows) this.#overwritten ||= bytes < this.#bytes;
     this.#bytes = bytes;
     if (this.#overwritten || changedAt === this.#changedAt) return !this.#overwritten;
-    if (this.#reaches(changedAt)) {
-      this.#doubt = undefined;
+    const index = walIndexOf(this.#path);
+    if (this.#reaches()) {
+      this.#accept(changedAt, index);
+      return true;
+    }
+    // It may have met a checkpoint that has ended since.
+    const found = foundAt(this.#path);
+    if (found.changedAt !== changedAt && looksLeft > 0) return this.#isWhole(found, looksLeft - 1);
+    // Where checkpoints cannot be seen, they cannot be distinguished from what others do to the file.
+    if (!index || wasMovedInPart(index, this.#index)) {
+      this.#accept(changedAt, index);
       return true;
     }
     const now = performance.now();
     const since = this.#doubt && this.#doubt.changedAt === changedAt ? this.#doubt.since : now;
     this.#doubt = { changedAt, since };
     const isLasting = now - since > unchangedFor;
-    if (isCheckpointUnfinished(this.#path)) {
+    if (isCheckpointUnfinished(index)) {
       // Where it stands still there is nothing to see until it changes the file again.
-      if (isLasting) this.#changedAt = changedAt;
+      if (isLasting) this.#accept(changedAt, index);
       return true;
     }
-    const found = foundAt(this.#path);
-    // A checkpoint may have been met that has ended since.
-    if (found.changedAt !== changedAt && looksLeft > 0) return this.#isWhole(found, looksLeft - 1);
+    // Times of changes are some milliseconds apart at least: a second one may have the time of the first.
+    if (looksLeft > 0) return this.#isWhole(found, looksLeft - 1);
     this.#overwritten = isLasting;
     return !this.#overwritten && !this.#options.writes;
   }
 
-  /** Compares what was changed at that time with what is known of it, and remembers how far it has come. */
-  #reaches(changedAt: bigint | undefined): boolean {
+  /** `index` may be newer than the change: then there is a later one, which is looked at the next time. */
+  #accept(changedAt: bigint | undefined, index: WalIndex | undefined): void {
+    if (foundAt(this.#path).changedAt !== changedAt) return;
+    this.#changedAt = changedAt;
+    this.#index = index;
+    this.#doubt = undefined;
+  }
+
+  /** Compares the file with what is known of it, and remembers how far it has come. */
+  #reaches(): boolean {
     const { state } = this.#options;
     const known = this.#marks;
     if (known && !attempt(() => onFileAlone(this.#path, (file) => state.reaches(file, known)))) return false;
-    const marks = marksOf(this.#path, state);
-    // Where they cannot be read it is looked at once more, since a checkpoint may not be finished.
-    if (marks || !known) this.#changedAt = changedAt;
-    this.#marks = marks ?? known;
+    this.#marks = marksOf(this.#path, state) ?? known;
     return true;
   }
 }

@@ -11,6 +11,7 @@ import { sqliteEventSource } from '../../../infrastructure/sqlite/event-source.t
 import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
 import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/telemetry-log.ts';
 import { sqliteTelemetrySource } from '../../../infrastructure/sqlite/telemetry-source.ts';
+import { walIndexOf } from '../../../infrastructure/sqlite/wal-index.ts';
 import { newEvent, newStream } from '../../contracts/event-store.contract.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -21,6 +22,8 @@ type Source = { ends(): Promise<unknown>; close(): Promise<void> };
 
 const logs = {
   'telemetry.db': {
+    /** So many that the tree of the table grows a page with every few writes. */
+    perWrite: 100,
     log(path: string): Log {
       const log = new SqliteTelemetryLog(path);
       const readings = Array.from({ length: 1000 }, (_, n) => reading(newDevice(), n));
@@ -32,6 +35,7 @@ const logs = {
     source: (path: string): Source => sqliteTelemetrySource(path),
   },
   'events.db': {
+    perWrite: 10,
     log(path: string): Log {
       const store = new SqliteEventStore(path);
       const events = () => Array.from({ length: 200 }, () => newEvent());
@@ -45,7 +49,7 @@ const logs = {
 } as const;
 
 describe('A log that an older one is copied over while it is open', () => {
-  for (const [name, { log: openLog, source: openSource }] of Object.entries(logs)) {
+  for (const [name, { perWrite, log: openLog, source: openSource }] of Object.entries(logs)) {
     it(`is refused by all who have ${name} open, also after it has grown again`, async () => {
       const directory = temporaryDirectory();
       const path = join(dataFiles(directory.path).events, '..', name);
@@ -122,6 +126,31 @@ describe('A log that an older one is copied over while it is open', () => {
         directory.remove();
       }
     });
+
+    it(`is not what checkpoints leave of ${name} while an older state is read`, async () => {
+      const directory = temporaryDirectory();
+      const path = join(dataFiles(directory.path).events, '..', name);
+      const [log, source] = [openLog(path), openSource(path)];
+      await log.write(1);
+      const reader = new DatabaseSync(path, { readOnly: true });
+      let leftToALaterOne = 0;
+      try {
+        for (let n = 0; n < 400; n += 1) {
+          reader.exec('BEGIN; SELECT * FROM log_identity');
+          await log.write(perWrite);
+          await source.ends();
+          const { frames, moved } = walIndexOf(path) ?? assert.fail();
+          if (moved > 0 && moved < frames) leftToALaterOne += 1;
+          reader.exec('COMMIT');
+        }
+        assert.ok(leftToALaterOne > 3, 'checkpoints moved everything');
+      } finally {
+        reader.close();
+        await source.close();
+        await log.close();
+        directory.remove();
+      }
+    }).timeout(30_000);
   }
 });
 
