@@ -102,14 +102,14 @@ export class ChangedBuckets {
     if (this.#changed.size >= mostBuckets / 2) await this.#room.promise;
   }
 
-  note({ told, partition, position }: TailedEvent): void {
-    if (told?.event === 'reading') {
-      const { deviceId, timestamp, metrics } = told.data;
+  note({ live, partition, position }: TailedEvent): void {
+    if (live?.event === 'reading') {
+      const { deviceId, timestamp, metrics } = live.data;
       if (this.#metrics && !Object.keys(metrics).some((name) => this.#metrics?.has(name))) return;
       this.#change(deviceId, bucketOf(this.level, timestamp), partition, position);
     }
-    if (told?.event === 'retraction') {
-      const { deviceId, metric = null, from, to } = told.data;
+    if (live?.event === 'retraction') {
+      const { deviceId, metric = null, from, to } = live.data;
       if (metric !== null && this.#metrics && !this.#metrics.has(metric)) return;
       const [start, last] = [bucketOf(this.level, from), bucketOf(this.level, to - 1)];
       const end = last + rollupWidth[this.level];

@@ -7,12 +7,12 @@ import type { RecordedEvent } from '../ports/event-store.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import type { LiveLog } from './live-position.ts';
 
-/** What happened to a device, as streams tell it. */
+/** What happened to a device, as streams send it. */
 export type LiveData =
   | { readonly event: 'reading'; readonly data: Omit<Reading, 'untimed'> & { readonly position: string } }
   | { readonly event: 'retraction'; readonly data: Retraction & { readonly position: string } }
   | { readonly event: 'device'; readonly data: DeviceChange }
-  | { readonly event: 'alarm'; readonly data: AlarmChangeTold };
+  | { readonly event: 'alarm'; readonly data: AlarmChange };
 
 type DeviceChange = {
   readonly deviceId: string;
@@ -27,10 +27,10 @@ type DeviceChange = {
   readonly position: string;
 };
 
-type AlarmChangeTold = Omit<DeviceChange, 'changes'> &
+type AlarmChange = Omit<DeviceChange, 'changes'> &
   Omit<AlarmFacts, 'ruleRevision'> & { readonly changes: Readonly<Record<string, unknown>> };
 
-/** An event of a log in a form that all streams share. `told` is absent for what streams do not tell of. */
+/** An event of a log in a form that all streams share. `live` is absent for what streams do not send. */
 export type TailedEvent = {
   readonly source: LiveLog;
   readonly partition: number;
@@ -38,8 +38,8 @@ export type TailedEvent = {
   readonly deviceId: string;
   /** Epoch milliseconds when the API took it. */
   readonly arrivedAt: number;
-  readonly told: LiveData | undefined;
-  /** JSON of `told`, made once for each selection of metrics. Only while it is passed on: many events are kept. */
+  readonly live: LiveData | undefined;
+  /** JSON of `live`, made once for each selection of metrics. Only while it is passed on: many events are kept. */
   texts: Map<string, string | undefined> | undefined;
 };
 
@@ -49,7 +49,7 @@ export function ofTelemetry(
   registry: EventRegistry,
 ): TailedEvent {
   const position = positionToken('telemetry', { partition, position: record.position });
-  const told = read(() => {
+  const live = read(() => {
     const event = registry.telemetryEvent(record);
     if (event.type === 'TelemetryRetracted')
       return { event: 'retraction', data: { ...event.data, position } };
@@ -57,11 +57,11 @@ export function ofTelemetry(
     const { deviceId, timestamp, metrics } = event.data;
     return { event: 'reading', data: { deviceId, timestamp, metrics, position } };
   });
-  return tailed('telemetry', partition, record.position, told?.data.deviceId ?? '', record.receivedAt, told);
+  return tailed('telemetry', partition, record.position, live?.data.deviceId ?? '', record.receivedAt, live);
 }
 
 export function ofDevice(recorded: RecordedEvent, partition: number, registry: EventRegistry): TailedEvent {
-  const told = read(() => {
+  const live = read(() => {
     if (!recorded.stream.startsWith(deviceStream(''))) return undefined;
     const { type, data } = registry.deviceEvent(recorded);
     const { deviceId, tokenHash: _, ...changes } = data as { deviceId: string; tokenHash?: string };
@@ -73,7 +73,7 @@ export function ofDevice(recorded: RecordedEvent, partition: number, registry: E
     };
   });
   const arrivedAt = Date.parse(recorded.metadata.recordedAt);
-  return tailed('devices', partition, recorded.position, told?.data.deviceId ?? '', arrivedAt, told);
+  return tailed('devices', partition, recorded.position, live?.data.deviceId ?? '', arrivedAt, live);
 }
 
 /** `facts`: what the alarm said of itself when it was raised; without them nobody can say whose it is. */
@@ -84,7 +84,7 @@ export function ofAlarm(
   facts: AlarmFacts | undefined,
 ): TailedEvent {
   const { actor, recordedAt } = recorded.metadata;
-  const told = read(() => {
+  const live = read(() => {
     if (!facts) return undefined;
     const { type, data } = registry.alarmEvent(recorded);
     const { alarmId, deviceId, ruleId, ruleName, kind, severity, metric } = facts;
@@ -107,7 +107,7 @@ export function ofAlarm(
     };
   });
   const arrivedAt = Date.parse(recordedAt);
-  return tailed('alarms', partition, recorded.position, told?.data.deviceId ?? '', arrivedAt, told);
+  return tailed('alarms', partition, recorded.position, live?.data.deviceId ?? '', arrivedAt, live);
 }
 
 const tailed = (
@@ -116,13 +116,13 @@ const tailed = (
   position: Position,
   deviceId: string,
   arrivedAt: number,
-  told: LiveData | undefined,
-): TailedEvent => ({ source, partition, position, deviceId, arrivedAt, told, texts: undefined });
+  live: LiveData | undefined,
+): TailedEvent => ({ source, partition, position, deviceId, arrivedAt, live, texts: undefined });
 
-/** What cannot be read is parked by the projector, and told by its dead letter. */
-function read(told: () => LiveData | undefined): LiveData | undefined {
+/** What cannot be read is parked by the projector, and shown by its dead letter. */
+function read(decode: () => LiveData | undefined): LiveData | undefined {
   try {
-    return told();
+    return decode();
   } catch {
     return undefined;
   }
@@ -130,12 +130,12 @@ function read(told: () => LiveData | undefined): LiveData | undefined {
 
 /** The event as JSON with these metrics only; `undefined` when none is left of it. */
 export function liveJson(event: TailedEvent, metrics: ReadonlySet<string> | undefined): string | undefined {
-  const { told, texts } = event;
-  if (!told) return undefined;
-  if (!texts) return jsonOf(told, metrics);
-  const key = metrics === undefined || told.event === 'device' ? '' : [...metrics].join();
+  const { live, texts } = event;
+  if (!live) return undefined;
+  if (!texts) return jsonOf(live, metrics);
+  const key = metrics === undefined || live.event === 'device' ? '' : [...metrics].join();
   if (texts.has(key)) return texts.get(key);
-  const text = jsonOf(told, metrics);
+  const text = jsonOf(live, metrics);
   texts.set(key, text);
   return text;
 }

@@ -40,7 +40,7 @@ export type LiveEnd = 'client' | 'slow' | 'revoked' | 'shutdown' | 'failed';
 export type LiveMetrics = {
   opened(): void;
   closed(reason: LiveEnd): void;
-  told(event: LiveEventName): void;
+  sent(event: LiveEventName): void;
   conflated(): void;
 };
 
@@ -130,7 +130,7 @@ export class LiveStream {
     stop();
   }
 
-  tell(event: LiveEventName, data: object): void {
+  send(event: LiveEventName, data: object): void {
     this.#write(event, JSON.stringify(data), this.id);
   }
 
@@ -156,7 +156,7 @@ export class LiveStream {
         return this.#tail.listen({
           deviceIds,
           needsDevice: this.#hasFilter,
-          told: (event, device) => this.#arrived(event, device),
+          onEvent: (event, device) => this.#arrived(event, device),
         });
       }
       for (const event of kept) {
@@ -171,7 +171,7 @@ export class LiveStream {
 
   async #replayed(event: TailedEvent): Promise<void> {
     const { sources, deviceIds } = this.#selection;
-    if (!event.told || !this.#logs.includes(event.source)) return;
+    if (!event.live || !this.#logs.includes(event.source)) return;
     if (deviceIds && !deviceIds.has(event.deviceId)) return;
     if (this.#hasFilter && !this.#matches(await this.#tail.deviceOf(event.deviceId))) return;
     if (!sources.includes(event.source)) {
@@ -183,12 +183,12 @@ export class LiveStream {
     if (text === undefined) return;
     const id = this.#position.copy();
     id.advance(event.source, event.partition, event.position);
-    this.#write(event.told.event, text, this.#idAt(id));
+    this.#write(event.live.event, text, this.#idAt(id));
     if (this.#sink.pending() > queueBytes) await this.#drained();
   }
 
   #arrived(event: TailedEvent, device: DeviceRow | undefined): void {
-    if (!event.told || !this.#logs.includes(event.source)) return;
+    if (!event.live || !this.#logs.includes(event.source)) return;
     if (this.#ahead && !this.#isNew(event, this.#ahead)) return;
     if (this.#hasFilter && !this.#matches(device)) return;
     if (!this.#selection.sources.includes(event.source)) {
@@ -202,7 +202,7 @@ export class LiveStream {
       this.#metrics.conflated();
       return;
     }
-    this.#write(event.told.event, text, this.id);
+    this.#write(event.live.event, text, this.id);
     if (this.#sink.pending() > queueBytes) void this.#conflate();
   }
 
@@ -228,12 +228,12 @@ export class LiveStream {
     for (const event of conflation.newest.values()) {
       left -= 1;
       const text = liveJson(event, this.#selection.metrics);
-      if (text !== undefined && event.told) this.#write(event.told.event, text, left === 0 ? id : since);
+      if (text !== undefined && event.live) this.#write(event.live.event, text, left === 0 ? id : since);
     }
   }
 
   #tellBucket(event: 'bucket' | 'gap', data: object): void {
-    this.tell(event, data);
+    this.send(event, data);
     if (this.#isFull || this.#conflation || this.#sink.pending() <= queueBytes) return;
     this.#isFull = true;
     void this.#drained().finally(() => {
@@ -250,7 +250,7 @@ export class LiveStream {
   #write(event: LiveEventName, json: string, id: string): void {
     if (this.#sink.closed.aborted) return;
     this.#sink.write(event, json, id);
-    this.#metrics.told(event);
+    this.#metrics.sent(event);
   }
 
   #matches(device: DeviceRow | undefined): boolean {
@@ -289,8 +289,8 @@ class Conflation {
   }
 
   add(event: TailedEvent): void {
-    const { told } = event;
-    const key = `${told?.event} ${event.deviceId} ${told && seriesOf(told)}`;
+    const { live } = event;
+    const key = `${live?.event} ${event.deviceId} ${live && seriesOf(live)}`;
     // Behind the others, so that those that are left out are the oldest.
     if (this.newest.delete(key)) this.missed += 1;
     this.newest.set(key, event);

@@ -15,7 +15,7 @@ import { type LiveLogs, LiveTail } from './live-tail.ts';
 
 /** Positions as a client gave them back. */
 export type AskedPosition = {
-  /** `buckets`: its position is the time up to which buckets were told as final, in epoch milliseconds. */
+  /** `buckets`: its position is the time up to which buckets were sent as final, in epoch milliseconds. */
   readonly source: LiveLog | 'buckets';
   readonly partition: number;
   /** `null` is before the first event. */
@@ -203,7 +203,7 @@ export class LiveStreams {
       const found = await Promise.all(
         ids.map((deviceId) => telemetryQueries.latest({ deviceId }, { limit: 1, ...chosen })),
       );
-      stream.tell('snapshot', { devices: found.flat().map(asTold), last: true });
+      stream.send('snapshot', { devices: found.flat().map(inSnapshot), last: true });
       return;
     }
     for (let after: string | undefined; !sink.closed.aborted; ) {
@@ -213,7 +213,7 @@ export class LiveStreams {
       );
       const last = page.length < snapshotDevices;
       const wanted = page.filter(({ deviceId }) => selection.deviceIds?.has(deviceId) ?? true);
-      stream.tell('snapshot', { devices: wanted.map(asTold), last });
+      stream.send('snapshot', { devices: wanted.map(inSnapshot), last });
       if (last) return;
       await sink.drained();
       after = page.at(-1)?.deviceId;
@@ -235,12 +235,12 @@ export class LiveStreams {
       const now = Date.now();
       if (events === 0) this.#caughtUpAt = { ...this.#caughtUpAt, [projection]: now };
       const seconds = Math.round((now - this.#caughtUpAt[projection]) / 1000);
-      for (const stream of streams) stream.tell('lag', { projection, events, seconds });
+      for (const stream of streams) stream.send('lag', { projection, events, seconds });
     }
   }
 }
 
-const asTold = ({
+const inSnapshot = ({
   deviceId,
   points,
 }: Awaited<ReturnType<TelemetryQueries['latest']>>[number]): Record<string, unknown> => ({

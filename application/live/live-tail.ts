@@ -33,7 +33,7 @@ type TailListener = {
   readonly deviceIds: ReadonlySet<string> | undefined;
   /** Whether it needs to know what the device is. */
   readonly needsDevice: boolean;
-  told(event: TailedEvent, device: DeviceRow | undefined): void;
+  onEvent(event: TailedEvent, device: DeviceRow | undefined): void;
 };
 
 /** Events that a stream which was cut may take up again without reading the log. */
@@ -182,7 +182,7 @@ export class LiveTail {
     for (let wait = retryPause; !signal.aborted; wait = Math.min(2 * wait, longestRetryPause)) {
       const began = String(at);
       try {
-        return await this.#run(source, at, (events) => this.#tell(events, at), signal);
+        return await this.#run(source, at, (events) => this.#passAll(events, at), signal);
       } catch (err) {
         if (String(at) !== began) wait = retryPause;
         this.#logs.log.error({ err, source, wait }, 'live streams lost a log and will read it again');
@@ -191,7 +191,7 @@ export class LiveTail {
     }
   }
 
-  async #tell(events: readonly TailedEvent[], at: LivePosition): Promise<void> {
+  async #passAll(events: readonly TailedEvent[], at: LivePosition): Promise<void> {
     for (const { source, deviceId } of events) {
       if (source !== 'devices') continue;
       this.#devices.delete(deviceId);
@@ -201,7 +201,7 @@ export class LiveTail {
     for (const event of events) {
       at.advance(event.source, event.partition, event.position);
       this.#keep(event);
-      if (event.told) this.#pass(event, devices?.get(event.deviceId));
+      if (event.live) this.#pass(event, devices?.get(event.deviceId));
     }
   }
 
@@ -209,8 +209,8 @@ export class LiveTail {
     const followers = this.#byDevice.get(event.deviceId);
     if (this.#everyone.size === 0 && !followers) return;
     event.texts = new Map();
-    for (const listener of this.#everyone) listener.told(event, device);
-    for (const listener of followers ?? []) listener.told(event, device);
+    for (const listener of this.#everyone) listener.onEvent(event, device);
+    for (const listener of followers ?? []) listener.onEvent(event, device);
     event.texts = undefined;
   }
 

@@ -88,7 +88,7 @@ class Feed {
       }),
       { unsubscribe: () => this.#leave(follower) },
     );
-    // Whoever reads it is told, too; before that nobody is.
+    // Whoever reads it gets the error, too; before that nobody is.
     follower.on('error', () => undefined);
     this.#followers.add(follower);
     return follower;

@@ -28,7 +28,7 @@ export function liveMetrics(registry: Registry): LiveMetrics {
   return {
     opened: () => opened.inc(),
     closed: (reason) => ended.inc({ reason }),
-    told: (event) => events.inc({ event }),
+    sent: (event) => events.inc({ event }),
     conflated: () => conflated.inc(),
   };
 }

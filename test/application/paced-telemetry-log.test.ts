@@ -22,8 +22,8 @@ describe('A paced telemetry log', () => {
         return [{ partition: 0, position: String(published) }];
       },
     };
-    const tell = (_: unknown, message: string) => void said.push(message);
-    const logger = { debug: tell, info: tell, warn: tell, error: tell };
+    const keep = (_: unknown, message: string) => void said.push(message);
+    const logger = { debug: keep, info: keep, warn: keep, error: keep };
     log = withBackpressure(inner, () => status(), limit, { now: () => now }, logger);
   });
   const at = (position: number, lag: number | null) => {

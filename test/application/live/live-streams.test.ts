@@ -12,11 +12,11 @@ import { inMemoryTelemetry } from '../../support/in-memory-telemetry.ts';
 import { PartitionedLog } from '../../support/partitioned-log.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: a test says what it expects of an event by asserting it.
-type Told = { readonly event: string; readonly data: any; readonly id: string };
+type Received = { readonly event: string; readonly data: any; readonly id: string };
 
-/** A client that takes what it is told, or takes nothing until `take`. */
+/** A client that takes what it is sent, or takes nothing until `take`. */
 class Client implements LiveSink {
-  readonly told: Told[] = [];
+  readonly received: Received[] = [];
   readonly ends: LiveEnd[] = [];
   readonly #closing = new AbortController();
   #takes: boolean;
@@ -32,7 +32,7 @@ class Client implements LiveSink {
   }
 
   write(event: string, json: string, id: string): void {
-    this.told.push({ event, data: JSON.parse(json), id });
+    this.received.push({ event, data: JSON.parse(json), id });
     if (!this.#takes) this.#pending += json.length;
   }
 
@@ -57,7 +57,7 @@ class Client implements LiveSink {
   }
 
   readings(): readonly number[] {
-    return this.told.filter(({ event }) => event === 'reading').map(({ data }) => data.metrics.n);
+    return this.received.filter(({ event }) => event === 'reading').map(({ data }) => data.metrics.n);
   }
 }
 
@@ -72,7 +72,7 @@ const ascending = (a: number, b: number) => a - b;
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
 describe('The position of a live stream', () => {
-  it('names a log that is empty, so that its first event is told later', () => {
+  it('names a log that is empty, so that its first event is sent later', () => {
     const empty = new Map([[0, null]]);
     const position = new LivePosition({ telemetry: empty, devices: empty, alarms: empty });
     assert.equal(String(position), 'start');
@@ -143,7 +143,7 @@ describe('Live streams, beside others', () => {
           status: async () => ({ positions: [], lag: 0, lagIsAtLeast: false }),
           waitFor: async () => {},
         },
-        metrics: { opened() {}, closed() {}, told() {}, conflated() {} },
+        metrics: { opened() {}, closed() {}, sent() {}, conflated() {} },
       },
       { streams: 10, perKey: 10, ...(slowMs !== undefined && { slowMs }) },
     );
@@ -164,11 +164,11 @@ describe('Live streams, beside others', () => {
   const follow = async (client: Client, from?: string) => {
     const position = await live.start(from === undefined ? undefined : asked(from), '');
     running.push(live.run(everything, position, { snapshot: false, holder: '' }, client));
-    await eventually(() => assert.ok(client.told.length > 0));
+    await eventually(() => assert.ok(client.received.length > 0));
     return client;
   };
 
-  it('get the newest of each device when slow, are told how much is missing, and hold up nobody', async () => {
+  it('get the newest of each device when slow, are sent how much is missing, and hold up nobody', async () => {
     const [fast, slow] = [new Client({ takes: true }), new Client({ takes: false })];
     await Promise.all([follow(fast), follow(slow)]);
     log.append(0, 'a', 0, 5000);
@@ -180,21 +180,21 @@ describe('Live streams, beside others', () => {
     assert.ok(before > 1000 && before < 5000, `${before} readings wait for a client that takes nothing`);
 
     slow.take();
-    await eventually(() => assert.ok(slow.told.some(({ event }) => event === 'gap')));
-    const at = slow.told.findIndex(({ event }) => event === 'gap');
-    const newest = slow.told.slice(at + 1).filter(({ event }) => event === 'reading');
+    await eventually(() => assert.ok(slow.received.some(({ event }) => event === 'gap')));
+    const at = slow.received.findIndex(({ event }) => event === 'gap');
+    const newest = slow.received.slice(at + 1).filter(({ event }) => event === 'reading');
     assert.deepEqual(newest.map(({ data }) => [data.deviceId, data.metrics.n]).sort(), [
       ['a', 4999],
       ['b', 6999],
     ]);
-    const { reason, missed } = slow.told[at]?.data ?? {};
+    const { reason, missed } = slow.received[at]?.data ?? {};
     assert.deepEqual({ reason, missed }, { reason: 'slow', missed: 7000 - before - newest.length });
 
     log.append(0, 'a', 7000, 3);
     await eventually(() => assert.deepEqual(slow.readings().slice(-3), [7000, 7001, 7002]));
   });
 
-  it('are told of nothing twice when they read the log faster than others are told', async () => {
+  it('are sent nothing twice when they read the log faster than others are sent it', async () => {
     const tail = Promise.withResolvers<void>();
     held = tail.promise;
     log.append(0, 'a', 0, 3);
@@ -205,7 +205,7 @@ describe('Live streams, beside others', () => {
     tail.resolve();
     await eventually(() => assert.equal(client.readings().at(-1), 19));
     assert.deepEqual(client.readings(), numbers(0, 20));
-    const ids = client.told.filter(({ event }) => event === 'reading').map(({ id }) => id);
+    const ids = client.received.filter(({ event }) => event === 'reading').map(({ id }) => id);
     assert.deepEqual(
       ids.map((id) => id.split(',')[0]),
       numbers(1, 21).map((n) => `telemetry:0:${n}`),
@@ -219,12 +219,12 @@ describe('Live streams, beside others', () => {
     await eventually(() => assert.equal(watcher.readings().length, 5000));
     const before = slow.readings();
     slow.take();
-    await eventually(() => assert.ok(slow.told.some(({ event }) => event === 'gap')));
-    const gap = slow.told.find(({ event }) => event === 'gap');
+    await eventually(() => assert.ok(slow.received.some(({ event }) => event === 'gap')));
+    const gap = slow.received.find(({ event }) => event === 'gap');
     const again = await follow(new Client({ takes: true }), gap?.id);
     await eventually(() => assert.equal(again.readings().at(-1), 4999));
     assert.deepEqual([...before, ...again.readings()], numbers(0, 5000));
-    const behind = await follow(new Client({ takes: true }), slow.told.at(-1)?.id);
+    const behind = await follow(new Client({ takes: true }), slow.received.at(-1)?.id);
     log.append(0, 'a', 5000, 1);
     await eventually(() => assert.deepEqual(behind.readings(), [5000]));
   });
@@ -236,7 +236,7 @@ describe('Live streams, beside others', () => {
     await eventually(() => assert.deepEqual(slow.ends, ['slow']));
     await Promise.all(running);
     assert.equal(live.size, 0);
-    const again = await follow(new Client({ takes: true }), slow.told.at(-1)?.id);
+    const again = await follow(new Client({ takes: true }), slow.received.at(-1)?.id);
     await eventually(() => assert.equal(again.readings().at(-1), 4999));
     assert.deepEqual([...slow.readings(), ...again.readings()], numbers(0, 5000));
   });
@@ -252,7 +252,7 @@ describe('Live streams, beside others', () => {
     log.append(1, 'b', 20, 10);
     await eventually(() => assert.equal(client.readings().length, 30));
     assert.deepEqual([...client.readings()].sort(ascending), numbers(0, 30));
-    const later = await follow(new Client({ takes: true }), client.told.at(-1)?.id);
+    const later = await follow(new Client({ takes: true }), client.received.at(-1)?.id);
     log.append(0, 'a', 30, 1);
     await eventually(() => assert.deepEqual([later.readings(), client.readings().at(-1)], [[30], 30]));
     assert.deepEqual(client.ends, []);

@@ -134,12 +134,12 @@ describe('What is measured when metrics are read', () => {
       { devices: source, telemetry: away },
       () => now,
     );
-    const told = async () =>
+    const shown = async () =>
       (await scraped(registry))
         .find((line) => line.includes('lag_seconds'))
         ?.split(' ')
         .at(-1);
-    assert.equal(await told(), '0');
+    assert.equal(await shown(), '0');
     for (const [second, end, position, expected] of [
       [5, 8, '4', '0'],
       [10, 8, '4', '5'],
@@ -153,7 +153,7 @@ describe('What is measured when metrics are read', () => {
       now = second * 1000;
       events = end;
       reached = position;
-      assert.equal(await told(), expected, `after ${second} s`);
+      assert.equal(await shown(), expected, `after ${second} s`);
     }
   });
 
@@ -167,8 +167,8 @@ describe('What is measured when metrics are read', () => {
     assert.equal(await waiting.longest('telemetry', source, []), 5999);
     // Too little, by no more than the gaps between what was noted.
     const half = [{ partition: 0, position: '3000000' }];
-    const told = await waiting.longest('telemetry', source, half);
-    assert.ok(told <= 3000 && told > 2900, String(told));
+    const shown = await waiting.longest('telemetry', source, half);
+    assert.ok(shown <= 3000 && shown > 2900, String(shown));
   });
 
   it('tells how long queries take, those that fail too', async () => {
@@ -187,16 +187,16 @@ describe('What is measured when metrics are read', () => {
   it('tells how long publications take and how many wait', async () => {
     const durable = Promise.withResolvers<readonly []>();
     const log = new MeteredTelemetryLog({ publish: () => durable.promise }, registry);
-    const told = async () =>
+    const shown = async () =>
       (await scraped(registry)).filter((line) => /publish_(waiting|seconds_count)/.test(line));
     const publication = {} as TelemetryPublication;
     const published = [log.publish(publication), log.publish(publication)];
-    assert.deepEqual(await told(), ['fieldlog_publish_waiting 2']);
+    assert.deepEqual(await shown(), ['fieldlog_publish_waiting 2']);
     durable.resolve([]);
     await Promise.all(published);
     const away = new MeteredTelemetryLog({ publish: failing }, new Registry());
     await assert.rejects(away.publish(publication));
-    assert.deepEqual(await told(), [
+    assert.deepEqual(await shown(), [
       'fieldlog_publish_seconds_count{outcome="durable"} 2',
       'fieldlog_publish_waiting 0',
     ]);

@@ -15,7 +15,7 @@ const valuesOf = ({ events }: Pick<LiveClient, 'events'>): number[] =>
 describe('Live streams with keys', function () {
   this.timeout(60_000);
 
-  it('need the scope of what they tell, show no more than the key may see, and end when it is revoked', async () => {
+  it('need the scope of what they send, show no more than the key may see, and end when it is revoked', async () => {
     const served = await servedFolder();
     const application = await openApplication(
       configFrom({ DATA_DIR: served.folder }),
@@ -54,7 +54,7 @@ describe('Live streams with keys', function () {
       const replayed = await liveClient(served.url, 'from=start', { Authorization: pumps });
       await eventually(() => assert.deepEqual(valuesOf(replayed), [1]));
       for (const { events } of [bounded, replayed])
-        assert.ok(!JSON.stringify(events).includes('"out"'), 'a key is told of a device that it may not see');
+        assert.ok(!JSON.stringify(events).includes('"out"'), 'a key is sent a device that it may not see');
       await Promise.all([bounded.cut(), replayed.cut()]);
       await keys.revoke('reader');
       const started = Date.now();
@@ -136,10 +136,10 @@ describe('Live streams with keys', function () {
   it('end at once when the server stops, each with a time of its own to come back', async () => {
     const served = await servedFolder();
     const streams = await Promise.all(Array.from({ length: 10 }, () => fetch(`${served.url}/api/v1/live`)));
-    const told = streams.map((stream) => stream.text());
+    const texts = streams.map((stream) => stream.text());
     const stopping = Date.now();
     await served.close();
-    const times = (await Promise.all(told)).map((text) => /retry: ([1-5]\d{3})\n\n$/.exec(text)?.[1]);
+    const times = (await Promise.all(texts)).map((text) => /retry: ([1-5]\d{3})\n\n$/.exec(text)?.[1]);
     assert.ok(!times.includes(undefined), 'a stream ended without a time to come back');
     const [first, last] = [Math.min, Math.max].map((of) => of(...times.map(Number)));
     assert.ok(Number(last) - Number(first) > 500, `clients all come back at once: ${times}`);

@@ -119,16 +119,16 @@ onEachProfile('Live streams', (openProfile) => {
     const client = await follow('events=devices');
     await call('POST', '/api/v1/devices/a/suspend', { json: { reason: 'repair' } });
     await eventually(() => {
-      const told = client.events.find(({ event }) => event === 'device');
+      const sent = client.events.find(({ event }) => event === 'device');
       assert.deepEqual(
-        [told?.data.deviceId, told?.data.type, told?.data.changes],
+        [sent?.data.deviceId, sent?.data.type, sent?.data.changes],
         ['a', 'DeviceSuspended', { reason: 'repair' }],
       );
     });
     await call('POST', '/api/v1/devices/a/reinstate', { json: {} });
   });
 
-  it('tells what becomes of alarms, and continues behind what it told of them', async () => {
+  it('tells what becomes of alarms, and continues behind what it sent of them', async () => {
     await call('POST', '/api/v1/devices', { json: { deviceId: 'c', name: 'c', type: 'boiler' } });
     const begun = Date.now() - 3_600_000;
     let seconds = 0;
@@ -315,12 +315,12 @@ onEachProfile('Live streams', (openProfile) => {
     await send('b', 1, 'o');
     await send('a', 1, 'p');
     await send('a', 3, 'o');
-    const told = await eventually(() => {
-      const [told] = client.events.filter(({ event, data }) => event === 'bucket' && data.count === 3);
-      assert.ok(told);
-      return told.data;
+    const sent = await eventually(() => {
+      const [sent] = client.events.filter(({ event, data }) => event === 'bucket' && data.count === 3);
+      assert.ok(sent);
+      return sent.data;
     });
-    const { start, end, position, ...rest } = told;
+    const { start, end, position, ...rest } = sent;
     assert.deepEqual(rest, { deviceId: 'a', metric: 'o', count: 3, final: false });
     assert.equal(Date.parse(end) - Date.parse(start), 3_600_000);
     assert.match(position, /^telemetry:\d+:\S+$/);
@@ -330,7 +330,7 @@ onEachProfile('Live streams', (openProfile) => {
 
 type ToldBucket = Readonly<Record<'deviceId' | 'start' | 'metric' | 'position', string>>;
 
-/** What a client that is told of buckets has in the end, by device, start and metric. */
+/** What a client that is sent buckets has in the end, by device, start and metric. */
 function bucketsOf(events: readonly LiveEvent[]): Readonly<Record<string, object>> {
   const found = new Map<string, ToldBucket>();
   for (const { event, data } of events) {
