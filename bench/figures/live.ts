@@ -28,16 +28,22 @@ export async function live(bench: Bench): Promise<(Row | Pending)[]> {
   const clients = bench.keep(startPeer<LiveClientsPeer>('clients', 'live-clients.ts'));
   const load = (url: string) => clients.call('run', { url, devices: streams, seconds, perSecond });
 
-  /** KiB that a stream adds to a server that has been sending the same readings to one before. */
+  /**
+   * KiB that each of the second half of the streams adds. The first half brings what the load takes by itself, whatever
+   * the number of streams.
+   */
   const held = async (url: string, pid: number) => {
-    await clients.call('open', { url, streams: 1 });
-    for (let warm = 0; warm < 3; warm += 1) await load(url);
-    const before = memoryOf(pid, 'VmRSS') ?? Number.NaN;
-    await clients.call('open', { url, streams: streams - 1 });
-    const { received } = await load(url);
-    const after = memoryOf(pid, 'VmRSS') ?? Number.NaN;
+    const half = streams / 2;
+    const at = async (added: number) => {
+      await clients.call('open', { url, streams: added });
+      for (let warm = 0; warm < 2; warm += 1) await load(url);
+      const { received } = await load(url);
+      return { received, memory: memoryOf(pid, 'VmRSS') ?? Number.NaN };
+    };
+    const before = await at(half);
+    const { received, memory } = await at(half);
     if (received < streams * perSecond * seconds * 0.9) throw new Error(`only ${received} readings came`);
-    return ((after - before) * 1024) / streams;
+    return ((memory - before.memory) * 1024) / half;
   };
   const [ownHeld, bareHeld] = [await held(own.url, own.pid), await held(bareUrl, bare.pid)];
   const times = await bench.inTurn(

@@ -9,6 +9,8 @@ import { watchUsage } from '../harness/usage.ts';
 import type { MqttLoadPeer } from '../peers/mqtt-load.ts';
 
 const connections = 200;
+/** Messages a second. */
+const rate = 20_000;
 
 /** PUBACKs a second and how long they take, beside a broker that stores nothing; and what idle connections hold. */
 export async function mqtt(bench: Bench): Promise<(Row | Pending)[]> {
@@ -25,28 +27,29 @@ export async function mqtt(bench: Bench): Promise<(Row | Pending)[]> {
   const load = bench.keep(startPeer<MqttLoadPeer>('publishers', 'mqtt-load.ts'));
   const broker = await startBroker(bench, folder);
   const seconds = bench.size(8, 1);
-  const at = (port: string | number, rate?: number) =>
+  const at = (port: string | number, pace?: number) =>
     load.call('publish', {
       port: Number(port),
       connections,
       seconds,
-      window: rate === undefined ? 8 : 100,
-      ...(rate && { rate }),
+      window: pace === undefined ? 8 : 100,
+      ...(pace && { rate: pace }),
     });
   const before = watchUsage('serve', server.pid)().memory ?? Number.NaN;
   const watch = watchUsage('serve, idle', server.pid);
   const count = await load.call('idle', { port: Number(own), connections: bench.size(10_000, 500) });
   const idle = watch();
   await load.call('close', undefined as never);
-  await at(own);
+  await at(own, rate);
 
+  // At a pace first: what as many as there can be leave to the projector takes long.
+  const paced = await bench.inTurn(
+    { run: async () => (await at(own, rate)).p99Ms, processes: [server, load] },
+    { run: async () => (await at(broker.port, rate)).p99Ms, processes: [broker] },
+  );
   const most = await bench.inTurn(
     { run: async () => (await at(own)).perSecond, processes: [server, load] },
     { run: async () => (await at(broker.port)).perSecond, processes: [broker] },
-  );
-  const paced = await bench.inTurn(
-    { run: async () => (await at(own, 20_000)).p99Ms, processes: [server, load] },
-    { run: async () => (await at(broker.port, 20_000)).p99Ms, processes: [broker] },
   );
   return [
     {
@@ -54,11 +57,11 @@ export async function mqtt(bench: Bench): Promise<(Row | Pending)[]> {
       unit: 'messages/s',
       values: most.values,
       against: { what: 'mosquitto, which stores nothing', values: most.againstValues },
-      target: { ratioAtLeast: 0.5 },
+      target: { atLeast: rate },
       usage: most.usage,
     },
     {
-      figure: 'MQTT QoS 1, PUBACK P99 at 20,000 messages/s or as many as there can be',
+      figure: `MQTT QoS 1, PUBACK P99 at ${rate} messages/s`,
       unit: 'ms',
       values: paced.values,
       against: { what: 'mosquitto, which stores nothing', values: paced.againstValues },

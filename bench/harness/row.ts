@@ -5,7 +5,8 @@ import type { HeldMemory, Usage } from './usage.ts';
 export type Target =
   | { readonly ratioAtLeast: number }
   | { readonly ratioAtMost: number }
-  | { readonly atMost: number };
+  | { readonly atMost: number }
+  | { readonly atLeast: number };
 
 /** One line of the table. The values are of one run, taken in turn with those they are set against. */
 export type Row = {
@@ -39,6 +40,7 @@ export const ratios = ({ values, against }: Row): readonly number[] =>
 export function passes(row: Row): boolean {
   const { target } = row;
   if ('atMost' in target) return median(row.values) <= target.atMost;
+  if ('atLeast' in target) return median(row.values) >= target.atLeast;
   const ratio = median(ratios(row));
   return 'ratioAtLeast' in target ? ratio >= target.ratioAtLeast : ratio <= target.ratioAtMost;
 }

@@ -39,6 +39,7 @@ function withSpread(values: readonly number[]): string {
 
 function targetText(target: Target, unit: string): string {
   if ('atMost' in target) return `≤ ${target.atMost} ${unit}`;
+  if ('atLeast' in target) return `≥ ${target.atLeast} ${unit}`;
   return 'ratioAtLeast' in target ? `≥ ${target.ratioAtLeast}` : `≤ ${target.ratioAtMost}`;
 }
 
