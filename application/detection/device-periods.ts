@@ -22,9 +22,15 @@ export class DevicePeriods {
     this.#eventStore = eventStore;
     this.#registry = registry;
     this.#events = events;
-    events.onEvents((arrived) => {
-      this.#changes += 1;
-      for (const { stream } of arrived) this.#known.delete(stream.slice(deviceStream('').length));
+    events.listen({
+      add: (arrived) => {
+        this.#changes += 1;
+        for (const { stream } of arrived) this.#known.delete(stream.slice(deviceStream('').length));
+      },
+      clear: () => {
+        this.#changes += 1;
+        this.#known.clear();
+      },
     });
   }
 

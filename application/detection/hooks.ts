@@ -64,11 +64,14 @@ export function hooks(
   };
   const commands = streamCommands(aggregate, eventStore, ids, clock);
   const streams = new Map<string, readonly RecordedEvent[]>();
-  followed.onEvents((arrived) => {
-    for (const event of arrived) {
-      const before = streams.get(event.stream) ?? [];
-      streams.set(event.stream, ownEvents([...before, event], aggregate));
-    }
+  followed.listen({
+    add(arrived) {
+      for (const event of arrived) {
+        const before = streams.get(event.stream) ?? [];
+        streams.set(event.stream, ownEvents([...before, event], aggregate));
+      }
+    },
+    clear: () => streams.clear(),
   });
   return {
     create: (hookId, definition, conditions) =>

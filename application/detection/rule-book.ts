@@ -58,7 +58,13 @@ export class RuleBook {
     this.#registry = registry;
     this.#builtIn = builtIn;
     this.#versions = builtIn.map((version) => [version]);
-    events.onEvents((arrived) => this.#add(arrived));
+    events.listen({
+      add: (arrived) => this.#add(arrived),
+      clear: () => {
+        this.#streams.clear();
+        this.#add([]);
+      },
+    });
   }
 
   /** Whether no rule has ever judged anything, nor will those that there are. */

@@ -43,10 +43,13 @@ export function savedQueries(
   };
   const commands = streamCommands(aggregate, eventStore, ids, clock);
   const last = new Map<string, RecordedEvent>();
-  followed.onEvents((arrived) => {
-    for (const event of arrived)
-      if (ownEvents([event], aggregate).length > 0) last.set(event.stream, event);
-      else if (event.type === streamDeletedType) last.delete(event.stream);
+  followed.listen({
+    add(arrived) {
+      for (const event of arrived)
+        if (ownEvents([event], aggregate).length > 0) last.set(event.stream, event);
+        else if (event.type === streamDeletedType) last.delete(event.stream);
+    },
+    clear: () => last.clear(),
   });
   return {
     async save(name, parameters, conditions) {

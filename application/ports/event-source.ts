@@ -47,6 +47,12 @@ export interface BatchConsumer<Event extends Positioned> {
 /** The position of somebody else's event, and its id, by which it is found again in the same log only. */
 export type SkippedTo = { readonly position: Position; readonly eventId: string };
 
+/** Where an event of the log is, and its id, by which the same log has it there. */
+export type EventPlace = { readonly position: Position; readonly eventId: string };
+
+/** All events of a source up to a place, which may be another program's event. */
+export type KnownEvents<Event> = { readonly events: readonly Event[]; readonly upTo: EventPlace };
+
 export type RunOptions = {
   /** Runs of one group share the partitions between them where the source can; another group has its own. */
   readonly group: string;
@@ -99,6 +105,15 @@ export interface EventSource<Event extends Positioned> {
 
   /** The event at a position that an event had when it was consumed. */
   eventAt(partition: number, position: Position): Promise<EventAt>;
+
+  /**
+   * The events whose places were remembered last, by whichever process, read where they are. Nothing when the log lacks one
+   * of them: it may be another one. Of sources with few events in a large log.
+   */
+  known?(): Promise<KnownEvents<Event> | undefined>;
+
+  /** For whoever asks for what is `known` next; never rejects. `upTo` is the place of the last event, or behind it. */
+  remember?(known: KnownEvents<EventPlace>): Promise<void>;
 
   /** How many events of a partition follow `position`, as far as that can be counted in about so many milliseconds. */
   countAfter(partition: number, position: Position | null, within?: number): Promise<EventCount>;

@@ -1,12 +1,15 @@
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { BACKWARDS, END } from '@eventstore/db-client';
+import type { EventPlaces } from '../../application/ports/event-places.ts';
 import {
   type BatchConsumer,
   comparePositions,
   type EventAt,
   type EventCount,
+  type EventPlace,
   type EventSource,
   exactly,
+  type KnownEvents,
   OperatorNeeded,
   type Position,
   type RunOptions,
@@ -17,14 +20,8 @@ import type { Log } from '../../application/ports/system.ts';
 import { deviceStream } from '../../domain/device.ts';
 import { type EventStoreDbConnection, pauseAfter } from './connection.ts';
 import { beginOf, ForeignEvents, readStretch } from './foreign-events.ts';
-import {
-  eventOfStreams,
-  isLogPosition,
-  logPosition,
-  positionOf,
-  reading,
-  toPosition,
-} from './recorded-events.ts';
+import { eventAtPosition, PlacedEvents } from './placed-events.ts';
+import { eventOfStreams, positionOf, reading, toPosition } from './recorded-events.ts';
 import { type Followed, type Follower, SharedSubscriptions } from './shared-subscription.ts';
 import { type Arrival, Searched, subscribeTo } from './subscription.ts';
 
@@ -35,6 +32,8 @@ export type SubscriptionOptions = {
   readonly batchSize?: number;
   /** Whether `ends` is the leader's: whoever waits for it then has all that was ever answered. */
   readonly endsAtLeader?: boolean;
+  /** Where the places of its events are kept, if there are few. */
+  readonly places?: EventPlaces;
 };
 
 // The store has one log of all events; the streams of devices are picked from it as one partition.
@@ -56,11 +55,12 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
   readonly #batchSize: number;
   readonly #endsAtLeader: boolean;
   readonly #subscriptions: SharedSubscriptions;
+  readonly #placed: PlacedEvents | undefined;
 
   constructor(
     connection: EventStoreDbConnection,
     log: Log,
-    { prefix = deviceStream(''), batchSize = 500, endsAtLeader = false }: SubscriptionOptions = {},
+    { prefix = deviceStream(''), batchSize = 500, endsAtLeader = false, places }: SubscriptionOptions = {},
   ) {
     this.#connection = connection;
     this.#log = log;
@@ -68,6 +68,7 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     this.#batchSize = batchSize;
     this.#endsAtLeader = endsAtLeader;
     this.#subscriptions = new SharedSubscriptions(connection, prefix, batchSize);
+    this.#placed = places && new PlacedEvents(connection, prefix, places, log);
   }
 
   async run(consumer: BatchConsumer<RecordedEvent>, options: RunOptions): Promise<void> {
@@ -135,25 +136,16 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
   }
 
   async eventAt(_partition: number, position: Position): Promise<EventAt> {
-    if (!isLogPosition(position)) return 'none';
-    const there = { fromPosition: logPosition(position), maxCount: 1, requiresLeader: true };
-    try {
-      return await this.#connection.once(
-        (client, { signal }) =>
-          reading(client.readAll(there), signal, async (events): Promise<EventAt> => {
-            for await (const { event } of events) {
-              if (event && toPosition(event.position) === position) return { id: event.id };
-              // It was scavenged, and what follows is here.
-              return 'unknown';
-            }
-            return 'none';
-          }),
-        allEvents,
-      );
-    } catch (error) {
-      if (isInsideRecord(error)) return 'none';
-      throw error;
-    }
+    const found = await eventAtPosition(this.#connection, position);
+    return typeof found === 'object' ? { id: found.id } : found;
+  }
+
+  async known(): Promise<KnownEvents<RecordedEvent> | undefined> {
+    return this.#placed?.load();
+  }
+
+  async remember(known: KnownEvents<EventPlace>): Promise<void> {
+    await this.#placed?.store(known);
   }
 
   /** Exact where that is known within a moment: behind it there may be millions of events of other programs. */
@@ -304,11 +296,5 @@ class ConsumerFailure extends Error {
 function consumerFailed(cause: unknown): never {
   throw new ConsumerFailure(cause);
 }
-
-/** What the server answers where no event begins, as in a store that was put back to an earlier copy and has grown since. */
-const isInsideRecord = (error: unknown): boolean => {
-  const { cause } = error as Error;
-  return cause instanceof Error && cause.message.includes('Unexpected ReadAllResult');
-};
 
 const stopped = () => undefined;

@@ -2,12 +2,13 @@ import { type ProjectionName, projectionNames, versionOf } from '../../applicati
 import { StartupError } from '../startup-error.ts';
 import { createTable, hasColumn, sequence } from './ddl.ts';
 import { alarmTables } from './detection-schema.ts';
+import { eventPlacesTable } from './event-places.ts';
 import { addIndexes, createGeneration, lateColumn, publishViews, tableOf } from './generation-tables.ts';
 import { countedEpochColumn, countMissing, ledgerTotalsTable } from './ledger-totals.ts';
 import type { Sql, SqlDatabase, SqlQueries } from './sql.ts';
 
 /** Grows with every change below; a database that says more was written by a newer release. */
-const schemaVersion = 13;
+const schemaVersion = 14;
 
 /** Brings the read-model tables up to this release, from nothing or from any older one. */
 export async function migrateReadModels(db: SqlDatabase, now: number): Promise<void> {
@@ -61,6 +62,7 @@ async function upgrade(tx: Sql, found: number, now: number): Promise<void> {
   await upgradeIndexes(tx);
   await tx.run(logPartitionsTable(tx.dialect));
   await tx.run(erasuresTable(tx.dialect));
+  await tx.run(eventPlacesTable(tx.dialect));
   await upgradeTotals(tx);
   const projections = await tx.rows<[ProjectionName, number]>('SELECT name, published FROM projections');
   for (const [name, published] of projections) await publishViews(tx, name, published);

@@ -40,6 +40,7 @@ import { sqlAuditOutcomes, sqlAuditTables } from '../../infrastructure/sql/audit
 import { sqlDeadLetters } from '../../infrastructure/sql/dead-letters.ts';
 import { sqlDeviceQueries } from '../../infrastructure/sql/device-queries.ts';
 import { sqlErasedDevices } from '../../infrastructure/sql/erased-devices.ts';
+import { sqlEventPlaces } from '../../infrastructure/sql/event-places.ts';
 import { sqlHistoryGap } from '../../infrastructure/sql/expired-readings.ts';
 import { sqlProjectionControl } from '../../infrastructure/sql/generations.ts';
 import { sqlHookDeliveries } from '../../infrastructure/sql/hook-deliveries.ts';
@@ -192,6 +193,7 @@ function bindReadModels(bind: Bind): void {
     (db, clock) => sqlRetentionRecords(db, clock.now),
     [s.database, s.clock],
   );
+  bind(s.eventPlaces).toResolvedValue(sqlEventPlaces, [s.database, s.clock]);
   bind(s.partitionCounts).toResolvedValue(sqlPartitionCounts, [s.database, s.clock]);
   bind(s.keptTables).toResolvedValue(sqlRetentionTables, [s.database]);
   bind(s.retention).toResolvedValue(currentRetention, [s.retentionRecords, s.clock]);

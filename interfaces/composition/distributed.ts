@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { ContainerModule, type ServiceIdentifier } from 'inversify';
 import type { Kafka } from 'kafkajs';
+import type { EventPlaces } from '../../application/ports/event-places.ts';
 import { OperatorNeeded, type PartitionCounts } from '../../application/ports/event-source.ts';
 import type { Log } from '../../application/ports/system.ts';
 import { alarmStream } from '../../domain/detection/alarm.ts';
@@ -42,6 +43,8 @@ const readerId = own<KafkaTopicReader>('KafkaTopicReader');
 
 export const eventStoreDb = (url: string, log: Log): ContainerModule =>
   new ContainerModule(({ bind }) => {
+    const sourceOfFew = (prefix: string) => (connection: EventStoreDbConnection, places: EventPlaces) =>
+      new EventStoreDbEventSource(connection, log, { prefix, endsAtLeader: true, places });
     bind(connectionId)
       .toDynamicValue(() => connectionTo(url))
       .onDeactivation(closeOnDeactivation);
@@ -57,21 +60,9 @@ export const eventStoreDb = (url: string, log: Log): ContainerModule =>
       (connection) => new EventStoreDbEventSource(connection, log),
       [connectionId],
     );
-    bind(s.ruleSource).toResolvedValue(
-      (connection) =>
-        new EventStoreDbEventSource(connection, log, { prefix: ruleStream(''), endsAtLeader: true }),
-      [connectionId],
-    );
-    bind(s.hookSource).toResolvedValue(
-      (connection) =>
-        new EventStoreDbEventSource(connection, log, { prefix: hookStream(''), endsAtLeader: true }),
-      [connectionId],
-    );
-    bind(s.liveQuerySource).toResolvedValue(
-      (connection) =>
-        new EventStoreDbEventSource(connection, log, { prefix: liveQueryStream(''), endsAtLeader: true }),
-      [connectionId],
-    );
+    bind(s.ruleSource).toResolvedValue(sourceOfFew(ruleStream('')), [connectionId, s.eventPlaces]);
+    bind(s.hookSource).toResolvedValue(sourceOfFew(hookStream('')), [connectionId, s.eventPlaces]);
+    bind(s.liveQuerySource).toResolvedValue(sourceOfFew(liveQueryStream('')), [connectionId, s.eventPlaces]);
     bind(s.alarmSource).toResolvedValue(
       (connection) => new EventStoreDbEventSource(connection, log, { prefix: alarmStream('') }),
       [connectionId],

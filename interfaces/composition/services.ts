@@ -14,6 +14,7 @@ import type { AuditOutcomes, AuditTables } from '../../application/ports/audit.t
 import type { Calendar } from '../../application/ports/calendar.ts';
 import type { DeadLetterFeed, DeadLetters } from '../../application/ports/dead-letters.ts';
 import type { AlarmQueries, AlarmRecords } from '../../application/ports/detection.ts';
+import type { EventPlaces } from '../../application/ports/event-places.ts';
 import type { EventRegistry } from '../../application/ports/event-registry.ts';
 import type { EventSource, PartitionCounts } from '../../application/ports/event-source.ts';
 import type { EventEraser, EventStore, RecordedEvent } from '../../application/ports/event-store.ts';
@@ -56,6 +57,7 @@ export const services = {
   eventEraser: id<EventEraser>('EventEraser'),
   deviceSource: id<EventSource<RecordedEvent>>('DeviceSource'),
   /** The events of rules. */
+  eventPlaces: id<EventPlaces>('EventPlaces'),
   ruleSource: id<EventSource<RecordedEvent>>('RuleSource'),
   hookSource: id<EventSource<RecordedEvent>>('HookSource'),
   liveQuerySource: id<EventSource<RecordedEvent>>('LiveQuerySource'),

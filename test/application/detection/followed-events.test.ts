@@ -15,6 +15,7 @@ function sourceOf(end: string) {
       end = to;
     },
     ends: async () => new Map([[0, end]]),
+    eventAt: async (_: number, position: string) => ({ id: `e${position}` }),
     run(given: BatchConsumer<RecordedEvent>, { signal }: RunOptions): Promise<void> {
       consumer = given;
       started.resolve(consumer);
@@ -27,7 +28,10 @@ describe('Followed events', () => {
   const follow = (source: ReturnType<typeof sourceOf>, now = () => 0) => {
     const events = new FollowedEvents(source, 'test', { now });
     const seen: string[] = [];
-    events.onEvents((arrived) => seen.push(...arrived.map(({ id }) => id)));
+    events.listen({
+      add: (arrived) => void seen.push(...arrived.map(({ id }) => id)),
+      clear: () => void seen.splice(0),
+    });
     return { events, seen };
   };
 

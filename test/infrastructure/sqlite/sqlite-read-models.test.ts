@@ -1,10 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { sqlEventPlaces } from '../../../infrastructure/sql/event-places.ts';
 import { sqlReadModels, sqlReadModelsWithin } from '../../../infrastructure/sql/read-models.ts';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
 import type { Sql } from '../../../infrastructure/sql/sql.ts';
 import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
+import { eventPlacesContract } from '../../contracts/event-places.contract.ts';
 import { readModelsContract } from '../../contracts/read-models.contract.ts';
 
 const clock = { now: () => 0 };
@@ -45,4 +47,9 @@ readModelsContract('SQLite inside a transaction', async () => {
       await close();
     },
   };
+});
+
+eventPlacesContract('SQLite', async () => {
+  const { db, close } = await openDatabase();
+  return { places: sqlEventPlaces(db, clock), close };
 });
