@@ -11,6 +11,8 @@ const devices = 50;
 /** Each look has the server search, too. */
 const lookEvery = 200;
 const within = 600_000;
+/** A process that follows rules stores where they are at least as often. */
+const rememberedWithin = 3_000;
 
 /**
  * What an EventStoreDB that other programs have filled costs who has a few devices in it: the stand-in's, at the speed
@@ -20,6 +22,7 @@ export async function sharedStore(bench: Bench): Promise<Row[]> {
   const foreignEvents = bench.size(1_000_000, 100_000);
   const statusMs: number[] = [];
   const startMs: number[] = [];
+  const rulesMs: number[] = [];
   const rebuildMs: number[] = [];
   const subscriptionMs: number[] = [];
   for (let round = 0; round < bench.options.rounds; round += 1) {
@@ -29,6 +32,7 @@ export async function sharedStore(bench: Bench): Promise<Row[]> {
     const before = bench.keep(await startFieldlog('serve', env));
     await registerFleet(before.url, devices);
     await until(() => isCaughtUp(before.url));
+    await createRule(before.url);
     await before.end();
     await standIn.call('share', foreignEvents);
 
@@ -37,7 +41,12 @@ export async function sharedStore(bench: Bench): Promise<Row[]> {
     statusMs.push(await slowestStatus(server.url));
     await until(async () => (await fetch(`${server.url}/health/ready`)).ok && (await isCaughtUp(server.url)));
     startMs.push(performance.now() - began);
+    // It has searched the log for rules by then, and stored where they are.
+    await until(() => hasRule(server.url));
+    await pause(rememberedWithin);
     await server.end();
+
+    rulesMs.push(await timed(() => rulesKnown(bench, env)));
 
     rebuildMs.push(await timed(() => rebuildDevices(bench, env)));
     subscriptionMs.push(await timed(() => oneSubscription(url)));
@@ -50,6 +59,13 @@ export async function sharedStore(bench: Bench): Promise<Row[]> {
       figure: `start ${beside}: ready and caught up`,
       unit: 'ms',
       values: startMs,
+      target: { atMost: 5_000 },
+      usage: [],
+    },
+    {
+      figure: `start ${beside}: rules known again`,
+      unit: 'ms',
+      values: rulesMs,
       target: { atMost: 5_000 },
       usage: [],
     },
@@ -69,6 +85,29 @@ async function slowestStatus(url: string): Promise<number> {
   for (let n = 0; n < 5; n += 1)
     slowest = Math.max(slowest, await timed(async () => (await fetch(`${url}/api/v1/status`)).json()));
   return slowest;
+}
+
+async function rulesKnown(bench: Bench, env: Readonly<Record<string, string>>): Promise<void> {
+  const again = bench.keep(await startFieldlog('serve', env));
+  await until(() => hasRule(again.url));
+  await again.end();
+}
+
+async function createRule(url: string): Promise<void> {
+  const rule = { name: 'Hot', selector: {}, condition: { kind: 'range', metric: 'temp', above: 30 } };
+  const { ok } = await fetch(`${url}/api/v1/rules`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(rule),
+  });
+  if (!ok) throw new Error('The rule was not created');
+}
+
+async function hasRule(url: string): Promise<boolean> {
+  const { rules } = (await (await fetch(`${url}/api/v1/rules`)).json()) as {
+    readonly rules: readonly unknown[];
+  };
+  return rules.length === 1;
 }
 
 type Status = {
