@@ -25,7 +25,7 @@ const readsAtOnce = 64;
 
 type Followed = Pick<EventSource<RecordedEvent>, 'run' | 'ends'>;
 
-/** Retry delay in milliseconds, while the end of the event store is unknown. */
+/** Retry delay in milliseconds, while the event store cannot be followed. */
 const askAgainAfter = 500;
 
 /**
@@ -83,8 +83,30 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     this.#reading.delete(deviceId);
   }
 
-  /** Keeps what is remembered, and recent streams, fresh with what any node appends from now on, until `signal` is aborted. */
-  async follow(source: Followed, group: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Keeps what is remembered, and recent streams, fresh with what any node appends from now on, until `signal` is aborted.
+   * What it fails with is reported once, and tried again.
+   */
+  async follow(
+    source: Followed,
+    group: string,
+    signal: AbortSignal,
+    onFailure: (error: unknown) => void = () => {},
+  ): Promise<void> {
+    let reported: string | undefined;
+    while (!signal.aborted) {
+      try {
+        await this.#followFromEnd(source, group, signal);
+      } catch (error) {
+        const { message } = error as Error;
+        if (message !== reported) onFailure(error);
+        reported = message;
+      }
+      await pause(askAgainAfter, signal);
+    }
+  }
+
+  async #followFromEnd(source: Followed, group: string, signal: AbortSignal): Promise<void> {
     const checkpoints = await this.#end(source, signal);
     const running = source.run(
       {

@@ -57,7 +57,7 @@ type Pending<Result> = {
 type WorkerChannelOptions<Notice> = {
   /** Makes the error of requests to a thread that has ended; `cause` is what it threw, if it did. */
   readonly lost: (cause: unknown, exitCode: number) => Error;
-  /** Classes that errors of the thread keep. */
+  /** Classes that errors of the thread keep, that which it ends with included. */
   readonly errors?: readonly ErrorClass[];
   readonly onNotice?: (notice: Notice) => void;
 };
@@ -76,7 +76,7 @@ export class WorkerChannel<Request, Result, Notice = never> {
     this.#worker = new Worker(module, { workerData });
     let cause: unknown;
     this.#worker.on('error', (error) => {
-      cause = error;
+      cause = deserializeError(serializeError(error), errors);
     });
     this.#worker.on('message', (message: FromThread<Result, Notice>) => {
       if ('notice' in message) onNotice?.(message.notice);

@@ -73,7 +73,7 @@ export function sqliteApiKeys(path: string): ApiKeys {
   };
 
   function writing<T>(work: (db: DatabaseSync) => T): T {
-    return using(() => openSqliteFile(accessFile(path)), work);
+    return using(() => openSqliteFile(accessFile(path), { create: false }), work);
   }
 
   function using<T>(open: (path: string) => DatabaseSync, work: (db: DatabaseSync) => T): T {

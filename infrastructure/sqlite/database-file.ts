@@ -1,8 +1,10 @@
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 import { StartupError } from '../startup-error.ts';
 import { isBusy, openingError } from './errors.ts';
+import { notThere } from './open-file.ts';
 import { isCheckpointUnfinished, walIndexOf } from './wal-index.ts';
 
 export type SqliteFile = {
@@ -31,17 +33,20 @@ export const incompleteRestore = 'restore.incomplete';
 
 type DataFiles = Readonly<Record<'events' | 'telemetry' | 'readModels' | 'access', string>>;
 
+/** A file that is missing is made, unless this process has made or opened it before: somebody has deleted it since. */
+export type Creation = { readonly create?: boolean };
+
 /**
  * Where each of the files lies; a directory that is not there is made for this user alone. Several, so that the
  * writers never contend.
  */
-export function dataFiles(dataDir: string): DataFiles {
+export function dataFiles(dataDir: string, { create = true }: Creation = {}): DataFiles {
   if (existsSync(join(dataDir, incompleteRestore)))
     throw new StartupError(
       `A restore into ${dataDir} was cut short: run \`fieldlog restore\` again with the same backup`,
     );
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    if (create) mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new StartupError(`Cannot make the data directory ${dataDir}: ${(error as Error).message}`, {
       cause: error,
@@ -56,10 +61,10 @@ export function dataFiles(dataDir: string): DataFiles {
 }
 
 /** Opens the file, new or not, and brings its schema up to this release. Throws `StartupError`. */
-export function openSqliteFile(file: SqliteFile): DatabaseSync {
+export function openSqliteFile(file: SqliteFile, { create = true }: Creation = {}): DatabaseSync {
   try {
-    makePrivate(file.path);
-    const db = new DatabaseSync(file.path, { timeout: busyTimeout });
+    if (create) makePrivate(file.path);
+    const db = new DatabaseSync(create ? file.path : existing(file.path), { timeout: busyTimeout });
     try {
       db.exec(`PRAGMA page_size = ${file.pageBytes}`);
       if (file.shrinks) db.exec('PRAGMA auto_vacuum = INCREMENTAL');
@@ -87,6 +92,14 @@ export function openForReading(path: string): DatabaseSync {
   } catch (error) {
     throw openingError(error, path);
   }
+}
+
+/** Opened for writing only where it is there. */
+function existing(path: string): URL {
+  if (!existsSync(path)) throw notThere(path, 'deleted');
+  const url = pathToFileURL(path);
+  url.searchParams.set('mode', 'rw');
+  return url;
 }
 
 const ofOthers = 0o007;

@@ -1,7 +1,7 @@
 import { ReadModelsUnavailable } from '../../application/ports/read-models.ts';
 import type { Sql, SqlDatabase, SqlReader, SqlValue } from '../sql/sql.ts';
 import { revocable, SqliteConnection } from './connection.ts';
-import { openForReading, openSqliteFile, readModelsFile } from './database-file.ts';
+import { type Creation, openForReading, openSqliteFile, readModelsFile } from './database-file.ts';
 import { readModelsError } from './errors.ts';
 import { stateOfReadModels } from './file-state.ts';
 import { OpenFile } from './open-file.ts';
@@ -27,10 +27,13 @@ export class SqliteSql implements SqlDatabase {
   #closed = false;
 
   /** `readOnly` needs a file that is there already. Throws `StartupError`. */
-  constructor(path: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
+  constructor(
+    path: string,
+    { readOnly = false, create = true }: Creation & { readonly readOnly?: boolean } = {},
+  ) {
     this.#path = path;
     this.#readOnly = readOnly;
-    if (!readOnly) openSqliteFile(readModelsFile(path)).close();
+    if (!readOnly) openSqliteFile(readModelsFile(path), { create }).close();
     this.#reader = this.#connect();
     this.#file = new OpenFile(path, { state: stateOfReadModels });
   }

@@ -133,7 +133,9 @@ export function readingError(error: unknown, path: string): unknown {
 export function openingError(error: unknown, path: string): unknown {
   const fault = fileFault(error, path);
   if (fault instanceof StorageFault) return new StartupError(fault.reason, { cause: fault });
-  const message = outageOf(error, path);
+  if (error instanceof FileReplaced) return new StartupError(error.message, { cause: error });
+  const ofFileSystem = (error as NodeJS.ErrnoException).syscall && (error as Error).message;
+  const message = outageOf(error, path) ?? ofFileSystem;
   return message
     ? new StartupError(`Cannot open ${path}: ${message}. Check DATA_DIR`, { cause: error })
     : error;

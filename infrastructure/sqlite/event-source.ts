@@ -1,6 +1,7 @@
+import type { DatabaseSync } from 'node:sqlite';
 import type { EventMetadata, RecordedEvent } from '../../application/ports/event-store.ts';
 import { deviceStream } from '../../domain/device.ts';
-import { logIdentity, openSqliteFile } from './database-file.ts';
+import { type Creation, logIdentity, openSqliteFile } from './database-file.ts';
 import { eventsFile } from './event-store.ts';
 import { stateOfEvents } from './file-state.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
@@ -30,19 +31,24 @@ const deviceStreams = deviceStream('');
  */
 export function sqliteEventSource(
   path: string,
-  { prefix = deviceStreams, ...options }: Partial<SourceOptions> & { readonly prefix?: string } = {},
+  {
+    prefix = deviceStreams,
+    create = true,
+    ...options
+  }: Partial<SourceOptions> & Creation & { readonly prefix?: string } = {},
 ): SqliteSource<RecordedEvent> {
   const asked = { ...sourceDefaults, ...options };
   const settings = { ...asked, batchEvents: Math.min(mostEvents, asked.batchEvents) };
-  return new SqliteSource(eventReader(path, prefix, settings), settings);
+  const db = openSqliteFile(eventsFile(path), { create });
+  return new SqliteSource(eventReader(db, path, prefix, settings), settings);
 }
 
 function eventReader(
+  db: DatabaseSync,
   path: string,
   prefix: string,
   { batchEvents, batchBytes }: SourceOptions,
 ): LogReader<RecordedEvent> {
-  const db = openSqliteFile(eventsFile(path));
   // What is rare is found by name, what is frequent in passing.
   const events = `events ${prefix === deviceStreams ? 'NOT INDEXED' : 'INDEXED BY events_by_stream'}`;
   const range = [prefix, afterPrefix(prefix)] as const;

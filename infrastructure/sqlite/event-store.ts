@@ -12,7 +12,13 @@ import {
   RevisionConflict,
 } from '../../application/ports/event-store.ts';
 import { storageFaultOf } from '../../application/ports/storage.ts';
-import { identityTable, immediateTransaction, openSqliteFile, type SqliteFile } from './database-file.ts';
+import {
+  type Creation,
+  identityTable,
+  immediateTransaction,
+  openSqliteFile,
+  type SqliteFile,
+} from './database-file.ts';
 import { eventStoreError, isTaken } from './errors.ts';
 import { closeComplete } from './file-size.ts';
 import { stateOfEvents } from './file-state.ts';
@@ -64,9 +70,9 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
   #damage: unknown;
 
   /** Throws `StartupError`. */
-  constructor(path: string) {
+  constructor(path: string, creation: Creation = {}) {
     this.#path = path;
-    this.#db = openSqliteFile(eventsFile(path));
+    this.#db = openSqliteFile(eventsFile(path), creation);
     this.#file = new OpenFile(path, { state: stateOfEvents, onlyGrows: true, writes: true });
     this.#signal = new CommitSignal(path);
     this.#insert = this.#db.prepare(

@@ -9,6 +9,11 @@ export class FileReplaced extends OperatorNeeded {
   override readonly name = 'FileReplaced';
 }
 
+export const notThere = (path: string, how: 'deleted' | 'replaced by another'): FileReplaced =>
+  new FileReplaced(
+    `${basename(path)} was ${how} while it was in use: stop Fieldlog, put the file back and start it again`,
+  );
+
 /** What a path names: device and inode, bytes, and when it was last changed. */
 type FileFound = {
   readonly node: string | undefined;
@@ -67,14 +72,10 @@ export class OpenFile {
    */
   assertInPlace(): void {
     const found = foundAt(this.#path);
-    const name = basename(this.#path);
-    if (found.node !== this.#opened || found.node === undefined) {
-      const what = found.node === undefined ? 'deleted' : 'replaced by another';
-      throw new FileReplaced(
-        `${name} was ${what} while it was in use: stop Fieldlog, put the file back and start it again`,
-      );
-    }
+    if (found.node === undefined) throw notThere(this.#path, 'deleted');
+    if (found.node !== this.#opened) throw notThere(this.#path, 'replaced by another');
     if (this.#isWhole(found)) return;
+    const name = basename(this.#path);
     throw new FileReplaced(
       `${name} was overwritten while it was in use: stop Fieldlog, remove ${name} with ${name}-wal and ${name}-shm, ` +
         'put the right one in its place and start Fieldlog again',

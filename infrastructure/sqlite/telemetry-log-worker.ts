@@ -21,7 +21,7 @@ export type AppendedPositions = readonly number[];
 
 const thread = new WorkerEndpoint<AppendRows, AppendedPositions>();
 const { path, seen } = workerData as LogFile;
-const db = openSqliteFile(telemetryFile(path));
+const db = openSqliteFile(telemetryFile(path), { create: false });
 const file = new OpenFile(path, { state: stateOfTelemetry, onlyGrows: true, writes: true, seen });
 const signal = new CommitSignal(path);
 const inTransaction = immediateTransaction(db);

@@ -5,7 +5,7 @@ import {
   type TelemetryPublication,
 } from '../../application/ports/telemetry-log.ts';
 import { WorkerChannel } from '../worker-channel.ts';
-import { openSqliteFile, telemetryFile } from './database-file.ts';
+import { type Creation, openSqliteFile, telemetryFile } from './database-file.ts';
 import { stateOfTelemetry } from './file-state.ts';
 import { seenAt } from './open-file.ts';
 import type { AppendedPositions, AppendRows, LogFile, TelemetryRow } from './telemetry-log-worker.ts';
@@ -34,9 +34,9 @@ export class SqliteTelemetryLog implements TelemetryLog {
   #closed = false;
 
   /** Throws `StartupError`. */
-  constructor(path: string) {
+  constructor(path: string, creation: Creation = {}) {
     // An unusable file is an error of the constructor, not one of the thread later on.
-    openSqliteFile(telemetryFile(path)).close();
+    openSqliteFile(telemetryFile(path), creation).close();
     this.#file = { path, seen: seenAt(path, stateOfTelemetry) };
     this.#thread = startThread(this.#file);
   }

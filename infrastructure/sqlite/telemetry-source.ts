@@ -1,9 +1,10 @@
+import type { DatabaseSync } from 'node:sqlite';
 import {
   recordAt,
   type TelemetryPublication,
   type TelemetryRecord,
 } from '../../application/ports/telemetry-log.ts';
-import { lastBatch, logIdentity, openSqliteFile, telemetryFile } from './database-file.ts';
+import { type Creation, lastBatch, logIdentity, openSqliteFile, telemetryFile } from './database-file.ts';
 import { stateOfTelemetry } from './file-state.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
 
@@ -12,17 +13,18 @@ type Row = [firstOffset: number, count: number, body: string];
 /** All events of a `SqliteTelemetryLog`'s file. Throws `StartupError`. */
 export function sqliteTelemetrySource(
   path: string,
-  options: Partial<SourceOptions> = {},
+  { create = true, ...options }: Partial<SourceOptions> & Creation = {},
 ): SqliteSource<TelemetryRecord> {
   const settings = { ...sourceDefaults, ...options };
-  return new SqliteSource(telemetryReader(path, settings), settings);
+  const db = openSqliteFile(telemetryFile(path), { create });
+  return new SqliteSource(telemetryReader(db, path, settings), settings);
 }
 
 function telemetryReader(
+  db: DatabaseSync,
   path: string,
   { batchEvents, batchBytes }: SourceOptions,
 ): LogReader<TelemetryRecord> {
-  const db = openSqliteFile(telemetryFile(path));
   const from = db.prepare(
     `SELECT first_offset, count, body FROM batches
      WHERE first_offset >= ifnull((SELECT max(first_offset) FROM batches WHERE first_offset <= ?1), 0)

@@ -22,7 +22,7 @@ type Outcome = { readonly result: unknown } | { readonly error: unknown };
 
 const thread = new WorkerEndpoint<WriterRequest, unknown>();
 const path = workerData as string;
-const db = openSqliteFile(readModelsFile(path));
+const db = openSqliteFile(readModelsFile(path), { create: false });
 db.exec('PRAGMA busy_timeout = 0');
 const connection = new SqliteConnection(db, path);
 

@@ -125,8 +125,9 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
   });
   const stopped = new AbortController();
   const keysFollowed = callers.follow(stopped.signal);
-  const following = directory.follow(source, `directory-${ids.uuidV7()}`, stopped.signal);
-  following.catch((err) => log.error({ err }, 'the device directory no longer follows the event store'));
+  const following = directory.follow(source, `directory-${ids.uuidV7()}`, stopped.signal, (err) =>
+    log.error({ err }, 'device directory does not follow the event store, will retry'),
+  );
 
   return {
     url,
@@ -141,7 +142,7 @@ export async function startApi(container: Container, otherThreads = noOtherThrea
       unfollow?.();
       stopped.abort();
       await keysFollowed;
-      await following.catch(() => {});
+      await following;
     },
   };
 }

@@ -51,7 +51,13 @@ import { sqlRetentionTables } from '../../infrastructure/sql/retention-sweep.ts'
 import { migrateReadModels } from '../../infrastructure/sql/schema.ts';
 import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
 import { sqlTelemetryQueries } from '../../infrastructure/sql/telemetry-queries.ts';
-import { embeddedDisk, embeddedEventStore, embeddedReadModels, embeddedTelemetryLog } from './embedded.ts';
+import {
+  embeddedDisk,
+  embeddedEventStore,
+  embeddedReadModels,
+  embeddedTelemetryLog,
+  makeLogFiles,
+} from './embedded.ts';
 import { requireLogFiles } from './log-checks.ts';
 import { closeOnDeactivation } from './process.ts';
 import { services as s } from './services.ts';
@@ -59,7 +65,7 @@ import { services as s } from './services.ts';
 export type ContainerOptions = {
   /** The role under which it is traced, where an endpoint is configured. */
   readonly traced?: string;
-  /** `false` in a thread whose process has migrated the read models already. */
+  /** `false` in a thread whose process has made the files, and migrated the read models, already. */
   readonly migrate?: boolean;
 };
 
@@ -84,7 +90,9 @@ export async function openContainer(
     KAFKA_BROKERS === undefined
       ? embeddedTelemetryLog(config)
       : (await servers()).kafka(KAFKA_BROKERS, config, log),
-    MYSQL_URL === undefined ? embeddedReadModels(config) : (await servers()).mysql(MYSQL_URL, config, log),
+    MYSQL_URL === undefined
+      ? embeddedReadModels(config, { create: migrate })
+      : (await servers()).mysql(MYSQL_URL, config, log),
   );
   if ([EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL].includes(undefined)) container.load(embeddedDisk(config));
   if (traced !== undefined && OTEL_EXPORTER_OTLP_ENDPOINT !== undefined) {
@@ -95,6 +103,7 @@ export async function openContainer(
     if (migrate) {
       await migrateReadModels(container.get(s.database), Date.now());
       await requireLogFiles(config, container.get(s.database));
+      makeLogFiles(config);
     }
     return container;
   } catch (error) {

@@ -9,9 +9,14 @@ import { diskOf } from '../../infrastructure/disk.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { sqliteApiKeys } from '../../infrastructure/sqlite/api-keys.ts';
 import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
-import { dataFiles } from '../../infrastructure/sqlite/database-file.ts';
+import {
+  type Creation,
+  dataFiles,
+  openSqliteFile,
+  telemetryFile,
+} from '../../infrastructure/sqlite/database-file.ts';
 import { sqliteEventSource } from '../../infrastructure/sqlite/event-source.ts';
-import { SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
+import { eventsFile, SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
 import { SqliteTelemetryLog } from '../../infrastructure/sqlite/telemetry-log.ts';
 import { sqliteTelemetrySource } from '../../infrastructure/sqlite/telemetry-source.ts';
 import { writeAheadLogOf } from '../../infrastructure/sqlite/write-ahead-log.ts';
@@ -21,11 +26,21 @@ import { services as s } from './services.ts';
 const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
 const eventStoreId = own<SqliteEventStore>('SqliteEventStore');
 
+/** Nothing but the start of a process makes files: one that is missing later was deleted. */
+const create = false;
+
+/** Makes the logs' files that are missing. Throws `StartupError`. */
+export function makeLogFiles({ EVENTSTORE_URL, KAFKA_BROKERS, DATA_DIR }: Config): void {
+  const { events, telemetry } = dataFiles(DATA_DIR);
+  if (EVENTSTORE_URL === undefined) openSqliteFile(eventsFile(events)).close();
+  if (KAFKA_BROKERS === undefined) openSqliteFile(telemetryFile(telemetry)).close();
+}
+
 export const openEventFile = ({ DATA_DIR }: Config): SqliteEventStore =>
-  new SqliteEventStore(dataFiles(DATA_DIR).events);
+  new SqliteEventStore(dataFiles(DATA_DIR, { create }).events, { create });
 
 export const openTelemetryFile = ({ DATA_DIR, BATCH_SIZE }: Config) =>
-  sqliteTelemetrySource(dataFiles(DATA_DIR).telemetry, { batchEvents: BATCH_SIZE });
+  sqliteTelemetrySource(dataFiles(DATA_DIR, { create }).telemetry, { batchEvents: BATCH_SIZE, create });
 
 export const embeddedDisk = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
@@ -38,7 +53,7 @@ export const embeddedDisk = (config: Config): ContainerModule =>
 
 export const embeddedEventStore = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
-    const { events } = dataFiles(config.DATA_DIR);
+    const { events } = dataFiles(config.DATA_DIR, { create });
     bind(eventStoreId)
       .toDynamicValue(() => openEventFile(config))
       .onDeactivation(closeOnDeactivation);
@@ -46,19 +61,19 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
     bind(s.eventEraser).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.accessMarker).toResolvedValue((store) => store, [eventStoreId]);
     bind(s.deviceSource)
-      .toDynamicValue(() => sqliteEventSource(events, { batchEvents: config.BATCH_SIZE }))
+      .toDynamicValue(() => sqliteEventSource(events, { batchEvents: config.BATCH_SIZE, create }))
       .onDeactivation(closeOnDeactivation);
     bind(s.ruleSource)
-      .toDynamicValue(() => sqliteEventSource(events, { prefix: ruleStream('') }))
+      .toDynamicValue(() => sqliteEventSource(events, { prefix: ruleStream(''), create }))
       .onDeactivation(closeOnDeactivation);
     bind(s.hookSource)
-      .toDynamicValue(() => sqliteEventSource(events, { prefix: hookStream('') }))
+      .toDynamicValue(() => sqliteEventSource(events, { prefix: hookStream(''), create }))
       .onDeactivation(closeOnDeactivation);
     bind(s.liveQuerySource)
-      .toDynamicValue(() => sqliteEventSource(events, { prefix: liveQueryStream('') }))
+      .toDynamicValue(() => sqliteEventSource(events, { prefix: liveQueryStream(''), create }))
       .onDeactivation(closeOnDeactivation);
     bind(s.alarmSource)
-      .toDynamicValue(() => sqliteEventSource(events, { prefix: alarmStream('') }))
+      .toDynamicValue(() => sqliteEventSource(events, { prefix: alarmStream(''), create }))
       .onDeactivation(closeOnDeactivation);
     bind(s.check).toResolvedValue(
       (source, store) => ({
@@ -74,9 +89,9 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
 
 export const embeddedTelemetryLog = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
-    const { telemetry } = dataFiles(config.DATA_DIR);
+    const { telemetry } = dataFiles(config.DATA_DIR, { create });
     bind(s.plainTelemetryLog)
-      .toDynamicValue(() => new SqliteTelemetryLog(telemetry))
+      .toDynamicValue(() => new SqliteTelemetryLog(telemetry, { create }))
       .onDeactivation(closeOnDeactivation);
     bind(s.telemetrySource)
       .toDynamicValue(() => openTelemetryFile(config))
@@ -87,14 +102,14 @@ export const embeddedTelemetryLog = (config: Config): ContainerModule =>
     );
   });
 
-export const embeddedReadModels = (config: Config): ContainerModule =>
+export const embeddedReadModels = (config: Config, creation: Creation): ContainerModule =>
   new ContainerModule(({ bind }) => {
-    const { readModels, access } = dataFiles(config.DATA_DIR);
+    const { readModels, access } = dataFiles(config.DATA_DIR, creation);
     bind(s.apiKeys).toDynamicValue(() => sqliteApiKeys(access));
     bind(s.olderApiKeys).toResolvedValue(sqlApiKeys, [s.database]);
     bind(s.writeAheadLog).toDynamicValue(() => writeAheadLogOf(readModels));
     bind(s.database)
-      .toDynamicValue(() => new SqliteSql(readModels))
+      .toDynamicValue(() => new SqliteSql(readModels, creation))
       .onDeactivation(closeOnDeactivation);
     bind(s.queryDatabase)
       .toResolvedValue(() => new SqliteSql(readModels, { readOnly: true }), [])

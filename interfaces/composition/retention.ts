@@ -48,7 +48,9 @@ export async function runRetention(container: Container, signal: AbortSignal): P
   ]);
   await announce();
   // A device's retention depends on its type, and on whether it was erased.
-  const following = directory.follow(devices, `retention-${ids.uuidV7()}`, signal);
+  const following = directory.follow(devices, `retention-${ids.uuidV7()}`, signal, (err) =>
+    log.error({ err }, 'retention does not follow the event store, will retry'),
+  );
   await Promise.all([(await sweeperOf(container, 'retention')).run(signal), following]);
 
   async function announce(): Promise<void> {

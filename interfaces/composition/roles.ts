@@ -215,6 +215,7 @@ function projectorThread(config: Config): ProjectorThread {
     new URL('./projector-worker.ts', import.meta.url),
     config,
     {
+      errors: [StartupError],
       lost: (cause, exitCode) =>
         cause instanceof Error
           ? cause

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { access, copyFile, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { access, copyFile, mkdir, mkdtemp, rename, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { projectionNames } from '../../application/projections/projection.ts';
@@ -187,6 +187,44 @@ describe('Logs that an operator replaces', function () {
       await rename(path.join(away, name), path.join(data, name));
       await eventually(async () => assert.ok([200, 201, 202].includes((await request()) ?? 0), name));
     }
+  });
+
+  it('a data folder deleted under a running server is answered 503 for as long as it is gone, and not made again', async () => {
+    await start();
+    await register('a');
+    await measure(0, 100);
+    await settled();
+    await rm(data, { recursive: true });
+    assert.deepEqual([await register('b'), ...(await measure(1000, 100))], [503, 503]);
+    const { status, json } = await ready();
+    assert.equal(status, 503);
+    assert.match(
+      json.detail,
+      /eventStore \(events\.db was deleted .*telemetryLog \(telemetry\.db was deleted/,
+    );
+    // Both threads have met it then.
+    for (const follower of ['device directory', 'retention'])
+      await eventually(() =>
+        assert.match(server?.errors() ?? '', new RegExp(`${follower} does not follow the event store`)),
+      );
+    assert.deepEqual([await register('b'), ...(await measure(1000, 100))], [503, 503]);
+    assert.equal((await call('GET', '/health/live')).status, 200);
+    await stop();
+    await assert.rejects(access(data), { code: 'ENOENT' });
+  });
+
+  it('a shared-memory file cut off under a running server ends it, and the next has all that was accepted', async () => {
+    await start();
+    assert.equal(await register('a'), 201);
+    assert.deepEqual(new Set(await measure(0, 1000)), new Set([202]));
+    await truncate(path.join(data, 'telemetry.db-shm'));
+    const { child } = server as FieldlogProcess;
+    await eventually(() => assert.equal(child.signalCode, 'SIGBUS'));
+    await start();
+    await settled();
+    const { text } = await call('GET', '/api/v1/devices/a/telemetry?from=0&to=100000000&limit=10000');
+    assert.equal(JSON.parse(text).points.length, 1000);
+    assert.equal((await ready()).status, 200);
   });
 
   it('the release before is not ready on read models of a newer version, until they are rolled back', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { deviceCommands } from '../../application/devices/device-commands.ts';
 import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
+import { OperatorNeeded } from '../../application/ports/event-source.ts';
 import { CachedDeviceDirectory } from '../../infrastructure/cached-device-directory.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { uuidIds } from '../../infrastructure/identity.ts';
@@ -147,6 +148,31 @@ describe('Device directory', () => {
     await commands().handle({ type: 'SuspendDevice', deviceId: 'a', reason: 'r' }, context);
     gate.resolve();
     await eventually(async () => assert.equal(await statusIn(directory, 'a'), 'suspended'));
+    stopped.abort();
+    await following;
+    await source.close();
+  });
+
+  it('follows again after it could not, and keeps nothing that was read meanwhile', async () => {
+    await register('a');
+    const source = sqliteEventSource(file);
+    let isBroken = true;
+    const failures: unknown[] = [];
+    const broken = {
+      run: source.run.bind(source),
+      async ends() {
+        if (isBroken) throw new OperatorNeeded('events.db was deleted');
+        return source.ends();
+      },
+    };
+    const stopped = new AbortController();
+    const following = directory.follow(broken, 'directory', stopped.signal, (error) => failures.push(error));
+    await eventually(() => assert.equal(failures.length, 1));
+    assert.equal(await statusIn(directory, 'a'), 'active');
+    await commands().handle({ type: 'SuspendDevice', deviceId: 'a', reason: 'r' }, context);
+    isBroken = false;
+    await eventually(async () => assert.equal(await statusIn(directory, 'a'), 'suspended'));
+    assert.equal(failures.length, 1, 'reported once');
     stopped.abort();
     await following;
     await source.close();
