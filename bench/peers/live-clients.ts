@@ -19,7 +19,7 @@ type Load = {
 const perRequest = 100;
 
 const calls = {
-  /** More streams, each of another device; resolves when all of them have begun. */
+  /** As many more streams as there are devices, one of each; resolves when all of them have begun. */
   async open({ url, streams }: { url: string; streams: number }): Promise<void> {
     const { hostname, port, host } = new URL(url);
     const began = async (n: number) => {
@@ -33,12 +33,8 @@ const calls = {
       });
       socket.on('data', (part) => note(part.toString('latin1')));
     };
-    const first = opened.get(url) ?? 0;
-    opened.set(url, first + streams);
     for (let from = 0; from < streams; from += 50)
-      await Promise.all(
-        Array.from({ length: Math.min(50, streams - from) }, (_, i) => began(first + from + i)),
-      );
+      await Promise.all(Array.from({ length: Math.min(50, streams - from) }, (_, i) => began(from + i)));
   },
 
   /**
@@ -65,7 +61,6 @@ const calls = {
   },
 };
 
-const opened = new Map<string, number>();
 const latencies: number[] = [];
 
 /** An event that comes in two parts is not counted. */
