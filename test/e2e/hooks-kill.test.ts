@@ -2,25 +2,29 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { onEachEngine, type ReadModelStore } from '../support/each-engine.ts';
 import { eventually } from '../support/eventually.ts';
 import { HooksFixture } from '../support/hooks-fixture.ts';
+import { ownEnvironment } from '../support/own-environment.ts';
 import { seeded } from '../support/seeded.ts';
 
 const alarmsOfEach = 15;
 const kills = 3;
 const script = path.resolve(import.meta.dirname, '../support/hook-sending.ts');
 
-describe('A sender to hooks that is killed', function () {
-  this.timeout(120_000);
+onEachEngine('A sender to hooks that is killed', (open) => {
+  let stores: ReadModelStore;
   let fixture: HooksFixture;
   let sender: ChildProcess | undefined;
 
   beforeEach(async () => {
-    fixture = await HooksFixture.open();
+    stores = await open();
+    fixture = await HooksFixture.open(stores.env);
   });
   afterEach(async () => {
     await kill();
     await fixture.close();
+    await stores.drop();
   });
 
   async function kill(): Promise<void> {
@@ -51,13 +55,10 @@ describe('A sender to hooks that is killed', function () {
 
     const origin = Date.now();
     const start = () => {
-      // Not those that the tests are given.
-      const servers = { EVENTSTORE_URL: '', KAFKA_BROKERS: '', MYSQL_URL: '' };
       const own = { DATA_DIR: fixture.detection.folder, HOOKS_ALLOW: '127.0.0.1' };
-      sender = spawn(process.execPath, [script], {
-        env: { ...process.env, ...servers, ...own, ORIGIN: String(origin), SPEED: '40' },
-        stdio: ['ignore', 'inherit', 'inherit'],
-      });
+      const clock = { ORIGIN: String(origin), SPEED: '40' };
+      const env = { ...ownEnvironment, ...stores.env, ...own, ...clock };
+      sender = spawn(process.execPath, [script], { env, stdio: ['ignore', 'inherit', 'inherit'] });
     };
     const came = (count: number) => {
       const before = receiver.received.length;

@@ -3,40 +3,25 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { distributedStores } from '../support/distributed-stores.ts';
-import type { Profile } from '../support/each-profile.ts';
+import { onEachProfile, type Profile } from '../support/each-profile.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { freePort } from '../support/free-port.ts';
 import { httpClient } from '../support/http-client.ts';
 import { type LiveEvent, liveClient } from '../support/live-client.ts';
 import { type Seeded, seeded } from '../support/seeded.ts';
-import { needs } from '../support/servers.ts';
 
 const clients = 100;
 const kills = 1;
 const devices = ['a', 'b', 'c'];
 
-/** Streams read the log alone: one database is enough. */
-describe('A hundred live streams, cut at random while their server is killed', function () {
-  this.timeout(120_000);
-  describe('embedded', () => following(async () => ({ env: {}, drop: async () => {} })));
-  needs('KAFKA_BROKERS', 'on Kafka', (brokers) =>
-    needs('LOCAL_MARIADB_URL', 'and MariaDB', (url) =>
-      following(async () => {
-        const { env, close } = await distributedStores(brokers, url);
-        return { env, roles: ['api'], drop: close };
-      }),
-    ),
-  );
-});
-
-function following(openProfile: () => Promise<Profile>): void {
+/** Streams read the log alone: of several roles the API is enough. */
+onEachProfile('A hundred live streams, cut at random while their server is killed', (open) => {
   let profile: Profile;
   let folder: string;
   let server: FieldlogProcess;
   let url: string;
-  const stopped = new AbortController();
+  let stopped: AbortController;
 
   const start = async () => {
     const [role = 'serve'] = profile.roles ?? [];
@@ -46,13 +31,15 @@ function following(openProfile: () => Promise<Profile>): void {
     await server.says(/http:\/\//, 60_000);
   };
 
-  before(async () => {
-    profile = await openProfile();
+  // Before each, for a second try must not find the readings of the first.
+  beforeEach(async () => {
+    stopped = new AbortController();
+    profile = await open();
     folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-live-kill-'));
     url = `http://127.0.0.1:${await freePort()}`;
     await start();
   });
-  after(async () => {
+  afterEach(async () => {
     stopped.abort();
     await server?.end('SIGKILL');
     await rm(folder, { recursive: true });
@@ -126,7 +113,7 @@ function following(openProfile: () => Promise<Profile>): void {
     }
     return readings;
   }
-}
+});
 
 const lastOfDevice = -1;
 const reading = (deviceId: string | undefined, n: number) => ({ deviceId, metrics: { n } });

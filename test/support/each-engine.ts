@@ -1,3 +1,7 @@
+import type { SqlQueries } from '../../infrastructure/sql/sql.ts';
+import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
+import { dataFiles } from '../../infrastructure/sqlite/database-file.ts';
+import { openMysql } from '../infrastructure/mysql/open-mysql.ts';
 import { ownDatabase } from '../infrastructure/mysql/own-database.ts';
 import { onMariadbAndMysql } from './servers.ts';
 
@@ -22,3 +26,12 @@ export function onEachEngine(title: string, tests: (open: () => Promise<ReadMode
     });
   });
 }
+
+/** The tables and views of a store, for a test to look at beside the server whose data folder that is. */
+export async function lookInto({ env }: Pick<ReadModelStore, 'env'>, folder: string): Promise<OpenTables> {
+  return env.MYSQL_URL === undefined
+    ? new SqliteSql(dataFiles(folder).readModels, { readOnly: true })
+    : (await openMysql(env.MYSQL_URL)).db;
+}
+
+export type OpenTables = SqlQueries & { close(): Promise<void> };

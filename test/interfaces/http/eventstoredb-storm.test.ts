@@ -1,35 +1,41 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
+import { lookInto, onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 import { EventStoreDbCluster } from '../../support/eventstoredb/cluster.ts';
+import { eventually } from '../../support/eventually.ts';
 import { httpClient, type Reply } from '../../support/http-client.ts';
 import { type ServedFolder, servedFolder } from '../../support/served.ts';
 import { failOnUnhandledRejections } from '../../support/unhandled-rejections.ts';
 
-const seconds = Number(process.env.STORM_SECONDS ?? 6);
+const seconds = Number(process.env.STORM_SECONDS ?? 4);
 const writers = 16;
 const everyMs = seconds > 10 ? 3_000 : 400;
 
 /** What the storm came to: answers that must not be, one line each, and how much was acknowledged. */
 type Toll = { readonly wrong: string[]; acknowledged: number; unavailable: number };
 
-describe('Commands while an EventStoreDB cluster changes its leader again and again', function () {
-  this.timeout((seconds + 60) * 1000);
+onEachEngine('Commands while an EventStoreDB cluster changes its leader again and again', (open) => {
+  let stores: ReadModelStore;
   let cluster: EventStoreDbCluster;
   let served: ServedFolder | undefined;
   failOnUnhandledRejections();
 
   beforeEach(async () => {
+    stores = await open();
     cluster = await EventStoreDbCluster.start({ lagMs: 200 });
   });
   afterEach(async () => {
     await served?.close();
     served = undefined;
     await cluster.stop();
+    await stores.drop();
   });
 
   for (const nodePreference of ['leader', 'follower'])
-    it(`are answered once and for all, or 503, and never from the past; nodePreference=${nodePreference}`, async () => {
+    it(`are answered once and for all, or 503, and never from the past; nodePreference=${nodePreference}`, async function () {
+      this.timeout((seconds + 60) * 1000);
       served = await servedFolder({
+        ...stores.env,
         EVENTSTORE_URL: cluster.urlWith({ nodePreference }),
         LOG_LEVEL: 'silent',
       });
@@ -49,8 +55,29 @@ describe('Commands while an EventStoreDB cluster changes its leader again and ag
       }
       assert.deepEqual(toll.wrong, []);
       assert.ok(toll.acknowledged >= writers, `${toll.acknowledged} acknowledged`);
+      await isProjectedOnce(served, answers.size);
       if (process.env.STORM_SECONDS) console.log(toll);
     });
+
+  /** Each device has its two events in the read models, each of them once. */
+  async function isProjectedOnce({ folder }: ServedFolder, devices: number): Promise<void> {
+    const tables = await lookInto(stores, folder);
+    const count = async (from: string) =>
+      Number((await tables.all<{ n: unknown }>(`SELECT COUNT(*) AS n FROM ${from}`))[0]?.n);
+    try {
+      await eventually(
+        async () => {
+          assert.equal(await count("devices WHERE name = 'second'"), devices);
+          assert.equal(await count('device_history'), 2 * devices);
+        },
+        { within: 30_000, every: 100 },
+      );
+      assert.equal(await count('devices'), devices);
+      assert.equal(await count('dead_letters'), 0);
+    } finally {
+      await tables.close();
+    }
+  }
 
   /** By an election, by a kill, and without any pause between. */
   async function changeLeaders(signal: AbortSignal): Promise<void> {
