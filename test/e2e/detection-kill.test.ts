@@ -9,10 +9,12 @@ import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { httpClient } from '../support/http-client.ts';
 import { runs } from '../support/runs.ts';
 import { seeded } from '../support/seeded.ts';
+import { stopInTransaction } from '../support/stop-in-transaction.ts';
 
 const devices = 5;
 const perRequest = 100;
 const requests = 12;
+const written = 'SELECT state FROM detection_states_g1 ORDER BY device_id, rule_id, metric';
 
 onEachEngine('Detection in a server killed under load', (open) => {
   let stores: ReadModelStore;
@@ -24,7 +26,7 @@ onEachEngine('Detection in a server killed under load', (open) => {
   // Before each, for a second try must not find the alarms of the first.
   beforeEach(async () => {
     stores = await open();
-    kills = runs(stores.env.MYSQL_URL === undefined ? 20 : 5);
+    kills = runs(stores.env.MYSQL_URL === undefined ? 6 : 3);
     folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-alarms-'));
   });
   afterEach(async () => {
@@ -85,25 +87,28 @@ onEachEngine('Detection in a server killed under load', (open) => {
     assert.equal((await call('POST', '/api/v1/devices/bulk', { json })).status, 200);
 
     for (let kill = 0; kill <= kills; kill += 1) {
-      for (let n = 0; n < requests; n += 1) {
-        const readings = Array.from({ length: perRequest }, () => {
-          sent += 1;
-          const spike = random.next() < 0.01 ? 100 * random.next() : 0;
-          return {
-            deviceId: `d-${sent % devices}`,
-            timestamp: new Date(1000 * sent).toISOString(),
-            metrics: { t: random.normal() + spike, on: random.next() < 0.5 },
-          };
-        });
-        const answer = await call('POST', '/api/v1/telemetry', { json: readings });
-        assert.equal(answer.status, 202, answer.text);
-        last = answer.json.positions[0];
-      }
+      for (let n = 0; n < requests; n += 1) await send();
       if (kill === kills) break;
-      // Somewhere between nothing and everything of it is consumed, and announced, by now.
-      await new Promise((resolve) => setTimeout(resolve, 400 * random.next()));
+      // By turns in the middle of a detection, and where between nothing and everything is consumed, and announced.
+      if (kill % 2 === 0 && server) await stopInTransaction(server, { stores, folder, written }, send);
+      else await new Promise((resolve) => setTimeout(resolve, 1500 * random.next()));
       await server?.end('SIGKILL');
       await start();
+    }
+
+    async function send(): Promise<void> {
+      const json = Array.from({ length: perRequest }, () => {
+        sent += 1;
+        const spike = random.next() < 0.01 ? 100 * random.next() : 0;
+        return {
+          deviceId: `d-${sent % devices}`,
+          timestamp: new Date(1000 * sent).toISOString(),
+          metrics: { t: random.normal() + spike, on: random.next() < 0.5 },
+        };
+      });
+      const answer = await call('POST', '/api/v1/telemetry', { json });
+      assert.equal(answer.status, 202, answer.text);
+      last = answer.json.positions[0];
     }
 
     await consumed(last);

@@ -7,10 +7,13 @@ import { lookInto, type OpenTables, onEachEngine, type ReadModelStore } from '..
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { runs } from '../support/runs.ts';
+import { stopInTransaction } from '../support/stop-in-transaction.ts';
 
 const devices = 10;
 const senders = 4;
 const batch = 25;
+/** Late in a transaction, when most of it is written, and early. */
+const moments = ['SELECT SUM(stored_count) FROM telemetry_ledger', 'SELECT COUNT(*) FROM telemetry'];
 
 type Sent = {
   readonly deviceId: string;
@@ -29,7 +32,7 @@ onEachEngine('A server killed under load', (open) => {
   // Before each, for a second try must not find the readings of the first.
   beforeEach(async () => {
     stores = await open();
-    kills = runs(stores.env.MYSQL_URL === undefined ? 20 : 5);
+    kills = runs(stores.env.MYSQL_URL === undefined ? 6 : 3);
     folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-kill-'));
   });
 
@@ -69,7 +72,10 @@ onEachEngine('A server killed under load', (open) => {
       });
       const fresh = `device-${kill}`;
       const registration = register(fresh);
-      await new Promise((resolve) => setTimeout(resolve, 50 + Math.random() * 300));
+      // By turns where it stores readings, and where it starts.
+      const written = moments[kill % (moments.length + 1)];
+      if (written && server) await stopInTransaction(server, { stores, folder, written });
+      else await new Promise((resolve) => setTimeout(resolve, 50 + Math.random() * 300));
       await server?.end('SIGKILL').finally(() => {
         killed = true;
       });
