@@ -26,7 +26,7 @@ onEachEngine('Detection in a server killed under load', (open) => {
   // Before each, for a second try must not find the alarms of the first.
   beforeEach(async () => {
     stores = await open();
-    kills = runs(stores.env.MYSQL_URL === undefined ? 6 : 3);
+    kills = runs(stores.env.MYSQL_URL === undefined ? 14 : 3);
     folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-alarms-'));
   });
   afterEach(async () => {

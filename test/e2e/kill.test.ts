@@ -32,7 +32,7 @@ onEachEngine('A server killed under load', (open) => {
   // Before each, for a second try must not find the readings of the first.
   beforeEach(async () => {
     stores = await open();
-    kills = runs(stores.env.MYSQL_URL === undefined ? 6 : 3);
+    kills = runs(stores.env.MYSQL_URL === undefined ? 14 : 3);
     folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-kill-'));
   });
 
