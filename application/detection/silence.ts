@@ -2,6 +2,7 @@ import { pause } from '../pause.ts';
 import type { AlarmRecords, OverdueSeries } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import { type EventSource, lastPositions, type Positioned } from '../ports/event-source.ts';
+import { EventStoreUnavailable } from '../ports/event-store.ts';
 import type { Clock, Ids, Log } from '../ports/system.ts';
 import type { TelemetryLog } from '../ports/telemetry-log.ts';
 import { NotYetProjected, type ProgressReader } from '../progress.ts';
@@ -39,11 +40,15 @@ export async function noticeSilence(
 ): Promise<void> {
   const { clock, log } = ports;
   const since = clock.now();
+  let isAway = false;
   while (!signal.aborted) {
     try {
       await noticeOverdue(ports, since);
+      isAway = false;
     } catch (err) {
-      if (!(err instanceof NotYetProjected)) log.warn({ err }, 'silent devices not looked for, will retry');
+      const level = isAway && err instanceof EventStoreUnavailable ? 'debug' : 'warn';
+      if (!(err instanceof NotYetProjected)) log[level]({ err }, 'silent devices not looked for, will retry');
+      isAway = err instanceof EventStoreUnavailable;
     }
     await pause(every, signal);
   }

@@ -1,5 +1,6 @@
 import { pause } from '../../application/pause.ts';
 import { OperatorNeeded } from '../../application/ports/event-source.ts';
+import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import type { ProjectionControl, ProjectionState } from '../../application/ports/generations.ts';
 import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { Log } from '../../application/ports/system.ts';
@@ -127,6 +128,12 @@ function isOutdated({ version }: Supervised, state: ProjectionState): boolean {
 
 type Running = { readonly key: number; stop(): Promise<void> };
 
+/** An outage of the event store is one line, however often it is tried to get over it. */
+function levelOf(failure: unknown, failures: number): 'error' | 'warn' | 'debug' {
+  if (!(failure instanceof EventStoreUnavailable)) return 'error';
+  return failures === 1 ? 'warn' : 'debug';
+}
+
 /** Runs `work` again and again, after a longer pause each time it fails, until it is stopped. */
 function start(
   key: number,
@@ -153,7 +160,11 @@ function start(
           continue;
         }
         failures = Date.now() - started > longestPauseMilliseconds ? 1 : failures + 1;
-        log.error({ projection: refusal.projection, generation: key, err }, 'projector failed, will restart');
+        const level = levelOf(err, failures);
+        log[level](
+          { projection: refusal.projection, generation: key, err },
+          'projector failed, will restart',
+        );
       }
       await pause(Math.min(longestPauseMilliseconds, 100 * 2 ** failures), either);
     }
