@@ -42,10 +42,11 @@ const writesStopBelow = 0.1;
 /** Throws a `StorageFault` where so little is free that nothing may be written. */
 export function assertWritable(disk: Disk): void {
   const { folder, free, reserve } = disk.room();
-  if (free < reserve * writesStopBelow)
+  const needed = Math.floor(reserve * writesStopBelow);
+  if (free < needed)
     throw new StorageFault(
       'full',
-      `The disk of ${folder} is full: ${free} bytes are free, writes stop below ${reserve * writesStopBelow}. Free some space, or lower DISK_RESERVE`,
+      `The disk of ${folder} is full: ${free} bytes are free, writes stop below ${needed}. Free some space, or lower DISK_RESERVE`,
     );
 }
 

@@ -90,7 +90,10 @@ describe('A full disk', function () {
           assert.equal(answer.status, 503);
           return answer;
         });
-        assert.match(ready.json.detail, /disk \(The disk of \S+data is full: \d+ bytes are free/);
+        assert.match(
+          ready.json.detail,
+          /disk \(The disk of \S+data is full: \d+ bytes are free, writes stop below 419430\. /,
+        );
         const { text } = await call('GET', '/metrics');
         assert.match(text, /^fieldlog_disk_reserve_bytes 4194304$/m);
         assert.match(text, /^fieldlog_dependency_up\{dependency="disk"\} 0$/m);
