@@ -2,11 +2,11 @@ import {
   type Batch,
   type BatchConsumer,
   CheckpointOfAnotherLog,
+  type EventPlace,
   type EventSource,
   type LogMark,
   type Position,
   type Positioned,
-  type SkippedTo,
 } from './ports/event-source.ts';
 import type { GenerationId, ReadModels } from './ports/read-models.ts';
 
@@ -43,7 +43,7 @@ export class LogGuard<Event extends Positioned> implements BatchConsumer<Event> 
     return mark?.position ?? null;
   }
 
-  async skipped(partition: number): Promise<SkippedTo | null> {
+  async skipped(partition: number): Promise<EventPlace | null> {
     return (await this.#inner.skipped?.(partition)) ?? null;
   }
 

@@ -16,10 +16,10 @@ import {
   type Batch,
   type BatchConsumer,
   comparePositions,
+  type EventPlace,
   type LogMark,
   type Position,
   type Positioned,
-  type SkippedTo,
 } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import {
@@ -89,11 +89,11 @@ export class Projector<Event extends Positioned, Decoded> implements BatchConsum
     return this.#parts.readModels.checkpoint(this.#parts.generation, partition);
   }
 
-  skipped(partition: number): Promise<SkippedTo | null> {
+  skipped(partition: number): Promise<EventPlace | null> {
     return this.#parts.readModels.skipped(this.#parts.generation, partition);
   }
 
-  async skip(partition: number, after: Position | null, to: Partial<SkippedTo> & Positioned): Promise<void> {
+  async skip(partition: number, after: Position | null, to: Partial<EventPlace> & Positioned): Promise<void> {
     const { position, eventId } = to;
     if (eventId === undefined) return;
     await this.#parts.readModels.skip(this.#parts.generation, partition, after, { position, eventId });

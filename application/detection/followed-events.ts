@@ -1,11 +1,5 @@
 import { pause } from '../pause.ts';
-import {
-  comparePositions,
-  type EventPlace,
-  type EventSource,
-  type Position,
-  type SkippedTo,
-} from '../ports/event-source.ts';
+import { comparePositions, type EventPlace, type EventSource, type Position } from '../ports/event-source.ts';
 import { EventStoreUnavailable, type RecordedEvent } from '../ports/event-store.ts';
 import type { Clock } from '../ports/system.ts';
 
@@ -205,7 +199,7 @@ export class FollowedEvents {
     this.#reach({ position: last.position, eventId: last.id });
   }
 
-  #skip(to: SkippedTo | { readonly position: Position }): void {
+  #skip(to: EventPlace | { readonly position: Position }): void {
     if (!this.#isRunOfFormerLog) this.#reach(to);
   }
 

@@ -31,7 +31,7 @@ export interface BatchConsumer<Event extends Positioned> {
   consume(batch: Batch<Event>, waiting?: () => void): Promise<void>;
 
   /** The place beyond the checkpoint up to which nothing is left to consume, where one was stored. */
-  skipped?(partition: number): Promise<SkippedTo | null>;
+  skipped?(partition: number): Promise<EventPlace | null>;
 
   /**
    * Between `after`, the last position consumed, and `to` the log has nothing for this consumer, only what other
@@ -40,12 +40,9 @@ export interface BatchConsumer<Event extends Positioned> {
   skip?(
     partition: number,
     after: Position | null,
-    to: SkippedTo | { readonly position: Position },
+    to: EventPlace | { readonly position: Position },
   ): Promise<void>;
 }
-
-/** The position of somebody else's event, and its id, by which it is found again in the same log only. */
-export type SkippedTo = { readonly position: Position; readonly eventId: string };
 
 /** Where an event of the log is, and its id, by which the same log has it there. */
 export type EventPlace = { readonly position: Position; readonly eventId: string };

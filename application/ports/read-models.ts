@@ -2,7 +2,7 @@ import type { Labels, RegisteredDevice } from '../../domain/device.ts';
 import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
 import type { DetectionTables } from './detection.ts';
-import type { LogMark, Position, SkippedTo } from './event-source.ts';
+import type { EventPlace, LogMark, Position } from './event-source.ts';
 
 /** One built copy of a projection's tables. Readers use the active one; a rebuild fills the next beside it. */
 export type GenerationId = { readonly projection: string; readonly generation: number };
@@ -13,10 +13,10 @@ export interface ReadModels {
   checkpoint(generation: GenerationId, partition: number): Promise<Position | null>;
 
   /** How far beyond the checkpoint other programs' events have been skipped, `null` when that is not known. */
-  skipped(generation: GenerationId, partition: number): Promise<SkippedTo | null>;
+  skipped(generation: GenerationId, partition: number): Promise<EventPlace | null>;
 
   /** Stores it, for as long as the checkpoint stays at `after`; does nothing when it is elsewhere already. */
-  skip(generation: GenerationId, partition: number, after: Position | null, to: SkippedTo): Promise<void>;
+  skip(generation: GenerationId, partition: number, after: Position | null, to: EventPlace): Promise<void>;
 
   /** The checkpoint with the identity of its log. */
   logMark(generation: GenerationId, partition: number): Promise<LogMark | null>;

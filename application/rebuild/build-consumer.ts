@@ -4,11 +4,11 @@ import {
   type Batch,
   type BatchConsumer,
   comparePositions,
+  type EventPlace,
   type EventSource,
   furthest,
   type Position,
   type Positioned,
-  type SkippedTo,
 } from '../ports/event-source.ts';
 
 /** The position reached in each partition; a partition without one is absent. */
@@ -80,11 +80,11 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
     return position;
   }
 
-  async skipped(partition: number): Promise<SkippedTo | null> {
+  async skipped(partition: number): Promise<EventPlace | null> {
     return (await this.#inner.skipped?.(partition)) ?? null;
   }
 
-  async skip(partition: number, after: Position | null, to: SkippedTo | Positioned): Promise<void> {
+  async skip(partition: number, after: Position | null, to: EventPlace | Positioned): Promise<void> {
     await this.#inner.skip?.(partition, after, to);
     this.#skipped.set(partition, to.position);
     this.#notify();

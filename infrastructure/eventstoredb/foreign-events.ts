@@ -2,9 +2,9 @@ import { FORWARDS, START } from '@eventstore/db-client';
 import {
   type BatchConsumer,
   comparePositions,
+  type EventPlace,
   furthest,
   type Position,
-  type SkippedTo,
 } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
 import type { EventStoreDbConnection } from './connection.ts';
@@ -16,7 +16,7 @@ const allEvents = { doing: 'read', stream: '$all' } as const;
 /** What a few events of the log are: how far they go, and how many of them are of ours. */
 type Stretch = {
   /** The last event of another program before the first of ours. */
-  readonly foreign: SkippedTo | undefined;
+  readonly foreign: EventPlace | undefined;
   /** The last of all. */
   readonly last: Position | undefined;
   readonly ours: number;
@@ -36,7 +36,7 @@ export function readStretch(
         signal,
         async (events) => {
           let ours = 0;
-          let [foreign, last]: [SkippedTo | undefined, Position | undefined] = [undefined, undefined];
+          let [foreign, last]: [EventPlace | undefined, Position | undefined] = [undefined, undefined];
           for await (const { event } of events) {
             progress();
             if (!event) continue;
@@ -60,7 +60,7 @@ export function readStretch(
 export async function beginOf(
   connection: EventStoreDbConnection,
   after: Position | null,
-  skipped: SkippedTo | null,
+  skipped: EventPlace | null,
 ): Promise<Position | null> {
   if (!skipped || comparePositions(skipped.position, after) <= 0) return after;
   const { commit, prepare } = logPosition(skipped.position);

@@ -66,7 +66,7 @@ export class PlacedEvents {
   /** Nothing where one of them is not there any more. Throws `EventStoreUnavailable`. */
   async load(): Promise<KnownEvents<RecordedEvent> | undefined> {
     const known = await this.#stored();
-    const events = known && (await this.#isThere(known.upTo)) && (await this.#read(known.events));
+    const events = known && (await this.#eventAt(known.upTo)) && (await this.#read(known.events));
     if (known && events) return { events, upTo: known.upTo };
     this.#log.info(
       { streams: this.#prefix, known: known ? 'of another log, or scavenged' : 'none' },
@@ -95,19 +95,17 @@ export class PlacedEvents {
     }
   }
 
-  async #isThere({ position, eventId }: EventPlace): Promise<boolean> {
+  async #eventAt({ position, eventId }: EventPlace): Promise<ClientEvent | undefined> {
     const found = await eventAtPosition(this.#connection, position);
-    return typeof found === 'object' && found.id === eventId;
+    return typeof found === 'object' && found.id === eventId ? found : undefined;
   }
 
   async #read(places: readonly EventPlace[]): Promise<readonly RecordedEvent[] | undefined> {
     const events: RecordedEvent[] = [];
     for (let from = 0; from < places.length; from += readsAtOnce) {
-      const read = places.slice(from, from + readsAtOnce).map(async ({ position, eventId }) => {
-        const found = await eventAtPosition(this.#connection, position);
-        return typeof found === 'object' && found.id === eventId
-          ? eventOfStreams(this.#prefix, found)
-          : undefined;
+      const read = places.slice(from, from + readsAtOnce).map(async (place) => {
+        const found = await this.#eventAt(place);
+        return found && eventOfStreams(this.#prefix, found);
       });
       for (const event of await Promise.all(read)) {
         if (!event) return undefined;

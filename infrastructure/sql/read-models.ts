@@ -1,4 +1,4 @@
-import type { LogMark, PartitionCounts, Position, SkippedTo } from '../../application/ports/event-source.ts';
+import type { EventPlace, LogMark, PartitionCounts, Position } from '../../application/ports/event-source.ts';
 import {
   CheckpointMoved,
   type GenerationId,
@@ -85,7 +85,11 @@ async function readCheckpoint(
   return row?.position ?? null;
 }
 
-async function readSkipped(sql: Sql, generation: GenerationId, partition: number): Promise<SkippedTo | null> {
+async function readSkipped(
+  sql: Sql,
+  generation: GenerationId,
+  partition: number,
+): Promise<EventPlace | null> {
   const [row] = await sql.rows<[string | null, string | null]>(
     `SELECT skipped_to, skipped_event FROM checkpoints ${ofPartition}`,
     keyOf(generation, partition),
@@ -99,7 +103,7 @@ async function storeSkipped(
   generation: GenerationId,
   partition: number,
   after: Position | null,
-  { position, eventId }: SkippedTo,
+  { position, eventId }: EventPlace,
   now: number,
 ): Promise<void> {
   const key = keyOf(generation, partition);

@@ -36,9 +36,7 @@ export function startRole(role: Role, config: Config, log: Log): Promise<Served>
 /** The HTTP API alone, one of any number; the projectors run elsewhere. */
 async function runApi(config: Config, log: Log): Promise<Served> {
   requireServers('api', config);
-  const opening = openRole(config, log, 'api');
-  const { startApi } = await httpModules(opening);
-  const container = await opening;
+  const { container, startApi } = await openWithApi(config, log, 'api');
   try {
     const api = await startApi(container);
     return {
@@ -61,11 +59,8 @@ async function runApi(config: Config, log: Log): Promise<Served> {
 async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Served> {
   requireServers(role, config);
   lowerThreadPriority();
-  const container = await openRole(config, log, role);
-  const [{ listen, measure, openCallers }, { workerServer }] = await Promise.all([
-    import('./api.ts'),
-    import('../http/server.ts'),
-  ]);
+  const { container, listen, measure, openCallers } = await openWithApi(config, log, role);
+  const { workerServer } = await import('../http/server.ts');
   const stopped = new AbortController();
   try {
     const [ids, metrics, stores, control] = await Promise.all([
@@ -112,10 +107,12 @@ async function runWorker(role: WorkerRole, config: Config, log: Log): Promise<Se
   }
 }
 
-/** Loaded while threads start that the object graph waits for. */
-function httpModules(opening: Promise<Container>) {
+/** The object graph of a role, and the API's modules, loaded while threads start that the graph waits for. */
+async function openWithApi(config: Config, log: Log, role: Role) {
+  const opening = openRole(config, log, role);
   opening.catch(() => {});
-  return import('./api.ts');
+  const api = await import('./api.ts');
+  return { ...api, container: await opening };
 }
 
 /** The object graph of a role, once what it cannot do without is known to be there. */
@@ -156,9 +153,7 @@ export type Served = {
 /** Every role in one process: the API here, the projectors in a thread of their own. */
 export async function serve(config: Config, log: Log): Promise<Served> {
   requireWholeFiles(config);
-  const opening = openRole(config, log, 'serve');
-  const { startApi, neededToAccept } = await httpModules(opening);
-  const container = await opening;
+  const { container, startApi, neededToAccept } = await openWithApi(config, log, 'serve');
   const notices = await compareLogs(container, projectionNames).catch(async (error) => {
     await container.unbindAllAsync();
     throw error;

@@ -56,8 +56,8 @@ export const services = {
   eventStore: id<EventStore>('EventStore'),
   eventEraser: id<EventEraser>('EventEraser'),
   deviceSource: id<EventSource<RecordedEvent>>('DeviceSource'),
-  /** The events of rules. */
   eventPlaces: id<EventPlaces>('EventPlaces'),
+  /** The events of rules. */
   ruleSource: id<EventSource<RecordedEvent>>('RuleSource'),
   hookSource: id<EventSource<RecordedEvent>>('HookSource'),
   liveQuerySource: id<EventSource<RecordedEvent>>('LiveQuerySource'),

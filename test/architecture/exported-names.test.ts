@@ -32,6 +32,8 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'SamplerName',
     'FleetPlan',
     'RateOptions',
+    'HttpOptions',
+    'HttpServices',
   ],
   'lets the benchmark of detection choose settings': [
     'NoveltySettings',

@@ -6,9 +6,9 @@ import {
   type Batch,
   CheckpointOfAnotherLog,
   comparePositions,
+  type EventPlace,
   exactly,
   type Position,
-  type SkippedTo,
 } from '../../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../../application/ports/event-store.ts';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
@@ -40,18 +40,18 @@ const numbersIn = (events: readonly RecordedEvent[]) => events.map(({ data }) =>
 /** Knows what was skipped, and stores it where the source names the event. */
 class SkippingConsumer extends RecordingConsumer<RecordedEvent> {
   at: Position | null = null;
-  stored: SkippedTo | null = null;
+  stored: EventPlace | null = null;
 
   override async consume(batch: Batch<RecordedEvent>): Promise<void> {
     await super.consume(batch);
     this.at = batch.events.at(-1)?.position ?? this.at;
   }
 
-  async skipped(): Promise<SkippedTo | null> {
+  async skipped(): Promise<EventPlace | null> {
     return this.stored;
   }
 
-  async skip(_partition: number, after: Position | null, to: SkippedTo | { readonly position: Position }) {
+  async skip(_partition: number, after: Position | null, to: EventPlace | { readonly position: Position }) {
     assert.ok(comparePositions(after, to.position) < 0 && comparePositions(this.at, to.position) < 0);
     this.at = to.position;
     if ('eventId' in to) this.stored = to;
