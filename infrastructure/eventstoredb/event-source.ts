@@ -232,17 +232,20 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
 }
 
 const gatherMs = 10;
+const longestGatherMs = 100;
 const emptyWaitsAtEnd = 3;
 
 /**
  * How long to wait for a batch to fill. While history comes, a moment: what has been decoded by then shares the
- * transaction. At its end, or once nothing came a few times, only until what has arrived is here.
+ * transaction. At its end, or once nothing came a few times, only until what has arrived is here. Never for long: where
+ * other programs' events come by the thousand, something is always arriving.
  */
 class Gathering {
   readonly #arriving: Pick<Follower, 'readableLength'>;
   readonly #batchSize: number;
   readonly #signal: AbortSignal;
   #emptyWaits = 0;
+  #began: number | undefined;
 
   constructor(arriving: Pick<Follower, 'readableLength'>, batchSize: number, signal: AbortSignal) {
     this.#arriving = arriving;
@@ -254,12 +257,21 @@ class Gathering {
     this.#emptyWaits = emptyWaitsAtEnd;
   }
 
+  /** Whether more is to be gathered with what is; once it is not, the next batch begins. */
   async isMoreThan(gathered: number): Promise<boolean> {
+    this.#began ??= performance.now();
+    const isMore = await this.#isMoreWorthwhile(gathered);
+    if (!isMore) this.#began = undefined;
+    return isMore;
+  }
+
+  async #isMoreWorthwhile(gathered: number): Promise<boolean> {
     if (gathered === this.#batchSize) {
       // As much as that comes of history, or of a backlog.
       this.#emptyWaits = 0;
       return false;
     }
+    if (performance.now() - (this.#began ?? 0) >= longestGatherMs) return false;
     if (this.#arriving.readableLength === 0) await this.#wait();
     return this.#arriving.readableLength > 0;
   }

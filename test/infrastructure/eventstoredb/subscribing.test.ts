@@ -261,6 +261,18 @@ describe('Following EventStoreDB', () => {
     );
   });
 
+  it('hands over a few events while the server still searches millions of others', async () => {
+    write(0, 1, 2);
+    const foreign = 8_000_000;
+    writeForeign(foreign);
+    // As fast as a real server, for longer than the test would wait.
+    server.faults.searchesPerSecond = 270_000;
+    await follow(3, async (consumer) => {
+      await arrived(consumer, numbers(3));
+      assert.ok(server.traffic.eventsConsidered < foreign, 'they came only when the server had searched all');
+    });
+  });
+
   for (const caughtUp of [true, false])
     describe(`behind its last event, where the server ${caughtUp ? 'says' : 'does not say'} that it caught up`, () => {
       beforeEach(async () => {
