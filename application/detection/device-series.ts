@@ -1,9 +1,4 @@
-import {
-  type Evaluator,
-  evaluatorOf,
-  type SeriesReading,
-  type Transition,
-} from '../../domain/detection/evaluators.ts';
+import { type Evaluator, evaluatorOf, type Transition } from '../../domain/detection/evaluators.ts';
 import type { RuleDefinition, RuleVersion } from '../../domain/detection/rule.ts';
 import type { AlarmClearRequest, MetricValue, Reading, SilenceNotice } from '../../domain/telemetry.ts';
 import type { AlarmRow, DetectionTotals, DeviceAttributes, SeriesStateRow } from '../ports/detection.ts';
@@ -22,11 +17,11 @@ type Series = {
   newest: number;
   alarm: AlarmRow | undefined;
   isChanged: boolean;
-  /** What the evaluator has not been shown yet. */
-  readonly waiting: Waiting[];
+  /** Device time, arrival and value of each reading that is not judged yet: objects would outlive a collection. */
+  waiting: number[];
+  /** The events that these came in. */
+  causes: Cause[];
 };
-
-type Waiting = SeriesReading & { readonly cause: Cause };
 
 /** A rule about a metric, with what it has seen of it. */
 type Slot = { readonly rule: ActiveRule; readonly isSilence: boolean; series: Series | undefined };
@@ -150,7 +145,8 @@ export class DeviceSeries {
     if (timestamp > series.newest) series.newest = timestamp;
     series.isChanged = true;
     const value = isSilence ? 0 : Number(given);
-    series.waiting.push({ timestamp, receivedAt: arrival.receivedAt, value, cause: arrival });
+    series.waiting.push(timestamp, arrival.receivedAt, value);
+    series.causes.push(arrival);
     return true;
   }
 
@@ -185,12 +181,14 @@ export class DeviceSeries {
   }
 
   #judgeWaiting(series: Series, changes: AlarmChanges): void {
-    const { evaluator, waiting } = series;
-    for (const reading of waiting) {
-      const transitions = evaluator.next(reading);
-      if (transitions.length > 0) this.#change(series, transitions, reading.cause, changes);
+    const { evaluator, waiting, causes } = series;
+    if (causes.length === 0) return;
+    [series.waiting, series.causes] = [[], []];
+    for (const [i, cause] of causes.entries()) {
+      const [timestamp, receivedAt, value] = waiting.slice(3 * i, 3 * i + 3) as [number, number, number];
+      const transitions = evaluator.next({ timestamp, receivedAt, value });
+      if (transitions.length > 0) this.#change(series, transitions, cause, changes);
     }
-    waiting.length = 0;
   }
 
   #change(series: Series, transitions: readonly Transition[], arrival: Cause, changes: AlarmChanges): void {
@@ -275,7 +273,16 @@ export class DeviceSeries {
     evaluator: Evaluator,
     newest = Number.NEGATIVE_INFINITY,
   ): Series {
-    const series: Series = { rule, metric, evaluator, newest, alarm, isChanged: false, waiting: [] };
+    const series: Series = {
+      rule,
+      metric,
+      evaluator,
+      newest,
+      alarm,
+      isChanged: false,
+      waiting: [],
+      causes: [],
+    };
     const byMetric = this.#series.get(rule.ruleId) ?? new Map<string, Series>();
     this.#series.set(rule.ruleId, byMetric);
     byMetric.set(metric, series);

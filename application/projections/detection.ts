@@ -61,7 +61,7 @@ function judgedOf(logged: TelemetryRecord, registry: EventRegistry): JudgedEvent
 }
 
 /** What rules remember of a series is stored once a batch, however many of its values that has. */
-const batchEvents = 20_000;
+const batchEvents = 40_000;
 
 /** Devices whose series are remembered between batches. */
 const devicesKept = 20_000;
