@@ -9,6 +9,7 @@ import type {
   SourceName,
 } from './ports/event-source.ts';
 import type { ProgressQueries, ProjectionProgress } from './ports/queries.ts';
+import type { Clock } from './ports/system.ts';
 import { type ProjectionName, sourceOf } from './projections/projection.ts';
 
 export type ProjectionStatus = {
@@ -22,8 +23,9 @@ export type ProjectionStatus = {
 
 export type ProgressReader = {
   /**
-   * How far the projections a query reads have come. A lag that is not known after `within` milliseconds is left out,
-   * so that a log which does not answer holds up nobody; without it, that is waited for.
+   * How far the projections a query reads have come. A lag that takes longer than `within` milliseconds to count is left
+   * out, so that a log which does not answer holds up nobody: whoever asks while it is counted waits for what is left of
+   * these, and then nobody waits. Without `within`, the count is waited for.
    */
   status(projections: readonly ProjectionName[], within?: number): Promise<ProjectionStatus>;
   /**
@@ -63,14 +65,15 @@ const lagKnownForMilliseconds = 250;
 const partitionsWithinMilliseconds = 1_000;
 
 /** Of `lagWithinMilliseconds`, what is left for counting once the end of the log is known. */
-const countWithinMilliseconds = 60;
+const countWithinMilliseconds = 30;
 
-/** How long an answer that only mentions the lag waits for it. */
-export const lagWithinMilliseconds = 100;
+/** How long a count may take for which an answer waits that only mentions the lag, and is to take a tenth of a second. */
+export const lagWithinMilliseconds = 50;
 
 export function progressReader(
   queries: ProgressQueries,
   sources: Readonly<Record<SourceName, EventSource<Positioned>>>,
+  clock: Clock,
 ): ProgressReader {
   const lags = new Map<string, Lag>();
   const knownPartitions = new Map<SourceName, readonly number[]>();
@@ -79,8 +82,9 @@ export function progressReader(
 
   async function status(projections: readonly ProjectionName[], within?: number): Promise<ProjectionStatus> {
     const progress = await progressOf(projections);
-    const counted = Promise.all(progress.map((one) => lagOf(one)));
-    const behind = await (within === undefined ? counted : orUnknown(counted, within));
+    const behindBy = progress.map((one) => lagOf(one));
+    const counted = Promise.all(behindBy.map(({ counting }) => counting));
+    const behind = await (within === undefined ? counted : orUnknown(counted, within - longest(behindBy)));
     const positions = progress.flatMap(progressTokens);
     return {
       positions: [...new Set(positions)],
@@ -127,23 +131,35 @@ export function progressReader(
    * Asking a broker how far its log goes costs a round trip, so the answer serves every query of a moment, and those
    * that come before it.
    */
-  function lagOf({ projection, reached }: ProjectionProgress): Promise<EventCount | null> {
+  function lagOf({ projection, reached }: ProjectionProgress): Lag {
     const known = lags.get(projection);
-    if (known && known.until > Date.now()) return known.counting;
+    if (known && known.until > clock.now()) return known;
     // Rows can be read while their log is away; only how far they are behind is not known.
     const counting = countLag(sources[sourceOf(projection)], reached, countWithinMilliseconds).catch(
       () => null,
     );
-    const lag: Lag = { counting, until: Number.POSITIVE_INFINITY };
+    const lag: Lag = { counting, countedSince: clock.now(), until: Number.POSITIVE_INFINITY };
     lags.set(projection, lag);
     void counting.then(() => {
-      lag.until = Date.now() + lagKnownForMilliseconds;
+      lag.countedSince = undefined;
+      lag.until = clock.now() + lagKnownForMilliseconds;
     });
-    return counting;
+    return lag;
+  }
+
+  /** For how many milliseconds one of them has been counted that still is. */
+  function longest(counted: readonly Lag[]): number {
+    const now = clock.now();
+    return Math.max(0, ...counted.map(({ countedSince = now }) => now - countedSince));
   }
 }
 
-type Lag = { readonly counting: Promise<EventCount | null>; until: number };
+type Lag = {
+  readonly counting: Promise<EventCount | null>;
+  /** Since when, and until when what it comes to is good; epoch milliseconds. `undefined` once it is counted. */
+  countedSince: number | undefined;
+  until: number;
+};
 
 function mostBehind(counts: readonly (EventCount | null)[]): Pick<ProjectionStatus, 'lag' | 'lagIsAtLeast'> {
   const known = counts.filter((count) => count !== null);

@@ -253,8 +253,8 @@ function bindTelemetry(bind: Bind): void {
   bind(s.calendar).toDynamicValue(() => luxonCalendar());
   bind(s.buckets).toResolvedValue(telemetryBuckets, [s.telemetryQueries, s.calendar]);
   bind(s.freshness).toResolvedValue(
-    (queries, devices, telemetry) => progressReader(queries, { devices, telemetry }),
-    [s.progressQueries, s.deviceSource, s.telemetrySource],
+    (queries, devices, telemetry, clock) => progressReader(queries, { devices, telemetry }, clock),
+    [s.progressQueries, s.deviceSource, s.telemetrySource, s.clock],
   );
 }
 

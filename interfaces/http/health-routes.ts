@@ -216,7 +216,7 @@ const status = z
         lag: z
           .int()
           .nullable()
-          .meta({ description: 'Events not consumed yet; null while the log does not answer in 100 ms.' }),
+          .meta({ description: 'Events not consumed yet; null while the log does not answer in 50 ms.' }),
         lagIsAtLeast,
         deadLetters: z.record(z.string(), z.int()).meta({ description: 'Those waiting, by cause.' }),
       }),

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import type { EventSource, Position, Positioned } from '../../application/ports/event-source.ts';
 import type { ProgressQueries } from '../../application/ports/queries.ts';
-import { NotYetProjected, progressReader, UnknownPartition } from '../../application/progress.ts';
+import {
+  lagWithinMilliseconds,
+  NotYetProjected,
+  progressReader,
+  UnknownPartition,
+} from '../../application/progress.ts';
+import { eventually } from '../support/eventually.ts';
 
 type Source = EventSource<Positioned>;
 
@@ -20,10 +26,12 @@ const queries = {
 describe('How far projections have come', () => {
   let ends: PromiseWithResolvers<ReadonlyMap<number, Position | null>>;
   let asked: number;
+  let now: number;
 
   beforeEach(() => {
     ends = Promise.withResolvers();
     asked = 0;
+    now = 0;
   });
 
   function reader() {
@@ -37,7 +45,7 @@ describe('How far projections have come', () => {
         isAtLeast: true,
       }),
     } as unknown as Source;
-    return progressReader(queries, { devices: source, telemetry: source });
+    return progressReader(queries, { devices: source, telemetry: source }, { now: () => now });
   }
 
   it('leaves out a lag that the log does not tell in time, and asks it once', async () => {
@@ -53,6 +61,25 @@ describe('How far projections have come', () => {
     ends.resolve(new Map([[0, '8']]));
     assert.equal((await progress.status(['devices'])).lag, 3);
     assert.equal((await status()).lag, 3);
+    assert.equal(asked, 1);
+  });
+
+  it('takes a tenth of a second at most with a log that does not answer, and nobody waits for the same count again', async () => {
+    assert.ok(lagWithinMilliseconds <= 50, 'what is left is for the rest of the answer');
+    const progress = reader();
+    const first = progress.status(['devices'], 60_000);
+    let isAnswered = false;
+    first.then(() => {
+      isAnswered = true;
+    });
+    await eventually(() => assert.equal(asked, 1));
+    now = 60_000;
+    assert.equal((await progress.status(['devices'], 60_000)).lag, null);
+    assert.equal(isAnswered, false);
+    ends.resolve(new Map([[0, '8']]));
+    assert.equal((await first).lag, 3);
+    now += 200;
+    assert.equal((await progress.status(['devices'], 60_000)).lag, 3);
     assert.equal(asked, 1);
   });
 
