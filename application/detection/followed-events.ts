@@ -114,6 +114,7 @@ export class FollowedEvents {
     this.#settledAt = Math.max(this.#settledAt, startedAt);
   }
 
+  /** Whoever waits for what was not handed over yet waits no longer, and is told that the event store is unavailable. */
   async close(): Promise<void> {
     this.#stopped.abort();
     await this.#running;
@@ -137,7 +138,7 @@ export class FollowedEvents {
         },
         { group: this.#group, signal },
       );
-      this.#failure = new Error('Events are no longer followed');
+      this.#failure = new EventStoreUnavailable('Events are no longer followed');
     } catch (error) {
       this.#failure = error;
     }

@@ -46,6 +46,7 @@ export async function noticeSilence(
       await noticeOverdue(ports, since);
       isAway = false;
     } catch (err) {
+      if (signal.aborted) return;
       const level = isAway && err instanceof EventStoreUnavailable ? 'debug' : 'warn';
       if (!(err instanceof NotYetProjected)) log[level]({ err }, 'silent devices not looked for, will retry');
       isAway = err instanceof EventStoreUnavailable;

@@ -113,8 +113,9 @@ export class EventStoreDbEventSource implements EventSource<RecordedEvent> {
     const end = await this.#connection.once(
       (client, { signal }) =>
         reading(client.readAll(newest), signal, async (events) => {
-          for await (const { event } of events) if (event) return toPosition(event.position);
-          return null;
+          let last: Position | null = null;
+          for await (const { event } of events) if (event) last = toPosition(event.position);
+          return last;
         }),
       allEvents,
     );

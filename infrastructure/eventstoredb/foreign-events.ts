@@ -69,9 +69,10 @@ export async function beginOf(
     const isThere = await connection.once(
       (client, { signal }) =>
         reading(client.readAll(options), signal, async (events) => {
+          let found = false;
           for await (const { event } of events)
-            return event?.id === skipped.eventId && toPosition(event.position) === skipped.position;
-          return false;
+            found = event?.id === skipped.eventId && toPosition(event.position) === skipped.position;
+          return found;
         }),
       allEvents,
     );

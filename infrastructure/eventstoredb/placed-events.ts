@@ -27,9 +27,10 @@ export async function eventAtPosition(
     return await connection.once(
       (client, { signal }) =>
         reading(client.readAll(there), signal, async (events) => {
+          let found: ClientEvent | 'none' | 'unknown' = 'none';
           for await (const { event } of events)
-            return event && toPosition(event.position) === position ? event : 'unknown';
-          return 'none';
+            found = event && toPosition(event.position) === position ? event : 'unknown';
+          return found;
         }),
       allEvents,
     );

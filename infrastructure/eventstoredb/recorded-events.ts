@@ -72,7 +72,8 @@ type ReadStream<Event> = AsyncIterable<Event> & { destroy(error?: Error): unknow
 
 /**
  * Reads a stream of the client's, and ends it on the server when `read` is done or `signal` aborts: the client leaves
- * the call open when its stream is left early.
+ * the call open when its stream is left early. One that the server ends by itself is to be read to its end: the client
+ * would keep it for ever, and wait for it when it is closed.
  */
 export async function reading<Event, T>(
   stream: ReadStream<Event>,

@@ -266,6 +266,8 @@ function bindDetection(bind: Bind, config: Config): void {
       [s.ruleSource, s.ids, s.clock],
     )
     .onDeactivation(closeOnDeactivation);
+  bind(s.followedEvents).toResolvedValue((events) => events, [ruleEvents]);
+  bind(s.followedEvents).toResolvedValue((events) => events, [deviceEvents]);
   bind(s.ruleBook).toResolvedValue(
     (events, registry) => new RuleBook(events, registry, config.DETECTION === 'all' ? [builtInRule] : []),
     [ruleEvents, s.registry],

@@ -209,6 +209,7 @@ export async function startProjectors(
   const retrying = keepsTelemetry
     ? retryRegistered(await pipelineOf(container, 'telemetry'), await replayPorts(container), log, signal)
     : undefined;
+  if (names.includes('detection')) await endFollowing(container, signal);
   const announcing = names.includes('detection') ? runAnnouncing(container, signal) : undefined;
   const sending = names.includes('detection') ? runSending(container, signal) : undefined;
   const noticing = names.includes('detection') ? runNoticing(container, signal) : undefined;
@@ -219,6 +220,16 @@ export async function startProjectors(
     stalled: () =>
       [...detector.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
   };
+}
+
+/** Nobody waits for rules, once `signal` is aborted, that are still looked for in a log of other programs' events. */
+async function endFollowing(container: Container, signal: AbortSignal): Promise<void> {
+  const followed = await container.getAllAsync(s.followedEvents);
+  const close = () => {
+    for (const one of followed) void one.close();
+  };
+  if (signal.aborted) close();
+  else signal.addEventListener('abort', close, { once: true });
 }
 
 async function dropKeptTooLong(

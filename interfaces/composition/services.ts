@@ -3,6 +3,7 @@ import type { Registry } from 'prom-client';
 import type { AccessStores, ApiKeyCache } from '../../application/api-keys.ts';
 import type { Alarms } from '../../application/detection/alarms.ts';
 import type { DevicePeriods } from '../../application/detection/device-periods.ts';
+import type { FollowedEvents } from '../../application/detection/followed-events.ts';
 import type { Hooks } from '../../application/detection/hooks.ts';
 import type { RuleBook } from '../../application/detection/rule-book.ts';
 import type { Rules } from '../../application/detection/rules.ts';
@@ -83,6 +84,8 @@ export const services = {
   olderApiKeys: id<ApiKeys>('OlderApiKeys'),
   accessMarker: id<AccessMarker>('AccessMarker'),
   access: id<AccessStores>('AccessStores'),
+  /** What detection follows of rules and devices, one for each; closed again, they stay closed. */
+  followedEvents: id<Pick<FollowedEvents, 'close'>>('FollowedEvents'),
   ruleBook: id<RuleBook>('RuleBook'),
   rules: id<Rules>('Rules'),
   alarms: id<Alarms>('Alarms'),
