@@ -85,7 +85,7 @@ async function assertSameLog(
 }
 
 /** How the log differs from the one that the mark is of; `undefined` when it does not. */
-async function differenceFrom(
+export async function differenceFrom(
   { position, eventId, log }: LogMark,
   partition: number,
   identity: string | null,

@@ -35,7 +35,8 @@ export type LiveSink = {
   end(reason: LiveEnd): void;
 };
 
-export type LiveEnd = 'client' | 'slow' | 'revoked' | 'shutdown' | 'failed';
+/** `moved`: the log was put back to an earlier copy, or is another. */
+export type LiveEnd = 'client' | 'slow' | 'revoked' | 'shutdown' | 'moved' | 'failed';
 
 export type LiveMetrics = {
   opened(): void;

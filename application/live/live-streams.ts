@@ -1,5 +1,11 @@
 import { pause } from '../pause.ts';
-import { comparePositions, type Position, type SourceName } from '../ports/event-source.ts';
+import {
+  comparePositions,
+  type EventSource,
+  type Position,
+  type Positioned,
+  type SourceName,
+} from '../ports/event-source.ts';
 import type { ProgressQueries, TelemetryQueries } from '../ports/queries.ts';
 import { lagWithinMilliseconds, type ProgressReader } from '../progress.ts';
 import { LiveBuckets } from './live-buckets.ts';
@@ -75,7 +81,9 @@ export class LiveStreams {
   constructor(services: LiveServices, limits: LiveLimits) {
     this.#services = services;
     this.#limits = limits;
-    this.#tail = new LiveTail(services);
+    this.#tail = new LiveTail(services, () => {
+      for (const { sink } of this.#open.values()) sink.end('moved');
+    });
     this.#buckets = new LiveBuckets(services, this.#tail, this.#stopped.signal);
   }
 
@@ -100,9 +108,12 @@ export class LiveStreams {
       throw new TooManyStreams('process', streams);
     if ([...this.#open.values()].filter((one) => one.holder === holder).length >= perKey)
       throw new TooManyStreams('key', perKey);
-    await this.#tail.started();
-    if (from === undefined) return this.#readModelPosition();
-    return this.#resumed(from);
+    for (;;) {
+      await this.#tail.started();
+      const { epoch } = this.#tail;
+      const position = await (from === undefined ? this.#readModelPosition() : this.#resumed(from));
+      if (!epoch.aborted) return position;
+    }
   }
 
   /** Resolves when the stream is closed. */
@@ -168,7 +179,7 @@ export class LiveStreams {
     for (const source of liveLogs) {
       const asked = from.filter((one) => one.source === source);
       const log = this.#services[source];
-      const [found, expired] = await Promise.all([log.ends(), log.expired()]);
+      const [found, expired, identity] = await Promise.all([log.ends(), log.expired(), log.identity()]);
       const isBeyond = asked.some(
         ({ partition, position }) => comparePositions(position, found.get(partition) ?? null) > 0,
       );
@@ -187,6 +198,7 @@ export class LiveStreams {
           throw new PositionExpired(
             `${source}:${partition}:${start} is not in this log, which ends at ${end ?? 'its start'}`,
           );
+        if (identity === null) await assertThere(source, partition, start, log);
         starts[source].set(partition, start);
       }
     }
@@ -238,6 +250,22 @@ export class LiveStreams {
       for (const stream of streams) stream.send('lag', { projection, events, seconds });
     }
   }
+}
+
+/**
+ * A log without an identity that was put back to an earlier copy has its events elsewhere once it has grown. Throws
+ * `PositionExpired` where none is at the position.
+ */
+async function assertThere(
+  source: LiveLog,
+  partition: number,
+  position: Position | null,
+  log: Pick<EventSource<Positioned>, 'eventAt'>,
+): Promise<void> {
+  if (position === null || (await log.eventAt(partition, position)) !== 'none') return;
+  throw new PositionExpired(
+    `${source}:${partition}:${position} is not in this log, which was put back to an earlier copy since: begin without a position`,
+  );
 }
 
 const inSnapshot = ({

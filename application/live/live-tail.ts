@@ -2,7 +2,13 @@ import { type AlarmFacts, alarmStream } from '../../domain/detection/alarm.ts';
 import type { DeviceHistory } from '../devices/device-stream.ts';
 import { pause } from '../pause.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import type { Batch, BatchConsumer, EventSource, Positioned } from '../ports/event-source.ts';
+import {
+  type Batch,
+  type BatchConsumer,
+  CheckpointOfAnotherLog,
+  type EventSource,
+  type Positioned,
+} from '../ports/event-source.ts';
 import {
   type EventStore,
   EventStoreUnavailable,
@@ -12,6 +18,7 @@ import {
 import type { DeviceRow } from '../ports/read-models.ts';
 import type { Ids, Log } from '../ports/system.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
+import { FollowedLog } from './followed-log.ts';
 import { ofAlarm, ofDevice, ofTelemetry, type TailedEvent } from './live-events.ts';
 import { type LiveLog, LivePosition, liveLogs } from './live-position.ts';
 
@@ -42,10 +49,13 @@ const rememberedDevices = 50_000;
 const retryPause = 500;
 const longestRetryPause = 10_000;
 
-/** Reads both logs from their ends on, once for all streams of the process, and keeps the newest events. */
+/** Reads the logs from their ends on, once for all streams of the process, and keeps the newest events. */
 export class LiveTail {
   readonly #logs: LiveLogs;
+  readonly #onMoved: () => void;
   readonly #stopped = new AbortController();
+  /** Of the logs as they are; aborted where one of them has become another. */
+  #following = new AbortController();
   readonly #everyone = new Set<TailListener>();
   readonly #byDevice = new Map<string, Set<TailListener>>();
   /** Listeners that need to know what the device is. */
@@ -62,8 +72,13 @@ export class LiveTail {
   #starting: Promise<void> | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
-  constructor(logs: LiveLogs) {
+  /**
+   * `onMoved` is called when a log was put back to an earlier copy, or is another: no position that was given is worth
+   * anything then, and the tail has to be started anew.
+   */
+  constructor(logs: LiveLogs, onMoved: () => void) {
     this.#logs = logs;
+    this.#onMoved = onMoved;
   }
 
   /** Throws what the logs throw. The next call tries again. */
@@ -73,6 +88,11 @@ export class LiveTail {
       throw error;
     });
     await this.#starting;
+  }
+
+  /** Another one each time that a log has become another. */
+  get epoch(): AbortSignal {
+    return this.#following.signal;
   }
 
   get position(): LivePosition {
@@ -173,17 +193,22 @@ export class LiveTail {
     this.#base = new LivePosition({ telemetry, devices, alarms });
     const at = this.#base.copy();
     this.#at = at;
-    this.#running = Promise.all(liveLogs.map((source) => this.#follow(source, at)));
+    const signal = AbortSignal.any([this.#stopped.signal, this.#following.signal]);
+    const before = this.#running;
+    this.#running = Promise.all([before, ...liveLogs.map((source) => this.#follow(source, at, signal))]);
   }
 
   /** A log that cannot be read is read again from where it was left; meanwhile the others are followed. */
-  async #follow(source: LiveLog, at: LivePosition): Promise<void> {
-    const { signal } = this.#stopped;
+  async #follow(source: LiveLog, at: LivePosition, signal: AbortSignal): Promise<void> {
+    const followed = new FollowedLog(this.#logs[source]);
     for (let wait = retryPause; !signal.aborted; wait = Math.min(2 * wait, longestRetryPause)) {
       const began = String(at);
       try {
-        return await this.#run(source, at, (events) => this.#passAll(events, at), signal);
+        const pass = (events: readonly TailedEvent[]) => this.#passAll(events, at, signal);
+        return await this.#run(source, at, pass, signal, followed);
       } catch (err) {
+        if (signal.aborted) return;
+        if (err instanceof CheckpointOfAnotherLog) return this.#moved(source, err);
         if (String(at) !== began) wait = retryPause;
         this.#logs.log.error({ err, source, wait }, 'live streams lost a log and will read it again');
         await pause(wait, signal);
@@ -191,13 +216,29 @@ export class LiveTail {
     }
   }
 
-  async #passAll(events: readonly TailedEvent[], at: LivePosition): Promise<void> {
+  #moved(source: LiveLog, err: CheckpointOfAnotherLog): void {
+    this.#logs.log.warn({ err, source }, 'live streams end: their log was put back to an earlier copy');
+    this.#following.abort();
+    this.#following = new AbortController();
+    this.#starting = undefined;
+    this.#base = undefined;
+    this.#at = undefined;
+    this.#first += this.#kept.length;
+    this.#kept = [];
+    this.#devices.clear();
+    this.#changes += 1;
+    this.#alarms.clear();
+    this.#onMoved();
+  }
+
+  async #passAll(events: readonly TailedEvent[], at: LivePosition, signal: AbortSignal): Promise<void> {
     for (const { source, deviceId } of events) {
       if (source !== 'devices') continue;
       this.#devices.delete(deviceId);
       this.#changes += 1;
     }
-    const devices = this.#needingDevice > 0 ? await this.#lookUp(events) : undefined;
+    const devices = this.#needingDevice > 0 ? await this.#lookUp(events, signal) : undefined;
+    if (signal.aborted) return;
     for (const event of events) {
       at.advance(event.source, event.partition, event.position);
       this.#keep(event);
@@ -215,13 +256,16 @@ export class LiveTail {
   }
 
   /** Asks until the event store answers: to pass over an event would leave it out unnoticed. */
-  async #lookUp(events: readonly TailedEvent[]): Promise<ReadonlyMap<string, DeviceRow | undefined>> {
+  async #lookUp(
+    events: readonly TailedEvent[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, DeviceRow | undefined>> {
     const ids = [...new Set(events.map(({ deviceId }) => deviceId))];
-    while (!this.#stopped.signal.aborted) {
+    while (!signal.aborted) {
       try {
         return new Map(await Promise.all(ids.map(async (id) => [id, await this.deviceOf(id)] as const)));
       } catch {
-        await pause(retryPause, this.#stopped.signal);
+        await pause(retryPause, signal);
       }
     }
     return new Map();
@@ -240,17 +284,28 @@ export class LiveTail {
     at: LivePosition,
     consume: (events: readonly TailedEvent[]) => Promise<void>,
     signal: AbortSignal,
+    followed?: FollowedLog,
   ): Promise<void> {
     const { registry, ids } = this.#logs;
     const options = { group: `live-${ids.uuidV7()}`, signal };
-    const consumer = <Event extends Positioned>(
+    const consumer = <Event extends Positioned & { readonly id: string }>(
       tailed: (event: Event, partition: number) => TailedEvent | Promise<TailedEvent>,
     ): BatchConsumer<Event> => ({
-      checkpoint: async (partition) => at.at(source, partition),
-      consume: async ({ partition, events }: Batch<Event>) =>
-        consume(await Promise.all(events.map((event) => tailed(event, partition)))),
-      async skip(partition, _after, { position }) {
-        at.advance(source, partition, position);
+      async checkpoint(partition) {
+        const position = at.at(source, partition);
+        await followed?.assertSame(partition, position);
+        return position;
+      },
+      async consume({ partition, events }: Batch<Event>) {
+        await consume(await Promise.all(events.map((event) => tailed(event, partition))));
+        const last = events.at(-1) as Event;
+        followed?.reached(partition, { position: last.position, eventId: last.id });
+      },
+      async skip(partition, _after, to) {
+        // What is followed stays where an event is known, by which the log is known again.
+        if (followed && !('eventId' in to)) return;
+        at.advance(source, partition, to.position);
+        if ('eventId' in to) followed?.reached(partition, to);
         await consume([]);
       },
     });

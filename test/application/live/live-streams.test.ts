@@ -258,6 +258,36 @@ describe('Live streams, beside others', () => {
     assert.deepEqual(client.ends, []);
   });
 
+  it('end when their log was put back and has grown since, and others begin with what it has now', async () => {
+    const { promise, reject } = Promise.withResolvers<never>();
+    broken = promise;
+    log.log = null;
+    log.append(0, 'a', 0, 10);
+    const client = await follow(new Client({ takes: true }));
+    await eventually(() => assert.equal(client.readings().length, 10));
+    log.rename((id) => `later/${id}`);
+    reject(new Error('the server was started again'));
+    log.append(0, 'a', 10, 1);
+    await eventually(() => assert.deepEqual(client.ends, ['moved']));
+    assert.equal(client.readings().length, 10);
+    const later = await follow(new Client({ takes: true }), 'telemetry:0:11');
+    log.append(0, 'a', 11, 2);
+    await eventually(() => assert.deepEqual(later.readings(), [11, 12]));
+    assert.deepEqual(later.ends, []);
+  });
+
+  it('are refused behind an event that is not there, of a log without an identity', async () => {
+    log.log = null;
+    log.append(0, 'a', 0, 10);
+    const eventAt = log.eventAt.bind(log);
+    log.eventAt = async (partition, position) => (position === '5' ? 'none' : eventAt(partition, position));
+    await assert.rejects(live.start(asked('telemetry:0:5'), ''), (error) => {
+      assert.ok(error instanceof PositionExpired);
+      return /put back to an earlier copy since: begin without a position/.test(error.message);
+    });
+    await live.start(asked('telemetry:0:6'), '');
+  });
+
   it('continue behind an event that the log does not yet count among its own', async () => {
     log.append(0, 'a', 0, 5);
     await follow(new Client({ takes: true }));
