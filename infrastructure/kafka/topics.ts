@@ -67,10 +67,15 @@ const creationOf = ({ topic, partitions, replication, minInSync, retention }: To
 const appendTime = { name: 'message.timestamp.type', value: 'LogAppendTime' } as const;
 
 /**
- * Warns of a topic whose readings one broker alone may have when they are answered with 202, or whose messages carry
- * their producers' times. What cannot be looked at, as for want of a right, is not warned of.
+ * Warns of a topic that keeps readings on fewer brokers than is configured, or on one alone, when they are answered with
+ * 202, and of one whose messages carry their producers' times. What cannot be looked at, as for want of a right, is not
+ * warned of.
  */
-export async function warnOfTopic(kafka: Kafka, topic: string, log: Log): Promise<void> {
+export async function warnOfTopic(
+  kafka: Kafka,
+  { topic, ...configured }: Pick<TopicSettings, 'topic' | 'replication' | 'minInSync'>,
+  log: Log,
+): Promise<void> {
   const admin = kafka.admin();
   try {
     await admin.connect();
@@ -83,16 +88,8 @@ export async function warnOfTopic(kafka: Kafka, topic: string, log: Log): Promis
     const entries = config.resources[0]?.configEntries ?? [];
     const settingOf = (name: string) => entries.find(({ configName }) => configName === name)?.configValue;
     const minInSync = Number(settingOf('min.insync.replicas') ?? Number.NaN);
-    if (replicas === 1)
-      log.warn(
-        { topic, replicas, minInSync },
-        'topic has one replica: readings answered with 202 are lost with the disk of one broker; see KAFKA_REPLICATION',
-      );
-    else if (minInSync === 1)
-      log.warn(
-        { topic, replicas, minInSync },
-        'topic acknowledges with one replica in sync: readings answered with 202 may be on one broker alone; see KAFKA_MIN_INSYNC',
-      );
+    const safety = safetyOf({ replicas, minInSync }, configured);
+    if (safety !== undefined) log.warn({ topic, replicas, minInSync, configured }, safety);
     const times = settingOf(appendTime.name);
     if (times !== undefined && times !== appendTime.value)
       log.warn(
@@ -104,6 +101,22 @@ export async function warnOfTopic(kafka: Kafka, topic: string, log: Log): Promis
   } finally {
     await admin.disconnect();
   }
+}
+
+/** What a topic lacks for readings to be as safe as is configured, and as they should be; `undefined` if nothing. */
+function safetyOf(
+  { replicas, minInSync }: { readonly replicas: number; readonly minInSync: number },
+  configured: Pick<TopicSettings, 'replication' | 'minInSync'>,
+): string | undefined {
+  if (replicas === 1)
+    return 'topic has one replica: readings answered with 202 are lost with the disk of one broker; see KAFKA_REPLICATION';
+  if (replicas < configured.replication)
+    return 'topic has fewer replicas than KAFKA_REPLICATION, which counts when a topic is made: add them with kafka-reassign-partitions.sh';
+  if (minInSync === 1)
+    return 'topic acknowledges with one replica in sync: readings answered with 202 may be on one broker alone; see KAFKA_MIN_INSYNC';
+  if (minInSync < configured.minInSync)
+    return 'topic acknowledges with fewer replicas than KAFKA_MIN_INSYNC, which counts when a topic is made: set its min.insync.replicas';
+  return undefined;
 }
 
 async function partitionsWithLeaders(admin: Admin, topic: string): Promise<number> {

@@ -164,7 +164,7 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
         const client = newClient();
         const isMissed = await hasConsumed(db, 'telemetry');
         await ensureTopic(client, { ...topic, isMissed }, log);
-        await warnOfTopic(client, config.KAFKA_TOPIC, log);
+        await warnOfTopic(client, topic, log);
         return client;
       },
       [s.database],

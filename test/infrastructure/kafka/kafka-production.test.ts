@@ -150,9 +150,11 @@ needs('KAFKA_BROKERS', 'Producing to Kafka', function (brokers) {
     for (const arrival of arrivals) assert.ok(arrival >= before - 1000 && arrival <= Date.now() + 1000);
   });
 
+  const asConfigured = () => ({ topic: kafka.topic, replication: 1, minInSync: 1 });
+
   it('warns of a topic that one broker alone keeps, and of one with the times of its producers', async () => {
     await open();
-    await warnOfTopic(kafka.newClient(), kafka.topic, kafka.logger);
+    await warnOfTopic(kafka.newClient(), asConfigured(), kafka.logger);
     const warnings = () => kafka.lines.filter(({ level }) => level === 'warn').map(({ message }) => message);
     assert.equal(warnings().length, 1);
     assert.match(String(warnings()), /one replica.*KAFKA_REPLICATION/);
@@ -171,7 +173,7 @@ needs('KAFKA_BROKERS', 'Producing to Kafka', function (brokers) {
     await admin.disconnect();
     await eventually(async () => {
       kafka.lines.splice(0);
-      await warnOfTopic(kafka.newClient(), kafka.topic, kafka.logger);
+      await warnOfTopic(kafka.newClient(), asConfigured(), kafka.logger);
       assert.match(String(warnings()), /message\.timestamp\.type=LogAppendTime/);
     });
   });
