@@ -1,6 +1,6 @@
 import { asError, causeOf, errorTexts, type Parking, PoisonEvent } from './checked-batch.ts';
 import { pagesById } from './pages.ts';
-import type { DeadLetterFeed, DeadLetters, ParkedStream } from './ports/dead-letters.ts';
+import type { DeadLetters, ParkedStream } from './ports/dead-letters.ts';
 import type { Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import {
@@ -12,10 +12,9 @@ import {
   ReadModelsUnavailable,
   type WaitingLetter,
 } from './ports/read-models.ts';
-import type { Clock, Log } from './ports/system.ts';
+import type { Clock } from './ports/system.ts';
 import { TelemetryLogUnavailable } from './ports/telemetry-log.ts';
 import type { Projection, RejectedEvent } from './projections/projection.ts';
-import type { ProjectorObserver } from './projector.ts';
 
 /** How the dead deadLetters of a projection are tried again. */
 export type DeadLetterRetry = {
@@ -212,26 +211,4 @@ export async function followDeadLetters(
       if (discard || !known.has(first.position))
         await retryStream(next, { partition, stream }, retry, readModels);
     }
-}
-
-/**
- * Reports what is consumed to an observer, and every parked event to a feed, once it is parked. A feed that cannot be reached
- * delays nothing: the dead letter is in the read models.
- */
-export function withDeadLetterFeed<Event>(
-  observer: ProjectorObserver<Event>,
-  feed: DeadLetterFeed,
-  log: Log,
-): ProjectorObserver<Event> {
-  return {
-    failed: (error) => observer.failed(error),
-    consumed(events, parked, seconds) {
-      observer.consumed(events, parked, seconds);
-      for (const deadLetter of parked)
-        feed.publish(deadLetter).catch((err) => {
-          const { eventId, correlationId } = deadLetter;
-          log.warn({ eventId, correlationId, err }, 'a dead letter could not be shown in its topic');
-        });
-    },
-  };
 }

@@ -1,10 +1,10 @@
 import type { Container } from 'inversify';
+import { withDeadLetterFeed } from '../../application/dead-letter-feed.ts';
 import { announce } from '../../application/detection/announcing.ts';
 import { skipWhileIdle } from '../../application/detection/idle.ts';
 import { sendToHooks } from '../../application/detection/sending.ts';
 import { noticeSilence } from '../../application/detection/silence.ts';
 import { retryRegistered } from '../../application/late-registrations.ts';
-import { withDeadLetterFeed } from '../../application/parking.ts';
 import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
