@@ -6,6 +6,7 @@ import {
   injectedFaults,
   judged,
   rulesOfCourse,
+  stateBytes,
 } from '../../test/support/generated-series.ts';
 import { median } from '../harness/statistics.ts';
 
@@ -14,7 +15,7 @@ const seedsOfFault = 20;
 
 /**
  * Prints how many false alarms novelty raises on processes without a fault, and after how many readings each kind of
- * rule finds each fault. Answers whether no process has more than one false alarm in 1,000 values.
+ * rule finds each fault, and how much it remembers. Answers whether no process has more than one false alarm in 1,000 values.
  */
 export function printGenerated(): boolean {
   const most = judged / 1000;
@@ -51,7 +52,8 @@ export function printGenerated(): boolean {
       ...ruleKinds.map((kind) => delayText((delays[kind] ?? []).map((found) => found[fault]))),
     ]),
   );
-  console.log();
+  const bytes = ruleKinds.map((kind) => `${kind} ${stateBytes(rulesOfCourse[kind])}`);
+  console.log(`\nBytes that a rule remembers of a series, at most: ${bytes.join(', ')}\n`);
   return counts.every(({ alarms }) => Math.max(...alarms) <= most);
 }
 

@@ -72,6 +72,20 @@ export function falseAlarms(process: GeneratedProcess, seed: number): number {
   return alarms;
 }
 
+/** The most bytes that a rule remembers of a series in the first 5,000 values of any process, with the newest time of it. */
+export function stateBytes(condition: Condition): number {
+  let most = 0;
+  for (const process of Object.values(generatedProcesses)) {
+    const valueAt = process(seeded(1));
+    const evaluator = evaluatorOf(condition);
+    for (let point = 0; point < 5000; point += 1) {
+      isFound(evaluator, point, valueAt(point));
+      most = Math.max(most, 8 * (1 + evaluator.save().length));
+    }
+  }
+  return most;
+}
+
 /** What a fault makes of a daily course; `undefined` where nothing is sent. */
 type Fault = (reading: {
   readonly usual: number;

@@ -7,6 +7,7 @@ import {
   generatedProcesses,
   injectedFaults,
   rulesOfCourse,
+  stateBytes,
 } from '../../support/generated-series.ts';
 import { seeded } from '../../support/seeded.ts';
 
@@ -50,6 +51,11 @@ describe('Faults injected into a daily course', () => {
 });
 
 describe('Rules on generated processes', () => {
+  it('remember little of a series, however many values it has', () => {
+    const bytes = Object.fromEntries(ruleKinds.map((kind) => [kind, stateBytes(rulesOfCourse[kind])]));
+    assert.deepEqual(bytes, { range: 40, rate: 56, stuck: 40, silent: 24, novel: 2296 });
+  });
+
   for (const kind of ruleKinds)
     it(`raise the same alarms when what they remember is stored and read between any values: ${kind}`, () => {
       let transitions = 0;
