@@ -17,7 +17,7 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
   };
   const reading = { deviceId: `"${id}"`, timestamp: '"2026-01-01T00:00:00Z"', metrics: '{"temp":1}' };
 
-  describe(`any input at all, in ${runs(2700)} requests`, () => {
+  describe(`any input at all, in ${runs(3000)} requests`, () => {
     /** Either a success that the input deserved, or a problem that says what is wrong and where. */
     async function answers(method: string, path: string, sent: Call = {}): Promise<Reply> {
       const answer = await call(method, path, sent);
@@ -35,9 +35,9 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
     }
 
     /** When one wrong field is reported, it is that one. */
-    function namesField({ status, json }: Reply, field: string): void {
+    function namesField({ status, json }: Reply, field: string, within = ''): void {
       if (status !== 400 || !json.type.endsWith('/invalid-request')) return;
-      const pointer = `/${field.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+      const pointer = `${within}/${field.replaceAll('~', '~0').replaceAll('/', '~1')}`;
       const paths = json.errors.map(({ path }: { path: string }) => path);
       assert.ok(
         paths.every((path: string) => path === pointer || path.startsWith(`${pointer}/`)),
@@ -103,6 +103,29 @@ export function httpInputRules({ unchecked: call, fresh }: HttpSubject): void {
         }),
         { numRuns: runs(500) },
       ));
+
+    it('as a rule, of each kind', () => {
+      const common = { name: '"A name"', selector: '{}', metric: '"temp"', severity: '"info"', notify: '[]' };
+      const fields = [
+        { kind: '"range"', above: '1', clearAbove: '1', for: '"5m"', count: '2', maxGap: '"1h"' },
+        { kind: '"rate"', below: '-1', reset: 'true' },
+        { kind: '"stuck"', for: '"5m"', tolerance: '0.1' },
+        { kind: '"silent"', for: '"5m"' },
+        { kind: '"novel"', sensitivity: '0.1' },
+      ];
+      const anyRule = fc.oneof(...fields.map((own) => mangled({ ...own, ...common })));
+      // Checked as one that is created, and in force for nobody.
+      const range = '"from":"2000-01-01T00:00:00Z","to":"2000-01-02T00:00:00Z"';
+      return fc.assert(
+        fc.asyncProperty(anyRule, async ({ field, text }) => {
+          const body = `{"rule":${text},${range}}`;
+          const answer = await answers('POST', '/api/v1/rules/preview', { body });
+          // Another bound may be the one that no longer fits.
+          if (!/^(clear)?(Above|Below)$/i.test(field)) namesField(answer, field, '/rule');
+        }),
+        { numRuns: runs(300) },
+      );
+    });
 
     it('as names and values of metrics', () =>
       fc.assert(
