@@ -113,6 +113,36 @@ import type { HttpClient } from '../support/http-client.ts';
     assert.deepEqual([json.name, json.type], ['Mine', 'kettle']);
   });
 
+  it('says how far what it shows is behind, whichever read model that is', async () => {
+    const shown = page.locator('.freshness');
+    const operated = async (action: string) => {
+      const { status, text } = await call('POST', `/api/v1/projections/telemetry/${action}`, { json: {} });
+      assert.ok(status < 300, text);
+    };
+    const device = { deviceId: 'late', name: 'Late', type: 'test' };
+    assert.equal((await call('POST', '/api/v1/devices', { json: device })).status, 201);
+    await operated('pause');
+    // It stops behind the batch it is at.
+    await eventually(async () => {
+      await measure(1, 1, 'late');
+      const { headers } = await call('GET', '/api/v1/telemetry/latest');
+      assert.ok(Number(headers.get('Fieldlog-Lag')) > 0);
+    });
+    for (const [view, name] of [
+      ['devices', 'Fleet'],
+      ['devices/late', 'Late'],
+      ['operations', 'Operations'],
+    ] as const) {
+      await page.goto(`${url}/#/${view}`);
+      await page.getByRole('heading', { name, level: 1 }).waitFor();
+      await shown.getByText(/^as of \d\d:\d\d:\d\d, [1-9]\d* events? behind$/).waitFor();
+    }
+    await operated('resume');
+    await shown.getByText(/nothing behind$/).waitFor();
+    await page.goto(`${url}/#/devices/boiler-1`);
+    await shown.getByText(/nothing behind$/).waitFor();
+  });
+
   it('follows devices in eight tabs at once by one stream', async () => {
     const before = await values();
     const tabs = [page];

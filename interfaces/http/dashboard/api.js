@@ -59,13 +59,43 @@ export class Problem extends Error {
   }
 }
 
-/** Told of each answer: `{ lag, at }`, and of each key that was refused. */
+/** Told when something was read, and of each key that was refused. */
 export const events = new EventTarget();
 
-/** @type {{ lag: number | undefined, at: Date } | undefined} */
-export let freshness;
-
 const announce = (/** @type {string} */ name) => events.dispatchEvent(new Event(name));
+
+/**
+ * By read models, what the page has of them: as of when, and how many events they were behind where that is known.
+ * @type {Map<string, { at: number, lag: number | undefined }>}
+ */
+let read = new Map();
+
+/** The page has just read from these, or what it had of them is as it was. @param {string} readModels @param {number | undefined} lag */
+export function noteRead(readModels, lag) {
+  read.set(readModels, { at: Date.now(), lag });
+  announce('read');
+}
+
+/** Another page is shown, which has read nothing yet. */
+export function forgetRead() {
+  read = new Map();
+  announce('read');
+}
+
+/** Of everything that the page has read: the earliest time, and the most events behind; `undefined` before that. */
+export function freshness() {
+  const all = [...read.values()];
+  if (all.length === 0) return undefined;
+  const lags = all.flatMap(({ lag }) => lag ?? []);
+  return {
+    at: new Date(Math.min(...all.map(({ at }) => at))),
+    lag: lags.length < all.length ? undefined : Math.max(...lags),
+  };
+}
+
+/** `telemetry,devices` of `telemetry:0:17,telemetry:1:12,devices:0:4`. */
+const readModelsOf = (/** @type {string} */ positions) =>
+  [...new Set(positions.split(',').map((one) => one.split(':')[0]))].join();
 
 export const headers = (/** @type {Record<string, string>} */ more = {}) => headersOf(apiKey.get(), more);
 
@@ -80,6 +110,7 @@ export async function call(method, path, { query, body, etag, signal, accept = '
     ...(body !== undefined && { 'Content-Type': 'application/json' }),
     ...(etag && { 'If-Match': etag }),
   };
+  const page = read;
   const answer = await fetch(address(path, query), {
     method,
     headers: headers(more),
@@ -97,10 +128,12 @@ export async function call(method, path, { query, body, etag, signal, accept = '
     throw new Problem(answer.status, json);
   }
   const lag = answer.headers.get('Fieldlog-Lag');
-  if (lag !== null) {
-    freshness = { lag: Number(lag), at: new Date() };
-    announce('answered');
-  }
+  // An answer to a page that was left says nothing of the one that is shown.
+  if (lag !== null && page === read)
+    noteRead(
+      readModelsOf(answer.headers.get('Fieldlog-Position') ?? ''),
+      lag === 'unknown' ? undefined : Number(lag),
+    );
   return { status: answer.status, json, text, etag: answer.headers.get('ETag') ?? undefined };
 }
 

@@ -41,6 +41,7 @@ export class DevicePage extends Page {
     const { json: device, etag = '' } = await get(devicePath(this.#id));
     // The history has a read model of its own, which may be behind that of the device.
     const isSame = this.data?.history.some(({ revision }) => revision === device.revision);
+    if (isSame) this.noteRead('device_history', 0);
     return {
       device,
       etag,

@@ -126,7 +126,7 @@ export class LiveHub {
       // A snapshot says where the stream begins; what it holds the query finds as well.
       if (event === 'snapshot') this.#begin();
       if (event === 'reading' || event === 'retraction') this.#tell({ event, data }, data.deviceId);
-      else if (event === 'gap') this.#tell({ event, data });
+      else if (event === 'gap' || event === 'lag') this.#tell({ event, data });
     }
   }
 }

@@ -1,5 +1,5 @@
 /** Follows a device while the page is visible, by the one live stream that all pages of the browser share. */
-import { apiKey } from './api.js';
+import { apiKey, noteRead } from './api.js';
 import { LiveHub } from './live-hub.js';
 
 /** Of seconds: browsers let timers of hidden pages run once a minute. */
@@ -19,6 +19,7 @@ export function follow(deviceId, { onBegun, onEvent, onState }) {
     if (!leave) return;
     if (message.begun !== undefined) onBegun(message.begun);
     else if (message.state) onState(message.state);
+    else if (message.event === 'lag') noteLag(message.data);
     else onEvent(message);
   };
   const seen = () => {
@@ -39,6 +40,11 @@ export function follow(deviceId, { onBegun, onEvent, onState }) {
     window.removeEventListener('pagehide', end);
     window.removeEventListener('pageshow', seen);
   };
+}
+
+/** Of the read model that queries of the chart are answered from; the device itself is read from its own events. */
+function noteLag(/** @type {{ projection: string, events: number | null }} */ { projection, events }) {
+  if (projection === 'telemetry') noteRead(projection, events ?? undefined);
 }
 
 /** Some browsers of phones have no shared workers: there each page has a stream, of which one is visible. */

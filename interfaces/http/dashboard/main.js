@@ -1,7 +1,7 @@
 /** The shell: pages by address, the key, and how fresh the page is. */
 import { html, render } from '/dashboard/lit-html.js';
-import { apiKey, events, forgetScopes, freshness, keyOfOtherTab } from './api.js';
-import { ask, faults, number } from './elements.js';
+import { apiKey, events, forgetRead, forgetScopes, freshness, keyOfOtherTab } from './api.js';
+import { ask, counted, faults } from './elements.js';
 
 /** Everything there is to see of a page is in its address. Its code is loaded when it is opened. */
 const pages = [
@@ -54,6 +54,7 @@ async function open() {
   current = undefined;
   turn += 1;
   const opened = turn;
+  forgetRead();
   render(html``, content);
   const [, id] = found.path.exec(path) ?? [];
   document.title = `${id ? decodeURIComponent(id) : found.title} · Fieldlog`;
@@ -78,6 +79,12 @@ function again() {
   current = undefined;
   forgetScopes();
   void open();
+}
+
+/** @param {number | undefined} lag */
+function behind(lag) {
+  if (lag === undefined) return 'nobody knows how far behind';
+  return lag === 0 ? 'nothing behind' : `${counted(lag, 'event')} behind`;
 }
 
 let isAsking = false;
@@ -109,12 +116,12 @@ events.addEventListener('unidentified', () => {
   keyButton.hidden = false;
   void askForKey();
 });
-events.addEventListener('answered', () => {
+events.addEventListener('read', () => {
   const shown = document.getElementById('freshness');
-  if (!shown || !freshness) return;
-  const behind = freshness.lag === 0 ? 'nothing behind' : `${number(freshness.lag ?? 0)} events behind`;
-  shown.textContent = `as of ${freshness.at.toLocaleTimeString()}, ${behind}`;
-  shown.classList.toggle('late', (freshness.lag ?? 0) > 1000);
+  if (!shown) return;
+  const { at, lag } = freshness() ?? {};
+  shown.textContent = at ? `as of ${at.toLocaleTimeString()}, ${behind(lag)}` : '';
+  shown.classList.toggle('late', (lag ?? 0) > 1000);
 });
 keyButton.hidden = apiKey.get() === null;
 keyButton.addEventListener('click', () => {

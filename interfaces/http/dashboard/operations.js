@@ -34,6 +34,8 @@ export class OperationsPage extends Page {
         (error) => (error instanceof Problem ? error.body : undefined),
       ),
     ]);
+    for (const { projection, lag } of projections.json.projections)
+      this.noteRead(projection, lag ?? undefined);
     return {
       status: status.json,
       projections: projections.json.projections,
@@ -169,7 +171,7 @@ export class OperationsPage extends Page {
     return html`<tr>
       <th scope="row">${projection}</th>
       <td>${chip(refused ? 'refused' : paused ? 'paused' : 'running')}${refused ? html`<br><small>${refused}</small>` : nothing}</td>
-      <td class="number">${lagIsAtLeast ? 'at least ' : ''}${number(lag)}</td>
+      <td class="number">${lag === null ? 'unknown' : `${lagIsAtLeast ? 'at least ' : ''}${number(lag)}`}</td>
       <td>${active}${
         building
           ? html`<br><small>building ${building.generation}${phase ? `, ${phase}` : ''}</small>

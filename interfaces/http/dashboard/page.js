@@ -1,6 +1,6 @@
 /** What all pages have in common: they load when opened and again every few seconds, and show faults where they are. */
 
-import { scopes } from './api.js';
+import { noteRead, scopes } from './api.js';
 import { every } from './elements.js';
 
 /**
@@ -79,6 +79,11 @@ export class Page {
   fail(/** @type {unknown} */ error) {
     this.error = error;
     this.show();
+  }
+
+  /** The page has what these read models have now. @param {string} readModels @param {number | undefined} lag */
+  noteRead(readModels, lag) {
+    if (this.#isOpen) noteRead(readModels, lag);
   }
 
   show() {
