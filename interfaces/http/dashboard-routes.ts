@@ -15,6 +15,7 @@ const modules = [
   'chart',
   'device',
   'elements',
+  'first-steps',
   'fleet',
   'hooks',
   'import',
@@ -26,7 +27,9 @@ const modules = [
   'operations',
   'page',
   'points',
+  'rules',
   'series',
+  'table',
   'transport',
 ];
 

@@ -5,11 +5,14 @@ import type { Page } from 'playwright-core';
 import { root } from '../deploy/yaml-file.ts';
 import {
   accessibilityFaults,
+  bandPixels,
   browserMissing,
   DashboardBrowser,
   dropFile,
   endAtFailure,
+  outOfReach,
   shownValues,
+  tableParts,
 } from '../support/dashboard-browser.ts';
 import { eventually } from '../support/eventually.ts';
 import type { HttpClient } from '../support/http-client.ts';
@@ -50,18 +53,35 @@ const sizes = {
   const pressed = (name: string) => page.getByRole('button', { name, exact: true }).click();
   const dropped = (file: string) => dropFile(page, path.join(fixtures, file));
 
-  it('creates a rule', async () => {
+  it('teaches how to make a rule, previews and creates one', async () => {
     await page.goto(`${url}/#/alarms`);
+    await page.getByText('No rule yet').waitFor();
+    assert.match((await page.locator('pre').textContent()) ?? '', new RegExp(`${url}/api/v1/rules`));
     await pressed('Create a rule');
     await filled('Name', 'Too hot');
     await filled('Metric', 'temperature');
     await filled('Above', 'hot');
     await pressed('Create');
     await page.getByRole('alert').waitFor();
+    await filled('Above', '24');
+    await pressed('Preview');
+    await page.getByText(/^5 alarms in the last 7 days, of 92 values of 2 devices/).waitFor();
     await filled('Above', '90');
+    await pressed('Preview');
+    await page.getByText(/^0 alarms in the last 7 days/).waitFor();
     await pressed('Create');
     await page.getByRole('link', { name: 'Too hot' }).waitFor();
     assert.match((await page.getByRole('row', { name: /Too hot/ }).textContent()) ?? '', /above 90/);
+  });
+
+  it('removes a rule', async () => {
+    const json = { name: 'Not wanted', kind: 'novel', selector: { deviceId: 'nobody' } };
+    assert.equal((await call('POST', '/api/v1/rules', { json })).status, 201);
+    const row = page.getByRole('row', { name: /Not wanted/ });
+    await row.getByRole('button', { name: 'Remove' }).click();
+    await pressed('Remove for good');
+    await row.waitFor({ state: 'detached' });
+    assert.equal((await call('GET', '/api/v1/rules')).json.rules.length, 1);
   });
 
   it('creates a hook, whose secret it shows once, and a rule that names it', async () => {
@@ -169,14 +189,35 @@ const sizes = {
     await page.goto(`${url}/#/alarms`);
     await alarm.getByRole('button', { name: 'Acknowledge' }).click();
     await filled('Note', 'On my way');
-    await page.getByRole('dialog').getByRole('button', { name: 'Acknowledge' }).click();
+    const dialog = page.getByRole('dialog');
+    // Its events are in the event store a moment after the alarm is in the table.
+    await eventually(
+      async () => {
+        if (await dialog.isVisible())
+          await dialog.getByRole('button', { name: 'Acknowledge' }).click({ timeout: 1000 });
+        await dialog.waitFor({ state: 'detached', timeout: 1000 });
+      },
+      { within: 20_000 },
+    );
     await alarm.getByText('acknowledged by anonymous: On my way').waitFor();
+    await alarm.getByRole('button', { name: 'Silence' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Silence' }).click();
+    await alarm.getByText('silenced by anonymous until').waitFor();
     await alarm.getByRole('button', { name: 'Clear' }).click();
     await filled('Note', 'Sensor replaced');
     await page.getByRole('dialog').getByRole('button', { name: 'Clear' }).click();
     await alarm.locator('.chip.cleared').waitFor();
     await alarm.getByText(/Sensor replaced/).waitFor();
     assert.equal(await alarm.getByRole('button').count(), 0);
+  });
+
+  it('draws the alarm as a band behind the line of its metric', async () => {
+    await page.goto(`${url}/#/devices/boiler-2?range=15m&metric=temperature`);
+    await page.getByText('Bands are 1 alarm of this device, 0 of them open.').waitFor();
+    await eventually(async () => assert.ok((await bandPixels(page)) > 100));
+    await page.getByLabel('on', { exact: true }).check();
+    await page.getByLabel('temperature', { exact: true }).uncheck();
+    await eventually(async () => assert.equal(await bandPixels(page), 0));
   });
 
   for (const [name, size] of Object.entries(sizes))
@@ -196,6 +237,9 @@ const sizes = {
           assert.deepEqual(title === 'import' ? [] : alerts, [], title);
           if (screenshots) await shown.screenshot({ path: path.join(screenshots, `${title}-${name}.png`) });
           assert.deepEqual(await accessibilityFaults(shown), [], `${title}, ${name}`);
+          assert.deepEqual(await outOfReach(shown), [], `${title}, ${name}`);
+          const { drawn, told } = await tableParts(shown);
+          assert.deepEqual(told, drawn, `${title}, ${name}`);
         }
       } finally {
         await one.close();
@@ -256,7 +300,7 @@ const sizes = {
 const views = {
   fleet: ['#/devices', 'tbody a'],
   device: ['#/devices/boiler-1?range=15m', '.chart canvas'],
-  alarms: ['#/alarms', '[aria-label=Hooks] td'],
+  alarms: ['#/alarms', '[aria-label=Hooks] tbody tr'],
   import: ['#/import?device=preview-1', '.drop'],
   operations: ['#/operations', '.equation'],
 } as const;

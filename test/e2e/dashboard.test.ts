@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import type { BrowserContext, Page } from 'playwright-core';
 import { browserMissing, DashboardBrowser, endAtFailure, shownValues } from '../support/dashboard-browser.ts';
 import { eventually } from '../support/eventually.ts';
@@ -50,6 +51,9 @@ import type { HttpClient } from '../support/http-client.ts';
     await filled('Labels', 'site=north');
     await pressed('Register');
     await page.getByRole('heading', { name: 'Boiler 1' }).waitFor();
+    await page.getByText('Nothing has been measured yet').waitFor();
+    assert.match((await page.locator('pre').first().textContent()) ?? '', /telemetry[\s\S]*"boiler-1"/);
+    await page.getByText(new RegExp(`-p ${port} -q 1[\\s\\S]*fieldlog/boiler-1/telemetry`)).waitFor();
     await measure(10, 20);
     await page.locator('.chip.live').waitFor();
     await page.locator('.chart canvas').first().waitFor();
@@ -111,6 +115,13 @@ import type { HttpClient } from '../support/http-client.ts';
     await page.getByRole('heading', { name: 'Mine', level: 1 }).waitFor();
     const { json } = await call('GET', '/api/v1/devices/boiler-1');
     assert.deepEqual([json.name, json.type], ['Mine', 'kettle']);
+  });
+
+  it('gives what the chart shows as CSV', async () => {
+    const [download] = await Promise.all([page.waitForEvent('download'), pressed('CSV')]);
+    assert.equal(download.suggestedFilename(), 'boiler-1.csv');
+    const rows = (await readFile(await download.path(), 'utf8')).trim().split(/\r?\n/);
+    assert.equal(rows.length - 1, await values());
   });
 
   it('says how far what it shows is behind, whichever read model that is', async () => {
@@ -196,6 +207,28 @@ import type { HttpClient } from '../support/http-client.ts';
       },
       { within: 20_000 },
     );
+  });
+
+  it('has a fleet by pages of the server, with what is shown in the address', async () => {
+    const json = Array.from({ length: 55 }, (_, i) => ({
+      deviceId: `s-${i}`,
+      name: `S ${i}`,
+      type: 'sensor',
+    }));
+    assert.equal((await call('POST', '/api/v1/devices/bulk', { json })).status, 200);
+    const rows = page.getByRole('region', { name: 'Devices' }).locator('tbody tr');
+    const counted = (count: number) => eventually(async () => assert.equal(await rows.count(), count));
+    await page.goto(`${url}/#/devices?type=sensor`);
+    await counted(50);
+    await page.getByRole('link', { name: 'Next 50' }).click();
+    await counted(5);
+    assert.match(page.url(), /type=sensor&cursor=/);
+    const second = await dashboard.opened(context);
+    await second.goto(page.url());
+    await second.getByRole('link', { name: (await rows.first().locator('a').textContent()) ?? '' }).waitFor();
+    await second.close();
+    await page.goBack();
+    await counted(50);
   });
 
   it('has reported no error, no breach of its policy and no request to another host', () =>

@@ -142,6 +142,46 @@ export async function accessibilityFaults(page: Page): Promise<readonly string[]
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
 }
 
+/** What of the tables needs scrolling to the side, or is beyond the page. */
+export const outOfReach = (page: Page): Promise<readonly string[]> =>
+  page.evaluate(`(() => {
+    const { clientWidth, scrollWidth } = document.documentElement;
+    const beyond = [...document.querySelectorAll('.scroll tbody *')].filter((one) => {
+      const { left, right, width } = one.getBoundingClientRect();
+      return width > 0 && (left < 0 || right > clientWidth + 0.5);
+    });
+    const wide = scrollWidth > clientWidth ? ['the page is ' + scrollWidth + ' wide'] : [];
+    return [...wide, ...beyond.map((one) => one.outerHTML)];
+  })()`);
+
+/** How many parts the tables of a page have, and how many of each the browser tells those who hear the page. */
+export async function tableParts(page: Page): Promise<Record<'drawn' | 'told', readonly number[]>> {
+  const parts = { table: '', row: 'tr', columnheader: 'thead th', rowheader: 'tbody th' };
+  const selectors = Object.values(parts).map((part) => `table.cards ${part}`);
+  const drawn = await Promise.all(selectors.map((selector) => page.locator(selector).count()));
+  const session = await page.context().newCDPSession(page);
+  const told = Object.keys(parts).map(() => 0);
+  for (let i = 0; i < (drawn[0] ?? 0); i += 1) {
+    const expression = `document.querySelectorAll('table.cards')[${i}]`;
+    const { objectId = '' } = (await session.send('Runtime.evaluate', { expression })).result;
+    for (const [at, role] of Object.keys(parts).entries()) {
+      const { nodes } = await session.send('Accessibility.queryAXTree', { objectId, role });
+      told[at] = (told[at] ?? 0) + nodes.filter(({ ignored }) => !ignored).length;
+    }
+  }
+  await session.detach();
+  return { drawn, told };
+}
+
+/** How much of the chart's lines is painted in the colour of an alarm's band. */
+export const bandPixels = (page: Page): Promise<number> =>
+  page.evaluate(`[...document.querySelectorAll('.chart canvas')].reduce((sum, canvas) => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    for (let i = 0; i < data.length; i += 4)
+      if (data[i] > 150 && data[i + 1] < 80 && data[i + 3] > 20 && data[i + 3] < 60) sum += 1;
+    return sum;
+  }, 0)`);
+
 /** Drops the file where a page takes one. */
 export async function dropFile(page: Page, file: string): Promise<void> {
   const dataTransfer = await page.evaluateHandle(

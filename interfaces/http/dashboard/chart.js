@@ -1,5 +1,6 @@
 /** Lines over time, one below the other: gaps are gaps, alarms are bands, and new points are added at the end. */
 import uPlot from '/dashboard/uplot.js';
+import { brief } from './elements.js';
 
 /** Told apart by luminance as well as by hue. */
 const colours = ['--line-1', '--line-2', '--line-3', '--line-4', '--line-5', '--line-6'];
@@ -62,6 +63,17 @@ function colour(/** @type {string} */ name) {
   probe.remove();
   return color;
 }
+
+const date = uPlot.fmtDate('{D} {MMM} {YYYY} {HH}:{mm}:{ss}');
+
+/** @param {number | null | undefined} value @param {boolean} isState */
+function legendValue(value, isState) {
+  if (value == null) return '–';
+  return isState ? String(value === 1) : brief(value);
+}
+
+/** What the legend says while nobody points at a line. */
+const newest = (/** @type {uPlot} */ { data: [, values] }) => values?.findLast((value) => value !== null);
 
 /** Whatever of lines needs others to be drawn. */
 const nameOf = (/** @type {Shown} */ { names, areStates }) =>
@@ -180,7 +192,7 @@ export class Chart {
           },
         },
         series: [
-          { value: '{D} {MMM} {YYYY} {HH}:{mm}:{ss}' },
+          { value: (_plot, time, _series, at) => (at == null ? 'newest' : date(new Date(time * 1000))) },
           {
             label: names[i] ?? '',
             stroke: colour(colours[i % colours.length] ?? '--line-1'),
@@ -189,8 +201,8 @@ export class Chart {
             points: { size: 4 },
             ...(isState && {
               paths: uPlot.paths.stepped?.({ align: 1 }),
-              value: (_, value) => (value === null ? '--' : String(value === 1)),
             }),
+            value: (plot, value, _series, at) => legendValue(at == null ? newest(plot) : value, isState),
           },
         ],
         hooks: {

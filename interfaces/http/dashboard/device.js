@@ -4,7 +4,17 @@ import { call, get, Problem } from './api.js';
 import { ask, chip, faults, labelsOf, labelsText, shown, tell, time } from './elements.js';
 import { Page } from './page.js';
 import { Series } from './series.js';
+import { table } from './table.js';
 import { address, devicePath } from './transport.js';
+
+/** @type {import('./table.js').Column[]} */
+const historyColumns = [
+  { name: 'Revision', is: 'title' },
+  { name: 'When' },
+  { name: 'Who' },
+  { name: 'What' },
+  { name: 'Reason' },
+];
 
 /**
  * @typedef {object} Loaded
@@ -131,7 +141,7 @@ export class DevicePage extends Page {
     const { device: now, past } = this.data ?? {};
     const device = past ?? now;
     render(
-      html`<p><a href="#/devices">Fleet</a></p>
+      html`<p class="back"><a href="#/devices">Fleet</a></p>
         ${faults(this.error)}
         ${
           device
@@ -185,23 +195,17 @@ export class DevicePage extends Page {
   }
 
   #changes() {
+    const rows = this.data?.history
+      .toReversed()
+      .map(({ revision, at, actor, event, changes, reason }) => [
+        html`<a href=${`#${address(`/devices/${encodeURIComponent(this.#id)}`, { at: revision })}`}>${revision}</a>`,
+        time(at),
+        actor,
+        html`${event}${changes.map(({ field, from, to }) => html`<br><small>${field}: ${shown(from)} → ${shown(to)}</small>`)}`,
+        reason ?? '',
+      ]);
     return html`<section><h2>History</h2>
-      <div class="scroll" tabindex="0" role="region" aria-label="History">
-        <table>
-          <thead><tr><th scope="col">Revision</th><th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">Reason</th></tr></thead>
-          <tbody>
-            ${this.data?.history.toReversed().map(
-              ({ revision, at, actor, event, changes, reason }) => html`<tr>
-                <td><a href=${`#${address(`/devices/${encodeURIComponent(this.#id)}`, { at: revision })}`}>${revision}</a></td>
-                <td>${time(at)}</td>
-                <td>${actor}</td>
-                <td>${event}${changes.map(({ field, from, to }) => html`<br><small>${field}: ${shown(from)} → ${shown(to)}</small>`)}</td>
-                <td>${reason ?? ''}</td>
-              </tr>`,
-            )}
-          </tbody>
-        </table>
-      </div>
+      ${table('History', historyColumns, rows)}
     </section>`;
   }
 }

@@ -70,14 +70,20 @@ export const labelsText = (/** @type {Record<string, string>} */ labels) =>
     .map(([key, value]) => `${key}=${value}`)
     .join(', ');
 
+/** @template T @typedef {(fields: Record<string, string>) => Promise<T>} Act Runs with the fields of a form, by name. */
+
+const fieldsOf = (/** @type {HTMLFormElement} */ form) =>
+  Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, String(value).trim()]));
+
 /**
  * Asks in a dialog and runs `act` with the fields; it stays open with the faults when `act` throws. Resolves to what
- * `act` answered, or `undefined` when the dialog was closed.
+ * `act` answered, or `undefined` when the dialog was closed. With `look` it has a further button, which shows what that
+ * answers and leaves the dialog open.
  * @template T
- * @param {{ title: string, fields?: unknown, submit: string, isDangerous?: boolean, act: (fields: Record<string, string>) => Promise<T> }} options
+ * @param {{ title: string, fields?: unknown, submit: string, isDangerous?: boolean, act: Act<T>, look?: { submit: string, act: Act<unknown> } }} options
  * @returns {Promise<T | undefined>}
  */
-export function ask({ title, fields = nothing, submit, isDangerous = false, act }) {
+export function ask({ title, fields = nothing, submit, isDangerous = false, act, look }) {
   const dialog = document.createElement('dialog');
   dialog.setAttribute('aria-label', title);
   document.body.append(dialog);
@@ -86,33 +92,42 @@ export function ask({ title, fields = nothing, submit, isDangerous = false, act 
     /** @type {T | undefined} */
     let answer;
     let isBusy = false;
-    const show = (/** @type {unknown} */ error) =>
+    const show = (/** @type {unknown} */ error, /** @type {unknown} */ seen = nothing) =>
       render(
         html`<form method="dialog" @submit=${send}>
           <h2>${title}</h2>
           ${fields} ${faults(error)}
+          ${look ? html`<div role="status">${seen}</div>` : nothing}
           <p class="buttons">
             <button type="button" class="quiet" @click=${() => dialog.close()}>Cancel</button>
+            ${look ? html`<button type="button" class="quiet" ?disabled=${isBusy} @click=${glance}>${look.submit}</button>` : nothing}
             <button class=${isDangerous ? 'danger' : 'primary'} ?disabled=${isBusy}>${submit}</button>
           </p>
         </form>`,
         dialog,
       );
-    async function send(/** @type {SubmitEvent} */ event) {
-      event.preventDefault();
-      const form = /** @type {HTMLFormElement} */ (event.target);
-      const given = Object.fromEntries(
-        [...new FormData(form)].map(([name, value]) => [name, String(value).trim()]),
-      );
+    const run = async (/** @type {() => Promise<unknown>} */ work) => {
       isBusy = true;
       show(undefined);
       try {
-        answer = await act(given);
-        dialog.close();
+        const seen = await work();
+        isBusy = false;
+        show(undefined, seen);
       } catch (error) {
         isBusy = false;
         show(error instanceof Problem ? error : /** @type {Error} */ (error).message);
       }
+    };
+    function send(/** @type {SubmitEvent} */ event) {
+      event.preventDefault();
+      const given = fieldsOf(/** @type {HTMLFormElement} */ (event.target));
+      void run(async () => {
+        answer = await act(given);
+        dialog.close();
+      });
+    }
+    function glance(/** @type {any} */ { target: { form } }) {
+      if (look && form.reportValidity()) void run(() => look.act(fieldsOf(form)));
     }
     dialog.addEventListener('close', () => {
       dialog.remove();

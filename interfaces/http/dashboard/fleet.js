@@ -2,18 +2,29 @@
 import { html, nothing, render } from '/dashboard/lit-html.js';
 import { access, call, get, scopes } from './api.js';
 import { ago, ask, brief, chip, faults, labelsOf, labelsText, tell } from './elements.js';
+import { noDevice } from './first-steps.js';
 import { Page } from './page.js';
+import { table } from './table.js';
 import { address } from './transport.js';
 
 const perPage = 50;
 /** Of each device. */
 const metricsShown = 3;
+/** @type {import('./table.js').Column[]} */
+const columns = [
+  { name: 'Device', is: 'title' },
+  { name: 'State', is: 'state' },
+  { name: 'Newest values', is: 'values' },
+  { name: 'Last seen', is: 'seen' },
+  { name: 'Type' },
+  { name: 'Labels' },
+];
 const states = ['active', 'suspended', 'decommissioned', 'erased'];
 
 export class FleetPage extends Page {
   /** The newest values, by device, once they are known. @type {ReadonlyMap<string, readonly any[]> | undefined} */
   #newest;
-  /** Where the server takes MQTT. @type {{ port: number, tls: boolean } | null} */
+  /** @type {import('./first-steps.js').Mqtt} */
   #mqtt = null;
 
   /** @param {HTMLElement} root @param {URLSearchParams} query */
@@ -98,23 +109,26 @@ export class FleetPage extends Page {
               ? this.#table()
               : isFiltered
                 ? html`<p class="empty">No device is like that. <a href="#/devices">Show all</a></p>`
-                : firstSteps(this.#mqtt)
+                : noDevice(this.#mqtt)
         }`,
       this.root,
     );
   }
 
+  /** The newest values of a device, and when it was seen. */
   #measured(/** @type {string} */ id) {
-    if (!this.#newest) return html`<td></td><td></td>`;
+    if (!this.#newest) return ['', ''];
     const points = this.#newest.get(id) ?? [];
     const [seen = ''] = points
       .map(({ timestamp }) => timestamp)
       .sort()
       .reverse();
     const more = points.length - metricsShown;
-    return html`<td class="values">${points.slice(0, metricsShown).map(({ metric, value }) => html`<span class="value"><small>${metric}</small> ${brief(value)}</span> `)}
-        ${more > 0 ? html`<small>and ${more} more</small>` : nothing}</td>
-      <td class="seen">${seen ? ago(seen) : html`<span class="muted">never</span>`}</td>`;
+    const values = points
+      .slice(0, metricsShown)
+      .map(({ metric, value }) => html`<span class="value"><small>${metric}</small> ${brief(value)}</span> `);
+    const others = more > 0 ? html`<small>and ${more} more</small>` : '';
+    return [[values, others], seen ? ago(seen) : html`<span class="muted">never</span>`];
   }
 
   #filters() {
@@ -134,48 +148,18 @@ export class FleetPage extends Page {
   #table() {
     const { devices, next } = this.data;
     const query = Object.fromEntries(this.query);
-    return html`<div class="scroll" tabindex="0" role="region" aria-label="Devices">
-        <table>
-          <thead><tr><th scope="col">Device</th><th scope="col">State</th><th scope="col">Newest values</th><th scope="col">Last seen</th><th scope="col">Type</th><th scope="col">Labels</th></tr></thead>
-          <tbody>
-            ${devices.map(
-              (device) => html`<tr>
-                <th scope="row"><a href=${`#/devices/${encodeURIComponent(device.deviceId)}`}>${device.name || device.deviceId}</a>
-                  <small>${device.deviceId}</small></th>
-                <td>${chip(device.status)}</td>
-                ${this.#measured(device.deviceId)}
-                <td>${device.type}</td>
-                <td>${labelsText(device.labels)}</td>
-              </tr>`,
-            )}
-          </tbody>
-        </table>
-      </div>
+    const rows = devices.map((device) => [
+      html`<a href=${`#/devices/${encodeURIComponent(device.deviceId)}`}>${device.name || device.deviceId}</a>
+        <small>${device.deviceId}</small>`,
+      chip(device.status),
+      ...this.#measured(device.deviceId),
+      device.type,
+      labelsText(device.labels),
+    ]);
+    return html`${table('Devices', columns, rows)}
       <p class="pages">
         ${this.query.get('cursor') ? html`<a href=${`#${address('/devices', { ...query, cursor: '' })}`}>First page</a>` : nothing}
         ${next ? html`<a href=${`#${address('/devices', { ...query, cursor: next })}`}>Next ${perPage}</a>` : nothing}
       </p>`;
   }
-}
-
-/** For who has no device yet: the two calls that make the first point. */
-function firstSteps(/** @type {{ port: number, tls: boolean } | null} */ mqtt) {
-  const { origin, hostname } = location;
-  return html`<section class="empty">
-    <h2>No device yet</h2>
-    <p>Register one above, or from a terminal, and send its first reading:</p>
-    <pre tabindex="0"><code>curl -H 'Content-Type: application/json' ${origin}/api/v1/devices \\
-  -d '{"deviceId": "boiler-1", "name": "Boiler 1", "type": "boiler"}'
-curl -H 'Content-Type: application/json' ${origin}/api/v1/telemetry \\
-  -d '{"deviceId": "boiler-1", "metrics": {"temperature": 21.5}}'</code></pre>
-    ${
-      mqtt
-        ? html`<p>The same reading by MQTT:</p>
-          <pre tabindex="0"><code>mosquitto_pub -h ${hostname} -p ${mqtt.port}${mqtt.tls ? ' --capath /etc/ssl/certs' : ''} -q 1 \\
-  -t fieldlog/boiler-1/telemetry -m '{"temperature": 21.5}'</code></pre>`
-        : html`<p>This server takes no MQTT: start it with <code>MQTT_PORT=1883</code>, and devices publish to
-          <code>fieldlog/boiler-1/telemetry</code>.</p>`
-    }
-    <p class="muted">Where there are API keys, add <code>-H 'X-API-Key: …'</code>, by MQTT <code>-u key -P …</code>. Every call is described at <a href="/docs">/docs</a>.</p>
-  </section>`;
 }

@@ -2,8 +2,17 @@
 import { html, nothing } from '/dashboard/lit-html.js';
 import { get, post } from './api.js';
 import { ask, chip, counted, faults, tell, time } from './elements.js';
+import { table } from './table.js';
 
 const failedShown = 20;
+/** @type {import('./table.js').Column[]} */
+const columns = [
+  { name: 'Hook', is: 'title' },
+  { name: 'State', is: 'state' },
+  { name: 'Not delivered' },
+  { name: 'Changed' },
+  { name: '', is: 'buttons' },
+];
 const path = (/** @type {any} */ { hookId }, /** @type {string} */ action) =>
   `/api/v1/hooks/${encodeURIComponent(hookId)}/${action}`;
 
@@ -66,12 +75,11 @@ export function hookSection({ hooks, hookError }, acting) {
         ? hookError
           ? nothing
           : html`<p class="empty">No hook yet: alarms are posted nowhere.</p>`
-        : html`<div class="scroll" tabindex="0" role="region" aria-label="Hooks">
-          <table>
-            <thead><tr><th scope="col">Hook</th><th scope="col">State</th><th scope="col">Not delivered</th><th scope="col">Changed</th><td></td></tr></thead>
-            <tbody>${hooks.map((one) => row(one, acting))}</tbody>
-          </table>
-        </div>`
+        : table(
+            'Hooks',
+            columns,
+            hooks.map((one) => row(one, acting)),
+          )
     }`;
 }
 
@@ -79,22 +87,18 @@ export function hookSection({ hooks, hookError }, acting) {
 function row({ hook, failed }, acting) {
   const action = hook.status === 'enabled' ? 'disable' : 'enable';
   const [first] = failed;
-  return html`<tr>
-    <th scope="row">${hook.url} <small>${hook.hookId}</small></th>
-    <td>${chip(hook.status)}</td>
-    <td>${
-      first
-        ? html`${failed.length === failedShown ? 'at least ' : ''}${counted(failed.length, 'alarm')}<br>
-          <small>since ${time(first.createdAt)}: ${first.error}</small>`
-        : 'none failed'
-    }</td>
-    <td>${time(hook.changedAt)}</td>
-    <td class="buttons">
-      ${first ? html`<button type="button" class="quiet" @click=${acting(() => post(path(hook, 'deliveries/retry')))}>Retry</button>` : nothing}
+  return [
+    html`${hook.url} <small>${hook.hookId}</small>`,
+    chip(hook.status),
+    first
+      ? html`${failed.length === failedShown ? 'at least ' : ''}${counted(failed.length, 'alarm')}<br>
+        <small>since ${time(first.createdAt)}: ${first.error}</small>`
+      : 'none failed',
+    time(hook.changedAt),
+    html`${first ? html`<button type="button" class="quiet" @click=${acting(() => post(path(hook, 'deliveries/retry')))}>Retry</button>` : nothing}
       <button type="button" class="quiet" @click=${acting(() => test(hook))}>Test</button>
       <button type="button" class="quiet" @click=${acting(() => post(path(hook, action), {}, `"${hook.revision}"`))}>
         ${action === 'disable' ? 'Disable' : 'Enable'}</button>
-      <button type="button" class="danger" @click=${acting(() => remove(hook))}>Remove</button>
-    </td>
-  </tr>`;
+      <button type="button" class="danger" @click=${acting(() => remove(hook))}>Remove</button>`,
+  ];
 }

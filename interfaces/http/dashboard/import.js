@@ -4,6 +4,7 @@ import { get, headers, Problem } from './api.js';
 import { counted, faults, number, save, shown, time } from './elements.js';
 import { Page } from './page.js';
 import { rangeOf } from './series.js';
+import { table } from './table.js';
 import { address, lines } from './transport.js';
 
 /** By parameter of the API, how it is called here, and an example. */
@@ -41,6 +42,17 @@ const choices = {
 };
 /** Of which the API takes several. */
 const several = ['deviceColumn', 'metric', 'text', 'null'];
+/** @type {import('./table.js').Column[]} */
+const columnColumns = [
+  { name: 'Column', is: 'title' },
+  { name: 'Is' },
+  { name: 'Metric' },
+  { name: 'Type' },
+  { name: 'Cells', is: 'number' },
+  { name: 'Missing', is: 'number' },
+];
+/** @type {import('./table.js').Column[]} */
+const readingColumns = [{ name: 'Device', is: 'title' }, { name: 'Time' }, { name: 'Values' }];
 const listedRejects = 10;
 const labels = Object.fromEntries(
   Object.entries({ ...fields, ...moreFields, ...choices }).map(([name, label]) => [name, [label].flat()[0]]),
@@ -289,29 +301,28 @@ const columnTable = (/** @type {readonly any[]} */ columns) =>
   columns.length === 0
     ? nothing
     : html`<h3>Columns</h3>
-      <div class="scroll" tabindex="0" role="region" aria-label="Columns">
-        <table>
-          <thead><tr><th scope="col">Column</th><th scope="col">Is</th><th scope="col">Metric</th><th scope="col">Type</th><th scope="col" class="number">Cells</th><th scope="col" class="number">Missing</th></tr></thead>
-          <tbody>${columns.map(
-            ({ column, is, metric, type, cells, nulls, reason }) => html`<tr>
-              <th scope="row">${column}</th>
-              <td>${is}${reason ? html`<br><small>${inLabels(reason)}</small>` : nothing}</td>
-              <td>${metric ?? ''}</td><td>${type ?? ''}</td>
-              <td class="number">${number(cells)}</td><td class="number">${number(nulls)}</td>
-            </tr>`,
-          )}</tbody>
-        </table>
-      </div>`;
+      ${table(
+        'Columns',
+        columnColumns,
+        columns.map(({ column, is, metric, type, cells, nulls, reason }) => [
+          column,
+          html`${is}${reason ? html`<br><small>${inLabels(reason)}</small>` : nothing}`,
+          metric ?? '',
+          type ?? '',
+          number(cells),
+          number(nulls),
+        ]),
+      )}`;
 
 const readingTable = (/** @type {readonly any[]} */ readings) => html`<h3>The first readings</h3>
-  <div class="scroll" tabindex="0" role="region" aria-label="First readings">
-    <table>
-      <thead><tr><th scope="col">Device</th><th scope="col">Time</th><th scope="col">Values</th></tr></thead>
-      <tbody>${readings.map(
-        ({ deviceId, timestamp, metrics }) => html`<tr>
-          <th scope="row">${deviceId}</th><td>${time(timestamp)}</td>
-          <td>${Object.entries(metrics).map(([metric, value]) => html`<span class="value">${metric} ${shown(value)}</span> `)}</td>
-        </tr>`,
-      )}</tbody>
-    </table>
-  </div>`;
+  ${table(
+    'First readings',
+    readingColumns,
+    readings.map(({ deviceId, timestamp, metrics }) => [
+      deviceId,
+      time(timestamp),
+      Object.entries(metrics).map(
+        ([metric, value]) => html`<span class="value">${metric} ${shown(value)}</span> `,
+      ),
+    ]),
+  )}`;

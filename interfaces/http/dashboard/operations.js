@@ -3,8 +3,26 @@ import { html, nothing, render } from '/dashboard/lit-html.js';
 import { call, get, Problem } from './api.js';
 import { ask, chip, faults, number, time } from './elements.js';
 import { Page } from './page.js';
+import { table } from './table.js';
 import { address } from './transport.js';
 
+/** @type {import('./table.js').Column[]} */
+const projectionColumns = [
+  { name: 'Projection', is: 'title' },
+  { name: 'State', is: 'state' },
+  { name: 'Behind', is: 'number' },
+  { name: 'Generation' },
+  { name: 'Positions' },
+  { name: '', is: 'buttons' },
+];
+/** @type {import('./table.js').Column[]} */
+const letterColumns = [
+  { name: 'Stream', is: 'title' },
+  { name: 'Projection' },
+  { name: 'Cause' },
+  { name: 'Parked' },
+  { name: '', is: 'buttons' },
+];
 const outcomes = ['stored', 'duplicate', 'corrected', 'deadLettered', 'late', 'retracted', 'expired'];
 const capital = (/** @type {string} */ word) => word[0].toUpperCase() + word.slice(1);
 /** `deadLettered`: `dead-lettered`. */
@@ -123,8 +141,8 @@ export class OperationsPage extends Page {
     const { ledger } = this.data.status;
     const sum = outcomes.reduce((total, name) => total + ledger[name], 0);
     return html`<section><h2>Every accepted reading</h2>
-      <p class="equation"><span>accepted and projected <b>${number(sum)}</b></span> =
-        ${outcomes.map((name, i) => html`${i > 0 ? ' + ' : ''}<span>${words(name)} <b>${number(ledger[name])}</b></span>`)}</p>
+      <p class="equation"><span>accepted and projected <b>${number(sum)}</b></span>
+        ${outcomes.map((name, i) => html`<span>${i > 0 ? '+' : '='} ${words(name)} <b>${number(ledger[name])}</b></span> `)}</p>
       ${
         this.may.has('operate')
           ? html`<p class="buttons"><button type="button" class="quiet" ?disabled=${this.#audit === 'running'} @click=${() => this.#check()}>
@@ -147,12 +165,11 @@ export class OperationsPage extends Page {
 
   #projectionTable() {
     return html`<section><h2>Projections</h2>
-      <div class="scroll" tabindex="0" role="region" aria-label="Projections">
-        <table>
-          <thead><tr><th scope="col">Projection</th><th scope="col">State</th><th scope="col" class="number">Behind</th><th scope="col">Generation</th><th scope="col">Positions</th><td></td></tr></thead>
-          <tbody>${this.data.projections.map((one) => this.#projection(one))}</tbody>
-        </table>
-      </div>
+      ${table(
+        'Projections',
+        projectionColumns,
+        this.data.projections.map((one) => this.#projection(one)),
+      )}
     </section>`;
   }
 
@@ -168,56 +185,44 @@ export class OperationsPage extends Page {
       ...(has('retired') && !building ? ['rollback'] : []),
       ...(has('ready') && !building ? ['switch'] : []),
     ];
-    return html`<tr>
-      <th scope="row">${projection}</th>
-      <td>${chip(refused ? 'refused' : paused ? 'paused' : 'running')}${refused ? html`<br><small>${refused}</small>` : nothing}</td>
-      <td class="number">${lag === null ? 'unknown' : `${lagIsAtLeast ? 'at least ' : ''}${number(lag)}`}</td>
-      <td>${active}${
+    return [
+      html`${projection}${refused ? html` <small>${refused}</small>` : nothing}`,
+      chip(refused ? 'refused' : paused ? 'paused' : 'running'),
+      lag === null ? 'unknown' : `${lagIsAtLeast ? 'at least ' : ''}${number(lag)}`,
+      html`${active}${
         building
           ? html`<br><small>building ${building.generation}${phase ? `, ${phase}` : ''}</small>
             <progress max=${Math.max(total, 1)} value=${done} aria-label=${`Rebuild of ${projection}`}></progress>`
           : nothing
-      }</td>
-      <td><small>${positions.slice(0, 4).join(', ')}${positions.length > 4 ? ` and ${positions.length - 4} more` : ''}</small></td>
-      <td class="buttons">${
-        this.may.has('operate')
-          ? actions.map(
-              (action) =>
-                html`<button type="button" class="quiet" @click=${() => this.#operate(projection, action)}>${capital(action)}</button>`,
-            )
-          : nothing
-      }</td>
-    </tr>`;
+      }`,
+      html`<small>${positions.slice(0, 4).join(', ')}${positions.length > 4 ? ` and ${positions.length - 4} more` : ''}</small>`,
+      this.may.has('operate')
+        ? actions.map(
+            (action) =>
+              html`<button type="button" class="quiet" @click=${() => this.#operate(projection, action)}>${capital(action)}</button>`,
+          )
+        : nothing,
+    ];
   }
 
   #letterTable() {
     const { letters } = this.data;
     if (letters.length === 0)
       return html`<section><h2>Dead letters</h2><p class="empty">None: every event could be applied.</p></section>`;
+    const rows = letters.map((letter) => [
+      html`${letter.stream} <small>${letter.position}</small>`,
+      letter.projection,
+      html`${chip(letter.cause)}<br><small>${letter.error}</small>`,
+      time(letter.parkedAt),
+      this.may.has('operate')
+        ? html`<button type="button" class="quiet" @click=${() => this.#retry({ id: letter.id })}>Retry</button>
+          <button type="button" class="danger" @click=${() => this.#discard(letter)}>Discard</button>`
+        : nothing,
+    ]);
     return html`<section>
       <div class="head"><h2>Dead letters</h2>
         ${this.may.has('operate') ? html`<button type="button" class="quiet" @click=${() => this.#retry({ all: true })}>Retry all</button>` : nothing}</div>
-      <div class="scroll" tabindex="0" role="region" aria-label="Dead letters">
-        <table>
-          <thead><tr><th scope="col">Stream</th><th scope="col">Projection</th><th scope="col">Cause</th><th scope="col">Parked</th><td></td></tr></thead>
-          <tbody>
-            ${letters.map(
-              (letter) => html`<tr>
-                <th scope="row">${letter.stream} <small>${letter.position}</small></th>
-                <td>${letter.projection}</td>
-                <td>${chip(letter.cause)}<br><small>${letter.error}</small></td>
-                <td>${time(letter.parkedAt)}</td>
-                <td class="buttons">${
-                  this.may.has('operate')
-                    ? html`<button type="button" class="quiet" @click=${() => this.#retry({ id: letter.id })}>Retry</button>
-                      <button type="button" class="danger" @click=${() => this.#discard(letter)}>Discard</button>`
-                    : nothing
-                }</td>
-              </tr>`,
-            )}
-          </tbody>
-        </table>
-      </div>
+      ${table('Dead letters', letterColumns, rows)}
       ${
         letters.length === 50
           ? html`<p class="pages"><a href=${`#${address('/operations', { after: letters.at(-1).id })}`}>Next 50</a></p>`

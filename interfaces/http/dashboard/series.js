@@ -1,8 +1,9 @@
 /** What was measured by one device: the chart, the table of what it shows, the same as CSV, and the live tail. */
 import { html, nothing, render } from '/dashboard/lit-html.js';
-import { call, get } from './api.js';
+import { access, call, get } from './api.js';
 import { Chart } from './chart.js';
 import { counted, every, faults, save, shown, time } from './elements.js';
+import { noReading } from './first-steps.js';
 import { follow } from './live.js';
 import { Measured } from './measured.js';
 import { address, devicePath } from './transport.js';
@@ -39,6 +40,8 @@ export class Series {
   /** Why the file could not be made. @type {unknown} */
   #error;
   #isOver = false;
+  /** @type {import('./first-steps.js').Mqtt} */
+  #mqtt = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #drawing;
   #drawnAt = 0;
@@ -55,6 +58,13 @@ export class Series {
     this.#measured = new Measured(id, { get, follow, changed: () => this.#renderSoon() });
     this.#stopAlarms = every(alarmsEverySeconds, () => this.#measured.loadAlarms());
     this.#select();
+    access().then(
+      ({ mqtt }) => {
+        this.#mqtt = mqtt;
+        this.#renderSoon();
+      },
+      () => {},
+    );
   }
 
   close() {
@@ -130,8 +140,7 @@ export class Series {
         ${faults(error)} ${faults(this.#error)}
         ${
           metrics.length === 0 && !error
-            ? html`<p class="empty">Nothing has been measured yet. <code>POST ${location.origin}/api/v1/telemetry</code> with
-              <code>{"deviceId": "${this.#id}", "metrics": {"temperature": 21.5}}</code></p>`
+            ? noReading(this.#id, this.#mqtt)
             : html`${this.#controls(chosen)}
               <div class="chart" role="img" aria-label=${`${numeric.join(', ')} over time; the table below has the values`}></div>
               ${isCut ? html`<p class="muted">Only the newest ${mostPoints} points are shown: choose a longer range for averages.</p>` : nothing}
@@ -188,10 +197,13 @@ export class Series {
   /** @param {readonly string[]} chosen */
   #controls(chosen) {
     const name = this.#query.get('range') ?? '1h';
-    const toggled = (/** @type {string} */ metric) =>
-      this.#measured.metrics
+    const toggled = (/** @type {string} */ metric) => {
+      // Not as they were when this was drawn: somebody may be faster than that.
+      const { chosen, metrics } = this.#measured;
+      return metrics
         .filter((one) => (one === metric ? !chosen.includes(one) : chosen.includes(one)))
         .join(',');
+    };
     return html`<div class="filters">
       <label>Range <select @change=${(event) => this.#change({ range: event.target.value })}>
         ${Object.keys(ranges).map((one) => html`<option ?selected=${one === name}>${one}</option>`)}
