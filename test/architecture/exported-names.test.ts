@@ -32,6 +32,7 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'SamplerName',
     'FleetPlan',
     'RateOptions',
+    'SeriesReading',
     'HttpOptions',
     'HttpServices',
   ],
