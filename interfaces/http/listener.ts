@@ -101,20 +101,23 @@ type Shutdown = {
 /** How long a client may take nothing of a response that is written. */
 const unreadMilliseconds = 30_000;
 
+/** How often that is looked at within that time: it is noticed two looks late at most. */
+const unreadLooks = 10;
+
 /** How long the first request of a connection may be on its way when the server stops. */
 const unusedMilliseconds = 500;
 
 export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
   let begun = false;
   let refusing = false;
-  const underWay = new Map<http.ServerResponse, Unsent>();
+  const underWay = new Map<http.ServerResponse, Unsent | undefined>();
   /** Connections on which no request has begun, by their client's address. */
   const unused = new Map<string, Socket>();
   return { begun: () => begun, watch, close };
 
   function watch(server: Server): void {
     // Before the application, which may have answered when it returns.
-    const unread = setInterval(cutUnread, unreadMs);
+    const unread = setInterval(cutUnread, unreadMs / unreadLooks);
     unread.unref();
     server.once('close', () => clearInterval(unread));
     server.on('connection', (socket: Socket) => {
@@ -126,7 +129,7 @@ export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
     });
     server.prependListener('request', (req, res: http.ServerResponse) => {
       unused.delete(clientOf(req.socket));
-      underWay.set(res, nothingUnsent);
+      underWay.set(res, undefined);
       if (begun) giveUpConnection(res);
       res.on('close', () => {
         underWay.delete(res);
@@ -158,13 +161,19 @@ export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
 
   /** What is written and not read is held for as long as its client likes, and what the response is made of with it. */
   function cutUnread(): void {
+    const now = performance.now();
     for (const [res, before] of underWay) {
       const { socket } = res;
-      const now = { unsent: socket?.writableLength ?? 0, written: socket?.bytesWritten ?? 0 };
-      underWay.set(res, now);
-      if (now.unsent === 0 || now.unsent !== before.unsent || now.written !== before.written) continue;
-      logCut(res, 'its client reads nothing');
-      socket?.destroy();
+      const unsent = socket?.writableLength ?? 0;
+      const written = socket?.bytesWritten ?? 0;
+      if (unsent === 0) underWay.set(res, undefined);
+      else if (unsent !== before?.unsent || written !== before.written)
+        underWay.set(res, { unsent, written, since: now });
+      else if (now - before.since >= unreadMs) {
+        underWay.delete(res);
+        logCut(res, 'its client reads nothing');
+        socket?.destroy();
+      }
     }
   }
 
@@ -178,9 +187,8 @@ export function shutdown(log: Log, unreadMs = unreadMilliseconds): Shutdown {
   }
 }
 
-/** Bytes that the client has not taken, and all that were written so far. */
-type Unsent = { readonly unsent: number; readonly written: number };
-const nothingUnsent: Unsent = { unsent: 0, written: 0 };
+/** Bytes that the client has not taken, all that were written so far, and since when both have been the same. */
+type Unsent = { readonly unsent: number; readonly written: number; readonly since: number };
 
 /** The same for a connection and for what encrypts it. */
 const clientOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
+import { install } from '@sinonjs/fake-timers';
 import type { Point, PointQuery, TelemetryQueries } from '../../../application/ports/queries.ts';
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
 import { QuerySlots } from '../../../interfaces/http/query-slots.ts';
@@ -65,6 +66,19 @@ describe('Answers of many rows', () => {
     };
   }
 
+  /** Until the store is not read any further. */
+  async function untilFull(state: { readonly given: number }): Promise<void> {
+    let before = -1;
+    await eventually(
+      () => {
+        const still = state.given === before;
+        before = state.given;
+        assert.ok(still, 'the store is still being read');
+      },
+      { every: 100 },
+    );
+  }
+
   async function textOf(response: IncomingMessage): Promise<string> {
     let text = '';
     for await (const chunk of response.setEncoding('utf8')) text += chunk;
@@ -101,6 +115,27 @@ describe('Answers of many rows', () => {
     await eventually(() => assert.ok(state.ended));
     assert.ok(state.given < 400_000);
     assert.ok(logged.some(({ message }) => message === 'request cut off: its client reads nothing'));
+  });
+
+  it('are cut off after 30 seconds in which the caller takes nothing, and before 36 are over', async () => {
+    const clock = install({ toFake: ['setInterval', 'clearInterval', 'performance'] });
+    try {
+      const { points, state } = endless();
+      const { start, logged } = await served(points);
+      const response = await start('limit=1000000', 'application/x-ndjson');
+      response.on('error', () => undefined);
+      response.pause();
+      await untilFull(state);
+      const cut = () =>
+        logged.filter(({ message }) => message === 'request cut off: its client reads nothing');
+      clock.tick(30_000);
+      assert.deepEqual(cut(), []);
+      clock.tick(6_000);
+      assert.equal(cut().length, 1);
+      await eventually(() => assert.ok(state.ended));
+    } finally {
+      clock.uninstall();
+    }
   });
 
   it('are not cut off while the caller takes them, however slowly', async () => {
@@ -160,15 +195,7 @@ describe('Answers of many rows', () => {
     const response = await start('limit=1000000', 'application/x-ndjson');
     response.pause();
     const most = 400_000;
-    let before = -1;
-    await eventually(
-      () => {
-        const still = state.given === before;
-        before = state.given;
-        assert.ok(still, 'the store is still being read');
-      },
-      { every: 100 },
-    );
+    await untilFull(state);
     assert.ok(state.given < most, `${state.given} points were read ahead`);
 
     let bytes = 0;
