@@ -2,7 +2,7 @@ import { type Device, deviceDecider, deviceStream } from '../../domain/device.ts
 import { readDevice } from '../devices/device-stream.ts';
 import type { DeviceAttributes } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
-import { type EventStore, isStreamLost, type RecordedEvent } from '../ports/event-store.ts';
+import { type EventStore, lostAsNone, type RecordedEvent } from '../ports/event-store.ts';
 import type { FollowedEvents } from './followed-events.ts';
 import { ownEvents } from './own-events.ts';
 
@@ -64,7 +64,7 @@ export class DevicePeriods {
   }
 
   async #read(deviceId: string): Promise<DeviceAttributes> {
-    const stored = await readDevice(this.#eventStore, deviceId).catch(lostAsMissing);
+    const stored = await readDevice(this.#eventStore, deviceId).catch(lostAsNone);
     const decode = (event: RecordedEvent) => this.#registry.deviceEvent(event);
     const events = ownEvents(stored, { decider: deviceDecider, decode });
     let device: Device = deviceDecider.initial;
@@ -78,11 +78,6 @@ export class DevicePeriods {
     // A rebuild is not to find its alarms again.
     return isErased(device) ? [] : periods;
   }
-}
-
-function lostAsMissing(error: unknown): readonly RecordedEvent[] {
-  if (isStreamLost(error)) return [];
-  throw error;
 }
 
 const isErased = ({ status }: Device): boolean => status === 'erased';

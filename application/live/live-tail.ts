@@ -12,7 +12,7 @@ import {
 import {
   type EventStore,
   EventStoreUnavailable,
-  isStreamLost,
+  lostAsNone,
   type RecordedEvent,
 } from '../ports/event-store.ts';
 import type { DeviceRow } from '../ports/read-models.ts';
@@ -340,10 +340,4 @@ export class LiveTail {
     this.#alarms.set(stream, data as AlarmFacts);
     return data as AlarmFacts;
   }
-}
-
-/** Of an alarm whose stream somebody deleted or hid, nothing is known any more. */
-function lostAsNone(error: unknown): readonly RecordedEvent[] {
-  if (isStreamLost(error)) return [];
-  throw error;
 }

@@ -149,3 +149,9 @@ export class StreamDeleted extends Error {
 /** Whether nothing can be read of the stream, now or ever, which must not hold up what others need. */
 export const isStreamLost = (error: unknown): error is StreamDeleted | StreamUnreadable =>
   error instanceof StreamDeleted || error instanceof StreamUnreadable;
+
+/** For `catch`, where a stream that is lost counts as one without events. Throws any other error again. */
+export function lostAsNone(error: unknown): readonly RecordedEvent[] {
+  if (isStreamLost(error)) return [];
+  throw error;
+}
