@@ -9,24 +9,18 @@ import { SqliteTelemetryLog } from '../../../infrastructure/sqlite/telemetry-log
 import { sqliteTelemetrySource } from '../../../infrastructure/sqlite/telemetry-source.ts';
 import { StartupError } from '../../../infrastructure/startup-error.ts';
 import { newDevice, newPublication, reading } from '../../contracts/telemetry-log.contract.ts';
-import { temporaryDirectory } from './temporary-directory.ts';
+import { DataFolders } from './temporary-directory.ts';
 
 describe('A data folder whose files are deleted after the start', () => {
-  let directory: ReturnType<typeof temporaryDirectory>;
-  let files: ReturnType<typeof dataFiles>;
-  beforeEach(() => {
-    directory = temporaryDirectory();
-    files = dataFiles(directory.path);
-  });
-  afterEach(() => directory.remove());
+  const folder = new DataFolders();
 
   function deleteAll(): void {
-    for (const name of readdirSync(directory.path)) rmSync(`${directory.path}/${name}`);
+    for (const name of readdirSync(folder.path)) rmSync(`${folder.path}/${name}`);
   }
-  const nothingIsMade = () => assert.deepEqual(readdirSync(directory.path), []);
+  const nothingIsMade = () => assert.deepEqual(readdirSync(folder.path), []);
 
   it('is given none again by the thread of the telemetry log, which takes nothing', async () => {
-    const log = new SqliteTelemetryLog(files.telemetry);
+    const log = new SqliteTelemetryLog(folder.files.telemetry);
     // Its thread has not opened the file yet.
     deleteAll();
     await assert.rejects(
@@ -39,7 +33,7 @@ describe('A data folder whose files are deleted after the start', () => {
   });
 
   it('is given none again by a key that is to be made', async () => {
-    const keys = sqliteApiKeys(files.access);
+    const keys = sqliteApiKeys(folder.files.access);
     deleteAll();
     const key = {
       name: 'k',
@@ -57,15 +51,15 @@ describe('A data folder whose files are deleted after the start', () => {
   it('is given none again by whoever opens one later', () => {
     const later = { create: false };
     const opening = [
-      () => new SqliteEventStore(files.events, later),
-      () => new SqliteTelemetryLog(files.telemetry, later),
-      () => sqliteEventSource(files.events, later),
-      () => sqliteTelemetrySource(files.telemetry, later),
+      () => new SqliteEventStore(folder.files.events, later),
+      () => new SqliteTelemetryLog(folder.files.telemetry, later),
+      () => sqliteEventSource(folder.files.events, later),
+      () => sqliteTelemetrySource(folder.files.telemetry, later),
     ];
     for (const open of opening)
       assert.throws(open, (error) => error instanceof StartupError && /was deleted/.test(error.message));
     nothingIsMade();
-    const gone = dataFiles(`${directory.path}/gone`, later);
+    const gone = dataFiles(`${folder.path}/gone`, later);
     assert.throws(() => new SqliteEventStore(gone.events), {
       name: 'StartupError',
       message: /^Cannot open .*events\.db: ENOENT.* Check DATA_DIR$/,

@@ -5,33 +5,26 @@ import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import type { TelemetryRecord } from '../../../application/ports/telemetry-log.ts';
 import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
-import { dataFiles } from '../../../infrastructure/sqlite/database-file.ts';
 import { SqliteEventStore } from '../../../infrastructure/sqlite/event-store.ts';
 import { sqliteTelemetrySource } from '../../../infrastructure/sqlite/telemetry-source.ts';
 import { newStream } from '../../contracts/event-store.contract.ts';
 import { newDevice, reading } from '../../contracts/telemetry-log.contract.ts';
 import { eventually } from '../../support/eventually.ts';
 import { RecordingConsumer, runUntil } from '../../support/recording-consumer.ts';
-import { temporaryDirectory } from './temporary-directory.ts';
+import { DataFolders } from './temporary-directory.ts';
 
 const processes = 3;
 const rounds = 40;
 
 describe('SQLite files that several processes or threads have open', function () {
   this.timeout(60_000);
-  let directory: ReturnType<typeof temporaryDirectory>;
-  let files: ReturnType<typeof dataFiles>;
-  beforeEach(() => {
-    directory = temporaryDirectory();
-    files = dataFiles(directory.path);
-  });
-  afterEach(() => directory.remove());
+  const folder = new DataFolders();
 
   const fixture = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
   it('keep what each of them writes, once and in order, and let others see it', async () => {
-    const store = new SqliteEventStore(files.events);
-    const source = sqliteTelemetrySource(files.telemetry);
+    const store = new SqliteEventStore(folder.files.events);
+    const source = sqliteTelemetrySource(folder.files.telemetry);
     const consumer = new RecordingConsumer<TelemetryRecord>();
     const stream = newStream();
     const devices = Array.from({ length: processes }, newDevice);
@@ -39,7 +32,7 @@ describe('SQLite files that several processes or threads have open', function ()
     const write = (device: string) =>
       promisify(execFile)(process.execPath, [
         fixture('./writing-process.ts'),
-        directory.path,
+        folder.path,
         stream,
         device,
         String(rounds),
@@ -72,10 +65,10 @@ describe('SQLite files that several processes or threads have open', function ()
   });
 
   it('are written to in turn, and by the others when a thread dies in the middle of a transaction', async () => {
-    const db = new SqliteSql(files.readModels);
+    const db = new SqliteSql(folder.files.readModels);
     await db.run('CREATE TABLE counter (n INTEGER NOT NULL)');
     await db.run('INSERT INTO counter VALUES (0)');
-    const thread = new Worker(fixture('./transacting-thread.ts'), { workerData: files.readModels });
+    const thread = new Worker(fixture('./transacting-thread.ts'), { workerData: folder.files.readModels });
     let held = false;
     thread.on('message', () => {
       held = true;
