@@ -183,7 +183,9 @@ export const configSchema = z.object({
   DIRECTORY_SIZE: wholeNumber(100, 10_000_000).default(100_000).describe('devices an API node remembers'),
   PROJECTOR_CACHE: wholeNumber(1_000_000, 2 ** 40)
     .default(134_217_728)
-    .describe('bytes, about, of what a telemetry projector remembers of devices, in all its partitions'),
+    .describe(
+      'bytes, about, of what a telemetry projector remembers of devices, in all its partitions; embedded, half as much again of pages of the read models',
+    ),
   BACKUP_DIR: z
     .string()
     .min(1)

@@ -7,6 +7,13 @@ import { stateOfReadModels } from './file-state.ts';
 import { OpenFile } from './open-file.ts';
 import { SqliteWriter } from './writer.ts';
 
+type SqliteSqlOptions = Creation & {
+  /** Needs a file that is there already. */
+  readonly readOnly?: boolean;
+  /** Bytes of pages that the connection which writes keeps in memory; 64 MiB when absent. */
+  readonly writerCache?: number;
+};
+
 /** Pooled connections for streams and snapshots; more are opened when more are read at once. */
 const idleConnections = 4;
 
@@ -19,6 +26,7 @@ export class SqliteSql implements SqlDatabase {
   readonly dialect = 'sqlite';
   readonly #path: string;
   readonly #readOnly: boolean;
+  readonly #writerCache: number | undefined;
   /** From the first transaction on. */
   #writer: SqliteWriter | undefined;
   readonly #file: OpenFile;
@@ -26,13 +34,11 @@ export class SqliteSql implements SqlDatabase {
   readonly #idle: SqliteConnection[] = [];
   #closed = false;
 
-  /** `readOnly` needs a file that is there already. Throws `StartupError`. */
-  constructor(
-    path: string,
-    { readOnly = false, create = true }: Creation & { readonly readOnly?: boolean } = {},
-  ) {
+  /** Throws `StartupError`. */
+  constructor(path: string, { readOnly = false, create = true, writerCache }: SqliteSqlOptions = {}) {
     this.#path = path;
     this.#readOnly = readOnly;
+    this.#writerCache = writerCache;
     if (!readOnly) openSqliteFile(readModelsFile(path), { create }).close();
     this.#reader = this.#connect();
     this.#file = new OpenFile(path, { state: stateOfReadModels });
@@ -110,7 +116,8 @@ export class SqliteSql implements SqlDatabase {
   }
 
   #startedWriter(): SqliteWriter {
-    if (!this.#writer || this.#writer.hasEnded) this.#writer = new SqliteWriter(this.#path);
+    if (!this.#writer || this.#writer.hasEnded)
+      this.#writer = new SqliteWriter(this.#path, this.#writerCache);
     return this.#writer;
   }
 

@@ -18,11 +18,16 @@ type Answered =
 
 export type WriterRequest = Unanswered | Answered;
 
+/** `cache`: bytes of its pages in memory, as usual when it is `undefined`. */
+export type WrittenFile = { readonly path: string; readonly cache: number | undefined };
+
 type Outcome = { readonly result: unknown } | { readonly error: unknown };
 
 const thread = new WorkerEndpoint<WriterRequest, unknown>();
-const path = workerData as string;
-const db = openSqliteFile(readModelsFile(path), { create: false });
+const { path, cache } = workerData as WrittenFile;
+const asUsual = readModelsFile(path);
+const file = cache === undefined ? asUsual : { ...asUsual, cache: Math.ceil(cache / 1024) };
+const db = openSqliteFile(file, { create: false });
 db.exec('PRAGMA busy_timeout = 0');
 const connection = new SqliteConnection(db, path);
 

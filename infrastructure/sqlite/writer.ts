@@ -2,7 +2,7 @@ import { ReadModelsUnavailable, UnfitValue } from '../../application/ports/read-
 import type { Rows, Sql, SqlValue, WriteMode } from '../sql/sql.ts';
 import { WorkerChannel } from '../worker-channel.ts';
 import { revocable } from './connection.ts';
-import type { WriterRequest } from './writer-worker.ts';
+import type { WriterRequest, WrittenFile } from './writer-worker.ts';
 
 /** Few enough for the thread to begin early, and enough for the cost of a message not to matter. */
 const rowsInMessage = 500;
@@ -16,8 +16,10 @@ export class SqliteWriter {
   /** Resolves when the transaction asked for last has sent its commit or rollback. */
   #previous: Promise<void> = Promise.resolve();
 
-  constructor(path: string) {
-    this.#thread = new WorkerChannel(new URL('./writer-worker.ts', import.meta.url), path, {
+  /** `cache` in bytes, as `SqliteSql` has it. */
+  constructor(path: string, cache?: number) {
+    const file: WrittenFile = { path, cache };
+    this.#thread = new WorkerChannel(new URL('./writer-worker.ts', import.meta.url), file, {
       errors: [ReadModelsUnavailable, UnfitValue],
       lost: (cause) => new ReadModelsUnavailable('The thread that writes the read models ended', { cause }),
     });

@@ -109,7 +109,9 @@ export const embeddedReadModels = (config: Config, creation: Creation): Containe
     bind(s.olderApiKeys).toResolvedValue(sqlApiKeys, [s.database]);
     bind(s.writeAheadLog).toDynamicValue(() => writeAheadLogOf(readModels));
     bind(s.database)
-      .toDynamicValue(() => new SqliteSql(readModels, creation))
+      .toDynamicValue(
+        () => new SqliteSql(readModels, { ...creation, writerCache: config.PROJECTOR_CACHE / 2 }),
+      )
       .onDeactivation(closeOnDeactivation);
     bind(s.queryDatabase)
       .toResolvedValue(() => new SqliteSql(readModels, { readOnly: true }), [])

@@ -1,5 +1,6 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Metrics, Reading } from '../../domain/telemetry.ts';
+import { temporaryDiskFull } from './unusable-input.ts';
 
 /** Where a reading stands: a file of this run, by its number, and a line of it. */
 export type Place = { readonly file: number; readonly line: number };
@@ -11,6 +12,9 @@ type Comparison =
   | { readonly is: 'conflicting'; readonly metric: string; readonly earlier: Place };
 
 type Entry = readonly [file: number, line: number, metrics: Metrics];
+
+/** SQLITE_FULL. */
+const full = 13;
 
 /** What is known of the times of one device, in numbers that follow each other: there may be very many devices. */
 const fields = 4;
@@ -47,7 +51,15 @@ export class SeenValues {
   }
 
   /** With `overwrite`, a conflicting reading takes the place of what was there; else it leaves no trace. */
-  compare({ deviceId, timestamp, metrics }: Reading, { file, line }: Place, overwrite: boolean): Comparison {
+  compare(reading: Reading, place: Place, overwrite: boolean): Comparison {
+    try {
+      return this.#compare(reading, place, overwrite);
+    } catch (error) {
+      throw (error as { errcode?: unknown }).errcode === full ? temporaryDiskFull(error) : error;
+    }
+  }
+
+  #compare({ deviceId, timestamp, metrics }: Reading, { file, line }: Place, overwrite: boolean): Comparison {
     const device = this.#deviceOf(deviceId);
     const entry: Entry = [file, line, metrics];
     const row = this.#rowOf(device, timestamp);
@@ -105,8 +117,11 @@ export class SeenValues {
     times[device + lastRow] = Number(lastInsertRowid);
   }
 
+  /** May be called again. */
   close(): void {
-    this.#db.close();
+    if (this.#db.isOpen) this.#db.close();
+    this.#devices.clear();
+    this.#times = new Float64Array(0);
   }
 }
 

@@ -46,8 +46,19 @@ Examples:
   ssh mill cat backup.ndjson.gz | fieldlog import - --url http://127.0.0.1:8080
 `;
 
-/** Of a projector in this process: what a server takes at once needs more memory than the whole import. */
-const eventsAtOnce = '2000';
+/**
+ * A file of any size makes garbage faster than V8 likes to collect it: it would take several times the memory. What is new
+ * is held in as much as there is of it by then, in this thread and in those that are started from now on.
+ */
+const sparing = ['--memory-saver-mode', '--semi-space-growth-factor=1'];
+const asUsual = ['--no-memory-saver-mode', '--semi-space-growth-factor=2'];
+
+/** Of projectors in this process, unless it is configured: with what a server has they would take more than the whole import. */
+const sparingStores = {
+  BATCH_SIZE: '2000',
+  PROJECTOR_CACHE: '16000000',
+  DIRECTORY_SIZE: '10000',
+};
 
 /** The read models follow within moments; this is for a server with much else to catch up with. */
 const projectedWithin = 600_000;
@@ -63,13 +74,12 @@ export function importCommand(program: Command, context: CommandContext): void {
     .action(async (files: readonly string[], options: ImportCommandOptions, command: Command) => {
       checkTogether(command, options);
       const inputs: InputFile[] = [];
-      // A file of any size makes garbage faster than V8 likes to collect it: it would take several times the memory.
-      setFlagsFromString('--memory-saver-mode');
+      for (const flag of sparing) setFlagsFromString(flag);
       try {
         for (const file of files) inputs.push(await InputFile.open(file, context.signal));
         await importFiles(inputs, options, context);
       } finally {
-        setFlagsFromString('--no-memory-saver-mode');
+        for (const flag of asUsual) setFlagsFromString(flag);
         for (const input of inputs) await input.close();
       }
     });
@@ -119,9 +129,8 @@ async function withSink(
 ): Promise<void> {
   if (dryRun) return work(new DryRunSink());
   if (url === undefined) {
-    const { BATCH_SIZE = eventsAtOnce } = context.env;
     return withSession(
-      { ...context, env: { ...context.env, BATCH_SIZE } },
+      { ...context, env: { ...sparingStores, ...context.env } },
       'import',
       (session, config) => work(sessionSink(session, describeStores(config))),
       'store',
@@ -162,6 +171,8 @@ async function importInto(
   try {
     for (const history of histories) if (!signal.aborted) await importer.importFile(history, signal);
     signal.throwIfAborted();
+    // The projectors are about to need the memory.
+    seen.close();
     sent = totals(counts.files).lines;
     late = await sink.settle();
     isProjected = true;
