@@ -5,7 +5,6 @@ import {
   createReadStream,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -17,9 +16,10 @@ import {
 import path from 'node:path';
 import { backup, DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
+import { makeFolder } from '../folder.ts';
 import { StartupError } from '../startup-error.ts';
-import { incompleteRestore } from './database-file.ts';
-import { openingError } from './errors.ts';
+import { incompleteRestore, makeDataFolder } from './database-file.ts';
+import { damageFault, openingError } from './errors.ts';
 
 /** In this order: read models never know of more than the logs behind them, nor telemetry of a device not copied yet. */
 const names = ['read-models.db', 'telemetry.db', 'events.db', 'access.db'] as const;
@@ -59,7 +59,7 @@ export async function backUp(
   if (existsSync(target)) throw new StartupError(`${target} is there already: name a folder to be made`);
   const unfinished = `${target}.unfinished-${randomBytes(4).toString('hex')}`;
   try {
-    mkdirSync(unfinished, { recursive: true, mode: 0o700 });
+    makeFolder(unfinished);
     const files: BackupManifest['files'] = [];
     for (const name of names) {
       const source = path.join(dataDir, name);
@@ -99,7 +99,7 @@ async function copyDatabase(source: string, target: string): Promise<void> {
     // Whole by itself, without files beside it.
     copy.exec('PRAGMA journal_mode = DELETE');
     const [{ quick_check: found }] = copy.prepare('PRAGMA quick_check(1)').all() as [{ quick_check: string }];
-    if (found !== 'ok') throw new StartupError(`${source} is damaged: ${found}`);
+    if (found !== 'ok') throw damageFault(source, found);
   } finally {
     copy.close();
   }
@@ -156,7 +156,7 @@ export function manifestIn(folder: string): BackupManifest | undefined {
  */
 export async function restoreBackup(folder: string, dataDir: string): Promise<BackupManifest> {
   const manifest = await verifiedBackup(folder);
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  makeDataFolder(dataDir);
   const mark = path.join(dataDir, incompleteRestore);
   const found = readdirSync(dataDir).filter((name) => name.endsWith('.db'));
   if (found.length > 0 && !existsSync(mark))

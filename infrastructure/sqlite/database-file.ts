@@ -1,7 +1,8 @@
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
+import { makeFolder } from '../folder.ts';
 import { StartupError } from '../startup-error.ts';
 import { isBusy, openingError } from './errors.ts';
 import { notThere } from './open-file.ts';
@@ -45,19 +46,25 @@ export function dataFiles(dataDir: string, { create = true }: Creation = {}): Da
     throw new StartupError(
       `A restore into ${dataDir} was cut short: run \`fieldlog restore\` again with the same backup`,
     );
-  try {
-    if (create) mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new StartupError(`Cannot make the data directory ${dataDir}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
+  if (create) makeDataFolder(dataDir);
   return {
     events: join(dataDir, 'events.db'),
     telemetry: join(dataDir, 'telemetry.db'),
     readModels: join(dataDir, 'read-models.db'),
     access: join(dataDir, 'access.db'),
   };
+}
+
+/** Throws `StartupError`. */
+export function makeDataFolder(dataDir: string): void {
+  try {
+    makeFolder(dataDir);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new StartupError(`Cannot make the data directory ${dataDir}: ${message}. Check DATA_DIR`, {
+      cause: error,
+    });
+  }
 }
 
 /** Opens the file, new or not, and brings its schema up to this release. Throws `StartupError`. */

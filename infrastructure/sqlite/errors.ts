@@ -7,7 +7,8 @@ import { EventStoreUnavailable } from '../../application/ports/event-store.ts';
 import { ReadModelsUnavailable, UnfitValue } from '../../application/ports/read-models.ts';
 import { StorageFault } from '../../application/ports/storage.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
-import { StartupError } from '../startup-error.ts';
+import { StartupError, StoreUnusable } from '../startup-error.ts';
+import { announceDamage } from './known-damage.ts';
 import { FileReplaced } from './open-file.ts';
 
 /** Primary result codes (https://www.sqlite.org/rescode.html) for which the file, not the statement, is at fault. */
@@ -28,6 +29,9 @@ const outages = new Map([
   [23, 'access to it is denied'],
   [26, 'it is not a SQLite database'],
 ]);
+
+/** Those that say nothing against the file itself, nor against where it is looked for. */
+const passing: ReadonlySet<number | undefined> = new Set([5, 6, 9, 10]);
 
 /** Those for which a value is at fault: too long, breaking a rule of its table, of another type. The rest is unknown. */
 const refusedValues: ReadonlySet<number | undefined> = new Set([18, 19, 20]);
@@ -71,15 +75,22 @@ function fileFault(error: unknown, path: string): unknown {
       `The disk of ${dirname(path)} is full: ${freeBytes(path)} bytes are free. Free some space`,
       { cause: error },
     );
-  if (isDamage(error))
-    return new StorageFault(
-      'damaged',
-      `${path}: ${outages.get(primaryCode(error) ?? 0)}; ${remedyFor(path)}`,
-      {
-        cause: error,
-      },
-    );
+  if (isDamage(error)) return damaged(path, `${path}: ${outages.get(primaryCode(error) ?? 0)}`, error);
   return error;
+}
+
+/** Of a file in which something was found that is not what it should be. */
+export const damageFault = (path: string, found: string): StorageFault =>
+  damaged(path, `${path} is damaged (${found.replace(/\s+/g, ' ')})`);
+
+/** Of a row whose page is whole, and whose content is not what was written. */
+export const unreadableAt = (path: string, position: number): StorageFault =>
+  damageFault(path, `it cannot be read at ${position}`);
+
+function damaged(path: string, what: string, cause?: unknown): StorageFault {
+  const reason = `${what}; ${remedyFor(path)}`;
+  announceDamage(path, reason);
+  return new StorageFault('damaged', reason, { cause });
 }
 
 /** How a damaged file is made good. */
@@ -97,6 +108,7 @@ function outageOf(error: unknown, path: string): string | undefined {
 }
 
 export function eventStoreError(error: unknown, path: string): unknown {
+  if (error instanceof StorageFault) return new EventStoreUnavailable(error.reason, { cause: error });
   const message = outageOf(error, path);
   return message ? new EventStoreUnavailable(message, { cause: fileFault(error, path) }) : error;
 }
@@ -132,13 +144,14 @@ export function readingError(error: unknown, path: string): unknown {
 
 export function openingError(error: unknown, path: string): unknown {
   const fault = fileFault(error, path);
-  if (fault instanceof StorageFault) return new StartupError(fault.reason, { cause: fault });
+  if (fault instanceof StorageFault) return new StoreUnusable(fault.reason, { cause: fault });
   if (error instanceof FileReplaced) return new StartupError(error.message, { cause: error });
   const ofFileSystem = (error as NodeJS.ErrnoException).syscall && (error as Error).message;
   const message = outageOf(error, path) ?? ofFileSystem;
-  return message
-    ? new StartupError(`Cannot open ${path}: ${message}. Check DATA_DIR`, { cause: error })
-    : error;
+  if (!message) return error;
+  if (passing.has(primaryCode(error)))
+    return new StoreUnusable(`Cannot open ${path}: ${message}`, { cause: error });
+  return new StartupError(`Cannot open ${path}: ${message}. Check DATA_DIR`, { cause: error });
 }
 
 /** Finds positions in a log where its pages are good and what is in them is not: pages have no sums of their content. */
@@ -151,32 +164,30 @@ const unreadable: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads a whole file: `quick` finds pages that are not what they should be, `full` also indexes that differ from their
- * tables, and in a log what cannot be read. Answers with what is wrong and what to do, or `undefined`. Servers may be
+ * Reads a whole file: `quick` finds pages that are not what they should be, and in a log what cannot be read; `full` also
+ * indexes that differ from their tables. Answers with what is wrong and what to do, or `undefined`. Servers may be
  * writing meanwhile.
  */
 export function findDamage(path: string, how: 'quick' | 'full'): string | undefined {
-  const isAll = how === 'full';
+  const isEmpty = statSync(path).size === 0;
   // A start that was killed has left one, and the next goes on.
-  if (isAll && statSync(path).size === 0) return `${path} is empty; ${remedyFor(path)}`;
+  if (how === 'full' && isEmpty) return `${path} is empty; ${remedyFor(path)}`;
   try {
     const db = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
     try {
       const pragma = how === 'quick' ? 'quick_check' : 'integrity_check';
       const [row] = db.prepare(`PRAGMA ${pragma}(1)`).all();
       const found = String(row?.[pragma]);
-      if (found !== 'ok') return `${path} is damaged (${found.replace(/\s+/g, ' ')}); ${remedyFor(path)}`;
-      const content = isAll ? unreadable[basename(path)] : undefined;
+      if (found !== 'ok') return damageFault(path, found).reason;
+      const content = isEmpty ? undefined : unreadable[basename(path)];
       const at = content === undefined ? undefined : db.prepare(content).get()?.at;
-      return at === undefined
-        ? undefined
-        : `${path} is damaged (it cannot be read at ${at}); ${remedyFor(path)}`;
+      return at === undefined ? undefined : unreadableAt(path, Number(at)).reason;
     } finally {
       db.close();
     }
   } catch (error) {
     const fault = fileFault(error, path);
-    if (fault instanceof StorageFault) return fault.reason;
-    throw error;
+    if (fault instanceof StorageFault && fault.kind === 'damaged') return fault.reason;
+    throw openingError(error, path);
   }
 }

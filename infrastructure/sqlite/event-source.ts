@@ -2,6 +2,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { EventMetadata, RecordedEvent } from '../../application/ports/event-store.ts';
 import { deviceStream } from '../../domain/device.ts';
 import { type Creation, logIdentity, openSqliteFile } from './database-file.ts';
+import { unreadableAt } from './errors.ts';
 import { eventsFile } from './event-store.ts';
 import { stateOfEvents } from './file-state.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
@@ -95,7 +96,7 @@ function eventReader(
         const wanted = Math.min(pageRows, limit - events.length);
         const rows = page.all(last, ...range, wanted) as unknown as Row[];
         for (const row of rows) {
-          events.push(recorded(row));
+          events.push(recorded(row, path));
           bytes += row[5].length + row[6].length;
         }
         if (rows.length < wanted) break;
@@ -118,21 +119,25 @@ const numberOf = (row: unknown): number => (row as [number])[0];
 const afterPrefix = (prefix: string): string =>
   prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 
-const recorded = ([position, stream, revision, id, type, data, metadata]: Row): RecordedEvent => ({
+const recorded = (
+  [position, stream, revision, id, type, data, metadata]: Row,
+  path: string,
+): RecordedEvent => ({
   id,
   type,
-  data: parsed(data),
-  metadata: parsed(metadata) as EventMetadata,
+  data: parsed(data, path, position),
+  metadata: parsed(metadata, path, position) as EventMetadata,
   stream,
   revision,
   position: String(position),
 });
 
-/** Text that is not JSON is passed on as it is: validation rejects it. */
-function parsed(text: string): unknown {
+/** Text that is not JSON is passed on as it is: validation rejects it, and others go on. */
+function parsed(text: string, path: string, position: number): unknown {
   try {
     return JSON.parse(text);
   } catch {
+    unreadableAt(path, position);
     return text;
   }
 }

@@ -11,7 +11,6 @@ import {
   type RecordedEvent,
   RevisionConflict,
 } from '../../application/ports/event-store.ts';
-import { storageFaultOf } from '../../application/ports/storage.ts';
 import {
   type Creation,
   identityTable,
@@ -19,7 +18,7 @@ import {
   openSqliteFile,
   type SqliteFile,
 } from './database-file.ts';
-import { eventStoreError, isTaken } from './errors.ts';
+import { eventStoreError, isTaken, unreadableAt } from './errors.ts';
 import { closeComplete } from './file-size.ts';
 import { stateOfEvents } from './file-state.ts';
 import { CommitSignal } from './log-source.ts';
@@ -67,7 +66,6 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
   readonly #insert: StatementSync;
   readonly #lastRevision: StatementSync;
   readonly #between: StatementSync;
-  #damage: unknown;
 
   /** Throws `StartupError`. */
   constructor(path: string, creation: Creation = {}) {
@@ -180,11 +178,6 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
     }
   }
 
-  /** Throws what was found out about a damaged file: the part that is read next may be whole. */
-  assertWhole(): void {
-    if (this.#damage) throw this.#damage;
-  }
-
   /** Pending appends are committed first. */
   async close(): Promise<void> {
     if (!this.#db.isOpen) return;
@@ -194,9 +187,7 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
   }
 
   #failure(error: unknown): unknown {
-    const failure = eventStoreError(error, this.#path);
-    if (storageFaultOf(failure)?.kind === 'damaged') this.#damage = failure;
-    return failure;
+    return eventStoreError(error, this.#path);
   }
 
   #perform(append: Append): readonly RecordedEvent[] | RevisionConflict {
@@ -233,12 +224,20 @@ export class SqliteEventStore implements EventStore, EventEraser, AccessMarker {
     return rows.map(([position, revision, id, type, data, metadata]) => ({
       id,
       type,
-      data: JSON.parse(data) as unknown,
-      metadata: JSON.parse(metadata) as EventMetadata,
+      data: this.#parsed(data, position),
+      metadata: this.#parsed(metadata, position) as EventMetadata,
       stream,
       revision,
       position: String(position),
     }));
+  }
+
+  #parsed(text: string, position: number): unknown {
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw unreadableAt(this.#path, position);
+    }
   }
 
   #prepareForArrays(text: string): StatementSync {

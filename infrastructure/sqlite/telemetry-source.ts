@@ -5,6 +5,7 @@ import {
   type TelemetryRecord,
 } from '../../application/ports/telemetry-log.ts';
 import { type Creation, lastBatch, logIdentity, openSqliteFile, telemetryFile } from './database-file.ts';
+import { unreadableAt } from './errors.ts';
 import { stateOfTelemetry } from './file-state.ts';
 import { type LogReader, type SourceOptions, SqliteSource, sourceDefaults } from './log-source.ts';
 
@@ -50,7 +51,7 @@ function telemetryReader(
       let bytes = 0;
       for (const row of from.iterate(position + 1) as unknown as Iterable<Row>) {
         const skip = Math.max(0, position + 1 - row[0]);
-        addEvents(events, row, skip, limit);
+        addEvents(events, row, skip, limit, path);
         bytes += row[2].length;
         if (events.length >= limit || bytes >= batchBytes) break;
       }
@@ -81,8 +82,9 @@ function addEvents(
   [firstOffset, count, body]: Row,
   skip: number,
   atMost: number,
+  path: string,
 ): void {
-  const publication = publicationIn(body, count) ?? unreadable(firstOffset, count, body);
+  const publication = publicationIn(body, count) ?? unreadable(firstOffset, count, body, path);
   const end = Math.min(count, skip + atMost - events.length);
   for (let i = skip; i < end; i += 1)
     events.push(recordAt(publication, i, String(firstOffset + i), publication.events[i]));
@@ -100,12 +102,15 @@ function publicationIn(body: string, count: number): TelemetryPublication | unde
 }
 
 /** As many events as the row counts, so that no position is missing: the projector parks each of them. */
-const unreadable = (firstOffset: number, count: number, body: string) => ({
-  id: `unreadable-${firstOffset}`,
-  type: 'Unreadable',
-  schemaVersion: 0,
-  receivedAt: 0,
-  correlationId: 'unknown',
-  actor: 'unknown',
-  events: Array.from({ length: count }, () => body as unknown),
-});
+function unreadable(firstOffset: number, count: number, body: string, path: string) {
+  unreadableAt(path, firstOffset);
+  return {
+    id: `unreadable-${firstOffset}`,
+    type: 'Unreadable',
+    schemaVersion: 0,
+    receivedAt: 0,
+    correlationId: 'unknown',
+    actor: 'unknown',
+    events: Array.from({ length: count }, () => body as unknown),
+  };
+}

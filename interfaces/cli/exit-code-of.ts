@@ -13,7 +13,7 @@ import { StorageFault } from '../../application/ports/storage.ts';
 import { TelemetryLogUnavailable } from '../../application/ports/telemetry-log.ts';
 import { NotYetProjected } from '../../application/progress.ts';
 import { Rejection } from '../../domain/decider.ts';
-import { StartupError } from '../../infrastructure/startup-error.ts';
+import { StartupError, StoreUnusable } from '../../infrastructure/startup-error.ts';
 import { UnusableInput } from '../import/unusable-input.ts';
 import { exitCodes, Interrupted, Refused, ServerUnavailable, UsageError } from './exit-codes.ts';
 import { OutputFailed } from './terminal.ts';
@@ -32,11 +32,11 @@ const kinds = [
       StreamUnreadable,
     ],
   ],
-  [exitCodes.usage, [UsageError, UnusableInput, StartupError]],
   [
     exitCodes.unavailable,
     [
       ServerUnavailable,
+      StoreUnusable,
       EventStoreUnavailable,
       ReadModelsUnavailable,
       TelemetryLogUnavailable,
@@ -47,6 +47,8 @@ const kinds = [
       OperatorNeeded,
     ],
   ],
+  // After `StoreUnusable`, which is one of them.
+  [exitCodes.usage, [UsageError, UnusableInput, StartupError]],
 ] as const;
 
 /** What a command that failed ends with. Apart from the codes, since the errors of every layer take long to load. */

@@ -5,7 +5,7 @@ Exit codes:
   0  done; a server: stopped by a signal
   1  refused, in whole or in part, or a check found a difference
   2  wrong use or configuration
-  3  the server, or one it depends on, is unavailable
+  3  the server, or a server or file it depends on, is unavailable: a full disk and a damaged file too
   4  internal error
   128 + n  stopped by signal n before it was done: 129 for SIGHUP, 130 for Ctrl-C, 143 for SIGTERM`;
 

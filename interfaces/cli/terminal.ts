@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { printable } from '../printable.ts';
+import { UsageError } from './exit-codes.ts';
 
 /** Where a command writes: its result to `out`, messages to `note` and `status`. */
 export type Terminal = {
@@ -19,6 +20,17 @@ export type Terminal = {
 /** Standard output or a file that was asked for cannot be written to, as on a full disk. */
 export class OutputFailed extends Error {
   override readonly name = 'OutputFailed';
+}
+
+/** Those for which another name for the file would be right. */
+const ofNames = ['ENOENT', 'EACCES', 'EPERM', 'EROFS', 'EISDIR', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG'];
+
+/** A `UsageError` where the name of the file is at fault, and `OutputFailed` where the disk is. */
+export function unwritable(path: string, error: NodeJS.ErrnoException): Error {
+  const { code = '', message } = error;
+  const reason = code === 'ENOSPC' ? 'the disk is full' : message;
+  const kind = ofNames.includes(code) ? UsageError : OutputFailed;
+  return new kind(`${path} cannot be written: ${reason}`, { cause: error });
 }
 
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean };

@@ -1,4 +1,4 @@
-import { ContainerModule, type ServiceIdentifier } from 'inversify';
+import { ContainerModule, type ContainerModuleLoadOptions, type ServiceIdentifier } from 'inversify';
 import { assertWritable } from '../../application/ports/storage.ts';
 import { alarmStream } from '../../domain/detection/alarm.ts';
 import { hookStream } from '../../domain/detection/hook.ts';
@@ -17,6 +17,7 @@ import {
 } from '../../infrastructure/sqlite/database-file.ts';
 import { sqliteEventSource } from '../../infrastructure/sqlite/event-source.ts';
 import { eventsFile, SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
+import { KnownDamage } from '../../infrastructure/sqlite/known-damage.ts';
 import { SqliteTelemetryLog } from '../../infrastructure/sqlite/telemetry-log.ts';
 import { sqliteTelemetrySource } from '../../infrastructure/sqlite/telemetry-source.ts';
 import { writeAheadLogOf } from '../../infrastructure/sqlite/write-ahead-log.ts';
@@ -25,6 +26,11 @@ import { services as s } from './services.ts';
 
 const own = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
 const eventStoreId = own<SqliteEventStore>('SqliteEventStore');
+const damage = {
+  events: own<KnownDamage>('damage of events.db'),
+  telemetry: own<KnownDamage>('damage of telemetry.db'),
+  readModels: own<KnownDamage>('damage of read-models.db'),
+} as const;
 
 /** Nothing but the start of a process makes files: one that is missing later was deleted. */
 const create = false;
@@ -41,6 +47,20 @@ export const openEventFile = ({ DATA_DIR }: Config): SqliteEventStore =>
 
 export const openTelemetryFile = ({ DATA_DIR, BATCH_SIZE }: Config) =>
   sqliteTelemetrySource(dataFiles(DATA_DIR, { create }).telemetry, { batchEvents: BATCH_SIZE, create });
+
+/** Logged when it is met, by whichever thread. */
+function bindDamage(
+  bind: ContainerModuleLoadOptions['bind'],
+  id: ServiceIdentifier<KnownDamage>,
+  path: string,
+): void {
+  bind(id)
+    .toResolvedValue(
+      (log) => new KnownDamage(path, (reason) => log.error({ reason }, 'A file is damaged')),
+      [s.log],
+    )
+    .onDeactivation(closeOnDeactivation);
+}
 
 export const embeddedDisk = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
@@ -75,15 +95,16 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
     bind(s.alarmSource)
       .toDynamicValue(() => sqliteEventSource(events, { prefix: alarmStream(''), create }))
       .onDeactivation(closeOnDeactivation);
+    bindDamage(bind, damage.events, events);
     bind(s.check).toResolvedValue(
-      (source, store) => ({
+      (source, known) => ({
         name: 'eventStore',
         check: async () => {
-          store.assertWhole();
+          known.assertNone();
           await source.ends();
         },
       }),
-      [s.deviceSource, eventStoreId],
+      [s.deviceSource, damage.events],
     );
   });
 
@@ -96,9 +117,16 @@ export const embeddedTelemetryLog = (config: Config): ContainerModule =>
     bind(s.telemetrySource)
       .toDynamicValue(() => openTelemetryFile(config))
       .onDeactivation(closeOnDeactivation);
+    bindDamage(bind, damage.telemetry, telemetry);
     bind(s.check).toResolvedValue(
-      (source) => ({ name: 'telemetryLog', check: async () => void (await source.ends()) }),
-      [s.telemetrySource],
+      (source, known) => ({
+        name: 'telemetryLog',
+        check: async () => {
+          known.assertNone();
+          await source.ends();
+        },
+      }),
+      [s.telemetrySource, damage.telemetry],
     );
   });
 
@@ -116,8 +144,15 @@ export const embeddedReadModels = (config: Config, creation: Creation): Containe
     bind(s.queryDatabase)
       .toResolvedValue(() => new SqliteSql(readModels, { readOnly: true }), [])
       .onDeactivation(closeOnDeactivation);
+    bindDamage(bind, damage.readModels, readModels);
     bind(s.check).toResolvedValue(
-      (db) => ({ name: 'readModels', check: async () => void (await db.all('SELECT 1')) }),
-      [s.queryDatabase],
+      (db, known) => ({
+        name: 'readModels',
+        check: async () => {
+          known.assertNone();
+          await db.all('SELECT 1');
+        },
+      }),
+      [s.queryDatabase, damage.readModels],
     );
   });

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { dataFiles } from '../../infrastructure/sqlite/database-file.ts';
 import { findDamage } from '../../infrastructure/sqlite/errors.ts';
-import { StartupError } from '../../infrastructure/startup-error.ts';
+import { StoreUnusable } from '../../infrastructure/startup-error.ts';
 
 /** `damage` is what is wrong and what to do about it. */
 export type CheckedFile = { readonly name: string; readonly bytes: number; readonly damage: string | null };
@@ -19,12 +19,12 @@ export const checkFiles = (config: Config): readonly CheckedFile[] =>
 /** A larger file would hold up the start for seconds. */
 const checkedAtStart = 64 * 1024 * 1024;
 
-/** Throws a `StartupError` for a damaged file, of those that are small. */
+/** Throws `StoreUnusable` for a damaged file, of those that are small. */
 export function requireWholeFiles(config: Config): void {
   for (const file of embeddedFiles(config)) {
     if (statSync(file).size > checkedAtStart) continue;
     const damage = findDamage(file, 'quick');
-    if (damage !== undefined) throw new StartupError(damage);
+    if (damage !== undefined) throw new StoreUnusable(damage);
   }
 }
 

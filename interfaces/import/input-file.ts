@@ -3,7 +3,7 @@ import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { addAbortSignal } from 'node:stream';
-import { UnusableInput } from './unusable-input.ts';
+import { temporaryDiskFull, UnusableInput } from './unusable-input.ts';
 
 /** Names the file where its content is what the caller has to say more about. */
 export async function ofFile<Result>(name: string, read: () => Promise<Result>): Promise<Result> {
@@ -70,15 +70,12 @@ export class InputFile {
     signal: AbortSignal,
     identity?: string,
   ): Promise<InputFile> {
-    const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-import-'));
-    const handle = await open(path.join(folder, 'input'), 'w+');
-    // An open file outlives its name, and nothing is left behind however the process ends.
-    await rm(folder, { recursive: true });
+    const handle = await temporaryFile().catch(throwFull);
     let size = 0;
     try {
       for await (const chunk of source) {
         signal.throwIfAborted();
-        await handle.writeFile(chunk);
+        await handle.writeFile(chunk).catch(throwFull);
         size += chunk.length;
       }
     } catch (error) {
@@ -135,6 +132,18 @@ export class InputFile {
   close(): Promise<void> {
     return this.#handle.close();
   }
+}
+
+/** An open file outlives its name, and nothing is left behind however the process ends. */
+async function temporaryFile(): Promise<FileHandle> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-import-'));
+  const handle = await open(path.join(folder, 'input'), 'w+');
+  await rm(folder, { recursive: true });
+  return handle;
+}
+
+function throwFull(error: NodeJS.ErrnoException): never {
+  throw error.code === 'ENOSPC' ? temporaryDiskFull(error) : error;
 }
 
 export const identityOf = ({ dev, ino }: { readonly dev: number; readonly ino: number }): string =>

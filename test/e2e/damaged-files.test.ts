@@ -17,6 +17,9 @@ import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { httpClient, problemOf } from '../support/http-client.ts';
 
+const devices = 300;
+const allDevices = Array.from({ length: devices }, (_, i) => `/api/v1/devices/d-${i}?at=0`);
+
 describe('A damaged file', function () {
   this.timeout(120_000);
   let whole: string;
@@ -26,15 +29,15 @@ describe('A damaged file', function () {
   before(async () => {
     folder = whole = mkdtempSync(path.join(tmpdir(), 'fieldlog-whole-'));
     const { call } = await serve();
-    const devices = Array.from({ length: 300 }, (_, i) => ({
+    const registered = Array.from({ length: devices }, (_, i) => ({
       deviceId: `d-${i}`,
       name: 'x'.repeat(100),
       type: 'test',
     }));
-    assert.equal((await call('POST', '/api/v1/devices/bulk', { json: devices })).status, 200);
+    assert.equal((await call('POST', '/api/v1/devices/bulk', { json: registered })).status, 200);
     for (let n = 0; n < 20; n += 1) {
       const json = Array.from({ length: 500 }, (_, i) => ({
-        deviceId: `d-${i % 300}`,
+        deviceId: `d-${i % devices}`,
         timestamp: n * 1000 + i,
         metrics: { n: i },
       }));
@@ -63,8 +66,8 @@ describe('A damaged file', function () {
   });
 
   const run = (...args: string[]) => runCli(args, { env: { DATA_DIR: folder, PORT: '0' } });
-  async function serve() {
-    server = fieldlog(['serve'], { DATA_DIR: folder, PORT: '0', LOG_LEVEL: 'silent' });
+  async function serve(env: Readonly<Record<string, string>> = {}) {
+    server = fieldlog(['serve'], { DATA_DIR: folder, PORT: '0', LOG_LEVEL: 'silent', ...env });
     const [, url = ''] = await server.says(/(http:\S+)/);
     return { call: httpClient(url) };
   }
@@ -72,9 +75,11 @@ describe('A damaged file', function () {
   function overwrite(name: string, bytes = 64 * 1024): void {
     const file = path.join(folder, name);
     const { size } = statSync(file);
+    write(file, Math.floor(size / 2 / 4096) * 4096, Math.min(bytes, size / 2));
+  }
+  function write(file: string, at: number, length: number): void {
     const descriptor = openSync(file, 'r+');
-    const length = Math.min(bytes, size / 2);
-    writeSync(descriptor, Buffer.alloc(length, 0xa5), 0, length, Math.floor(size / 2 / 4096) * 4096);
+    writeSync(descriptor, Buffer.alloc(length, 0xa5), 0, length, at);
     closeSync(descriptor);
   }
 
@@ -95,7 +100,33 @@ describe('A damaged file', function () {
       );
       assert.equal(others.length, 3);
       const started = await run('serve');
-      assert.equal(started.code, 2);
+      assert.equal(started.code, 3);
+      assert.match(started.err, remedy);
+    });
+
+  /** Bytes inside a row of each log, and requests that come to it. */
+  const contents = {
+    'events.db': { bytes: '"recordedAt"', routes: allDevices },
+    'telemetry.db': { bytes: '"metrics"', routes: ['/api/v1/audit'] },
+  } as const;
+  for (const [name, { bytes, routes }] of Object.entries(contents))
+    it(`is named by a running server, and at the start, where its pages are whole: ${name}`, async () => {
+      const { call } = await serve({ LOG_LEVEL: 'error' });
+      const file = path.join(folder, name);
+      const content = readFileSync(file);
+      write(file, content.indexOf(bytes, content.length / 2), bytes.length);
+      for (const route of routes) await call('GET', route);
+      const remedy = remedies[name as keyof typeof remedies];
+      await eventually(async () => {
+        const ready = await call('GET', '/health/ready');
+        assert.equal(ready.status, 503);
+        assert.match(ready.json.detail, remedy);
+      });
+      assert.match(server?.errors() ?? '', remedy);
+      await server?.end('SIGKILL');
+
+      const started = await run('serve');
+      assert.equal(started.code, 3);
       assert.match(started.err, remedy);
     });
 
@@ -129,7 +160,7 @@ describe('A damaged file', function () {
     overwrite('events.db');
     assert.ok(readFileSync(path.join(folder, 'events.db')).includes(Buffer.alloc(4096, 0xa5)));
     const replies = [];
-    for (let i = 0; i < 300; i += 1) replies.push(await call('GET', `/api/v1/devices/d-${i}?at=0`));
+    for (const route of allDevices) replies.push(await call('GET', route));
     const failed = replies.filter(({ status }) => status !== 200);
     assert.ok(failed.length > 0);
     for (const reply of failed) {

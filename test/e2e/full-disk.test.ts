@@ -41,15 +41,27 @@ describe('A full disk', function () {
     return;
   }
   let disk: Extract<ReturnType<typeof smallDisk>, { folder: string }>;
+  /** On a disk with room. */
+  let other: string;
   let server: FieldlogProcess | undefined;
   beforeEach(() => {
     disk = smallDisk(16) as typeof disk;
+    other = mkdtempSync(path.join(tmpdir(), 'fieldlog-room-'));
     server = undefined;
   });
   afterEach(async () => {
     await server?.end('SIGKILL');
     disk.remove();
+    rmSync(other, { recursive: true });
   });
+
+  /** Leaves nothing free; answers with the file that takes it. */
+  function fill(): string {
+    const ballast = path.join(disk.folder, 'ballast');
+    for (let size = disk.free(); size > 0; size = disk.free())
+      writeFileSync(ballast, Buffer.alloc(Math.min(size, 1024 * 1024)), { flag: 'a' });
+    return ballast;
+  }
 
   const data = () => path.join(disk.folder, 'data');
   async function serve(reserve: number) {
@@ -122,20 +134,39 @@ describe('A full disk', function () {
   it('is named by a server and by commands that start on it', async () => {
     const env = { DATA_DIR: data() };
     assert.equal((await runCli(['migrate'], { env })).code, 0);
-    const ballast = path.join(disk.folder, 'ballast');
-    for (let size = disk.free(); size > 0; size = disk.free())
-      writeFileSync(ballast, Buffer.alloc(Math.min(size, 1024 * 1024)), { flag: 'a' });
+    const ballast = fill();
+    const file = path.join(other, 'in.csv');
+    writeFileSync(file, 'timestamp,n\n2026-01-01T00:00:00Z,1\n');
     for (const args of [
       ['projections', 'list'],
       ['keys', 'create', '--name', 'a', '--scopes', 'operate'],
       ['serve'],
+      ['check'],
+      ['import', file, '--device', 'a'],
     ]) {
       const { code, err } = await runCli(args, { env: { ...env, PORT: '0' } });
-      assert.ok(code === 2 || code === 3, `${args}: ${code} ${err}`);
+      assert.equal(code, 3, `${args}: ${err}`);
       assert.match(err, /^fieldlog: .*The disk of \S+data is full: \d+ bytes are free/);
       assert.doesNotMatch(err, /Check DATA_DIR/);
     }
     rmSync(ballast);
     assert.equal((await runCli(['projections', 'list'], { env })).code, 0);
+  });
+
+  it('is named by commands that write a file to it', async () => {
+    const env = { DATA_DIR: path.join(other, 'data') };
+    const file = path.join(other, 'in.csv');
+    writeFileSync(file, 'timestamp,n\n2026-01-01T00:00:00Z,1\nnever,2\n');
+    assert.equal((await runCli(['import', file, '--device', 'a'], { env })).code, 1);
+    fill();
+    for (const args of [
+      ['backup', path.join(disk.folder, 'backup')],
+      ['export', path.join(disk.folder, 'out.csv')],
+      ['import', file, '--device', 'a', '--rejects', path.join(disk.folder, 'rejects')],
+    ]) {
+      const { code, err } = await runCli(args, { env });
+      assert.equal(code, 3, `${args}: ${err}`);
+      assert.match(err, /^fieldlog: .*(the disk is full|The disk of \S+ is full: \d+ bytes are free)/m);
+    }
   });
 });

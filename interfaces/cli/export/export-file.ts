@@ -3,7 +3,7 @@ import { type FileHandle, open, readFile, rename, rm, stat, writeFile } from 'no
 import type { Point } from '../../../application/ports/queries.ts';
 import { pointShape } from '../../http/telemetry-schemas.ts';
 import { UsageError } from '../exit-codes.ts';
-import { OutputFailed } from '../terminal.ts';
+import { unwritable } from '../terminal.ts';
 import { writeParquet } from './parquet-file.ts';
 import type { ExportPlace } from './point-source.ts';
 
@@ -74,8 +74,8 @@ export class ExportFile {
       );
     const progress: Progress =
       resume && begun ? await progressOf(path, asked) : { query: asked, bytes: 0, points: 0, place: null };
-    const handle = await open(`${path}.part`, 'a').catch((error: Error) => {
-      throw new UsageError(`${path}.part cannot be written: ${error.message}`);
+    const handle = await open(`${path}.part`, 'a').catch((error) => {
+      throw unwritable(`${path}.part`, error);
     });
     await handle.truncate(progress.bytes);
     return new ExportFile(path, format, handle, progress);
@@ -143,10 +143,8 @@ export class ExportFile {
     try {
       await work();
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      if (code === undefined) throw error;
-      const reason = code === 'ENOSPC' ? 'the disk is full' : message;
-      throw new OutputFailed(`${this.#path} cannot be written: ${reason}`, { cause: error });
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+      throw unwritable(this.#path, error as NodeJS.ErrnoException);
     }
   }
 }

@@ -7,6 +7,7 @@ import type { MappedRow, Rejects } from '../../import/import-file.ts';
 import { type InputFile, identityOf } from '../../import/input-file.ts';
 import { RejectLines } from '../../import/rejects.ts';
 import { UsageError } from '../exit-codes.ts';
+import { unwritable } from '../terminal.ts';
 
 export const noRejects = { write: async () => {}, close: async () => {} };
 
@@ -27,7 +28,7 @@ export class RejectsFile implements Rejects {
     this.#ended.catch(() => {});
   }
 
-  /** Overwrites what is there: `checkRejects` comes first. Throws `UsageError` when the file cannot be made. */
+  /** Overwrites what is there: `checkRejects` comes first. Throws as `unwritable` says. */
   static async open(path: string): Promise<RejectsFile> {
     const isNew = (await found(path)) === undefined;
     const stream = createWriteStream(path, { flags: isNew ? 'wx' : 'w' });
@@ -70,6 +71,3 @@ export async function checkRejects(
   if (there.isFile() && !force)
     throw new UsageError(`${path} is there already: --force overwrites it, or name another for --rejects`);
 }
-
-const unwritable = (path: string, { code, message }: NodeJS.ErrnoException): UsageError =>
-  new UsageError(`${path} cannot be written: ${code === 'ENOSPC' ? 'the disk is full' : (code ?? message)}`);

@@ -54,6 +54,21 @@ describe('A command that works on files', function () {
       assert.ok(!existsSync(at('nothing')));
     });
 
+  it('ends at once where no folder can be made, as in /proc', async function () {
+    if (!existsSync('/proc/self')) return this.skip();
+    for (const args of [['serve'], ['migrate']]) {
+      running = fieldlog(args, { DATA_DIR: '/proc/fieldlog/data' });
+      // A command that tries for ever does not end by itself.
+      const child = running.child;
+      await eventually(() => assert.notEqual(child.exitCode, null), { within: 20_000 });
+      assert.equal(child.exitCode, 2);
+      assert.match(
+        running.errors(),
+        /^fieldlog: Cannot make the data directory \/proc\/fieldlog\/data: ENOENT.* Check DATA_DIR\n$/,
+      );
+    }
+  });
+
   it('makes no file anew that is missing beside others', async () => {
     assert.equal((await run(['migrate'], 'data')).code, 0);
     await rm(at('data/telemetry.db'));
