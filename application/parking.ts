@@ -1,7 +1,7 @@
 import { asError, causeOf, errorTexts, type Parking, PoisonEvent } from './checked-batch.ts';
 import { pagesById } from './pages.ts';
 import type { DeadLetters, ParkedStream } from './ports/dead-letters.ts';
-import type { Positioned } from './ports/event-source.ts';
+import { comparePositions, type Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import {
   type DeadLetter,
@@ -158,9 +158,14 @@ async function recordFailure(
 /**
  * A generation being built parks what the live one has parked, and gives up what was given up there. At an event
  * that only it cannot apply it stops: that is a fault in the new code, or in the history, to be seen to first. One in
- * the wrong partition is parked whatever the live one did: releases before applied it, and miscounted.
+ * the wrong partition is parked whatever the live one did: releases before applied it, and miscounted. So is one that
+ * the live one has not come to: nobody may consume into that any more.
  */
-export function parkingLike(live: GenerationId, deadLetters: DeadLetters): Parking {
+export function parkingLike(
+  live: GenerationId,
+  deadLetters: DeadLetters,
+  readModels: Pick<ReadModels, 'checkpoint'>,
+): Parking {
   return {
     discarded: (partition) => deadLetters.discarded(live, partition),
 
@@ -172,9 +177,12 @@ export function parkingLike(live: GenerationId, deadLetters: DeadLetters): Parki
       const atFault = parked.filter(({ cause, discarded }) => !isOfTheLog(cause) && discarded === null);
       const [first] = atFault;
       if (!first) return;
-      const positions = atFault.map(({ position }) => position);
+      // Looked up first: what the live one parks has its dead letter by the time its checkpoint is there.
+      const reached = await readModels.checkpoint(live, first.partition);
+      const consumed = atFault.filter(({ position }) => comparePositions(position, reached) <= 0);
+      const positions = consumed.map(({ position }) => position);
       const known = await deadLetters.byPosition(live, first.partition, positions);
-      const unknown = atFault.find(({ position }) => !known.has(position));
+      const unknown = consumed.find(({ position }) => !known.has(position));
       if (unknown) throw new PoisonEvent(live.projection, unknown);
     },
   };

@@ -34,8 +34,8 @@ type BuildOrder = {
 /** A generation being filled beside the live one. */
 export type Build = {
   enter(phase: BuildPhase): Promise<void>;
-  /** Comes near to where the live generation stands, or to the end of the log. */
-  catchUp(): Promise<void>;
+  /** Comes near to where the live generation stands; with `passing`, to the end of the log where it may. */
+  catchUp(passing?: 'passing'): Promise<void>;
   /**
    * Brings the generation to where the live one stands, holds both there and runs `then` before it releases them. Returns
    * whether they stand at the same position; they do not where this one has overtaken. With `committed`, what was
@@ -114,14 +114,15 @@ class RunningBuild implements Build {
     await this.#report();
   }
 
-  async catchUp(): Promise<void> {
-    const { pipeline, live, next, mayPassLive } = this.#order;
+  async catchUp(passing?: 'passing'): Promise<void> {
+    const { pipeline, live, next, mayPassLive, isOtherLog } = this.#order;
+    const isFree = isOtherLog || (mayPassLive && passing !== undefined);
     this.#ended.throwIfAborted();
     if (!this.#session) await passExpired(pipeline, next, this.#ports.readModels);
     const { consumer } = this.#opened();
     let shortest = Number.POSITIVE_INFINITY;
     for (let round = 0, noShorter = 0; noShorter < lastRounds; round += 1) {
-      const target = mayPassLive
+      const target = isFree
         ? await lastPositions(pipeline)
         : await positionsOf(live, pipeline, this.#ports.readModels);
       // Counting may read the log: it is done for the first round, which is the long one.
@@ -204,7 +205,7 @@ class RunningBuild implements Build {
     const stopped = new AbortController();
     const signal = AbortSignal.any([this.#ended, stopped.signal]);
     const readModels = new SwitchableReadModels(this.#ports.readModels);
-    const parking = isOtherLog ? parkAll : parkingLike(live, this.#ports.deadLetters);
+    const parking = isOtherLog ? parkAll : parkingLike(live, this.#ports.deadLetters, this.#ports.readModels);
     const projector = pipeline.consumer(next, readModels, { parking, stream });
     const consumer = new BuildConsumer(projector, {
       signal,

@@ -95,6 +95,7 @@ export async function rebuildFrom(
 
   return withClaim(pipeline, ports, options, terms, async (build) => {
     if (expired) await copyExpired(pipeline, live, next, expired, ports);
+    // No further than the live one: what was retracted or deleted since would be fewer rows.
     await build.catchUp();
     const keepsOlder = expired !== undefined && keepOlder;
     const comparison = await compareGenerations(build, pipeline, terms, ports, options, keepsOlder);
@@ -312,7 +313,7 @@ async function switchTo(
   next: GenerationId,
   { handover = usualHandover }: ReplayOptions,
 ): Promise<void> {
-  await build.catchUp();
+  await build.catchUp('passing');
   await build.enter('switch');
   await build.align(async (held) => {
     await held.switchTo(next);

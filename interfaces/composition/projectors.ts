@@ -5,6 +5,7 @@ import { skipWhileIdle } from '../../application/detection/idle.ts';
 import { sendToHooks } from '../../application/detection/sending.ts';
 import { noticeSilence } from '../../application/detection/silence.ts';
 import { retryRegistered } from '../../application/late-registrations.ts';
+import { pause } from '../../application/pause.ts';
 import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
@@ -58,6 +59,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
   const log = await container.getAsync(s.log);
   const metrics = await container.getAsync(s.projectorMetrics);
   const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
+  const versions = container.isBound(s.codeVersions) ? await container.getAsync(s.codeVersions) : undefined;
 
   switch (name) {
     case 'devices':
@@ -151,7 +153,8 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
         ? withConsumedLog(counted, projection.name, projection.describe, log)
         : counted;
     const around = tracing?.consumer(projection.name, source.name, traceparent);
-    return projectionPipeline(projection, source, group, { clock, log, observer, around });
+    const version = versions?.[projection.name] ?? projection.version;
+    return projectionPipeline({ ...projection, version }, source, group, { clock, log, observer, around });
   }
 }
 
@@ -329,9 +332,10 @@ export async function supervisedProjections(
         },
         async upgrade(signal) {
           log.info({ projection: name, version: pipeline.version }, 'building generation of this release');
-          await upgrade(pipeline, ports, { builder: upgrader, signal }).catch((error) => {
+          await upgrade(pipeline, ports, { builder: upgrader, signal }).catch(async (error) => {
             if (!(error instanceof RebuildUnderWay || error instanceof SwitchedMeanwhile)) throw error;
             log.info({ projection: name, reason: error.message }, 'another node is building it');
+            await pause(5_000, signal);
           });
         },
       };

@@ -28,6 +28,7 @@ import type { Disk, WriteAheadLog } from '../../application/ports/storage.ts';
 import type { Clock, Ids, Log } from '../../application/ports/system.ts';
 import type { TelemetryLog, TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import type { ProgressReader } from '../../application/progress.ts';
+import type { ProjectionName } from '../../application/projections/projection.ts';
 import type { CurrentRetention } from '../../application/retention/policy.ts';
 import type { TelemetryBuckets } from '../../application/telemetry/buckets.ts';
 import type { IngestTelemetry, RetractTelemetry } from '../../application/telemetry/ingest.ts';
@@ -107,6 +108,8 @@ export const services = {
   calendar: id<Calendar>('Calendar'),
   buckets: id<TelemetryBuckets>('TelemetryBuckets'),
   freshness: id<ProgressReader>('Freshness'),
+  /** Versions of the projections' code; only where they are not this release's. */
+  codeVersions: id<Readonly<Record<ProjectionName, number>>>('CodeVersions'),
   control: id<ProjectionControl>('ProjectionControl'),
   deadLetters: id<DeadLetters>('DeadLetters'),
   /** Where the telemetry log is one that others watch. */

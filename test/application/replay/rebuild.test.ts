@@ -142,6 +142,27 @@ onEachEngine('A rebuild', (open) => {
     assert.deepEqual(await statuses('telemetry'), ['1 retired', '2 active']);
   });
 
+  it('of a new version goes past what came when no worker of the old one ran any more', async () => {
+    await history(80);
+    const stop = fixture.consuming();
+    await fixture.consumed('telemetry');
+    await stop();
+    await fixture.publishRaw({ deviceId: 'unheard-of', timestamp: 1, metrics: { n: 1 } });
+    await fixture.publishRaw(
+      { deviceId: 'b', from: 0, to: day, reason: 'wrong' },
+      { type: 'TelemetryRetracted' },
+    );
+    const outcome = await upgrade(
+      fixture.telemetryLike(() => ({ version: 2 })),
+      fixture.ports,
+      options(),
+    );
+    assert.ok(outcome?.switched && outcome.comparison.samePosition && outcome.comparison.equal);
+    const [parked] = await fixture.ports.deadLetters.list({ projection: 'telemetry' }, { limit: 10 });
+    assert.equal(parked?.stream, 'device-unheard-of');
+    await fixture.consumed('telemetry');
+  });
+
   it('stopped while it hands over to the workers has switched, and says so', async () => {
     await history();
     const stop = new AbortController();
@@ -355,9 +376,11 @@ onEachEngine('A rebuild', (open) => {
     await fixture.consumed('telemetry');
     await stop();
     await fixture.measure('b', [[77, { n: 1 }]]);
+    await fixture.db.run(`DELETE FROM telemetry_1h_g1 WHERE device_id = 'a'`);
     const newer = fixture.telemetryLike(() => ({ version: 2 }));
-    const outcome = await rebuild(newer, fixture.ports, options());
-    assert.ok(outcome.switched && !outcome.comparison.samePosition);
+    const { switched, comparison } = await rebuild(newer, fixture.ports, options());
+    assert.ok(switched && comparison.samePosition && !comparison.equal);
+    await fixture.consumed('telemetry');
     assert.deepEqual(await statuses('telemetry'), ['1 retired', '2 active']);
     assert.equal((await states('telemetry')).generations[1]?.version, 2);
     await assert.rejects(activate(newer, 'retired', fixture.ports, options()), ReplayRefused);
