@@ -39,7 +39,7 @@ export async function openApplication(
 ): Promise<Application> {
   const container = await openContainer(config, log, options);
   return {
-    session: () => openSession(container),
+    session: () => sessionOf(container),
     keys: () => apiKeyOperations(container),
     retention: () => retentionOperations(container),
     operations: (doing) => operationsOf(container, doing),
@@ -65,7 +65,8 @@ export type Session = {
 /** A rebuild by another process may hold the projectors up for as long as it takes. */
 const catchUpTimeout = 24 * 3600 * 1000;
 
-async function openSession(container: Container): Promise<Session> {
+/** Commands, ingest and queries of a process that has no server. */
+export async function sessionOf(container: Container): Promise<Session> {
   const [commands, ingest, devices, telemetry, progress, freshness, retention, ids] = await Promise.all([
     container.getAsync(s.commands),
     container.getAsync(s.ingest),

@@ -23,7 +23,7 @@ const forTests: Readonly<Record<string, readonly string[]>> = {
     'registryOf',
     'shape',
   ],
-  'the composition that a simulation puts models under': ['applicationModule'],
+  'the composition that a simulation puts models under': ['applicationModule', 'sessionOf'],
   'the type of what tests pass in': [
     'BucketQuery',
     'ConnectionOptions',

@@ -120,6 +120,14 @@ export class DeviceBook {
     return idsOf(this.#deleted);
   }
 
+  /** How many devices were registered in that name. */
+  registeredBy(correlationId: string): number {
+    const facts = this.#facts();
+    return facts.filter(
+      ({ type, metadata }) => type === 'DeviceRegistered' && metadata.$correlationId === correlationId,
+    ).length;
+  }
+
   state(deviceId: string): State | undefined {
     return stateAfter(this.stream(deviceId));
   }

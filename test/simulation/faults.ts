@@ -11,13 +11,15 @@ export class Faults {
   readonly #world: World;
   readonly #random: Random;
   readonly #ruleRandom: Random;
-  readonly #starting = { api: 0, worker: 0 };
+  readonly #laterRandom: Random;
+  readonly #stalls = new Set<() => void>();
   #deletions = 0;
 
   constructor(world: World, random: Random) {
     this.#world = world;
     this.#random = random;
     this.#ruleRandom = random.fork('rules');
+    this.#laterRandom = random.fork('later');
   }
 
   #has(kind: FaultKind): boolean {
@@ -26,6 +28,7 @@ export class Faults {
 
   /** Before each operation: the weather changes now and then, and processes that are gone come back. */
   draw(operation: number): void {
+    const { fleet } = this.#world;
     if (operation % 40 === 0) this.#weather();
     if (this.#has('rebalance') && this.#random.chance(0.02)) {
       this.#world.timeline.count('fault: rebalance');
@@ -33,7 +36,32 @@ export class Faults {
     }
     if (this.#random.chance(0.01)) this.#world.servers.eventStore.scavenge();
     if (this.#has('deletion') && this.#random.chance(0.01)) this.#deleteStream();
-    this.keepAlive(this.#random.between(0, 4000));
+    if (this.#has('stall') && this.#laterRandom.chance(0.004)) this.#stall();
+    if (this.#has('scale') && this.#laterRandom.chance(0.01)) fleet.scale();
+    if (this.#has('release') && this.#laterRandom.chance(0.004)) {
+      this.#world.timeline.count('fault: two releases at once');
+      fleet.deploy();
+    }
+    fleet.keepAlive(this.#random.between(0, 4000));
+  }
+
+  /** A server that answers nobody for up to minutes, and then answers everybody. */
+  #stall(): void {
+    const { network, timeline, options } = this.#world;
+    const server = this.#laterRandom.pick(serverNames);
+    if (network.stalled.has(server)) return;
+    const time = this.#laterRandom.between(1000, options.pace * 500);
+    timeline.add('world', `the ${server} stalls for ${time} ms`);
+    timeline.count(`fault: ${server} stalls`);
+    const over = Promise.withResolvers<void>();
+    network.stalled.set(server, over.promise);
+    const end = () => {
+      if (!this.#stalls.delete(end)) return;
+      network.stalled.delete(server);
+      over.resolve();
+    };
+    this.#stalls.add(end);
+    setTimeout(end, time);
   }
 
   /** An administrator of the event store deletes a device's stream; two thirds of the devices stay. */
@@ -88,26 +116,10 @@ export class Faults {
     network.faults = { ...noNetworkFaults };
     network.crashesLeft = 0;
     network.away.clear();
+    for (const end of this.#stalls) end();
+    this.#world.fleet.finishDeployment();
     servers.database.faults = { ...noDatabaseFaults };
     this.#world.timeline.add('world', 'faults end');
-  }
-
-  /** Starts what is gone, some milliseconds later, one after the other. Returns whether nothing is. */
-  keepAlive(after: number): boolean {
-    const { apis, workers, options } = this.#world;
-    for (const [role, list, wanted] of [
-      ['api', apis, options.apiNodes],
-      ['worker', workers, options.workers],
-    ] as const) {
-      for (let i = list.length - 1; i >= 0; i -= 1) if (!list[i]?.process.isAlive) list.splice(i, 1);
-      if (list.length + this.#starting[role] >= wanted) continue;
-      this.#starting[role] += 1;
-      setTimeout(() => {
-        this.#starting[role] -= 1;
-        this.#world.startOne(role).catch((error) => this.#world.fail(error));
-      }, after);
-    }
-    return apis.length === options.apiNodes && workers.length === options.workers;
   }
 
   /** With everything at rest: time leaps, the log forgets its beginning, and an operator puts back what is older. */
@@ -125,7 +137,13 @@ export class Faults {
       timeline.count('fault: expiry');
       servers.telemetryLog.expire(tenths / 10);
     }
-    if (!this.#has('restore')) return;
+    if (this.#has('backup') && (!this.#has('restore') || this.#laterRandom.chance(0.5)))
+      return this.#restoreBackup();
+    if (this.#has('restore')) await this.#restoreOne();
+  }
+
+  async #restoreOne(): Promise<void> {
+    const { timeline, servers } = this.#world;
     const what = this.#random.pick([
       'database',
       'telemetry log',
@@ -139,7 +157,7 @@ export class Faults {
     };
     timeline.add('world', `a copy of the ${what} is made`);
     await this.#world.liveOn(60);
-    await this.#world.stopAll();
+    await this.#world.fleet.stopAll();
     timeline.add('world', `the copy of the ${what} is put back`);
     timeline.count(`fault: ${what} put back`);
     if (what === 'database') servers.database.putBack(copies.database);
@@ -149,6 +167,31 @@ export class Faults {
     }
     if (what === 'telemetry log') servers.telemetryLog.putBack(copies.telemetry, false);
     if (what === 'telemetry log anew') servers.telemetryLog.putBack(copies.telemetry, true);
-    await this.#world.recover();
+    await this.#world.recover(false);
+  }
+
+  /** Read models and logs are copied one after the other while users go on, and put back together. */
+  async #restoreBackup(): Promise<void> {
+    const { timeline, servers } = this.#world;
+    const { database, telemetryLog, eventStore } = servers;
+    const tables = database.copy();
+    await this.#world.liveOn(this.#laterRandom.between(0, 20));
+    const telemetry = telemetryLog.copy();
+    await this.#world.liveOn(this.#laterRandom.between(0, 20));
+    const events = eventStore.copy();
+    timeline.add('world', 'a backup of everything is made');
+    await this.#world.liveOn(60);
+    await this.#world.fleet.stopAll();
+    // Of files the logs get new identities, and the tables with them.
+    const isRenamed = this.#laterRandom.chance(0.5);
+    timeline.add('world', `the backup is put back${isRenamed ? ', with new identities' : ''}`);
+    timeline.count('fault: backup put back');
+    const before = [telemetryLog.identity, eventStore.identity];
+    database.putBack(tables);
+    telemetryLog.putBack(telemetry, isRenamed);
+    eventStore.putBack(events, isRenamed);
+    for (const [i, log] of [telemetryLog, eventStore].entries())
+      database.rename(before[i] ?? '', log.identity);
+    await this.#world.recover(true);
   }
 }

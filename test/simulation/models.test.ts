@@ -25,7 +25,8 @@ const client = () => {
   const random = new Random('contract');
   const timeline = new Timeline(() => Date.now());
   const faults = { ...noNetworkFaults };
-  return new SimulatedProcess('contract', { random, timeline, faults, away: new Set(), crashesLeft: 0 });
+  const none = { away: new Set<never>(), stalled: new Map<never, never>(), crashesLeft: 0 };
+  return new SimulatedProcess('contract', { random, timeline, faults, ...none });
 };
 const eventStore = () => {
   const server = new EventStoreServer(new Random('contract'));

@@ -1,7 +1,7 @@
 import type { Operations } from '../../application/operations/operations.ts';
 import { projectionNames } from '../../application/projections/projection.ts';
 import { checkError } from './book-keeper.ts';
-import { openOperator } from './world/fieldlog.ts';
+import { type Command, openCommand } from './world/fieldlog.ts';
 import type { World } from './world.ts';
 
 const workWeights = {
@@ -36,20 +36,28 @@ export class Operators {
     await this.run(kind, (operations, signal) => this.#work(kind, operations, signal));
   }
 
-  /** Resolves when the command has ended, however. */
-  async run(
+  run(
     what: string,
     work: (operations: Operations, signal: AbortSignal) => Promise<unknown>,
   ): Promise<unknown> {
-    const { timeline, network, servers, options } = this.#world;
+    return this.runCommand(what, async (command, signal) => work(await command.operations(), signal));
+  }
+
+  /** Resolves when the command has ended, however. */
+  async runCommand(
+    what: string,
+    work: (command: Command, signal: AbortSignal) => Promise<unknown>,
+  ): Promise<unknown> {
+    const { timeline, network, servers, options, fleet } = this.#world;
     this.#commands += 1;
     const id = `${what}-${this.#commands}`;
-    const { process, operations } = await openOperator(id, network, servers, options);
+    const command = openCommand(id, { network, servers, options, release: fleet.releaseToStart() });
+    const { process } = command;
     this.#world.running.add(process);
     timeline.add(id, 'begins');
     const working = (async () => {
       try {
-        const result = await work(operations, process.stopping.signal);
+        const result = await work(command, process.stopping.signal);
         timeline.add(id, `done ${summary(result)}`);
         return result;
       } catch (error) {

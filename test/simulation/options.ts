@@ -17,11 +17,13 @@ export type WorldOptions = {
   readonly clockSkew: number;
   /** Readings are judged by rules, which are made and changed meanwhile. */
   readonly hasRules: boolean;
+  /** Histories are imported meanwhile. */
+  readonly hasImports: boolean;
   /** What else happens than users' and operators' requests. */
   readonly faults: readonly FaultKind[];
 };
 
-export const faultKinds = [
+const firstKinds = [
   'crash',
   'lost',
   'slow',
@@ -34,6 +36,11 @@ export const faultKinds = [
   'deletion',
   'expiry',
 ] as const;
+/** Drawn from a source of their own, so that the worlds of a seed stay as they were without them. */
+const laterKinds = ['stall', 'scale', 'release', 'backup'] as const;
+export const faultKinds = [...firstKinds, ...laterKinds] as const;
+/** What worlds had not at first. */
+export const laterThings = [...laterKinds, 'imports'] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
 export const drawOptions = (
@@ -44,7 +51,7 @@ export const drawOptions = (
   const random = new Random(seed).fork('options');
   const retentionDays = random.chance(0.2) ? random.between(2, 5) : null;
   // What is put back and what expires are not simulated together.
-  const left = faultKinds.filter((kind) => kind !== 'restore' || retentionDays === null);
+  const left = firstKinds.filter((kind) => kind !== 'restore' || retentionDays === null);
   const drawn = () => {
     const faults = left.filter((kind) => random.chance(0.6) && !without.has(kind));
     const mayExpire = retentionDays === null && !faults.includes('restore');
@@ -65,5 +72,13 @@ export const drawOptions = (
   };
   // Rules and what is put back are not simulated together yet.
   const mayHaveRules = !options.faults.includes('restore') && !without.has('rules');
-  return { ...options, hasRules: random.chance(0.5) && mayHaveRules };
+  const hasRules = random.chance(0.5) && mayHaveRules;
+  const later = new Random(seed).fork('later options');
+  const mayBackUp = retentionDays === null && !options.faults.includes('expiry');
+  // Nor are a new release and what is put back.
+  const mayRelease = !options.faults.includes('restore');
+  const may = { stall: true, scale: true, release: mayRelease, backup: mayBackUp };
+  const drawnLater = laterKinds.filter((kind) => later.chance(0.4) && !without.has(kind) && may[kind]);
+  const hasImports = later.chance(0.5) && !without.has('imports');
+  return { ...options, hasRules, hasImports, faults: [...options.faults, ...drawnLater] };
 };

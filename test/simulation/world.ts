@@ -1,16 +1,18 @@
 import type { AuditReport } from '../../application/operations/audit.ts';
 import { check, DeviceBook, Violation } from './book-keeper.ts';
 import { Faults } from './faults.ts';
+import { Fleet } from './fleet.ts';
+import { Importers } from './importers.ts';
 import { Operators } from './operators.ts';
 import type { WorldOptions } from './options.ts';
 import { Random } from './random.ts';
-import { rebuildRefused, settle } from './settlement.ts';
+import { checkNoneRefused, rebuildRefused, resumeAll, settle } from './settlement.ts';
 import { TelemetryIndex } from './telemetry-index.ts';
 import { Timeline } from './timeline.ts';
 import { Users } from './users.ts';
 import { DatabaseServer } from './world/database.ts';
 import { EventStoreServer } from './world/event-store.ts';
-import { type RunningProcess, type Servers, startApi, startWorker } from './world/fieldlog.ts';
+import type { RunningProcess, Servers } from './world/fieldlog.ts';
 import { type Network, noNetworkFaults, SimulatedProcess } from './world/process.ts';
 import { TelemetryLogServer } from './world/telemetry-log.ts';
 import { SimulatedTime } from './world/time.ts';
@@ -37,14 +39,13 @@ export class World {
   readonly servers: Servers;
   readonly devices: DeviceBook;
   readonly telemetry: TelemetryIndex;
-  readonly apis: RunningProcess[] = [];
-  readonly workers: RunningProcess[] = [];
+  readonly fleet: Fleet;
   /** Processes of operators' commands. */
   readonly running = new Set<SimulatedProcess>();
   readonly users: Users;
   readonly operators: Operators;
+  readonly importers: Importers;
   readonly faults: Faults;
-  #started = 0;
   #inFlight = 0;
   #violation: Error | undefined;
   #isEnding = false;
@@ -61,6 +62,7 @@ export class World {
       timeline: this.timeline,
       faults: { ...noNetworkFaults },
       away: new Set(),
+      stalled: new Map(),
       crashesLeft: 0,
     };
     this.servers = {
@@ -70,14 +72,16 @@ export class World {
     };
     this.devices = new DeviceBook(() => this.servers.eventStore.history);
     this.telemetry = new TelemetryIndex(() => this.servers.telemetryLog.partitions);
+    this.fleet = new Fleet(this, random.fork('fleet'));
     this.users = new Users(this, random);
     this.operators = new Operators(this);
+    this.importers = new Importers(this, random.fork('imports'));
     this.faults = new Faults(this, random.fork('faults'));
   }
 
   /** Tables may be another generation's, or speak of what has left the log. */
   get isSwitching(): boolean {
-    return this.#isRecovering || this.operators.switching > 0;
+    return this.#isRecovering || this.fleet.isUpgrading || this.operators.switching > 0;
   }
 
   /** Every invariant holds, or the first that does not is thrown. */
@@ -86,14 +90,17 @@ export class World {
       this.servers.database.migrate(new SimulatedProcess('migration', this.network)),
       10_000,
     );
-    await this.startAll();
+    await this.fleet.startAll('api');
+    await this.fleet.startAll('worker');
     const { operations, rounds } = this.options;
     for (let round = 1; round <= rounds; round += 1) {
       this.timeline.add('world', `ROUND ${round}`);
       await this.#chaos(Math.floor(operations / rounds));
       this.faults.end();
+      // An import ends when its readings can be queried.
+      if (this.options.hasImports) await resumeAll(this);
       await this.until('requests are answered', 120_000, async () => this.#inFlight === 0);
-      await this.until('every process runs', 60_000, async () => this.faults.keepAlive(0));
+      await this.until('every process runs', 60_000, async () => this.fleet.keepAlive(0));
       await settle(this, 'quiet');
       if (round === rounds) await settle(this, 'rebuilt');
       else await this.faults.betweenRounds();
@@ -104,6 +111,7 @@ export class World {
     for (let i = 0; i < operations; i += 1) {
       this.faults.draw(i);
       if (this.faults.changesRules()) this.#start(() => this.users.changeRules());
+      if (this.importers.isDue()) this.#start(() => this.importers.act());
       if (this.#inFlight < mostAtOnce)
         this.#start(this.random.chance(0.025) ? () => this.operators.act() : () => this.users.act());
       await this.pass(this.random.between(0, this.options.pace));
@@ -158,35 +166,7 @@ export class World {
   }
 
   anyApi(): RunningProcess | undefined {
-    const alive = this.apis.filter(({ process }) => process.isAlive);
-    return alive.length === 0 ? undefined : this.random.pick(alive);
-  }
-
-  async startAll(): Promise<void> {
-    for (let i = 0; i < this.options.apiNodes; i += 1) await this.startOne('api');
-    for (let i = 0; i < this.options.workers; i += 1) await this.startOne('worker');
-  }
-
-  async startOne(role: 'api' | 'worker'): Promise<void> {
-    this.#started += 1;
-    const start = role === 'api' ? startApi : startWorker;
-    const name = `${role}-${this.#started}`;
-    this.timeline.add(name, 'starts');
-    const started = await start(name, this.network, this.servers, this.options);
-    started.process.clockSkew =
-      this.options.clockSkew === 0 ? 0 : this.random.between(0, this.options.clockSkew);
-    (role === 'api' ? this.apis : this.workers).push(started);
-  }
-
-  /** As an operator does before a restore. */
-  async stopAll(): Promise<void> {
-    for (const process of [...this.apis, ...this.workers].map(({ process }) => process))
-      process.stopping.abort();
-    for (const process of this.running) process.stopping.abort();
-    await this.pass(15_000);
-    for (const { process } of [...this.apis, ...this.workers]) process.crash('stopped');
-    this.apis.length = 0;
-    this.workers.length = 0;
+    return this.fleet.anyApi(this.random);
   }
 
   /** So many operations without faults. */
@@ -198,8 +178,8 @@ export class World {
     await this.until('requests are answered', 60_000, async () => this.#inFlight === 0);
   }
 
-  /** After a log or the tables were put back: what operators do then. */
-  async recover(): Promise<void> {
+  /** After a log or the tables were put back, or all of them `together`: what operators do then. */
+  async recover(together: boolean): Promise<void> {
     const before = this.devices.deviceIds.map(
       (deviceId) => [deviceId, this.devices.state(deviceId)] as const,
     );
@@ -207,10 +187,10 @@ export class World {
     this.devices.restart();
     this.telemetry.restart();
     this.#isRecovering = true;
-    for (let i = 0; i < this.options.apiNodes; i += 1) await this.startOne('api');
+    await this.fleet.startAll('api');
     // The log may have grown beyond its old end before a projector looks at it.
     if (this.random.chance(0.5)) await this.liveOn(80);
-    for (let i = 0; i < this.options.workers; i += 1) await this.startOne('worker');
+    await this.fleet.startAll('worker');
     for (const deviceId of deleted) this.servers.eventStore.deleteForGood(`device-${deviceId}`);
     // What an older event store does not know is registered again by its owner, and erased or deleted again.
     for (const [deviceId, state] of before) {
@@ -218,7 +198,8 @@ export class World {
         await this.during(() => this.users.devices.register(deviceId));
       if (state?.status === 'erased') await this.during(() => this.users.devices.erase(deviceId));
     }
-    await rebuildRefused(this);
+    if (together) await checkNoneRefused(this);
+    else await rebuildRefused(this);
     this.#isRecovering = false;
   }
 
@@ -240,7 +221,7 @@ export class World {
 
   end(): void {
     this.#isEnding = true;
-    for (const { process } of [...this.apis, ...this.workers]) process.isAlive = false;
+    for (const process of this.fleet.processes) process.isAlive = false;
     for (const process of this.running) process.isAlive = false;
     this.time.end();
     this.servers.database.end();

@@ -97,6 +97,12 @@ export class DatabaseServer {
     this.#turn = Promise.resolve();
   }
 
+  /** As a restore does that gives a log another identity: what was made from it was made from this one. */
+  rename(log: string, to: string): void {
+    this.#writer.run('UPDATE checkpoints SET log_id = ? WHERE log_id = ?', [to, log]);
+    this.#isReaderCurrent = false;
+  }
+
   end(): void {
     this.#close();
     rmSync(this.#folder, { recursive: true });

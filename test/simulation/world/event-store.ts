@@ -44,6 +44,10 @@ export class EventStoreServer {
     this.#identity = `events-${random.hex(8)}`;
   }
 
+  get identity(): string {
+    return this.#identity;
+  }
+
   /** All that was ever in the log, scavenged or not. */
   get history(): readonly RecordedEvent[] {
     return this.#history;

@@ -1,7 +1,7 @@
 import { Container } from 'inversify';
 import type { Operations } from '../../../application/operations/operations.ts';
 import type { Log } from '../../../application/ports/system.ts';
-import { projectionNames } from '../../../application/projections/projection.ts';
+import { type ProjectionName, projectionNames } from '../../../application/projections/projection.ts';
 import { configFrom } from '../../../infrastructure/config/config.ts';
 import { uuidIds } from '../../../infrastructure/identity.ts';
 import { operationsOf } from '../../../interfaces/composition/application.ts';
@@ -23,7 +23,22 @@ export type Servers = {
 };
 
 /** The application as the entry points compose it, over the models of its servers. */
-export type RunningProcess = { readonly process: SimulatedProcess; readonly container: Container };
+export type RunningProcess = {
+  readonly process: SimulatedProcess;
+  readonly container: Container;
+  readonly release: Release;
+};
+
+/** A release by the versions of its projections' code. */
+export type Release = Readonly<Record<ProjectionName, number>>;
+
+/** What a process is started with. */
+export type Start = {
+  readonly network: Network;
+  readonly servers: Servers;
+  readonly options: WorldOptions;
+  readonly release: Release;
+};
 
 const configs = new Map<number | null, ReturnType<typeof configFrom>>();
 
@@ -45,12 +60,8 @@ function configOf({ retentionDays }: WorldOptions): ReturnType<typeof configFrom
   return config;
 }
 
-function compose(
-  process: SimulatedProcess,
-  { eventStore, telemetryLog, database }: Servers,
-  options: WorldOptions,
-  random: Random,
-): Container {
+function compose(process: SimulatedProcess, { network, servers, options, release }: Start): Container {
+  const { eventStore, telemetryLog, database } = servers;
   const container = new Container({ defaultScope: 'Singleton' });
   container.load(applicationModule(configOf(options), logOf(process)));
   const events = eventStore.client(process);
@@ -69,7 +80,8 @@ function compose(
     .bind(s.disk)
     .toConstantValue({ room: () => ({ folder: '/simulated', free: 1e12, reserve: 1e6 }) });
   container.rebind(s.clock).toConstantValue({ now: () => Date.now() + process.clockSkew });
-  container.rebind(s.ids).toConstantValue({ ...uuidIds, uuidV7: () => uuidFrom(random) });
+  container.rebind(s.ids).toConstantValue({ ...uuidIds, uuidV7: () => uuidFrom(network.random) });
+  container.bind(s.codeVersions).toConstantValue(release);
   return container;
 }
 
@@ -89,45 +101,32 @@ function logOf({ name, network }: SimulatedProcess): Log {
 }
 
 /** A node of the API: it follows what others change of devices. */
-export async function startApi(
-  name: string,
-  network: Network,
-  servers: Servers,
-  options: WorldOptions,
-): Promise<RunningProcess> {
-  const process = new SimulatedProcess(name, network);
-  const container = compose(process, servers, options, network.random);
+export async function startApi(name: string, start: Start): Promise<RunningProcess> {
+  const process = new SimulatedProcess(name, start.network);
+  const container = compose(process, start);
   const directory = await container.getAsync(s.directory);
   const source = await container.getAsync(s.deviceSource);
   // The API ends when it cannot follow, and is started again.
   directory
     .follow(source, `api of ${name}`, process.stopping.signal)
     .catch((error) => process.crash(`ended by ${error.message}`));
-  return { process, container };
+  return { process, container, release: start.release };
 }
 
 /** A worker with every projector, the keeper of retention and what retries late registrations. */
-export async function startWorker(
-  name: string,
-  network: Network,
-  servers: Servers,
-  options: WorldOptions,
-): Promise<RunningProcess> {
-  const process = new SimulatedProcess(name, network);
-  const container = compose(process, servers, options, network.random);
+export async function startWorker(name: string, start: Start): Promise<RunningProcess> {
+  const process = new SimulatedProcess(name, start.network);
+  const container = compose(process, start);
   const { running } = await startProjectors(container, projectionNames, process.stopping.signal);
   running.catch((error) => process.crash(`ended by ${error.message}`));
-  return { process, container };
+  return { process, container, release: start.release };
 }
 
 /** A command of the command line: a process that ends with its work. */
-export async function openOperator(
-  name: string,
-  network: Network,
-  servers: Servers,
-  options: WorldOptions,
-): Promise<{ readonly process: SimulatedProcess; readonly operations: Operations }> {
-  const process = new SimulatedProcess(name, network);
-  const container = compose(process, servers, options, network.random);
-  return { process, operations: await operationsOf(container, name) };
+export type Command = Omit<RunningProcess, 'release'> & { operations(): Promise<Operations> };
+
+export function openCommand(name: string, start: Start): Command {
+  const process = new SimulatedProcess(name, start.network);
+  const container = compose(process, start);
+  return { process, container, operations: () => operationsOf(container, name) };
 }

@@ -25,6 +25,8 @@ export type Network = {
   faults: NetworkFaults;
   /** Servers that do not answer at present. */
   readonly away: Set<ServerName>;
+  /** Servers that keep everybody waiting, each until its promise resolves. */
+  readonly stalled: Map<ServerName, Promise<void>>;
   /** Calls by which a process could crash without an end to the run. */
   crashesLeft: number;
 };
@@ -64,7 +66,7 @@ export class SimulatedProcess {
     if (!this.isAlive) return;
     this.isAlive = false;
     this.network.timeline.add(this.name, `CRASH ${why}`);
-    this.network.timeline.count('fault: crash');
+    if (why !== 'stopped') this.network.timeline.count('fault: crash');
     for (const cleanup of this.#cleanups) cleanup();
     this.#ended.resolve();
   }
@@ -98,7 +100,9 @@ export class SimulatedProcess {
 
   async #travel(server: ServerName, point: string): Promise<void> {
     if (!this.isAlive) await never;
-    const { random, faults } = this.network;
+    const { random, faults, stalled } = this.network;
+    while (stalled.has(server)) await stalled.get(server);
+    if (!this.isAlive) await never;
     if (random.chance(0.6)) {
       const isSlow = faults.slow > 0 && random.chance(0.02);
       const time = isSlow ? random.between(1, faults.slow) : random.between(0, 4);

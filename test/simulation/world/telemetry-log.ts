@@ -58,6 +58,10 @@ export class TelemetryLogServer {
     }));
   }
 
+  get identity(): string {
+    return this.#identity;
+  }
+
   /** All that was ever in the log, expired or not. */
   get partitions(): readonly (readonly TelemetryRecord[])[] {
     return this.#partitions.map(({ history }) => history);
