@@ -1,53 +1,49 @@
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Bench } from '../harness/bench.ts';
 import { registerFleet } from '../harness/embedded.ts';
 import { startPeer } from '../harness/peer.ts';
-import { startFieldlog, startProcess } from '../harness/process.ts';
+import { type Process, startFieldlog, startProcess } from '../harness/process.ts';
 import type { Pending, Row } from '../harness/row.ts';
 import { memoryOf } from '../harness/usage.ts';
 import type { LiveClientsPeer } from '../peers/live-clients.ts';
 
 const perSecond = 10;
 
+/** How long a server has to come to rest after clients have come. */
+const restMilliseconds = 3000;
+
 /** A thousand live streams of ten readings a second: how long from being sent to the client, and what a stream holds. */
 export async function live(bench: Bench): Promise<(Row | Pending)[]> {
   const streams = bench.size(1000, 100);
   const seconds = bench.size(10, 2);
-  const own = bench.keep(
-    await startFieldlog('serve', {
-      DATA_DIR: await bench.folder(),
-      LIVE_STREAMS: String(2 * streams),
-      LIVE_STREAMS_PER_KEY: String(2 * streams),
-    }),
-  );
-  await registerFleet(own.url, streams);
-  const bare = bench.keep(
-    startProcess('bare SSE', process.execPath, [path.resolve(import.meta.dirname, '../peers/bare-sse.ts')]),
-  );
-  const [bareUrl = ''] = await bare.said(/http:\/\/\S+/);
   const clients = bench.keep(startPeer<LiveClientsPeer>('clients', 'live-clients.ts'));
   const load = (url: string) => clients.call('run', { url, devices: streams, seconds, perSecond });
-
   const open = (url: string) => clients.call('open', { url, streams });
+
+  const [resting, restingBare] = [await startOwn(bench, streams), await startBare(bench)];
+  const [restHeld, restBareHeld] = [await heldAtRest(resting), await heldAtRest(restingBare)];
+  await Promise.all([resting.end(), restingBare.end()]);
+
+  const [own, bare] = [await startOwn(bench, streams), await startBare(bench)];
   await open(own.url);
-  await open(bareUrl);
+  await open(bare.url);
   const times = await bench.inTurn(
     { run: async () => (await load(own.url)).p95, processes: [own, clients] },
-    { run: async () => (await load(bareUrl)).p95, processes: [bare] },
+    { run: async () => (await load(bare.url)).p95, processes: [bare] },
   );
 
-  /** KiB that each of as many streams again adds: with the first ones the heap has grown to what the load takes. */
-  const held = async (url: string, pid: number) => {
+  /** As each of as many streams again adds: with the first ones the heap has grown to what the load takes. */
+  const heldUnderLoad = async ({ url, pid }: Server) => {
     await load(url);
-    const before = memoryOf(pid, 'VmRSS') ?? Number.NaN;
+    const before = residentKiB(pid);
     await open(url);
     await load(url);
     const { received } = await load(url);
-    const after = memoryOf(pid, 'VmRSS') ?? Number.NaN;
     if (received < 2 * streams * perSecond * seconds * 0.9) throw new Error(`only ${received} readings came`);
-    return ((after - before) * 1024) / streams;
+    return (residentKiB(pid) - before) / streams;
   };
-  const [ownHeld, bareHeld] = [await held(own.url, own.pid), await held(bareUrl, bare.pid)];
+  const [ownHeld, bareHeld] = [await heldUnderLoad(own), await heldUnderLoad(bare)];
   return [
     {
       figure: `${streams} live streams of ${perSecond} readings/s each: P95 from sent, through durable, to the client`,
@@ -58,7 +54,15 @@ export async function live(bench: Bench): Promise<(Row | Pending)[]> {
       usage: times.usage,
     },
     {
-      figure: `memory that each of ${streams} further live streams adds to a server under that load`,
+      figure: `memory that a live stream holds, as ${streams} of them add it to a server with as many`,
+      unit: 'KiB',
+      values: [restHeld],
+      against: { what: 'bare node:http', values: [restBareHeld] },
+      target: { atMost: 30 },
+      usage: [],
+    },
+    {
+      figure: `memory that each of ${streams} further live streams adds with its readings, the load doubled by them`,
       unit: 'KiB',
       values: [ownHeld],
       against: { what: 'bare node:http', values: [bareHeld] },
@@ -66,4 +70,32 @@ export async function live(bench: Bench): Promise<(Row | Pending)[]> {
       usage: [],
     },
   ];
+
+  async function heldAtRest({ url, pid }: Server): Promise<number> {
+    await open(url);
+    await pause(restMilliseconds);
+    const before = residentKiB(pid);
+    await open(url);
+    await pause(restMilliseconds);
+    return (residentKiB(pid) - before) / streams;
+  }
 }
+
+type Server = Process & { readonly url: string };
+
+async function startOwn(bench: Bench, streams: number): Promise<Server> {
+  const most = String(2 * streams);
+  const env = { DATA_DIR: await bench.folder(), LIVE_STREAMS: most, LIVE_STREAMS_PER_KEY: most };
+  const own = bench.keep(await startFieldlog('serve', env));
+  await registerFleet(own.url, streams);
+  return own;
+}
+
+async function startBare(bench: Bench): Promise<Server> {
+  const file = path.resolve(import.meta.dirname, '../peers/bare-sse.ts');
+  const bare = bench.keep(startProcess('bare SSE', process.execPath, [file]));
+  const [url = ''] = await bare.said(/http:\/\/\S+/);
+  return { ...bare, url };
+}
+
+const residentKiB = (pid: number): number => (memoryOf(pid, 'VmRSS') ?? Number.NaN) * 1024;

@@ -30,7 +30,7 @@ export async function startFieldlog(
   role: string,
   env: Readonly<Record<string, string>>,
 ): Promise<Process & { readonly url: string }> {
-  const started = startProcess(role, process.execPath, [...profiling(role), bin, role], {
+  const started = startProcess(role, process.execPath, [...profiling(role), youngGeneration, bin, role], {
     ...unset,
     PORT: '0',
     WORKER_PORT: '0',
@@ -40,6 +40,9 @@ export async function startFieldlog(
   const [url] = await started.said(/https?:\/\/[^\s)]+/);
   return { ...started, url };
 }
+
+/** As `npm start` and the image have it. */
+const youngGeneration = '--max-semi-space-size=16';
 
 /** `BENCH_CPU_PROF=<folder>` keeps a CPU profile of each role there. */
 function profiling(role: string): string[] {
