@@ -22,5 +22,5 @@ ENV HOST=0.0.0.0 DATA_DIR=/var/lib/fieldlog
 EXPOSE 8080 8081
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "deploy/container/health.mjs", "api"]
-ENTRYPOINT ["node", "interfaces/cli/fieldlog.mjs"]
+ENTRYPOINT ["node", "--max-semi-space-size=16", "interfaces/cli/fieldlog.mjs"]
 CMD ["serve"]
