@@ -32,6 +32,8 @@ type Runtime = {
     log: Log,
     request: TopicMigrationRequest,
   ): Promise<{ readonly done: number; readonly total: number }>;
+  /** Ends the process, whatever it is doing. */
+  exit(code: number): void;
 };
 
 /**

@@ -16,6 +16,7 @@ const context: CommandContext = {
       (await import('../composition/application.ts')).openApplication(config, log),
     migrateTopic: async (...args) =>
       (await import('../composition/distributed.ts')).migrateKafkaTopic(...args),
+    exit: (code) => process.exit(code),
   },
 };
 

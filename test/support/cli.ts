@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import type { CommandContext } from '../../interfaces/cli/command-context.ts';
 import { run } from '../../interfaces/cli/program.ts';
@@ -25,6 +26,7 @@ export async function runCli(
       openApplication,
       migrateTopic: async (...args) =>
         (await import('../../interfaces/composition/distributed.ts')).migrateKafkaTopic(...args),
+      exit: (code) => assert.fail(`the process was ended with ${code}`),
     },
     exitCode: 0,
     ...replaced,

@@ -78,6 +78,7 @@ export function recordingSession(replaced: Partial<Session> = {}): {
       start: async () => assert.fail('an import starts no server'),
       openApplication: async () => application,
       migrateTopic: () => Promise.reject(new Error('No topic is copied here')),
+      exit: (code: number) => assert.fail(`an import ended the process with ${code}`),
     },
   };
 }

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import { configFrom } from '../../../infrastructure/config/config.ts';
-import type { Role } from '../../composition/roles.ts';
+import { type Config, configFrom } from '../../../infrastructure/config/config.ts';
+import type { Role, Served } from '../../composition/roles.ts';
 import { type CommandContext, describeStores } from '../command-context.ts';
-import { exitCodesHelp } from '../exit-codes.ts';
+import { exitCodes, exitCodesHelp, Interrupted } from '../exit-codes.ts';
 import { announceServer } from '../running-servers.ts';
 
 const roles: Record<Role, { readonly description: string; readonly example: string }> = {
@@ -27,7 +27,7 @@ const roles: Record<Role, { readonly description: string; readonly example: stri
 
 const help = `
 Stops on Ctrl-C, SIGTERM or SIGHUP once the requests it has are answered, or cut off after SHUTDOWN_MS and
-logged; a second signal stops it at once. Started by nohup, it ignores SIGHUP.
+logged; a second signal stops it at once, and so does a server it uses that does not answer for 15 s more. Started by nohup, it ignores SIGHUP.
 \`fieldlog config --help\` lists the variables that configure it.
 `;
 
@@ -41,10 +41,11 @@ export function roleCommands(program: Command, context: CommandContext): void {
       .action(() => runUntilStopped(role as Role, context));
 }
 
-async function runUntilStopped(
-  role: Role,
-  { env, runtime, terminal, signal }: CommandContext,
-): Promise<void> {
+/** Beyond what requests get: for brokers and stores that do not answer. Less than Kubernetes waits in all. */
+const closingMilliseconds = 15_000;
+
+async function runUntilStopped(role: Role, context: CommandContext): Promise<void> {
+  const { env, runtime, terminal, signal } = context;
   const config = configFrom(env);
   const running = await runtime.start(role, config, await runtime.log(config.LOG_LEVEL, role));
   const withdraw = role === 'serve' ? announceServer(config.DATA_DIR, running.url) : () => {};
@@ -55,9 +56,26 @@ async function runUntilStopped(
     for (const notice of running.notices) terminal.note(notice);
     await Promise.race([aborted(signal), running.failed]);
   } finally {
-    await running.close();
+    await closeInTime(running, config, context);
     withdraw();
   }
+}
+
+/** Ends the process where that takes too long: it loses nothing that was acknowledged, as in a crash. */
+async function closeInTime(
+  running: Served,
+  { SHUTDOWN_LEAD_MS, SHUTDOWN_MS }: Config,
+  { runtime, terminal, signal }: CommandContext,
+): Promise<void> {
+  const within = SHUTDOWN_LEAD_MS + SHUTDOWN_MS + closingMilliseconds;
+  const overdue = setTimeout(() => {
+    terminal.note(
+      `fieldlog: had not stopped within ${within / 1000} s and was ended; what was acknowledged is stored`,
+    );
+    const { reason } = signal;
+    runtime.exit(reason instanceof Interrupted ? reason.exitCode : exitCodes.unexpected);
+  }, within);
+  await running.close().finally(() => clearTimeout(overdue));
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
