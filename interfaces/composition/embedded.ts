@@ -62,6 +62,15 @@ function bindDamage(
     .onDeactivation(closeOnDeactivation);
 }
 
+/** That a file can be asked, and that no thread has met damage in it. */
+const fileCheck = (name: string, known: KnownDamage, ask: () => Promise<unknown>) => ({
+  name,
+  check: async () => {
+    known.assertNone();
+    await ask();
+  },
+});
+
 export const embeddedDisk = (config: Config): ContainerModule =>
   new ContainerModule(({ bind }) => {
     bind(s.disk).toDynamicValue(() => diskOf(config.DATA_DIR, config.DISK_RESERVE));
@@ -97,13 +106,7 @@ export const embeddedEventStore = (config: Config): ContainerModule =>
       .onDeactivation(closeOnDeactivation);
     bindDamage(bind, damage.events, events);
     bind(s.check).toResolvedValue(
-      (source, known) => ({
-        name: 'eventStore',
-        check: async () => {
-          known.assertNone();
-          await source.ends();
-        },
-      }),
+      (source, known) => fileCheck('eventStore', known, () => source.ends()),
       [s.deviceSource, damage.events],
     );
   });
@@ -119,13 +122,7 @@ export const embeddedTelemetryLog = (config: Config): ContainerModule =>
       .onDeactivation(closeOnDeactivation);
     bindDamage(bind, damage.telemetry, telemetry);
     bind(s.check).toResolvedValue(
-      (source, known) => ({
-        name: 'telemetryLog',
-        check: async () => {
-          known.assertNone();
-          await source.ends();
-        },
-      }),
+      (source, known) => fileCheck('telemetryLog', known, () => source.ends()),
       [s.telemetrySource, damage.telemetry],
     );
   });
@@ -146,13 +143,7 @@ export const embeddedReadModels = (config: Config, creation: Creation): Containe
       .onDeactivation(closeOnDeactivation);
     bindDamage(bind, damage.readModels, readModels);
     bind(s.check).toResolvedValue(
-      (db, known) => ({
-        name: 'readModels',
-        check: async () => {
-          known.assertNone();
-          await db.all('SELECT 1');
-        },
-      }),
+      (db, known) => fileCheck('readModels', known, () => db.all('SELECT 1')),
       [s.queryDatabase, damage.readModels],
     );
   });

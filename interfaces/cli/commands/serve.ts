@@ -27,7 +27,8 @@ const roles: Record<Role, { readonly description: string; readonly example: stri
 
 const help = `
 Stops on Ctrl-C, SIGTERM or SIGHUP once the requests it has are answered, or cut off after SHUTDOWN_MS and
-logged; a second signal stops it at once, and so does a server it uses that does not answer for 15 s more. Started by nohup, it ignores SIGHUP.
+logged; a second signal stops it at once, and so does a server it uses that does not answer for 15 s more.
+Started by nohup, it ignores SIGHUP.
 \`fieldlog config --help\` lists the variables that configure it.
 `;
 
