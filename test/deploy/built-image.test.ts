@@ -25,7 +25,7 @@ const confined = [
   '--network=host',
   `--volume=${name}:/var/lib/fieldlog`,
 ];
-const program = ['node', 'interfaces/cli/fieldlog.mjs'];
+const program = ['node', '--max-semi-space-size=16', 'interfaces/cli/fieldlog.mjs'];
 
 describeWithContainers('The image, built by buildah and run by podman', function () {
   this.timeout(120_000);
