@@ -1,4 +1,5 @@
 import { workerData } from 'node:worker_threads';
+import type { Registry } from 'prom-client';
 import { projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { WorkerEndpoint } from '../../infrastructure/worker-channel.ts';
@@ -7,23 +8,38 @@ import { lowerThreadPriority, openLog } from './process.ts';
 import { startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
 
+/** `begin` comes first: until then the thread has loaded its modules, and opened nothing. */
+export type ProjectorRequest = 'begin' | 'metrics';
+
 /** Sent at intervals: a thread that does not run sends none. */
 export type Heartbeat = { readonly stalled: readonly string[] };
 
-const thread = new WorkerEndpoint<'metrics', string, Heartbeat>();
+const thread = new WorkerEndpoint<ProjectorRequest, string, Heartbeat>();
 const config = workerData as Config;
 lowerThreadPriority();
-const log = openLog(config.LOG_LEVEL, 'projector');
-const container = await openContainer(config, log, { traced: 'serve', migrate: false });
-const metrics = container.get(s.metrics);
-thread.serve(() => metrics.metrics());
-
-const projectors = await startProjectors(container, projectionNames, thread.closing);
-const heartbeat = setInterval(
-  () => thread.notify({ stalled: projectors.stalled() }),
-  config.PROJECTOR_STALL_MS / 12,
-);
-await projectors.running;
-clearInterval(heartbeat);
-await container.unbindAllAsync();
+const begun = Promise.withResolvers<void>();
+const opened = Promise.withResolvers<Registry>();
+thread.serve(async (request) => {
+  if (request === 'metrics') return (await opened.promise).metrics();
+  begun.resolve();
+  return '';
+});
+thread.closing.addEventListener('abort', () => begun.resolve());
+await begun.promise;
+if (!thread.closing.aborted) await project();
 thread.end();
+
+async function project(): Promise<void> {
+  const log = openLog(config.LOG_LEVEL, 'projector');
+  const container = await openContainer(config, log, { traced: 'serve', migrate: false });
+  opened.resolve(container.get(s.metrics));
+
+  const projectors = await startProjectors(container, projectionNames, thread.closing);
+  const heartbeat = setInterval(
+    () => thread.notify({ stalled: projectors.stalled() }),
+    config.PROJECTOR_STALL_MS / 12,
+  );
+  await projectors.running;
+  clearInterval(heartbeat);
+  await container.unbindAllAsync();
+}

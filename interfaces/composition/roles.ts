@@ -11,7 +11,7 @@ import { openContainer } from './container.ts';
 import { requireWholeFiles } from './file-checks.ts';
 import { compareLogs, projectionsCheck } from './log-checks.ts';
 import { lowerThreadPriority } from './process.ts';
-import type { Heartbeat } from './projector-worker.ts';
+import type { Heartbeat, ProjectorRequest } from './projector-worker.ts';
 import { type Projectors, startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
 
@@ -153,12 +153,15 @@ export type Served = {
 /** Every role in one process: the API here, the projectors in a thread of their own. */
 export async function serve(config: Config, log: Log): Promise<Served> {
   requireWholeFiles(config);
-  const { container, startApi, neededToAccept } = await openWithApi(config, log, 'serve');
+  // It loads its modules while this one does, and begins once what it works on is known to be there.
+  const thread = projectorThread(config);
+  const opening = openWithApi(config, log, 'serve');
+  const { container, startApi, neededToAccept } = await opening.catch(stopThread);
   const notices = await compareLogs(container, projectionNames).catch(async (error) => {
     await container.unbindAllAsync();
-    throw error;
+    return stopThread(error);
   });
-  const thread = projectorThread(config);
+  thread.begin();
   const stopped = new AbortController();
   try {
     measureThread(await container.getAsync(s.metrics), async () => (await thread.metrics()) !== undefined);
@@ -188,11 +191,18 @@ export async function serve(config: Config, log: Log): Promise<Served> {
     await container.unbindAllAsync();
     throw error;
   }
+
+  async function stopThread(error: unknown): Promise<never> {
+    await thread.stop();
+    throw error;
+  }
 }
 
 const metricsMissing = '# The projector thread did not answer in time: its metrics are missing.\n';
 
 type ProjectorThread = {
+  /** To be called once. */
+  begin(): void;
   readonly failed: Promise<never>;
   /** `undefined` when it does not reply in time. Concurrent calls share one request. */
   metrics(): Promise<string | undefined>;
@@ -206,7 +216,7 @@ function projectorThread(config: Config): ProjectorThread {
   let isStopping = false;
   let heartbeatAt = Date.now();
   let stalled: readonly string[] = [];
-  const channel = new WorkerChannel<'metrics', string, Heartbeat>(
+  const channel = new WorkerChannel<ProjectorRequest, string, Heartbeat>(
     new URL('./projector-worker.ts', import.meta.url),
     config,
     {
@@ -230,6 +240,10 @@ function projectorThread(config: Config): ProjectorThread {
   failed.catch(() => {});
 
   return {
+    begin() {
+      heartbeatAt = Date.now();
+      channel.send('begin');
+    },
     failed,
     metrics() {
       requested ??= withinScrape(channel.request('metrics')).finally(() => {
