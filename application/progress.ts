@@ -129,18 +129,26 @@ export function progressReader(
 
   /**
    * Asking a broker how far its log goes costs a round trip, so the answer serves every query of a moment, and those
-   * that come before it.
+   * that come before it. A bound is no answer any more once the projection has moved.
    */
   function lagOf({ projection, reached }: ProjectionProgress): Lag {
     const known = lags.get(projection);
-    if (known && known.until > clock.now()) return known;
+    if (known && known.until > clock.now() && !(known.isBound && isElsewhere(known.from, reached)))
+      return known;
     // Rows can be read while their log is away; only how far they are behind is not known.
     const counting = countLag(sources[sourceOf(projection)], reached, countWithinMilliseconds).catch(
       () => null,
     );
-    const lag: Lag = { counting, countedSince: clock.now(), until: Number.POSITIVE_INFINITY };
+    const lag: Lag = {
+      counting,
+      from: reached,
+      isBound: false,
+      countedSince: clock.now(),
+      until: Number.POSITIVE_INFINITY,
+    };
     lags.set(projection, lag);
-    void counting.then(() => {
+    void counting.then((count) => {
+      lag.isBound = count?.isAtLeast ?? false;
       lag.countedSince = undefined;
       lag.until = clock.now() + lagKnownForMilliseconds;
     });
@@ -156,10 +164,17 @@ export function progressReader(
 
 type Lag = {
   readonly counting: Promise<EventCount | null>;
+  /** What was counted lies behind these places. */
+  readonly from: readonly PartitionPosition[];
+  /** What it comes to is at least that. */
+  isBound: boolean;
   /** Since when, and until when what it comes to is good; epoch milliseconds. `undefined` once it is counted. */
   countedSince: number | undefined;
   until: number;
 };
+
+const isElsewhere = (before: readonly PartitionPosition[], now: readonly PartitionPosition[]): boolean =>
+  before.length !== now.length || now.some(({ position }, n) => position !== before[n]?.position);
 
 function mostBehind(counts: readonly (EventCount | null)[]): Pick<ProjectionStatus, 'lag' | 'lagIsAtLeast'> {
   const known = counts.filter((count) => count !== null);

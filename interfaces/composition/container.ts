@@ -69,6 +69,14 @@ export type ContainerOptions = {
   readonly migrate?: boolean;
 };
 
+/** Their clients are much of what there is to load, and a process whose stores are embedded needs none of them. */
+const servers = () => import('./distributed.ts');
+
+/** Loads the modules of the adapters that a configuration chooses, and opens nothing. */
+export async function loadAdapters({ EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL }: Config): Promise<void> {
+  if (EVENTSTORE_URL ?? KAFKA_BROKERS ?? MYSQL_URL) await servers();
+}
+
 /**
  * The object graph for a configuration, its read models migrated to this release. Each port is chosen by itself: the
  * server that its variable names, or the embedded file. `unbindAllAsync` closes all that was opened.
@@ -79,8 +87,6 @@ export async function openContainer(
   { traced, migrate = true }: ContainerOptions = {},
 ): Promise<Container> {
   const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL, OTEL_EXPORTER_OTLP_ENDPOINT } = config;
-  // Their clients are much of what there is to load, in each thread of a process that needs none of them.
-  const servers = () => import('./distributed.ts');
   const container = new Container({ defaultScope: 'Singleton' });
   container.load(
     applicationModule(config, log),

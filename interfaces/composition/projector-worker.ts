@@ -3,7 +3,7 @@ import type { Registry } from 'prom-client';
 import { projectionNames } from '../../application/projections/projection.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { WorkerEndpoint } from '../../infrastructure/worker-channel.ts';
-import { openContainer } from './container.ts';
+import { loadAdapters, openContainer } from './container.ts';
 import { lowerThreadPriority, openLog } from './process.ts';
 import { startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
@@ -25,6 +25,7 @@ thread.serve(async (request) => {
   return '';
 });
 thread.closing.addEventListener('abort', () => begun.resolve());
+await loadAdapters(config);
 await begun.promise;
 if (!thread.closing.aborted) await project();
 thread.end();

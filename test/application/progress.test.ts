@@ -11,24 +11,26 @@ import { eventually } from '../support/eventually.ts';
 
 type Source = EventSource<Positioned>;
 
-const queries = {
-  progress: async () => [
-    {
-      projection: 'devices',
-      generation: 1,
-      version: 1,
-      checkpoints: [{ partition: 0, position: '5' }],
-      reached: [{ partition: 0, position: '6' }],
-    },
-  ],
-} as unknown as ProgressQueries;
-
 describe('How far projections have come', () => {
   let ends: PromiseWithResolvers<ReadonlyMap<number, Position | null>>;
   let asked: number;
   let now: number;
+  let reached: Position;
+
+  const queries = {
+    progress: async () => [
+      {
+        projection: 'devices',
+        generation: 1,
+        version: 1,
+        checkpoints: [{ partition: 0, position: '5' }],
+        reached: [{ partition: 0, position: reached }],
+      },
+    ],
+  } as unknown as ProgressQueries;
 
   beforeEach(() => {
+    reached = '6';
     ends = Promise.withResolvers();
     asked = 0;
     now = 0;
@@ -42,7 +44,7 @@ describe('How far projections have come', () => {
       },
       countAfter: async (_: number, position: Position) => ({
         events: 9 - Number(position),
-        isAtLeast: true,
+        isAtLeast: Number(position) < 8,
       }),
     } as unknown as Source;
     return progressReader(queries, { devices: source, telemetry: source }, { now: () => now });
@@ -81,6 +83,21 @@ describe('How far projections have come', () => {
     now += 200;
     assert.equal((await progress.status(['devices'], 60_000)).lag, 3);
     assert.equal(asked, 1);
+  });
+
+  it('counts a lag again at once where it was a bound and the projection has moved, otherwise after a moment', async () => {
+    ends.resolve(new Map([[0, '8']]));
+    const progress = reader();
+    const lag = async (position: Position) => {
+      reached = position;
+      const { lag, lagIsAtLeast } = await progress.status(['devices']);
+      return [lag, lagIsAtLeast];
+    };
+    assert.deepEqual([await lag('6'), await lag('6'), asked], [[3, true], [3, true], 1]);
+    assert.deepEqual([await lag('8'), asked], [[1, false], 2]);
+    assert.deepEqual([await lag('9'), asked], [[1, false], 2]);
+    now += 1_000;
+    assert.deepEqual([await lag('9'), asked], [[0, false], 3]);
   });
 
   it('waits for the lag where that is what is asked for', async () => {
