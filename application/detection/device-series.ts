@@ -184,9 +184,11 @@ export class DeviceSeries {
     const { evaluator, waiting, causes } = series;
     if (causes.length === 0) return;
     [series.waiting, series.causes] = [[], []];
-    for (const [i, cause] of causes.entries()) {
-      const [timestamp, receivedAt, value] = waiting.slice(3 * i, 3 * i + 3) as [number, number, number];
-      const transitions = evaluator.next({ timestamp, receivedAt, value });
+    let at = 0;
+    for (const cause of causes) {
+      const timestamp = waiting[at++] as number;
+      const receivedAt = waiting[at++] as number;
+      const transitions = evaluator.next({ timestamp, receivedAt, value: waiting[at++] as number });
       if (transitions.length > 0) this.#change(series, transitions, cause, changes);
     }
   }
