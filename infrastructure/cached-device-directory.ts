@@ -2,6 +2,8 @@ import { LRUCache } from 'lru-cache';
 import {
   type DiscardedEvents,
   deletedTypes,
+  foldState,
+  type LoadedDevice,
   loadDevice,
   noneDiscarded,
   typesOf,
@@ -17,7 +19,7 @@ import {
   StreamDeleted,
   StreamUnreadable,
 } from '../application/ports/event-store.ts';
-import { deviceStream } from '../domain/device.ts';
+import { type DeviceEvent, deviceStream } from '../domain/device.ts';
 import type { RecentStreamCache } from './recent-streams.ts';
 
 /** Concurrent stream reads when many devices are not cached. */
@@ -25,16 +27,22 @@ const readsAtOnce = 64;
 
 type Followed = Pick<EventSource<RecordedEvent>, 'run' | 'ends'>;
 
+/** More changes than this node makes while the log comes back to it. */
+const changesAwaited = 100_000;
+
 /** Retry delay in milliseconds, while the event store cannot be followed. */
 const askAgainAfter = 500;
 
 /**
- * Caches the devices used last and reads the others from their streams, so that start-up does not grow with
- * the fleet. What is not registered, or deleted, is never remembered: a device may register on another node at any moment.
+ * Caches the devices used last, and those that are registered while it follows the log, and reads the others from their
+ * streams, so that start-up does not grow with the fleet. What is not registered, or deleted, is never remembered: a
+ * device may register on another node at any moment.
  */
 export class CachedDeviceDirectory implements DeviceDirectory {
   readonly #entries: LRUCache<string, DirectoryEntry>;
   readonly #reading = new Map<string, Promise<DirectoryEntry | undefined>>();
+  /** Devices that this node has changed since their registration, which it may hear of only now. */
+  readonly #changedHere: LRUCache<string, true>;
   readonly #eventStore: EventStore;
   readonly #registry: EventRegistry;
   readonly #discarded: DiscardedEvents;
@@ -53,6 +61,7 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     this.#recent = recent;
     // With `max` alone it would take the memory for all of them at once.
     this.#entries = new LRUCache({ maxSize: size, sizeCalculation: () => 1 });
+    this.#changedHere = new LRUCache({ maxSize: changesAwaited, sizeCalculation: () => 1 });
   }
 
   peek(deviceId: string): DirectoryEntry | undefined {
@@ -77,8 +86,13 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     return found;
   }
 
-  /** The device's stream has grown: what is remembered, or being read at this moment, may be old. */
-  forget(deviceId: string): void {
+  /** This node has appended to the device's stream: what is remembered, or being read at this moment, is old. */
+  changed(deviceId: string, revision: number): void {
+    this.#forget(deviceId);
+    if (revision > 0) this.#changedHere.set(deviceId, true);
+  }
+
+  #forget(deviceId: string): void {
     this.#entries.delete(deviceId);
     this.#reading.delete(deviceId);
   }
@@ -117,7 +131,7 @@ export class CachedDeviceDirectory implements DeviceDirectory {
         consume: async ({ partition, events }) => {
           for (const event of events) {
             const deviceId = event.stream.slice(deviceStream('').length);
-            this.forget(deviceId);
+            this.#heard(deviceId, event);
             this.#recent?.heard(deviceId, event);
             checkpoints.set(partition, event.position);
           }
@@ -127,6 +141,21 @@ export class CachedDeviceDirectory implements DeviceDirectory {
       { group, signal },
     );
     await running.finally(() => this.#recent?.end());
+  }
+
+  /** A registration says all there is to know of its device, until it is changed; it takes no other's place. */
+  #heard(deviceId: string, event: RecordedEvent): void {
+    this.#forget(deviceId);
+    const isFirst = event.revision === 0 && event.type === ('DeviceRegistered' satisfies DeviceEvent['type']);
+    if (!isFirst) this.#changedHere.delete(deviceId);
+    else if (!this.#changedHere.has(deviceId) && this.#entries.size < this.#entries.maxSize)
+      try {
+        const events = [event];
+        this.#entries.set(deviceId, this.#entryOf({ events, state: foldState(events, this.#registry) }));
+      } catch (error) {
+        // Whoever asks for the device finds the same, and says so.
+        if (!(error instanceof StreamUnreadable)) throw error;
+      }
   }
 
   /** The position where following begins, once known. Entries read before that may have missed changes. */
@@ -172,9 +201,13 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     const loaded = await loadDevice(this.#eventStore, this.#registry, deviceId, this.#discarded).catch(lost);
     if (loaded === 'deleted') return deletedDevice;
     if (!loaded) return undefined;
-    const { events, state } = loaded;
-    if (state.status === 'unregistered')
+    if (loaded.state.status === 'unregistered')
       return (await this.#eventStore.isDeleted(deviceStream(deviceId))) ? deletedDevice : undefined;
+    return this.#entryOf(loaded);
+  }
+
+  #entryOf({ events, state }: Pick<LoadedDevice, 'events' | 'state'>): DirectoryEntry {
+    if (state.status === 'unregistered') throw new Error('A device without events has no entry');
     const { status, tokenHash, type, labels } = state;
     const entry = { status, types: typesOf(events, this.#registry), details: { type, labels } };
     return tokenHash === undefined ? entry : { ...entry, tokenHash };

@@ -184,12 +184,10 @@ export class DeviceSeries {
     const { evaluator, waiting, causes } = series;
     if (causes.length === 0) return;
     [series.waiting, series.causes] = [[], []];
-    let at = 0;
-    for (const cause of causes) {
-      const timestamp = waiting[at++] as number;
-      const receivedAt = waiting[at++] as number;
-      const transitions = evaluator.next({ timestamp, receivedAt, value: waiting[at++] as number });
-      if (transitions.length > 0) this.#change(series, transitions, cause, changes);
+    for (let i = 0; i < causes.length; i += 1) {
+      const [timestamp, receivedAt] = [waiting[3 * i] as number, waiting[3 * i + 1] as number];
+      const transitions = evaluator.next({ timestamp, receivedAt, value: waiting[3 * i + 2] as number });
+      if (transitions.length > 0) this.#change(series, transitions, causes[i] as Cause, changes);
     }
   }
 

@@ -97,7 +97,7 @@ export function deviceCommands(
   registry: EventRegistry,
   ids: Ids,
   clock: Clock,
-  changed: (deviceId: string) => void,
+  changed: (deviceId: string, revision: number) => void,
   { discarded = noneDiscarded, recent }: DeviceStreamOptions = {},
 ): DeviceCommands {
   const ports = { registry, ids, now: isoTimes(clock) };
@@ -134,9 +134,9 @@ export function deviceCommands(
         );
         // Another request may have come under the same key meanwhile: then this is what that one appended.
         handling.findPrevious(appended);
-        changed(deviceId);
         const history = [...known.events, ...appended];
         const revision = history.at(-1)?.revision ?? 'none';
+        changed(deviceId, revision === 'none' ? 0 : revision);
         recent?.set(deviceId, { events: sinceErasure(history), state, revision });
         return resultOf(deviceId, state, history);
       } catch (error) {

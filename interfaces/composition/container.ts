@@ -232,7 +232,7 @@ function bindDevices(bind: Bind, config: Config): void {
   );
   bind(s.commands).toResolvedValue(
     (eventStore, registry, ids, clock, directory, discarded) => {
-      const changed = (deviceId: string) => directory.forget(deviceId);
+      const changed = (deviceId: string, revision: number) => directory.changed(deviceId, revision);
       const options = { discarded, ...(recent && { recent }) };
       return deviceCommands(eventStore, registry, ids, clock, changed, options);
     },

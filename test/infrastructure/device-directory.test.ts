@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { deviceCommands } from '../../application/devices/device-commands.ts';
 import type { DeviceDirectory } from '../../application/ports/device-directory.ts';
 import { OperatorNeeded } from '../../application/ports/event-source.ts';
+import type { RecordedEvent } from '../../application/ports/event-store.ts';
+import { deviceStream } from '../../domain/device.ts';
 import { CachedDeviceDirectory } from '../../infrastructure/cached-device-directory.ts';
 import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { uuidIds } from '../../infrastructure/identity.ts';
@@ -32,7 +34,7 @@ describe('Device directory', () => {
 
   const statusIn = async (where: DeviceDirectory, id: string) =>
     (await where.find(new Set([id]))).get(id)?.status;
-  const commands = (changed: (id: string) => void = () => {}) =>
+  const commands = (changed: (id: string, revision: number) => void = () => {}) =>
     deviceCommands(eventStore, eventRegistry, uuidIds, { now: Date.now }, changed);
   const register = (deviceId: string) =>
     commands().handle(
@@ -102,14 +104,14 @@ describe('Device directory', () => {
       ['a', 'b', 'c'].map((id) => directory.peek(id)?.status),
       ['active', undefined, undefined],
     );
-    directory.forget('a');
+    directory.changed('a', 1);
     assert.equal(directory.peek('a'), undefined);
   });
 
   it('forgets at once what this node changes', async () => {
     await register('a');
     await statusIn(directory, 'a');
-    await commands((id) => directory.forget(id)).handle(
+    await commands((id, revision) => directory.changed(id, revision)).handle(
       { type: 'SuspendDevice', deviceId: 'a', reason: 'r' },
       context,
     );
@@ -129,6 +131,78 @@ describe('Device directory', () => {
     stopped.abort();
     await following;
     await source.close();
+  });
+
+  describe('that hears of a registration', () => {
+    let hear: (events: readonly RecordedEvent[]) => Promise<void>;
+    let stop: () => Promise<void>;
+
+    async function follow(): Promise<void> {
+      const begun = Promise.withResolvers<typeof hear>();
+      const ended = Promise.withResolvers<void>();
+      const stopped = new AbortController();
+      const source: Parameters<CachedDeviceDirectory['follow']>[0] = {
+        ends: async () => new Map([[0, null]]),
+        async run(consumer) {
+          await consumer.checkpoint(0);
+          begun.resolve((events) => consumer.consume({ partition: 0, after: null, events }));
+          await ended.promise;
+        },
+      };
+      const following = directory.follow(source, 'directory', stopped.signal);
+      stop = async () => {
+        stopped.abort();
+        ended.resolve();
+        await following;
+      };
+      hear = await begun.promise;
+    }
+    const eventsOf = (id: string) => eventStore.read(deviceStream(id));
+    const suspend = (deviceId: string, changed?: Parameters<typeof commands>[0]) =>
+      commands(changed).handle({ type: 'SuspendDevice', deviceId, reason: 'r' }, context);
+
+    afterEach(() => stop());
+
+    it('knows the device without reading its stream, until it changes', async () => {
+      await follow();
+      await register('a');
+      await hear(await eventsOf('a'));
+      const read = new CachedDeviceDirectory(eventStore, eventRegistry, 100);
+      assert.deepEqual(directory.peek('a'), (await read.find(new Set(['a']))).get('a'));
+      await suspend('a');
+      await hear((await eventsOf('a')).slice(1));
+      assert.equal(directory.peek('a'), undefined);
+      assert.equal(await statusIn(directory, 'a'), 'suspended');
+    });
+
+    it('keeps to what this node has changed meanwhile', async () => {
+      await follow();
+      await register('a');
+      await suspend('a', (id, revision) => directory.changed(id, revision));
+      await hear((await eventsOf('a')).slice(0, 1));
+      assert.equal(directory.peek('a'), undefined);
+      assert.equal(await statusIn(directory, 'a'), 'suspended');
+    });
+
+    it('puts no other device aside', async () => {
+      directory = new CachedDeviceDirectory(eventStore, eventRegistry, 1);
+      await follow();
+      await register('a');
+      await register('b');
+      await hear(await eventsOf('a'));
+      await hear(await eventsOf('b'));
+      assert.deepEqual(
+        ['a', 'b'].map((id) => directory.peek(id)?.status),
+        ['active', undefined],
+      );
+    });
+
+    it('leaves an event that cannot be read to whoever asks for the device', async () => {
+      await follow();
+      await register('a');
+      await hear((await eventsOf('a')).map((event) => ({ ...event, data: { name: 1 } })));
+      assert.equal(directory.peek('a'), undefined);
+    });
   });
 
   it('keeps nothing that was read before it followed', async () => {
@@ -197,7 +271,7 @@ describe('Device directory', () => {
     );
     const early = statusIn(slow, 'a');
     await commands().handle({ type: 'SuspendDevice', deviceId: 'a', reason: 'r' }, context);
-    slow.forget('a');
+    slow.changed('a', 1);
     held = false;
     gate.resolve();
     await early;
