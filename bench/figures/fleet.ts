@@ -13,6 +13,8 @@ import type { HttpGet } from '../peers/http-get.ts';
 
 const run = promisify(execFile);
 const mostMinutes = 180;
+/** Each look counts how far the projector is behind. */
+const lookEvery = 1000;
 
 /** A million devices with ten readings each, every role a process: what it holds, and how long operators wait. */
 export async function fleet(bench: Bench): Promise<Row[]> {
@@ -51,7 +53,7 @@ export async function fleet(bench: Bench): Promise<Row[]> {
     seconds: mostMinutes * 60,
     readings,
   });
-  const caughtUp = await seconds('caught up', () => untilProjected(api.url));
+  const caughtUp = await seconds('caught up', () => untilProjected(api.url, lookEvery));
   const greatestLag = await lag.end();
 
   const client = bench.keep(startPeer<HttpGet>('client', 'http-get.ts'));
@@ -102,7 +104,7 @@ function watchLag(url: string): { end(): Promise<number> } {
       const now = await lagOf(url);
       // Not a number while it is unknown.
       if (now > greatest) greatest = now;
-      await pause(1000, undefined, { signal: stop.signal }).catch(() => undefined);
+      await pause(lookEvery, undefined, { signal: stop.signal }).catch(() => undefined);
     }
   })();
   return {

@@ -37,11 +37,11 @@ export async function registerFleet(url: string, devices = fleet): Promise<void>
   }
 }
 
-/** Resolves once the read models hold all readings sent so far. */
-export async function untilProjected(url: string): Promise<void> {
+/** Resolves once the read models hold all readings sent so far, and sees it after as many milliseconds at most. */
+export async function untilProjected(url: string, every = 20): Promise<void> {
   for (;;) {
     if ((await lagOf(url)) === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, every));
   }
 }
 

@@ -109,7 +109,7 @@ export class KafkaTelemetrySource implements EventSource<TelemetryRecord> {
     return event ? { id: event.id } : 'none';
   }
 
-  /** Exact up to a thousand messages, estimated beyond. Throws `TelemetryLogUnavailable`. */
+  /** Exact up to a hundred messages, estimated beyond. Throws `TelemetryLogUnavailable`. */
   async countAfter(partition: number, position: Position | null): Promise<EventCount> {
     return exactly(await this.#reader.eventsAfter(partition, parsePosition(position)));
   }

@@ -11,9 +11,11 @@ import { topicId } from './topic-identity.ts';
 /** Offsets of the first retained message and of the next one to come. */
 export type Bounds = { readonly low: bigint; readonly high: bigint };
 
-/** Beyond so many messages their events are reckoned from those looked at. */
-const countedMessages = 1000n;
+/** Beyond so many messages their events are reckoned from a few, which costs the same however long the backlog is. */
+const countedMessages = 100n;
 const fetchBytes = 65_536;
+/** Some dozens of messages of a busy gateway, hundreds of a device; at least one batch. */
+const sampleBytes = 16_384;
 /** Looking back for the last message, each look goes so many times as far as the one before. */
 const lookBackFactor = 8n;
 const endsAtOnce = pLimit(16);
@@ -161,8 +163,8 @@ export class KafkaTopicReader {
   }
 
   /**
-   * How many events of a partition follow `position`: those of a thousand messages are counted, those of the
-   * others reckoned from these. Throws `TelemetryLogUnavailable`.
+   * How many events of a partition follow `position`: those of a hundred messages are counted, those of more
+   * reckoned from the first. Throws `TelemetryLogUnavailable`.
    */
   async eventsAfter(partition: number, { offset, events }: KafkaPosition): Promise<number> {
     const bounds = (await this.bounds()).get(partition);
@@ -171,11 +173,13 @@ export class KafkaTopicReader {
     const done = first === offset ? events : 0;
     let next = first;
     let counted = 0;
-    while (next < bounds.high && next - first < countedMessages) {
-      const fetched = await this.#fetch(partition, next);
+    const isMany = bounds.high - first > countedMessages;
+    while (next < bounds.high) {
+      const fetched = await this.#fetch(partition, next, isMany ? sampleBytes : fetchBytes);
       if (fetched.next <= next) break;
       for (const message of fetched.messages) counted += eventsIn(message);
       next = fetched.next;
+      if (isMany && counted > done) break;
     }
     const looked = next - first;
     if (looked === 0n) return 0;
@@ -200,15 +204,16 @@ export class KafkaTopicReader {
   async #fetch(
     partition: number,
     offset: bigint,
+    maxBytes = fetchBytes,
   ): Promise<{ readonly messages: readonly KafkaMessage[]; readonly next: bigint }> {
     return this.#ask(async (cluster) => {
       const [leader] = Object.keys(cluster.findLeaderForPartitions(this.topic, [partition]));
       const broker = await cluster.findBroker({ nodeId: leader as string });
-      const request = { partition, fetchOffset: String(offset), maxBytes: fetchBytes };
+      const request = { partition, fetchOffset: String(offset), maxBytes };
       const { responses } = await broker.fetch({
         maxWaitTime: 0,
         minBytes: 0,
-        maxBytes: fetchBytes,
+        maxBytes,
         isolationLevel: 1,
         topics: [{ topic: this.topic, partitions: [request] }],
       });
