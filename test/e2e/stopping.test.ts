@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { bin } from '../support/fieldlog-process.ts';
 import { freePort } from '../support/free-port.ts';
 import { Launched, userPath } from '../support/launched.ts';
@@ -23,6 +24,8 @@ const throughNpm = [
   ['npm', 'run', 'fieldlog', '--', 'serve'],
   ['npx', 'fieldlog', 'serve'],
 ] as const;
+
+const lookEvery = 50;
 
 describe('Stopping', function () {
   this.timeout(120_000);
@@ -144,7 +147,7 @@ describe('Stopping', function () {
   /** It answers as ready for a second, in which it would have noticed what ends it. */
   async function stays(url: string): Promise<void> {
     const until = performance.now() + 1000;
-    while (performance.now() < until) await answers(url);
+    for (; performance.now() < until; await pause(lookEvery)) await answers(url);
   }
 
   it("README's quick start serves, and is stopped by what it says", async () => {
