@@ -58,9 +58,14 @@ function runtimeFolder(): string | undefined {
   const user = process.getuid?.();
   const folder = path.join(process.env.XDG_RUNTIME_DIR || tmpdir(), `fieldlog-${user}`);
   return tolerating(() => {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
     return statSync(folder).uid === user ? folder : undefined;
   });
+}
+
+/** Not those above it, which Node would try to make for ever where a file system such as /proc has none. */
+function makeFolder(folder: string): void {
+  if (statSync(folder, { throwIfNoEntry: false }) === undefined) mkdirSync(folder, { mode: 0o700 });
 }
 
 const serverIn = (file: string): RunningServer | undefined =>

@@ -69,6 +69,15 @@ describe('A command that works on files', function () {
     }
   });
 
+  it('serves and is stopped where it cannot note itself for commands, as in /proc', async function () {
+    if (!existsSync('/proc/self')) return this.skip();
+    running = fieldlog(['serve'], { DATA_DIR: at('data'), PORT: '0', XDG_RUNTIME_DIR: '/proc/fieldlog' });
+    // A server that tries for ever answers nothing, no signal either.
+    await running.says(/Fieldlog: (http:\S+)/, 20_000);
+    assert.equal(await running.end('SIGTERM'), 0);
+    assert.equal((await runCli(createKey, { env: { DATA_DIR: at('data'), PORT: '1' } })).code, 0);
+  });
+
   it('makes no file anew that is missing beside others', async () => {
     assert.equal((await run(['migrate'], 'data')).code, 0);
     await rm(at('data/telemetry.db'));
