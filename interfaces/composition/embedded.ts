@@ -131,6 +131,16 @@ export const embeddedReadModels = (config: Config, creation: Creation): Containe
   new ContainerModule(({ bind }) => {
     const { readModels, access } = dataFiles(config.DATA_DIR, creation);
     bind(s.apiKeys).toDynamicValue(() => sqliteApiKeys(access));
+    // Opened each time it is asked: once another was put in the place of a damaged one, all is well.
+    bind(s.check).toResolvedValue(
+      (keys) => ({
+        name: 'apiKeys',
+        check: async () => {
+          await keys.list();
+        },
+      }),
+      [s.apiKeys],
+    );
     bind(s.olderApiKeys).toResolvedValue(sqlApiKeys, [s.database]);
     bind(s.writeAheadLog).toDynamicValue(() => writeAheadLogOf(readModels));
     bind(s.database)

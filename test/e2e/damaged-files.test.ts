@@ -8,6 +8,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -129,6 +130,27 @@ describe('A damaged file', function () {
       assert.equal(started.code, 3);
       assert.match(started.err, remedy);
     });
+
+  it('is named by a running server, which serves by the keys it knows, until another is put in its place: access.db', async () => {
+    const made = await run('keys', 'create', '--name', 'test', '--scopes', 'devices:read');
+    const headers = { 'X-API-Key': made.out.trim() };
+    const { call } = await serve();
+    const ready = (query = '') => call('GET', `/health/ready${query}`);
+    assert.equal((await ready()).json.checks.apiKeys, 'ok');
+    const file = path.join(folder, 'access.db');
+    const content = readFileSync(file);
+    write(file, 4096, content.length - 4096);
+
+    const { status, json } = await ready();
+    assert.deepEqual([status, json.checks.apiKeys], [200, 'failed']);
+    const asked = await ready('?dependency=apiKeys');
+    assert.equal(asked.status, 503);
+    assert.match(asked.json.detail, /apiKeys \(\S+access\.db: .*restore it from a backup/);
+    assert.equal((await call('GET', '/api/v1/devices', { headers })).status, 200);
+
+    writeFileSync(file, content);
+    assert.equal((await ready()).json.checks.apiKeys, 'ok');
+  });
 
   it('is named by an audit and by a rebuild that come to it', async () => {
     overwrite('telemetry.db');
