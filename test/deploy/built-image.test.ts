@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { gzipSync } from 'node:zlib';
 import { eventually } from '../support/eventually.ts';
 import { freePort } from '../support/free-port.ts';
 import { type HttpClient, httpClient } from '../support/http-client.ts';
@@ -25,6 +26,8 @@ const confined = [
   '--network=host',
   `--volume=${name}:/var/lib/fieldlog`,
 ];
+/** Less than 10 KB that are 10 MB once inflated. */
+const flood = Uint8Array.from(gzipSync(`[${'{},'.repeat(3_333_333)}{}]`));
 const program = ['node', '--max-semi-space-size=16', 'interfaces/cli/fieldlog.mjs'];
 
 describeWithContainers('The image, built by buildah and run by podman', function () {
@@ -115,6 +118,27 @@ describeWithContainers('The image, built by buildah and run by podman', function
     assert.deepEqual([code, err], [0, '']);
     assert.match(out, /No difference/);
     assert.equal((await within(...program, 'devices', '--none')).code, 2);
+  });
+
+  it('refuses small requests that hold much, eight at once by the token of a device, within its memory', async () => {
+    const { json } = await call('POST', '/api/v1/devices', {
+      json: { deviceId: 'boiler-2', name: 'Boiler 2', type: 'boiler', issueToken: true },
+      headers: { Authorization },
+    });
+    const headers = {
+      Authorization: `Bearer ${json.token}`,
+      'Content-Type': 'application/json',
+      'Content-Encoding': 'gzip',
+    };
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => call('POST', '/api/v1/telemetry', { body: flood, headers })),
+    );
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      answers.map(() => 413),
+    );
+    assert.equal(await inspect(name, '.State.OOMKilled'), false);
+    await temperatureIs(21.5);
   });
 
   it('ends well by SIGTERM, within its time', async () => {
