@@ -37,7 +37,7 @@ export async function fleet(bench: Bench): Promise<Row[]> {
     const began = performance.now();
     await work();
     const took = (performance.now() - began) / 1000;
-    // The whole takes hours.
+    // The whole takes an hour.
     console.error(`  ${what}: ${took.toFixed(1)} s`);
     return took;
   };

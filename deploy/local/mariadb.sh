@@ -20,7 +20,7 @@ install() {
 
 initialize() { mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$1" --skip-test-db; }
 
-server_options() { :; }
+server_options() { echo "innodb_log_file_size=${MARIADB_REDO_LOG:-96M}"; }
 
 # The first is for tests, the second what Fieldlog itself reads.
 print_env() {
