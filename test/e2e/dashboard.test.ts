@@ -133,11 +133,11 @@ import type { HttpClient } from '../support/http-client.ts';
     const device = { deviceId: 'late', name: 'Late', type: 'test' };
     assert.equal((await call('POST', '/api/v1/devices', { json: device })).status, 201);
     await operated('pause');
-    // It stops behind the batch it is at.
+    // It stops behind the batch it is at; until then it leaves fewer of those that come one by one.
     await eventually(async () => {
       await measure(1, 1, 'late');
       const { headers } = await call('GET', '/api/v1/telemetry/latest');
-      assert.ok(Number(headers.get('Fieldlog-Lag')) > 0);
+      assert.ok(Number(headers.get('Fieldlog-Lag')) > 30);
     });
     for (const [view, name] of [
       ['devices', 'Fleet'],
