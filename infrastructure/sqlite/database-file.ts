@@ -55,6 +55,9 @@ export function dataFiles(dataDir: string, { create = true }: Creation = {}): Da
   };
 }
 
+/** What `auto_vacuum` says of such a file. */
+const incremental = 2;
+
 /** Throws `StartupError`. */
 export function makeDataFolder(dataDir: string): void {
   try {
@@ -74,7 +77,9 @@ export function openSqliteFile(file: SqliteFile, { create = true }: Creation = {
     const db = new DatabaseSync(create ? file.path : existing(file.path), { timeout: busyTimeout });
     try {
       db.exec(`PRAGMA page_size = ${file.pageBytes}`);
-      if (file.shrinks) db.exec('PRAGMA auto_vacuum = INCREMENTAL');
+      // Setting it again would wait for whoever writes at the moment.
+      if (file.shrinks && numberOf(db, 'auto_vacuum') !== incremental)
+        db.exec('PRAGMA auto_vacuum = INCREMENTAL');
       useJournal(db, file.journal ?? 'WAL');
       const checkpointPages = Math.ceil(file.checkpointBytes / numberOf(db, 'page_size'));
       db.exec(`PRAGMA synchronous = ${file.synchronous}; PRAGMA wal_autocheckpoint = ${checkpointPages};
@@ -166,7 +171,7 @@ function endCheckpoint(db: DatabaseSync): void {
 
 const versionOf = (db: DatabaseSync): number => numberOf(db, 'user_version');
 
-const numberOf = (db: DatabaseSync, pragma: 'page_size' | 'user_version'): number =>
+const numberOf = (db: DatabaseSync, pragma: 'auto_vacuum' | 'page_size' | 'user_version'): number =>
   Number(db.prepare(`PRAGMA ${pragma}`).get()?.[pragma]);
 
 /**

@@ -51,6 +51,18 @@ describe('A SQLite file', () => {
     db.close();
   });
 
+  it('is opened while somebody writes to it, whose transaction may take longer than anybody waits', () => {
+    const shrinking = { ...file(first), shrinks: true };
+    const writing = openSqliteFile(shrinking);
+    assert.equal(writing.prepare('PRAGMA auto_vacuum').get()?.auto_vacuum, 2);
+    writing.exec('BEGIN IMMEDIATE; INSERT INTO notes VALUES (2)');
+    const db = openSqliteFile(shrinking);
+    assert.deepEqual(ids(db), [1]);
+    writing.exec('COMMIT');
+    assert.deepEqual(ids(db), [1, 2]);
+    for (const one of [writing, db]) one.close();
+  });
+
   it('keeps nothing of a migration that fails', () => {
     openSqliteFile(file(first)).close();
     assert.throws(() => openSqliteFile(file(first, `${second}; SELECT missing`)), /missing/);
