@@ -1,4 +1,4 @@
-const { existsSync, globSync } = require('node:fs');
+const { existsSync } = require('node:fs');
 const { enableCompileCache } = require('node:module');
 const path = require('node:path');
 
@@ -11,24 +11,6 @@ if (!process.env.NODE_V8_COVERAGE) {
 
 const named = process.argv.slice(2).some((argument) => existsSync(argument));
 
-/** They wait the most: begun last, they would leave a core idle at the end. */
-const longest = [
-  'interfaces/http/eventstoredb-http',
-  'e2e/restored-log',
-  'e2e/stopping',
-  'interfaces/composition/mixed-files',
-  'e2e/backup',
-  'e2e/replay-kill',
-  'application/replay/rebuild',
-  'interfaces/cli/replay-commands',
-  'interfaces/http/access',
-  'interfaces/http/bound-keys',
-  'interfaces/http/eventstoredb-refusals',
-  'simulation/simulation',
-].map((name) => path.join('test', `${name}.test.ts`));
-
-const files = () => [...new Set([...longest, ...globSync('test/**/*.test.ts', { cwd: __dirname }).sort()])];
-
 /**
  * With files or folders as arguments only those are run, one after the other in this process, where `.only` and a
  * debugger work. Otherwise every file under test/, three at a time: many wait for timers. In CI, whose servers need the
@@ -36,7 +18,6 @@ const files = () => [...new Set([...longest, ...globSync('test/**/*.test.ts', { 
  */
 module.exports = {
   recursive: true,
-  spec: named ? [] : files(),
   extension: ['test.ts'],
   parallel: !named,
   jobs: process.env.CI ? 2 : 3,
