@@ -65,7 +65,12 @@ function runtimeFolder(): string | undefined {
 
 /** Not those above it, which Node would try to make for ever where a file system such as /proc has none. */
 function makeFolder(folder: string): void {
-  if (statSync(folder, { throwIfNoEntry: false }) === undefined) mkdirSync(folder, { mode: 0o700 });
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    // It is there, or another server has made it at this moment.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
 }
 
 const serverIn = (file: string): RunningServer | undefined =>
