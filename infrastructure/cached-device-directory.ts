@@ -150,8 +150,8 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     if (!isFirst) this.#changedHere.delete(deviceId);
     else if (!this.#changedHere.has(deviceId) && this.#entries.size < this.#entries.maxSize)
       try {
-        const events = [event];
-        this.#entries.set(deviceId, this.#entryOf({ events, state: foldState(events, this.#registry) }));
+        const entry = this.#entryOf({ events: [event], state: foldState([event], this.#registry) });
+        if (entry) this.#entries.set(deviceId, entry);
       } catch (error) {
         // Whoever asks for the device finds the same, and says so.
         if (!(error instanceof StreamUnreadable)) throw error;
@@ -201,13 +201,14 @@ export class CachedDeviceDirectory implements DeviceDirectory {
     const loaded = await loadDevice(this.#eventStore, this.#registry, deviceId, this.#discarded).catch(lost);
     if (loaded === 'deleted') return deletedDevice;
     if (!loaded) return undefined;
-    if (loaded.state.status === 'unregistered')
-      return (await this.#eventStore.isDeleted(deviceStream(deviceId))) ? deletedDevice : undefined;
-    return this.#entryOf(loaded);
+    const entry = this.#entryOf(loaded);
+    if (entry) return entry;
+    return (await this.#eventStore.isDeleted(deviceStream(deviceId))) ? deletedDevice : undefined;
   }
 
-  #entryOf({ events, state }: Pick<LoadedDevice, 'events' | 'state'>): DirectoryEntry {
-    if (state.status === 'unregistered') throw new Error('A device without events has no entry');
+  /** `undefined` where nothing registers the device. */
+  #entryOf({ events, state }: Pick<LoadedDevice, 'events' | 'state'>): DirectoryEntry | undefined {
+    if (state.status === 'unregistered') return undefined;
     const { status, tokenHash, type, labels } = state;
     const entry = { status, types: typesOf(events, this.#registry), details: { type, labels } };
     return tokenHash === undefined ? entry : { ...entry, tokenHash };
