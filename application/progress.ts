@@ -133,22 +133,16 @@ export function progressReader(
    */
   function lagOf({ projection, reached }: ProjectionProgress): Lag {
     const known = lags.get(projection);
-    if (known && known.until > clock.now() && !(known.isBound && isElsewhere(known.from, reached)))
-      return known;
+    const hasMoved = known?.boundAt && isElsewhere(known.boundAt, reached);
+    if (known && known.until > clock.now() && !hasMoved) return known;
     // Rows can be read while their log is away; only how far they are behind is not known.
     const counting = countLag(sources[sourceOf(projection)], reached, countWithinMilliseconds).catch(
       () => null,
     );
-    const lag: Lag = {
-      counting,
-      from: reached,
-      isBound: false,
-      countedSince: clock.now(),
-      until: Number.POSITIVE_INFINITY,
-    };
+    const lag: Lag = { counting, countedSince: clock.now(), until: Number.POSITIVE_INFINITY };
     lags.set(projection, lag);
     void counting.then((count) => {
-      lag.isBound = count?.isAtLeast ?? false;
+      if (count?.isAtLeast) lag.boundAt = reached;
       lag.countedSince = undefined;
       lag.until = clock.now() + lagKnownForMilliseconds;
     });
@@ -164,10 +158,8 @@ export function progressReader(
 
 type Lag = {
   readonly counting: Promise<EventCount | null>;
-  /** What was counted lies behind these places. */
-  readonly from: readonly PartitionPosition[];
-  /** What it comes to is at least that. */
-  isBound: boolean;
+  /** The places that what it comes to was counted from, where it is a bound and good for these alone. */
+  boundAt?: readonly PartitionPosition[];
   /** Since when, and until when what it comes to is good; epoch milliseconds. `undefined` once it is counted. */
   countedSince: number | undefined;
   until: number;
