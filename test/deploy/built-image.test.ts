@@ -26,8 +26,6 @@ const confined = [
   '--network=host',
   `--volume=${name}:/var/lib/fieldlog`,
 ];
-/** Less than 10 KB that are 10 MB once inflated. */
-const flood = Uint8Array.from(gzipSync(`[${'{},'.repeat(3_333_333)}{}]`));
 const program = ['node', '--max-semi-space-size=16', 'interfaces/cli/fieldlog.mjs'];
 
 describeWithContainers('The image, built by buildah and run by podman', function () {
@@ -121,6 +119,8 @@ describeWithContainers('The image, built by buildah and run by podman', function
   });
 
   it('refuses small requests that hold much, eight at once by the token of a device, within its memory', async () => {
+    // Less than 10 KB that are 10 MB once inflated.
+    const flood = Uint8Array.from(gzipSync(`[${'{},'.repeat(3_333_333)}{}]`));
     const { json } = await call('POST', '/api/v1/devices', {
       json: { deviceId: 'boiler-2', name: 'Boiler 2', type: 'boiler', issueToken: true },
       headers: { Authorization },
