@@ -123,7 +123,14 @@ export function operations(
       const report = await audit(
         live,
         query,
-        { ...telemetry, retentionOf: telemetry.retentionLookup() },
+        {
+          ...telemetry,
+          retentionOf: telemetry.retentionLookup(),
+          deletedAmong: async (deviceIds) => {
+            const found = [...(await directory.find(deviceIds))];
+            return new Set(found.flatMap(([id, { status }]) => (status === 'deleted' ? [id] : [])));
+          },
+        },
         options,
       );
       // Only a full audit is recorded: a partial one proves nothing about the rest.

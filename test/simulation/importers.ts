@@ -19,6 +19,7 @@ export class Importers {
   readonly #world: World;
   readonly #random: Random;
   readonly #files: File[] = [];
+  inFlight = 0;
 
   constructor(world: World, random: Random) {
     this.#world = world;
@@ -34,9 +35,14 @@ export class Importers {
     const file = isRepeated ? this.#random.pick(this.#files) : this.#newFile();
     this.#world.timeline.count(`operation: import${isRepeated ? ' again' : ''}`);
     const batch = this.#random.pick([5, 20, 100]);
-    await this.#world.operators.runCommand('import', async (command, signal) =>
-      this.#import(command, file, batch, signal),
-    );
+    this.inFlight += 1;
+    try {
+      await this.#world.operators.runCommand('import', async (command, signal) =>
+        this.#import(command, file, batch, signal),
+      );
+    } finally {
+      this.inFlight -= 1;
+    }
   }
 
   async #import(command: Command, file: File, batch: number, signal: AbortSignal): Promise<string> {

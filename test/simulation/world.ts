@@ -97,9 +97,11 @@ export class World {
       this.timeline.add('world', `ROUND ${round}`);
       await this.#chaos(Math.floor(operations / rounds));
       this.faults.end();
+      const { importers } = this;
+      await this.until('requests are answered', 120_000, async () => this.#inFlight === importers.inFlight);
       // An import ends when its readings can be queried.
-      if (this.options.hasImports) await resumeAll(this);
-      await this.until('requests are answered', 120_000, async () => this.#inFlight === 0);
+      if (importers.inFlight > 0) await resumeAll(this);
+      await this.until('imports end', 120_000, async () => this.#inFlight === 0);
       await this.until('every process runs', 60_000, async () => this.fleet.keepAlive(0));
       await settle(this, 'quiet');
       if (round === rounds) await settle(this, 'rebuilt');

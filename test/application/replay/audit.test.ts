@@ -29,11 +29,17 @@ onEachEngine('The audit', (open) => {
     mostEntries?: number,
     source = fixture.source,
     retentionOf: RetentionLookup = async () => new Map(),
+    deleted: readonly string[] = [],
   ) =>
     audit(
       live,
       query,
-      { source, tables: sqlAuditTables(fixture.db), retentionOf },
+      {
+        source,
+        tables: sqlAuditTables(fixture.db),
+        retentionOf,
+        deletedAmong: async (ids) => new Set(deleted.filter((id) => ids.has(id))),
+      },
       {
         group: 'audit',
         now: 10 * day,
@@ -174,6 +180,14 @@ onEachEngine('The audit', (open) => {
         { deviceId: 'b', day: 0, kind: 'days', expected: 140, found: 150 },
         { deviceId: 'b', day, kind: 'days', expected: 1, found: 0 },
       ]);
+    });
+
+    it('leaves out what is being removed of a device whose stream was deleted', async () => {
+      await fixture.db.run("DELETE FROM telemetry_1m_g1 WHERE device_id = 'a'");
+      const differing = (deleted: readonly string[]) =>
+        audited({}, undefined, fixture.source, undefined, deleted).then(({ differenceCount }) => differenceCount);
+      assert.equal(await differing(['b']), 2);
+      assert.equal(await differing(['a']), 0);
     });
 
     it('names rollups and newest values that say something else of the same points', async () => {
