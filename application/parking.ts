@@ -1,7 +1,7 @@
 import { asError, causeOf, errorTexts, type Parking, PoisonEvent } from './checked-batch.ts';
 import { pagesById } from './pages.ts';
 import type { DeadLetters, ParkedStream } from './ports/dead-letters.ts';
-import { comparePositions, type Positioned } from './ports/event-source.ts';
+import { comparePositions, type EventSource, type Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import {
   type DeadLetter,
@@ -219,4 +219,25 @@ export async function followDeadLetters(
       if (discard || !known.has(first.position))
         await retryStream(next, { partition, stream }, retry, readModels);
     }
+}
+
+/**
+ * Whether the new generation has applied what was given up in the live one since, all of it or of one stream: it cannot
+ * take that back, and has to be built anew.
+ */
+export async function hasAppliedDiscarded(
+  live: GenerationId,
+  next: GenerationId,
+  log: Pick<EventSource<Positioned>, 'ends'>,
+  deadLetters: DeadLetters,
+  readModels: Pick<ReadModels, 'checkpoint'>,
+  stream?: string,
+): Promise<boolean> {
+  for (const partition of (await log.ends()).keys()) {
+    const reached = await readModels.checkpoint(next, partition);
+    const discarded = [...(await deadLetters.discarded(live, partition, stream)).keys()];
+    const passed = discarded.filter((position) => comparePositions(position, reached) <= 0);
+    if ((await deadLetters.byPosition(next, partition, passed)).size < passed.length) return true;
+  }
+  return false;
 }

@@ -15,10 +15,10 @@ import type { ReadModels } from '../ports/read-models.ts';
 import type { TelemetryRecord } from '../ports/telemetry-log.ts';
 import { countLag } from '../progress.ts';
 import { isProjectionName, type ProjectionName } from '../projections/projection.ts';
+import type { Claimed } from '../rebuild/claim.ts';
 import type { ProjectionPipeline, RebuildPorts } from '../rebuild/projection-pipeline.ts';
 import {
   activate,
-  type Claimed,
   type RebuildOptions,
   type RebuildOutcome,
   type ReplayOptions,

@@ -68,10 +68,11 @@ export interface DeadLetters {
     positions: readonly Position[],
   ): Promise<ReadonlyMap<Position, DeadLetter['discarded']>>;
 
-  /** Every discarded dead letter of a partition. */
+  /** Every discarded dead letter of a partition, or of one stream in it. */
   discarded(
     generation: GenerationId,
     partition: number,
+    stream?: string,
   ): Promise<ReadonlyMap<Position, NonNullable<DeadLetter['discarded']>>>;
 }
 

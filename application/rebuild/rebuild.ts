@@ -1,22 +1,22 @@
 import { assertOwnLog } from '../log-guard.ts';
-import { CheckpointOfAnotherLog } from '../ports/event-source.ts';
+import { hasAppliedDiscarded } from '../parking.ts';
 import {
   activeGeneration,
   type BuildProgress,
   type Comparison,
   type GenerationState,
   type LeaseOwner,
-  type ProjectionControl,
   type ProjectionState,
   projectionState,
   RebuildUnderWay,
   ReplayRefused,
 } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
-import { assertRoomFor, storageFaultOf } from '../ports/storage.ts';
+import { storageFaultOf } from '../ports/storage.ts';
 import { type Build, runBuild } from './build.ts';
+import { type Claimed, claimNext, isOfThisLog, SwitchedMeanwhile } from './claim.ts';
 import { compareGenerations, losses, nothingCompared } from './comparison.ts';
-import { assertNoLoss, copyExpired, expiredHistory, hasMissed } from './expired-history.ts';
+import { assertNoLoss, copyExpired, expiredHistory } from './expired-history.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 
 export type ReplayOptions = {
@@ -35,19 +35,6 @@ export type RebuildOptions = ReplayOptions & {
   /** Carry over what the log no longer has. */
   readonly keepOlder?: boolean;
 };
-
-/** While this one looked and before it began, another switched. Nothing was changed. */
-export class SwitchedMeanwhile extends ReplayRefused {
-  override readonly name = 'SwitchedMeanwhile';
-
-  constructor({ projection, generation }: GenerationId) {
-    super(
-      `${projection} was switched to generation ${generation} by another process just now: check, then try again`,
-    );
-  }
-}
-
-export type Claimed = GenerationId & { readonly resumed: boolean };
 
 export type RebuildOutcome = {
   readonly projection: string;
@@ -89,8 +76,9 @@ export async function rebuildFrom(
   const expired = isOtherLog ? undefined : await expiredHistory(pipeline);
   if (expired && !keepOlder) await assertNoLoss(pipeline, live, expired, ports);
   const request = { projection: pipeline.name, version: pipeline.version, device: null };
-  const { resumed, ...next } = await claimNext(live, pipeline, request, ports, options);
   const mayPassLive = isOtherLog || live.version !== pipeline.version;
+  const claim = { live, pipeline, request, isOtherLog };
+  const { resumed, ...next } = await claimNext(claim, ports, options.builder);
   const terms = { next, live, mayPassLive, isOtherLog, resumed };
 
   return withClaim(pipeline, ports, options, terms, async (build) => {
@@ -162,13 +150,19 @@ export async function rebuildDevice(
   const expired = await expiredHistory(pipeline, { deviceId, stream });
   if (expired && !keepOlder) await assertNoLoss(pipeline, live, expired, ports);
   const request = { projection: pipeline.name, version: pipeline.version, device: deviceId };
-  const { resumed, ...next } = await claimNext(live, pipeline, request, ports, options);
+  const claim = { live, pipeline, request, isOtherLog: false, stream };
+  const { resumed, ...next } = await claimNext(claim, ports, options.builder);
   const terms = { next, live, mayPassLive: false, isOtherLog: false, resumed, stream };
   await withClaim(pipeline, ports, options, terms, async (build) => {
     if (expired) await copyExpired(pipeline, live, next, expired, ports);
     await build.catchUp();
     await build.enter('switch');
-    const adopt = () => build.align((held) => held.adopt(next, deviceId, stream));
+    const adopt = () =>
+      build.align(async (held) => {
+        if (await hasAppliedDiscarded(live, next, pipeline, ports.deadLetters, ports.readModels, stream))
+          throw new ReplayRefused(`Events of ${deviceId} were discarded meanwhile: try again`);
+        await held.adopt(next, deviceId, stream);
+      });
     if (retention)
       await retention.withoutSweeps(options.builder, options.signal, async () => {
         await build.align(async () => {});
@@ -180,54 +174,6 @@ export async function rebuildDevice(
   });
   await control.drop(next, options.builder);
   return { projection: pipeline.name, generation: live.generation, deviceId };
-}
-
-/** Whether a generation has been built from the log as it is now. */
-async function isOfThisLog(
-  generation: GenerationId,
-  pipeline: ProjectionPipeline,
-  { readModels }: RebuildPorts,
-): Promise<boolean> {
-  try {
-    await assertOwnLog(generation, readModels, pipeline);
-    return true;
-  } catch (error) {
-    if (error instanceof CheckpointOfAnotherLog) return false;
-    throw error;
-  }
-}
-
-/** Bytes of a write-ahead log, beside what it is about. */
-const mostInLog = 256 * 1024 * 1024;
-
-/** From here on nobody else can switch; until here somebody may have. */
-async function claimNext(
-  live: GenerationId,
-  pipeline: ProjectionPipeline,
-  request: Parameters<ProjectionControl['claim']>[0],
-  ports: RebuildPorts,
-  { builder }: ReplayOptions,
-): Promise<Claimed> {
-  const { control, disk } = ports;
-  // One device's rows are few.
-  if (disk && request.device === null) {
-    const size = (await control.size(live)) ?? 0;
-    assertRoomFor(disk, size + Math.min(size, mostInLog), `A rebuild of ${pipeline.name}`);
-  }
-  let claimed = await control.claim(request, builder);
-  const begun = { projection: live.projection, generation: claimed.generation };
-  const isAnew =
-    claimed.resumed &&
-    (!(await isOfThisLog(begun, pipeline, ports)) || (await hasMissed(begun, pipeline, ports.readModels)));
-  if (isAnew) {
-    await control.drop(begun, builder);
-    claimed = await control.claim(request, builder);
-  }
-  const next = { projection: live.projection, generation: claimed.generation };
-  const now = await activeGeneration(pipeline, control);
-  if (now.generation === live.generation) return { ...next, resumed: claimed.resumed };
-  await control.drop(next, builder);
-  throw new SwitchedMeanwhile(now);
 }
 
 type Terms = {

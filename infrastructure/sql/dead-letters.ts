@@ -191,11 +191,12 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
       return new Map(rows.map((row) => [row.position, discardOf(row)]));
     },
 
-    async discarded({ projection, generation }, partition) {
+    async discarded({ projection, generation }, partition, stream) {
+      const ofStream = stream === undefined ? [] : [stream];
       const rows = await sql.all<DiscardRow>(
         `SELECT ${discardColumns} FROM dead_letters
-         WHERE ${ofGeneration} AND part = ? AND discarded_at IS NOT NULL`,
-        [projection, generation, partition],
+         WHERE ${ofGeneration} AND part = ? AND discarded_at IS NOT NULL${ofStream.map(() => ' AND stream = ?').join('')}`,
+        [projection, generation, partition, ...ofStream],
       );
       return new Map(rows.map((row) => [row.position, discardOf(row) as Discard]));
     },

@@ -1,7 +1,7 @@
 import { workerData } from 'node:worker_threads';
 import type { AuditQuery } from '../../application/operations/audit.ts';
 import type { BuildTask, Operations, WorkOptions } from '../../application/operations/operations.ts';
-import type { Claimed } from '../../application/rebuild/rebuild.ts';
+import type { Claimed } from '../../application/rebuild/claim.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
 import { WorkerEndpoint } from '../../infrastructure/worker-channel.ts';
 import { openApplication } from './application.ts';

@@ -16,12 +16,13 @@ import { detectionProjection } from '../../application/projections/detection.ts'
 import { deviceHistoryProjection, devicesProjection } from '../../application/projections/devices.ts';
 import type { Projection, ProjectionName } from '../../application/projections/projection.ts';
 import { carriedReadings, telemetryProjection } from '../../application/projections/telemetry.ts';
+import { SwitchedMeanwhile } from '../../application/rebuild/claim.ts';
 import {
   type ProjectionPipeline,
   projectionPipeline,
   type RebuildPorts,
 } from '../../application/rebuild/projection-pipeline.ts';
-import { dropOldGenerations, SwitchedMeanwhile } from '../../application/rebuild/rebuild.ts';
+import { dropOldGenerations } from '../../application/rebuild/rebuild.ts';
 import { upgrade } from '../../application/rebuild/upgrade.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
 import { toleranceMilliseconds } from '../../infrastructure/config/variable-forms.ts';

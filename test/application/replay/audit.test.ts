@@ -185,7 +185,9 @@ onEachEngine('The audit', (open) => {
     it('leaves out what is being removed of a device whose stream was deleted', async () => {
       await fixture.db.run("DELETE FROM telemetry_1m_g1 WHERE device_id = 'a'");
       const differing = (deleted: readonly string[]) =>
-        audited({}, undefined, fixture.source, undefined, deleted).then(({ differenceCount }) => differenceCount);
+        audited({}, undefined, fixture.source, undefined, deleted).then(
+          ({ differenceCount }) => differenceCount,
+        );
       assert.equal(await differing(['b']), 2);
       assert.equal(await differing(['a']), 0);
     });

@@ -394,6 +394,35 @@ onEachEngine('Dead letters', (open) => {
     await assert.rejects(retried({ projection: 'telemetry', stream: 'device-b' }), ReplayRefused);
   });
 
+  it('that are discarded after a rebuild that was interrupted applied their events are given up in it', async () => {
+    for (const at of [1, 2])
+      await fixture.publishRaw({ deviceId: 'late', timestamp: at, metrics: { n: at } });
+    for (let n = 0; n < 2000; n += 500)
+      await fixture.measure(
+        'a',
+        Array.from({ length: 500 }, (_, i) => [n + i, { n }]),
+      );
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    await fixture.register('late');
+    const stop = new AbortController();
+    const stopped = rebuild(fixture.pipelines.telemetry, fixture.ports, {
+      builder,
+      signal: stop.signal,
+      throttle: 1000,
+      onProgress: ({ done }) => done > 100 && stop.abort(new Error('enough')),
+    });
+    await assert.rejects(stopped, /enough/);
+    await desk().discard({ projection: 'telemetry', stream: 'device-late' }, { by: 'Alice', reason: 'no' });
+    const { comparison, switched } = await rebuild(fixture.pipelines.telemetry, fixture.ports, {
+      builder,
+      signal: new AbortController().signal,
+      handover: 0,
+    });
+    assert.ok(comparison.equal && switched);
+    assert.deepEqual(await timestampsOf('late'), []);
+  });
+
   it('that are discarded stay on record and in the ledger, and let those behind them continue', async () => {
     await poisoned();
     const [first] = await list();
