@@ -42,8 +42,19 @@ export async function settle(world: World, phase: 'quiet' | 'rebuilt'): Promise<
 }
 
 /** A command that was to pause one for a while may be gone. */
-export async function resumeAll(world: World): Promise<void> {
+async function resumeAll(world: World): Promise<void> {
   for (const name of projectionNames) await ask(world, `resume ${name}`, (of) => of.setPaused(name, false));
+}
+
+/** An import ends when its readings can be queried, which may want an operator. */
+export async function endImports(world: World): Promise<void> {
+  if (world.importers.inFlight === 0) return;
+  await resumeAll(world);
+  await world.until('imports end', 120_000, async () => {
+    for (const report of (await world.operators.run('status', (of) => of.list())) as Reports)
+      await takeKeptBack(world, report);
+    return world.importers.inFlight === 0;
+  });
 }
 
 /** Whether every point of devices whose streams were deleted is. */

@@ -6,7 +6,7 @@ import { Importers } from './importers.ts';
 import { Operators } from './operators.ts';
 import type { WorldOptions } from './options.ts';
 import { Random } from './random.ts';
-import { checkNoneRefused, rebuildRefused, resumeAll, settle } from './settlement.ts';
+import { checkNoneRefused, endImports, rebuildRefused, settle } from './settlement.ts';
 import { TelemetryIndex } from './telemetry-index.ts';
 import { Timeline } from './timeline.ts';
 import { Users } from './users.ts';
@@ -99,9 +99,7 @@ export class World {
       this.faults.end();
       const { importers } = this;
       await this.until('requests are answered', 120_000, async () => this.#inFlight === importers.inFlight);
-      // An import ends when its readings can be queried.
-      if (importers.inFlight > 0) await resumeAll(this);
-      await this.until('imports end', 120_000, async () => this.#inFlight === 0);
+      await endImports(this);
       await this.until('every process runs', 60_000, async () => this.fleet.keepAlive(0));
       await settle(this, 'quiet');
       if (round === rounds) await settle(this, 'rebuilt');
