@@ -1,11 +1,12 @@
 import { asError, causeOf, errorTexts, type Parking, PoisonEvent } from './checked-batch.ts';
 import { pagesById } from './pages.ts';
 import type { DeadLetters, ParkedStream } from './ports/dead-letters.ts';
-import { comparePositions, type EventSource, type Positioned } from './ports/event-source.ts';
+import { comparePositions, type EventSource, type Position, type Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import {
   type DeadLetter,
   type DeadLetterCause,
+  type Discard,
   type GenerationId,
   type ProjectionTables,
   type ReadModels,
@@ -210,15 +211,29 @@ export async function followDeadLetters(
       const { partition, stream, firstId } = parkedStream;
       const first = await deadLetters.find(firstId);
       if (!first) continue;
+      // Those behind the first too, or a retry would apply them.
+      const discarded = await deadLetters.discarded(live, partition, stream);
+      if (discarded.size > 0)
+        await readModels.repair(next, partition, async (tables) => {
+          for (const [discard, positions] of byDiscard(discarded))
+            await tables.deadLetters.discard(partition, positions, discard);
+        });
       const known = await deadLetters.byPosition(live, partition, [first.position]);
-      const discard = known.get(first.position);
-      if (discard)
-        await readModels.repair(next, partition, (tables) =>
-          tables.deadLetters.discard(partition, [first.position], discard),
-        );
-      if (discard || !known.has(first.position))
+      if (known.get(first.position) || !known.has(first.position))
         await retryStream(next, { partition, stream }, retry, readModels);
     }
+}
+
+/** Most are of one command. */
+function byDiscard(discarded: ReadonlyMap<Position, Discard>): ReadonlyMap<Discard, readonly Position[]> {
+  const groups = new Map<string, { readonly discard: Discard; readonly positions: Position[] }>();
+  for (const [position, discard] of discarded) {
+    const key = JSON.stringify(discard);
+    const group = groups.get(key);
+    if (group) group.positions.push(position);
+    else groups.set(key, { discard, positions: [position] });
+  }
+  return new Map([...groups.values()].map(({ discard, positions }) => [discard, positions]));
 }
 
 /**

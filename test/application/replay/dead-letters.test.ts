@@ -394,17 +394,16 @@ onEachEngine('Dead letters', (open) => {
     await assert.rejects(retried({ projection: 'telemetry', stream: 'device-b' }), ReplayRefused);
   });
 
-  it('that are discarded after a rebuild that was interrupted applied their events are given up in it', async () => {
-    for (const at of [1, 2])
-      await fixture.publishRaw({ deviceId: 'late', timestamp: at, metrics: { n: at } });
+  /** Of which telemetry has been consumed, and a rebuild has not come to the end. */
+  async function interruptedRebuild(whenConsumed: () => Promise<unknown> = async () => {}) {
     for (let n = 0; n < 2000; n += 500)
       await fixture.measure(
-        'a',
+        'b',
         Array.from({ length: 500 }, (_, i) => [n + i, { n }]),
       );
     fixture.consuming();
     await fixture.consumed('telemetry');
-    await fixture.register('late');
+    await whenConsumed();
     const stop = new AbortController();
     const stopped = rebuild(fixture.pipelines.telemetry, fixture.ports, {
       builder,
@@ -413,14 +412,34 @@ onEachEngine('Dead letters', (open) => {
       onProgress: ({ done }) => done > 100 && stop.abort(new Error('enough')),
     });
     await assert.rejects(stopped, /enough/);
-    await desk().discard({ projection: 'telemetry', stream: 'device-late' }, { by: 'Alice', reason: 'no' });
-    const { comparison, switched } = await rebuild(fixture.pipelines.telemetry, fixture.ports, {
-      builder,
-      signal: new AbortController().signal,
-      handover: 0,
-    });
+  }
+
+  async function rebuilt() {
+    const options = { builder, signal: new AbortController().signal, handover: 0 };
+    return rebuild(fixture.pipelines.telemetry, fixture.ports, options);
+  }
+
+  const givenUp = (stream: string) =>
+    desk().discard({ projection: 'telemetry', stream }, { by: 'Alice', reason: 'test bench' });
+
+  it('that are discarded once an interrupted rebuild has applied their events are given up in it', async () => {
+    for (const at of [1, 2])
+      await fixture.publishRaw({ deviceId: 'late', timestamp: at, metrics: { n: at } });
+    await interruptedRebuild(() => fixture.register('late'));
+    assert.equal(await givenUp('device-late'), 2);
+    const { comparison, switched } = await rebuilt();
     assert.ok(comparison.equal && switched);
     assert.deepEqual(await timestampsOf('late'), []);
+  });
+
+  it('that are discarded once an interrupted rebuild has parked them are not applied by it', async () => {
+    await fixture.publishRaw({ deviceId: 'a', timestamp: 0 }, { type: 'NeverHeardOf' });
+    await fixture.publishRaw({ deviceId: 'a', timestamp: 1, metrics: { n: 1 } });
+    await interruptedRebuild();
+    assert.equal(await givenUp('device-a'), 2);
+    const { comparison, switched, resumed } = await rebuilt();
+    assert.ok(resumed && comparison.equal && switched);
+    assert.deepEqual(await timestampsOf('a'), []);
   });
 
   it('that are discarded stay on record and in the ledger, and let those behind them continue', async () => {
