@@ -155,7 +155,12 @@ const removals = (db: SqlDatabase): Omit<ErasedDevices, keyof Findings> => ({
 
   removeRest: ({ projection, generation }, deviceId, now) =>
     db.transaction(async (tx) => {
-      await tx.run(`DELETE FROM ${tableOf('telemetry_latest', generation)} WHERE device_id = ?`, [deviceId]);
+      // By them a device is found of which something is left, such as a reading that came meanwhile.
+      await tx.run(
+        `DELETE FROM ${tableOf('telemetry_latest', generation)} WHERE device_id = ?
+         AND NOT EXISTS (SELECT 1 FROM ${tableOf('telemetry', generation)} WHERE device_id = ?)`,
+        [deviceId, deviceId],
+      );
       const changed = await tx.run(
         `UPDATE dead_letters SET event = 'null', error = ?, stack = NULL,
            discarded_at = COALESCE(discarded_at, ?), discarded_by = COALESCE(discarded_by, ?), discard_reason = ?

@@ -132,6 +132,16 @@ describe('A device whose stream somebody deleted in EventStoreDB', function () {
     return (await operations.audit({}, signal)).differenceCount;
   }
 
+  it('has no telemetry left of what came while it was swept', async () => {
+    const { erased } = await sweepPorts(fixture.container);
+    // As where readings came between the end of a sweep's points and this.
+    await erased.removeRest({ projection: 'telemetry', generation: 1 }, 'gone', Date.now());
+    server.store.tombstone('device-gone', 'any');
+    await consumed();
+    await sweep();
+    assert.deepEqual(await telemetryOf('gone'), nothing);
+  });
+
   for (const [how, remove] of [
     ['for good', () => server.store.tombstone('device-gone', 'any')],
     ['softly', () => server.store.softDelete('device-gone', 'any')],
