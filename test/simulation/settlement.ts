@@ -51,6 +51,8 @@ export async function endImports(world: World): Promise<void> {
   if (world.importers.inFlight === 0) return;
   await resumeAll(world);
   await world.until('imports end', 120_000, async () => {
+    // Workers of a newer release may have to build what it waits for.
+    world.fleet.keepAlive(0);
     for (const report of (await world.operators.run('status', (of) => of.list())) as Reports)
       await takeKeptBack(world, report);
     return world.importers.inFlight === 0;
