@@ -1,12 +1,11 @@
-import { asError, causeOf, errorTexts, type Parking, PoisonEvent } from './checked-batch.ts';
+import { asError, causeOf, errorTexts } from './checked-batch.ts';
 import { pagesById } from './pages.ts';
 import type { DeadLetters, ParkedStream } from './ports/dead-letters.ts';
-import { comparePositions, type EventSource, type Position, type Positioned } from './ports/event-source.ts';
+import type { Positioned } from './ports/event-source.ts';
 import { EventStoreUnavailable } from './ports/event-store.ts';
 import {
   type DeadLetter,
   type DeadLetterCause,
-  type Discard,
   type GenerationId,
   type ProjectionTables,
   type ReadModels,
@@ -17,9 +16,9 @@ import type { Clock } from './ports/system.ts';
 import { TelemetryLogUnavailable } from './ports/telemetry-log.ts';
 import type { Projection, RejectedEvent } from './projections/projection.ts';
 
-/** How the dead deadLetters of a projection are tried again. */
+/** How the dead letters of a projection are tried again. */
 export type DeadLetterRetry = {
-  /** Applies the events of deadLetters, in their order, as the projector would have. Throws at the first it cannot. */
+  /** Applies the events of dead letters, in their order, as the projector would have. Throws at the first it cannot. */
   apply(deadLetters: readonly DeadLetter[], tables: ProjectionTables): Promise<void>;
   /** Whether a dead letter holds later events of its stream. */
   holds(cause: DeadLetterCause, eventType: string): boolean;
@@ -154,105 +153,4 @@ async function recordFailure(
   const failed = { partition, position, cause, ...texts };
   await readModels.repair(generation, partition, (tables) => tables.deadLetters.failedAgain(failed));
   return { position, cause, error: texts.error };
-}
-
-/**
- * A generation being built parks what the live one has parked, and gives up what was given up there. At an event
- * that only it cannot apply it stops: that is a fault in the new code, or in the history, to be seen to first. One in
- * the wrong partition is parked whatever the live one did: releases before applied it, and miscounted. So is one that
- * the live one has not come to: nobody may consume into that any more.
- */
-export function parkingLike(
-  live: GenerationId,
-  deadLetters: DeadLetters,
-  readModels: Pick<ReadModels, 'checkpoint'>,
-): Parking {
-  return {
-    discarded: (partition) => deadLetters.discarded(live, partition),
-
-    async parked(partition, positions) {
-      return new Set((await deadLetters.byPosition(live, partition, positions)).keys());
-    },
-
-    async admit(parked) {
-      const atFault = parked.filter(({ cause, discarded }) => !isOfTheLog(cause) && discarded === null);
-      const [first] = atFault;
-      if (!first) return;
-      // Looked up first: what the live one parks has its dead letter by the time its checkpoint is there.
-      const reached = await readModels.checkpoint(live, first.partition);
-      const consumed = atFault.filter(({ position }) => comparePositions(position, reached) <= 0);
-      const positions = consumed.map(({ position }) => position);
-      const known = await deadLetters.byPosition(live, first.partition, positions);
-      const unknown = consumed.find(({ position }) => !known.has(position));
-      if (unknown) throw new PoisonEvent(live.projection, unknown);
-    },
-  };
-}
-
-/** There is no live generation of the same log to be like. */
-export const parkAll: Parking = {
-  discarded: async () => new Map(),
-  parked: async () => new Set(),
-  admit: async () => {},
-};
-
-const isOfTheLog = (cause: DeadLetterCause): boolean => cause === 'behind' || cause === 'wrong-partition';
-
-/** What was retried or given up in the live generation since the new one parked it is so there too. */
-export async function followDeadLetters(
-  live: GenerationId,
-  next: GenerationId,
-  retry: DeadLetterRetry,
-  deadLetters: DeadLetters,
-  readModels: ReadModels,
-): Promise<void> {
-  for await (const streams of parkedStreamPages(next, deadLetters))
-    for (const parkedStream of streams) {
-      const { partition, stream, firstId } = parkedStream;
-      const first = await deadLetters.find(firstId);
-      if (!first) continue;
-      // Those behind the first too, or a retry would apply them.
-      const discarded = await deadLetters.discarded(live, partition, stream);
-      if (discarded.size > 0)
-        await readModels.repair(next, partition, async (tables) => {
-          for (const [discard, positions] of byDiscard(discarded))
-            await tables.deadLetters.discard(partition, positions, discard);
-        });
-      const known = await deadLetters.byPosition(live, partition, [first.position]);
-      if (known.get(first.position) || !known.has(first.position))
-        await retryStream(next, { partition, stream }, retry, readModels);
-    }
-}
-
-/** Most are of one command. */
-function byDiscard(discarded: ReadonlyMap<Position, Discard>): ReadonlyMap<Discard, readonly Position[]> {
-  const groups = new Map<string, { readonly discard: Discard; readonly positions: Position[] }>();
-  for (const [position, discard] of discarded) {
-    const key = JSON.stringify(discard);
-    const group = groups.get(key);
-    if (group) group.positions.push(position);
-    else groups.set(key, { discard, positions: [position] });
-  }
-  return new Map([...groups.values()].map(({ discard, positions }) => [discard, positions]));
-}
-
-/**
- * Whether the new generation has applied what was given up in the live one since, all of it or of one stream: it cannot
- * take that back, and has to be built anew.
- */
-export async function hasAppliedDiscarded(
-  live: GenerationId,
-  next: GenerationId,
-  log: Pick<EventSource<Positioned>, 'ends'>,
-  deadLetters: DeadLetters,
-  readModels: Pick<ReadModels, 'checkpoint'>,
-  stream?: string,
-): Promise<boolean> {
-  for (const partition of (await log.ends()).keys()) {
-    const reached = await readModels.checkpoint(next, partition);
-    const discarded = [...(await deadLetters.discarded(live, partition, stream)).keys()];
-    const passed = discarded.filter((position) => comparePositions(position, reached) <= 0);
-    if ((await deadLetters.byPosition(next, partition, passed)).size < passed.length) return true;
-  }
-  return false;
 }

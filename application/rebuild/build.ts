@@ -1,4 +1,3 @@
-import { parkAll, parkingLike } from '../parking.ts';
 import { pause } from '../pause.ts';
 import { lastPositions, type Position, type Positioned } from '../ports/event-source.ts';
 import {
@@ -12,6 +11,7 @@ import { assertWritable, storageFaultOf } from '../ports/storage.ts';
 import type { Clock } from '../ports/system.ts';
 import { countLag } from '../progress.ts';
 import { BuildConsumer, covers, type Positions } from './build-consumer.ts';
+import { parkAll, parkingLike } from './dead-letters.ts';
 import { passExpired } from './expired-history.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 

@@ -1,5 +1,4 @@
 import { assertOwnLog } from '../log-guard.ts';
-import { hasAppliedDiscarded } from '../parking.ts';
 import { CheckpointOfAnotherLog } from '../ports/event-source.ts';
 import {
   activeGeneration,
@@ -9,6 +8,7 @@ import {
 } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
 import { assertRoomFor } from '../ports/storage.ts';
+import { hasAppliedDiscarded } from './dead-letters.ts';
 import { hasMissed } from './expired-history.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 

@@ -1,7 +1,7 @@
-import { followDeadLetters } from '../parking.ts';
 import type { Comparison, GenerationDigest, GenerationDigests, LeaseOwner } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
 import type { Build } from './build.ts';
+import { followDeadLetters } from './dead-letters.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 
 /** Looks taken until one catches both generations at the same position, which the live one may leave at any moment. */

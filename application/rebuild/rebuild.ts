@@ -1,5 +1,4 @@
 import { assertOwnLog } from '../log-guard.ts';
-import { hasAppliedDiscarded } from '../parking.ts';
 import {
   activeGeneration,
   type BuildProgress,
@@ -16,6 +15,7 @@ import { storageFaultOf } from '../ports/storage.ts';
 import { type Build, runBuild } from './build.ts';
 import { type Claimed, claimNext, isOfThisLog, SwitchedMeanwhile } from './claim.ts';
 import { compareGenerations, losses, nothingCompared } from './comparison.ts';
+import { hasAppliedDiscarded } from './dead-letters.ts';
 import { assertNoLoss, copyExpired, expiredHistory } from './expired-history.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 

@@ -442,6 +442,21 @@ onEachEngine('Dead letters', (open) => {
     assert.deepEqual(await timestampsOf('a'), []);
   });
 
+  it('that are applied behind one that waits, after an interrupted rebuild parked them, are by it too', async () => {
+    await fixture.publishRaw({ deviceId: 'late', timestamp: 'never' });
+    await fixture.publishRaw({ deviceId: 'late', timestamp: 1, metrics: { n: 1 } });
+    await interruptedRebuild();
+    await fixture.register('late');
+    await retried({ projection: 'telemetry' });
+    assert.deepEqual(
+      (await list()).map(({ cause }) => cause),
+      ['malformed'],
+    );
+    const { comparison, switched, resumed } = await rebuilt();
+    assert.ok(resumed && comparison.equal && switched);
+    assert.deepEqual(await timestampsOf('late'), [1]);
+  });
+
   it('that are discarded stay on record and in the ledger, and let those behind them continue', async () => {
     await poisoned();
     const [first] = await list();

@@ -189,9 +189,33 @@ export const mutants: readonly Mutant[] = [
   ),
   mutant(
     'a rebuild applies what was discarded',
-    parking,
+    'application/rebuild/dead-letters.ts',
     'discarded: (partition) => deadLetters.discarded(live, partition),',
     'discarded: async () => new Map(),',
+  ),
+  mutant(
+    'a rebuild continues past what was discarded since',
+    'application/rebuild/claim.ts',
+    '(!isOtherLog && (await hasAppliedDiscarded(live, begun, pipeline, deadLetters, readModels, stream)))',
+    'false',
+  ),
+  mutant(
+    'a rebuild retries what was discarded behind a first',
+    'application/rebuild/dead-letters.ts',
+    'for (const [discard, some] of byDiscard(discarded))',
+    'for (const [discard, [some]] of [...byDiscard(discarded)].map(([one, at]) => [one, [at.slice(0, 1)]] as const))',
+  ),
+  mutant(
+    'newest values go while points are left',
+    'infrastructure/sql/erased-devices.ts',
+    "AND NOT EXISTS (SELECT 1 FROM ${tableOf('telemetry', generation)} WHERE device_id = ?)",
+    'AND ? IS NOT NULL',
+  ),
+  mutant(
+    'an audit counts what a deletion removes',
+    'application/operations/audit.ts',
+    '!entry.isEqual && !deleted.has(entry.deviceId)',
+    '!entry.isEqual',
   ),
   mutant(
     'a rebuild does not follow retries',
