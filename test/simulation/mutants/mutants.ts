@@ -208,8 +208,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'newest values go while points are left',
     'infrastructure/sql/erased-devices.ts',
-    "AND NOT EXISTS (SELECT 1 FROM ${tableOf('telemetry', generation)} WHERE device_id = ?)",
-    'AND ? IS NOT NULL',
+    'AND NOT EXISTS (SELECT 1 FROM',
+    "AND NOT EXISTS (SELECT 1 FROM (SELECT '' AS device_id)",
   ),
   mutant(
     'an audit counts what a deletion removes',
