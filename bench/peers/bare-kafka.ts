@@ -1,5 +1,5 @@
+import { constants, zstdCompressSync } from 'node:zlib';
 import kafkajs, { type Message, type Producer } from 'kafkajs';
-import { compressionTypes } from '../../infrastructure/kafka/kafkajs-patches.ts';
 import { encodeEvents, encodePublication } from '../../infrastructure/kafka/telemetry-codec.ts';
 import { serveCalls } from '../harness/peer.ts';
 import { fleetReadings } from '../harness/workload.ts';
@@ -21,7 +21,16 @@ type KafkaRun = {
 
 let producer: Producer | undefined;
 
-/** kafkajs alone: the messages of the same requests, made before the clock starts, batch after batch; readings a second. */
+const { CompressionCodecs, CompressionTypes } = kafkajs;
+
+/** The codec of Fieldlog, but none of its patches of kafkajs, which are imported nowhere in this process. */
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+  compress: async ({ buffer }: { buffer: Buffer }) =>
+    zstdCompressSync(buffer, { params: { [constants.ZSTD_c_compressionLevel]: 1 } }),
+  decompress: () => Promise.reject(new Error('This process only sends')),
+});
+
+/** kafkajs as it comes: the messages of the same requests, made before the clock starts, batch after batch; readings a second. */
 async function send({
   brokers,
   topic,
@@ -44,7 +53,7 @@ async function send({
     const messages = batches[sent % batches.length] as Message[];
     await producer.sendBatch({
       acks: -1,
-      compression: compressionTypes.zstd,
+      compression: CompressionTypes.ZSTD,
       topicMessages: [{ topic, messages }],
     });
     sent += 1;
@@ -74,8 +83,10 @@ function messagesOf(from: number, count: number, devices: number, partitions: nu
     actor: 'bench',
     events,
   } as const;
-  return encodePublication(publication, encodeEvents(events), partitions).map(({ message, partition }) => ({
-    ...message,
-    partition,
-  }));
+  return encodePublication(publication, encodeEvents(events), partitions).map(
+    ({ message, partition }) => ({
+      ...message,
+      partition,
+    }),
+  );
 }
