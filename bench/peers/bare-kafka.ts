@@ -83,7 +83,7 @@ function messagesOf(from: number, count: number, devices: number, partitions: nu
     actor: 'bench',
     events,
   } as const;
-  return encodePublication(publication, encodeEvents(events), partitions).map(
+  return encodePublication(publication, encodeEvents(publication), partitions).map(
     ({ message, partition }) => ({
       ...message,
       partition,

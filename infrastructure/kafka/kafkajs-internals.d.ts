@@ -44,6 +44,13 @@ declare module 'kafkajs/src/protocol/encoder.js' {
     /** How much of `buf` is written. */
     offset: number;
     ensureAvailable(length: number): void;
+    writeInt8(value: number): Encoder;
+    writeVarInt(value: number): Encoder;
+    writeVarLong(value: number): Encoder;
+    writeVarIntString(value: string): Encoder;
+    /** With its length before it, which is -1 for nothing. */
+    writeVarIntBytes(value: Buffer | string | null | undefined): Encoder;
+    writeEncoder(encoder: Encoder): Encoder;
     /** LEB128 of 32 bits. */
     writeUVarInt(value: number): Encoder;
     writeUVarIntString(value: string): Encoder;

@@ -21,8 +21,26 @@ const greatestValue = 262_144;
 /** An event as JSON, with what decides its partition. */
 export type EncodedEvent = { readonly deviceId: string; readonly json: string };
 
-export const encodeEvents = (events: TelemetryPublication['events']): readonly EncodedEvent[] =>
-  events.map((event) => ({ deviceId: event.deviceId, json: JSON.stringify(event) }));
+export function encodeEvents({
+  events,
+  eventsJson,
+}: Pick<TelemetryPublication, 'events' | 'eventsJson'>): readonly EncodedEvent[] {
+  const items = eventsJson === undefined ? undefined : objectsIn(eventsJson, events.length);
+  return events.map((event, i) => ({ deviceId: event.deviceId, json: items?.[i] ?? JSON.stringify(event) }));
+}
+
+/**
+ * The text of each of `count` objects in a JSON array, a tenth of the time that serializing them takes. Where there is
+ * no space, the objects are `count - 1` times divided by `},{`: if it is there oftener it is in some text as well, and
+ * the answer is `undefined`, as it is where there is space.
+ */
+function objectsIn(json: string, count: number): readonly string[] | undefined {
+  if (spaces.some((space) => json.includes(space))) return undefined;
+  const inner = json.slice('[{'.length, -'}]'.length).split('},{');
+  return inner.length === count ? inner.map((members) => `{${members}}`) : undefined;
+}
+
+const spaces = [' ', '\n', '\r', '\t'];
 
 /**
  * One message for each partition the events go to, since a message costs the same whatever it carries; more where

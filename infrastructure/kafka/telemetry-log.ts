@@ -71,7 +71,7 @@ export class KafkaTelemetryLog implements TelemetryLog {
 
   async publish(publication: TelemetryPublication): Promise<readonly PartitionPosition[]> {
     if (this.#closed) throw new TelemetryLogUnavailable('This node is shutting down');
-    const events = encodeEvents(publication.events);
+    const events = encodeEvents(publication);
     const bytes = events.reduce((sum, { json }) => sum + json.length, 0);
     if (this.#bytes > 0 && this.#bytes + bytes > this.#options.bufferBytes)
       throw new TelemetryLogUnavailable(

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
 import fc from 'fast-check';
 import Encoder from 'kafkajs/src/protocol/encoder.js';
 import '../../../infrastructure/kafka/kafkajs-patches.ts';
@@ -56,5 +57,42 @@ describe('An encoder of kafkajs', () => {
     assert.equal(encoder.buf.length, 0);
     assert.equal(encoder.writeInt32(1).buf.buffer.byteLength, Buffer.poolSize);
     assert.equal(newEncoder(5000).buf.length, 8192);
+  });
+});
+
+describe('A record of a message', () => {
+  const require = createRequire(import.meta.url);
+  const file = require.resolve('kafkajs/src/protocol/recordBatch/record/v0/index.js');
+
+  type Encode = (record: object) => Encoder;
+  /** What a request that produces is made with. */
+  const encode: Encode = require(file);
+
+  /** What kafkajs comes with. */
+  function original(): Encode {
+    const patched = require.cache[file];
+    delete require.cache[file];
+    const own = require(file);
+    require.cache[file] = patched;
+    return own;
+  }
+
+  it('is the same bytes that kafkajs makes of it', () => {
+    const text = fc.string({ unit: 'binary' });
+    const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array));
+    const value = fc.oneof(text, bytes);
+    const message = fc.record({
+      key: fc.option(value),
+      value: fc.option(value),
+      headers: fc.dictionary(text, fc.oneof(value, fc.array(value))),
+      offsetDelta: fc.nat(),
+      timestampDelta: fc.integer({ min: -(2 ** 40), max: 2 ** 40 }),
+    });
+    const encodeAsKafkajs = original();
+    assert.notEqual(encode, encodeAsKafkajs);
+    const bytesOf = (encoder: Encoder) => Buffer.from(encoder.buf.subarray(0, encoder.offset));
+    fc.assert(
+      fc.property(message, (one) => assert.deepEqual(bytesOf(encode(one)), bytesOf(encodeAsKafkajs(one)))),
+    );
   });
 });

@@ -31,7 +31,7 @@ const received = ({ message }: Pick<PartitionMessage, 'message'>, offset = '7'):
 });
 
 const encoded = (publication: TelemetryPublication, partitions = 12) =>
-  encodePublication(publication, encodeEvents(publication.events), partitions);
+  encodePublication(publication, encodeEvents(publication), partitions);
 
 const foreign = (value: string | null, key: string | null = null) => received({ message: { key, value } });
 
@@ -103,6 +103,39 @@ describe('A publication in Kafka', () => {
     assert.deepEqual(
       events.map(({ data }) => data),
       large.events,
+    );
+  });
+});
+
+describe('Events that came as JSON', () => {
+  const written = (events: TelemetryPublication['events'], eventsJson: string) =>
+    encodeEvents({ events, eventsJson });
+
+  it('are what was sent, whatever their texts and wherever there is space', () => {
+    const text = fc.string({ unit: fc.constantFrom('}', ',', '{', '[', ']', '"', '\\', ' ', 'ä') });
+    const spaces = fc.constantFrom('', ' ', '\n', '\r', '\t');
+    const sent = fc.array(fc.record({ text, before: spaces, after: spaces }), { minLength: 1 });
+    fc.assert(
+      fc.property(sent, (items) => {
+        const events = items.map((item, n) => ({ ...reading('a', n), metrics: { text: item.text, n } }));
+        const json = items.map(({ before, after }, n) => before + JSON.stringify(events[n]) + after);
+        const encodedEvents = written(events, `[${json.join()}]`);
+        assert.deepEqual(
+          encodedEvents.map(({ json }) => JSON.parse(json)),
+          events,
+        );
+      }),
+    );
+  });
+
+  it('are not serialized again where the text has no space', () => {
+    const events = [reading('a', 1), reading('b', 2)];
+    const json = events.map((event) =>
+      JSON.stringify(event).replace('"metrics":{', '"metrics":{"zero":0.00,'),
+    );
+    assert.deepEqual(
+      written(events, `[${json.join()}]`).map(({ json }) => json),
+      json,
     );
   });
 });
