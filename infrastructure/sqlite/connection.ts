@@ -27,7 +27,11 @@ export type RowsToInsert = {
 export class SqliteConnection {
   readonly #db: DatabaseSync;
   readonly #path: string;
-  readonly #statements = new Map<string, StatementSync>();
+  /** By their texts, which are long: a key made of one would be hashed anew each time. */
+  readonly #statements = {
+    objects: new Map<string, StatementSync>(),
+    arrays: new Map<string, StatementSync>(),
+  };
 
   constructor(db: DatabaseSync, path: string) {
     this.#db = db;
@@ -110,13 +114,15 @@ export class SqliteConnection {
   }
 
   #statement(text: string, rowsAs: 'objects' | 'arrays' = 'objects'): StatementSync {
-    const key = `${rowsAs} ${text}`;
-    const statement = this.#statements.get(key) ?? this.#db.prepare(text);
-    statement.setReturnArrays(rowsAs === 'arrays');
-    this.#statements.delete(key);
-    this.#statements.set(key, statement);
-    if (this.#statements.size > statementsKept)
-      this.#statements.delete(this.#statements.keys().next().value as string);
+    const statements = this.#statements[rowsAs];
+    let statement = statements.get(text);
+    if (statement) statements.delete(text);
+    else {
+      statement = this.#db.prepare(text);
+      statement.setReturnArrays(rowsAs === 'arrays');
+    }
+    statements.set(text, statement);
+    if (statements.size > statementsKept) statements.delete(statements.keys().next().value as string);
     return statement;
   }
 
