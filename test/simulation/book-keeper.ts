@@ -53,6 +53,8 @@ const expectedErrors = new Set([
 export class DeviceBook {
   readonly #facts: () => readonly DeviceFact[];
   readonly #streams = new Map<string, DeviceFact[]>();
+  /** Of each fact in `#streams`, what the device is after it. */
+  readonly #states = new Map<DeviceFact, State | undefined>();
   readonly #byPosition = new Map<string, DeviceFact>();
   readonly #answers = new Map<string, { readonly revision: number; readonly status: string }>();
   readonly #requestOfKey = new Map<string, Set<string>>();
@@ -87,6 +89,7 @@ export class DeviceBook {
         () => `revision ${fact.revision} of ${fact.stream} is recorded before the one before it`,
       );
       stream.push(fact);
+      this.#states.set(fact, stateAfter(fact, before && this.#states.get(before)));
       this.#streams.set(fact.stream, stream);
       this.#byPosition.set(fact.position, fact);
     }
@@ -94,7 +97,8 @@ export class DeviceBook {
 
   /** An older log was put back: what it lost was lost by the operator. */
   restart(): void {
-    for (const some of [this.#streams, this.#byPosition, this.#answers, this.#requestOfKey]) some.clear();
+    for (const some of [this.#streams, this.#states, this.#byPosition, this.#answers, this.#requestOfKey])
+      some.clear();
     for (const some of [this.#acknowledged, this.#deleted, this.#tooLate]) some.clear();
     this.#read = 0;
   }
@@ -129,7 +133,13 @@ export class DeviceBook {
   }
 
   state(deviceId: string): State | undefined {
-    return stateAfter(this.stream(deviceId));
+    return this.#stateAt(this.stream(deviceId), Number.POSITIVE_INFINITY);
+  }
+
+  /** Revisions of a stream are counted from 0, without gaps. */
+  #stateAt(stream: readonly DeviceFact[], revision: number): State | undefined {
+    const fact = revision < stream.length ? stream[revision] : stream.at(-1);
+    return fact && this.#states.get(fact);
   }
 
   /** The newest revision that anyone was answered with so far. */
@@ -158,10 +168,7 @@ export class DeviceBook {
       () => `${id} was answered with revision ${device.revision} at ${position}, which is not in the log`,
     );
     check(
-      isDeepStrictEqual(
-        stateOf(device),
-        stateAfter(stream.filter(({ revision }) => revision <= device.revision)),
-      ),
+      isDeepStrictEqual(stateOf(device), this.#stateAt(stream, device.revision)),
       () => `${id} was answered with a state that revision ${device.revision} does not have`,
     );
     const mine = stream.filter(({ metadata }) => metadata.$correlationId === id);
@@ -220,10 +227,7 @@ export class DeviceBook {
       () => `${deviceId} was read at ${revision} after ${knownBefore} was answered`,
     );
     check(
-      isDeepStrictEqual(
-        found && stateOf(found),
-        stateAfter(stream.filter((fact) => fact.revision <= revision)),
-      ),
+      isDeepStrictEqual(found && stateOf(found), this.#stateAt(stream, revision)),
       () => `${deviceId} was read at revision ${revision} in a state that it does not have`,
     );
   }
@@ -246,7 +250,7 @@ export class DeviceBook {
         () => `${found.deviceId} is listed at revision ${found.revision}`,
       );
       check(
-        isDeepStrictEqual(stateOf(found), stateAfter(stream)),
+        isDeepStrictEqual(stateOf(found), this.#stateAt(stream, found.revision)),
         () => `${found.deviceId} is listed in another state`,
       );
       const erased = stream.findLastIndex(({ type }) => type === 'DeviceErased');
@@ -280,25 +284,20 @@ const idsOf = (streams: Iterable<string>) =>
 
 const stateOf = ({ name, type, labels, status }: State): State => ({ name, type, labels, status });
 
-function stateAfter(stream: readonly DeviceFact[]): State | undefined {
-  let state: State | undefined;
-  for (const { type, data } of stream) {
-    const said = data as Partial<State>;
-    if (type === 'DeviceRegistered')
-      state = { name: said.name ?? '', type: said.type ?? '', labels: said.labels ?? {}, status: 'active' };
-    if (!state) continue;
-    if (type === 'DeviceErased')
-      state = { name: 'erased', type: said.type ?? '', labels: {}, status: 'erased' };
-    if (type === 'DeviceSuspended') state = { ...state, status: 'suspended' };
-    if (type === 'DeviceReinstated') state = { ...state, status: 'active' };
-    if (type === 'DeviceDecommissioned') state = { ...state, status: 'decommissioned' };
-    if (type === 'DeviceDetailsChanged')
-      state = {
-        ...state,
-        ...(said.name !== undefined && { name: said.name }),
-        ...(said.type !== undefined && { type: said.type }),
-        ...(said.labels !== undefined && { labels: said.labels }),
-      };
-  }
-  return state;
+function stateAfter({ type, data }: DeviceFact, before: State | undefined): State | undefined {
+  const said = data as Partial<State>;
+  if (type === 'DeviceRegistered')
+    return { name: said.name ?? '', type: said.type ?? '', labels: said.labels ?? {}, status: 'active' };
+  if (!before) return undefined;
+  if (type === 'DeviceErased') return { name: 'erased', type: said.type ?? '', labels: {}, status: 'erased' };
+  if (type === 'DeviceSuspended') return { ...before, status: 'suspended' };
+  if (type === 'DeviceReinstated') return { ...before, status: 'active' };
+  if (type === 'DeviceDecommissioned') return { ...before, status: 'decommissioned' };
+  if (type !== 'DeviceDetailsChanged') return before;
+  return {
+    ...before,
+    ...(said.name !== undefined && { name: said.name }),
+    ...(said.type !== undefined && { type: said.type }),
+    ...(said.labels !== undefined && { labels: said.labels }),
+  };
 }

@@ -4,6 +4,8 @@ import type { WorldOptions } from './options.ts';
 import type { WorldResult } from './world.ts';
 
 const lastLines = 40;
+/** Signals of processes that crashed hold a world of 2,000 operations for good, some 10 MB. */
+const worldsOfProcess = 25;
 
 /** What a process is asked for: the world of these options, and which of its lines are wanted. */
 export type WorldRequest = { readonly options: WorldOptions; readonly lines: 'all' | 'last' };
@@ -47,11 +49,14 @@ export async function runInProcesses(
   await Promise.all(
     Array.from({ length: processes }, async () => {
       let child: ChildProcess | undefined;
+      let worlds = 0;
       try {
         for (let options = next(); options; options = next()) {
           child ??= fork(new URL('pool-process.ts', import.meta.url));
           const report = await answerOf(child, { options, lines });
-          if (child.exitCode !== null || child.signalCode !== null) child = undefined;
+          worlds += 1;
+          if (worlds % worldsOfProcess === 0) child.kill();
+          if (child.killed || child.exitCode !== null || child.signalCode !== null) child = undefined;
           done(report);
         }
       } finally {

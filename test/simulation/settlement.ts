@@ -12,6 +12,7 @@ import {
   checkPoints,
   checkRollups,
   type LetterSeen,
+  pointsOf,
   recompute,
 } from './telemetry-book.ts';
 import type { World } from './world.ts';
@@ -252,16 +253,17 @@ async function checkTelemetry(world: World): Promise<void> {
   const { container } = world.anyApi() as NonNullable<ReturnType<World['anyApi']>>;
   const queries = await container.getAsync(s.telemetryQueries);
   for (const deviceId of new Set([...devices.deviceIds, ...expected.rows.keys()])) {
-    const rows = isErased(deviceId) ? new Map() : (expected.rows.get(deviceId) ?? new Map());
+    const rows = isErased(deviceId) ? undefined : expected.rows.get(deviceId);
+    const points = pointsOf(rows ?? new Map());
     const scope = { deviceId };
     const query = { scope, range: everything, order: 'asc', limit: Number.POSITIVE_INFINITY } as const;
-    const points = await world.during(() => collected(queries.points(query)));
-    checkPoints(deviceId, rows, points, Number.MIN_SAFE_INTEGER);
+    const found = await world.during(() => collected(queries.points(query)));
+    checkPoints(deviceId, points, found);
     const latest = await world.during(() => queries.latest(scope, { limit: 10 }));
-    checkLatest(deviceId, rows, latest[0]?.points ?? []);
+    checkLatest(deviceId, points, latest[0]?.points ?? []);
     for (const level of ['1m', '1h', '1d'] as const) {
       const slices = await world.during(() => collected(queries.rollups(level, query)));
-      checkRollups(deviceId, rows, level, slices);
+      checkRollups(deviceId, points, level, slices);
     }
   }
   world.timeline.add(

@@ -88,16 +88,9 @@ export function recompute(
       const counted = isId(deviceId) ? deviceId : '';
       const count = (outcome: string, at = receivedAt, by = 1) => {
         const key = `${counted} ${startOf(day, at)}`;
-        const counts = ledger.get(key) ?? {
-          accepted: 0,
-          stored: 0,
-          duplicate: 0,
-          corrected: 0,
-          deadLettered: 0,
-          retracted: 0,
-          rows: 0,
-        };
-        ledger.set(key, { ...counts, [outcome]: (counts[outcome] ?? 0) + by });
+        const counts = ledger.get(key) ?? nothingCounted();
+        counts[outcome] = (counts[outcome] ?? 0) + by;
+        ledger.set(key, counts);
       };
       const isReading = type !== 'TelemetryRetracted';
       if (isReading) count('accepted');
@@ -140,6 +133,16 @@ export function recompute(
   );
   return { rows, ledger: ledger as never };
 }
+
+const nothingCounted = (): Record<string, number> => ({
+  accepted: 0,
+  stored: 0,
+  duplicate: 0,
+  corrected: 0,
+  deadLettered: 0,
+  retracted: 0,
+  rows: 0,
+});
 
 function faultOf(
   type: string,
@@ -200,12 +203,9 @@ function takeBack(rows: Map<number, Row>, { metric, from, to }: TakenBack): read
 
 export function checkPoints(
   deviceId: string,
-  rows: ReadonlyMap<number, Row>,
-  seen: readonly PointSeen[],
-  from: number,
+  expected: readonly PointSeen[],
+  found: readonly PointSeen[],
 ): void {
-  const expected = pointsOf(rows).filter(({ timestamp }) => timestamp >= from);
-  const found = seen.filter(({ timestamp }) => timestamp >= from);
   const text = ({ timestamp, metric, value }: PointSeen) => `${timestamp} ${metric} ${JSON.stringify(value)}`;
   const [a, b] = [new Set(expected.map(text)), new Set(found.map(text))];
   const missing = [...a].filter((point) => !b.has(point)).slice(0, 3);
@@ -217,11 +217,11 @@ export function checkPoints(
 
 export function checkLatest(
   deviceId: string,
-  rows: ReadonlyMap<number, Row>,
+  points: readonly PointSeen[],
   seen: readonly PointSeen[],
 ): void {
   const newest = new Map<string, PointSeen>();
-  for (const point of pointsOf(rows)) newest.set(point.metric, point);
+  for (const point of points) newest.set(point.metric, point);
   const plain = ({ timestamp, metric, value }: PointSeen) => ({ timestamp, metric, value });
   const expected = [...newest.values()].map(plain).sort((a, b) => (a.metric < b.metric ? -1 : 1));
   check(
@@ -232,14 +232,16 @@ export function checkLatest(
 
 export function checkRollups(
   deviceId: string,
-  rows: ReadonlyMap<number, Row>,
+  points: readonly PointSeen[],
   level: keyof typeof widths,
   seen: readonly RollupSeen[],
 ): void {
   const buckets = new Map<string, Value[]>();
-  for (const { timestamp, metric, value } of pointsOf(rows)) {
+  for (const { timestamp, metric, value } of points) {
     const key = `${startOf(widths[level], timestamp)} ${metric}`;
-    buckets.set(key, [...(buckets.get(key) ?? []), value]);
+    const values = buckets.get(key);
+    if (values) values.push(value);
+    else buckets.set(key, [value]);
   }
   check(
     buckets.size === seen.length,
@@ -293,7 +295,7 @@ export function checkLedger(
 }
 
 /** By time, as whatever order they came in. */
-function pointsOf(rows: ReadonlyMap<number, Row>): readonly PointSeen[] {
+export function pointsOf(rows: ReadonlyMap<number, Row>): readonly PointSeen[] {
   return [...rows]
     .sort(([a], [b]) => a - b)
     .flatMap(([timestamp, { metrics }]) =>

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 
+type Entry = { readonly at: number; readonly who: string; readonly text: string };
+
 /** What happened in a world, line by line. The same seed gives the same lines. */
 export class Timeline {
-  readonly #lines: string[] = [];
+  readonly #entries: Entry[] = [];
   readonly #now: () => number;
   readonly #counts = new Map<string, number>();
 
@@ -11,7 +13,7 @@ export class Timeline {
   }
 
   add(who: string, text: string): void {
-    this.#lines.push(`${timeText(this.#now())} ${who.padEnd(12)} ${plain(text)}`);
+    this.#entries.push({ at: this.#now(), who, text });
   }
 
   /** A fault or an operation of a kind, for the summary. */
@@ -23,12 +25,13 @@ export class Timeline {
     return this.#counts;
   }
 
+  /** Rendered when asked for: most worlds break no rule, and nobody reads theirs. */
   get lines(): readonly string[] {
-    return this.#lines;
+    return this.#entries.map(({ at, who, text }) => `${timeText(at)} ${who.padEnd(12)} ${plain(text)}`);
   }
 
   digest(): string {
-    return createHash('sha256').update(this.#lines.join('\n')).digest('hex').slice(0, 16);
+    return createHash('sha256').update(this.lines.join('\n')).digest('hex').slice(0, 16);
   }
 }
 

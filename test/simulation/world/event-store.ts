@@ -64,7 +64,8 @@ export class EventStoreServer {
     if (this.#deleted.has(stream)) throw new StreamDeleted(stream);
     const stored = this.#streams.get(stream) ?? [];
     const next = expected === 'none' ? 0 : expected + 1;
-    const there = stored.filter(({ revision }) => revision >= next).slice(0, events.length);
+    // Revisions are counted from 0, without gaps.
+    const there = stored.slice(next, next + events.length);
     if (there.length === events.length && there.every(({ id }, i) => id === events[i]?.id)) return there;
     if ((stored.at(-1)?.revision ?? -1) + 1 !== next) throw new RevisionConflict(stream);
     const recorded = events.map((event, i): RecordedEvent => {
@@ -73,7 +74,8 @@ export class EventStoreServer {
       this.#next += bytes.length;
       return { ...(JSON.parse(bytes) as NewEvent), stream, revision: next + i, position };
     });
-    this.#streams.set(stream, [...stored, ...recorded]);
+    stored.push(...recorded);
+    this.#streams.set(stream, stored);
     this.#log.push(...recorded);
     this.#history.push(...recorded);
     this.waiters.wake();
@@ -132,9 +134,9 @@ export class EventStoreServer {
     this.#truncated = new Map(truncated);
     this.#deleted = new Set(deleted);
     this.#streams.clear();
-    for (const event of history)
-      if (event.type !== streamDeletedType)
-        this.#streams.set(event.stream, [...(this.#streams.get(event.stream) ?? []), event]);
+    const events = history.filter(({ type }) => type !== streamDeletedType);
+    for (const [stream, ofStream] of Map.groupBy(events, (event) => event.stream))
+      this.#streams.set(stream, ofStream);
     if (isAnother) this.#identity = `${this.#identity}-again`;
   }
 
@@ -164,16 +166,16 @@ export class EventStoreServer {
     return {
       name: 'devices',
       run: (consumer, options) => this.#run(by, prefix, consumer, options),
-      ends: () => ask('end', () => new Map([[0, this.#after(prefix, null).at(-1)?.position ?? null]])),
+      ends: () => ask('end', () => new Map([[0, this.#endOf(prefix)]])),
       expired: async () => new Map([[0, null]]),
       partitioner: async () => () => 0,
       identity: () => ask('identity', () => this.#identity),
       eventAt: (_, position) =>
         ask(`event at ${position}`, () => {
-          const found = this.#log.find((event) => event.position === position);
+          const found = eventAt(this.#log, position);
           if (found) return { id: found.id };
           // A scavenged event leaves a gap; elsewhere a position is inside of a record, or beyond the end.
-          return this.#history.some((event) => event.position === position) ? 'unknown' : 'none';
+          return eventAt(this.#history, position) ? 'unknown' : 'none';
         }),
       countAfter: (_, position) => ask('count', () => exactly(this.#after(prefix, position).length)),
     };
@@ -187,19 +189,34 @@ export class EventStoreServer {
   ): Promise<void> {
     const content = {
       partition: 0,
-      after: (position: Position | null) => {
+      after: (position: Position | null, limit: number) => {
         if (position !== null && Number(position) >= this.#next)
           throw new CheckpointOfAnotherLog(`The event store ends before ${position}`);
-        return { after: position, events: this.#after(prefix, position) };
+        return { after: position, events: this.#after(prefix, position, limit) };
       },
       waiters: this.waiters,
     };
     await readPartition(by, content, consumer, { signal, keepsOthers, server: 'event store' });
   }
 
-  #after(prefix: string, position: Position | null): readonly RecordedEvent[] {
-    const last = Number(position ?? 0);
-    const rest = this.#log.slice(firstWhere(this.#log, 0, (event) => Number(event.position) > last));
-    return rest.filter(({ stream }) => stream.startsWith(prefix));
+  #after(prefix: string, position: Position | null, limit = Number.POSITIVE_INFINITY): RecordedEvent[] {
+    const found: RecordedEvent[] = [];
+    for (let i = indexAfter(this.#log, position); i < this.#log.length && found.length < limit; i += 1) {
+      const event = this.#log[i] as RecordedEvent;
+      if (event.stream.startsWith(prefix)) found.push(event);
+    }
+    return found;
   }
+
+  #endOf(prefix: string): Position | null {
+    return this.#log.findLast(({ stream }) => stream.startsWith(prefix))?.position ?? null;
+  }
+}
+
+const indexAfter = (log: readonly RecordedEvent[], position: Position | null): number =>
+  firstWhere(log, 0, (event) => Number(event.position) > Number(position ?? 0));
+
+function eventAt(log: readonly RecordedEvent[], position: Position): RecordedEvent | undefined {
+  const before = log[indexAfter(log, position) - 1];
+  return before?.position === position ? before : undefined;
 }

@@ -10,8 +10,11 @@ import type { SimulatedProcess } from './process.ts';
 /** A partition as its server has it now. */
 export type PartitionContent<Event extends Positioned> = {
   readonly partition: number;
-  /** Events behind the position, and the position before the first of them. */
-  after(position: Position | null): { readonly after: Position | null; readonly events: readonly Event[] };
+  /** So many events behind the position at most, and the position before the first of them. */
+  after(
+    position: Position | null,
+    limit: number,
+  ): { readonly after: Position | null; readonly events: readonly Event[] };
   /** Tells those that read when there is more. */
   readonly waiters: Waiters;
 };
@@ -21,6 +24,9 @@ type ReadOptions = {
   readonly keepsOthers: boolean;
   readonly server: 'event store' | 'telemetry log';
 };
+
+const batchSizes = [1, 3, 10, 40, 200];
+const mostAtOnce = Math.max(...batchSizes);
 
 const retryPauses = [100, 400, 1600];
 
@@ -44,7 +50,7 @@ export async function readPartition<Event extends Positioned>(
       at ??= await consumer.checkpoint(partition);
       const from = at;
       const { wakes, ...found } = await by.call(server, `fetch ${partition}`, () => ({
-        ...content.after(from),
+        ...content.after(from, mostAtOnce),
         wakes: content.waiters.wakes,
       }));
       if (signal.aborted) break;
@@ -53,7 +59,7 @@ export async function readPartition<Event extends Positioned>(
         await content.waiters.next(wakes, signal);
         continue;
       }
-      const events = found.events.slice(0, random.pick([1, 3, 10, 40, 200]));
+      const events = found.events.slice(0, random.pick(batchSizes));
       const handled = Promise.withResolvers<void>();
       const before = storing;
       const stored = consumer.consume({

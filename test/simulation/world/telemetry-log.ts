@@ -147,7 +147,9 @@ export class TelemetryLogServer {
         eventAt: (partition, position) =>
           ask(`event at ${position}`, () => this.#eventAt(partition, position)),
         countAfter: (partition, position) =>
-          ask('count', () => exactly(this.#content(partition).after(position).events.length)),
+          ask('count', () =>
+            exactly(this.#content(partition).after(position, Number.POSITIVE_INFINITY).events.length),
+          ),
       },
     };
   }
@@ -211,10 +213,10 @@ export class TelemetryLogServer {
   #content(partition: number): PartitionContent<TelemetryRecord> {
     return {
       partition,
-      after: (position) => {
+      after: (position, limit) => {
         const { history, expired } = this.#partitions[partition] as Partition;
         const from = firstWhere(history, expired, (event) => isAfter(event.position, position));
-        return { after: position, events: history.slice(from) };
+        return { after: position, events: history.slice(from, from + limit) };
       },
       waiters: this.waiters,
     };
