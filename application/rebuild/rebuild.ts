@@ -16,7 +16,7 @@ import { type Build, runBuild } from './build.ts';
 import { type Claimed, claimNext, isOfThisLog, SwitchedMeanwhile } from './claim.ts';
 import { compareGenerations, losses, nothingCompared } from './comparison.ts';
 import { hasAppliedDiscarded } from './dead-letters.ts';
-import { assertNoLoss, copyExpired, expiredHistory } from './expired-history.ts';
+import { assertNoLoss, copyExpired, expiredHistory, hasMissed } from './expired-history.ts';
 import type { ProjectionPipeline, RebuildPorts } from './projection-pipeline.ts';
 
 export type ReplayOptions = {
@@ -95,7 +95,10 @@ export async function rebuildFrom(
   });
 }
 
-/** Catches up a generation that waits or has retired, and makes it the active one whatever differs. */
+/**
+ * Catches up a generation that waits or has retired, and makes it the active one whatever differs. Refused where the log
+ * no longer has what it has yet to consume.
+ */
 export async function activate(
   pipeline: ProjectionPipeline,
   which: 'ready' | 'retired',
@@ -111,6 +114,11 @@ export async function activate(
         `release has version ${pipeline.version}: run this with the release that built it`,
     );
   const next = { projection: pipeline.name, generation: chosen.generation };
+  if (await hasMissed(next, pipeline, ports.readModels))
+    throw new ReplayRefused(
+      `Generation ${chosen.generation} of ${pipeline.name} has yet to consume events that the log no longer has, and ` +
+        'would not have them: keep the active one, or rebuild and keep what is older',
+    );
   await control.reopen(next, options.builder);
   const now = await activeGeneration(pipeline, control);
   if (now.generation !== live.generation) {

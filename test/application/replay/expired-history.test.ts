@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import type { LeaseOwner } from '../../../application/ports/generations.ts';
+import { type LeaseOwner, ReplayRefused } from '../../../application/ports/generations.ts';
 import { HistoryExpired } from '../../../application/rebuild/expired-history.ts';
 import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
-import { rebuild } from '../../../application/rebuild/rebuild.ts';
+import { activate, rebuild } from '../../../application/rebuild/rebuild.ts';
 import { upgrade } from '../../../application/rebuild/upgrade.ts';
 import { initialSweep, sweepPage } from '../../../application/retention/sweep.ts';
 import { sweepPorts } from '../../../interfaces/composition/retention.ts';
@@ -197,6 +197,36 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
     };
     const { comparison } = await rebuild(losing, fixture.ports, { ...options(), keepOlder: true });
     assert.ok(comparison.equal, JSON.stringify(comparison));
+  });
+
+  it('is not gone back on when the log has lost what the generation before had yet to consume', async () => {
+    lost = 0;
+    await rebuild(shortened, fixture.ports, options());
+    await fixture.publishRaw(
+      { deviceId: 'a', timestamp: 11_000, metrics: { n: 11 } },
+      { receivedAt: 1_000_011 },
+    );
+    const stop = fixture.consuming();
+    await fixture.consumed('telemetry');
+    await stop();
+    const generations = async () => {
+      const states = await fixture.ports.control.states();
+      const state = states.find(({ projection }) => projection === 'telemetry');
+      return state?.generations.map(({ generation, status }) => `${generation} ${status}`);
+    };
+    lost = Number((await fixture.pipelines.telemetry.ends()).get(0));
+    await assert.rejects(activate(shortened, 'retired', fixture.ports, options()), (error) => {
+      assert.ok(error instanceof ReplayRefused);
+      assert.match(
+        error.message,
+        /^Generation 1 of telemetry has yet to consume events that the log no longer has/,
+      );
+      return true;
+    });
+    assert.deepEqual(await generations(), ['1 retired', '2 active']);
+    lost = 10;
+    assert.ok((await activate(shortened, 'retired', fixture.ports, options())).switched);
+    assert.deepEqual(await generations(), ['1 active', '2 retired']);
   });
 
   it('begins anew when the log has lost meanwhile what a killed run had yet to read', async () => {

@@ -206,6 +206,12 @@ export const mutants: readonly Mutant[] = [
     'for (const [discard, [some]] of [...byDiscard(discarded)].map(([one, at]) => [one, [at.slice(0, 1)]] as const))',
   ),
   mutant(
+    'a generation that has missed what expired is gone back to',
+    'application/rebuild/rebuild.ts',
+    'if (await hasMissed(next, pipeline, ports.readModels))',
+    'if (false)',
+  ),
+  mutant(
     'newest values go while points are left',
     'infrastructure/sql/erased-devices.ts',
     'AND NOT EXISTS (SELECT 1 FROM',

@@ -30,7 +30,8 @@ type Content = {
 
 /** EventStoreDB as its users see it: streams, one log of all, truncation, and a scavenge that comes when it comes. */
 export class EventStoreServer {
-  readonly waiters = new Waiters();
+  /** Of those who follow the streams whose names begin so. */
+  readonly #waiters = new Map<string, Waiters>();
   #identity: string;
   #log: RecordedEvent[] = [];
   #history: RecordedEvent[] = [];
@@ -78,7 +79,7 @@ export class EventStoreServer {
     this.#streams.set(stream, stored);
     this.#log.push(...recorded);
     this.#history.push(...recorded);
-    this.waiters.wake();
+    this.#wake(stream);
     return recorded;
   }
 
@@ -106,7 +107,11 @@ export class EventStoreServer {
     const deletion = { id, type: streamDeletedType, data: {}, metadata: cause, stream, revision, position };
     this.#log.push(deletion);
     this.#history.push(deletion);
-    this.waiters.wake();
+    this.#wake(stream);
+  }
+
+  #wake(stream: string): void {
+    for (const [prefix, waiters] of this.#waiters) if (stream.startsWith(prefix)) waiters.wake();
   }
 
   /** What is truncated or deleted is gone from the log as well. */
@@ -187,6 +192,8 @@ export class EventStoreServer {
     consumer: BatchConsumer<RecordedEvent>,
     { signal, keepsOthers = false }: RunOptions,
   ): Promise<void> {
+    const waiters = this.#waiters.get(prefix) ?? new Waiters();
+    this.#waiters.set(prefix, waiters);
     const content = {
       partition: 0,
       after: (position: Position | null, limit: number) => {
@@ -194,7 +201,7 @@ export class EventStoreServer {
           throw new CheckpointOfAnotherLog(`The event store ends before ${position}`);
         return { after: position, events: this.#after(prefix, position, limit) };
       },
-      waiters: this.waiters,
+      waiters,
     };
     await readPartition(by, content, consumer, { signal, keepsOthers, server: 'event store' });
   }

@@ -24,6 +24,7 @@ type Partition = {
   /** How many of these, the oldest, cannot be read any more. */
   expired: number;
   next: number;
+  readonly waiters: Waiters;
 };
 
 type Member = {
@@ -41,7 +42,6 @@ const sessionTimeout = 10_000;
  * rebalance the member before may still be busy with its last batch.
  */
 export class TelemetryLogServer {
-  readonly waiters = new Waiters();
   readonly #random: Random;
   readonly #groups = new Map<string, Set<Member>>();
   #partitions: Partition[];
@@ -55,6 +55,7 @@ export class TelemetryLogServer {
       cameAt: [],
       expired: 0,
       next: 0,
+      waiters: new Waiters(),
     }));
   }
 
@@ -88,7 +89,7 @@ export class TelemetryLogServer {
     }
     // A marker of a transaction takes an offset of its own.
     log.next += this.#random.chance(0.1) ? 2 : 1;
-    this.waiters.wake();
+    log.waiters.wake();
     return (log.history.at(-1) as TelemetryRecord).position;
   }
 
@@ -218,7 +219,7 @@ export class TelemetryLogServer {
         const from = firstWhere(history, expired, (event) => isAfter(event.position, position));
         return { after: position, events: history.slice(from, from + limit) };
       },
-      waiters: this.waiters,
+      waiters: (this.#partitions[partition] as Partition).waiters,
     };
   }
 
