@@ -15,6 +15,8 @@ export type Batch<Event extends Positioned> = {
   readonly onApplied?: () => void;
   /** To be called when a part of the effects is durable, of an event that takes long. */
   readonly onProgress?: () => void;
+  /** Aborted when the source has left the partition and will hand the batch over again: to wait for anything else is in vain. */
+  readonly signal?: AbortSignal;
 };
 
 export interface BatchConsumer<Event extends Positioned> {
@@ -26,7 +28,8 @@ export interface BatchConsumer<Event extends Positioned> {
 
   /**
    * Resolves when the batch's effects are durable. When it throws, the source starts again at the checkpoint. Calls
-   * `waiting` before it waits for something else than its own work, which other partitions must not wait for.
+   * `waiting` before it waits for something else than its own work, which other partitions must not wait for; it then
+   * throws once the batch's `signal` is aborted, for the source waits for it.
    */
   consume(batch: Batch<Event>, waiting?: () => void): Promise<void>;
 

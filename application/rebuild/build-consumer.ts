@@ -93,13 +93,13 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
   async consume(batch: Batch<Event>, waiting?: () => void): Promise<void> {
     let rest = batch;
     while (rest.events.length > 0) {
-      if (this.#options.signal.aborted) throw new Error('Consuming was stopped');
+      if (this.#options.signal.aborted || batch.signal?.aborted) throw new Error('Consuming was stopped');
       const allowed = this.#allowed(rest);
       if (allowed.length === 0) {
         this.#passLimit(rest.partition);
         const changed = this.#changed.promise;
         waiting?.();
-        await changed;
+        await untilAborted(changed, batch.signal);
         continue;
       }
       const rate = this.#options.rate?.();
@@ -176,6 +176,19 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
   }
+}
+
+/** Resolves with `promise`, or when the signal is aborted. */
+function untilAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (!signal || signal.aborted) return signal ? Promise.resolve() : promise;
+  return new Promise((resolve) => {
+    const done = () => {
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    signal.addEventListener('abort', done);
+    promise.then(done);
+  });
 }
 
 /** Whether `positions` have come to `limits` in every partition. */

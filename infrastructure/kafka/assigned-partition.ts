@@ -46,7 +46,7 @@ const longestBackoff = 10_000;
 export class AssignedPartition {
   readonly partition: number;
   readonly #host: PartitionHost;
-  #released = false;
+  readonly #left = new AbortController();
   /** The next offset; unknown while the checkpoint is being read. */
   #next: KafkaPosition | undefined;
   /** The last position consumed. */
@@ -72,17 +72,17 @@ export class AssignedPartition {
 
   /** Belongs to this consumer no longer, as far as it knows: takes nothing any more. */
   release(): void {
-    this.#released = true;
+    this.#left.abort();
   }
 
   /** Starts at the checkpoint, as soon as it can be learnt. */
   async seekToCheckpoint(): Promise<void> {
-    if (this.#released) return;
+    if (this.#left.signal.aborted) return;
     const { kafkaConsumer, consumer, reader } = this.#host;
     this.#hold();
     try {
       const [checkpoint, bounds] = await Promise.all([consumer.checkpoint(this.partition), reader.bounds()]);
-      if (this.#released) return;
+      if (this.#left.signal.aborted) return;
       const start = this.#within(bounds.get(this.partition), checkpoint);
       this.#next = start;
       this.#after = checkpoint;
@@ -111,7 +111,7 @@ export class AssignedPartition {
     if (BigInt(first) !== this.#next.offset && !(await this.#bridged(BigInt(first)))) return;
     const origin = { topic: reader.topic, partition: this.partition };
     for (const events of telemetryChunks(batch.messages, origin, this.#next, batchSize)) {
-      if (this.#released || !this.#next || !isRunning() || isStale()) return;
+      if (this.#left.signal.aborted || !this.#next || !isRunning() || isStale()) return;
       const waiting = Promise.withResolvers<'waiting'>();
       const consumed = this.#consume(
         { partition: this.partition, after: this.#after, events },
@@ -157,7 +157,8 @@ export class AssignedPartition {
     const onProgress = () => {
       sign.since = Date.now();
     };
-    const done = (async () => consumer.consume({ ...batch, onProgress }, waiting))();
+    const done = (async () =>
+      consumer.consume({ ...batch, onProgress, signal: this.#left.signal }, waiting))();
     this.#underWay = Object.assign(sign, { done });
     const beat = setInterval(() => {
       // An error of the group is thrown again by the heartbeat after the batch.
@@ -216,7 +217,7 @@ export class AssignedPartition {
   }
 
   #falter(error: unknown): void {
-    if (this.#released) return;
+    if (this.#left.signal.aborted) return;
     const { failures, log, giveUp, refuse } = this.#host;
     if (error instanceof OperatorNeeded) {
       refuse(error);

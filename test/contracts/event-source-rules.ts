@@ -149,6 +149,34 @@ export function eventSourceRules<Event extends Positioned>(
       );
     });
 
+    it('ends with it too while batches of another partition wait', async function () {
+      if (ends.size < 2) this.skip();
+      await writer.write(upTo(1));
+      const { partition: waitingOne } = await written(upTo(1));
+      for (let other = waitingOne; other === waitingOne; ) {
+        writer = opened.newWriter();
+        await writer.write(upTo(1));
+        other = (await written(upTo(1))).partition;
+      }
+      const begun = Promise.withResolvers<void>();
+      const error = new Error('the consumer is broken');
+      const consumer: BatchConsumer<Event> = {
+        checkpoint: async (partition) => ends.get(partition) ?? null,
+        async consume({ partition, signal }, waiting) {
+          if (partition !== waitingOne) {
+            await begun.promise;
+            throw error;
+          }
+          begun.resolve();
+          waiting?.();
+          await new Promise((resolve) => signal?.addEventListener('abort', resolve));
+          throw new Error('was left');
+        },
+      };
+      const { signal } = new AbortController();
+      await assert.rejects(source.run(consumer, { group: randomUUID(), signal }), error);
+    });
+
     it('finishes the current batch when stopped, and takes no other', async () => {
       await writer.write(upTo(10));
       const stop = new AbortController();

@@ -212,6 +212,12 @@ export const mutants: readonly Mutant[] = [
     'if (false)',
   ),
   mutant(
+    'a batch that waits keeps its partition',
+    'application/rebuild/build-consumer.ts',
+    'await untilAborted(changed, batch.signal);',
+    'await changed;',
+  ),
+  mutant(
     'newest values go while points are left',
     'infrastructure/sql/erased-devices.ts',
     'AND NOT EXISTS (SELECT 1 FROM',

@@ -67,6 +67,7 @@ export async function readPartition<Event extends Positioned>(
         after: found.after,
         events,
         onApplied: () => handled.resolve(),
+        signal,
       });
       storing = Promise.all([before, stored]).then(() => undefined);
       storing.catch(() => {});
