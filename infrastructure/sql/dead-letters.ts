@@ -203,6 +203,26 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
   };
 }
 
+/** Copied, as rows are: where the answer to a commit is lost, it is done again. */
+export async function replaceDeadLetters(
+  tx: Sql,
+  { projection, generation }: GenerationId,
+  from: GenerationId,
+  stream: string,
+): Promise<void> {
+  const copied = columns.filter((column) => column !== 'generation').join(', ');
+  await tx.run(`DELETE FROM dead_letters WHERE ${ofGeneration} AND stream = ?`, [
+    projection,
+    generation,
+    stream,
+  ]);
+  await tx.run(
+    `INSERT INTO dead_letters (generation, ${copied})
+     SELECT ?, ${copied} FROM dead_letters WHERE ${ofGeneration} AND stream = ? ORDER BY id`,
+    [generation, from.projection, from.generation, stream],
+  );
+}
+
 function conditions({ projection, cause, stream, discarded = false }: DeadLetterFilter) {
   const filter = { 'd.projection': projection, 'd.cause': cause, 'd.stream': stream };
   const given = Object.entries(filter).filter((one): one is [string, string] => one[1] !== undefined);

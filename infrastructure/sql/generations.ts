@@ -14,6 +14,7 @@ import {
 import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { Clock } from '../../application/ports/system.ts';
 import { isProjectionName, type ProjectionName } from '../../application/projections/projection.ts';
+import { replaceDeadLetters } from './dead-letters.ts';
 import { generationDigest } from './digests.ts';
 import { createGeneration, dropGeneration, publishViews, tableOf, tablesOf } from './generation-tables.ts';
 import { countingDevice } from './ledger-totals.ts';
@@ -255,17 +256,7 @@ function changesWhileHeld(
       if (generation.projection === 'telemetry')
         await countingDevice(tx, generation.generation, deviceId, replaceRows);
       else await replaceRows();
-      await tx.run(`DELETE FROM dead_letters ${ofGeneration} AND stream = ?`, [
-        generation.projection,
-        generation.generation,
-        stream,
-      ]);
-      await tx.run(`UPDATE dead_letters SET generation = ? ${ofGeneration} AND stream = ?`, [
-        generation.generation,
-        from.projection,
-        from.generation,
-        stream,
-      ]);
+      await replaceDeadLetters(tx, generation, from, stream);
       await tx.run(`UPDATE checkpoints SET ${nextEpoch} ${ofGeneration}`, [
         generation.projection,
         generation.generation,

@@ -5,7 +5,7 @@ import { activeGeneration, type LeaseOwner, ReplayRefused } from '../../../appli
 import { ReadModelsUnavailable } from '../../../application/ports/read-models.ts';
 import type { ProjectionName } from '../../../application/projections/projection.ts';
 import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
-import { rebuild } from '../../../application/rebuild/rebuild.ts';
+import { rebuild, rebuildDevice } from '../../../application/rebuild/rebuild.ts';
 import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 import { eventually } from '../../support/eventually.ts';
 import { quiet, type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
@@ -440,6 +440,32 @@ onEachEngine('Dead letters', (open) => {
     const { comparison, switched, resumed } = await rebuilt();
     assert.ok(resumed && comparison.equal && switched);
     assert.deepEqual(await timestampsOf('a'), []);
+  });
+
+  it('stay where the answer to the commit that puts a rebuilt device in place is lost', async () => {
+    await fixture.publishRaw({ deviceId: 'a', timestamp: 0 }, { type: 'NeverHeardOf' });
+    await fixture.publishRaw({ deviceId: 'a', timestamp: 1, metrics: { n: 1 } });
+    fixture.consuming();
+    await fixture.consumed('telemetry');
+    const { control } = fixture.ports;
+    let commits = 0;
+    const hold: typeof control.hold = async (generation, work) => {
+      commits += 1;
+      if (commits === 1) await control.hold(generation, work);
+      await control.hold(generation, work);
+    };
+    const options = { builder, signal: new AbortController().signal };
+    const device = { deviceId: 'a', stream: 'device-a' };
+    const ports = { ...fixture.ports, control: { ...control, hold } };
+    await rebuildDevice(fixture.pipelines.telemetry, device, ports, options);
+    assert.ok(commits >= 2);
+    assert.deepEqual(
+      (await list()).map(({ stream, cause }) => [stream, cause]),
+      [
+        ['device-a', 'unknown-type'],
+        ['device-a', 'behind'],
+      ],
+    );
   });
 
   it('that are applied behind one that waits, after an interrupted rebuild parked them, are by it too', async () => {

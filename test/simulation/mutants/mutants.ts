@@ -218,6 +218,12 @@ export const mutants: readonly Mutant[] = [
     'await changed;',
   ),
   mutant(
+    'dead letters of a rebuilt device are moved',
+    'infrastructure/sql/dead-letters.ts',
+    '[generation, from.projection, from.generation, stream],\n  );',
+    "[generation, from.projection, from.generation, stream],\n  );\n  await tx.run('DELETE FROM dead_letters WHERE projection = ? AND generation = ? AND stream = ?', [from.projection, from.generation, stream]);",
+  ),
+  mutant(
     'newest values go while points are left',
     'infrastructure/sql/erased-devices.ts',
     'AND NOT EXISTS (SELECT 1 FROM',
