@@ -28,8 +28,13 @@ export class DatabaseServer {
   readonly #folder = mkdtempSync(join(shared, 'fieldlog-simulation-'));
   #writer: SqliteConnection;
   #reader: SqliteConnection;
-  /** The reader has a transaction open, which sees all that is committed: most reads then need no look at the file. */
-  #isReaderCurrent = false;
+  /** A transaction that writes is open. */
+  #isWriting = false;
+  /**
+   * Has a transaction open that sees all that is committed: most reads then need no look at the file. The writer itself
+   * while it has nothing else to do, since the pages that others have are as old as the last commit.
+   */
+  #current: SqliteConnection | undefined;
   #idle: SqliteConnection[] = [];
   #copies = 0;
   /** The end of the transaction that was begun last. */
@@ -80,8 +85,7 @@ export class DatabaseServer {
   copy(): string {
     this.#copies += 1;
     const path = join(this.#folder, `copy-${this.#copies}.db`);
-    this.#reader.rollback();
-    this.#isReaderCurrent = false;
+    this.#leaveCurrent();
     this.#reader.run(`VACUUM INTO '${path}'`);
     return path;
   }
@@ -99,8 +103,8 @@ export class DatabaseServer {
 
   /** As a restore does that gives a log another identity: what was made from it was made from this one. */
   rename(log: string, to: string): void {
+    this.#leaveCurrent();
     this.#writer.run('UPDATE checkpoints SET log_id = ? WHERE log_id = ?', [to, log]);
-    this.#isReaderCurrent = false;
   }
 
   end(): void {
@@ -134,7 +138,8 @@ export class DatabaseServer {
         if (!isOpen) return;
         isOpen = false;
         forget();
-        this.#isReaderCurrent = false;
+        this.#leaveCurrent();
+        this.#isWriting = false;
         if (how === 'commit') connection.commit();
         else connection.rollback();
         turn.resolve();
@@ -143,6 +148,8 @@ export class DatabaseServer {
       if (!by.isAlive) await by.alive();
       // Nothing is awaited from here to the start: a crash between would leave the writer in a transaction for good.
       const forget = by.onCrash(() => end('rollback'));
+      this.#leaveCurrent();
+      this.#isWriting = true;
       connection.run('BEGIN IMMEDIATE');
       try {
         await by.call('database', 'begin', () => undefined);
@@ -167,12 +174,16 @@ export class DatabaseServer {
   }
 
   #currentReader(): SqliteConnection {
-    if (!this.#isReaderCurrent) {
-      this.#reader.rollback();
-      this.#reader.run('BEGIN');
-      this.#isReaderCurrent = true;
+    if (!this.#current) {
+      this.#current = this.#isWriting ? this.#reader : this.#writer;
+      this.#current.run('BEGIN');
     }
-    return this.#reader;
+    return this.#current;
+  }
+
+  #leaveCurrent(): void {
+    this.#current?.rollback();
+    this.#current = undefined;
   }
 
   #fate(): 'none' | keyof DatabaseFaults {
@@ -198,7 +209,8 @@ export class DatabaseServer {
   #close(): void {
     for (const connection of [this.#writer, this.#reader, ...this.#idle]) connection.close();
     this.#idle = [];
-    this.#isReaderCurrent = false;
+    this.#current = undefined;
+    this.#isWriting = false;
   }
 }
 
