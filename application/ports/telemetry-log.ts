@@ -61,6 +61,9 @@ export interface TelemetryLog {
    * Throws `TelemetryLogUnavailable` when that cannot be promised; nothing may be assumed stored then.
    */
   publish(publication: TelemetryPublication): Promise<readonly PartitionPosition[]>;
+
+  /** Gives back what it holds until the next publication; nothing may be published meanwhile. Nothing to give when absent. */
+  rest?(): Promise<void>;
 }
 
 /** The log cannot take or persist events now; retryable after `retryAfter` seconds. */

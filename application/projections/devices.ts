@@ -24,21 +24,24 @@ const decodedWith =
     return { recorded, event: { type: streamDeletedType, data: { deviceId } } };
   };
 
-/** Each device as it is now. */
-export function devicesProjection(registry: EventRegistry): Projection<RecordedEvent, DecodedDeviceEvent> {
+/** More would be looked up again: enough for a rebuild to meet most devices only once. */
+const mostKept = 50_000;
+
+/** Each device as it is now. `kept`: devices that it remembers, 50,000 at most. */
+export function devicesProjection(
+  registry: EventRegistry,
+  kept = mostKept,
+): Projection<RecordedEvent, DecodedDeviceEvent> {
   return {
     name: 'devices',
     version: versionOf('devices'),
     describe: describeDeviceEvent,
     decode: decodedWith(registry),
-    forPartition: devicesWorker,
+    forPartition: () => devicesWorker(Math.min(kept, mostKept)),
   };
 }
 
-/** More would be looked up again: enough for a rebuild to meet most devices only once. */
-const devicesKept = 50_000;
-
-function devicesWorker(): PartitionProjection<RecordedEvent, DecodedDeviceEvent> {
+function devicesWorker(kept: number): PartitionProjection<RecordedEvent, DecodedDeviceEvent> {
   const known = new Map<string, DeviceRow>();
   return {
     async apply(facts, { devices }) {
@@ -57,7 +60,7 @@ function devicesWorker(): PartitionProjection<RecordedEvent, DecodedDeviceEvent>
         known.set(row.deviceId, row);
       }
       for (const id of known.keys()) {
-        if (known.size <= devicesKept) break;
+        if (known.size <= kept) break;
         known.delete(id);
       }
     },

@@ -180,7 +180,9 @@ export const configSchema = z.object({
   ALLOW_OLD: onOff().describe(
     'whether the API takes timestamps such as 1767225600, of 1970 as milliseconds; refused as epoch seconds when false',
   ),
-  DIRECTORY_SIZE: wholeNumber(100, 10_000_000).default(100_000).describe('devices an API node remembers'),
+  DIRECTORY_SIZE: wholeNumber(100, 10_000_000)
+    .default(100_000)
+    .describe('devices remembered by an API node and, up to 50,000, by the projection of devices'),
   PROJECTOR_CACHE: wholeNumber(1_000_000, 2 ** 40)
     .default(134_217_728)
     .describe(

@@ -56,6 +56,12 @@ export class SqliteTelemetryLog implements TelemetryLog {
     return [{ partition: 0, position: String(last) }];
   }
 
+  /** Ends the thread, which the next publication starts again. */
+  async rest(): Promise<void> {
+    this.#send();
+    await this.#thread.close();
+  }
+
   /** Commits what was published before. */
   async close(): Promise<void> {
     if (this.#closed) return;

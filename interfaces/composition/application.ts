@@ -58,7 +58,7 @@ export type Session = {
   readonly freshness: ProgressReader;
   readonly retention: RetentionRecords;
   readonly ids: Ids;
-  /** Runs the projectors here until they have consumed all that is in the logs now. */
+  /** Nothing may be ingested meanwhile. Runs the projectors here until they have consumed all that is in the logs now. */
   catchUp(): Promise<void>;
 };
 
@@ -87,6 +87,7 @@ export async function sessionOf(container: Container): Promise<Session> {
     retention,
     ids,
     async catchUp() {
+      await (await container.getAsync(s.plainTelemetryLog)).rest?.();
       const stopped = new AbortController();
       const running = superviseProjectors(
         await supervisedProjections(container, projectionNames),

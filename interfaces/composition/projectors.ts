@@ -65,7 +65,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
   switch (name) {
     case 'devices':
       return over(
-        devicesProjection(registry),
+        devicesProjection(registry, config.DIRECTORY_SIZE),
         await container.getAsync(s.deviceSource),
         name,
         deviceMetadata,

@@ -42,7 +42,7 @@ export class SeenValues {
       PRAGMA journal_mode = OFF;
       PRAGMA synchronous = OFF;
       PRAGMA locking_mode = EXCLUSIVE;
-      PRAGMA cache_size = -8192;
+      PRAGMA cache_size = -2048;
       CREATE TABLE seen (id INTEGER PRIMARY KEY, device INTEGER, time INTEGER, entries TEXT);
       BEGIN`);
     this.#insert = this.#db.prepare('INSERT INTO seen (device, time, entries) VALUES (?, ?, ?)');

@@ -56,9 +56,12 @@ const asUsual = ['--no-memory-saver-mode', '--semi-space-growth-factor=2'];
 /** Of projectors in this process, unless it is configured: with what a server has they would take more than the whole import. */
 const sparingStores = {
   BATCH_SIZE: '2000',
-  PROJECTOR_CACHE: '16000000',
-  DIRECTORY_SIZE: '10000',
+  PROJECTOR_CACHE: '4000000',
+  DIRECTORY_SIZE: '5000',
 };
+
+/** Readings at a time: a request is worth more than a transaction, and the heap of the stores is not here. */
+const [besideStores, toServer] = [1000, 5000];
 
 /** The read models follow within moments; this is for a server with much else to catch up with. */
 const projectedWithin = 600_000;
@@ -91,8 +94,10 @@ async function importFiles(
   options: ImportCommandOptions,
   context: CommandContext,
 ): Promise<void> {
-  const sending = sendingOptions(options);
-  const reading = historyOptions(options);
+  const { batch = options.url === undefined ? besideStores : toServer } = options;
+  const asked = { ...options, batch };
+  const sending = sendingOptions(asked);
+  const reading = historyOptions(asked);
   if (options.rejects !== undefined) await checkRejects(options.rejects, inputs, options.force);
   const histories = await opened(inputs, options, reading, context);
   const rejects = options.rejects === undefined ? noRejects : await RejectsFile.open(options.rejects);

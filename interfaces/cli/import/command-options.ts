@@ -7,7 +7,8 @@ import { each, jsonOption, urlOption, whole } from '../command-context.ts';
 import { UsageError } from '../exit-codes.ts';
 
 /** As they are given on the command line. */
-export type ImportCommandOptions = ImportOptions & {
+export type ImportCommandOptions = Omit<ImportOptions, 'batch'> & {
+  readonly batch?: number;
   readonly dryRun?: boolean;
   readonly url?: string;
   readonly retry: number;
@@ -73,7 +74,7 @@ export function addImportOptions(command: Command): Command {
     .option('--comment <text>', 'leave out lines that begin with it')
     .option('--records <path>', 'where JSON has the records, such as features or data.rows')
     .option('--flatten', 'import what objects in JSON hold, as columns such as battery.level')
-    .option('--batch <readings>', 'readings sent at a time', whole(1, 5000), 5000)
+    .option('--batch <readings>', 'readings sent at a time (default: 1000, to a server 5000)', whole(1, 5000))
     .addOption(urlOption('send to the server there (default: work on the configured stores directly)'))
     .option('--retry <seconds>', 'how long to retry while the server cannot serve', whole(0, 86_400), 60)
     .option('--rejects <file>', 'write every refused line there, as NDJSON, if there are any')

@@ -46,6 +46,19 @@ describe('SqliteTelemetryLog', () => {
     await opened.close();
   });
 
+  it('rests once all is stored, and takes publications again', async () => {
+    const opened = await open();
+    const published = opened.log.publish(newPublication([reading(newDevice(), 1)]));
+    await opened.log.rest();
+    await opened.log.rest();
+    assert.deepEqual(await published, [{ partition: 0, position: '1' }]);
+    assert.deepEqual(await opened.log.publish(newPublication([reading(newDevice(), 2)])), [
+      { partition: 0, position: '2' },
+    ]);
+    await opened.log.rest();
+    await opened.close();
+  });
+
   it('shares commits among publications, and gives each its own answer', async () => {
     const opened = await open();
     const device = newDevice();
