@@ -152,7 +152,10 @@ export async function passExpired(
       await readModels.transact(next, partition, async (_, { position }) => position ?? expired);
 }
 
-/** Whether the log has lost what a build that was interrupted had yet to consume, and has not copied. */
+/**
+ * Whether the log has lost what a generation has yet to consume. What an interrupted build has copied by then does not
+ * count: the live rows may have changed since, by events that are lost too.
+ */
 export async function hasMissed(
   next: GenerationId,
   pipeline: ProjectionPipeline,
@@ -160,7 +163,7 @@ export async function hasMissed(
 ): Promise<boolean> {
   for (const [partition, expired] of await pipeline.expired()) {
     const position = await readModels.checkpoint(next, partition);
-    if (position !== null && comparePositions(position, expired) < 0) return true;
+    if (comparePositions(position, expired) < 0) return true;
   }
   return false;
 }
