@@ -75,9 +75,7 @@ export const drawOptions = (
   const hasRules = random.chance(0.5) && mayHaveRules;
   const later = new Random(seed).fork('later options');
   const mayBackUp = retentionDays === null && !options.faults.includes('expiry');
-  // Nor are a new release and what is put back.
-  const mayRelease = !options.faults.includes('restore');
-  const may = { stall: true, scale: true, release: mayRelease, backup: mayBackUp };
+  const may = { stall: true, scale: true, release: true, backup: mayBackUp };
   const drawnLater = laterKinds.filter((kind) => later.chance(0.4) && !without.has(kind) && may[kind]);
   const hasImports = later.chance(0.5) && !without.has('imports');
   return { ...options, hasRules, hasImports, faults: [...options.faults, ...drawnLater] };

@@ -100,6 +100,7 @@ async function takeKeptBack(world: World, report: Reports[number]): Promise<void
   const { projection: name, refused, codeVersion, generations } = report;
   if (refused === null || isOfRelease(report)) return;
   const kept = generations.find(({ status, version }) => status === 'ready' && version === codeVersion);
+  if (!kept && name === 'detection') return rebuildUnread(world);
   if (!kept) return;
   const outcome = kept.outcome?.result === 'kept' ? kept.outcome : undefined;
   const { tables = [], samePosition = false } = outcome?.comparison ?? {};
@@ -110,6 +111,16 @@ async function takeKeptBack(world: World, report: Reports[number]): Promise<void
   );
   world.timeline.count('kept back by a new release');
   await ask(world, `take ${name}`, (of, signal) => of.switchTo('ready', name, { signal, handover: 100 }));
+}
+
+/**
+ * Without rules detection reads nothing: that its log was put back it finds when a new release builds it, and asks for a
+ * rebuild then.
+ */
+async function rebuildUnread(world: World): Promise<void> {
+  const { hasRules, faults } = world.options;
+  check(!hasRules && faults.includes('restore'), () => 'the new release does not build detection');
+  await ask(world, 'rebuild of detection', (of, signal) => of.rebuild('detection', { signal, handover: 100 }));
 }
 
 /** After a backup was put back whole: logs and tables fit, whichever was copied first. */
