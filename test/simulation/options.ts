@@ -70,8 +70,7 @@ export const drawOptions = (
     clockSkew: random.pick([0, 0, 5, 700]),
     faults: drawn(),
   };
-  // Rules and what is put back are not simulated together yet.
-  const mayHaveRules = !options.faults.includes('restore') && !without.has('rules');
+  const mayHaveRules = !without.has('rules');
   const hasRules = random.chance(0.5) && mayHaveRules;
   const later = new Random(seed).fork('later options');
   const mayBackUp = retentionDays === null && !options.faults.includes('expiry');

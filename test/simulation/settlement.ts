@@ -98,7 +98,8 @@ const isOfRelease = ({ active, generations, codeVersion }: Reports[number]): boo
  */
 async function takeKeptBack(world: World, report: Reports[number]): Promise<void> {
   const { projection: name, refused, codeVersion, generations } = report;
-  if (refused === null || isOfRelease(report)) return;
+  if (refused === null) return;
+  if (isOfRelease(report)) return name === 'detection' ? rebuildUnread(world) : undefined;
   const kept = generations.find(({ status, version }) => status === 'ready' && version === codeVersion);
   if (!kept && name === 'detection') return rebuildUnread(world);
   if (!kept) return;
@@ -114,13 +115,17 @@ async function takeKeptBack(world: World, report: Reports[number]): Promise<void
 }
 
 /**
- * Without rules detection reads nothing: that its log was put back it finds when a new release builds it, and asks for a
- * rebuild then.
+ * Without rules detection reads nothing: that its log was put back it finds when there is one, or when a new release builds
+ * it, and asks for a rebuild then.
  */
 async function rebuildUnread(world: World): Promise<void> {
-  const { hasRules, faults } = world.options;
-  check(!hasRules && faults.includes('restore'), () => 'the new release does not build detection');
-  await ask(world, 'rebuild of detection', (of, signal) => of.rebuild('detection', { signal, handover: 100 }));
+  check(
+    world.options.faults.includes('restore'),
+    () => 'detection is refused though its log was not put back',
+  );
+  await ask(world, 'rebuild of detection', (of, signal) =>
+    of.rebuild('detection', { signal, handover: 100 }),
+  );
 }
 
 /** After a backup was put back whole: logs and tables fit, whichever was copied first. */
