@@ -112,15 +112,7 @@ async function copyOnce(
   const { carry } = pipeline;
   if (!carry) return;
   const partitionOf = await pipeline.partitioner();
-  for await (const rows of gap.readings(live, expired.ofDevice))
-    for (const [partition, some] of Map.groupBy(rows, ({ deviceId }) => partitionOf(deviceId)))
-      await readModels.transact(next, partition, async (tables, { position }) => {
-        // Some may be there from a run that was killed; once the log is being read, all are.
-        if (position !== null) return position;
-        const there = new Set((await tables.telemetry.readings(some)).map(keyOf));
-        await carry({ rows: some.filter((row) => !there.has(keyOf(row))), deadLetters: [] }, tables);
-        return null;
-      });
+  // First: one that is retried meanwhile is a row by the time these are read.
   for await (const page of expiredDeadLetters(live, expired, deadLetters))
     for (const [partition, some] of Map.groupBy(page, (deadLetter) => deadLetter.partition))
       await readModels.transact(next, partition, async (tables, { position }) => {
@@ -134,6 +126,15 @@ async function copyOnce(
           { rows: [], deadLetters: some.filter((deadLetter) => !there.has(deadLetter.position)) },
           tables,
         );
+        return null;
+      });
+  for await (const rows of gap.readings(live, expired.ofDevice))
+    for (const [partition, some] of Map.groupBy(rows, ({ deviceId }) => partitionOf(deviceId)))
+      await readModels.transact(next, partition, async (tables, { position }) => {
+        // Some may be there from a run that was killed; once the log is being read, all are.
+        if (position !== null) return position;
+        const there = new Set((await tables.telemetry.readings(some)).map(keyOf));
+        await carry({ rows: some.filter((row) => !there.has(keyOf(row))), deadLetters: [] }, tables);
         return null;
       });
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { retryAll } from '../../../application/parking.ts';
 import { type LeaseOwner, ReplayRefused } from '../../../application/ports/generations.ts';
 import { HistoryExpired } from '../../../application/rebuild/expired-history.ts';
 import type { ProjectionPipeline } from '../../../application/rebuild/projection-pipeline.ts';
@@ -225,6 +226,40 @@ onEachEngine('A rebuild from a log that has lost its beginning', (open) => {
     };
     const { comparison } = await rebuild(losing, fixture.ports, { ...options(), keepOlder: true });
     assert.ok(comparison.equal, JSON.stringify(comparison));
+  });
+
+  it('carries over a dead letter that is retried while it carries over', async () => {
+    const { ports, pipelines } = fixture;
+    const live = { projection: 'telemetry', generation: 1 } as const;
+    await fixture.publishRaw(
+      { deviceId: 'late', timestamp: 1, metrics: { n: 1 } },
+      { receivedAt: 1_000_011 },
+    );
+    const stop = fixture.consuming();
+    await fixture.consumed('telemetry');
+    await fixture.register('late');
+    await fixture.consumed('devices');
+    await stop();
+    lost = Number((await pipelines.telemetry.ends()).get(0));
+    const retried = async () => {
+      const { deadLetterRetry } = pipelines.telemetry;
+      for await (const stream of retryAll(live, deadLetterRetry, ports.deadLetters, ports.readModels))
+        assert.equal(stream.applied, 1);
+    };
+    const gap = {
+      ...ports.gap,
+      async *readings(...asked: Parameters<typeof ports.gap.readings>) {
+        let isRead = false;
+        for await (const rows of ports.gap.readings(...asked)) {
+          if (!isRead) await retried();
+          isRead = true;
+          yield rows;
+        }
+      },
+    };
+    await rebuild(shortened, { ...ports, gap }, { ...options(), keepOlder: true });
+    assert.deepEqual(await fixture.db.rows("SELECT ts FROM telemetry WHERE device_id = 'late'"), [[1]]);
+    assert.deepEqual(await ports.deadLetters.list({}, { limit: 1 }), []);
   });
 
   it('is not gone back on when the log has lost what the generation before had yet to consume', async () => {
