@@ -1,6 +1,6 @@
 import { type AlarmEvent, alarmStream } from '../../domain/detection/alarm.ts';
 import { pause } from '../pause.ts';
-import type { AlarmRecords, Announcement, NewDelivery } from '../ports/detection.ts';
+import type { AlarmRecords, AnnouncedChange, Announcement } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import {
   type EventStore,
@@ -18,12 +18,11 @@ type AnnouncingPorts = {
   readonly ids: Ids;
   readonly clock: Clock;
   readonly log: Log;
+  /** Of alarms that were older when they were found hooks are told in a summary: milliseconds. */
+  readonly notifyWithin: number;
   /** Called for each change that this process has appended. */
   readonly onAnnounced: (announcement: Announcement) => void;
 };
-
-/** Hooks are not sent of alarms that were older when they were found: those of a history, or of a long backlog. */
-const notifiedWithinMilliseconds = 3_600_000;
 
 const atOnce = 100;
 const idleMilliseconds = 500;
@@ -32,16 +31,16 @@ const failureMilliseconds = 5000;
 /**
  * Appends what detection announces to the event store, in order, until `signal` is aborted. An event's id follows
  * from its alarm and its place in it, so that it is there once, also when this is killed between the append and the
- * note of it, or when two processes do it at a time. With the note go the deliveries to the hooks of its rule, once.
+ * note of it, or when two processes do it at a time. With the note go the deliveries to the hooks of its rule, once, or what
+ * they are told in a summary.
  */
 export async function announce(ports: AnnouncingPorts, signal: AbortSignal): Promise<void> {
   const { records, log } = ports;
   while (!signal.aborted)
     try {
       const found = await records.announcements(atOnce);
-      const done = [];
-      for (const { seq, announcement } of found)
-        done.push({ seq, deliveries: await append(announcement, ports) });
+      const done: AnnouncedChange[] = [];
+      for (const { seq, announcement } of found) done.push({ seq, ...(await append(announcement, ports)) });
       if (done.length > 0) await records.announced(done, ports.clock.now());
       else await pause(idleMilliseconds, signal);
     } catch (err) {
@@ -50,8 +49,11 @@ export async function announce(ports: AnnouncingPorts, signal: AbortSignal): Pro
     }
 }
 
-async function append(announcement: Announcement, ports: AnnouncingPorts): Promise<readonly NewDelivery[]> {
-  const { eventStore, registry, log, onAnnounced } = ports;
+async function append(
+  announcement: Announcement,
+  ports: AnnouncingPorts,
+): Promise<Omit<AnnouncedChange, 'seq'>> {
+  const { eventStore, log, onAnnounced } = ports;
   const { alarmId, notify } = announcement;
   const stream = alarmStream(alarmId);
   for (;;) {
@@ -62,19 +64,17 @@ async function append(announcement: Announcement, ports: AnnouncingPorts): Promi
       const revision = history.at(-1)?.revision ?? 'none';
       const appended = isThere ? [] : await eventStore.append(stream, [event], revision);
       if (!isThere) onAnnounced(announcement);
-      if (notify.length === 0) return [];
-      if (!isNotified([...history, ...appended], registry)) {
-        log.info(
-          { alarmId, hooks: notify },
-          'hooks not notified: the alarm was older than an hour when found',
-        );
-        return [];
-      }
-      return [...new Set(notify)].map((hookId) => ({ hookId, alarmId, eventId: event.id, announcement }));
+      if (notify.length === 0) return nothing;
+      const hookIds = [...new Set(notify)];
+      const told = { eventId: event.id, announcement };
+      const { raisedAt, isOld } = raisingIn([...history, ...appended], ports);
+      if (!isOld) return { deliveries: hookIds.map((hookId) => ({ hookId, alarmId, ...told })) };
+      log.debug({ alarmId, hooks: hookIds }, 'hooks are told in a summary: the alarm was old when found');
+      return { deliveries: [], summarized: { hookIds, ...told, raisedAt: raisedAt ?? announcement.at } };
     } catch (error) {
       if (isStreamLost(error)) {
         log.warn({ alarmId, reason: error.message }, 'alarm not appended to the event store');
-        return [];
+        return nothing;
       }
       // Somebody has acknowledged it meanwhile, or announced it.
       if (!(error instanceof RevisionConflict)) throw error;
@@ -82,18 +82,24 @@ async function append(announcement: Announcement, ports: AnnouncingPorts): Promi
   }
 }
 
+const nothing: Omit<AnnouncedChange, 'seq'> = { deliveries: [] };
+
 const raisedType = 'AlarmRaised' satisfies AlarmEvent['type'];
 
 /** Both edges of an alarm are sent or none: the event by which it was raised decides. */
-function isNotified(history: readonly RecordedEvent[], registry: EventRegistry): boolean {
+function raisingIn(
+  history: readonly RecordedEvent[],
+  { registry, notifyWithin }: Pick<AnnouncingPorts, 'registry' | 'notifyWithin'>,
+): { readonly raisedAt?: number; readonly isOld: boolean } {
   for (const recorded of history) {
     // Another program may have written between.
     if (recorded.type !== raisedType) continue;
     const event = registry.alarmEvent(recorded);
-    if (event.type === raisedType)
-      return Date.parse(recorded.metadata.recordedAt) - event.data.at <= notifiedWithinMilliseconds;
+    if (event.type !== raisedType) continue;
+    const raisedAt = event.data.at;
+    return { raisedAt, isOld: Date.parse(recorded.metadata.recordedAt) - raisedAt > notifyWithin };
   }
-  return false;
+  return { isOld: true };
 }
 
 function newEvent(announcement: Announcement, { registry, ids, clock }: AnnouncingPorts): NewEvent {

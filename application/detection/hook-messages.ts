@@ -1,5 +1,7 @@
+import { timeText } from '../../domain/detection/explanation-texts.ts';
 import type { Announcement } from '../ports/detection.ts';
 import type { Delivery, HookRequest } from '../ports/hooks.ts';
+import { summaryEvent } from './alarm-summary.ts';
 import type { StoredHook } from './hooks.ts';
 
 const second = 1000;
@@ -12,18 +14,32 @@ export const repeatedAfter = 5 * minute;
 
 /** Whether what was delivered is to be sent again for as long as its alarm is open. */
 export const isRepeated = ({ definition }: StoredHook, { announcement }: Delivery): boolean =>
-  definition.kind === 'alertmanager' && announcement.change !== 'cleared';
+  definition.kind === 'alertmanager' && ['raised', 'escalated'].includes(announcement.change);
 
-/** The request that tells a hook of a change of an alarm at `now`. */
-export function alarmMessage(
+/**
+ * The request that tells a hook of a change of an alarm, or of many, at `now`. None to an Alertmanager, whose alerts are
+ * what is wrong now, about many: it would send a summary to people as one alert more.
+ */
+export function deliveryMessage(
   hook: StoredHook,
   { eventId, announcement }: Pick<Delivery, 'eventId' | 'announcement'>,
+  now: number,
+): HookRequest | undefined {
+  if (announcement.change !== 'summarized') return alarmMessage(hook, eventId, announcement, now);
+  if (hook.definition.kind === 'alertmanager') return undefined;
+  return eventRequest(hook, eventId, summaryEvent(hook.hookId, announcement), now);
+}
+
+function alarmMessage(
+  hook: StoredHook,
+  eventId: string,
+  announcement: Announcement,
   now: number,
 ): HookRequest {
   if (hook.definition.kind === 'alertmanager')
     return alertRequest(hook, eventId, alertOf(announcement, now), now);
   const { alarmId, change, at, correlationId, notify: _, actor: __, ...facts } = announcement;
-  const time = isoTime(at);
+  const time = timeText(at);
   const data = { alarmId, ...facts, change, at: time, correlationId };
   const about = { source: '/api/v1/alarms', type: `fieldlog.alarm.${change}`, subject: alarmId, time };
   return eventRequest(hook, eventId, { about, data }, now);
@@ -33,10 +49,10 @@ export function alarmMessage(
 export function testMessage(hook: StoredHook, id: string, now: number): HookRequest {
   const { hookId } = hook;
   const message = 'A test of this hook: no alarm was raised';
-  const time = isoTime(now);
+  const time = timeText(now);
   if (hook.definition.kind === 'alertmanager') {
     const labels = { alertname: 'Test of a hook', source, hook_id: hookId, severity: 'info' };
-    const endsAt = isoTime(now + minute);
+    const endsAt = timeText(now + minute);
     return alertRequest(hook, id, { labels, annotations: { summary: message }, startsAt: time, endsAt }, now);
   }
   const about = { source: '/api/v1/hooks', type: 'fieldlog.hook.test', subject: hookId, time };
@@ -85,9 +101,9 @@ function alertOf(announcement: Announcement, now: number): Alert {
   };
   const annotations = { summary: explanation, ...(value !== null && { value: String(value) }) };
   // Without a start it ends the alert that is there, whenever that began.
-  if (change === 'cleared') return { labels, annotations, endsAt: isoTime(now) };
-  const endsAt = isoTime(now + forgottenAfter);
-  return { labels, annotations, startsAt: isoTime(Math.min(at, now)), endsAt };
+  if (change === 'cleared') return { labels, annotations, endsAt: timeText(now) };
+  const endsAt = timeText(now + forgottenAfter);
+  return { labels, annotations, startsAt: timeText(Math.min(at, now)), endsAt };
 }
 
 function alertRequest(
@@ -107,6 +123,3 @@ function alertRequest(
     body: JSON.stringify([alert]),
   };
 }
-
-/** A device's clock may say what no date can. */
-const isoTime = (at: number): string => new Date(Math.min(Math.max(at, -8.64e15), 8.64e15)).toISOString();

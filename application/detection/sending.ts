@@ -2,7 +2,7 @@ import { pause } from '../pause.ts';
 import type { AlarmQueries } from '../ports/detection.ts';
 import type { Delivery, HookAnswer, HookDeliveries, HookSender } from '../ports/hooks.ts';
 import type { Clock, Ids, Log } from '../ports/system.ts';
-import { alarmMessage, isRepeated, repeatedAfter, testMessage } from './hook-messages.ts';
+import { deliveryMessage, isRepeated, repeatedAfter, testMessage } from './hook-messages.ts';
 import type { Hooks, StoredHook } from './hooks.ts';
 
 /** What came of a try, for metrics. */
@@ -114,7 +114,14 @@ async function send(
   const isRepeating = delivery.state === 'repeating';
   if (isRepeating && !(await isOpen(delivery.alarmId))) return deliveries.delivered(delivery);
   if (hook.status === 'disabled') return isRepeating ? repeatLater() : fail('the hook is disabled');
-  const request = alarmMessage(hook, delivery, clock.now());
+  const request = deliveryMessage(hook, delivery, clock.now());
+  if (!request) {
+    log.info(
+      { hookId, eventId, ...delivery.announcement },
+      'not sent: an Alertmanager is not told of old alarms',
+    );
+    return deliveries.delivered(delivery);
+  }
   const answer = await sender.post(request, signal);
   // It is due again soon, and may have been heard.
   if (signal.aborted && answer.is !== 'answered') return;

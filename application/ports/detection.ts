@@ -1,4 +1,5 @@
 import type { AlarmChange, AlarmFacts } from '../../domain/detection/alarm.ts';
+import type { Severity } from '../../domain/detection/rule.ts';
 import type { Labels } from '../../domain/device.ts';
 import type { DeviceBounds } from '../device-bounds.ts';
 import type { Position } from './event-source.ts';
@@ -75,6 +76,38 @@ export type NewDelivery = {
   readonly announcement: Announcement;
 };
 
+/**
+ * Alarms that were too old to be sent each by itself, as one hook is told of them. Times are those of the devices, epoch
+ * milliseconds.
+ */
+export type AlarmSummary = {
+  readonly change: 'summarized';
+  /** Of the first and the last change. */
+  readonly from: number;
+  readonly to: number;
+  /** When the first of the alarms was raised, which may be before `from`. */
+  readonly raisedSince: number;
+  /** In order of their first change. */
+  readonly rules: readonly {
+    readonly ruleId: string;
+    readonly ruleName: string;
+    readonly severity: Severity;
+    readonly raised: number;
+    readonly escalated: number;
+    readonly cleared: number;
+  }[];
+};
+
+/** A change of an alarm that hooks are told of in a summary. */
+export type SummarizedChange = {
+  readonly hookIds: readonly string[];
+  /** Of the event of the alarm. */
+  readonly eventId: string;
+  /** When its alarm was raised, by the time of the device, epoch milliseconds. */
+  readonly raisedAt: number;
+  readonly announcement: Announcement;
+};
+
 type DetectionChanges = {
   readonly states: readonly SeriesStateRow[];
   /** Removed before anything is written. */
@@ -141,6 +174,13 @@ export interface AlarmQueries {
 /** A series of which nothing has arrived, with the time by which something should have. */
 export type OverdueSeries = Pick<SeriesStateRow, 'deviceId' | 'metric'> & { readonly due: number };
 
+/** An announcement that the event store has, and what is to be sent of it. */
+export type AnnouncedChange = {
+  readonly seq: number;
+  readonly deliveries: readonly NewDelivery[];
+  readonly summarized?: SummarizedChange;
+};
+
 /** What is on record of alarms besides what follows from the telemetry log. */
 export interface AlarmRecords {
   /** Changes nothing when it was acknowledged before. */
@@ -160,11 +200,10 @@ export interface AlarmRecords {
   /**
    * The event store has these. Their deliveries to hooks, due at `now` or when the silence of their rule, device and
    * metric ends, are put down with that, by whoever notes it first. What is raised and cleared in silence is not sent.
+   * What is to be summarized is counted with that too; the summary is due a minute after the last change that it counts,
+   * and ten minutes after the first at the latest.
    */
-  announced(
-    done: readonly { readonly seq: number; readonly deliveries: readonly NewDelivery[] }[],
-    now: number,
-  ): Promise<void>;
+  announced(done: readonly AnnouncedChange[], now: number): Promise<void>;
 }
 
 /** What a device was from when on, oldest first; the first period counts from the beginning. */

@@ -1,14 +1,17 @@
-import type { NewDelivery } from './detection.ts';
+import type { AlarmSummary, NewDelivery } from './detection.ts';
 
 /**
  * `repeating`: it was delivered, and is to be sent again for as long as its alarm is open. `silenced`: it is due when a
- * silence ends, unless its alarm is cleared before.
+ * silence ends, unless its alarm is cleared before. `gathering`: a summary that may still come to count more.
  */
-export const deliveryStates = ['waiting', 'failed', 'repeating', 'silenced'] as const;
+export const deliveryStates = ['waiting', 'failed', 'repeating', 'silenced', 'gathering'] as const;
 export type DeliveryState = (typeof deliveryStates)[number];
 
 /** One that was not delivered yet, or is repeated. Others are removed once they were delivered. */
-export type Delivery = NewDelivery & {
+export type Delivery = Omit<NewDelivery, 'alarmId' | 'announcement'> & {
+  /** `''` for a summary. */
+  readonly alarmId: string;
+  readonly announcement: NewDelivery['announcement'] | AlarmSummary;
   /** In order of the changes of an alarm. */
   readonly deliveryId: number;
   readonly state: DeliveryState;
@@ -28,7 +31,8 @@ export interface HookDeliveries {
   dueHooks(now: number): Promise<readonly string[]>;
   /**
    * Takes the oldest delivery of each alarm that is due, until `until`: nobody else is given it before. Its tries are
-   * counted. Nothing is repeated of an alarm that has a change to be sent. One whose silence has ended waits from then on.
+   * counted. Nothing is repeated of an alarm that has a change to be sent. One whose silence has ended, or that has been gathered,
+   * waits from then on.
    */
   take(hookId: string, now: number, until: number, limit: number): Promise<readonly Delivery[]>;
   /** Removes one that was delivered, and what was repeated of its alarm before. */
@@ -39,7 +43,7 @@ export interface HookDeliveries {
   retryLater(delivery: Delivery, dueAt: number, error: string): Promise<void>;
   /** Not to be tried again by itself. Changes nothing when another process has taken it meanwhile. */
   failed(delivery: Delivery, error: string): Promise<void>;
-  /** Of a hook, in order; those that are waiting, silenced or failed when no state is given. */
+  /** Of a hook, in order; all but those that are repeated when no state is given. */
   list(
     hookId: string,
     filter: { readonly state?: DeliveryState; readonly after?: number; readonly limit: number },

@@ -1,6 +1,8 @@
 // Numbers and times as the explanations of alarms have them.
 
-export const timeText = (ms: number): string => new Date(ms).toISOString();
+/** A device's clock may say what no date can. */
+export const timeText = (ms: number): string =>
+  new Date(Math.min(Math.max(ms, -8.64e15), 8.64e15)).toISOString();
 
 /** Two digits behind the point, or three that count. */
 export const shortNumber = (value: number): string =>

@@ -118,7 +118,7 @@ export const configSchema = z.object({
   RATE_LIMIT_BURST_SECONDS: wholeNumber(1, 3600)
     .default(10)
     .describe("how many seconds' worth may come at once after silence"),
-  CLOCK_TOLERANCE: tolerance().describe(
+  CLOCK_TOLERANCE: tolerance('1d').describe(
     'how far ahead of its arrival the time of a reading may be before it is parked as `future`: 90s, 15m, 2h, 1d, or forever',
   ),
   REQUIRE_KEYS: onOff().describe('whether every request needs an API key even before the first one is made'),
@@ -164,6 +164,9 @@ export const configSchema = z.object({
   DETECTION_SERIES: wholeNumber(0, 100_000_000)
     .default(100_000)
     .describe('series that detection watches in a partition of the telemetry log at most'),
+  NOTIFY_WITHIN: tolerance('1h').describe(
+    'how old an alarm may be when it is found to be sent to hooks by itself, others are told in a summary: 90s, 15m, 2h, 1d, or forever',
+  ),
   HOOKS_ALLOW: hostsOrRanges().describe(
     'hosts, addresses and CIDR ranges inside the network that hooks may send to, separated by commas; public addresses alone when absent',
   ),

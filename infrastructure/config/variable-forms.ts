@@ -8,14 +8,14 @@ export const wholeNumber = (least: number, most: number) => {
 };
 
 const unitMilliseconds = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-export const tolerance = () =>
+export const tolerance = (byDefault: string) =>
   z
     .string()
     .regex(
       /^(forever|[1-9]\d{0,4}[smhd])$/,
       'must be whole seconds, minutes, hours or days such as 90s, 15m, 2h or 1d, or forever',
     )
-    .default('1d');
+    .default(byDefault);
 
 /** Of a tolerance such as `15m`. */
 export const toleranceMilliseconds = (text: string): number =>

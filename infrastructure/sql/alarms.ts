@@ -6,12 +6,14 @@ import type {
   AlarmView,
   Announcement,
   OverdueSeries,
+  SummarizedChange,
 } from '../../application/ports/detection.ts';
 import { withActiveGenerations } from './active-generations.ts';
 import { alarmColumns, alarmRow, type StoredAlarm } from './detection-tables.ts';
 import { matchingDevices } from './device-queries.ts';
 import { tableOf } from './generation-tables.ts';
 import { addDeliveries, setSilence } from './hook-deliveries.ts';
+import { addToSummaries } from './hook-summaries.ts';
 import type { SqlDatabase, SqlQueries, SqlValue } from './sql.ts';
 
 type StoredView = StoredAlarm & {
@@ -149,10 +151,14 @@ export const sqlAlarmRecords = (sql: SqlDatabase): AlarmRecords => ({
 
   announced: (done, now) =>
     sql.transaction(async (tx) => {
-      for (const { seq, deliveries } of done) {
+      const changes: SummarizedChange[] = [];
+      for (const { seq, deliveries, summarized } of done) {
         // One after the other: of two processes, the second waits here, and finds it gone.
         const isOurs = (await tx.run('DELETE FROM alarm_outbox WHERE seq = ?', [seq])) > 0;
-        if (isOurs) await addDeliveries(tx, deliveries, now);
+        if (!isOurs) continue;
+        await addDeliveries(tx, deliveries, now);
+        if (summarized) changes.push(summarized);
       }
+      await addToSummaries(tx, changes, now);
     }),
 });

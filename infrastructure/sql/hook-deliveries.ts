@@ -1,8 +1,13 @@
-import type { Announcement, NewDelivery, Silencing } from '../../application/ports/detection.ts';
+import type {
+  AlarmSummary,
+  Announcement,
+  NewDelivery,
+  Silencing,
+} from '../../application/ports/detection.ts';
 import type { Delivery, DeliveryState, HookDeliveries } from '../../application/ports/hooks.ts';
 import type { Sql, SqlValue } from './sql.ts';
 
-const deliveryColumns = [
+export const deliveryColumns = [
   'hook_id',
   'alarm_id',
   'event_id',
@@ -77,11 +82,14 @@ type StoredDelivery = Omit<Delivery, 'announcement'> & { readonly announcement: 
 const columns = `id AS "deliveryId", hook_id AS "hookId", alarm_id AS "alarmId", event_id AS "eventId",
   announcement, state, tries, due_at AS "dueAt", created_at AS "createdAt", error`;
 
+const parsed = (row: StoredDelivery): Delivery => ({
+  ...row,
+  announcement: JSON.parse(row.announcement) as Announcement | AlarmSummary,
+});
+
 export function sqlHookDeliveries(sql: Sql): HookDeliveries {
-  const read = async (rest: string, params: readonly SqlValue[]): Promise<readonly Delivery[]> => {
-    const rows = await sql.all<StoredDelivery>(`SELECT ${columns} FROM hook_deliveries d ${rest}`, params);
-    return rows.map((row) => ({ ...row, announcement: JSON.parse(row.announcement) as Announcement }));
-  };
+  const read = (rest: string, params: readonly SqlValue[]) =>
+    sql.all<StoredDelivery>(`SELECT ${columns} FROM hook_deliveries d ${rest}`, params);
 
   /** Of what its alarm was before. */
   const endRepetition = ({ deliveryId, hookId, alarmId }: Delivery) =>
@@ -109,9 +117,10 @@ export function sqlHookDeliveries(sql: Sql): HookDeliveries {
         [hookId, now, limit],
       );
       const taken: Delivery[] = [];
-      for (const delivery of found) {
+      for (const stored of found) {
+        const delivery = parsed(stored);
         const { deliveryId, state, tries, dueAt } = delivery;
-        const isHeld = state === 'silenced';
+        const isHeld = state === 'silenced' || state === 'gathering';
         const next = {
           ...delivery,
           state: isHeld ? ('waiting' as const) : state,
@@ -119,11 +128,14 @@ export function sqlHookDeliveries(sql: Sql): HookDeliveries {
           dueAt: until,
           createdAt: isHeld ? now : delivery.createdAt,
         };
-        // Whoever finds it as it was read has it.
+        // Whoever finds it as it was read has it: a summary may have come to count more.
         const changed = await sql.run(
           `UPDATE hook_deliveries SET state = ?, tries = ?, due_at = ?, created_at = ?
-           WHERE id = ? AND state = ? AND tries = ? AND due_at = ?`,
-          [next.state, next.tries, next.dueAt, next.createdAt, deliveryId, state, tries, dueAt],
+           WHERE id = ? AND state = ? AND tries = ? AND due_at = ? AND announcement = ?`,
+          [
+            ...[next.state, next.tries, next.dueAt, next.createdAt],
+            ...[deliveryId, state, tries, dueAt, stored.announcement],
+          ],
         );
         if (changed > 0) taken.push(next);
       }
@@ -158,12 +170,14 @@ export function sqlHookDeliveries(sql: Sql): HookDeliveries {
       );
     },
 
-    list: (hookId, { state, after = 0, limit }) =>
-      read(
+    async list(hookId, { state, after = 0, limit }) {
+      const rows = await read(
         `WHERE d.hook_id = ? AND d.id > ? AND ${state === undefined ? "d.state <> 'repeating'" : 'd.state = ?'}
          ORDER BY d.id LIMIT ?`,
         [hookId, after, ...(state === undefined ? [] : [state]), limit],
-      ),
+      );
+      return rows.map(parsed);
+    },
 
     retry: (hookId, now, deliveryId) =>
       sql.run(

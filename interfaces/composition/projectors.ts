@@ -1,9 +1,6 @@
 import type { Container } from 'inversify';
 import { withDeadLetterFeed } from '../../application/dead-letter-feed.ts';
-import { announce } from '../../application/detection/announcing.ts';
 import { skipWhileIdle } from '../../application/detection/idle.ts';
-import { sendToHooks } from '../../application/detection/sending.ts';
-import { noticeSilence } from '../../application/detection/silence.ts';
 import { retryRegistered } from '../../application/late-registrations.ts';
 import { pause } from '../../application/pause.ts';
 import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
@@ -26,12 +23,11 @@ import { dropOldGenerations } from '../../application/rebuild/rebuild.ts';
 import { upgrade } from '../../application/rebuild/upgrade.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
 import { toleranceMilliseconds } from '../../infrastructure/config/variable-forms.ts';
-import { announcedAlarms } from '../../infrastructure/metrics/detection-metrics.ts';
-import { triedDeliveries } from '../../infrastructure/metrics/hook-metrics.ts';
 import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
 import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
 import { StallDetector } from '../workers/stall-detector.ts';
+import { runAnnouncing, runNoticing, runSending } from './detection.ts';
 import { leaseOwner } from './process.ts';
 import { runRetention, sweepPorts } from './retention.ts';
 import { services as s } from './services.ts';
@@ -251,57 +247,6 @@ async function dropKeptTooLong(
     } catch (err) {
       log.warn({ projection: name, err }, 'old generations could not be dropped, will retry after a rebuild');
     }
-}
-
-/** Appends alarms to the event store until `signal` is aborted. */
-async function runAnnouncing(container: Container, signal: AbortSignal): Promise<void> {
-  const [records, eventStore, registry, ids, clock, log, metrics] = await Promise.all([
-    container.getAsync(s.alarmRecords),
-    container.getAsync(s.eventStore),
-    container.getAsync(s.registry),
-    container.getAsync(s.ids),
-    container.getAsync(s.clock),
-    container.getAsync(s.log),
-    container.getAsync(s.metrics),
-  ]);
-  const onAnnounced = announcedAlarms(metrics);
-  await announce({ records, eventStore, registry, ids, clock, log, onAnnounced }, signal);
-}
-
-/** Looks for silent devices until `signal` is aborted. */
-async function runNoticing(container: Container, signal: AbortSignal): Promise<void> {
-  const config = await container.getAsync(s.config);
-  if (config.DETECTION === 'off') return;
-  const [source, progress, records, rules, registry, ids, clock, log] = await Promise.all([
-    container.getAsync(s.telemetrySource),
-    container.getAsync(s.freshness),
-    container.getAsync(s.alarmRecords),
-    container.getAsync(s.ruleBook),
-    container.getAsync(s.registry),
-    container.getAsync(s.ids),
-    container.getAsync(s.clock),
-    container.getAsync(s.log),
-  ]);
-  // Without what measures and bounds the intake of readings.
-  const telemetryLog = () => container.getAsync(s.plainTelemetryLog);
-  await noticeSilence({ source, progress, records, rules, telemetryLog, registry, ids, clock, log }, signal);
-}
-
-/** Sends alarms to hooks until `signal` is aborted. */
-async function runSending(container: Container, signal: AbortSignal): Promise<void> {
-  const [deliveries, hooks, sender, alarms, ids, clock, log, metrics] = await Promise.all([
-    container.getAsync(s.hookDeliveries),
-    container.getAsync(s.hooks),
-    container.getAsync(s.hookSender),
-    container.getAsync(s.alarmQueries),
-    container.getAsync(s.ids),
-    container.getAsync(s.clock),
-    container.getAsync(s.log),
-    container.getAsync(s.metrics),
-  ]);
-  const onTried = triedDeliveries(metrics);
-  const ports = { deliveries, hooks, sender, alarms, ids, clock, log, onTried, random: Math.random };
-  await sendToHooks(ports, signal);
 }
 
 /** The projections of a worker, ready to be supervised. */

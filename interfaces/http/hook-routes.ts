@@ -205,7 +205,7 @@ const deliveriesRoute = ({ hooks, hookDeliveries }: HookServices): Route =>
     params,
     query: z.strictObject({
       state: z
-        .enum(deliveryStates, { error: 'must be waiting, failed, repeating or silenced' })
+        .enum(deliveryStates, { error: 'must be waiting, failed, repeating, silenced or gathering' })
         .optional()
         .meta({ description: 'Only deliveries in this state; those that wait or failed when absent.' }),
       after: integer(1, Number.MAX_SAFE_INTEGER)

@@ -58,12 +58,12 @@ export const createdHook = hookAnswer
 export const deliveryAnswer = z
   .strictObject({
     deliveryId: z.int(),
-    alarmId: z.string(),
+    alarmId: z.string().nullable().meta({ description: 'Null for a summary of old alarms.' }),
     eventId: z.string().meta({ description: 'The `webhook-id`: the same at each try.' }),
-    change: z.enum(['raised', 'escalated', 'cleared']),
+    change: z.enum(['raised', 'escalated', 'cleared', 'summarized']),
     state: z.enum(deliveryStates).meta({
       description:
-        '`repeating`: it was delivered, and is sent again while its alarm is open; `silenced`: it is sent when a silence ends.',
+        '`repeating`: it was delivered, and is sent again while its alarm is open; `silenced`: it is sent when a silence ends; `gathering`: a summary that waits for more old alarms.',
     }),
     tries: z.int().meta({ description: 'Requests since it was created or last retried.' }),
     dueAt: z.iso.datetime().nullable().meta({ description: 'Of the next try; null for one that failed.' }),
@@ -87,8 +87,16 @@ export const hookJson = ({ definition: { kind = 'webhook', url }, ...hook }: Sto
   url,
 });
 
-export const deliveryJson = ({ announcement, hookId: _, dueAt, createdAt, ...delivery }: Delivery) => ({
+export const deliveryJson = ({
+  announcement,
+  alarmId,
+  hookId: _,
+  dueAt,
+  createdAt,
+  ...delivery
+}: Delivery) => ({
   ...delivery,
+  alarmId: alarmId === '' ? null : alarmId,
   change: announcement.change,
   dueAt: delivery.state === 'failed' ? null : isoTimeOf(dueAt),
   createdAt: isoTimeOf(createdAt),

@@ -10,7 +10,6 @@ const short = 40;
 const allowed: Readonly<Record<string, string>> = {
   'application/disk-reserve.ts': 'surrounds two ports and is of neither',
   'application/rebuild/upgrade.ts': 'with rebuild.ts it would be too long',
-  'domain/detection/explanation-texts.ts': 'with evaluators.ts it would be too long',
 };
 
 describe('Files', () => {

@@ -49,9 +49,16 @@ onEachEngine('A sender to hooks that is killed', (open) => {
     await fixture.detection.rule('hot', { condition: { kind: 'range', above: 30 }, notify: ['one'] });
     const values = Array.from({ length: alarmsOfEach }, () => [31, 20]).flat();
     for (const deviceId of ['a', 'b']) await fixture.measure(deviceId, ...values);
+    await fixture.detection.register('c');
+    fixture.start -= 3 * 3_600_000;
+    await fixture.measure('c', ...values);
     await fixture.detect();
-    const wanted = (await fixture.listed('one')).map(({ eventId, alarmId }) => ({ eventId, alarmId }));
-    assert.equal(wanted.length, 4 * alarmsOfEach);
+    const wanted = (await fixture.listed('one')).map(({ eventId, alarmId }) => ({
+      eventId,
+      // A summary is about its hook.
+      alarmId: alarmId || 'one',
+    }));
+    assert.equal(wanted.length, 4 * alarmsOfEach + 1);
 
     const origin = Date.now();
     const start = () => {
@@ -94,6 +101,8 @@ onEachEngine('A sender to hooks that is killed', (open) => {
       ),
     );
     assert.deepEqual([...seen.keys()].sort(), wanted.map(({ eventId }) => eventId).sort());
+    const summary = receiver.received.find(({ body }) => JSON.parse(body).subject === 'one');
+    assert.equal(JSON.parse(summary?.body ?? '').data.raised, alarmsOfEach);
     assert.ok(receiver.received.length > wanted.length, 'some came twice');
   });
 });

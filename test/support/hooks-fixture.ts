@@ -19,6 +19,8 @@ export class HooksFixture {
   readonly detection: Awaited<ReturnType<typeof detectionFixture>>;
   /** Milliseconds by which the clock is ahead. */
   ahead = 0;
+  /** Milliseconds. */
+  notifyWithin = 3_600_000;
   readonly outcomes: SendingOutcome[] = [];
   readonly announced: string[] = [];
   /** Of the readings, which are of these days. */
@@ -78,6 +80,7 @@ export class HooksFixture {
       ids: await container.getAsync(s.ids),
       clock: this.clock,
       log: quiet,
+      notifyWithin: this.notifyWithin,
       onAnnounced: ({ kind, change }: Announcement) => void this.announced.push(`${kind} ${change}`),
     };
     const stopDetecting = consuming([pipelines.detection]);

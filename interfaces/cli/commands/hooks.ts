@@ -127,7 +127,10 @@ function addDeliveries({ add, clientOf }: ApiCommands, context: CommandContext):
     'List what was not delivered to a hook, the oldest first',
     'deliveries on-call --state failed',
   )
-    .option('--state <state>', 'waiting, failed, silenced, or repeating: delivered, and sent again')
+    .option(
+      '--state <state>',
+      'waiting, failed, silenced, gathering, or repeating: delivered, and sent again',
+    )
     .option('--after <delivery>', 'those after this one', whole(1, Number.MAX_SAFE_INTEGER))
     .option('--limit <deliveries>', 'deliveries at most', whole(1, 1000), 100)
     .action(
@@ -143,7 +146,7 @@ function addDeliveries({ add, clientOf }: ApiCommands, context: CommandContext):
           String(one.deliveryId),
           one.state,
           one.change,
-          one.alarmId,
+          one.alarmId ?? '',
           String(one.tries),
           one.dueAt ?? '',
           one.error ?? '',

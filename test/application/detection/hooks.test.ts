@@ -253,7 +253,7 @@ describe('Alarms to hooks', function () {
     assert.ok(silent.received.length <= 4);
   });
 
-  it('of a history are not sent, nor those of a hook that was removed', async () => {
+  it('of a history are not sent each, nor those of a hook that was removed', async () => {
     const [one, two] = [await fixture.hook('one'), await fixture.hook('two')];
     await fixture.detection.rule('hot', { condition: hot, notify: ['one', 'two'] });
     fixture.start = Date.now() - 2 * 3_600_000;
@@ -270,7 +270,120 @@ describe('Alarms to hooks', function () {
     await fixture.sending();
     await fixture.emptied('one');
     await fixture.emptied('two');
-    assert.deepEqual(changes(one.received), ['b raised', 'b cleared']);
+    const [summaries, alarms] = byKind(one.received);
+    assert.deepEqual(changes(alarms), ['b raised', 'b cleared']);
+    assert.equal(summaries.length, 1);
     assert.equal(two.received.length, 0);
+  });
+
+  const byKind = (received: readonly ReceivedHook[]) => {
+    const isSummary = ({ body }: ReceivedHook) => JSON.parse(body).type === 'fieldlog.alarms.summarized';
+    return [received.filter(isSummary), received.filter((one) => !isSummary(one))] as const;
+  };
+
+  describe('that were old when they were found', () => {
+    const minute = 60_000;
+    const twoHoursAgo = Date.now() - 120 * minute;
+    const iso = (second: number) => new Date(twoHoursAgo + 1000 * second).toISOString();
+
+    beforeEach(async () => {
+      await fixture.detection.rule('hot', { condition: hot, severity: 'critical', notify: ['one', 'am'] });
+      await fixture.detection.rule('cold', { condition: { kind: 'range', below: 0 }, notify: ['one'] });
+      fixture.start = twoHoursAgo;
+    });
+
+    it('are told in one summary by rule, a minute after the last, by an id that stays', async () => {
+      const isWell = { value: false };
+      const one = await fixture.hook('one', (_, res) => void res.writeHead(isWell.value ? 204 : 503).end());
+      const alertmanager = await fixture.hook('am', undefined, 'alertmanager');
+      await fixture.measure('a', 31, 20, 32, 33, 20, -1);
+      await fixture.detect();
+      await fixture.measure('b', 31);
+      fixture.ahead = minute / 2;
+      await fixture.detect();
+      await fixture.sending();
+      fixture.ahead = minute;
+      const gathering = await fixture.listed('one');
+      assert.deepEqual(
+        gathering.map(({ state, alarmId }) => [state, alarmId]),
+        [['gathering', '']],
+      );
+      assert.equal(one.received.length, 0);
+      fixture.ahead = 1.6 * minute;
+      await eventually(() => assert.equal(one.received.length, 1));
+      isWell.value = true;
+      fixture.ahead += minute;
+      await fixture.emptied('one');
+      await fixture.emptied('am');
+      assert.equal(alertmanager.received.length, 0);
+      const [first, second] = one.received;
+      assert.deepEqual([second?.id, second?.body], [first?.id, first?.body]);
+      const { type, id, subject, data } = JSON.parse(first?.body ?? '');
+      assert.deepEqual([type, id, subject], ['fieldlog.alarms.summarized', first?.id, 'one']);
+      const { explanation, ...counted } = data;
+      assert.match(explanation, /^4 alarms were raised, 0 escalated and 2 cleared from /);
+      const alarms = (rule: string) => `/api/v1/alarms?rule=${rule}&since=${iso(0)}`;
+      assert.deepEqual(counted, {
+        raised: 4,
+        escalated: 0,
+        cleared: 2,
+        from: iso(0),
+        to: iso(5),
+        rules: [
+          {
+            ruleId: 'hot',
+            ruleName: 'hot',
+            severity: 'critical',
+            raised: 3,
+            escalated: 0,
+            cleared: 2,
+            alarms: alarms('hot'),
+          },
+          {
+            ruleId: 'cold',
+            ruleName: 'cold',
+            severity: 'warning',
+            raised: 1,
+            escalated: 0,
+            cleared: 0,
+            alarms: alarms('cold'),
+          },
+        ],
+      });
+    });
+
+    it('and are cleared later are told of in another summary', async () => {
+      const one = await fixture.hook('one');
+      await fixture.measure('a', 31);
+      await fixture.detect();
+      await fixture.sending();
+      fixture.ahead = 2 * minute;
+      await fixture.emptied('one');
+      fixture.start = Date.now();
+      await fixture.measure('a', 20);
+      await fixture.detect();
+      fixture.ahead += 2 * minute;
+      await fixture.emptied('one');
+      const told = one.received.map(({ body }) => {
+        const { raised, cleared, rules } = JSON.parse(body).data;
+        return [raised, cleared, new URL(rules[0].alarms, one.url).searchParams.get('since')];
+      });
+      // Where the second leads the alarm is listed too, which was raised before.
+      assert.deepEqual(told, [
+        [1, 0, iso(0)],
+        [0, 1, iso(0)],
+      ]);
+      assert.equal(new Set(one.received.map(({ id }) => id)).size, 2);
+    });
+
+    it('are sent each where that is wanted', async () => {
+      const one = await fixture.hook('one');
+      fixture.notifyWithin = 180 * minute;
+      await fixture.measure('a', 31, 20);
+      await fixture.detect();
+      await fixture.sending();
+      await fixture.emptied('one');
+      assert.deepEqual(changes(one.received), ['a raised', 'a cleared']);
+    });
   });
 });

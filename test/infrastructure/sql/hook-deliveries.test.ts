@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import type { AlarmRecords, Announcement } from '../../../application/ports/detection.ts';
-import type { HookDeliveries } from '../../../application/ports/hooks.ts';
+import type { Delivery, HookDeliveries } from '../../../application/ports/hooks.ts';
+import { sqlHookDeliveries } from '../../../infrastructure/sql/hook-deliveries.ts';
+import type { Sql, SqlValue } from '../../../infrastructure/sql/sql.ts';
 import { services as s } from '../../../interfaces/composition/services.ts';
 import { onEachEngine, type ReadModelStore } from '../../support/each-engine.ts';
 import { type ReplayFixture, replayFixture } from '../../support/replay-fixture.ts';
@@ -43,14 +45,17 @@ onEachEngine('Deliveries to hooks', (open) => {
     await stores?.drop();
   });
 
-  /** Announces a change of the alarm, for each hook. */
-  async function add(eventId: string, alarmId: string, hookIds = ['one'], now = 100) {
-    await fixture.db.write(
+  const outbox = (alarmId: string) =>
+    fixture.db.write(
       'insert',
       'alarm_outbox',
       ['alarm_id', 'announcement'],
       [[alarmId, JSON.stringify(announcement(alarmId))]],
     );
+
+  /** Announces a change of the alarm, for each hook. */
+  async function add(eventId: string, alarmId: string, hookIds = ['one'], now = 100) {
+    await outbox(alarmId);
     const found = (await records.announcements(10)).map(({ seq, announcement }) => ({
       seq,
       deliveries: hookIds.map((hookId) => ({ hookId, alarmId, eventId, announcement })),
@@ -161,5 +166,62 @@ onEachEngine('Deliveries to hooks', (open) => {
     await deliveries.delivered(cleared ?? raised);
     assert.deepEqual(await deliveries.list('one', { state: 'repeating', limit: 10 }), []);
     assert.deepEqual(await deliveries.dueHooks(1000), []);
+  });
+
+  describe('about many alarms', () => {
+    const second = 1000;
+
+    /** Announces an alarm that hooks are told of in a summary. */
+    async function count(eventId: string, now: number, hookIds = ['one']) {
+      await outbox(eventId);
+      const found = (await records.announcements(10)).map(({ seq, announcement }) => ({
+        seq,
+        deliveries: [],
+        summarized: { hookIds, eventId, raisedAt: 1000, announcement },
+      }));
+      await records.announced(found, now);
+      return found;
+    }
+    const raised = (of: readonly Delivery[]) =>
+      of.map(({ announcement }) =>
+        announcement.change === 'summarized' ? announcement.rules.map((rule) => rule.raised) : 'one alarm',
+      );
+
+    it('count each once until a minute after the last, and hold up no other', async () => {
+      const found = await count('e1', 0, ['one', 'two']);
+      await Promise.all([records.announced(found, 1), records.announced(found, 2)]);
+      await count('e2', 50 * second);
+      await add('e3', 'a1', ['one'], 60 * second);
+      const taken = await deliveries.take('one', 60 * second, 500 * second, 10);
+      assert.deepEqual(raised(taken), ['one alarm']);
+      assert.deepEqual(raised(await deliveries.take('two', 60 * second, 500 * second, 10)), [[1]]);
+      const [summary] = await deliveries.take('one', 110 * second, 500 * second, 10);
+      assert.deepEqual([summary?.eventId, summary?.alarmId, summary?.state], ['e1', '', 'waiting']);
+      // It may be at the receiver already.
+      await count('e4', 111 * second);
+      const listed = await deliveries.list('one', { limit: 10 });
+      assert.deepEqual(raised(listed), [[2], 'one alarm', [1]]);
+    });
+
+    it('count for ten minutes at most, and all that they are read without before they are taken', async () => {
+      for (let at = 0; at <= 550; at += 50) await count(`e${at}`, at * second);
+      const [gathered] = await deliveries.list('one', { limit: 10 });
+      assert.deepEqual([gathered?.dueAt, raised(gathered ? [gathered] : [])], [600 * second, [[12]]]);
+      const { db } = fixture;
+      const counting: Sql = {
+        dialect: db.dialect,
+        rows: (text, params) => db.rows(text, params),
+        run: (text, params) => db.run(text, params),
+        write: (mode, table, columns, rows) => db.write(mode, table, columns, rows),
+        async all<T>(text: string, params?: readonly SqlValue[]) {
+          const found = await db.all<T>(text, params);
+          await count('late', 599 * second);
+          return found;
+        },
+      };
+      const slow = sqlHookDeliveries(counting);
+      assert.deepEqual(await slow.take('one', 600 * second, 700 * second, 10), []);
+      assert.deepEqual(raised(await deliveries.take('one', 600 * second, 700 * second, 10)), [[13]]);
+    });
   });
 });
