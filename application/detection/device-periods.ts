@@ -15,7 +15,7 @@ export class DevicePeriods {
   readonly #registry: EventRegistry;
   readonly #events: FollowedEvents;
   readonly #known = new Map<string, DeviceAttributes>();
-  #isFollowing = false;
+  #following: Promise<void> | undefined;
   #changes = 0;
 
   constructor(eventStore: EventStore, registry: EventRegistry, events: FollowedEvents) {
@@ -36,8 +36,12 @@ export class DevicePeriods {
 
   /** Learns of every change that counts by now. Throws `EventStoreUnavailable`. */
   async refresh(): Promise<void> {
-    if (!this.#isFollowing) await this.#events.skipHistory();
-    this.#isFollowing = true;
+    // Once, though every partition asks: a later answer about the end would put what follows back behind it.
+    this.#following ??= this.#events.skipHistory().catch((error) => {
+      this.#following = undefined;
+      throw error;
+    });
+    await this.#following;
     await this.#events.refresh();
   }
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { DevicePeriods } from '../../../application/detection/device-periods.ts';
 import { FollowedEvents } from '../../../application/detection/followed-events.ts';
+import type { EventRegistry } from '../../../application/ports/event-registry.ts';
 import type { BatchConsumer, RunOptions } from '../../../application/ports/event-source.ts';
-import type { RecordedEvent } from '../../../application/ports/event-store.ts';
+import type { EventStore, RecordedEvent } from '../../../application/ports/event-store.ts';
 
 const recorded = (position: string) => ({ id: `e${position}`, position }) as RecordedEvent;
 
@@ -91,6 +93,32 @@ describe('Followed events', () => {
     assert.equal(isRefreshed, false);
     await consumer.skip?.(0, null, { position: '2' });
     await refreshed;
+    await events.close();
+  });
+
+  it('are begun once for devices that several partitions ask for while something is recorded', async () => {
+    const source = sourceOf('5');
+    const late = Promise.withResolvers<void>();
+    let asked = 0;
+    const ends = async () => {
+      asked += 1;
+      if (asked !== 2) return new Map([[0, '5']]);
+      // An answer from before the last event, which comes when what follows has begun.
+      await late.promise;
+      return new Map([[0, '4']]);
+    };
+    const now = () => (asked < 3 ? 0 : 60_000);
+    const events = new FollowedEvents({ ...source, ends }, 'test', { now });
+    const devices = new DevicePeriods({} as EventStore, {} as EventRegistry, events);
+    const refreshed = Promise.all([devices.refresh(), devices.refresh()]);
+    void source.started.then(() => late.resolve());
+    const waited = AbortSignal.timeout(5_000);
+    const timedOut = new Promise((_, reject) =>
+      waited.addEventListener('abort', () => reject(waited.reason)),
+    );
+    // Where both begin, the second puts back what the first has reached.
+    if (asked < 2) late.resolve();
+    await Promise.race([refreshed, timedOut]);
     await events.close();
   });
 });
