@@ -44,7 +44,7 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
   constructor(inner: BatchConsumer<Event>, options: BuildConsumerOptions<Event>) {
     this.#inner = inner;
     this.#options = options;
-    options.signal.addEventListener('abort', () => this.#notify(), { once: true });
+    options.signal.addEventListener('abort', this.#notify, { once: true });
   }
 
   /** The checkpoints asked for and the positions consumed since. */
@@ -98,8 +98,10 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
       if (allowed.length === 0) {
         this.#passLimit(rest.partition);
         const changed = this.#changed.promise;
+        batch.signal?.addEventListener('abort', this.#notify);
         waiting?.();
-        await untilAborted(changed, batch.signal);
+        await changed;
+        batch.signal?.removeEventListener('abort', this.#notify);
         continue;
       }
       const rate = this.#options.rate?.();
@@ -172,23 +174,10 @@ export class BuildConsumer<Event extends Positioned> implements BatchConsumer<Ev
     return furthest(this.#reached.get(partition) ?? null, this.#skipped.get(partition) ?? null);
   }
 
-  #notify(): void {
+  readonly #notify = (): void => {
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
-  }
-}
-
-/** Resolves with `promise`, or when the signal is aborted. */
-function untilAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (!signal || signal.aborted) return signal ? Promise.resolve() : promise;
-  return new Promise((resolve) => {
-    const done = () => {
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    signal.addEventListener('abort', done);
-    promise.then(done);
-  });
+  };
 }
 
 /** Whether `positions` have come to `limits` in every partition. */

@@ -105,6 +105,15 @@ describe('BuildConsumer', () => {
     assert.deepEqual(consumed, []);
   });
 
+  it('leaves a batch that waits once its partition is left, and consumes nothing more of it', async () => {
+    const consumer = new BuildConsumer(inner, { signal });
+    const left = new AbortController();
+    const consuming = consumer.consume({ ...batch([1, 2]), signal: left.signal }, () => left.abort());
+    await assert.rejects(consuming, /stopped/);
+    consumer.allowUpTo('none');
+    assert.deepEqual(consumed, []);
+  });
+
   it('has reached a position whose event the log no longer has, once the next one comes', async () => {
     const consumer = new BuildConsumer(inner, { signal });
     consumer.allowUpTo(new Map([[0, '3']]));

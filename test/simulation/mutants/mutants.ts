@@ -214,8 +214,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'a batch that waits keeps its partition',
     'application/rebuild/build-consumer.ts',
-    'await untilAborted(changed, batch.signal);',
-    'await changed;',
+    "batch.signal?.addEventListener('abort', this.#notify);",
+    '',
   ),
   mutant(
     'dead letters of a rebuilt device are moved',
