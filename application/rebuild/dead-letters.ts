@@ -65,15 +65,17 @@ export async function followDeadLetters(
   );
   for await (const page of pages) {
     const waiting = page.filter(({ discarded }) => discarded === null);
-    for (const partition of new Set(waiting.map((one) => one.partition))) {
-      const parked = waiting.filter((one) => one.partition === partition);
+    for (const [partition, parked] of Map.groupBy(waiting, (one) => one.partition)) {
       const positions = parked.map(({ position }) => position);
       const known = await deadLetters.byPosition(live, partition, positions);
       const discarded = new Map([...known].filter((one): one is [Position, Discard] => one[1] !== null));
       if (discarded.size > 0)
         await readModels.repair(next, partition, async (tables) => {
-          for (const [discard, some] of byDiscard(discarded))
-            await tables.deadLetters.discard(partition, some, discard);
+          // Most are of one command.
+          for (const [text, some] of Map.groupBy(discarded, ([, discard]) => JSON.stringify(discard))) {
+            const together = some.map(([position]) => position);
+            await tables.deadLetters.discard(partition, together, JSON.parse(text) as Discard);
+          }
         });
       for (const { stream, position } of parked)
         if (discarded.has(position) || !known.has(position))
@@ -82,18 +84,6 @@ export async function followDeadLetters(
   }
   // Only now: what was given up behind the first of a stream is not to be applied.
   for (const stream of streams.values()) await retryStream(next, stream, retry, readModels);
-}
-
-/** Most are of one command. */
-function byDiscard(discarded: ReadonlyMap<Position, Discard>): ReadonlyMap<Discard, readonly Position[]> {
-  const groups = new Map<string, { readonly discard: Discard; readonly positions: Position[] }>();
-  for (const [position, discard] of discarded) {
-    const key = JSON.stringify(discard);
-    const group = groups.get(key);
-    if (group) group.positions.push(position);
-    else groups.set(key, { discard, positions: [position] });
-  }
-  return new Map([...groups.values()].map(({ discard, positions }) => [discard, positions]));
 }
 
 /**

@@ -131,7 +131,7 @@ async function copyOnce(
   for await (const rows of gap.readings(live, expired.ofDevice))
     for (const [partition, some] of Map.groupBy(rows, ({ deviceId }) => partitionOf(deviceId)))
       await readModels.transact(next, partition, async (tables, { position }) => {
-        // Some may be there from a run that was killed; once the log is being read, all are.
+        // Some may be there from the copy before; once the log is being read, all are.
         if (position !== null) return position;
         const there = new Set((await tables.telemetry.readings(some)).map(keyOf));
         await carry({ rows: some.filter((row) => !there.has(keyOf(row))), deadLetters: [] }, tables);

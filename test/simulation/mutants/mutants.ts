@@ -202,8 +202,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'a rebuild retries what was discarded behind a first',
     'application/rebuild/dead-letters.ts',
-    'for (const [discard, some] of byDiscard(discarded))',
-    'for (const [discard, [some]] of [...byDiscard(discarded)].map(([one, at]) => [one, [at.slice(0, 1)]] as const))',
+    'const together = some.map(([position]) => position);',
+    'const together = some.slice(0, 1).map(([position]) => position);',
   ),
   mutant(
     'a generation that has missed what expired is gone back to',
