@@ -20,6 +20,15 @@ export interface DeviceDirectory {
   find(deviceIds: ReadonlySet<string>): Promise<ReadonlyMap<string, DirectoryEntry>>;
 }
 
+/** Those whose streams somebody has deleted. Throws `EventStoreUnavailable`. */
+export async function deletedAmong(
+  directory: Pick<DeviceDirectory, 'find'>,
+  deviceIds: ReadonlySet<string>,
+): Promise<ReadonlySet<string>> {
+  const known = await directory.find(deviceIds);
+  return new Set([...deviceIds].filter((deviceId) => known.get(deviceId)?.status === 'deleted'));
+}
+
 /** Whatever the device's status, unless its stream was deleted. Throws `EventStoreUnavailable`. */
 export async function isRegistered(
   directory: Pick<DeviceDirectory, 'find'>,

@@ -1,7 +1,7 @@
 import { deviceStream } from '../../domain/device.ts';
 import { type DeviceRetention, retentionTargets } from '../../domain/retention.ts';
 import { pause } from '../pause.ts';
-import type { DeviceDirectory } from '../ports/device-directory.ts';
+import { type DeviceDirectory, deletedAmong } from '../ports/device-directory.ts';
 import { type EventEraser, type EventStore, StreamDeleted } from '../ports/event-store.ts';
 import type { ProjectionControl } from '../ports/generations.ts';
 import type { GenerationId } from '../ports/read-models.ts';
@@ -202,8 +202,7 @@ async function deletedDevices(
   if (!mayBeDeleted) return [];
   const unlisted = await erased.unlisted(generation);
   if (unlisted.length === 0) return [];
-  const known = await directory.find(new Set(unlisted));
-  return unlisted.filter((deviceId) => known.get(deviceId)?.status === 'deleted');
+  return [...(await deletedAmong(directory, new Set(unlisted)))];
 }
 
 /** So long after an erasure its readings are likely to be on their way into the tables still. */
