@@ -192,11 +192,11 @@ export function sqlDeadLetters(sql: Sql): DeadLetters {
     },
 
     async discarded({ projection, generation }, partition, stream) {
-      const ofStream = stream === undefined ? [] : [stream];
+      const isOfOne = stream !== undefined;
       const rows = await sql.all<DiscardRow>(
         `SELECT ${discardColumns} FROM dead_letters
-         WHERE ${ofGeneration} AND part = ? AND discarded_at IS NOT NULL${ofStream.map(() => ' AND stream = ?').join('')}`,
-        [projection, generation, partition, ...ofStream],
+         WHERE ${ofGeneration} AND part = ? AND discarded_at IS NOT NULL${isOfOne ? ' AND stream = ?' : ''}`,
+        [projection, generation, partition, ...(isOfOne ? [stream] : [])],
       );
       return new Map(rows.map((row) => [row.position, discardOf(row) as Discard]));
     },
