@@ -54,8 +54,7 @@ export async function endImports(world: World): Promise<void> {
   await world.until('imports end', 120_000, async () => {
     // Workers of a newer release may have to build what it waits for.
     world.fleet.keepAlive(0);
-    for (const report of (await world.operators.run('status', (of) => of.list())) as Reports)
-      await takeKeptBack(world, report);
+    await reportsOnceTaken(world);
     return world.importers.inFlight === 0;
   });
 }
@@ -81,10 +80,15 @@ async function ask<T>(
 
 type Reports = Awaited<ReturnType<Operations['list']>>;
 
-async function isCaughtUp(world: World): Promise<boolean> {
+/** Of before the operator took what was kept back. */
+async function reportsOnceTaken(world: World): Promise<Reports> {
   const reports = (await world.operators.run('status', (of) => of.list())) as Reports;
   for (const report of reports) await takeKeptBack(world, report);
-  return reports.every(
+  return reports;
+}
+
+async function isCaughtUp(world: World): Promise<boolean> {
+  return (await reportsOnceTaken(world)).every(
     (report) => report.lag === 0 && report.refused === null && !report.paused && isOfRelease(report),
   );
 }
@@ -99,10 +103,10 @@ const isOfRelease = ({ active, generations, codeVersion }: Reports[number]): boo
 async function takeKeptBack(world: World, report: Reports[number]): Promise<void> {
   const { projection: name, refused, codeVersion, generations } = report;
   if (refused === null) return;
-  if (isOfRelease(report)) return name === 'detection' ? rebuildUnread(world) : undefined;
-  const kept = generations.find(({ status, version }) => status === 'ready' && version === codeVersion);
-  if (!kept && name === 'detection') return rebuildUnread(world);
-  if (!kept) return;
+  const isKept = ({ status, version }: (typeof generations)[number]) =>
+    status === 'ready' && version === codeVersion;
+  const kept = isOfRelease(report) ? undefined : generations.find(isKept);
+  if (!kept) return name === 'detection' ? rebuildUnread(world) : undefined;
   const outcome = kept.outcome?.result === 'kept' ? kept.outcome : undefined;
   const { tables = [], samePosition = false } = outcome?.comparison ?? {};
   const fewer = tables.filter(({ rows }) => rows.next < rows.active).map(({ table }) => table);
