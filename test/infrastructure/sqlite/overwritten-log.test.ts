@@ -185,6 +185,8 @@ describe('A log whose checkpoint was killed while others have it open', () => {
           db.close();
           const [log, source] = [openLog(path), openSource(path)];
           opened.push(log, source);
+          // One whose thread is only starting would end the checkpoint as it opens the file.
+          await Promise.all([log.write(1), source.ends()]);
           cutCheckpointShort(path, 400);
           const open = () => openSource(path);
           return { name, path, open, log, source, changedAt: statSync(path).ctimeMs };
