@@ -16,6 +16,7 @@ import { runCli } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { type HttpClient, httpClient } from '../support/http-client.ts';
+import { allConsumed } from '../support/running-server.ts';
 
 describe('A backup', function () {
   this.timeout(180_000);
@@ -58,16 +59,7 @@ describe('A backup', function () {
   }
   /** Once everything is consumed: what an audit found, and the digest of each table of each projection. */
   async function settled(call: HttpClient, name: string) {
-    await eventually(
-      async () => {
-        const { projections } = (await call('GET', '/api/v1/status')).json;
-        assert.deepEqual(
-          projections.map(({ lag }: { lag: number }) => lag),
-          [0, 0, 0, 0],
-        );
-      },
-      { within: 60_000, every: 100 },
-    );
+    await allConsumed(call, 60_000);
     const { totals, differences } = JSON.parse(await done(['audit', '--json'], name));
     assert.deepEqual(differences, []);
     assert.equal(totals.rows, totals.accepted);

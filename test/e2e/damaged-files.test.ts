@@ -17,6 +17,7 @@ import { runCli } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FieldlogProcess, fieldlog } from '../support/fieldlog-process.ts';
 import { httpClient, problemOf } from '../support/http-client.ts';
+import { allConsumed } from '../support/running-server.ts';
 
 const devices = 300;
 const allDevices = Array.from({ length: devices }, (_, i) => `/api/v1/devices/d-${i}?at=0`);
@@ -44,13 +45,7 @@ describe('A damaged file', function () {
       }));
       assert.equal((await call('POST', '/api/v1/telemetry', { json })).status, 202);
     }
-    await eventually(
-      async () => {
-        const { projections } = (await call('GET', '/api/v1/status')).json;
-        assert.ok(projections.every(({ lag }: { lag: number }) => lag === 0));
-      },
-      { within: 30_000 },
-    );
+    await allConsumed(call, 30_000);
     assert.equal(await server?.end('SIGTERM'), 0);
   });
   after(async () => {
