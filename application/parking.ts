@@ -22,6 +22,8 @@ export type DeadLetterRetry = {
   apply(deadLetters: readonly DeadLetter[], tables: ProjectionTables): Promise<void>;
   /** Whether a dead letter holds later events of its stream. */
   holds(cause: DeadLetterCause, eventType: string): boolean;
+  /** Called in a transaction behind which no more of the stream is tried. */
+  atRest?(stream: string, tables: ProjectionTables): Promise<void>;
 };
 
 export type RetriedStream = {
@@ -90,11 +92,11 @@ export async function retryStream(
     try {
       await readModels.repair(generation, partition, async (tables) => {
         deadLetters = await tables.deadLetters.waiting(partition, stream, size, after);
-        if (deadLetters.length === 0) return;
         // First: what is applied now does not wait, should a retraction among it look.
         const positions = deadLetters.map(({ position }) => position);
         await tables.deadLetters.remove(partition, positions);
-        await retry.apply(deadLetters, tables);
+        if (deadLetters.length > 0) await retry.apply(deadLetters, tables);
+        if (deadLetters.length < size) await retry.atRest?.(stream, tables);
       });
       applied += deadLetters.length;
       if (deadLetters.length < size) return { stream, applied, failed };
@@ -113,7 +115,7 @@ export async function retryStream(
         size = 1;
         continue;
       }
-      const failure = await recordFailure(generation, first, error, readModels);
+      const failure = await recordFailure(generation, first, error, retry, readModels);
       failed ??= failure;
       if (retry.holds(failure.cause, first.eventType)) return { stream, applied, failed };
       after = first.id;
@@ -144,13 +146,17 @@ const parkedStreamPages = (
 
 async function recordFailure(
   generation: GenerationId,
-  { partition, position }: DeadLetter,
+  { partition, position, stream, eventType }: DeadLetter,
   error: unknown,
+  retry: DeadLetterRetry,
   readModels: ReadModels,
 ): Promise<NonNullable<RetriedStream['failed']>> {
   const cause = error instanceof EventRejected ? error.deadLetterCause : causeOf(error);
   const texts = errorTexts(asError(error));
   const failed = { partition, position, cause, ...texts };
-  await readModels.repair(generation, partition, (tables) => tables.deadLetters.failedAgain(failed));
+  await readModels.repair(generation, partition, async (tables) => {
+    await tables.deadLetters.failedAgain(failed);
+    if (retry.holds(cause, eventType)) await retry.atRest?.(stream, tables);
+  });
   return { position, cause, error: texts.error };
 }

@@ -1,4 +1,5 @@
 import type { Labels, RegisteredDevice } from '../../domain/device.ts';
+import type { RetentionTarget } from '../../domain/retention.ts';
 import type { RollupLevel, RollupStats } from '../../domain/rollup.ts';
 import type { Metrics } from '../../domain/telemetry.ts';
 import type { DetectionTables } from './detection.ts';
@@ -60,6 +61,7 @@ export interface ProjectionTables {
   readonly telemetry: TelemetryTables;
   readonly detection: DetectionTables;
   readonly deadLetters: DeadLetterTable;
+  readonly expiry: ExpiryTables;
 }
 
 export type DeviceRow = RegisteredDevice & {
@@ -195,6 +197,29 @@ export interface TelemetryTables {
     to: number,
   ): Promise<readonly RollupRow[]>;
   write(changes: Partial<TelemetryChanges>): Promise<void>;
+}
+
+export type TrimOrder = {
+  readonly kind: RetentionTarget;
+  readonly deviceId: string;
+  /** Of points their times, of rollups their buckets; `from` inclusive, `to` exclusive. */
+  readonly from: number;
+  readonly to: number;
+  /** What is older goes, by metric. */
+  readonly horizonOf: (metric: string) => number;
+  /** Rows looked at at most. */
+  readonly limit: number;
+};
+
+/** How far retention has come, for what is applied behind it. */
+export interface ExpiryTables {
+  /** The moment for which a sweep has passed a device, epoch milliseconds; `null` before the first. */
+  sweptAt(deviceId: string): Promise<number | null>;
+  /**
+   * Removes what a sweep would have, and counts points that go as expired. Answers with where the next call begins, `null` when the
+   * range is done.
+   */
+  trim(order: TrimOrder): Promise<number | null>;
 }
 
 /**

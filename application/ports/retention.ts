@@ -1,6 +1,6 @@
 import type { RetentionPolicy, RetentionSchedule, RetentionTarget } from '../../domain/retention.ts';
 import type { LeaseOwner } from './generations.ts';
-import type { GenerationId } from './read-models.ts';
+import type { GenerationId, TrimOrder } from './read-models.ts';
 
 /** Rows that were removed, by kind; of documents that stay, how many lost a metric. */
 export type RemovedCounts = Readonly<Record<RetentionTarget, number>> & { readonly trimmed: number };
@@ -17,6 +17,12 @@ export type Sweep = {
   /** When the last sweep ended. */
   readonly endedAt: number | null;
 };
+
+/** The moment for which a device has been swept. */
+export const sweptAt = (
+  { target, after, sweptTo }: Pick<Sweep, 'target' | 'after' | 'sweptTo'>,
+  deviceId: string,
+): number | null => (target !== null && deviceId <= after ? target : sweptTo);
 
 /** Retention records beside the read models: policies, sweeps, the lease. Every call throws `ReadModelsUnavailable`. */
 export interface RetentionRecords {
@@ -36,18 +42,9 @@ export interface RetentionRecords {
   releaseLease(owner: LeaseOwner): Promise<void>;
 }
 
-export type TrimOrder = {
-  readonly kind: RetentionTarget;
-  readonly deviceId: string;
-  /** Of points their times, of rollups their buckets; `from` inclusive, `to` exclusive. */
-  readonly from: number;
-  readonly to: number;
-  /** What is older goes, by metric. */
-  readonly horizonOf: (metric: string) => number;
+type SweepOrder = TrimOrder & {
   /** Some metrics of the range are retained: projectors are locked out while its rows change. */
   readonly shared: boolean;
-  /** Rows looked at at most. */
-  readonly limit: number;
 };
 
 /**
@@ -60,7 +57,7 @@ export interface RetentionTables {
   /** `next` is the cursor of the next call; `null` when the range is done. Rows of points removed are counted as expired. */
   trim(
     generation: GenerationId,
-    order: TrimOrder,
+    order: SweepOrder,
   ): Promise<{ readonly removed: number; readonly trimmed: number; readonly next: number | null }>;
   /**
    * Copies the rollups of a device's removed points into another generation, replacing what is

@@ -1,13 +1,15 @@
+import { deviceStream } from '../../domain/device.ts';
 import { pause } from '../pause.ts';
 import type { LeaseOwner } from '../ports/generations.ts';
-import type { GenerationId } from '../ports/read-models.ts';
-import type { Sweep } from '../ports/retention.ts';
+import type { GenerationId, ProjectionTables } from '../ports/read-models.ts';
+import { type Sweep, sweptAt } from '../ports/retention.ts';
 import {
   type ErasingPorts,
   sweepDeleted,
   sweepDevices,
   sweepErased,
   sweepPage,
+  trimOrders,
   zeroCounts,
 } from './sweep.ts';
 
@@ -22,6 +24,11 @@ export type GenerationSweep = {
     signal: AbortSignal,
     deviceId?: string,
   ): Promise<void>;
+  /**
+   * Dead letters may be retried behind a sweep that would have removed their points: then they go at once, as a rebuild, which
+   * applies them in their place and sweeps afterwards, has it. Not before the last of a stream: a correction needs the point.
+   */
+  afterRetry(stream: string, tables: ProjectionTables): Promise<void>;
   /**
    * Whether the live generation has rollups of removed points: where the log no longer has
    * them, nothing else does.
@@ -83,6 +90,19 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Gene
       await records.saveSweep(next, { ...reached, removed: own?.removed ?? zeroCounts });
     },
 
+    async afterRetry(stream, { expiry }) {
+      if (!stream.startsWith(deviceStream(''))) return;
+      const deviceId = stream.slice(deviceStream('').length);
+      const target = await expiry.sweptAt(deviceId);
+      if (target === null) return;
+      await ports.retention.refresh();
+      const known = await ports.directory.find(new Set([deviceId]));
+      const kept = ports.retention.forDevice(known.get(deviceId)?.types ?? []);
+      for (const order of kept ? trimOrders(deviceId, kept, null, target) : [])
+        for (let from: number | null = order.from; from !== null; )
+          from = await expiry.trim({ ...order, from });
+    },
+
     hasOrphanRollups: (live) => tables.hasOrphanRollups(live),
 
     async copyOrphanRollups(live, next, signal) {
@@ -118,10 +138,6 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Gene
     return sweepPage(live, { ...sweep, target: sweep.target }, ports, now, signal);
   }
 }
-
-/** The moment for which a device has been swept. */
-const sweptAt = ({ target, after, sweptTo }: Sweep, deviceId: string): number | null =>
-  target !== null && deviceId <= after ? target : sweptTo;
 
 const sameMoments = (a: Sweep, b: Sweep): boolean =>
   a.sweptTo === b.sweptTo && a.target === b.target && a.after === b.after;

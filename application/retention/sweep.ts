@@ -4,7 +4,7 @@ import { pause } from '../pause.ts';
 import { type DeviceDirectory, deletedAmong } from '../ports/device-directory.ts';
 import { type EventEraser, type EventStore, StreamDeleted } from '../ports/event-store.ts';
 import type { ProjectionControl } from '../ports/generations.ts';
-import type { GenerationId } from '../ports/read-models.ts';
+import type { GenerationId, TrimOrder } from '../ports/read-models.ts';
 import type {
   ErasedDevices,
   PendingErasure,
@@ -100,31 +100,37 @@ async function sweepDevice(
   signal: AbortSignal,
 ): Promise<RemovedCounts> {
   const removed = { ...zeroCounts };
-  for (const kind of retentionTargets) {
-    const oldest = deviceRetention.oldest(kind, target);
-    for (const { from, to } of deviceRetention.horizonRanges(kind, before, target))
-      for (let next: number | null = from; next !== null; ) {
-        signal.throwIfAborted();
-        const started = performance.now();
-        const step = await tables.trim(generation, {
-          kind,
-          deviceId,
-          from: next,
-          to,
-          horizonOf: (metric) => deviceRetention.horizon(kind, metric, target),
-          // An erased device may still have readings on their way.
-          shared: to > oldest || to === Number.POSITIVE_INFINITY,
-          limit: rowsAtOnce,
-        });
-        removed[kind] += step.removed;
-        removed.trimmed += step.trimmed;
-        next = step.next;
-        if (step.removed + step.trimmed > 0)
-          await pause(Math.ceil((performance.now() - started) * rest), signal);
-      }
+  for (const order of trimOrders(deviceId, deviceRetention, before, target)) {
+    const { kind, to } = order;
+    // An erased device may still have readings on their way.
+    const shared = to > deviceRetention.oldest(kind, target) || to === Number.POSITIVE_INFINITY;
+    for (let next: number | null = order.from; next !== null; ) {
+      signal.throwIfAborted();
+      const started = performance.now();
+      const step = await tables.trim(generation, { ...order, from: next, shared });
+      removed[kind] += step.removed;
+      removed.trimmed += step.trimmed;
+      next = step.next;
+      if (step.removed + step.trimmed > 0)
+        await pause(Math.ceil((performance.now() - started) * rest), signal);
+    }
   }
   return removed;
 }
+
+/** What a sweep of one device to the moment `target` looks at that was swept to `before`. */
+export const trimOrders = (
+  deviceId: string,
+  retention: DeviceRetention,
+  before: number | null,
+  target: number,
+): readonly TrimOrder[] =>
+  retentionTargets.flatMap((kind) => {
+    const horizonOf = (metric: string) => retention.horizon(kind, metric, target);
+    return retention
+      .horizonRanges(kind, before, target)
+      .map((range) => ({ kind, deviceId, ...range, horizonOf, limit: rowsAtOnce }));
+  });
 
 const addCounts = (a: RemovedCounts, b: RemovedCounts): RemovedCounts => ({
   points: a.points + b.points,

@@ -9,6 +9,7 @@ import type {
 import { type Labels, type RegisteredDevice, sameLabels } from '../../domain/device.ts';
 import { sqlDeadLetterTable } from './dead-letters.ts';
 import { sqlDetectionTables } from './detection-tables.ts';
+import { sqlExpiryTables } from './expiry-tables.ts';
 import { tableOf } from './generation-tables.ts';
 import { chunks, inChunks, placeholders, type Sql } from './sql.ts';
 import { sqlTelemetryTables } from './telemetry-tables.ts';
@@ -21,6 +22,7 @@ export function sqlProjectionTables(sql: Sql, generation: GenerationId, partitio
     telemetry: sqlTelemetryTables(sql, generation.generation, partition),
     detection: sqlDetectionTables(sql, generation.generation),
     deadLetters: sqlDeadLetterTable(sql, generation),
+    expiry: sqlExpiryTables(sql, generation, partition),
   };
 }
 

@@ -1,7 +1,8 @@
 import { isLeasedByAnother } from '../../application/ports/generations.ts';
+import type { GenerationId } from '../../application/ports/read-models.ts';
 import type { RemovedCounts, RetentionRecords, Sweep } from '../../application/ports/retention.ts';
 import type { RetentionPolicy } from '../../domain/retention.ts';
-import type { SqlDatabase } from './sql.ts';
+import type { SqlDatabase, SqlQueries } from './sql.ts';
 
 type SweepRow = Omit<Sweep, 'removed'> & { readonly removed: string };
 
@@ -37,13 +38,7 @@ export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): Retenti
       return true;
     }),
 
-  async sweepOf(generation) {
-    const [row] = await db.all<SweepRow>(
-      `SELECT ${sweepColumns} FROM retention_sweeps s WHERE s.projection = ? AND s.generation = ?`,
-      [generation.projection, generation.generation],
-    );
-    return row && sweepOf(row);
-  },
+  sweepOf: (generation) => readSweep(db, generation),
 
   async activeSweep(name) {
     const [row] = await db.all<SweepRow>(
@@ -96,6 +91,17 @@ export const sqlRetentionRecords = (db: SqlDatabase, now: () => number): Retenti
     ]);
   },
 });
+
+export async function readSweep(
+  sql: SqlQueries,
+  { projection, generation }: GenerationId,
+): Promise<Sweep | undefined> {
+  const [row] = await sql.all<SweepRow>(
+    `SELECT ${sweepColumns} FROM retention_sweeps s WHERE s.projection = ? AND s.generation = ?`,
+    [projection, generation],
+  );
+  return row && sweepOf(row);
+}
 
 const sweepOf = ({ removed, ...row }: SweepRow): Sweep => ({
   ...row,

@@ -88,8 +88,12 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
       const feed = container.isBound(s.deadLetterFeed)
         ? await container.getAsync(s.deadLetterFeed)
         : undefined;
+      const pipeline = over(projection, source, config.KAFKA_GROUP, telemetryMetadata, feed);
+      const retention = retentionAlongside(await sweepPorts(container), clock.now);
       return {
-        ...over(projection, source, config.KAFKA_GROUP, telemetryMetadata, feed),
+        ...pipeline,
+        deadLetterRetry: { ...pipeline.deadLetterRetry, atRest: retention.afterRetry },
+        retention,
         async carry({ rows, deadLetters }, tables) {
           const worker = projection.forPartition();
           // Without validation: the live generation has accepted these rows, and sweeps remove what expires of them.
@@ -101,7 +105,6 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
           );
           await worker.onParked?.(events, tables);
         },
-        retention: retentionAlongside(await sweepPorts(container), clock.now),
       };
     }
     case 'detection':

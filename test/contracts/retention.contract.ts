@@ -1,14 +1,11 @@
 import assert from 'node:assert/strict';
-import type {
-  RetentionRecords,
-  RetentionTables,
-  Sweep,
-  TrimOrder,
-} from '../../application/ports/retention.ts';
+import type { RetentionRecords, RetentionTables, Sweep } from '../../application/ports/retention.ts';
 import type { RetentionTarget } from '../../domain/retention.ts';
 import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
 import { type ReadModelFixture, readModelFixture } from '../support/read-model-fixture.ts';
 import type { Opened } from './opened.ts';
+
+type Order = Parameters<RetentionTables['trim']>[1];
 
 const live = { projection: 'telemetry', generation: 1 };
 const day = 86_400_000;
@@ -108,7 +105,7 @@ export function retentionContract(adapter: string, open: () => Promise<Opened<Ad
     });
     afterEach(() => opened.close());
 
-    const order = (changed: Partial<TrimOrder> = {}): TrimOrder => ({
+    const order = (changed: Partial<Order> = {}): Order => ({
       kind: 'points',
       deviceId: 'd-1',
       from: Number.NEGATIVE_INFINITY,

@@ -3,6 +3,7 @@ import { rebuild, rebuildDevice } from '../../../application/rebuild/rebuild.ts'
 import { initialSweep, sweepDevices } from '../../../application/retention/sweep.ts';
 import { retentionSweeper } from '../../../application/retention/sweeper.ts';
 import type { RetentionPolicy } from '../../../domain/retention.ts';
+import { operationsOf } from '../../../interfaces/composition/application.ts';
 import { sweepPorts } from '../../../interfaces/composition/retention.ts';
 import { services as s } from '../../../interfaces/composition/services.ts';
 import { onEachEngine } from '../../support/each-engine.ts';
@@ -160,6 +161,47 @@ onEachEngine('What is no longer kept', (openStore) => {
     await rebuildDevice(fixture.pipelines.telemetry, which, fixture.ports, options);
     assert.equal(await rowsOf('telemetry_g1'), 18);
     assert.deepEqual((await audited()).differences, []);
+  });
+
+  it('goes at once when its dead letters are retried behind the sweep, as a rebuild has it', async () => {
+    await policy([{ keep: { points: 3, '1m': 5 } }, { metric: 'vib', keep: { points: 1 } }]);
+    await history();
+    // More than are retried in a transaction; the last one corrects the first.
+    const times = [...Array.from({ length: 600 }, (_, n) => ago(6) + n), ago(6)];
+    await fixture.log.publish({
+      id: 'late',
+      type: 'TelemetryRecorded',
+      schemaVersion: 1,
+      receivedAt: ago(4),
+      correlationId: 'late',
+      actor: 'test',
+      events: times.map((timestamp, n) => ({ deviceId: 'late', timestamp, metrics: { temp: n } })),
+    });
+    await recorded('late', ago(2), { temp: 2, vib: 2 });
+    await fixture.consumed('telemetry');
+    await (await keeperOf()).once(signal);
+    await fixture.register('late');
+    const operations = await operationsOf(fixture.container, 'an operator');
+    for await (const { applied, failed } of operations.deadLetterOperations.retry({
+      projection: 'telemetry',
+    }))
+      assert.deepEqual([applied, failed], [602, null]);
+    const left = await fixture.db.rows<[number, string]>(
+      "SELECT ts, metrics FROM telemetry_g1 WHERE device_id = 'late' ORDER BY ts",
+    );
+    assert.deepEqual(
+      left.map(([at, metrics]) => [Number(at), JSON.parse(metrics)]),
+      [[ago(2), { temp: 2 }]],
+    );
+    const { totals, differences } = await audited();
+    assert.deepEqual(differences, []);
+    assert.equal(totals.expired, 42 + 600);
+    const options = { builder: builder('operator'), signal, handover: 0 };
+    const { comparison } = await rebuild(fixture.pipelines.telemetry, fixture.ports, options);
+    assert.deepEqual(
+      comparison.tables.filter(({ equal }) => !equal),
+      [],
+    );
   });
 
   it('counts a reading as late that comes when it would not be kept any more, and changes nothing', async () => {
