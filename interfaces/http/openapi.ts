@@ -188,14 +188,23 @@ class OpenApiOperations {
   }
 
   #jsonSchema(schema: z.ZodType): Json {
-    const {
-      $schema: _,
-      $defs = {},
-      ...root
-    } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
-    Object.assign(this.schemas, toComponents($defs));
-    return toComponents(root);
+    const { root, named } = jsonSchemas.get(schema) ?? toJsonSchema(schema);
+    Object.assign(this.schemas, named);
+    return root;
   }
+}
+
+/** Of schemas that were converted before: a few, that of problems above all, are those of hundreds of answers. */
+const jsonSchemas = new WeakMap<z.ZodType, JsonSchema>();
+
+/** A schema, and the schemas with names that it refers to. */
+type JsonSchema = { readonly root: Json; readonly named: Json };
+
+function toJsonSchema(schema: z.ZodType): JsonSchema {
+  const { $schema: _, $defs = {}, ...root } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  const converted = { root: toComponents(root), named: toComponents($defs) };
+  jsonSchemas.set(schema, converted);
+  return converted;
 }
 
 const toComponents = (schema: Json): Json =>

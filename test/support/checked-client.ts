@@ -10,11 +10,19 @@ type Document = {
   readonly components: { readonly schemas: Record<string, object> };
 };
 
+/** By their text: most servers of a test run answer with the same document. */
+const documents = new Map<
+  string,
+  { readonly document: Document; readonly schemas: Map<object, z.ZodType> }
+>();
+
 /** A client that holds every answer to what the API's own OpenAPI document says of it. */
 export async function checkedClient(url: string): Promise<HttpClient> {
   const call = httpClient(url);
-  const document: Document = (await call('GET', '/openapi.json')).json;
-  const schemas = new Map<object, z.ZodType>();
+  const { text, json } = await call('GET', '/openapi.json');
+  const known = documents.get(text) ?? { document: json as Document, schemas: new Map() };
+  documents.set(text, known);
+  const { document, schemas } = known;
 
   return async (method: string, path: string, sent?: Call): Promise<Reply> => {
     const reply = await call(method, path, sent);
@@ -47,8 +55,8 @@ export async function checkedClient(url: string): Promise<HttpClient> {
   }
 
   function schemaOf(schema: object): z.ZodType {
-    const known = schemas.get(schema);
-    if (known) return known;
+    const before = schemas.get(schema);
+    if (before) return before;
     const whole = JSON.stringify({ ...schema, $defs: document.components.schemas });
     const made = z.fromJSONSchema(JSON.parse(whole.replaceAll('#/components/schemas/', '#/$defs/')));
     schemas.set(schema, made);
