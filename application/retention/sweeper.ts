@@ -33,6 +33,8 @@ const checkEveryMilliseconds = 10_000;
 const lookAtAllMilliseconds = 60_000;
 /** Of the time, looking for deleted devices may take this part at most: it looks at all that have telemetry. */
 const greatestShare = 0.02;
+/** Of a look that waited for a server that was away: it says nothing of how much work the next one is. */
+const longestRestMilliseconds = 1_800_000;
 /**
  * A reading may be so long on its way from the API's clock into the log, and clocks of its nodes that much apart, until
  * it can no longer be taken for one that came before.
@@ -106,7 +108,8 @@ export function retentionSweeper(ports: SweeperPorts, owner: LeaseOwner, log: Lo
   async function removeDeleted(signal: AbortSignal): Promise<void> {
     const started = performance.now();
     await withLease(() => sweepDeletedEverywhere(control, ports, clock.now, signal));
-    looksForDeletedAt = performance.now() + (performance.now() - started) / greatestShare;
+    const ended = performance.now();
+    looksForDeletedAt = ended + Math.min((ended - started) / greatestShare, longestRestMilliseconds);
   }
 
   /** Does nothing while another process holds the lease. */
