@@ -106,7 +106,10 @@ async function takeKeptBack(world: World, report: Reports[number]): Promise<void
   const isKept = ({ status, version }: (typeof generations)[number]) =>
     status === 'ready' && version === codeVersion;
   const kept = isOfRelease(report) ? undefined : generations.find(isKept);
-  if (!kept) return name === 'detection' ? rebuildUnread(world) : undefined;
+  // One that a release before has kept back, or that is being built, is not taken: this release's is still to come.
+  const isToCome =
+    !isOfRelease(report) && generations.some(({ status }) => status === 'building' || status === 'ready');
+  if (!kept) return name === 'detection' && !isToCome ? rebuildUnread(world) : undefined;
   const outcome = kept.outcome?.result === 'kept' ? kept.outcome : undefined;
   const { tables = [], samePosition = false } = outcome?.comparison ?? {};
   const fewer = tables.filter(({ rows }) => rows.next < rows.active).map(({ table }) => table);
