@@ -72,8 +72,8 @@ type AuditPorts = {
   readonly source: EventSource<TelemetryRecord>;
   readonly tables: AuditTables;
   readonly retentionOf: RetentionLookup;
-  /** Those whose streams somebody has deleted, so that their rows are removed step by step. */
-  readonly deletedAmong: (deviceIds: ReadonlySet<string>) => Promise<ReadonlySet<string>>;
+  /** Those that are erased, or whose streams somebody has deleted, so that their rows are removed step by step. */
+  readonly goneAmong: (deviceIds: ReadonlySet<string>) => Promise<ReadonlySet<string>>;
 };
 
 type AuditOptions = {
@@ -94,7 +94,7 @@ const width = rollupWidth['1d'];
  * Recounts every accepted reading from the log, and compares the ledger and the table with it:
  * accepted = stored + duplicate + corrected + dead-lettered + late + in flight, and rows = stored - retracted -
  * expired, for each device and day. Newest values and rollups are compared with the points, but of
- * devices whose streams were deleted. Memory does not grow with the fleet: what does not fit is left to another pass over
+ * devices that are erased or whose streams were deleted. Memory does not grow with the fleet: what does not fit is left to another pass over
  * tables and log.
  */
 export async function audit(
@@ -114,21 +114,24 @@ export async function audit(
   for (let start: number | undefined = 0; start !== undefined; ) {
     const entries = new AuditEntries(start, mostEntries);
     const uncheckedBefore = await count(live, scope, ports, options, entries);
-    report.add(entries, uncheckedBefore, await deletedIn(entries, ports));
+    report.add(entries, uncheckedBefore, await goneIn(entries, ports));
     start = entries.next;
   }
   const isWhole = deviceId === undefined && sample === undefined && from === undefined && to === undefined;
   return report.done(isWhole ? await differingTotals(live, ports.tables) : []);
 }
 
-/** Of a damaged table not each device is asked for: no deletion explains that many. */
-async function deletedIn(
+/**
+ * Asked for when something differs, since the list of devices may not have come to an erasure. Of a damaged table not each
+ * device is asked for: no deletion explains that many.
+ */
+async function goneIn(
   entries: AuditEntries,
-  { deletedAmong }: Pick<AuditPorts, 'deletedAmong'>,
+  { goneAmong }: Pick<AuditPorts, 'goneAmong'>,
 ): Promise<ReadonlySet<string>> {
   const differing = new Set<string>();
   for (const { deviceId, isEqual } of entries.derived()) if (!isEqual) differing.add(deviceId);
-  return differing.size > maxReported ? new Set() : deletedAmong(differing);
+  return differing.size > maxReported ? new Set() : goneAmong(differing);
 }
 
 async function differingTotals(live: GenerationId, tables: AuditTables): Promise<readonly TotalDifference[]> {
@@ -212,10 +215,10 @@ function newReport() {
   };
 
   return {
-    add(found: AuditEntries, unchecked: number | null, deleted: ReadonlySet<string>): void {
+    add(found: AuditEntries, unchecked: number | null, gone: ReadonlySet<string>): void {
       uncheckedBefore = unchecked;
       for (const entry of found.derived())
-        if (!entry.isEqual && !deleted.has(entry.deviceId)) addDifference(derivedDifference(entry));
+        if (!entry.isEqual && !gone.has(entry.deviceId)) addDifference(derivedDifference(entry));
       for (const entry of found.values()) {
         if (entry.day < (unchecked ?? Number.NEGATIVE_INFINITY)) continue;
         const { deviceId: _, day, ...counts } = entry;

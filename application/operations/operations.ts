@@ -1,7 +1,7 @@
 import { deviceStream } from '../../domain/device.ts';
 import { assertOwnLog } from '../log-guard.ts';
 import type { AuditOutcomes, AuditTables } from '../ports/audit.ts';
-import { type DeviceDirectory, deletedAmong, isRegistered } from '../ports/device-directory.ts';
+import { type DeviceDirectory, havingStatus, isRegistered } from '../ports/device-directory.ts';
 import { type EventSource, furthest, OperatorNeeded, type PartitionPosition } from '../ports/event-source.ts';
 import {
   activeGeneration,
@@ -126,7 +126,7 @@ export function operations(
         {
           ...telemetry,
           retentionOf: telemetry.retentionLookup(),
-          deletedAmong: (deviceIds) => deletedAmong(directory, deviceIds),
+          goneAmong: (deviceIds) => havingStatus(['erased', 'deleted'], deviceIds, directory),
         },
         options,
       );

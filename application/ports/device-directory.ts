@@ -20,13 +20,14 @@ export interface DeviceDirectory {
   find(deviceIds: ReadonlySet<string>): Promise<ReadonlyMap<string, DirectoryEntry>>;
 }
 
-/** Those whose streams somebody has deleted. Throws `EventStoreUnavailable`. */
-export async function deletedAmong(
-  directory: Pick<DeviceDirectory, 'find'>,
+/** Those of them whose status is one of these. Throws `EventStoreUnavailable`. */
+export async function havingStatus(
+  statuses: readonly DirectoryEntry['status'][],
   deviceIds: ReadonlySet<string>,
+  directory: Pick<DeviceDirectory, 'find'>,
 ): Promise<ReadonlySet<string>> {
   const known = await directory.find(deviceIds);
-  return new Set([...deviceIds].filter((deviceId) => known.get(deviceId)?.status === 'deleted'));
+  return new Set([...deviceIds].filter((id) => statuses.some((status) => status === known.get(id)?.status)));
 }
 
 /** Whatever the device's status, unless its stream was deleted. Throws `EventStoreUnavailable`. */

@@ -1,7 +1,7 @@
 import { deviceStream } from '../../domain/device.ts';
 import { type DeviceRetention, retentionTargets } from '../../domain/retention.ts';
 import { pause } from '../pause.ts';
-import { type DeviceDirectory, deletedAmong } from '../ports/device-directory.ts';
+import { type DeviceDirectory, havingStatus } from '../ports/device-directory.ts';
 import { type EventEraser, type EventStore, StreamDeleted } from '../ports/event-store.ts';
 import type { ProjectionControl } from '../ports/generations.ts';
 import type { GenerationId, TrimOrder } from '../ports/read-models.ts';
@@ -208,7 +208,7 @@ async function deletedDevices(
   if (!mayBeDeleted) return [];
   const unlisted = await erased.unlisted(generation);
   if (unlisted.length === 0) return [];
-  return [...(await deletedAmong(directory, new Set(unlisted)))];
+  return [...(await havingStatus(['deleted'], new Set(unlisted), directory))];
 }
 
 /** So long after an erasure its readings are likely to be on their way into the tables still. */

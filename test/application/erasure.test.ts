@@ -106,6 +106,18 @@ onEachEngine('A device that is erased', (openStore) => {
     assert.equal(totals.deadLettered, 1);
   });
 
+  it('is no difference to an audit before the list of devices has come to its erasure', async () => {
+    await stop();
+    const retraction = { deviceId: 'watch', from: 4000, to: 5000, reason: 'Wrong' };
+    await fixture.publishRaw(retraction, { type: 'TelemetryRetracted' });
+    const eraseDevice = await fixture.container.getAsync(s.erase);
+    await eraseDevice('watch', 'Asked for', { correlationId: 'e', actor: 'operator' });
+    fixture.consuming([fixture.pipelines.telemetry]);
+    await fixture.consumed('telemetry');
+    assert.equal(await rows('telemetry_g1'), 2);
+    assert.deepEqual((await audited()).differences, []);
+  });
+
   it('is known by id, type and that it was erased, by every question there is', async () => {
     await erase();
     const history = await fixture.container.getAsync(s.history);

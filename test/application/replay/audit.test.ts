@@ -29,7 +29,7 @@ onEachEngine('The audit', (open) => {
     mostEntries?: number,
     source = fixture.source,
     retentionOf: RetentionLookup = async () => new Map(),
-    deleted: readonly string[] = [],
+    gone: readonly string[] = [],
   ) =>
     audit(
       live,
@@ -38,7 +38,7 @@ onEachEngine('The audit', (open) => {
         source,
         tables: sqlAuditTables(fixture.db),
         retentionOf,
-        deletedAmong: async (ids) => new Set(deleted.filter((id) => ids.has(id))),
+        goneAmong: async (ids) => new Set(gone.filter((id) => ids.has(id))),
       },
       {
         group: 'audit',
@@ -182,10 +182,10 @@ onEachEngine('The audit', (open) => {
       ]);
     });
 
-    it('leaves out what is being removed of a device whose stream was deleted', async () => {
+    it('leaves out what is being removed of a device that is gone', async () => {
       await fixture.db.run("DELETE FROM telemetry_1m_g1 WHERE device_id = 'a'");
-      const differing = (deleted: readonly string[]) =>
-        audited({}, undefined, fixture.source, undefined, deleted).then(
+      const differing = (gone: readonly string[]) =>
+        audited({}, undefined, fixture.source, undefined, gone).then(
           ({ differenceCount }) => differenceCount,
         );
       assert.equal(await differing(['b']), 2);
