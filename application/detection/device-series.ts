@@ -1,39 +1,19 @@
-import { type Evaluator, evaluatorOf, type Transition } from '../../domain/detection/evaluators.ts';
+import { type Evaluator, evaluatorOf } from '../../domain/detection/evaluators.ts';
 import type { RuleDefinition, RuleVersion } from '../../domain/detection/rule.ts';
 import type { AlarmClearRequest, MetricValue, Reading, SilenceNotice } from '../../domain/telemetry.ts';
-import type { AlarmRow, DetectionTotals, DeviceAttributes, SeriesStateRow } from '../ports/detection.ts';
+import type { AlarmRow, DeviceAttributes, SeriesStateRow } from '../ports/detection.ts';
 import type { AlarmChanges, Cause } from './alarm-changes.ts';
 import { heardOfAfterMilliseconds } from './followed-events.ts';
-
-/** A rule that is enabled. */
-type ActiveRule = RuleVersion & { readonly definition: RuleDefinition };
-
-/** One series as one rule sees it. */
-type Series = {
-  readonly rule: ActiveRule;
-  readonly metric: string;
-  readonly evaluator: Evaluator;
-  /** The newest device time. */
-  newest: number;
-  alarm: AlarmRow | undefined;
-  isChanged: boolean;
-  /** Device time, arrival and value of each reading that is not judged yet: objects would outlive a collection. */
-  waiting: number[];
-  /** The events that these came in. */
-  causes: Cause[];
-};
-
-/** A rule about a metric, with what it has seen of it. */
-type Slot = { readonly rule: ActiveRule; readonly isSilence: boolean; series: Series | undefined };
-
-type Arrival = Cause & { readonly receivedAt: number };
-
-/** What the judgements of a batch add to. */
-export type BatchOfJudgements = {
-  readonly totals: Counted;
-  readonly maxSeries: number;
-  readonly changes: AlarmChanges;
-};
+import {
+  type ActiveRule,
+  type ArrivalCause,
+  type BatchOfJudgements,
+  changeAlarm,
+  judgeValue,
+  type Newcomer,
+  type Series,
+  type Slot,
+} from './judging.ts';
 
 /** The key of a series under a rule. */
 export type SeriesKey = Pick<SeriesStateRow, 'deviceId' | 'ruleId' | 'metric'>;
@@ -52,6 +32,9 @@ export class DeviceSeries {
   #selectedUntil = Number.NEGATIVE_INFINITY;
   #rules: readonly ActiveRule[] = [];
   #slots = new Map<string, readonly Slot[]>();
+  /** Not judged yet, and what the log says of each. */
+  #readings: Reading[] = [];
+  #arrivals: ArrivalCause[] = [];
   #isLoaded = false;
 
   constructor(
@@ -72,6 +55,11 @@ export class DeviceSeries {
     this.#selectedUntil = Number.NEGATIVE_INFINITY;
   }
 
+  /** Whether the rules for readings that arrive at `time` have been picked. */
+  isSelected(active: readonly RuleVersion[], time: number): boolean {
+    return active === this.#active && time < this.#selectedUntil;
+  }
+
   /**
    * Picks the rules for readings that arrive at `time`. Answers the series that a rule no longer selects, which are
    * forgotten and whose alarms are cleared.
@@ -82,7 +70,6 @@ export class DeviceSeries {
     cause: Cause,
     changes: AlarmChanges,
   ): readonly SeriesKey[] {
-    if (active === this.#active && time < this.#selectedUntil) return none;
     const at = time - heardOfAfterMilliseconds;
     const [first] = this.#attributes;
     // What came before a device was registered is of none, also to a rebuild, which knows that it will be.
@@ -101,108 +88,91 @@ export class DeviceSeries {
     return this.#dropUnselected(time, cause, changes);
   }
 
-  /**
-   * Has the values of a reading judged, later, by `takeChanged` or whatever else is about their series: those of one
-   * series together, whose evaluator is then in the processor's cache. Answers whether anything is to be stored.
-   */
-  judge(reading: Reading, arrival: Arrival, batch: BatchOfJudgements): boolean {
-    let isChanged = false;
-    for (const metric in reading.metrics)
-      for (const slot of this.#slotsOf(metric))
-        if (
-          this.#judge(slot, metric, reading.metrics[metric] as MetricValue, reading.timestamp, arrival, batch)
-        )
-          isChanged = true;
-    for (const slot of this.#slotsOf(anyReading))
-      if (this.#judge(slot, anyReading, 0, reading.timestamp, arrival, batch)) isChanged = true;
-    return isChanged;
+  /** Has a reading judged by `judgeTogether`. Answers how many wait for it. */
+  judgeLater(arrival: ArrivalCause, reading: Reading): number {
+    this.#arrivals.push(arrival);
+    return this.#readings.push(reading);
+  }
+
+  /** Judges what waits for it; series that are not watched yet are added to `newcomers`. */
+  judgeWaiting(batch: BatchOfJudgements, newcomers: Newcomer[]): void {
+    const [readings, arrivals] = [this.#readings, this.#arrivals];
+    [this.#readings, this.#arrivals] = [[], []];
+    const ofAny = this.#slotsOf(anyReading);
+    for (let i = 0; i < readings.length; i += 1) {
+      const [reading, arrival] = [readings[i] as Reading, arrivals[i] as ArrivalCause];
+      const { metrics } = reading;
+      for (const metric in metrics)
+        for (const slot of this.#slotsOf(metric)) {
+          const value = metrics[metric] as MetricValue;
+          if (slot.isSilence) this.#judge(slot, 0, reading, arrival, batch, newcomers);
+          else if (typeof value === 'string') batch.totals.text += 1;
+          else this.#judge(slot, Number(value), reading, arrival, batch, newcomers);
+        }
+      for (const slot of ofAny) this.#judge(slot, 0, reading, arrival, batch, newcomers);
+    }
   }
 
   #judge(
     slot: Slot,
-    metric: string,
-    given: MetricValue,
-    timestamp: number,
-    arrival: Arrival,
-    { totals, maxSeries }: BatchOfJudgements,
-  ): boolean {
-    const { isSilence, rule } = slot;
-    if (typeof given === 'string' && !isSilence) {
-      totals.text += 1;
-      return false;
+    value: number,
+    reading: Reading,
+    arrival: ArrivalCause,
+    batch: BatchOfJudgements,
+    newcomers: Newcomer[],
+  ): void {
+    if (slot.series) {
+      judgeValue(slot.series, value, reading, arrival, batch);
+      return;
     }
-    slot.series ??= this.#seriesOf(rule, metric, totals, maxSeries);
-    const { series } = slot;
-    if (!series) {
-      totals.unwatched += 1;
-      return false;
+    if (!slot.newcomer) {
+      slot.newcomer = { admit: this.#admit, slot, values: [], readings: [], arrivals: [] };
+      newcomers.push(slot.newcomer);
     }
-    if (!isSilence && timestamp <= series.newest) {
-      totals.outOfOrder += 1;
-      return false;
-    }
-    totals.points += 1;
-    if (timestamp > series.newest) series.newest = timestamp;
-    series.isChanged = true;
-    const value = isSilence ? 0 : Number(given);
-    series.waiting.push(timestamp, arrival.receivedAt, value);
-    series.causes.push(arrival);
-    return true;
+    slot.newcomer.values.push(value);
+    slot.newcomer.readings.push(reading);
+    slot.newcomer.arrivals.push(arrival);
   }
 
-  /** Nothing happens where something has arrived since. Answers whether anything is to be stored. */
-  notice({ ruleId, metric, due }: SilenceNotice, cause: Cause, changes: AlarmChanges): boolean {
+  /** Begins to watch a series, if there is room for it. */
+  readonly #admit = ({ slot, values, readings, arrivals }: Newcomer, batch: BatchOfJudgements): void => {
+    slot.newcomer = undefined;
+    const { totals, maxSeries } = batch;
+    if (totals.series >= maxSeries) {
+      totals.unwatched += values.length;
+      return;
+    }
+    totals.series += 1;
+    const { rule, metric } = slot;
+    const series = this.#add(rule, metric, undefined, evaluatorOf(rule.definition.condition));
+    slot.series = series;
+    for (let i = 0; i < values.length; i += 1)
+      judgeValue(series, values[i] as number, readings[i] as Reading, arrivals[i] as ArrivalCause, batch);
+  };
+
+  /** Nothing happens where something has arrived since. */
+  notice({ ruleId, metric, due }: SilenceNotice, cause: Cause, changes: AlarmChanges): void {
     const series = this.#series.get(ruleId)?.get(metric ?? anyReading);
-    if (!series) return false;
-    this.#judgeWaiting(series, changes);
-    const transitions = series.evaluator.silentUntil?.(due) ?? [];
-    if (transitions.length === 0) return false;
+    const transitions = series?.evaluator.silentUntil?.(due) ?? [];
+    if (!series || transitions.length === 0) return;
     series.isChanged = true;
-    this.#change(series, transitions, cause, changes);
-    return true;
+    changeAlarm(series, transitions, cause, changes);
   }
 
-  /** Nothing happens where it is cleared already. Answers whether anything is to be stored. */
+  /** Nothing happens where it is cleared already. */
   clear(
     { alarmId, ruleId, metric, note }: AlarmClearRequest,
-    request: Arrival & { readonly actor: string },
+    request: ArrivalCause & { readonly actor: string },
     changes: AlarmChanges,
-  ): boolean {
+  ): void {
     const series = this.#series.get(ruleId)?.get(metric ?? anyReading);
-    if (series) this.#judgeWaiting(series, changes);
-    if (series?.alarm?.alarmId !== alarmId) return false;
+    if (series?.alarm?.alarmId !== alarmId) return;
     const { actor, receivedAt: at } = request;
     const explanation = `${actor} cleared it${note === null ? '' : `: ${note}`}`;
     changes.clear(series.alarm, { at, value: null, magnitude: 0, explanation }, request, actor);
     series.alarm = undefined;
     series.evaluator.clear();
     series.isChanged = true;
-    return true;
-  }
-
-  #judgeWaiting(series: Series, changes: AlarmChanges): void {
-    const { evaluator, waiting, causes } = series;
-    if (causes.length === 0) return;
-    [series.waiting, series.causes] = [[], []];
-    for (let i = 0; i < causes.length; i += 1) {
-      const [timestamp, receivedAt] = [waiting[3 * i] as number, waiting[3 * i + 1] as number];
-      const transitions = evaluator.next({ timestamp, receivedAt, value: waiting[3 * i + 2] as number });
-      if (transitions.length > 0) this.#change(series, transitions, causes[i] as Cause, changes);
-    }
-  }
-
-  #change(series: Series, transitions: readonly Transition[], arrival: Cause, changes: AlarmChanges): void {
-    const { rule, metric } = series;
-    for (const transition of transitions) {
-      if (transition.change === 'raised')
-        series.alarm = changes.raise({ rule, deviceId: this.#deviceId, metric }, transition, arrival);
-      else if (series.alarm && transition.change === 'escalated')
-        series.alarm = changes.escalate(series.alarm, transition, arrival);
-      else if (series.alarm) {
-        changes.clear(series.alarm, transition, arrival);
-        series.alarm = undefined;
-      }
-    }
   }
 
   /** The rule was changed, disabled or removed. */
@@ -214,13 +184,12 @@ export class DeviceSeries {
   }
 
   /** The rows of the series that changed since the last call. */
-  takeChanged(partition: number, changes: AlarmChanges): readonly SeriesStateRow[] {
+  takeChanged(partition: number): readonly SeriesStateRow[] {
     const rows: SeriesStateRow[] = [];
     for (const byMetric of this.#series.values())
       for (const series of byMetric.values()) {
         if (!series.isChanged) continue;
         series.isChanged = false;
-        this.#judgeWaiting(series, changes);
         rows.push(this.#rowOf(series, partition));
       }
     return rows;
@@ -254,16 +223,11 @@ export class DeviceSeries {
       )
       .map((rule): Slot => {
         const isSilence = rule.definition.condition.kind === 'silent';
-        return { rule, isSilence, series: this.#series.get(rule.ruleId)?.get(metric) };
+        const series = this.#series.get(rule.ruleId)?.get(metric);
+        return { rule, isSilence, metric, series, newcomer: undefined };
       });
     this.#slots.set(metric, found);
     return found;
-  }
-
-  #seriesOf(rule: ActiveRule, metric: string, totals: Counted, maxSeries: number): Series | undefined {
-    if (totals.series >= maxSeries) return undefined;
-    totals.series += 1;
-    return this.#add(rule, metric, undefined, evaluatorOf(rule.definition.condition));
   }
 
   #add(
@@ -274,14 +238,14 @@ export class DeviceSeries {
     newest = Number.NEGATIVE_INFINITY,
   ): Series {
     const series: Series = {
+      deviceId: this.#deviceId,
       rule,
+      isSilence: rule.definition.condition.kind === 'silent',
       metric,
       evaluator,
       newest,
       alarm,
       isChanged: false,
-      waiting: [],
-      causes: [],
     };
     const byMetric = this.#series.get(rule.ruleId) ?? new Map<string, Series>();
     this.#series.set(rule.ruleId, byMetric);
@@ -307,7 +271,6 @@ export class DeviceSeries {
     for (const [ruleId, byMetric] of this.#series) {
       if (this.#rules.some((rule) => rule.ruleId === ruleId)) continue;
       for (const series of byMetric.values()) {
-        this.#judgeWaiting(series, changes);
         const { metric, alarm } = series;
         dropped.push({ deviceId: this.#deviceId, ruleId, metric });
         if (alarm) changes.clear(alarm, { ...noLongerSelected, at: time }, cause);
@@ -324,10 +287,6 @@ function withFirst(first: number, others: ArrayLike<number>): Float64Array {
   all.set(others, 1);
   return all;
 }
-
-type Counted = { -readonly [Name in keyof DetectionTotals]: DetectionTotals[Name] };
-
-const none: readonly SeriesKey[] = [];
 
 const noLongerSelected = {
   value: null,

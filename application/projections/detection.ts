@@ -1,7 +1,9 @@
+import type { RuleVersion } from '../../domain/detection/rule.ts';
 import type { TelemetryEvent } from '../../domain/telemetry.ts';
 import { AlarmChanges } from '../detection/alarm-changes.ts';
 import type { DevicePeriods } from '../detection/device-periods.ts';
-import { type BatchOfJudgements, DeviceSeries, type SeriesKey } from '../detection/device-series.ts';
+import { DeviceSeries, type SeriesKey } from '../detection/device-series.ts';
+import { type BatchOfJudgements, judgeTogether } from '../detection/judging.ts';
 import type { RuleBook } from '../detection/rule-book.ts';
 import type { DetectionTables, DetectionTotals, DeviceAttributes } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
@@ -16,8 +18,15 @@ import { describeTelemetry } from './telemetry.ts';
 type DecodedForDetection = {
   readonly logged: TelemetryRecord;
   readonly event: JudgedEvent | undefined;
-  /** Of the device, once they are known; none of one that is not registered. */
-  attributes: DeviceAttributes;
+  /** That it is about, once it is known; absent of one that is not registered. */
+  device: DeviceInBatch | undefined;
+};
+
+/** Found once a batch, however many of its events are about the device. */
+type DeviceInBatch = {
+  readonly deviceId: string;
+  readonly attributes: DeviceAttributes;
+  series: DeviceSeries | undefined;
 };
 
 type DetectionParts = {
@@ -44,7 +53,7 @@ export function detectionProjection(
     describe: describeTelemetry,
     batchEvents,
     // What cannot be read is a dead letter of `telemetry` already, and no rule has anything to say of it.
-    decode: (logged) => ({ logged, event: judgedOf(logged, parts.registry), attributes: unknown }),
+    decode: (logged) => ({ logged, event: judgedOf(logged, parts.registry), device: undefined }),
     forPartition: () => new DetectionPartition(parts, announces === 'announces'),
   };
 }
@@ -67,11 +76,11 @@ const batchEvents = 40_000;
 const devicesKept = 20_000;
 
 /** What a batch has changed and not written yet. */
-type Pending = {
+type Pending = BatchOfJudgements & {
   readonly touched: Set<DeviceSeries>;
+  /** Those of them that have readings to judge. */
+  readonly waiting: DeviceSeries[];
   readonly dropped: SeriesKey[];
-  readonly changes: AlarmChanges;
-  readonly totals: { -readonly [Name in keyof DetectionTotals]: DetectionTotals[Name] };
 };
 
 class DetectionPartition implements PartitionProjection<TelemetryRecord, DecodedForDetection> {
@@ -95,17 +104,22 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
     this.#partition = partition;
     await rules.refresh();
     await devices.refresh();
+    if (rules.isEmpty) return { accepted: events, rejected: new Map() };
     const partitionOf = await this.#parts.partitioner();
-    const ids = new Set<string>();
-    if (!rules.isEmpty)
-      // What a foreign producer wrote to another partition is a dead letter of `telemetry`.
-      for (const { event } of events)
-        if (event && partitionOf(event.data.deviceId) === partition) ids.add(event.data.deviceId);
-    if (ids.size > 0) {
-      const found = await devices.find(ids);
-      // With the event: the transaction may be run again when others have been validated meanwhile.
-      for (const decoded of events)
-        if (decoded.event) decoded.attributes = found.get(decoded.event.data.deviceId) ?? unknown;
+    const eventsOf = new Map<string, DecodedForDetection[]>();
+    for (const decoded of events) {
+      if (!decoded.event) continue;
+      const { deviceId } = decoded.event.data;
+      const known = eventsOf.get(deviceId);
+      if (known) known.push(decoded);
+      else eventsOf.set(deviceId, [decoded]);
+    }
+    // What a foreign producer wrote to another partition is a dead letter of `telemetry`.
+    for (const id of eventsOf.keys()) if (partitionOf(id) !== partition) eventsOf.delete(id);
+    // With the event: the transaction may be run again when others have been validated meanwhile.
+    for (const [deviceId, attributes] of await devices.find(eventsOf.keys())) {
+      const device: DeviceInBatch = { deviceId, attributes, series: undefined };
+      for (const decoded of eventsOf.get(deviceId) ?? []) decoded.device = device;
     }
     return { accepted: events, rejected: new Map() };
   }
@@ -122,21 +136,16 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
     const stored = this.#totals ?? (await tables.totals(this.#partition));
     const totals = { ...(stored ?? { ...noTotals, partition: this.#partition }) };
     const changes = new AlarmChanges(ids, this.#partition);
-    const judgements = { totals, maxSeries, changes };
-    const pending: Pending = { touched: new Set(), dropped: [], changes, totals };
+    const pending: Pending = { totals, maxSeries, changes, touched: new Set(), waiting: [], dropped: [] };
     await this.#loadDevices(judged, tables);
-    for (const { logged, event } of judged) {
+    for (const { logged, event, device } of judged) {
       if (logged.receivedAt > totals.newest) {
         await this.#endRules(logged, pending, tables);
         totals.newest = logged.receivedAt;
       }
-      const device = event && this.#devices.get(event.data.deviceId);
+      const series = device?.series;
       const active = rules.activeAt(totals.newest);
-      if (!device || active.length === 0) continue;
-      const dropped = device.select(active, totals.newest, logged, changes);
-      totals.series -= dropped.length;
-      pending.dropped.push(...dropped);
-      if (applyTo(device, event, logged, judgements)) pending.touched.add(device);
+      if (event && series && active.length > 0) applyTo(series, active, { logged, event }, pending);
     }
     await this.#write(pending, tables);
     this.#totals = totals;
@@ -152,21 +161,23 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
   }
 
   async #loadDevices(events: readonly DecodedForDetection[], tables: DetectionTables): Promise<void> {
-    const missing = new Map<string, DeviceAttributes>();
-    for (const { event, attributes } of events) {
-      if (!event || attributes === unknown) continue;
-      const id = event.data.deviceId;
-      const known = this.#devices.get(id);
-      if (known) known.attributes = attributes;
-      else missing.set(id, attributes);
+    const missing = new Map<string, DeviceInBatch>();
+    const inBatch = new Set<DeviceInBatch>();
+    for (const { device } of events) if (device) inBatch.add(device);
+    for (const device of inBatch) {
+      device.series = this.#devices.get(device.deviceId);
+      if (device.series) device.series.attributes = device.attributes;
+      else missing.set(device.deviceId, device);
     }
     if (missing.size === 0) return;
     const rows = await tables.states([...missing.keys()]);
     const alarmIds = rows.flatMap(({ alarmId }) => alarmId ?? []);
     const alarms = new Map((await tables.alarms(alarmIds)).map((alarm) => [alarm.alarmId, alarm]));
     const states = Map.groupBy(rows, ({ deviceId }) => deviceId);
-    for (const [deviceId, attributes] of missing)
-      this.#devices.set(deviceId, new DeviceSeries(deviceId, attributes, states.get(deviceId) ?? [], alarms));
+    for (const [deviceId, device] of missing) {
+      device.series = new DeviceSeries(deviceId, device.attributes, states.get(deviceId) ?? [], alarms);
+      this.#devices.set(deviceId, device.series);
+    }
   }
 
   /** Clears the alarms of rules that were changed, disabled or removed, and forgets what these remember. */
@@ -184,8 +195,10 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
     }
   }
 
-  async #write({ touched, dropped, changes, totals }: Pending, tables: DetectionTables): Promise<void> {
-    const states = [...touched].flatMap((device) => device.takeChanged(this.#partition, changes));
+  async #write(pending: Pending, tables: DetectionTables): Promise<void> {
+    judgeWaiting(pending);
+    const { touched, dropped, changes, totals } = pending;
+    const states = [...touched].flatMap((device) => device.takeChanged(this.#partition));
     const { alarms, announcements } = changes.take();
     touched.clear();
     await tables.write({
@@ -198,24 +211,33 @@ class DetectionPartition implements PartitionProjection<TelemetryRecord, Decoded
   }
 }
 
-/** Answers whether anything of the device is to be stored. */
 function applyTo(
   device: DeviceSeries,
-  event: JudgedEvent,
-  logged: TelemetryRecord,
-  judgements: BatchOfJudgements,
-): boolean {
-  switch (event.type) {
-    case 'TelemetryRecorded':
-      return device.judge(event.data, logged, judgements);
-    case 'SilenceNoticed':
-      return device.notice(event.data, logged, judgements.changes);
-    case 'AlarmClearRequested':
-      return device.clear(event.data, logged, judgements.changes);
+  active: readonly RuleVersion[],
+  { logged, event }: { readonly logged: TelemetryRecord; readonly event: JudgedEvent },
+  pending: Pending,
+): void {
+  const { totals, changes, touched, waiting, dropped } = pending;
+  if (!device.isSelected(active, totals.newest)) {
+    // What came before is judged by the rules that held then, and is counted before a series is given up.
+    judgeWaiting(pending);
+    const notSelected = device.select(active, totals.newest, logged, changes);
+    totals.series -= notSelected.length;
+    dropped.push(...notSelected);
   }
+  if (event.type === 'TelemetryRecorded') {
+    if (device.judgeLater(logged, event.data) === 1) waiting.push(device);
+  } else {
+    judgeWaiting(pending);
+    if (event.type === 'SilenceNoticed') device.notice(event.data, logged, changes);
+    else device.clear(event.data, logged, changes);
+  }
+  touched.add(device);
 }
 
-const unknown: DeviceAttributes = [];
+function judgeWaiting(pending: Pending): void {
+  judgeTogether(pending.waiting.splice(0), pending);
+}
 
 const noTotals: Omit<DetectionTotals, 'partition'> = {
   points: 0,

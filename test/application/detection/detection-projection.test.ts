@@ -149,6 +149,24 @@ onEachEngine('Projection detection', (open) => {
     assert.deepEqual({ series, unwatched }, { series: 1, unwatched: 1 });
   });
 
+  it('takes series in the order of the log, whatever the batches are', async () => {
+    await fixture.close();
+    fixture = await detectionFixture({ ...stores.env, DETECTION_SERIES: '3' });
+    for (const deviceId of ['a', 'b']) await fixture.register(deviceId);
+    await fixture.rule('hot', { condition: { kind: 'range', above: 30 } });
+    const send = (deviceId: string, timestamp: number, metrics: Readonly<Record<string, number>>) =>
+      fixture.measure(deviceId, [[timestamp, metrics]]);
+    await send('a', 1000, { first: 99 });
+    await send('b', 1000, { second: 99 });
+    await send('a', 2000, { third: 99 });
+    await send('b', 2000, { fourth: 99 });
+    await detect();
+    const watched = await fixture.db.rows<[string]>('SELECT metric FROM detection_states_g1');
+    assert.deepEqual(watched.flat().sort(), ['first', 'second', 'third']);
+    const { points, series, unwatched } = (await fixture.totals()) ?? {};
+    assert.deepEqual({ points, series, unwatched }, { points: 3, series: 3, unwatched: 1 });
+  });
+
   describe('with a rule about silence', () => {
     const arrive = (receivedAt: number, deviceId = 'a') =>
       fixture.publishRaw({ deviceId, timestamp: receivedAt, metrics: { t: 1, text: 'x' } }, { receivedAt });
