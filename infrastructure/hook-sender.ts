@@ -5,10 +5,6 @@ import type { LookupFunction } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import type { HookAnswer, HookRequest, HookSender } from '../application/ports/hooks.ts';
 
-// An import of them loads Node's fetch as well, in each thread: 40 ms of a start.
-const http = process.getBuiltinModule('node:http');
-const https = process.getBuiltinModule('node:https');
-
 /** Resolves a name to all its addresses, as `dns.lookup` does. */
 type Resolve = (
   name: string,
@@ -79,7 +75,7 @@ export function hookSender(allowed: readonly string[], resolve: Resolve = lookup
 
   function exchange(hook: HookRequest, signal: AbortSignal): Promise<HookAnswer> {
     const { url, body } = hook;
-    const { request } = url.startsWith('https:') ? https : http;
+    const { request } = clientOf(url);
     return new Promise((resolved, rejected) => {
       const sent = request(url, {
         method: 'POST',
@@ -108,6 +104,10 @@ export function hookSender(allowed: readonly string[], resolve: Resolve = lookup
     });
   }
 }
+
+/** An import of Node's clients loads its fetch as well: 40 ms and 14 MiB of each thread that knows what hooks are. */
+const clientOf = (url: string) =>
+  url.startsWith('https:') ? process.getBuiltinModule('node:https') : process.getBuiltinModule('node:http');
 
 /** Signed as Standard Webhooks say. */
 function headersOf({ secret, id, timestamp, contentType, body }: HookRequest): OutgoingHttpHeaders {

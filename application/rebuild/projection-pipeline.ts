@@ -111,7 +111,7 @@ export function projectionPipeline<Event extends Positioned, Decoded>(
   };
 }
 
-const unobserved = { consumed() {}, failed() {} };
+export const unobserved = { consumed() {}, failed() {} };
 
 /** What building a generation needs besides the projection itself. */
 export type RebuildPorts = {

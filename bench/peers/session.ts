@@ -30,7 +30,7 @@ let following: Promise<void> | undefined;
 export type SessionPeer = typeof calls;
 const calls = {
   async open(env: Readonly<Record<string, string>>): Promise<void> {
-    opened = await openContainer(configFrom(env), log);
+    opened = await openContainer(configFrom(env), log, { role: 'serve' });
     const [directory, source] = await Promise.all([
       opened.getAsync(s.directory),
       opened.getAsync(s.deviceSource),

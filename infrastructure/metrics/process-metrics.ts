@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
+import type { Disk, WriteAheadLog } from '../../application/ports/storage.ts';
 
 export type Dependency = { readonly name: string; check(): Promise<void> };
 
@@ -85,4 +86,36 @@ export async function withinScrape<T>(asked: Promise<T>): Promise<T | undefined>
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** How much room is left for the embedded files, and how much is to stay. */
+export function measureDisk(registry: Registry, disk: Disk): void {
+  new Gauge({
+    name: 'fieldlog_disk_free_bytes',
+    help: 'Bytes free on the disk of the data folder',
+    registers: [registry],
+    collect() {
+      this.set(disk.room().free);
+    },
+  });
+  new Gauge({
+    name: 'fieldlog_disk_reserve_bytes',
+    help: 'Bytes of the disk of the data folder that are to stay free (DISK_RESERVE)',
+    registers: [registry],
+    collect() {
+      this.set(disk.room().reserve);
+    },
+  });
+}
+
+/** How long the log is that writes of the embedded read models go to first. */
+export function measureWriteAheadLog(registry: Registry, log: WriteAheadLog): void {
+  new Gauge({
+    name: 'fieldlog_read_models_wal_bytes',
+    help: 'Bytes of the write-ahead log of the embedded read models: far above 64 MiB, a transaction that reads holds it',
+    registers: [registry],
+    collect() {
+      this.set(log.state().bytes);
+    },
+  });
 }

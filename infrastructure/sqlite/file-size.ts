@@ -1,5 +1,6 @@
-import { statfsSync } from 'node:fs';
+import { statfsSync, statSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
+import type { WriteAheadLog } from '../../application/ports/storage.ts';
 import { isBusy } from './errors.ts';
 
 /** `PRAGMA auto_vacuum` of a file whose free pages can be given back. */
@@ -53,3 +54,19 @@ type NumberPragma = 'auto_vacuum' | 'freelist_count' | 'page_count' | 'page_size
 
 const numberOf = (db: DatabaseSync, pragma: NumberPragma): number =>
   Number(db.prepare(`PRAGMA ${pragma}`).get()?.[pragma]);
+
+/**
+ * SQLite cuts the log back to 64 MiB once everything in it is in the file, which it is when no reader looks at an
+ * older state: a log of twice that much is held open.
+ */
+const heldFrom = 128 * 1024 * 1024;
+
+/** The write-ahead log of the database file at `path`. */
+export function writeAheadLogOf(path: string): WriteAheadLog {
+  return {
+    state() {
+      const bytes = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+      return { bytes, isHeld: bytes >= heldFrom };
+    },
+  };
+}

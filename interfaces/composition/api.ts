@@ -7,14 +7,15 @@ import type { Log } from '../../application/ports/system.ts';
 import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { Rejection } from '../../domain/decider.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { measureDisk } from '../../infrastructure/disk.ts';
 import { measureDetection } from '../../infrastructure/metrics/detection-metrics.ts';
 import { measureHooks } from '../../infrastructure/metrics/hook-metrics.ts';
 import { liveMetrics, measureStreams } from '../../infrastructure/metrics/live-metrics.ts';
 import {
   measureConnections,
   measureDependencies,
+  measureDisk,
   measureProcess,
+  measureWriteAheadLog,
 } from '../../infrastructure/metrics/process-metrics.ts';
 import { measureRebuilds } from '../../infrastructure/metrics/projector-metrics.ts';
 import {
@@ -22,7 +23,6 @@ import {
   measureProgress,
   measureRetention,
 } from '../../infrastructure/metrics/read-model-metrics.ts';
-import { measureWriteAheadLog } from '../../infrastructure/sqlite/write-ahead-log.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { type Access, access } from '../http/access.ts';

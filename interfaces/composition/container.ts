@@ -5,7 +5,6 @@ import {
   type ResolutionContext,
   type ServiceIdentifier,
 } from 'inversify';
-import { Registry } from 'prom-client';
 import { keyRing } from '../../application/api-keys.ts';
 import { alarms } from '../../application/detection/alarms.ts';
 import { DevicePeriods } from '../../application/detection/device-periods.ts';
@@ -31,9 +30,6 @@ import { eventRegistry } from '../../infrastructure/event-registry.ts';
 import { hookSender } from '../../infrastructure/hook-sender.ts';
 import { newHookSecret, randomCredentials, uuidIds } from '../../infrastructure/identity.ts';
 import { luxonCalendar } from '../../infrastructure/luxon-calendar.ts';
-import { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
-import { meteredSql } from '../../infrastructure/metrics/read-model-metrics.ts';
-import { MeteredTelemetryLog } from '../../infrastructure/metrics/telemetry-log-metrics.ts';
 import { RecentStreamCache } from '../../infrastructure/recent-streams.ts';
 import { sqlAlarmQueries, sqlAlarmRecords } from '../../infrastructure/sql/alarms.ts';
 import { sqlAuditOutcomes, sqlAuditTables } from '../../infrastructure/sql/audit.ts';
@@ -63,8 +59,8 @@ import { closeOnDeactivation } from './process.ts';
 import { services as s } from './services.ts';
 
 export type ContainerOptions = {
-  /** The role under which it is traced, where an endpoint is configured. */
-  readonly traced?: string;
+  /** The role of a server, whose metrics are read, and which is traced where an endpoint is configured. */
+  readonly role?: string;
   /** `false` in a thread whose process has made the files, and migrated the read models, already. */
   readonly migrate?: boolean;
 };
@@ -84,7 +80,7 @@ export async function loadAdapters({ EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL }:
 export async function openContainer(
   config: Config,
   log: Log,
-  { traced, migrate = true }: ContainerOptions = {},
+  { role, migrate = true }: ContainerOptions = {},
 ): Promise<Container> {
   const { EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL, OTEL_EXPORTER_OTLP_ENDPOINT } = config;
   const container = new Container({ defaultScope: 'Singleton' });
@@ -101,9 +97,13 @@ export async function openContainer(
       : (await servers()).mysql(MYSQL_URL, config, log),
   );
   if ([EVENTSTORE_URL, KAFKA_BROKERS, MYSQL_URL].includes(undefined)) container.load(embeddedDisk(config));
-  if (traced !== undefined && OTEL_EXPORTER_OTLP_ENDPOINT !== undefined) {
+  if (role !== undefined) {
+    const { metering } = await import('./metering.ts');
+    container.load(metering());
+  }
+  if (role !== undefined && OTEL_EXPORTER_OTLP_ENDPOINT !== undefined) {
     const { tracing } = await import('./tracing.ts');
-    container.load(tracing(OTEL_EXPORTER_OTLP_ENDPOINT, traced, config, log));
+    container.load(tracing(OTEL_EXPORTER_OTLP_ENDPOINT, role, config, log));
   }
   try {
     if (migrate) {
@@ -136,11 +136,10 @@ function bindWrapped(bind: Bind, config: Config): void {
   });
   bind(s.telemetryLog).toDynamicValue(async (context) => {
     const tracing = context.get(s.tracing, { optional: true });
-    const metrics = context.get(s.metrics);
     const disk = context.get(s.disk, { optional: true });
     return wrap(await context.getAsync(s.plainTelemetryLog), [
       config.KAFKA_BROKERS === undefined ? disk && ((log) => logWithReserve(log, disk)) : undefined,
-      (log) => new MeteredTelemetryLog(log, metrics),
+      context.get(s.meterLog, { optional: true }),
       await backpressure(context, config),
       tracing?.telemetryLog,
     ]);
@@ -161,8 +160,8 @@ async function backpressure(
 /** Some tens of thousands of devices whose streams are short. */
 const recentStreamBytes = 64 * 1024 * 1024;
 
-/** The database that queries read, with their durations measured. */
-const queries = Symbol('MeteredSql') as ServiceIdentifier<SqlQueries>;
+/** The database that queries read, with their durations measured where metrics are. */
+const queries = Symbol('Queries') as ServiceIdentifier<SqlQueries>;
 
 const ruleEvents = Symbol('RuleEvents') as ServiceIdentifier<FollowedEvents>;
 const hookEvents = Symbol('HookEvents') as ServiceIdentifier<FollowedEvents>;
@@ -180,8 +179,6 @@ export const applicationModule = (config: Config, log: Log): ContainerModule =>
     bind(s.ids).toConstantValue(uuidIds);
     bind(s.credentials).toConstantValue(randomCredentials);
     bind(s.registry).toConstantValue(eventRegistry);
-    bind(s.metrics).toConstantValue(new Registry());
-    bind(s.projectorMetrics).toResolvedValue((metrics) => new ProjectorMetrics(metrics), [s.metrics]);
 
     bindWrapped(bind, config);
     bindReadModels(bind);
@@ -214,7 +211,9 @@ function bindReadModels(bind: Bind): void {
   bind(s.retention).toResolvedValue(currentRetention, [s.retentionRecords, s.clock]);
   bind(s.auditTables).toResolvedValue(sqlAuditTables, [s.database]);
   bind(s.auditOutcomes).toResolvedValue(sqlAuditOutcomes, [s.database]);
-  bind(queries).toResolvedValue(meteredSql, [s.queryDatabase, s.metrics]);
+  bind(queries).toDynamicValue((context) =>
+    wrap<SqlQueries>(context.get(s.queryDatabase), [context.get(s.meterQueries, { optional: true })]),
+  );
   bind(s.deviceQueries).toResolvedValue(sqlDeviceQueries, [queries]);
   bind(s.telemetryQueries).toResolvedValue(sqlTelemetryQueries, [queries]);
   bind(s.progressQueries).toResolvedValue(sqlProgressQueries, [queries]);

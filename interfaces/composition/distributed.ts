@@ -27,7 +27,7 @@ import {
 } from '../../infrastructure/kafka/topic-migration.ts';
 import { KafkaTopicReader } from '../../infrastructure/kafka/topic-reader.ts';
 import { ensureTopic, warnOfTopic } from '../../infrastructure/kafka/topics.ts';
-import { consumerMetrics } from '../../infrastructure/metrics/telemetry-log-metrics.ts';
+import type { consumerMetrics } from '../../infrastructure/metrics/telemetry-log-metrics.ts';
 import { type MysqlOptions, MysqlSql } from '../../infrastructure/mysql/database.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { StartupError } from '../../infrastructure/startup-error.ts';
@@ -200,10 +200,10 @@ export const kafka = (brokers: string, config: Config, log: Log): ContainerModul
         [kafkaId, readerId],
       )
       .onDeactivation(closeOnDeactivation);
-    bind(s.telemetrySource).toResolvedValue(
-      (reader, registry) => kafkaTelemetrySource(newClient, reader, config, log, consumerMetrics(registry)),
-      [readerId, s.metrics],
-    );
+    bind(s.telemetrySource).toDynamicValue(async (context) => {
+      const metrics = context.get(s.consumerMetrics, { optional: true });
+      return kafkaTelemetrySource(newClient, await context.getAsync(readerId), config, log, metrics);
+    });
     bind(s.check).toResolvedValue(
       (reader) => ({ name: 'telemetryLog', check: () => reader.check() }),
       [readerId],

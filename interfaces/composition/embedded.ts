@@ -5,7 +5,7 @@ import { hookStream } from '../../domain/detection/hook.ts';
 import { ruleStream } from '../../domain/detection/rule.ts';
 import { liveQueryStream } from '../../domain/live-query.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
-import { diskOf } from '../../infrastructure/disk.ts';
+import { diskOf } from '../../infrastructure/folder.ts';
 import { sqlApiKeys } from '../../infrastructure/sql/api-keys.ts';
 import { sqliteApiKeys } from '../../infrastructure/sqlite/api-keys.ts';
 import { SqliteSql } from '../../infrastructure/sqlite/database.ts';
@@ -17,10 +17,10 @@ import {
 } from '../../infrastructure/sqlite/database-file.ts';
 import { sqliteEventSource } from '../../infrastructure/sqlite/event-source.ts';
 import { eventsFile, SqliteEventStore } from '../../infrastructure/sqlite/event-store.ts';
+import { writeAheadLogOf } from '../../infrastructure/sqlite/file-size.ts';
 import { KnownDamage } from '../../infrastructure/sqlite/known-damage.ts';
 import { SqliteTelemetryLog } from '../../infrastructure/sqlite/telemetry-log.ts';
 import { sqliteTelemetrySource } from '../../infrastructure/sqlite/telemetry-source.ts';
-import { writeAheadLogOf } from '../../infrastructure/sqlite/write-ahead-log.ts';
 import { closeOnDeactivation } from './process.ts';
 import { services as s } from './services.ts';
 

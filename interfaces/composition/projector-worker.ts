@@ -5,8 +5,8 @@ import type { Config } from '../../infrastructure/config/config.ts';
 import { WorkerEndpoint } from '../../infrastructure/worker-channel.ts';
 import { loadAdapters, openContainer } from './container.ts';
 import { lowerThreadPriority, openLog } from './process.ts';
-import { startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
+import { startProjectors } from './start-projectors.ts';
 
 /** `begin` comes first: until then the thread has loaded its modules, and opened nothing. */
 export type ProjectorRequest = 'begin' | 'metrics';
@@ -32,7 +32,7 @@ thread.end();
 
 async function project(): Promise<void> {
   const log = openLog(config.LOG_LEVEL, 'projector');
-  const container = await openContainer(config, log, { traced: 'serve', migrate: false });
+  const container = await openContainer(config, log, { role: 'serve', migrate: false });
   opened.resolve(container.get(s.metrics));
 
   const projectors = await startProjectors(container, projectionNames, thread.closing);

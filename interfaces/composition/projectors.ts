@@ -1,13 +1,11 @@
 import type { Container } from 'inversify';
 import { withDeadLetterFeed } from '../../application/dead-letter-feed.ts';
 import { skipWhileIdle } from '../../application/detection/idle.ts';
-import { retryRegistered } from '../../application/late-registrations.ts';
 import { pause } from '../../application/pause.ts';
 import type { DeadLetterFeed } from '../../application/ports/dead-letters.ts';
 import type { EventSource, Positioned } from '../../application/ports/event-source.ts';
 import type { RecordedEvent } from '../../application/ports/event-store.ts';
 import { RebuildUnderWay } from '../../application/ports/generations.ts';
-import type { Log } from '../../application/ports/system.ts';
 import type { TelemetryRecord } from '../../application/ports/telemetry-log.ts';
 import { detectionProjection } from '../../application/projections/detection.ts';
 import { deviceHistoryProjection, devicesProjection } from '../../application/projections/devices.ts';
@@ -18,18 +16,17 @@ import {
   type ProjectionPipeline,
   projectionPipeline,
   type RebuildPorts,
+  unobserved,
 } from '../../application/rebuild/projection-pipeline.ts';
-import { dropOldGenerations } from '../../application/rebuild/rebuild.ts';
 import { upgrade } from '../../application/rebuild/upgrade.ts';
 import { retentionAlongside } from '../../application/retention/generation-sweep.ts';
 import { toleranceMilliseconds } from '../../infrastructure/config/variable-forms.ts';
-import { measureStalls, type TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
+import type { TakenAt } from '../../infrastructure/metrics/projector-metrics.ts';
 import { withConsumedLog } from '../../infrastructure/pino-log.ts';
-import { type Supervised, superviseProjectors } from '../workers/projector-supervisor.ts';
-import { StallDetector } from '../workers/stall-detector.ts';
-import { runAnnouncing, runNoticing, runSending } from './detection.ts';
+import type { Supervised } from '../workers/projector-supervisor.ts';
+import type { StallDetector } from '../workers/stall-detector.ts';
 import { leaseOwner } from './process.ts';
-import { runRetention, sweepPorts } from './retention.ts';
+import { sweepPorts } from './retention.ts';
 import { services as s } from './services.ts';
 
 /** How to read from an event when it was accepted, and the trace it belongs to. */
@@ -54,7 +51,9 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
   const config = await container.getAsync(s.config);
   const clock = await container.getAsync(s.clock);
   const log = await container.getAsync(s.log);
-  const metrics = await container.getAsync(s.projectorMetrics);
+  const metrics = container.isBound(s.projectorMetrics)
+    ? await container.getAsync(s.projectorMetrics)
+    : undefined;
   const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
   const versions = container.isBound(s.codeVersions) ? await container.getAsync(s.codeVersions) : undefined;
 
@@ -132,7 +131,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
       isWhole: true,
       consumer: (of, into, options) => (options ? built : live).consumer(of, into, options),
       untilNeeded: (of, signal) => {
-        const onPassed = () => metrics.passedOver('detection');
+        const onPassed = () => metrics?.passedOver('detection');
         return skipWhileIdle(of, { source, readModels, rules, onPassed }, config.DETECTION === 'off', signal);
       },
     };
@@ -145,7 +144,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
     { takenAt, traceparent }: EventMetadata<Event>,
     feed?: DeadLetterFeed,
   ): ProjectionPipeline {
-    const measured = metrics.observer(projection.name, takenAt);
+    const measured = metrics?.observer(projection.name, takenAt) ?? unobserved;
     const counted = feed ? withDeadLetterFeed(measured, feed, log) : measured;
     // Only gathered from each batch where the level shows it.
     const observer =
@@ -177,79 +176,6 @@ export async function replayPorts(container: Container): Promise<RebuildPorts> {
     keepGenerations: config.KEEP_GENERATIONS,
     disk,
   };
-}
-
-export type Projectors = {
-  /** Resolves once the signal is aborted and the batches in progress are stored. */
-  readonly running: Promise<void>;
-  /** The stalled projections, a sentence for each. */
-  stalled(): readonly string[];
-};
-
-/** Runs projectors until `signal` is aborted, and watches their progress. */
-export async function startProjectors(
-  container: Container,
-  names: readonly ProjectionName[],
-  signal: AbortSignal,
-): Promise<Projectors> {
-  const [config, clock, log, control, metrics] = await Promise.all([
-    container.getAsync(s.config),
-    container.getAsync(s.clock),
-    container.getAsync(s.log),
-    container.getAsync(s.control),
-    container.getAsync(s.metrics),
-  ]);
-  const detector = new StallDetector(config.PROJECTOR_STALL_MS, clock, log);
-  const supervised = await supervisedProjections(container, names, detector);
-  measureStalls(metrics, () => detector.stalls());
-  // Not awaited at shutdown: it may be waiting for a server that does not respond.
-  void detector.follow(signal);
-  // Those that were kept by a release, or a setting, before this one.
-  void dropKeptTooLong(container, names, log);
-  const supervising = superviseProjectors(supervised, control, signal, log, detector);
-  const keepsTelemetry = names.includes('telemetry');
-  const sweeping = keepsTelemetry ? runRetention(container, signal) : undefined;
-  const retrying = keepsTelemetry
-    ? retryRegistered(await pipelineOf(container, 'telemetry'), await replayPorts(container), log, signal)
-    : undefined;
-  if (names.includes('detection')) await endFollowing(container, signal);
-  const announcing = names.includes('detection') ? runAnnouncing(container, signal) : undefined;
-  const sending = names.includes('detection') ? runSending(container, signal) : undefined;
-  const noticing = names.includes('detection') ? runNoticing(container, signal) : undefined;
-  return {
-    running: Promise.all([supervising, sweeping, retrying, announcing, sending, noticing]).then(
-      () => undefined,
-    ),
-    stalled: () =>
-      [...detector.stalls()].flatMap(([name, stall]) => (stall === null ? [] : [`${name}: ${stall}`])),
-  };
-}
-
-/** Nobody waits for rules, once `signal` is aborted, that are still looked for in a log of other programs' events. */
-async function endFollowing(container: Container, signal: AbortSignal): Promise<void> {
-  const followed = await container.getAllAsync(s.followedEvents);
-  const close = () => {
-    for (const one of followed) void one.close();
-  };
-  if (signal.aborted) close();
-  else signal.addEventListener('abort', close, { once: true });
-}
-
-async function dropKeptTooLong(
-  container: Container,
-  names: readonly ProjectionName[],
-  log: Log,
-): Promise<void> {
-  const ports = await replayPorts(container);
-  const ids = await container.getAsync(s.ids);
-  const owner = leaseOwner('a worker that has started', ids.uuidV7());
-  for (const name of names)
-    try {
-      const dropped = await dropOldGenerations({ name }, ports, owner);
-      if (dropped.length > 0) log.info({ projection: name, dropped }, 'old generations dropped');
-    } catch (err) {
-      log.warn({ projection: name, err }, 'old generations could not be dropped, will retry after a rebuild');
-    }
 }
 
 /** The projections of a worker, ready to be supervised. */

@@ -12,8 +12,8 @@ import { requireWholeFiles } from './file-checks.ts';
 import { compareLogs, projectionsCheck } from './log-checks.ts';
 import { lowerThreadPriority } from './process.ts';
 import type { Heartbeat, ProjectorRequest } from './projector-worker.ts';
-import { type Projectors, startProjectors } from './projectors.ts';
 import { services as s } from './services.ts';
+import { type Projectors, startProjectors } from './start-projectors.ts';
 
 /** The projections of each role that runs projectors only. */
 const workerRoles = {
@@ -117,7 +117,7 @@ async function openWithApi(config: Config, log: Log, role: Role) {
 
 /** The object graph of a role, once what it cannot do without is known to be there. */
 async function openRole(config: Config, log: Log, role: Role): Promise<Container> {
-  const container = await openContainer(config, log, { traced: role });
+  const container = await openContainer(config, log, { role });
   try {
     if (container.isBound(s.startCheck)) await (await container.getAsync(s.startCheck))();
     return container;

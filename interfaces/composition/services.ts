@@ -36,7 +36,8 @@ import type { CachedDeviceDirectory } from '../../infrastructure/cached-device-d
 import type { Config } from '../../infrastructure/config/config.ts';
 import type { Connections, Dependency } from '../../infrastructure/metrics/process-metrics.ts';
 import type { ProjectorMetrics } from '../../infrastructure/metrics/projector-metrics.ts';
-import type { SqlDatabase } from '../../infrastructure/sql/sql.ts';
+import type { consumerMetrics } from '../../infrastructure/metrics/telemetry-log-metrics.ts';
+import type { SqlDatabase, SqlQueries } from '../../infrastructure/sql/sql.ts';
 import type { ProcessTracing } from '../../infrastructure/tracing/process-tracing.ts';
 
 const id = <T>(name: string) => Symbol(name) as ServiceIdentifier<T>;
@@ -49,8 +50,13 @@ export const services = {
   ids: id<Ids>('Ids'),
   credentials: id<Credentials>('Credentials'),
   registry: id<EventRegistry>('EventRegistry'),
+
+  /** Only in roles, as all that measures. */
   metrics: id<Registry>('Metrics'),
   projectorMetrics: id<ProjectorMetrics>('ProjectorMetrics'),
+  consumerMetrics: id<ReturnType<typeof consumerMetrics>>('ConsumerMetrics'),
+  meterLog: id<(log: TelemetryLog) => TelemetryLog>('MeterLog'),
+  meterQueries: id<(sql: SqlQueries) => SqlQueries>('MeterQueries'),
 
   /** The adapters without what wraps them; nobody but the container asks for these. */
   plainEventStore: id<EventStore>('PlainEventStore'),

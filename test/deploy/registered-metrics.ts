@@ -1,11 +1,11 @@
 import { type MetricObject, Registry } from 'prom-client';
 import { configFrom } from '../../infrastructure/config/config.ts';
-import { measureDisk } from '../../infrastructure/disk.ts';
 import { announcedAlarms, measureDetection } from '../../infrastructure/metrics/detection-metrics.ts';
 import { measureHooks, triedDeliveries } from '../../infrastructure/metrics/hook-metrics.ts';
 import {
   measureConnections,
   measureDependencies,
+  measureDisk,
   measureProcess,
   measureThread,
 } from '../../infrastructure/metrics/process-metrics.ts';

@@ -28,7 +28,8 @@ export type ReplayFixture = Awaited<ReturnType<typeof replayFixture>>;
 /** The whole application over stores of its own, with hands on everything that a rebuild is about. */
 export async function replayFixture(env: Readonly<Record<string, string>> = {}) {
   const folder = await mkdtemp(path.join(tmpdir(), 'fieldlog-replay-'));
-  const container = await openContainer(configFrom({ DATA_DIR: folder, BATCH_SIZE: '100', ...env }), quiet);
+  const config = configFrom({ DATA_DIR: folder, BATCH_SIZE: '100', ...env });
+  const container = await openContainer(config, quiet, { role: 'serve' });
   const ports: RebuildPorts = await replayPorts(container);
   const [commands, ingest, log, db, registry, directory, source, clock, devices, telemetry, retention] =
     await Promise.all([

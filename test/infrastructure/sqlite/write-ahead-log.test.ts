@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { migrateReadModels } from '../../../infrastructure/sql/schema.ts';
 import { SqliteSql } from '../../../infrastructure/sqlite/database.ts';
-import { writeAheadLogOf } from '../../../infrastructure/sqlite/write-ahead-log.ts';
+import { writeAheadLogOf } from '../../../infrastructure/sqlite/file-size.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
 describe('The write-ahead log of the read models', function () {

@@ -15,7 +15,8 @@ describe('The telemetry log of the embedded profile', () => {
 
   for (const BACKLOG_LIMIT of ['0', '1000'])
     it(`counts publications when BACKLOG_LIMIT is ${BACKLOG_LIMIT}`, async () => {
-      const container = await openContainer(configFrom({ DATA_DIR: folder.path, BACKLOG_LIMIT }), quiet);
+      const config = configFrom({ DATA_DIR: folder.path, BACKLOG_LIMIT });
+      const container = await openContainer(config, quiet, { role: 'serve' });
       try {
         const log = await container.getAsync(s.telemetryLog);
         await log.publish(newPublication([reading(newDevice(), 1)]));

@@ -6,8 +6,9 @@ import { configFrom } from '../../../infrastructure/config/config.ts';
 import { uuidIds } from '../../../infrastructure/identity.ts';
 import { operationsOf } from '../../../interfaces/composition/application.ts';
 import { applicationModule } from '../../../interfaces/composition/container.ts';
-import { startProjectors } from '../../../interfaces/composition/projectors.ts';
+import { metering } from '../../../interfaces/composition/metering.ts';
 import { services as s } from '../../../interfaces/composition/services.ts';
+import { startProjectors } from '../../../interfaces/composition/start-projectors.ts';
 import type { WorldOptions } from '../options.ts';
 import type { Random } from '../random.ts';
 import type { DatabaseServer } from './database.ts';
@@ -63,7 +64,7 @@ function configOf({ retentionDays }: WorldOptions): ReturnType<typeof configFrom
 function compose(process: SimulatedProcess, { network, servers, options, release }: Start): Container {
   const { eventStore, telemetryLog, database } = servers;
   const container = new Container({ defaultScope: 'Singleton' });
-  container.load(applicationModule(configOf(options), logOf(process)));
+  container.load(applicationModule(configOf(options), logOf(process)), metering());
   const events = eventStore.client(process);
   const telemetry = telemetryLog.client(process);
   const sql = database.connect(process);
