@@ -62,6 +62,9 @@ export interface SqlDatabase extends SqlReader, Sql {
   /** Gives the file system back what dropped tables took, where the engine does not do so by itself. */
   reclaim(): Promise<void>;
 
+  /** Gives up what is held for writing, which the next transaction makes anew; absent where nothing is. */
+  rest?(): Promise<void>;
+
   close(): Promise<void>;
 }
 

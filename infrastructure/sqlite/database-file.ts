@@ -232,7 +232,8 @@ export const telemetryFile = (path: string): SqliteFile => ({
   // Rows are long and only ever added: large pages halve what a commit costs.
   pageBytes: 32_768,
   checkpointBytes: 8 * 1024 * 1024,
-  cache: 8192,
+  // No page is looked at twice: rows are added to the end, and read from one end to the other.
+  cache: 1024,
   migrations: [
     `CREATE TABLE batches (
        first_offset INTEGER PRIMARY KEY,

@@ -104,6 +104,13 @@ export class SqliteSql implements SqlDatabase {
     await this.#startedWriter().reclaim();
   }
 
+  /** Ends the thread that writes. */
+  async rest(): Promise<void> {
+    const writer = this.#writer;
+    this.#writer = undefined;
+    await writer?.close();
+  }
+
   /**
    * Waits for transactions asked for before; what was written is in the file itself afterwards. Streams and snapshots
    * still read end when they are left.

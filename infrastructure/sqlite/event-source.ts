@@ -40,7 +40,8 @@ export function sqliteEventSource(
 ): SqliteSource<RecordedEvent> {
   const asked = { ...sourceDefaults, ...options };
   const settings = { ...asked, batchEvents: Math.min(mostEvents, asked.batchEvents) };
-  const db = openSqliteFile(eventsFile(path), { create });
+  // Read from one end to the other, no page is looked at twice.
+  const db = openSqliteFile({ ...eventsFile(path), cache: 1024 }, { create });
   return new SqliteSource(eventReader(db, path, prefix, settings), settings);
 }
 

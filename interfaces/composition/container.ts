@@ -107,8 +107,11 @@ export async function openContainer(
   }
   try {
     if (migrate) {
-      await migrateReadModels(container.get(s.database), Date.now());
-      await requireLogFiles(config, container.get(s.database));
+      const database = container.get(s.database);
+      await migrateReadModels(database, Date.now());
+      // Not every process writes again, and an import does so after all else: a thread takes 15 MiB.
+      await database.rest?.();
+      await requireLogFiles(config, database);
       makeLogFiles(config);
     }
     return container;

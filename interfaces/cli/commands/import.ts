@@ -55,9 +55,9 @@ const asUsual = ['--no-memory-saver-mode', '--semi-space-growth-factor=2'];
 
 /** Of projectors in this process, unless it is configured: with what a server has they would take more than the whole import. */
 const sparingStores = {
-  BATCH_SIZE: '2000',
-  PROJECTOR_CACHE: '4000000',
-  DIRECTORY_SIZE: '5000',
+  BATCH_SIZE: '1000',
+  PROJECTOR_CACHE: '2000000',
+  DIRECTORY_SIZE: '1000',
 };
 
 /** Readings at a time: a request is worth more than a transaction, and the heap of the stores is not here. */

@@ -48,6 +48,18 @@ describe('SqliteSql', () => {
     other.close();
   });
 
+  it('stores everything around a rest, which waits for what was asked for before', async () => {
+    const before = db.write('insert', 't', ['id', 'name'], rows(3000));
+    const resting = db.rest();
+    const after = db.run("INSERT INTO t VALUES (9000, 'after')");
+    await Promise.all([before, resting, after]);
+    assert.equal(await count(), 3001);
+    await db.rest();
+    await db.rest();
+    await db.run('DELETE FROM t WHERE id < 3000');
+    assert.equal(await count(), 1);
+  });
+
   it('only reads when opened for reading only', async () => {
     await db.write('insert', 't', ['id', 'name'], rows(2));
     const reader = new SqliteSql(path, { readOnly: true });
