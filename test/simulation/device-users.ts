@@ -98,7 +98,7 @@ export class DeviceUsers {
   }
 
   #drawCommand(deviceId: string): DeviceCommand {
-    const { random } = this.#world;
+    const { random, options } = this.#world;
     const type = random.weighted({
       RegisterDevice: 10,
       ChangeDeviceDetails: 8,
@@ -106,7 +106,7 @@ export class DeviceUsers {
       ReinstateDevice: 6,
       IssueDeviceToken: 2,
       DecommissionDevice: 0.3,
-      EraseDevice: 0.3,
+      EraseDevice: options.faults.includes('forget') ? 2 : 0.3,
     });
     const name = `n${random.between(1, 3)}`;
     const labels: Record<string, string> = random.chance(0.5) ? { a: '1', b: '2' } : { b: '2', a: '1' };
@@ -158,6 +158,7 @@ export class DeviceUsers {
           : await (await api.container.getAsync(s.commands)).handle(command, context);
       timeline.add(api.process.name, `${id} answered revision ${answer.device.revision}`);
       devices.answered(request, answer);
+      if (command.type === 'EraseDevice') this.#world.faults.forget(command.deviceId);
     } catch (error) {
       this.#requests.failed(api, id, error);
       devices.refused(request, error as Error, knownBefore);

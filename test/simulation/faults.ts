@@ -14,6 +14,8 @@ export class Faults {
   readonly #laterRandom: Random;
   readonly #stalls = new Set<() => void>();
   #deletions = 0;
+  /** Everything is at rest. */
+  #isOver = false;
 
   constructor(world: World, random: Random) {
     this.#world = world;
@@ -29,6 +31,7 @@ export class Faults {
   /** Before each operation: the weather changes now and then, and processes that are gone come back. */
   draw(operation: number): void {
     const { fleet } = this.#world;
+    this.#isOver = false;
     if (operation % 40 === 0) this.#weather();
     if (this.#has('rebalance') && this.#random.chance(0.02)) {
       this.#world.timeline.count('fault: rebalance');
@@ -64,13 +67,29 @@ export class Faults {
     setTimeout(end, time);
   }
 
-  /** An administrator of the event store deletes a device's stream; two thirds of the devices stay. */
+  /** An administrator of the event store deletes a device's stream. */
   #deleteStream(): void {
-    const { devices, servers, timeline, options } = this.#world;
-    const left = devices.deviceIds;
-    if (left.length === 0 || this.#deletions >= options.devices / 3) return;
+    const left = this.#world.devices.deviceIds;
+    if (left.length > 0) this.#delete(this.#random.pick(left));
+  }
+
+  /** The same of a device that was erased, before or after its readings are gone. */
+  forget(deviceId: string): void {
+    if (!this.#has('forget') || this.#isOver) return;
+    setTimeout(
+      () => {
+        if (!this.#isOver && this.#world.devices.deviceIds.includes(deviceId)) this.#delete(deviceId);
+      },
+      this.#laterRandom.between(0, 8000),
+    );
+  }
+
+  /** Two thirds of the devices stay. */
+  #delete(deviceId: string): void {
+    const { servers, timeline, options } = this.#world;
+    if (this.#deletions >= options.devices / 3) return;
     this.#deletions += 1;
-    const stream = `device-${this.#random.pick(left)}`;
+    const stream = `device-${deviceId}`;
     timeline.add('world', `${stream} is deleted for good`);
     timeline.count('fault: stream deleted');
     servers.eventStore.deleteForGood(stream);
@@ -113,6 +132,7 @@ export class Faults {
 
   end(): void {
     const { network, servers } = this.#world;
+    this.#isOver = true;
     network.faults = { ...noNetworkFaults };
     network.crashesLeft = 0;
     network.away.clear();

@@ -1,5 +1,5 @@
 import type { Operations } from '../../application/operations/operations.ts';
-import { projectionNames } from '../../application/projections/projection.ts';
+import { type ProjectionName, projectionNames } from '../../application/projections/projection.ts';
 import { checkError } from './book-keeper.ts';
 import { type Command, openCommand } from './world/fieldlog.ts';
 import type { World } from './world.ts';
@@ -15,6 +15,15 @@ const workWeights = {
   drop: 1,
   list: 3,
 };
+const busyWeights = { ...workWeights, rebuildWaiting: 5, rollback: 3, discard: 3, interrupt: 6 };
+type Work = keyof typeof busyWeights;
+const building: ReadonlySet<Work> = new Set([
+  'rebuild',
+  'rebuildDevice',
+  'rebuildWaiting',
+  'interrupt',
+  'drop',
+]);
 
 /** What operators do while the fleet sends: each command is a process of its own. */
 export class Operators {
@@ -22,6 +31,7 @@ export class Operators {
   #commands = 0;
   /** Switches that may be running: what is read meanwhile may be of either generation. */
   switching = 0;
+  #hasLeft = false;
   /** Of these, readings may have been given up. */
   readonly discarded = new Set<string>();
 
@@ -30,8 +40,9 @@ export class Operators {
   }
 
   async act(): Promise<void> {
-    const { random, timeline } = this.#world;
-    const kind = random.weighted(workWeights);
+    const { random, timeline, options } = this.#world;
+    const kind: Work = options.isBusy ? random.weighted(busyWeights) : random.weighted(workWeights);
+    if (this.#hasLeft && building.has(kind)) return;
     timeline.count(`operation: ${kind}`);
     await this.run(kind, (operations, signal) => this.#work(kind, operations, signal));
   }
@@ -79,7 +90,7 @@ export class Operators {
     checkError(error, id);
   }
 
-  async #work(kind: keyof typeof workWeights, operations: Operations, signal: AbortSignal): Promise<unknown> {
+  async #work(kind: Work, operations: Operations, signal: AbortSignal): Promise<unknown> {
     const { random, options, servers } = this.#world;
     const keepOlder = servers.telemetryLog.hasExpired && random.chance(0.5);
     const name = random.pick(projectionNames);
@@ -89,6 +100,12 @@ export class Operators {
         return this.#switched(() => operations.rebuild(name, { signal, handover: 100, keepOlder }));
       case 'rebuildDevice':
         return this.#switched(() => operations.rebuildDevice(name, deviceId, { signal, keepOlder }));
+      case 'rebuildWaiting':
+        return this.#switched(() => this.#rebuildWaiting(operations, signal));
+      case 'interrupt':
+        return this.#switched(() =>
+          this.#interruptAndResume(random.chance(0.5) ? 'telemetry' : name, operations, signal),
+        );
       case 'rollback':
         return this.#switched(() =>
           operations.switchTo(random.pick(['retired', 'ready']), name, { signal, handover: 100 }),
@@ -110,6 +127,16 @@ export class Operators {
     }
   }
 
+  /** The telemetry of a registered device that has dead letters. */
+  async #rebuildWaiting({ deadLetters, rebuildDevice }: Operations, signal: AbortSignal): Promise<unknown> {
+    const { random, devices } = this.#world;
+    const waiting = await deadLetters.list({ projection: 'telemetry' }, { limit: 50 });
+    const streams = new Set(waiting.map(({ stream }) => stream));
+    const found = devices.deviceIds.filter((deviceId) => streams.has(`device-${deviceId}`));
+    if (found.length === 0) return undefined;
+    return rebuildDevice('telemetry', random.pick(found), { signal });
+  }
+
   /** Of a stream that waits, whether or not it could be retried by now. */
   async #discard({ deadLetters, deadLetterOperations }: Operations): Promise<unknown> {
     const waiting = await deadLetters.list({ projection: 'telemetry' }, { limit: 50 });
@@ -118,6 +145,45 @@ export class Operators {
     const why = { by: 'operator', reason: 'known' };
     this.discarded.add(stream);
     return deadLetterOperations.discard({ projection: 'telemetry', stream }, why);
+  }
+
+  /** Begins a rebuild that nobody takes up until the end. */
+  async leaveRebuild(): Promise<void> {
+    this.#hasLeft = true;
+    await this.run('leave', (operations, signal) =>
+      this.#switched(() => this.#interruptRebuild('telemetry', operations, signal)),
+    );
+  }
+
+  async #interruptAndResume(
+    name: ProjectionName,
+    operations: Operations,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    const outcome = await this.#interruptRebuild(name, operations, signal);
+    if (outcome !== undefined) return outcome;
+    await new Promise((resolve) => setTimeout(resolve, this.#world.random.between(0, 3000)));
+    return operations.rebuild(name, { signal, handover: 100 });
+  }
+
+  /** Ends a rebuild that is slow and gives up what waits; `undefined` unless it was faster. */
+  async #interruptRebuild(
+    name: ProjectionName,
+    operations: Operations,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    const { random, timeline } = this.#world;
+    const enough = new AbortController();
+    setTimeout(() => enough.abort(new Error('interrupted')), random.between(100, 4000));
+    const how = { throttle: random.pick([20, 100, 400]), handover: 100 };
+    try {
+      return await operations.rebuild(name, { ...how, signal: AbortSignal.any([signal, enough.signal]) });
+    } catch (error) {
+      if (!enough.signal.aborted || signal.aborted) throw error;
+      timeline.add('world', `a rebuild of ${name} is interrupted`);
+    }
+    if (random.chance(0.7)) await this.#discard(operations);
+    return undefined;
   }
 
   async #switched<T>(work: () => Promise<T>): Promise<T> {

@@ -19,6 +19,10 @@ export type WorldOptions = {
   readonly hasRules: boolean;
   /** Histories are imported meanwhile. */
   readonly hasImports: boolean;
+  /** Operators do four times as much, and interrupt rebuilds that they take up again later. */
+  readonly isBusy: boolean;
+  /** Devices send some of their readings to two nodes at once. */
+  readonly hasDoubles: boolean;
   /** What else happens than users' and operators' requests. */
   readonly faults: readonly FaultKind[];
 };
@@ -38,9 +42,11 @@ const firstKinds = [
 ] as const;
 /** Drawn from a source of their own, so that the worlds of a seed stay as they were without them. */
 const laterKinds = ['stall', 'scale', 'release', 'backup'] as const;
-export const faultKinds = [...firstKinds, ...laterKinds] as const;
+/** Devices are erased more often, and their streams deleted soon after. */
+const latestKinds = ['forget'] as const;
+export const faultKinds = [...firstKinds, ...laterKinds, ...latestKinds] as const;
 /** What worlds had not at first. */
-export const laterThings = [...laterKinds, 'imports'] as const;
+export const laterThings = [...laterKinds, ...latestKinds, 'imports', 'busy', 'doubles'] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
 export const drawOptions = (
@@ -77,5 +83,9 @@ export const drawOptions = (
   const may = { stall: true, scale: true, release: true, backup: mayBackUp };
   const drawnLater = laterKinds.filter((kind) => later.chance(0.4) && !without.has(kind) && may[kind]);
   const hasImports = later.chance(0.5) && !without.has('imports');
-  return { ...options, hasRules, hasImports, faults: [...options.faults, ...drawnLater] };
+  const isBusy = later.chance(0.2) && !without.has('busy');
+  const hasDoubles = later.chance(0.5) && !without.has('doubles');
+  const drawnLatest = latestKinds.filter((kind) => later.chance(0.2) && !without.has(kind));
+  const faults = [...options.faults, ...drawnLater, ...drawnLatest];
+  return { ...options, hasRules, hasImports, isBusy, hasDoubles, faults };
 };

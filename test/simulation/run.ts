@@ -1,13 +1,13 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { drawOptions, faultKinds, type WorldOptions } from './options.ts';
+import { drawOptions, faultKinds, laterThings, type WorldOptions } from './options.ts';
 import { runInProcesses, type WorldReport, worldReport } from './pool.ts';
 import { daysOf } from './settlement.ts';
 import { shrink } from './shrink.ts';
 import { runWorld } from './world.ts';
 
 const help = `npm run simulation -- [--seed S] [--seeds N] [--operations N] [--seconds N] [--processes N]
-                         [--without FAULT,…] [--first] [--timeline]
+                         [--without FAULT,…] [--options JSON] [--first] [--timeline]
 
   --seed S        the first seed; with --seeds 1 its timeline is printed, and of a world
                   that breaks a rule a shorter one's. A random one when absent
@@ -15,7 +15,8 @@ const help = `npm run simulation -- [--seed S] [--seeds N] [--operations N] [--s
   --operations N  of each world (2000)
   --seconds N     no new world begins after so many seconds
   --processes N   that run worlds at the same time (one for each processor)
-  --without F,…   leaves out kinds of faults: ${faultKinds.join(', ')}
+  --without F,…   leaves out kinds of faults and other things: ${[...new Set([...faultKinds, 'rules', ...laterThings])].join(', ')}
+  --options JSON  what every world is like, whatever its seed draws: {"rounds": 3, "faults": ["away"]}
   --first         ends at the first world that breaks a rule
   --timeline      prints every line of every world
 `;
@@ -28,6 +29,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: 'Infinity' },
     processes: { type: 'string', default: String(availableParallelism()) },
     without: { type: 'string', default: '' },
+    options: { type: 'string', default: '{}' },
     timeline: { type: 'boolean', default: false },
     first: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -36,6 +38,7 @@ const { values } = parseArgs({
 
 const isOne = Number(values.seeds) === 1;
 const without = new Set(values.without.split(','));
+const fixed = JSON.parse(values.options) as Partial<WorldOptions>;
 
 if (values.help) process.stdout.write(help);
 else process.exitCode = await main();
@@ -53,7 +56,7 @@ async function main(): Promise<number> {
     const isOver = begun >= Number(values.seeds) || seconds() >= Number(values.seconds);
     if (isOver || (values.first && broken.length > 0)) return undefined;
     begun += 1;
-    return drawOptions(String(first + begun - 1), Number(values.operations), without);
+    return { ...drawOptions(String(first + begun - 1), Number(values.operations), without), ...fixed };
   };
   const done = (report: WorldReport) => {
     ended += 1;
@@ -97,7 +100,10 @@ function print({ options, lines, violation }: WorldReport): void {
   // A kind that the seed does not draw anyway does no harm there.
   const absent = faultKinds.filter((kind) => without.has(kind) || !options.faults.includes(kind));
   const faults = absent.length === 0 ? '' : ` --without ${absent}`;
-  write(`replay: npm run simulation -- --seed ${options.seed} --operations ${options.operations}${faults}`);
+  const like = values.options === '{}' ? '' : ` --options '${values.options}'`;
+  write(
+    `replay: npm run simulation -- --seed ${options.seed} --operations ${options.operations}${faults}${like}`,
+  );
 }
 
 function write(line: string): void {

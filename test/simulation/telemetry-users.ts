@@ -1,8 +1,9 @@
+import type { IngestTelemetry } from '../../application/telemetry/ingest.ts';
 import type { Metrics, Reading } from '../../domain/telemetry.ts';
 import { services as s } from '../../interfaces/composition/services.ts';
 import { collected } from '../support/collected.ts';
 import { check, checkError } from './book-keeper.ts';
-import { hashOf } from './random.ts';
+import { hashOf, type Random } from './random.ts';
 import type { Requests } from './requests.ts';
 import type { RunningProcess } from './world/fieldlog.ts';
 import type { World } from './world.ts';
@@ -11,22 +12,35 @@ import type { World } from './world.ts';
 export class TelemetryUsers {
   readonly #world: World;
   readonly #requests: Requests;
+  readonly #doubles: Random;
   #futures = 0;
 
-  constructor(world: World, requests: Requests) {
+  constructor(world: World, requests: Requests, doubles: Random) {
     this.#world = world;
     this.#requests = requests;
+    this.#doubles = doubles;
   }
 
   async ingest(api: RunningProcess): Promise<void> {
-    const { random, timeline, devices, telemetry } = this.#world;
-    const id = this.#requests.id('i');
+    const { random, options } = this.#world;
     const readings = Array.from({ length: random.pick([1, 1, 2, 5, 12]) }, (_, index) => ({
       index,
       deviceId: this.#requests.device(),
       timestamp: random.chance(0.15) ? undefined : this.#time(),
       metrics: this.#metrics(),
     }));
+    const isDouble = options.hasDoubles && this.#doubles.chance(0.1);
+    const other = isDouble ? this.#world.fleet.anyApi(this.#doubles) : undefined;
+    await Promise.all([
+      this.#send(api, readings),
+      // A device that has not heard of the first answer, or never waited for it.
+      other && Promise.race([this.#send(other, readings), other.process.crashed]),
+    ]);
+  }
+
+  async #send(api: RunningProcess, readings: Parameters<IngestTelemetry>[0]): Promise<void> {
+    const { random, timeline, devices, telemetry } = this.#world;
+    const id = this.#requests.id('i');
     const known = new Set(
       readings.filter(({ deviceId }) => devices.acknowledged(deviceId) >= 0).map((one) => one.deviceId),
     );

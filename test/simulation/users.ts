@@ -28,7 +28,7 @@ export class Users {
     this.#world = world;
     const requests = new Requests(world);
     this.devices = new DeviceUsers(world, requests);
-    this.#telemetry = new TelemetryUsers(world, requests);
+    this.#telemetry = new TelemetryUsers(world, requests, random.fork('doubles'));
     this.#rules = new RuleUsers(world, requests, random.fork('rules'));
   }
 

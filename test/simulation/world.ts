@@ -92,10 +92,11 @@ export class World {
     );
     await this.fleet.startAll('api');
     await this.fleet.startAll('worker');
-    const { operations, rounds } = this.options;
+    const { operations, rounds, isBusy } = this.options;
     for (let round = 1; round <= rounds; round += 1) {
       this.timeline.add('world', `ROUND ${round}`);
-      await this.#chaos(Math.floor(operations / rounds));
+      const count = Math.floor(operations / rounds);
+      await this.#chaos(count, isBusy && round === rounds ? Math.floor(count * 0.6) : undefined);
       this.faults.end();
       const { importers } = this;
       await this.until('requests are answered', 120_000, async () => this.#inFlight === importers.inFlight);
@@ -107,13 +108,19 @@ export class World {
     }
   }
 
-  async #chaos(operations: number): Promise<void> {
+  /** `left`: the operation at which a rebuild is begun that only the last of the world takes up. */
+  async #chaos(operations: number, left: number | undefined): Promise<void> {
     for (let i = 0; i < operations; i += 1) {
+      if (i === left) this.#start(() => this.operators.leaveRebuild());
       this.faults.draw(i);
       if (this.faults.changesRules()) this.#start(() => this.users.changeRules());
       if (this.importers.isDue()) this.#start(() => this.importers.act());
       if (this.#inFlight < mostAtOnce)
-        this.#start(this.random.chance(0.025) ? () => this.operators.act() : () => this.users.act());
+        this.#start(
+          this.random.chance(this.options.isBusy ? 0.1 : 0.025)
+            ? () => this.operators.act()
+            : () => this.users.act(),
+        );
       await this.pass(this.random.between(0, this.options.pace));
     }
   }

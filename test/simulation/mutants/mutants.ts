@@ -1,17 +1,22 @@
+import type { WorldOptions } from '../options.ts';
+
 /** A guard of the design, taken away: `find` stands once in `file`. */
 export type Mutant = {
   readonly name: string;
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** What the worlds are like that come to the place, where others seldom do. */
+  readonly worlds?: Partial<WorldOptions>;
 };
 
-const mutant = (name: string, file: string, find: string, replace: string): Mutant => ({
-  name,
-  file,
-  find,
-  replace,
-});
+const mutant = (
+  name: string,
+  file: string,
+  find: string,
+  replace: string,
+  worlds?: Mutant['worlds'],
+): Mutant => ({ name, file, find, replace, ...(worlds && { worlds }) });
 
 const projector = 'application/projector.ts';
 const partitionState = 'application/partition-state.ts';
@@ -113,6 +118,7 @@ export const mutants: readonly Mutant[] = [
     'application/projections/untimed-readings.ts',
     'await taken.firstFree(data.timestamp);',
     'data.timestamp;',
+    { retentionDays: null, clockSkew: 0, apiNodes: 3, hasDoubles: true },
   ),
   mutant(
     'a retraction leaves the cache as it was',
@@ -168,6 +174,7 @@ export const mutants: readonly Mutant[] = [
     'application/log-guard.ts',
     "found !== 'unknown' && eventId !== null && comparableId(found.id) !== eventId",
     "found === 'unknown' && eventId === ''",
+    { retentionDays: null, rounds: 3, faults: ['restore'] },
   ),
   mutant(
     'a refusal is withdrawn while nothing continues',
@@ -186,6 +193,7 @@ export const mutants: readonly Mutant[] = [
     building,
     'if (comparePositions(before, position) < 0) this',
     'if (comparePositions(before, position) !== 0) this',
+    { retentionDays: null, isBusy: true, faults: ['slow'] },
   ),
   mutant(
     'a rebuild applies what was discarded',
@@ -198,54 +206,63 @@ export const mutants: readonly Mutant[] = [
     'application/rebuild/claim.ts',
     '(!isOtherLog && (await hasAppliedDiscarded(live, begun, pipeline, deadLetters, readModels, stream)))',
     'false',
+    { workers: 1, devices: 3, retentionDays: null, isBusy: true, faults: ['slow', 'crash'] },
   ),
   mutant(
     'a rebuild retries what was discarded behind a first',
     'application/rebuild/dead-letters.ts',
     'const together = some.map(([position]) => position);',
     'const together = some.slice(0, 1).map(([position]) => position);',
+    { operations: 400, devices: 3, rounds: 1, retentionDays: null, isBusy: true, faults: ['poison'] },
   ),
   mutant(
     'a generation that has missed what expired is gone back to',
     'application/rebuild/rebuild.ts',
     'if (await hasMissed(next, pipeline, ports.readModels))',
     'if (false)',
+    { retentionDays: null, rounds: 3, isBusy: true, faults: ['expiry'] },
   ),
   mutant(
     'a batch that waits keeps its partition',
     'application/rebuild/build-consumer.ts',
     "batch.signal?.addEventListener('abort', this.#notify);",
     '',
+    { partitions: 4, isBusy: true, faults: ['away', 'rebalance'] },
   ),
   mutant(
     'dead letters of a rebuilt device are moved',
     'infrastructure/sql/dead-letters.ts',
     '[generation, from.projection, from.generation, stream],\n  );',
     "[generation, from.projection, from.generation, stream],\n  );\n  await tx.run('DELETE FROM dead_letters WHERE projection = ? AND generation = ? AND stream = ?', [from.projection, from.generation, stream]);",
+    { devices: 3, retentionDays: null, isBusy: true, faults: ['transactions', 'poison'] },
   ),
   mutant(
     'newest values go while points are left',
     'infrastructure/sql/erased-devices.ts',
     'AND NOT EXISTS (SELECT 1 FROM',
     "AND NOT EXISTS (SELECT 1 FROM (SELECT '' AS device_id)",
+    { retentionDays: null, faults: ['slow', 'stall', 'forget'] },
   ),
   mutant(
     'an audit counts what a deletion removes',
     'application/operations/audit.ts',
     '!entry.isEqual && !deleted.has(entry.deviceId)',
     '!entry.isEqual',
+    { retentionDays: null, isBusy: true, faults: ['slow', 'deletion', 'forget'] },
   ),
   mutant(
     'a rebuild does not follow retries',
     'application/rebuild/comparison.ts',
     'if (!isOtherLog) await followDeadLetters(live, next, deadLetterRetry, deadLetters, readModels);',
     '',
+    { devices: 12, rounds: 1, retentionDays: null, isBusy: true, faults: ['slow'] },
   ),
   mutant(
     'a retry goes past what holds the stream',
     parking,
     'if (retry.holds(failure.cause, first.eventType)) return { stream, applied, failed };',
     '',
+    { devices: 3, retentionDays: null, faults: ['poison'] },
   ),
   mutant(
     'what is on its way is a difference of the audit',
@@ -264,6 +281,7 @@ export const mutants: readonly Mutant[] = [
     'application/ports/generations.ts',
     'runner !== null && runner !== owner.id && !owner.isExpired(runner, heardAt ?? 0);',
     'runner === owner.id && heardAt === -1;',
+    { retentionDays: null, isBusy: true, faults: ['slow'] },
   ),
   mutant(
     'an erased device keeps its history',
@@ -282,5 +300,13 @@ export const mutants: readonly Mutant[] = [
     'infrastructure/sql/generations.ts',
     'if (!(await hasBegun(db, projection, claimed.generation)))',
     'if (claimed.generation < 0)',
+    { retentionDays: null, isBusy: true, faults: ['crash', 'slow'] },
+  ),
+  mutant(
+    'what is retried behind a sweep stays',
+    parking,
+    'if (deadLetters.length < size) await retry.atRest?.(stream, tables);',
+    '',
+    { devices: 12, rounds: 3, retentionDays: 2, faults: ['leap'] },
   ),
 ];

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Mutant, mutants } from './mutants.ts';
@@ -13,6 +13,9 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '2000' },
     seconds: { type: 'string', default: '120' },
     operations: { type: 'string', default: '200' },
+    processes: { type: 'string', default: String(availableParallelism()) },
+    from: { type: 'string', default: '1' },
+    to: { type: 'string', default: 'Infinity' },
   },
 });
 
@@ -24,11 +27,15 @@ process.exitCode = main();
 
 function main(): number {
   let survivors = 0;
-  print('| guard taken away | seeds to catch it | caught as |\n| --- | ---: | --- |');
-  for (const one of mutants.filter(({ name }) => name.includes(values.only))) {
+  print('| guard taken away | seeds to catch it | caught as | worlds |\n| --- | ---: | --- | --- |');
+  const chosen = mutants
+    .slice(Number(values.from) - 1, Number(values.to))
+    .filter(({ name }) => name.includes(values.only));
+  for (const one of chosen) {
     const found = caught(one);
     if (!found) survivors += 1;
-    print(`| ${one.name} | ${found?.median ?? 'not caught'} | ${found?.violation ?? ''} |`);
+    const worlds = one.worlds ? `\`${JSON.stringify(one.worlds).replaceAll('"', '')}\`` : '';
+    print(`| ${one.name} | ${found?.median ?? 'not caught'} | ${found?.violation ?? ''} | ${worlds} |`);
   }
   return survivors === 0 ? 0 : 1;
 }
@@ -49,13 +56,14 @@ function caught(one: Mutant): { readonly median: number; readonly violation: str
     symlinkSync(path.join(root, 'node_modules'), path.join(copy, 'node_modules'));
     const file = path.join(copy, one.file);
     writeFileSync(file, mutated(one, readFileSync(file, 'utf8')));
+    const tries = Number(values.tries);
     const counts: number[] = [];
     let violation = '';
-    for (let attempt = 0; attempt < Number(values.tries); attempt += 1) {
-      const found = runUntilBroken(copy, 1 + attempt * 10_000);
-      if (!found) return undefined;
-      counts.push(found.seeds);
-      violation ||= found.violation;
+    for (let attempt = 0; attempt < tries; attempt += 1) {
+      const found = runUntilBroken(copy, 1 + attempt * 10_000, one.worlds);
+      counts.push(found?.seeds ?? Number.POSITIVE_INFINITY);
+      violation ||= found?.violation ?? '';
+      if (counts.filter((count) => !Number.isFinite(count)).length > tries / 2) return undefined;
     }
     counts.sort((a, b) => a - b);
     return { median: counts[Math.floor(counts.length / 2)] as number, violation };
@@ -73,14 +81,20 @@ export function mutated({ name, file, find, replace }: Mutant, text: string): st
 function runUntilBroken(
   copy: string,
   seed: number,
+  like: Mutant['worlds'] = {},
 ): { readonly seeds: number; readonly violation: string } | undefined {
-  const { seeds, seconds, operations } = values;
-  const asked = ['--seed', String(seed), '--seeds', seeds, '--seconds', seconds, '--operations', operations];
-  const { stdout } = spawnSync(process.execPath, ['test/simulation/run.ts', ...asked, '--first'], {
-    cwd: copy,
-    encoding: 'utf8',
-    maxBuffer: 1e9,
-  });
+  const { seeds, seconds, operations, processes } = values;
+  const options = JSON.stringify(like);
+  const asked = Object.entries({ seed, seeds, seconds, operations, processes, options });
+  const { stdout } = spawnSync(
+    process.execPath,
+    ['test/simulation/run.ts', ...asked.map(([name, value]) => `--${name}=${value}`), '--first'],
+    {
+      cwd: copy,
+      encoding: 'utf8',
+      maxBuffer: 1e9,
+    },
+  );
   const [, worlds, broken] = /^(\d+) worlds from seed \d+, (\d+) with/m.exec(stdout) ?? [];
   // A world that ends the process was noticed as well.
   if (worlds === undefined) return { seeds: 1, violation: 'the process ended' };
