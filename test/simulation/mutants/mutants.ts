@@ -246,7 +246,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     'an audit counts what a deletion removes',
     'application/operations/audit.ts',
-    '!entry.isEqual && !deleted.has(entry.deviceId)',
+    '!entry.isEqual && !gone.has(entry.deviceId)',
     '!entry.isEqual',
     { retentionDays: null, isBusy: true, faults: ['slow', 'deletion', 'forget'] },
   ),
