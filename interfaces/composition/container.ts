@@ -109,7 +109,7 @@ export async function openContainer(
     if (migrate) {
       const database = container.get(s.database);
       await migrateReadModels(database, Date.now());
-      // Not every process writes again, and an import does so after all else: a thread takes 15 MiB.
+      // Not every process writes again, and an import does so after all else: the heap of a thread is 11 MiB.
       await database.rest?.();
       await requireLogFiles(config, database);
       makeLogFiles(config);

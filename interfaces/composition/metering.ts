@@ -7,7 +7,7 @@ import { services as s } from './services.ts';
 
 /**
  * What a role counts and times. To import this file loads the client of Prometheus, which brings those of HTTP and TLS
- * along, whether anything is pushed by them or not: 15 MiB that a command has no use for.
+ * along, whether anything is pushed by them or not: a command has no use for them.
  */
 export const metering = (): ContainerModule =>
   new ContainerModule(({ bind }) => {
