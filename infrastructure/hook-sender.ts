@@ -30,7 +30,7 @@ export function hookSender(allowed: readonly string[], resolve: Resolve = lookup
 
   const isAllowed = (address: string): boolean => {
     const parsed = ipaddr.process(address);
-    if (parsed.range() === 'unicast') return true;
+    if (isPublic(parsed)) return true;
     return ranges.some(([base, bits]) => parsed.kind() === base.kind() && parsed.match(base, bits));
   };
   const refusal = (host: string, address: string): string => {
@@ -136,6 +136,13 @@ const hostOf = (url: string): string => new URL(url).hostname.replace(/^\[|\]$/g
 /** A host as URLs have it, an address or a CIDR range. */
 export const isHostOrRange = (text: string): boolean =>
   rangeOf(text) !== undefined || /^[a-z0-9]([a-z0-9.-]{0,252})$/i.test(text);
+
+/** What is assigned to networks that can be reached by all, and to nothing special among it. */
+const isPublic = (address: ipaddr.IPv4 | ipaddr.IPv6): boolean =>
+  address.range() === 'unicast' && (address instanceof ipaddr.IPv4 || address.match(globalUnicast));
+
+/** Outside of it, some addresses stand for an IPv4 address: `::127.0.0.1` for example. */
+const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3');
 
 function rangeOf(text: string): [ipaddr.IPv4 | ipaddr.IPv6, number] | undefined {
   if (ipaddr.isValidCIDR(text)) return ipaddr.parseCIDR(text);

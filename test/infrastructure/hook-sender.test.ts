@@ -62,6 +62,9 @@ describe('Sender to hooks', () => {
     'ff02::1',
     '::ffff:127.0.0.1',
     '::ffff:10.0.0.1',
+    '::127.0.0.1',
+    '::7f00:1',
+    '4000::1',
     '64:ff9b::a00:1',
     '2002:7f00:1::1',
   ];
@@ -78,6 +81,7 @@ describe('Sender to hooks', () => {
       assert.equal((await sender.post(requestTo(url), never)).is, 'refused', url);
     assert.equal(sender.faultOf('https://hooks.example/'), undefined);
     assert.equal(sender.faultOf('https://8.8.8.8/'), undefined);
+    assert.equal(sender.faultOf('https://[2606:4700:4700::1111]/'), undefined);
   });
 
   it('refuses a name that leads to an inner address, also as one of several', async () => {
