@@ -71,6 +71,9 @@ export const erasedName = 'erased';
 
 export const deviceStream = (deviceId: string): string => `device-${deviceId}`;
 
+/** The device that the stream of a device is of. */
+export const deviceIdIn = (stream: string): string => stream.slice(deviceStream('').length);
+
 function decide(command: DeviceCommand, device: Device): readonly DeviceEvent[] {
   const { deviceId } = command;
   switch (command.type) {

@@ -19,7 +19,7 @@ import {
   StreamDeleted,
   StreamUnreadable,
 } from '../application/ports/event-store.ts';
-import { type DeviceEvent, deviceStream } from '../domain/device.ts';
+import { type DeviceEvent, deviceIdIn, deviceStream } from '../domain/device.ts';
 import type { RecentStreamCache } from './recent-streams.ts';
 
 /** Concurrent stream reads when many devices are not cached. */
@@ -130,7 +130,7 @@ export class CachedDeviceDirectory implements DeviceDirectory {
         },
         consume: async ({ partition, events }) => {
           for (const event of events) {
-            const deviceId = event.stream.slice(deviceStream('').length);
+            const deviceId = deviceIdIn(event.stream);
             this.#heard(deviceId, event);
             this.#recent?.heard(deviceId, event);
             checkpoints.set(partition, event.position);

@@ -1,4 +1,4 @@
-import { type Device, deviceDecider, deviceStream } from '../../domain/device.ts';
+import { type Device, deviceDecider, deviceIdIn } from '../../domain/device.ts';
 import { readDevice } from '../devices/device-stream.ts';
 import type { DeviceAttributes } from '../ports/detection.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
@@ -25,7 +25,7 @@ export class DevicePeriods {
     events.listen({
       add: (arrived) => {
         this.#changes += 1;
-        for (const { stream } of arrived) this.#known.delete(stream.slice(deviceStream('').length));
+        for (const { stream } of arrived) this.#known.delete(deviceIdIn(stream));
       },
       clear: () => {
         this.#changes += 1;

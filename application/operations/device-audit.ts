@@ -1,4 +1,4 @@
-import { deviceStream, sameLabels } from '../../domain/device.ts';
+import { deviceIdIn, sameLabels } from '../../domain/device.ts';
 import { type DiscardedEvents, deviceRowOf, foldState, loadDevice } from '../devices/device-stream.ts';
 import { pause } from '../pause.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
@@ -106,7 +106,7 @@ async function chosen(
   if (query !== 'all') return ids;
   const all = new Set(ids);
   await readLog(source, await lastPositions(source), { group, signal }, (events) => {
-    for (const { stream } of events) all.add(stream.slice(deviceStream('').length));
+    for (const { stream } of events) all.add(deviceIdIn(stream));
   });
   return [...all];
 }

@@ -1,4 +1,4 @@
-import { type DeviceEvent, deviceDecider, deviceStream, type RegisteredDevice } from '../../domain/device.ts';
+import { type DeviceEvent, deviceDecider, deviceIdIn, type RegisteredDevice } from '../../domain/device.ts';
 import type { EventRegistry } from '../ports/event-registry.ts';
 import { type RecordedEvent, streamDeletedType } from '../ports/event-store.ts';
 import type { DeviceHistoryRow, DeviceRow, FieldChange } from '../ports/read-models.ts';
@@ -20,7 +20,7 @@ const decodedWith =
   (registry: EventRegistry) =>
   (recorded: RecordedEvent): DecodedDeviceEvent => {
     if (recorded.type !== streamDeletedType) return { recorded, event: registry.deviceEvent(recorded) };
-    const deviceId = recorded.stream.slice(deviceStream('').length);
+    const deviceId = deviceIdIn(recorded.stream);
     return { recorded, event: { type: streamDeletedType, data: { deviceId } } };
   };
 

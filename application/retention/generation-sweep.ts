@@ -1,4 +1,4 @@
-import { deviceStream } from '../../domain/device.ts';
+import { deviceIdIn, deviceStream } from '../../domain/device.ts';
 import { pause } from '../pause.ts';
 import type { LeaseOwner } from '../ports/generations.ts';
 import type { GenerationId, ProjectionTables } from '../ports/read-models.ts';
@@ -92,7 +92,7 @@ export function retentionAlongside(ports: ErasingPorts, now: () => number): Gene
 
     async afterRetry(stream, { expiry }) {
       if (!stream.startsWith(deviceStream(''))) return;
-      const deviceId = stream.slice(deviceStream('').length);
+      const deviceId = deviceIdIn(stream);
       const target = await expiry.sweptAt(deviceId);
       if (target === null) return;
       await ports.retention.refresh();

@@ -168,7 +168,7 @@ async function liveServices(container: Container): Promise<LiveServices> {
 async function containedServices(container: Container) {
   const stores = await container.getAllAsync(s.check);
   const checks = [...stores, projectionsCheck(await container.getAsync(s.control), projectionNames)];
-  const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
+  const tracing = await container.getAsync(s.tracing, { optional: true });
   return {
     commands: await container.getAsync(s.commands),
     history: await container.getAsync(s.history),
@@ -189,7 +189,7 @@ async function containedServices(container: Container) {
     telemetry: await container.getAsync(s.telemetryQueries),
     progress: await container.getAsync(s.progressQueries),
     retention: await container.getAsync(s.retentionRecords),
-    writeAheadLog: container.isBound(s.writeAheadLog) ? await container.getAsync(s.writeAheadLog) : undefined,
+    writeAheadLog: await container.getAsync(s.writeAheadLog, { optional: true }),
     calendar: await container.getAsync(s.calendar),
     buckets: await container.getAsync(s.buckets),
     freshness: await container.getAsync(s.freshness),

@@ -51,11 +51,9 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
   const config = await container.getAsync(s.config);
   const clock = await container.getAsync(s.clock);
   const log = await container.getAsync(s.log);
-  const metrics = container.isBound(s.projectorMetrics)
-    ? await container.getAsync(s.projectorMetrics)
-    : undefined;
-  const tracing = container.isBound(s.tracing) ? await container.getAsync(s.tracing) : undefined;
-  const versions = container.isBound(s.codeVersions) ? await container.getAsync(s.codeVersions) : undefined;
+  const metrics = await container.getAsync(s.projectorMetrics, { optional: true });
+  const tracing = await container.getAsync(s.tracing, { optional: true });
+  const versions = await container.getAsync(s.codeVersions, { optional: true });
 
   switch (name) {
     case 'devices':
@@ -84,9 +82,7 @@ export async function pipelineOf(container: Container, name: ProjectionName): Pr
           cacheBytes: config.PROJECTOR_CACHE,
         },
       );
-      const feed = container.isBound(s.deadLetterFeed)
-        ? await container.getAsync(s.deadLetterFeed)
-        : undefined;
+      const feed = await container.getAsync(s.deadLetterFeed, { optional: true });
       const pipeline = over(projection, source, config.KAFKA_GROUP, telemetryMetadata, feed);
       const retention = retentionAlongside(await sweepPorts(container), clock.now);
       return {

@@ -105,11 +105,11 @@ async function takeKeptBack(world: World, report: Reports[number]): Promise<void
   if (refused === null) return;
   const isKept = ({ status, version }: (typeof generations)[number]) =>
     status === 'ready' && version === codeVersion;
-  const kept = isOfRelease(report) ? undefined : generations.find(isKept);
   // One that a release before has kept back, or that is being built, is not taken: this release's is still to come.
-  const isToCome =
-    !isOfRelease(report) && generations.some(({ status }) => status === 'building' || status === 'ready');
-  if (!kept) return name === 'detection' && !isToCome ? rebuildUnread(world) : undefined;
+  const isNewer = ({ status }: (typeof generations)[number]) => status === 'building' || status === 'ready';
+  const newer = isOfRelease(report) ? [] : generations.filter(isNewer);
+  const kept = newer.find(isKept);
+  if (!kept) return name === 'detection' && newer.length === 0 ? rebuildUnread(world) : undefined;
   const outcome = kept.outcome?.result === 'kept' ? kept.outcome : undefined;
   const { tables = [], samePosition = false } = outcome?.comparison ?? {};
   const fewer = tables.filter(({ rows }) => rows.next < rows.active).map(({ table }) => table);
